@@ -1,0 +1,37 @@
+# Two commands set everything up on a bare machine with Python 3.11+: `make compare` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= profuse-out/glyphs
+# as many as fit into four minutes on two cores; `profuse compare glyphs` takes as many as it would for other data
+EPOCHS ?= 10
+
+.PHONY: compare test test-all lint clean
+
+compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming its report
+	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --learning-rate 0.003 --out $(OUT)
+
+test: $(VENV)/.dev  ## the fast suite
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2
+
+test-all: $(VENV)/.dev  ## the fast suite and the slow one
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+lint: $(VENV)/.dev  ## style and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# pip takes exactly the versions that constraints.txt names: an unpinned torch brings gigabytes of CUDA packages
+$(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.user
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:  ## removes the environment and what comparisons wrote
+	rm -rf $(VENV) profuse-out

@@ -1,0 +1,120 @@
+"""profuse: does fusing several kinds of data help, which way helps most, and what if one is noisy or missing?
+
+    table or tensors -> encoders (embed, then mix) -> fusion -> head -> prediction
+                              ^                          |
+                              +------ feedback ----------+
+
+Start here (all of it is imported when first used; `import profuse` alone loads no torch):
+
+- `compare(data, target)`: the main job, a fair comparison of ways to fuse; returns a `Comparison` of `Results`.
+- `FusionClassifier`, `FusionRegressor`: scikit-learn estimators for tables and for dicts of arrays.
+- `Schema`: what is in a table and what is predicted, where inference is to be overridden.
+- `Dataset`, `from_tensors`, `load_dataset`: data by other doors than a file.
+- `FusionModel`, `ProgressiveFusion`, `Tokens`: the parts, for models of your own.
+- `check_fusion`: the contract, for an operator of your own.
+- `load_model`: what `FusionClassifier.save` or `profuse fit` wrote.
+- `ProfuseError`: the root of every error that is raised on purpose.
+
+The map; imports go downward only:
+
+    cli/            one command, one file
+    comparison.py   compare: any kind of data in, results and a report out
+    estimator.py    FusionClassifier, FusionRegressor
+    inputs.py       what users hand over -> what the library works with
+    report/         results -> HTML, Markdown
+    evaluate/       compare, methods, metrics, statistics, results
+    testing/        check_fusion, check_encoder: the contract
+    checkpoint.py   saved models: safetensors and JSON
+    learner.py      data and a split -> a trained model that predicts
+    train.py        one training loop
+    balance/        remedies for a modality that dominates training
+    build.py        names and options -> a model
+    progressive.py  the feedback loop, and nowhere else
+    model.py        encoders, a fusion at one of four levels, a head
+    encoders/       raw modality -> tokens              (add yours)
+    fusion/         tokens of all modalities -> one     (add yours)
+    heads.py        joint vector -> outputs, loss, prediction rule
+    datasets/       named data                          (add yours)
+    data/           table or tensors -> split -> preprocessing fitted on train -> batches
+    tokens.py       the currency
+    schema.py       what is in the data and what is predicted
+    errors.py       what is raised, and how it is worded
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from profuse._lookup import load
+
+if TYPE_CHECKING:
+    from profuse.checkpoint import load_model as load_model
+    from profuse.comparison import Comparison as Comparison
+    from profuse.comparison import compare as compare
+    from profuse.data.dataset import Dataset as Dataset
+    from profuse.data.tensors import from_tensors as from_tensors
+    from profuse.datasets import load as load_dataset
+    from profuse.errors import ProfuseError as ProfuseError
+    from profuse.estimator import FusionClassifier as FusionClassifier
+    from profuse.estimator import FusionRegressor as FusionRegressor
+    from profuse.evaluate.results import Results as Results
+    from profuse.model import FusionModel as FusionModel
+    from profuse.progressive import ProgressiveFusion as ProgressiveFusion
+    from profuse.schema import Schema as Schema
+    from profuse.testing import check_fusion as check_fusion
+    from profuse.tokens import Tokens as Tokens
+
+    __version__: str
+
+_HOMES = {
+    "Comparison": "profuse.comparison:Comparison",
+    "Dataset": "profuse.data.dataset:Dataset",
+    "FusionClassifier": "profuse.estimator:FusionClassifier",
+    "FusionModel": "profuse.model:FusionModel",
+    "FusionRegressor": "profuse.estimator:FusionRegressor",
+    "ProfuseError": "profuse.errors:ProfuseError",
+    "ProgressiveFusion": "profuse.progressive:ProgressiveFusion",
+    "Results": "profuse.evaluate.results:Results",
+    "Schema": "profuse.schema:Schema",
+    "Tokens": "profuse.tokens:Tokens",
+    "check_fusion": "profuse.testing:check_fusion",
+    "compare": "profuse.comparison:compare",
+    "from_tensors": "profuse.data.tensors:from_tensors",
+    "load_dataset": "profuse.datasets:load",
+    "load_model": "profuse.checkpoint:load_model",
+}
+
+__all__ = [
+    "Comparison",
+    "Dataset",
+    "FusionClassifier",
+    "FusionModel",
+    "FusionRegressor",
+    "ProfuseError",
+    "ProgressiveFusion",
+    "Results",
+    "Schema",
+    "Tokens",
+    "check_fusion",
+    "compare",
+    "from_tensors",
+    "load_dataset",
+    "load_model",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        found: object = version("profuse")
+    elif name in _HOMES:
+        found = load(_HOMES[name])
+    else:
+        raise AttributeError(f"module 'profuse' has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

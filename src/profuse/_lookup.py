@@ -1,0 +1,45 @@
+"""Names to objects: explicit tables, lazily imported, with near misses told."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import TypeVar
+
+from profuse.errors import UnknownNameError
+
+T = TypeVar("T")
+
+__all__ = ["load", "nearest", "resolve"]
+
+
+def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
+    """Returns up to `n` of the `known` names that look like `name`, best first."""
+    lower = {str(k).lower(): str(k) for k in known}
+    return [lower[k] for k in difflib.get_close_matches(str(name).lower(), lower, n=n, cutoff=0.5)]
+
+
+def resolve(name: str, table: Mapping[str, T], *, where: str, what: str) -> T:
+    """Returns `table[name]`.
+
+    Args:
+        name: The name that was asked for.
+        table: All known names.
+        where: Who asks; the message begins with it.
+        what: What kind of thing is named, in the singular ("fusion", "column").
+
+    Raises:
+        UnknownNameError: `name` is not in `table`; nearest names, or all of them, are told.
+    """
+    if name in table:
+        return table[name]
+    close = nearest(name, table)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(sorted(table))}."
+    raise UnknownNameError(f"{where}: {what} must be a known name; got {what}={name!r}. {hint}")
+
+
+def load(path: str) -> object:
+    """Imports `"package.module:Name"` and returns the object; tables hold such strings to stay cheap."""
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module), attribute)

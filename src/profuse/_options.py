@@ -1,0 +1,63 @@
+"""Options from outside (Python, YAML, the command line) to a pydantic model: all faults told together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from profuse._lookup import nearest
+from profuse.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+__all__ = ["checked", "faults_of"]
+
+
+def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, ...]:
+    """Returns what is wrong with `values` for `model`, one sentence part each; none if all is well."""
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        return tuple(_fault(model, dict(fault), prefix) for fault in error.errors())
+    return ()
+
+
+def checked(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
+    """Returns `model` made of `values`.
+
+    Args:
+        model: What the options are.
+        values: By name, as they came.
+        where: Who asks; the message begins with it.
+
+    Raises:
+        ConfigError: Values out of range or of the wrong type, unknown names (the nearest are told): all of them.
+    """
+    faults = faults_of(model, values)
+    if faults:
+        raise ConfigError(f"{where}: " + "; ".join(faults) + ".")
+    return model.model_validate(dict(values))
+
+
+def _fault(model: type[BaseModel], fault: dict[str, Any], prefix: str) -> str:
+    path = prefix + ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _names_at(model, fault["loc"])
+        close = nearest(str(fault["loc"][-1]), known)
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(sorted(known))}"
+        return f"{path!r} is no option ({hint})"
+    said = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    value = fault["input"]
+    return f"{path} must be {said}; got {path}={value!r}"
+
+
+def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Returns the names of the options among which the last part of `path` was looked for."""
+    for part in path[:-1]:
+        field = model.model_fields.get(str(part))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

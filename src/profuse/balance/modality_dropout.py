@@ -1,0 +1,49 @@
+"""Modality dropout: in training, modalities are missing at random, so that the model learns to do without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor
+
+from profuse.errors import ConfigError
+from profuse.tokens import Raw
+
+__all__ = ["ModalityDropout"]
+
+
+class ModalityDropout:
+    """Each present modality of a row is dropped with probability `prob`; never the last one.
+
+    Rows in which all would go are drawn again, so with M present modalities one is kept with probability
+    `(1 - prob) / (1 - prob**M)` (Neverova et al., "ModDrop", 2016; the redrawing is ours).
+
+    Args:
+        prob: Probability of dropping a modality, in [0, 1).
+
+    Raises:
+        ConfigError: `prob` out of range.
+    """
+
+    def __init__(self, prob: float) -> None:
+        if not 0 <= prob < 1:
+            raise ConfigError(f"ModalityDropout: prob must be in [0, 1); got prob={prob}.")
+        self.prob = prob
+
+    def draw(self, present: Tensor, generator: Generator) -> Tensor:
+        """Returns which of `present[batch, modality]` stay, of the same shape."""
+        keep = present.clone()
+        again = present.any(1)
+        while again.any():
+            drawn = torch.rand(present.shape, generator=generator) >= self.prob
+            keep = torch.where(again[:, None], present & drawn, keep)
+            again = present.any(1) & ~keep.any(1)
+        return keep
+
+    def __call__(self, inputs: Mapping[str, Raw], generator: Generator) -> dict[str, Raw]:
+        """Returns the batch with modalities dropped."""
+        names = sorted(inputs)
+        present = torch.stack([inputs[n].present for n in names], dim=1)
+        gone = present & ~self.draw(present, generator)
+        return {n: inputs[n].without(gone[:, i]) for i, n in enumerate(names)}

@@ -1,0 +1,136 @@
+"""From names and options to a model: encoders by kind, the fusion at its level, the head, the rounds."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from profuse.encoders import DEFAULTS, Encoder, encoder
+from profuse.errors import ConfigError
+from profuse.fusion import DecisionFusion, Fusion, fusion
+from profuse.heads import head_for
+from profuse.model import JOINT, FusionModel, Level
+from profuse.progressive import ProgressiveFusion
+from profuse.schema import Spec, Task
+
+__all__ = ["ModelOptions", "build_model"]
+
+
+class ModelOptions(BaseModel):
+    """How a model is made; the same names in Python, YAML and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    fusion: str = Field("token_transformer", description="Name of a fusion operator: see 'profuse fusions'.")
+    level: Level | None = Field(None, description="raw, feature, decision or hybrid; the operator's own when absent.")
+    decision: str = Field("mean_logits", description="Hybrid only: the decision operator that joins the outputs.")
+    rounds: int = Field(1, ge=1, le=64, description="Rounds of Progressive Fusion; 1 is the plain model.")
+    feedback: Literal["scale_shift", "add"] = Field("scale_shift", description="Form of the feedback.")
+    supervise: Literal["last", "all"] = Field("last", description="Rounds whose output has a loss.")
+    width: int = Field(64, ge=4, le=4096, description="Channels of tokens and of the joint vector.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout probability in encoders, fusion and head.")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing; values (regression) have none.")
+    own_weight: float = Field(0.5, ge=0, description="Weight of the modalities' own losses, each with its own head.")
+    encoders: dict[str, str] = Field(default_factory=dict, description="Encoder name by modality.")
+
+    def resolved_level(self) -> Level:
+        """Returns the level, the operator's own when none is given.
+
+        Raises:
+            ConfigError: The operator does not work at the level that is asked for.
+        """
+        own: Level = fusion(self.fusion).level
+        if self.level is not None and (self.level == "decision") != (own == "decision"):
+            raise ConfigError(
+                f"ModelOptions: level must fit the operator; got level={self.level!r} with fusion={self.fusion!r}, "
+                f"which works at the {own} level. Leave level out, or name another operator."
+            )
+        return self.level or own
+
+
+def build_model(
+    specs: Mapping[str, Spec],
+    task: Task,
+    n_outputs: int,
+    options: ModelOptions,
+    *,
+    n_rows: int,
+    seed: int,
+    encoders: Mapping[str, Encoder] | None = None,
+    operator: Fusion | type[Fusion] | None = None,
+) -> FusionModel | ProgressiveFusion:
+    """Makes an untrained model.
+
+    Args:
+        specs: What each modality's preprocessor says.
+        task: What is predicted.
+        n_outputs: Classes, labels or values.
+        options: How the model is made.
+        n_rows: Training rows, by which encoders choose their size.
+        seed: Of the initial weights; the global random state is left as it was.
+        encoders: The user's own encoders, in place of made ones.
+        operator: The user's own operator (a class or an instance), in place of `options.fusion`.
+    """
+    given = encoders or {}
+    for name in [*options.encoders, *given]:
+        if name not in specs:
+            raise ConfigError(f"build_model: an encoder is given for {name!r}; the modalities are {sorted(specs)}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = {
+            name: copy.deepcopy(given[name])
+            if name in given
+            else encoder(options.encoders.get(name) or DEFAULTS[specs[name].kind]).make(
+                specs[name], options.width, n_rows=n_rows, dropout=options.dropout
+            )
+            for name in sorted(specs)
+        }
+        kind = head_for(task)
+
+        def head(width: int) -> nn.Module:
+            return kind(width, n_outputs, dropout=options.dropout, smoothing=options.smoothing)
+
+        level: Level
+        if operator is None:
+            level = options.resolved_level()
+        else:  # a class or an instance says where it works; a factory makes feature operators
+            level = getattr(operator, "level", "feature") if options.level is None else options.level
+        widths = {name: e.embed_width if level == "raw" else e.width for name, e in made.items()}
+        own_heads = None
+        if level in ("decision", "hybrid") or options.own_weight > 0:
+            own_heads = {name: head(widths[name]) for name in made}
+        decision = None
+        if level == "decision":
+            widths, width = dict.fromkeys(widths, n_outputs), n_outputs
+        else:
+            width = options.width
+        if level == "hybrid":
+            joined = fusion(options.decision)
+            if not issubclass(joined, DecisionFusion):
+                raise ConfigError(f"build_model: decision must name a decision operator; got {options.decision!r}.")
+            decision = joined(dict.fromkeys([*made, JOINT], n_outputs), n_outputs, link=kind.link)
+        if isinstance(operator, Fusion):
+            operator = copy.deepcopy(operator)
+        else:
+            cls = operator or fusion(options.fusion)
+            offered = {"link": kind.link, "dropout": options.dropout}
+            taken = inspect.signature(cls).parameters
+            operator = cls(widths, width, **{k: v for k, v in offered.items() if k in taken})
+        model = FusionModel(
+            made,
+            operator,
+            head(operator.width),  # type: ignore[arg-type]
+            level=level,
+            own_heads=own_heads,  # type: ignore[arg-type]
+            decision=decision,
+            own_weight=options.own_weight,
+        )
+        if options.rounds == 1:
+            return model
+        return ProgressiveFusion(model, rounds=options.rounds, feedback=options.feedback, supervise=options.supervise)

@@ -1,0 +1,112 @@
+"""The application: its commands, `--version`, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+import typer
+from typer.core import TyperGroup
+
+from profuse.cli.compare import compare
+from profuse.cli.datasets import datasets
+from profuse.cli.evaluate import evaluate
+from profuse.cli.fit import fit
+from profuse.cli.fusions import fusions
+from profuse.cli.predict import predict
+from profuse.cli.report import report
+from profuse.cli.schema import schema
+from profuse.errors import ProfuseError
+
+__all__ = ["app", "main"]
+
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)  # typer itself names only its subclasses
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Tells an expected error in one message on stderr, exit code 2; Ctrl-C is exit code 130."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        if "--debug" in args[:end]:  # anywhere on the line, as people add it to the end of what just failed
+            args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ProfuseError, OSError) as error:
+            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+                raise
+            typer.echo(f"Error: {_told(error)}", err=True)
+            raise typer.Exit(BAD_INPUT) from error
+        except _UsageError as error:
+            typer.echo(f"Error: {_usage(error)}", err=True)
+            raise typer.Exit(BAD_INPUT) from error
+        except KeyboardInterrupt as error:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _usage(error: Any) -> str:
+    """Returns one line: which argument, what must hold, where the help is."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    said = said.replace("Invalid value for ", "").replace("Input should be", "must be")
+    where = error.ctx.command_path if error.ctx is not None else "profuse"
+    return f"{said}{'' if said.endswith('?') else '.'} See '{where} --help'."
+
+
+def _told(error: ProfuseError | OSError) -> str:
+    if isinstance(error, ProfuseError) or error.filename is None:
+        return " ".join(str(error).split()) if "\n" in str(error) else str(error)
+    return f"{error.filename}: must be readable, or writable for output; {error.strerror or error}. Name another path."
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"profuse {version('profuse')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
+    ] = False,
+) -> None:
+    """Does fusing several kinds of data help, which way helps most, and what does it cost?
+
+    Start with [bold]profuse compare glyphs[/bold] (embedded data), then
+    [bold]profuse compare mine.csv --target y[/bold].
+    """
+
+
+for _command in (compare, fit, predict, evaluate, datasets, fusions, schema, report):
+    app.command()(_command)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 a fault of profuse, 2 bad input, 130 interrupted."""
+    try:
+        app(args=None if args is None else list(args), prog_name="profuse")
+    except BrokenPipeError:  # the reader of our output (head, less) has gone: nothing is wrong
+        sys.stderr.close()
+        sys.exit(0)

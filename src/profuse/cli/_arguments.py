@@ -1,0 +1,120 @@
+"""What several commands take: declared once, so that names and help agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+__all__ = [
+    "Device", "Dropout", "Encoders", "Epochs", "Json", "LearningRate", "Model", "OnBadFile", "OwnWeight", "SchemaFile",
+    "Seed", "Targets", "Variant", "Width", "bad_file", "given", "listed", "pairs",
+]  # fmt: skip
+
+DATA = "Data"
+MODEL = "Model and training"
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", "-t", metavar="COLUMN", help="What to predict; repeat for many targets.", rich_help_panel=DATA
+    ),
+]
+SchemaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema",
+        metavar="FILE",
+        help="YAML that overrides what is inferred: see 'profuse schema'.",
+        rich_help_panel=DATA,
+    ),
+]
+OnBadFile = Annotated[
+    str,
+    typer.Option(
+        "--on-bad-file",
+        metavar="raise|skip",
+        help="At a missing or broken picture, sound or series: stop, or count it as missing.",
+        rich_help_panel=DATA,
+    ),
+]  # fmt: skip
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        "--variant", metavar="NAME", help="Variant of a named data set: see 'profuse datasets'.", rich_help_panel=DATA
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, help="Passes over the training rows, at most (15 to 60).", rich_help_panel=MODEL),
+]
+Width = Annotated[
+    int | None,
+    typer.Option("--width", min=4, help="Channels of tokens and of the joint vector (64).", rich_help_panel=MODEL),
+]
+LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", help="Peak learning rate of AdamW (0.002).", rich_help_panel=MODEL)
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option(
+        "--modality-dropout", min=0.0, max=1.0, metavar="P", help="Probability of hiding a modality of a row (0).",
+        rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
+OwnWeight = Annotated[
+    float | None,
+    typer.Option(
+        "--own-weight", min=0.0, metavar="W", help="Weight of the modalities' own losses (0).", rich_help_panel=MODEL
+    ),
+]
+Encoders = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--encoder",
+        metavar="MODALITY=NAME",
+        help="Encoder of a modality, picture=vit say; repeat.",
+        rich_help_panel=MODEL,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to train (auto).", rich_help_panel=MODEL),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Of weights, order of rows and dropout.", rich_help_panel=MODEL)
+]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder that 'profuse fit' wrote, or one in models/ of a comparison.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def listed(text: str | None) -> tuple[str, ...] | None:
+    """`"a, b"` -> ("a", "b"); None stays None."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def pairs(texts: list[str] | None, *, option: str) -> dict[str, str] | None:
+    """`["picture=vit"]` -> {"picture": "vit"}; None stays None."""
+    if texts is None:
+        return None
+    for text in texts:
+        if not all(part.strip() for part in text.partition("=")[::2]):
+            raise typer.BadParameter(f"must be MODALITY=NAME; got {text!r}", param_hint=option)
+    return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in texts}
+
+
+def bad_file(text: str) -> Literal["raise", "skip"]:
+    """Returns what --on-bad-file says."""
+    if text == "raise":
+        return "raise"
+    if text == "skip":
+        return "skip"
+    raise typer.BadParameter(f"must be raise or skip; got {text!r}", param_hint="--on-bad-file")
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Returns what is not None: the options that were given."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,170 @@
+"""How far a comparison is: a live display on a terminal, a line a fit elsewhere. Told from several threads."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from profuse.evaluate.compare import Event
+
+__all__ = ["LineDisplay", "LiveDisplay", "display"]
+
+
+class Display(Protocol):
+    """A context that is told of events."""
+
+    n_done: int
+    n_total: int
+
+    def __enter__(self) -> Display: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+
+
+def display(name: str, console: Console) -> Display:
+    """Returns the display that fits `console`."""
+    plain = not console.is_terminal or console.is_dumb_terminal
+    return LineDisplay(name, console) if plain else LiveDisplay(name, console)
+
+
+class _Best:
+    """The best validation score of the fits that have finished, the primary metric's; larger is better."""
+
+    def __init__(self) -> None:
+        self.metric, self.score, self.method = "", float("-inf"), ""
+
+    def see(self, facts: dict[str, Any]) -> float:
+        """Takes a fit's facts and returns its validation score."""
+        metric, score = next(iter(facts["scores"]["valid"].items()))
+        if score > self.score:
+            self.metric, self.score, self.method = metric, score, facts["method"]
+        return float(score)
+
+    def told(self) -> str:
+        if not self.method:
+            return ""
+        return f"best so far {self.method}, validation {self.metric.replace('_', ' ')} {self.score:.3f}"
+
+
+def _running(beat: dict[str, Any]) -> str:
+    told = f"{beat['method']}, seed {beat['seed']}"
+    if beat.get("trial"):
+        told += f", trial {beat['trial'] + 1}"
+    if beat.get("epoch") is not None:
+        told += f", epoch {beat['epoch']}"
+    if beat.get("score") is not None:
+        told += f", validation {beat['score']:.3f}"
+    return told
+
+
+class LineDisplay:
+    """One line for each finished fit, without control codes."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self.name, self.console = name, console
+        self.n_done, self.n_total = 0, 0
+        self._best = _Best()
+        self._lock = threading.Lock()
+        self._prepared = False
+
+    def __enter__(self) -> LineDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self.n_done, self.n_total = event.n_done, event.n_total
+            if event.stage == "prepare" and not self._prepared:
+                self._prepared = True
+                again = f", {event.n_done} of them done before" if event.n_done else ""
+                self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
+            if event.finished is not None:
+                facts = event.finished
+                score = self._best.see(facts)
+                self._say(
+                    f"[{event.n_done}/{event.n_total}] {facts['method']}, seed {facts['seed']}: "
+                    f"validation {score:.3f}, {facts['fit_seconds']:.1f} s; {self._best.told()}"
+                )
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+
+class LiveDisplay:
+    """A bar with elapsed and remaining time, what runs, and the best so far; redrawn in place."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        from rich.live import Live
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.n_done, self.n_total = 0, 0
+        self._best = _Best()
+        self._lock = threading.Lock()
+        self._stage = "starting"
+        self._beats: tuple[dict[str, Any], ...] = ()
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("fits,"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            speed_estimate_period=3600,
+        )
+        self._task = self._progress.add_task(name, total=None)
+        self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self.n_done, self.n_total = event.n_done, event.n_total
+            self._stage, self._beats = event.stage, event.running
+            if event.finished is not None:
+                self._best.see(event.finished)
+        self._progress.update(self._task, total=event.n_total, completed=event.n_done)
+
+    def _draw(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        with self._lock:
+            stage, beats, best = self._stage, self._beats, self._best.told()
+        if stage == "prepare":
+            lines = ["preparing: split, preprocessing fitted on the training rows"]
+        else:
+            lines = [f"running     {_running(beat)}" for beat in beats[:8]]
+            if len(beats) > 8:
+                lines.append(f"            and {len(beats) - 8} more")
+        if best:
+            lines.append(best)
+        return Group(
+            self._progress.get_renderable(), *(Text(f"  {line}", overflow="ellipsis", no_wrap=True) for line in lines)
+        )

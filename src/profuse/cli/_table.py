@@ -1,0 +1,67 @@
+"""A table in a file, read for a saved model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from profuse.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
+    from profuse.learner import TrainedModel
+    from profuse.schema import Schema
+
+__all__ = ["read_for"]
+
+
+def read_for(
+    trained: TrainedModel,
+    path: Path,
+    *,
+    on_bad_file: Literal["raise", "skip"],
+    target: list[str] | None = None,
+    need_target: bool = False,
+) -> Dataset:
+    """Reads the file `path` by the schema that the model was trained with.
+
+    Args:
+        trained: The model.
+        path: The table.
+        on_bad_file: "raise" or "skip".
+        target: Its target columns, where the model does not know their names or they have others here.
+        need_target: Whether the target is read.
+
+    Raises:
+        CheckpointError: The model was not trained on a table.
+        DataError: The file cannot be read, or lacks columns.
+    """
+    from profuse.data.assemble import assemble
+    from profuse.data.read import read_table
+
+    if trained.schema is None:
+        raise CheckpointError(
+            "The model must have been trained on a table to read one; it was trained on other data, and has no schema. "
+            "Use profuse.load_model and its predict(dataset) in Python."
+        )
+    frame = read_table(path)
+    return assemble(
+        frame,
+        _with_target(trained, target),
+        name=path.name.partition(".")[0],
+        base_dir=path.parent,
+        on_bad_file=on_bad_file,
+        need_target=need_target,
+        fitting=False,
+        rates=trained.pipeline.rates,
+        labels=trained.pipeline.target.names if trained.pipeline.task == "multilabel" else None,
+    )
+
+
+def _with_target(trained: TrainedModel, target: list[str] | None) -> Schema:
+    from profuse.schema import Target
+
+    assert trained.schema is not None
+    if target is None:
+        return trained.schema
+    return trained.schema.model_copy(update={"target": Target(columns=tuple(target), task=trained.pipeline.task)})

@@ -1,0 +1,206 @@
+"""`profuse compare`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from profuse.cli._arguments import (
+    DATA,
+    Device,
+    Dropout,
+    Encoders,
+    Epochs,
+    LearningRate,
+    OnBadFile,
+    OwnWeight,
+    SchemaFile,
+    Targets,
+    Variant,
+    Width,
+    bad_file,
+    given,
+    listed,
+    pairs,
+)
+
+if TYPE_CHECKING:
+    from profuse.evaluate.results import Results
+
+__all__ = ["compare"]
+
+HOW = "Comparison"
+SPLIT = "Split"
+
+
+def compare(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl) or a named data set (see 'profuse datasets')."
+        ),
+    ],
+    target: Targets = None,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", metavar="FILE", help="Test rows, in a file of their own.", rich_help_panel=DATA),
+    ] = None,
+    schema: SchemaFile = None,
+    on_bad_file: OnBadFile = "raise",
+    variant: Variant = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="auto|random|stratified|group|time",
+            help="How rows are divided (auto).",
+            rich_help_panel=SPLIT,
+        ),
+    ] = None,
+    split_column: Annotated[
+        str | None,
+        typer.Option("--split-column", metavar="COLUMN", help="The group or time column.", rich_help_panel=SPLIT),
+    ] = None,
+    test_size: Annotated[
+        float | None,
+        typer.Option(
+            "--test-size",
+            metavar="FRACTION",
+            help="Of the rows (of the groups), for test (0.2).",
+            rich_help_panel=SPLIT,
+        ),
+    ] = None,
+    fusions: Annotated[
+        str | None,
+        typer.Option(
+            "--fusions",
+            metavar="NAME,..|all",
+            help="Fusions beside those that are always compared: name or level:name; see 'profuse fusions'.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    rounds: Annotated[
+        str | None,
+        typer.Option("--rounds", metavar="N,..|none", help="Rounds of the progressive twins (2).", rich_help_panel=HOW),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Repetitions (3).", rich_help_panel=HOW)] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", min=1, help="Configurations that each method tries (1).", rich_help_panel=HOW),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="YAML of options, config.yaml of an earlier comparison say; the command line wins.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="DIR", help="Where results go (./profuse-out/NAME).", rich_help_panel=HOW),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Fits at a time (one a core).", rich_help_panel=HOW)
+    ] = None,
+    epochs: Epochs = None,
+    width: Width = None,
+    learning_rate: LearningRate = None,
+    modality_dropout: Dropout = None,
+    own_weight: OwnWeight = None,
+    encoder: Encoders = None,
+    device: Device = None,
+) -> None:
+    """Compare ways of fusing on your data, beside each modality alone and classical models; write a report.
+
+    All methods get the same splits and budget, and early stopping on validation rows only. Interrupted and started
+    again with the same --out, it goes on where it stopped.
+
+    [bold]Examples[/bold]
+
+    profuse compare glyphs
+
+    profuse compare mine.csv --target price --split time --split-column date
+
+    profuse compare mine.parquet --target a --target b --fusions all --rounds 2,3 --seeds 5
+    """  # fmt: skip
+    from profuse.cli._print import console
+    from profuse.cli._progress import display
+    from profuse.comparison import compare as run
+    from profuse.comparison import read_options
+
+    options = read_options(
+        config,
+        **given(fusions=listed(fusions), rounds=_rounds(rounds), seeds=seeds, trials=trials),
+        split=given(method=split, column=split_column, test_size=test_size),
+        model=given(width=width, own_weight=own_weight, encoders=pairs(encoder, option="--encoder")),
+        train=given(epochs=epochs, learning_rate=learning_rate, modality_dropout=modality_dropout, device=device),
+    )
+    name = Path(data).name.partition(".")[0] or "data"
+    out = out or Path("profuse-out") / name
+    with display(name, console(stderr=True)) as progress:
+        try:
+            found = run(
+                data,
+                target,
+                schema=schema,
+                test=test,
+                on_bad_file=bad_file(on_bad_file),
+                variant=variant,
+                options=options,
+                out=out,
+                n_jobs=jobs,
+                on_event=progress,
+            )
+        except KeyboardInterrupt:
+            told = f"Interrupted: {progress.n_done} of {progress.n_total} fits are kept in {out / 'work'}. "
+            typer.echo(f"{told}The same command with --out {out} goes on from there.", err=True)
+            raise typer.Exit(130) from None
+    path = found.report(out)
+    _show(found.results)
+    typer.echo(f"\nReport: {path}")
+
+
+def _rounds(text: str | None) -> tuple[Any, ...] | None:
+    asked = listed(text)
+    return () if asked == ("none",) else asked
+
+
+def _show(results: Results) -> None:
+    """Prints the ranked table and the answers."""
+    from profuse.cli._print import print_table
+    from profuse.evaluate.metrics import primary_metric
+    from profuse.evaluate.summary import summarise
+    from profuse.report import numbers
+    from profuse.report.words import Words
+
+    summary = summarise(results)
+    metric = primary_metric(results.dataset.task)
+    words = Words(results, summary)
+    rows = []
+    for rank, row in enumerate(summary.rows, start=1):
+        e = row.estimate
+        against = summary.comparison(row.method.name, "single")
+        rows.append([
+            str(rank),
+            row.method.label or row.method.name,
+            numbers.score(e.value, metric.name),
+            numbers.interval(e.low, e.high, metric.name),
+            "" if against is None else numbers.difference(against.estimate.value, metric.name, unit=False),
+            "" if against is None else against.shown,
+            numbers.duration(row.fit_seconds),
+            numbers.count(row.n_parameters) if row.n_parameters else "",
+        ])  # fmt: skip
+    columns = ["", "method", metric.label, "95 % interval", "vs single", "shown", "fit", "parameters"]
+    print_table(columns, rows, right=["", metric.label, "95 % interval", "vs single", "fit", "parameters"])
+    for skipped in results.skipped:
+        typer.echo(f"not compared: {skipped.method}: {skipped.reason}")
+    for note in results.dataset.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(f"\n{words.headline()}\n{words.lede()}")
+    for answer in words.answers():
+        if answer["question"] in ("How sure?", "At what price?"):  # the report holds them all
+            typer.echo(f"{answer['question']} {answer['answer']}")

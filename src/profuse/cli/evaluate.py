@@ -1,0 +1,63 @@
+"""`profuse evaluate`: how good a saved model is on a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profuse.cli._arguments import Json, Model, OnBadFile, Targets, bad_file
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: Model,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
+    target: Targets = None,
+    on_bad_file: OnBadFile = "raise",
+    as_json: Json = False,
+) -> None:
+    """Measure a saved model on the rows of a table: every metric of its task.
+
+    Stops where the table lacks columns of training, or has classes that training had not.
+
+    [bold]Example[/bold]: profuse evaluate model test.csv
+    """
+    from profuse.checkpoint import load_model
+    from profuse.cli._table import read_for
+    from profuse.evaluate.metrics import measure, metrics_for
+
+    trained = load_model(model)
+    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file), target=target, need_target=True)
+    codec, task = trained.pipeline.target, trained.pipeline.task
+    assert dataset.target is not None
+    true = codec.encode(dataset.target)  # tells classes that training had not
+    if task == "regression":
+        true = dataset.target
+    measured = measure(task, true, trained.predict(dataset), classes=[str(c) for c in codec.classes])
+    notes = [*dataset.notes, *measured.notes]
+    if as_json:
+        import json
+
+        typer.echo(
+            json.dumps({"task": task, "n_rows": len(dataset), "metrics": measured.values, "notes": notes}, indent=2)
+        )
+        return
+    from profuse.cli._print import print_table
+
+    rows = [
+        [
+            m.label,
+            f"{measured.values[m.name]:.4f}",
+            m.unit,
+            "higher is better" if m.larger_is_better else "lower is better",
+        ]
+        for m in metrics_for(task)
+        if m.name in measured.values
+    ]
+    print_table(["metric", "value", "unit", ""], rows, right=["value"])
+    typer.echo(f"{len(dataset)} rows of {file}")
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)

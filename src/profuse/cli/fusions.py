@@ -1,0 +1,38 @@
+"""`profuse fusions`: what fusion operators there are."""
+
+from __future__ import annotations
+
+import typer
+
+from profuse.cli._arguments import Json
+
+__all__ = ["fusions"]
+
+
+def fusions(as_json: Json = False) -> None:
+    """List the fusion operators: family, level, formula, cost, and how each treats a missing modality.
+
+    Names go where --fusion and --fusions stand. A feature operator also works at the levels raw (before any
+    modality is mixed) and hybrid (with a decision operator): write level:name, hybrid:concat say.
+
+    [bold]Examples[/bold]: profuse fusions | profuse fusions --json
+    """
+    from profuse.fusion import FUSIONS, fusion
+
+    rows = []
+    for name in FUSIONS:
+        cls = fusion(name)
+        rows.append({
+            "name": name, "family": cls.family(), "level": cls.level, "formula": cls.formula, "cost": cls.cost,
+            "missing": cls.missing, "reference": cls.reference, "max_modalities": cls.max_modalities,
+        })  # fmt: skip
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from profuse.cli._print import print_table
+
+    columns = ["name", "family", "level", "formula", "cost", "missing modality", "reference"]
+    shown = ("name", "family", "level", "formula", "cost", "missing", "reference")
+    print_table(columns, [[str(row[key]) for key in shown] for row in rows])

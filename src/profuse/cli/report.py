@@ -1,0 +1,25 @@
+"""`profuse report`: a comparison's report, drawn again from its results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["report"]
+
+
+def report(
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that 'profuse compare' wrote; holds results.json.")
+    ],
+) -> None:
+    """Draw report.html and report.md again from results.json; nothing is fitted.
+
+    [bold]Example[/bold]: profuse report profuse-out/glyphs
+    """
+    from profuse.evaluate.results import Results
+    from profuse.report import write_report
+
+    typer.echo(f"Report: {write_report(Results.read(out), out)}")

@@ -1,0 +1,72 @@
+"""`profuse schema`: what is inferred of a table, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from profuse.cli._arguments import SchemaFile, Targets
+
+__all__ = ["schema"]
+
+
+def schema(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl.")],
+    target: Targets = None,
+    given: SchemaFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="YAML to write, for you to edit and give to --schema."),
+    ] = None,
+) -> None:
+    """Show what is inferred of each column of a table, and why; write it as YAML to be edited.
+
+    [bold]Example[/bold]: profuse schema mine.csv --target price --out schema.yaml
+    """
+    import yaml
+
+    from profuse.cli._print import check_output, print_table, write_text
+    from profuse.data.infer import infer, load_schema
+    from profuse.data.read import read_table
+    from profuse.errors import ConfigError
+    from profuse.schema import Schema, Target
+
+    if out is not None:
+        check_output(out)
+    told = load_schema(given) if given is not None else Schema()
+    if target is not None:
+        if told.target is not None and told.target.columns != tuple(target):
+            raise ConfigError(
+                f"target: it must be named once; got {target} and, in the schema, {list(told.target.columns)}. "
+                "Leave one of them out."
+            )
+        task = told.target.task if told.target else None
+        told = told.model_copy(update={"target": Target(columns=tuple(target), task=task)})
+    frame = read_table(file)
+    found = infer(frame, told)
+    resolved = found.schema
+    homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
+    print_table(
+        ["column", "kind", "modality", "why"],
+        [[r.column, r.kind, homes.get(r.column, ""), r.reason] for r in found.reasons],
+    )
+    if resolved.target is not None:
+        typer.echo(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(frame)} rows")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
+    text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=True)
+    if out is None:
+        typer.echo(f"\n{text}", nl=False)
+        return
+    write_text(out, text)
+    typer.echo(f"\nSchema: {out}")
+
+
+def _plain(schema: object) -> dict[str, object]:
+    """Returns the schema as YAML values, without what is at its default."""
+    from profuse.schema import Schema
+
+    assert isinstance(schema, Schema)
+    return schema.model_dump(mode="json", exclude_defaults=True)

@@ -1,0 +1,1 @@
+"""Table or tensors -> split -> preprocessing fitted on train only -> batches."""

@@ -1,0 +1,276 @@
+"""A table and its resolved schema -> `Dataset`; a file, and a test file beside it -> `Dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from profuse._lookup import nearest
+from profuse.data._wording import tell_rows, tell_values
+from profuse.data.cells import Cells, as_times
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.infer import infer, load_schema, plain_names
+from profuse.data.read import read_table
+from profuse.data.task import read_target
+from profuse.errors import ConfigError, DataError
+from profuse.schema import Schema, Target
+
+__all__ = ["assemble", "check_same_columns", "concatenate", "load_table_dataset"]
+
+
+def assemble(
+    frame: pd.DataFrame,
+    schema: Schema,
+    *,
+    name: str,
+    base_dir: str | Path = ".",
+    on_bad_file: Literal["raise", "skip"] = "raise",
+    need_target: bool = True,
+    fitting: bool = True,
+    rates: Mapping[str, int] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Dataset:
+    """Reads the cells, and the files that they name, into a `Dataset`.
+
+    Args:
+        frame: The table.
+        schema: Resolved, as `profuse.data.infer.infer` returns it.
+        name: Of the data set, in results and messages.
+        base_dir: Paths in cells are relative to it: the folder of the table's file.
+        on_bad_file: "raise" at a file that is missing or broken, or "skip": it counts as missing, and is told in
+            `Dataset.notes`.
+        need_target: Whether the target is read; without it, its columns may be absent (prediction).
+        fitting: Whether the rows are learned from. Then no modality may be missing in all rows, and the target
+            may not be constant.
+        rates: Samples a second of audio modalities as in training; sounds of other rates are resampled.
+        labels: The labels of a multilabel target given as lists, as in training.
+
+    Raises:
+        ConfigError: The schema is not resolved, or names no target though one is needed.
+        DataError: A column is not there, a cell or file cannot be read (row and column are told), a modality is
+            missing in all rows, ids are missing or not unique, or the target cannot be learned.
+    """
+    if not schema.modalities or any(m.kind is None for m in schema.modalities.values()):
+        raise ConfigError(
+            "assemble: the schema must be resolved; it leaves modalities open. Call infer(frame, schema)."
+        )
+    if need_target and schema.target is None:
+        raise ConfigError("assemble: a target must be named; the schema has none. Name a column (--target).")
+    frame = plain_names(frame)
+    extra = check_same_columns(schema, frame, need_target=need_target)
+    cells = Cells(frame, Path(base_dir), on_bad_file, dict(rates or {}))
+    if extra:
+        cells.notes.append(f"Columns that the schema does not know are not used: {tell_values(extra)}.")
+    modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
+    if fitting and need_target:
+        check_present(modalities)
+    split = _split_column(frame, schema)
+    if "times" in split and split["times"].dtype == object:
+        cells.notes.append(
+            f"Column {schema.split.column!r}: rows are put in order by its words, as no times were recognised."
+        )
+    target: np.ndarray | None = None
+    task = schema.target.task if schema.target else None
+    names: tuple[str, ...] = ("target",)
+    if need_target and schema.target is not None:
+        columns = frame[list(schema.target.columns)]
+        target, task, names = read_target(columns, schema.target.task, labels=labels, fitting=fitting)
+    return Dataset(
+        name=name,
+        modalities=modalities,
+        target=target,
+        task=task or "regression",
+        target_names=names,
+        ids=_ids(frame, schema.id),
+        notes=tuple(cells.notes),
+        **split,
+    )
+
+
+def check_present(modalities: Mapping[str, ModalityData]) -> None:
+    """Checks that each modality is there in at least one row."""
+    empty = [k for k, v in modalities.items() if not v.present.any()]
+    if empty:
+        n_rows = len(modalities[empty[0]])
+        raise DataError(
+            f"modality {tell_values(empty)}: must be present in at least one row; it is missing in all {n_rows}. "
+            "Correct its column, or leave it out (ignore in the schema)."
+        )
+
+
+def check_same_columns(schema: Schema, frame: pd.DataFrame, *, need_target: bool = True) -> tuple[str, ...]:
+    """Checks that `frame` has the columns that `schema` (resolved on the training table) uses.
+
+    Returns:
+        The columns of `frame` that the schema does not know; they are not used.
+
+    Raises:
+        DataError: A column is lacking; all of them, and the nearest names, are told.
+    """
+    have = [str(c) for c in frame.columns]
+    inputs = [c for m in schema.modalities.values() for c in m.columns]
+    target = list(schema.target.columns) if schema.target else []
+    known = {*inputs, *target, *schema.ignore, *schema.columns, schema.id, schema.split.column}
+    extra = tuple(c for c in have if c not in known)
+    lacking = [c for c in inputs + (target if need_target else []) if c not in have]
+    if lacking:
+        near = [f"{e!r} is near {c!r}" for c in lacking for e in nearest(c, extra, n=1)]
+        raise DataError(
+            f"table: it must have the columns of training; {len(lacking)} are lacking: {tell_values(lacking, n=10)}. "
+            + (f"{'; '.join(near)}. " if near else "")
+            + "Rename or add them; a column without values may be empty."
+        )
+    return extra
+
+
+def load_table_dataset(
+    path: str | Path,
+    *,
+    target: str | Sequence[str] | None = None,
+    schema: Schema | str | Path | None = None,
+    test: str | Path | None = None,
+    on_bad_file: Literal["raise", "skip"] = "raise",
+    name: str | None = None,
+) -> tuple[Dataset, Schema]:
+    """Reads a table file into a `Dataset` and returns it with the schema, resolved.
+
+    With a `test` file its rows follow those of `path`, `Dataset.split` tells "train" and "test", and the split
+    method becomes auto, so that the test rows stay what they are. Everything is inferred from `path` alone.
+
+    Args:
+        path: CSV, TSV, JSON lines or Parquet; see `profuse.data.read.read_table`.
+        target: Column or columns to predict; may stand in the schema instead.
+        schema: A schema, or the YAML file of one.
+        test: A second file with the same columns.
+        on_bad_file: See `assemble`.
+        name: Of the data set; the file's name by default.
+
+    Raises:
+        ConfigError: No target is named, or two different ones.
+        DataError: See `read_table`, `infer` and `assemble`; or the test file has other columns, or a class that
+            the training file has not.
+    """
+    path = Path(path)
+    frame = read_table(path)
+    notes = list(frame.attrs.get("notes", ()))
+    given = schema if isinstance(schema, Schema) else load_schema(schema) if schema is not None else Schema()
+    inference = infer(frame, _with_target(given, target))
+    resolved = inference.schema
+    notes += inference.notes
+    name = name or path.name.partition(".")[0]
+    dataset = assemble(frame, resolved, name=name, base_dir=path.parent, on_bad_file=on_bad_file)
+    if test is not None:
+        if resolved.split.method != "auto":
+            notes.append(f"The test file is the test part; split method {resolved.split.method!r} is not used.")
+            resolved = resolved.model_copy(update={"split": resolved.split.model_copy(update={"method": "auto"})})
+        dataset = _with_test(dataset, resolved, Path(test), on_bad_file)
+    return replace(dataset, notes=(*notes, *dataset.notes)), resolved
+
+
+def concatenate(first: Dataset, second: Dataset) -> Dataset:
+    """Returns the rows of `first`, then those of `second`; both were assembled with one schema."""
+    modalities = {}
+    for name, a in first.modalities.items():
+        b = second.modalities[name]
+        if a.kind == "table":
+            values: Any = pd.concat([a.values, b.values], ignore_index=True)
+        elif a.kind == "vector" and a.values.shape[1] != b.values.shape[1]:
+            raise DataError(
+                f"modality {name!r}: vectors must be of one length in both tables; got {a.values.shape[1]} and "
+                f"{b.values.shape[1]}. Correct the second table."
+            )
+        else:
+            values = np.concatenate([a.values, b.values])
+        modalities[name] = replace(a, values=values, present=np.concatenate([a.present, b.present]))
+    by_row: dict[str, Any] = {}
+    for what in ("target", "groups", "times", "ids", "split"):
+        parts = [getattr(first, what), getattr(second, what)]
+        by_row[what] = None if parts[0] is None or parts[1] is None else np.concatenate(parts)
+    return replace(first, modalities=modalities, notes=(*first.notes, *second.notes), **by_row)
+
+
+def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal["raise", "skip"]) -> Dataset:
+    frame = read_table(path)
+    rates = {k: m.rate for k, m in train.modalities.items() if m.rate is not None}
+    try:
+        test = assemble(
+            frame,
+            schema,
+            name=train.name,
+            base_dir=path.parent,
+            on_bad_file=on_bad_file,
+            fitting=False,
+            rates=rates,
+            labels=train.target_names,
+        )
+        if train.task in ("binary", "multiclass") and train.target is not None and test.target is not None:
+            unseen = np.flatnonzero(~np.isin(test.target, train.target))
+            if len(unseen):
+                classes = tell_values(pd.unique(test.target[unseen]))
+                raise DataError(
+                    f"target: every class must occur in the training table; got {classes} in {tell_rows(unseen)}. "
+                    "Correct the labels, or drop these rows."
+                )
+    except DataError as error:
+        raise DataError(f"test file {path.name}: {error}") from error
+    train = replace(train, split=np.full(len(train), "train", dtype=object))
+    notes = [f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes)]
+    return concatenate(train, replace(test, split=np.full(len(test), "test", dtype=object), notes=tuple(notes)))
+
+
+def _with_target(schema: Schema, target: str | Sequence[str] | None) -> Schema:
+    if target is not None:
+        columns = (target,) if isinstance(target, str) else tuple(target)
+        if schema.target is not None and schema.target.columns != columns:
+            raise ConfigError(
+                f"target: it must be named once; got {list(columns)} and, in the schema, "
+                f"{list(schema.target.columns)}. "
+                "Leave one of them out."
+            )
+        if schema.target is None:
+            schema = schema.model_copy(update={"target": Target(columns=columns)})
+    if schema.target is None or not schema.target.columns:
+        raise ConfigError(
+            "target: a column to predict must be named; got none. Add --target COLUMN, or put it in the schema."
+        )
+    return schema
+
+
+def _ids(frame: pd.DataFrame, column: str | None) -> np.ndarray | None:
+    if column is None or column not in frame.columns:
+        return None
+    ids = frame[column]
+    missing, twice = np.flatnonzero(ids.isna()), np.flatnonzero(ids.duplicated())
+    if len(missing) or len(twice):
+        what = f"missing in {tell_rows(missing)}" if len(missing) else f"again in {tell_rows(twice)}"
+        raise DataError(
+            f"id {column!r}: each row must have its own; it is {what}. Correct it; if it names what several rows "
+            "share, it is split.column, not id."
+        )
+    return ids.to_numpy(dtype=object)
+
+
+def _split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
+    """Returns the column of the split as `times` or `groups`; nothing where it is absent."""
+    column, method = schema.split.column, schema.split.method
+    if column is None or column not in frame.columns:
+        return {}
+    cells = frame[column]
+    kind = schema.columns.get(column)
+    if method == "time" or (method == "auto" and kind == "timestamp"):
+        is_number = pd.api.types.is_numeric_dtype(cells.dtype) and kind != "timestamp"
+        if is_number or kind not in ("timestamp", "numeric"):
+            return {
+                "times": cells.to_numpy(dtype=np.float64, na_value=np.nan)
+                if is_number
+                else cells.to_numpy(dtype=object)
+            }
+        times = cells if pd.api.types.is_datetime64_any_dtype(cells.dtype) else as_times(cells)
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz is not None else times
+        return {"times": times.to_numpy(dtype="datetime64[ns]")}
+    return {"groups": cells.to_numpy(dtype=object)}

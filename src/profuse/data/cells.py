@@ -1,0 +1,343 @@
+"""Columns of one modality -> `ModalityData`: words to numbers, files to arrays, empty cells to "missing".
+
+An empty cell is a missing value; what cannot be read is an error with its row, or is skipped and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from profuse.data._wording import tell_rows, tell_values
+from profuse.data.dataset import ModalityData
+from profuse.data.kinds import parse_times
+from profuse.data.media import (
+    LARGEST_SIDE,
+    read_audio,
+    read_image,
+    read_series,
+    resample,
+    to_float32,
+    to_image,
+    to_numbers,
+)
+from profuse.errors import DataError, MissingDependencyError
+from profuse.schema import ColumnKind, Modality
+
+__all__ = ["Cells", "as_picture", "as_times", "object_array"]
+
+_REMEDY = (
+    "Correct the file or the cell, or go on with on_bad_file='skip' (--on-bad-file skip): it then counts as missing."
+)
+
+
+def object_array(values: Sequence[Any]) -> np.ndarray:
+    """Returns `[row]` of objects, whatever their shapes."""
+    out = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        out[i] = value
+    return out
+
+
+@dataclass
+class Cells:
+    """Reads the columns of a table into modalities; what it counted stands in `notes`.
+
+    Attributes:
+        frame: The table, rows numbered from 0.
+        base_dir: Paths in cells are relative to it.
+        on_bad_file: "raise", or "skip": a file or list that cannot be read counts as missing.
+        rates: Samples a second of audio modalities, where they are fixed already.
+        notes: What was counted.
+    """
+
+    frame: pd.DataFrame
+    base_dir: Path
+    on_bad_file: Literal["raise", "skip"] = "raise"
+    rates: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def modality(self, name: str, modality: Modality, kinds: dict[str, ColumnKind]) -> ModalityData:
+        """Returns the modality `name` of all rows."""
+        columns, rate = list(modality.columns), None
+        if modality.kind == "table":
+            values: Any = pd.DataFrame({c: self._table_column(c, kinds[c]) for c in columns})
+            present = values.notna().to_numpy().any(axis=1)
+        elif modality.kind == "vector":
+            values, present = self._vector(columns)
+        elif modality.kind == "text":
+            values, present = self._text(columns[0])
+        elif modality.kind == "image":
+            values, present = self._images(columns[0])
+        elif modality.kind == "audio":
+            values, present, rate = self._sounds(name, columns[0])
+        else:
+            values, present = self._series(columns[0])
+        return ModalityData(
+            modality.kind or "table", values, present, rate, preprocess=modality.preprocess, encoder=modality.encoder
+        )
+
+    def _table_column(self, name: str, kind: ColumnKind) -> pd.Series:
+        cells = self.frame[name]
+        if kind == "numeric":
+            return self._numbers(name)
+        if kind == "timestamp":
+            return self._times(name)
+        if isinstance(cells.dtype, pd.CategoricalDtype) and cells.dtype.ordered:
+            return cells
+        return pd.Series(_words(cells), dtype=object)
+
+    def _numbers(self, name: str) -> pd.Series:
+        cells = self.frame[name]
+        if pd.api.types.is_timedelta64_dtype(cells.dtype):
+            return cells
+        if pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
+            numbers = pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
+        else:
+            plain = cells.astype(object)
+            numbers = pd.Series(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
+            lost = np.flatnonzero(numbers.isna() & ~_empty(cells))
+            if len(lost):
+                self.notes.append(
+                    f"Column {name!r}: {tell_rows(lost)} hold no number "
+                    f"({tell_values(plain.iloc[lost].unique(), n=3)}) and count as missing."
+                )
+        infinite = np.flatnonzero(np.isinf(numbers))
+        if len(infinite):
+            raise DataError(
+                f"column {name!r}: numbers must be finite; infinite in {tell_rows(infinite)}. Empty these cells "
+                "if they mean 'missing', or correct them."
+            )
+        return numbers
+
+    def _times(self, name: str) -> pd.Series:
+        cells = self.frame[name]
+        if pd.api.types.is_datetime64_any_dtype(cells.dtype):
+            return cells
+        times = as_times(cells)
+        lost = np.flatnonzero(times.isna() & ~_empty(cells))
+        if len(lost):
+            self.notes.append(
+                f"Column {name!r}: {tell_rows(lost)} hold no time ({tell_values(cells.iloc[lost].unique(), n=3)}) "
+                "and count as missing."
+            )
+        return times
+
+    def _text(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        values = [", ".join(map(str, v)) if _is_list(v) else v for v in _words(self.frame[name])]
+        present = np.array([v is not None and bool(v.strip()) for v in values])
+        return object_array([v if p else "" for v, p in zip(values, present, strict=True)]), present
+
+    def _vector(self, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        first = self.frame[columns[0]]
+        if len(columns) > 1 or pd.api.types.is_numeric_dtype(first.dtype):
+            values = np.stack([self._numbers(c).to_numpy(dtype=np.float64) for c in columns], axis=1)
+            return values, ~np.isnan(values).all(axis=1)
+        found = self._each(columns[0], to_numbers, "vectors")
+        widths = Counter(v.shape for v in found if v is not None)
+        shape = widths.most_common(1)[0][0] if widths else (1,)
+        others = [i for i, v in enumerate(found) if v is not None and v.shape != shape]
+        if others or len(shape) != 1:
+            told = found[others[0]].shape if others else shape
+            raise DataError(
+                f"column {columns[0]!r}: vectors must be lists of one length, here {shape[0]}; got shape {told} in "
+                f"{tell_rows(others or [0])}. Correct them, or set the kind to series."
+            )
+        values = np.full((len(found), shape[0]), np.nan)
+        for i, v in enumerate(found):
+            if v is not None:
+                values[i] = v
+        self._finite(columns[0], np.isinf(values).any(axis=1))
+        return values, ~np.isnan(values).all(axis=1)
+
+    def _finite(self, name: str, infinite: np.ndarray) -> None:
+        if infinite.any():
+            raise DataError(
+                f"column {name!r}: numbers must be finite; infinite in {tell_rows(np.flatnonzero(infinite))}. "
+                "Write null if it means 'missing', or correct them."
+            )
+
+    def _series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        found = self._each(name, self._one_series, "series")
+        self._finite(name, np.array([v is not None and bool(np.isinf(v).any()) for v in found]))
+        widths = Counter(v.shape[1] for v in found if v is not None)
+        if len(widths) > 1:
+            width = widths.most_common(1)[0][0]
+            others = [i for i, v in enumerate(found) if v is not None and v.shape[1] != width]
+            raise DataError(
+                f"column {name!r}: all series must have the same channels, here {width}; got "
+                f"{found[others[0]].shape[1]} in {tell_rows(others)}. Correct them; a missing number is null or NaN."
+            )
+        blank = np.zeros((1, next(iter(widths), 1)), dtype=np.float32)
+        return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
+
+    def _one_series(self, cell: Any) -> np.ndarray | None:
+        if isinstance(cell, str) and not cell.lstrip().startswith("["):
+            return read_series(self._path(cell))
+        values = to_numbers(cell)
+        if values is None:
+            return None
+        if values.ndim > 2:
+            raise DataError(f"a series must be [time] or [time, channel]; got shape {values.shape}")
+        return to_float32(values).reshape(len(values), -1)
+
+    def _images(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        shrunk = 0
+
+        def one(cell: Any) -> np.ndarray:
+            nonlocal shrunk
+            if not isinstance(cell, str):
+                return as_picture(cell)
+            values, smaller = read_image(self._path(cell))
+            shrunk += smaller
+            return values
+
+        found = self._each(name, one, "pictures")
+        if shrunk:
+            self.notes.append(
+                f"Column {name!r}: {shrunk} pictures above {LARGEST_SIDE} pixels were shrunk to that size."
+            )
+        blank = np.zeros((1, 1, 1), dtype=np.uint8)
+        return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
+
+    def _sounds(self, name: str, column: str) -> tuple[np.ndarray, np.ndarray, int]:
+        def one(cell: Any) -> tuple[np.ndarray, int]:
+            if not isinstance(cell, str):
+                raise DataError("a sound must be the path of a file; for arrays use from_tensors with rates")
+            return read_audio(self._path(cell))
+
+        found = self._each(column, one, "sounds")
+        rates = Counter(v[1] for v in found if v is not None)
+        rate = self.rates.get(name) or (max(rates, key=lambda r: (rates[r], -r)) if rates else 16_000)
+        others = sum(n for r, n in rates.items() if r != rate)
+        if others:
+            told = ", ".join(f"{n} of {r} Hz" for r, n in sorted(rates.items()) if r != rate)
+            self.notes.append(f"Column {column!r}: {others} sounds ({told}) were resampled to {rate} Hz.")
+        waves = [None if v is None else v[0] if v[1] == rate else resample(v[0], v[1], rate) for v in found]
+        blank = np.zeros(1, dtype=np.float32)
+        present = np.array([v is not None for v in found])
+        return object_array([blank if v is None else v for v in waves]), present, rate
+
+    def _path(self, cell: str) -> Path:
+        path = self.base_dir / cell.strip()
+        try:
+            if path.is_dir():
+                raise DataError("it is a folder, not a file")
+            if not path.exists():
+                raise DataError("there is no such file")
+        except OSError as error:  # too long a name, a folder that may not be read
+            raise DataError(f"it is no path of a file ({error.strerror})") from error
+        return path
+
+    def _each(self, name: str, read: Callable[[Any], Any], what: str) -> list[Any]:
+        """Returns `read(cell)` for each cell, None where it is empty or, on request, cannot be read."""
+        cells, empty = self.frame[name].to_numpy(dtype=object), _empty(self.frame[name])
+        out: list[Any] = [None] * len(cells)
+        bad: list[int] = []
+        first = ""
+        for i, cell in enumerate(cells):
+            if empty[i]:
+                continue
+            try:
+                out[i] = read(cell)
+            except MissingDependencyError:
+                raise
+            except DataError as error:
+                told = repr(cell if len(str(cell)) <= 80 else f"{str(cell)[:77]}...")
+                if self.on_bad_file == "raise":
+                    place = f" in {str(self.base_dir)!r}" if isinstance(cell, str) and cell.lstrip()[:1] != "[" else ""
+                    raise DataError(
+                        f"row {i} (counted from 0), column {name!r}: {what} must be readable; got {told}{place}: "
+                        f"{error}. {_REMEDY}"
+                    ) from error
+                first = first or f"{told}: {error}"
+                bad.append(i)
+        if bad:
+            self.notes.append(
+                f"Column {name!r}: {tell_rows(bad)} could not be read and count as missing (the first: {first})."
+            )
+        return out
+
+
+def as_picture(cell: Any) -> np.ndarray:
+    """Returns `[height, width, channel]`, uint8 or float 0..1, from a Pillow picture, an array or a tensor."""
+    if type(cell).__module__.startswith("PIL."):
+        return to_image(cell)
+    if hasattr(cell, "detach"):
+        cell = cell.detach().cpu().numpy()
+    values = np.asarray(cell)
+    if values.dtype.kind not in "biuf" or values.ndim not in (2, 3) or values.size == 0:
+        raise DataError(
+            f"a picture must be [height, width] or [height, width, channel]; got {values.dtype}{values.shape}"
+        )
+    if values.ndim == 2:
+        values = values[..., None]
+    elif values.shape[-1] > 4 and values.shape[0] <= 4:
+        values = np.moveaxis(values, 0, -1)
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= 255:
+        return values.astype(np.uint8)
+    values = values.astype(np.float32)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+        raise DataError(
+            f"a picture must be bytes 0..255 or floats 0..1; got {values.min():g} to {values.max():g}. Scale it first"
+        )
+    return values
+
+
+def as_times(cells: pd.Series) -> pd.Series:
+    """Returns words, dates, or seconds or milliseconds since 1970 as times; NaT where they are none."""
+    if pd.api.types.is_numeric_dtype(cells.dtype):
+        middle = float(cells.abs().median())
+        unit: Literal["s", "ms"] | None = "s" if 1e8 <= middle < 1e11 else "ms" if 1e11 <= middle < 1e14 else None
+        if unit is None:
+            raise DataError(
+                f"column {cells.name!r}: numbers taken as times must be seconds or milliseconds since 1970; got "
+                f"{middle:g} in the middle. Set its kind to numeric, or write year-month-day."
+            )
+        return pd.Series(pd.to_datetime(cells, unit=unit))
+    if all(isinstance(v, str) for v in cells.dropna()):
+        return parse_times(cells)[0]
+    return pd.Series(pd.to_datetime(cells, errors="coerce"))
+
+
+def _empty(cells: pd.Series) -> np.ndarray:
+    values = cells.to_numpy(dtype=object)
+    if cells.dtype != object and not isinstance(cells.dtype, pd.StringDtype):
+        return cells.isna().to_numpy(dtype=bool)
+    return np.array([_is_empty(v) for v in values], dtype=bool)
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+
+
+def _words(cells: pd.Series) -> np.ndarray:
+    """Returns each cell as str (1 and 1.0 are one word), lists as they are, None where it is empty; `[row]` objects."""
+    values = cells.to_numpy(dtype=object)
+    try:
+        codes, distinct = pd.factorize(values)
+    except TypeError:  # lists are not hashable
+        return object_array([v if _is_list(v) and len(v) else None if _is_list(v) else _word(v) for v in values])
+    words = object_array([*(_word(v) for v in distinct), None])  # code -1, missing, is the last
+    return np.asarray(words[codes])
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _word(value: Any) -> str | None:
+    if _is_empty(value):
+        return None
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)

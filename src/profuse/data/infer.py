@@ -1,0 +1,338 @@
+"""A table and what the user said of it -> a schema in which nothing is left open, with a reason for each column."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from profuse._lookup import nearest
+from profuse.data._wording import tell_values, tell_yaml
+from profuse.data.kinds import ID, UNUSED, column_kind
+from profuse.data.task import read_target
+from profuse.errors import ConfigError, DataError
+from profuse.schema import ColumnKind, Kind, Modality, Schema, SplitOptions, Target
+
+__all__ = ["Inference", "Reason", "infer", "infer_schema", "load_schema"]
+
+TABLE_KINDS = ("numeric", "category", "timestamp")
+_LEAST_VECTOR = 8
+_NUMBERED = re.compile(r"^(?P<prefix>.*?)[_.\-:\[ ]?(?P<number>0|[1-9]\d*)\]?$")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a column is taken as what it is; `kind` is a `ColumnKind`, or "target", "id", "split", "unused"."""
+
+    column: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A resolved schema, the reason for each column in the table's order, and what the user should know."""
+
+    schema: Schema
+    reasons: tuple[Reason, ...]
+    notes: tuple[str, ...]
+
+
+def infer_schema(frame: pd.DataFrame, schema: Schema | None = None) -> Schema:
+    """Returns `infer(frame, schema).schema`."""
+    return infer(frame, schema).schema
+
+
+def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
+    """Completes `schema` from the cells of `frame`: kinds of columns, modalities, task.
+
+    What the schema says stands. Kinds of the other columns are told by `profuse.data.kinds`. At least 8 columns of
+    numbers that share a prefix and are numbered without a gap from 0 or 1 (`emb_0` ... `emb_63`) are one vector
+    modality, named after the prefix. Numbers, categories and time stamps make the modality `table`; each other
+    column is a modality of its own name. The first id-like column becomes `id`; ids, empty and constant columns
+    are not used. The column of the split is not an input, unless it is a time stamp.
+
+    Args:
+        frame: The table; the target may be absent when the schema names none.
+        schema: What the user said; None = nothing.
+
+    Raises:
+        ConfigError: The schema names columns that are not there (nearest names told) or contradicts itself; all
+            faults are told together.
+        DataError: A column cannot be read (mixed types, infinite numbers), nothing is left to learn from, or the
+            target cannot be learned (`profuse.data.task.check_target`).
+    """
+    schema = schema or Schema()
+    frame = plain_names(frame)
+    _check(frame, schema)
+    grouped = {c: (name, m) for name, m in schema.modalities.items() for c in m.columns}
+    target = schema.target.columns if schema.target else ()
+    reasons: dict[str, tuple[str, str]] = {}
+    for name in frame.columns:
+        if name in target:
+            reasons[name] = ("target", "named as the target")
+        elif name == schema.id:
+            reasons[name] = (ID, "named as the id")
+        elif name in schema.ignore:
+            reasons[name] = (UNUSED, "named in ignore")
+        elif name in schema.columns:
+            reasons[name] = (schema.columns[name], "set in the schema")
+        elif name in grouped and (kind := _given_kind(*grouped[name])):
+            reasons[name] = (kind, f"set by modality {grouped[name][0]!r}")
+        else:
+            reasons[name] = _inferred(name, frame[name], needed=name in grouped)
+    row_id = schema.id or next((c for c, (kind, _) in reasons.items() if kind == ID), None)
+    split_column = schema.split.column
+    if split_column is not None and split_column not in grouped:
+        kind, _ = reasons[split_column]
+        if kind != "timestamp" or schema.split.method == "group":
+            reasons[split_column] = ("split", "the split is made by it, so it is no input")
+    modalities = _modalities(schema, reasons)
+    kinds = {c: cast(ColumnKind, reasons[c][0]) for m in modalities.values() for c in m.columns}
+    if split_column is not None and split_column not in kinds:
+        kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
+    resolved = schema.model_copy(
+        update={
+            "target": _target(frame, schema.target),
+            "modalities": modalities,
+            "columns": kinds,
+            "ignore": tuple(c for c, (kind, _) in reasons.items() if kind in (ID, UNUSED, "split") and c != row_id),
+            "id": row_id,
+        }
+    )
+    notes = [
+        f"Column {c!r} is not used: {why}." for c, (k, why) in reasons.items() if k in (ID, UNUSED) and _told(c, schema)
+    ]
+    notes += [f"Column {c!r}: {why}." for c, (_, why) in reasons.items() if "fits as well" in why]
+    return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
+
+
+def load_schema(path: str | Path) -> Schema:
+    """Returns the schema in a YAML file; keys are the fields of `profuse.schema.Schema`. No code is run.
+
+    Raises:
+        DataError: No such file, or it is no YAML.
+        ConfigError: Unknown keys or wrong values; all are told together.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"load_schema: the file must exist; got {str(path)!r}. Check the path.")
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path.name}: the schema must be YAML; got {tell_yaml(error)}. Correct it.") from error
+    if found is None:
+        found = {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path.name}: the schema must be keys and values; got a {type(found).__name__}.")
+    try:
+        return Schema.model_validate(found)
+    except ValidationError as error:
+        faults = "; ".join(_fault(e) for e in error.errors())
+        raise ConfigError(
+            f"{path.name}: the schema must be valid; got {error.error_count()} fault(s): {faults}."
+        ) from error
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML takes the last of two equal keys in silence; this one does not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+        twice = [k for k, n in Counter(map(str, keys)).items() if n > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _fault(error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "tuple_type":
+        return f"{place}: must be a list, as [a, b] (got {error['input']!r})"
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']} (got {error['input']!r})"
+    inner: dict[str, type[BaseModel]] = {"target": Target, "split": SplitOptions, "modalities": Modality}
+    model = Schema if len(error["loc"]) == 1 else inner.get(str(error["loc"][0]), Schema)
+    known = model.model_fields
+    close = nearest(str(error["loc"][-1]), known)
+    return (
+        f"unknown key {place!r} ({'did you mean ' + repr(close[0]) + '?' if close else 'known: ' + ', '.join(known)})"
+    )
+
+
+def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with names as str and rows numbered from 0; names must differ."""
+    names = [str(c) for c in frame.columns]
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise DataError(
+            f"table: column names must differ; got {tell_values(twice)} more than once. Rename or drop them."
+        )
+    if len(frame) == 0:
+        raise DataError("table: at least one row must be given; got none. Check the file.")
+    return frame.set_axis(names, axis=1).reset_index(drop=True)
+
+
+def _check(frame: pd.DataFrame, schema: Schema) -> None:
+    """Tells all faults of the schema together."""
+    faults: list[str] = []
+
+    def known(columns: Iterable[str | None], where: str) -> None:
+        for name in columns:
+            if name is not None and name not in frame.columns:
+                close = nearest(name, frame.columns)
+                hint = (
+                    f"did you mean {' or '.join(map(repr, close))}?"
+                    if close
+                    else f"it has {tell_values(frame.columns)}"
+                )
+                faults.append(f"{where}: no column {name!r} in the table ({hint})")
+
+    target = schema.target.columns if schema.target else ()
+    known(target, "target")
+    known(schema.columns, "columns")
+    known(schema.ignore, "ignore")
+    known([schema.id], "id")
+    known([schema.split.column], "split.column")
+    owner: dict[str, str] = {}
+    for name, modality in schema.modalities.items():
+        known(modality.columns, f"modalities.{name}")
+        if not name.strip():
+            faults.append(f"modalities: each must have a name; {tell_values(modality.columns)} has none")
+        faults += [f"modalities.{name}: {c!r} stands twice" for c, n in Counter(modality.columns).items() if n > 1]
+        if not modality.columns:
+            faults.append(f"modalities.{name}: at least one column must be named")
+        if modality.kind not in (None, "table", "vector") and len(modality.columns) > 1:
+            faults.append(f"modalities.{name}: kind {modality.kind!r} takes one column; got {len(modality.columns)}")
+        for column in modality.columns:
+            if column in target:
+                faults.append(f"modalities.{name}: {column!r} is the target; the answer cannot be an input")
+            if column in schema.ignore:
+                faults.append(f"modalities.{name}: {column!r} is named in ignore")
+            if owner.setdefault(column, name) != name:
+                faults.append(f"modalities.{name}: {column!r} belongs to {owner[column]!r} already")
+    faults += [f"target: {c!r} stands twice" for c, n in Counter(target).items() if n > 1]
+    for where, names in (
+        ("id", [schema.id]),
+        ("ignore", schema.ignore),
+        ("columns", schema.columns),
+        ("split.column", [schema.split.column]),
+    ):
+        faults += [f"{where}: {c!r} is the target" for c in names if c in target]
+    if faults:
+        raise ConfigError(f"schema: it must fit the table; got {len(faults)} fault(s): {'; '.join(faults)}.")
+
+
+def _given_kind(name: str, modality: Modality) -> str | None:
+    if modality.kind in (None, "table"):
+        return None
+    return "numeric" if modality.kind == "vector" and len(modality.columns) > 1 else modality.kind
+
+
+def _inferred(name: str, cells: pd.Series, *, needed: bool) -> tuple[str, str]:
+    kind, why = column_kind(name, cells)
+    if needed and kind in (ID, UNUSED):  # the user wants it
+        if cells.isna().all():
+            raise DataError(
+                f"column {name!r}: a modality of the schema needs it, and all its cells are empty. Drop it."
+            )
+        return ("numeric" if pd.api.types.is_numeric_dtype(cells) else "category"), f"named in a modality ({why})"
+    return kind, why
+
+
+def _split_kind(name: str, cells: pd.Series, schema: Schema) -> str:
+    """Tells "timestamp" for what a split by time, or an auto split, sorts; "category" for groups."""
+    if schema.columns.get(name):
+        return schema.columns[name]
+    kind = column_kind(name, cells)[0]
+    return "timestamp" if kind == "timestamp" else "numeric" if kind in ("numeric", ID) else "category"
+
+
+def _modalities(schema: Schema, reasons: dict[str, tuple[str, str]]) -> dict[str, Modality]:
+    found: dict[str, Modality] = {}
+    for name, modality in schema.modalities.items():
+        kinds = [reasons[c][0] for c in modality.columns]
+        kind = modality.kind or _kind_of(name, modality.columns, kinds)
+        if kind == "table":
+            for c, k in zip(modality.columns, kinds, strict=True):
+                if k not in TABLE_KINDS:
+                    reasons[c] = ("category", f"{reasons[c][1]}; in a table modality")
+        found[name] = modality.model_copy(update={"kind": kind})
+    free = {c: k for c, (k, _) in reasons.items() if k not in ("target", "split", ID, UNUSED) and not _in(c, found)}
+    vectors = _vectors([c for c, k in free.items() if k == "numeric" and c not in schema.columns])
+    table = [c for c, k in free.items() if k in TABLE_KINDS and not any(c in v for v in vectors.values())]
+    if table:
+        name = next(n for n in ("table", "rest", "other_columns", "table_of_the_rest") if n not in found)
+        found[name] = Modality(kind="table", columns=tuple(table))
+    for prefix, columns in vectors.items():
+        _add(found, prefix, Modality(kind="vector", columns=tuple(columns)))
+        for c in columns:
+            reasons[c] = ("numeric", f"one of {len(columns)} numbered columns: vector {prefix!r}")
+    for c, k in free.items():
+        if k not in TABLE_KINDS:
+            _add(found, c, Modality(kind=cast(Kind, k), columns=(c,)))
+    if not found:
+        raise DataError(
+            "table: at least one column must be left to learn from; got none. Unused: "
+            + "; ".join(f"{c!r} ({k}: {why})" for c, (k, why) in reasons.items() if k != "target")
+            + ". Set the kind of one in the schema."
+        )
+    return found
+
+
+def _in(column: str, modalities: dict[str, Modality]) -> bool:
+    return any(column in m.columns for m in modalities.values())
+
+
+def _add(found: dict[str, Modality], name: str, modality: Modality) -> None:
+    if name in found:
+        raise ConfigError(
+            f"schema: names of modalities must differ; got {name!r} for {tell_values(found[name].columns)} and "
+            f"{tell_values(modality.columns)}. Name the modality of one of them in the schema."
+        )
+    found[name] = modality
+
+
+def _kind_of(name: str, columns: tuple[str, ...], kinds: list[str]) -> Kind:
+    if all(k in TABLE_KINDS for k in kinds):
+        return "table"
+    if len(kinds) == 1:
+        return cast(Kind, kinds[0])
+    told = ", ".join(f"{c} ({k})" for c, k in zip(columns, kinds, strict=True))
+    raise ConfigError(
+        f"schema: modalities.{name} must be one column, or numbers, categories and times together; got {told}. "
+        "Make a modality of each, or set kind: table."
+    )
+
+
+def _vectors(columns: list[str]) -> dict[str, list[str]]:
+    groups: dict[str, dict[int, str]] = defaultdict(dict)
+    for column in columns:
+        match = _NUMBERED.match(column)
+        if match:
+            groups[match["prefix"]].setdefault(int(match["number"]), column)
+    return {
+        prefix or "vector": [numbered[i] for i in sorted(numbered)]
+        for prefix, numbered in groups.items()
+        if len(numbered) >= _LEAST_VECTOR
+        and min(numbered) in (0, 1)
+        and max(numbered) - min(numbered) + 1 == len(numbered)
+    }
+
+
+def _target(frame: pd.DataFrame, target: Target | None) -> Target | None:
+    if target is None:
+        return None
+    _, task, _ = read_target(frame[list(target.columns)], target.task)
+    return target.model_copy(update={"task": task})
+
+
+def _told(column: str, schema: Schema) -> bool:
+    return column not in schema.ignore and column != schema.id

@@ -1,0 +1,287 @@
+"""The kind of one column, and why: from its type, a sample of its words, its number of distinct values.
+
+| cells | kind |
+|---|---|
+| numbers, durations | numeric |
+| booleans, pandas categories, words that repeat | category |
+| words all distinct in a column named id (or `*_id`, `key`, `index`), or that contain digits; a running number | id: not used |
+| three words or more on average, or 50 characters, mostly distinct | text |
+| mostly distinct single words without digits (names) | text |
+| file names ending as pictures, sounds, or series (`.npy`, `.csv`) do | image, audio, series |
+| lists (or their JSON text) of numbers: one length / several lengths, lists of lists | vector / series |
+| lists of words | text |
+| dates, `2024-05-31 ...` or `31/5/2024` | timestamp |
+| one value or none | not used |
+"""  # noqa: E501 (a table row cannot be broken)
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from profuse.data._wording import tell_rows, tell_values
+from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
+from profuse.errors import DataError
+
+__all__ = ["ID", "UNUSED", "column_kind", "parse_times"]
+
+ID = "id"
+UNUSED = "unused"
+
+_SAMPLE = 1000
+_MEDIA = {"image": IMAGE_SUFFIXES, "audio": AUDIO_SUFFIXES, "series": SERIES_SUFFIXES}
+_ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|row)$|^Unnamed: 0$|[a-z]I[dD]$", re.IGNORECASE)
+_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(\D.*)?$", re.DOTALL)
+_DRESSED = re.compile(r"\s*([$€£¥]\s?[-+]?[\d.,]+|[-+]?[\d.,]+\s?[%$€£¥]|\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d+,\d+)\s*")
+_CLOCKS = ("", " %H:%M", " %H:%M:%S")
+
+
+def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
+    """Returns the kind (a `ColumnKind`, `ID` or `UNUSED`) of a column, and the reason in words.
+
+    Raises:
+        DataError: Numbers and words are mixed, a number is infinite, or the cells are of a type that no kind takes.
+    """
+    known = cells.dropna()
+    if len(known) == 0:
+        return UNUSED, "all cells are empty"
+    types = pd.api.types
+    if types.is_bool_dtype(cells.dtype):
+        return _constant(known, len(cells)) or ("category", "true or false")
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        return _constant(known, len(cells)) or ("category", "a pandas category")
+    if types.is_datetime64_any_dtype(cells.dtype):
+        return _constant(known, len(cells)) or ("timestamp", "times")
+    if types.is_timedelta64_dtype(cells.dtype):
+        return _constant(known, len(cells)) or ("numeric", "durations, in seconds")
+    if types.is_complex_dtype(cells.dtype):
+        raise DataError(f"column {name!r}: numbers must be real; got {cells.dtype}. Give the parts as two columns.")
+    if types.is_numeric_dtype(cells.dtype):
+        return _number_kind(name, cells, known)
+    return _object_kind(name, cells, known) if cells.dtype == object else _word_kind(name, cells, known)
+
+
+def parse_times(cells: pd.Series) -> tuple[pd.Series, str]:
+    """Returns the words of `cells` as times (NaT where they are none) and how they were read.
+
+    Year-month-day comes first (ISO 8601, also with `/` and `.`); then day/month/year and month/day/year,
+    whichever reads more cells; where both read all, month/day/year is taken and the answer says so.
+    """
+    words = cells.astype("str").str.strip()
+    iso = words.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3", regex=True)
+    iso = iso.str.replace(r"^(\d{4})-(\d)(?=-)", r"\1-0\2", regex=True)
+    iso = iso.str.replace(r"^(\d{4}-\d{2})-(\d)(?!\d)", r"\1-0\2", regex=True)
+    zoned = bool(iso.str.contains(r"\d(?:Z|[+-]\d{2}:?\d{2})$", regex=True, na=False).any())
+    best = pd.Series(pd.to_datetime(iso, format="ISO8601", errors="coerce", utc=zoned), index=cells.index)
+    how, n_best = "year-month-day" + (" in UTC" if zoned else ""), int(best.notna().sum())
+    if n_best == int(cells.notna().sum()):
+        return best, how
+    plain = words.str.replace(r"^(\d{1,2})[-.](\d{1,2})[-.](\d{4})", r"\1/\2/\3", regex=True)
+    found: dict[str, tuple[int, pd.Series]] = {}
+    for clock in _CLOCKS:
+        for order, form in (("month/day/year", "%m/%d/%Y"), ("day/month/year", "%d/%m/%Y")):
+            times = pd.Series(pd.to_datetime(plain, format=form + clock, errors="coerce"), index=cells.index)
+            n_read = int(times.notna().sum())
+            if n_read > found.get(order, (0, times))[0]:
+                found[order] = n_read, times
+    for order, (n_read, times) in found.items():
+        if n_read > n_best:
+            best, n_best, how = times, n_read, order
+    counts = [n for n, _ in found.values()]
+    if len(counts) == 2 and counts[0] == counts[1] == n_best:
+        how += " (day/month/year fits as well: write year-month-day if it is meant)"
+    return best, how
+
+
+def _constant(known: pd.Series, n_rows: int) -> tuple[str, str] | None:
+    if len(known) == n_rows and n_rows > 1 and (known == known.iloc[0]).all():
+        return UNUSED, f"the same value in every row: {tell_values(known.iloc[:1])}"
+    return None
+
+
+def _number_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
+    values = known.to_numpy(dtype=np.float64)
+    if np.isinf(values).any():
+        rows = np.flatnonzero(np.isinf(cells.to_numpy(dtype=np.float64, na_value=np.nan)))
+        raise DataError(
+            f"column {name!r}: numbers must be finite; infinite in {tell_rows(rows)}. Empty these cells if they mean "
+            "'missing', or correct them."
+        )
+    constant = _constant(known, len(cells))
+    if constant:
+        return constant
+    if pd.api.types.is_integer_dtype(cells.dtype) and len(known) == len(cells):
+        counts_up = bool((np.diff(values) == 1).all()) and len(values) >= 10
+        if counts_up or (_ID_NAME.search(name) and known.is_unique):
+            return ID, "a running number" if counts_up else "whole numbers, all distinct, and named like an id"
+    return "numeric", "numbers"
+
+
+def _word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
+    """Columns of words: `known` holds nothing but str."""
+    words = known.unique()
+    some = [str(w) for w in words[:: max(1, len(words) // _SAMPLE)]][:_SAMPLE]
+    filled = [w for w in some if w.strip()]
+    if not filled:
+        return UNUSED, "all cells are empty"
+    lists = sum(w.lstrip()[:1] == "[" and w.rstrip()[-1:] == "]" for w in filled)
+    if lists > 0.5 * len(filled):
+        kind = _json_list_kind(name, known)
+        if kind:
+            return kind
+    for kind_name, suffixes in _MEDIA.items():
+        if sum(w.strip().lower().endswith(suffixes) and "\n" not in w for w in filled) > 0.5 * len(filled):
+            return kind_name, f"file names that end in {tell_values(sorted({w[w.rfind('.') :] for w in filled}), n=3)}"
+    if len(words) == 1 and len(known) == len(cells) and len(cells) > 1:
+        return UNUSED, f"the same value in every row: {tell_values(words[:1])}"
+    if sum(bool(_DATE.match(w)) for w in filled) > 0.5 * len(filled):
+        return _time_kind(name, cells, known)
+    return _mixed_or_number(name, cells, known, filled) or _language_kind(name, cells, words, filled)
+
+
+def _time_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
+    times, how = parse_times(known[known.str.strip() != ""])
+    if times.isna().any():
+        wrong = times.index[times.isna()]
+        rows = cells.index.get_indexer(wrong)
+        raise DataError(
+            f"column {name!r}: cells must be all times or none; no time in {tell_rows(rows)}: "
+            f"{tell_values(known.loc[wrong[:3]])}. Correct them; or set its kind in the schema: timestamp (what is no "
+            "time becomes missing), or category."
+        )
+    return "timestamp", f"dates, read as {how}"
+
+
+def _mixed_or_number(name: str, cells: pd.Series, known: pd.Series, sample: list[str]) -> tuple[str, str] | None:
+    """Words that are numbers: all of them = numeric; many of them = an error, as nobody can know what is meant."""
+    if not pd.to_numeric(pd.Series(sample, dtype=object), errors="coerce").notna().mean() > 0.1:
+        return None
+    filled = known[known.str.strip() != ""]
+    numbers = pd.to_numeric(filled.astype(object), errors="coerce")
+    share = float(numbers.notna().mean())
+    if share == 1:
+        padded = filled.str.strip().str.match(r"^0\d").any()
+        if padded or np.isinf(numbers).any():
+            return ("category" if filled.nunique() < len(filled) else ID), "digits with leading zeros: a code"
+        return "numeric", "numbers, written as words"
+    spaced = np.mean([len(w.split()) for w in sample]) >= 3
+    if share < (0.5 if spaced else 0.2):
+        return None
+    wrong = numbers.index[numbers.isna()] if share >= 0.5 else numbers.index[numbers.notna()]
+    rows = cells.index.get_indexer(wrong)
+    raise DataError(
+        f"column {name!r}: cells must be all numbers or all words; got {'words' if share >= 0.5 else 'numbers'} in "
+        f"{tell_rows(rows)}: {tell_values(pd.unique(filled.loc[wrong]), n=3)}. Correct them; or set its kind in "
+        "the schema: numeric (words become missing, and are counted), or category."
+    )
+
+
+def _language_kind(name: str, cells: pd.Series, words: Any, sample: list[str]) -> tuple[str, str]:
+    dressed = [w for w in sample if _DRESSED.fullmatch(w)]
+    if len(dressed) > 0.5 * len(sample):
+        raise DataError(
+            f"column {name!r}: numbers must be plain, as 1234.5; got {tell_values(dressed, n=3)}. Remove signs of "
+            "money and per cent and separators of thousands; or set its kind in the schema: category."
+        )
+    n_words = float(np.mean([len(w.split()) for w in sample]))
+    n_letters = float(np.mean([len(w) for w in sample]))
+    distinct = len(words) / max(1, int(cells.notna().sum()))
+    told = f"{len(words)} distinct, {n_words:.1f} words on average"
+    if n_words < 1.5 and distinct == 1 and len(cells) > 1 and len(words) == len(cells):
+        digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5
+        if _ID_NAME.search(name) or (digits and len(cells) >= 10):
+            return ID, f"all distinct, and {'named like an id' if _ID_NAME.search(name) else 'with digits'}"
+    if n_letters >= 50 or (n_words >= 3 and (distinct > 0.5 or len(words) > 100)):
+        return "text", told
+    with_digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5
+    if len(words) > 20 and distinct > 0.5 and (n_words >= 1.5 or not with_digits):
+        return "text", f"{told}: mostly distinct"
+    return "category", told
+
+
+def _json_list_kind(name: str, known: pd.Series) -> tuple[str, str] | None:
+    lists = []
+    for word in known.iloc[:: max(1, len(known) // _SAMPLE)]:
+        try:
+            value = json.loads(word)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(value, list):
+            lists.append(value)
+    if not lists:
+        return None
+    one_length = known.str.count(",").nunique() == 1
+    return _list_kind(name, lists, one_length=one_length)
+
+
+def _list_kind(name: str, lists: list[Any], *, one_length: bool) -> tuple[str, str]:
+    """`lists`: a sample; `one_length`: whether all lists, not only these, are of one length."""
+    filled = [v for v in lists if len(v)]
+    if not filled:
+        return UNUSED, "all lists are empty"
+    if sum(any(isinstance(x, str) for x in v[:3]) for v in filled) > 0.5 * len(filled):
+        return "text", "lists of words, joined"
+    depth = max(_depth(v[0]) for v in filled)
+    if depth == 0:
+        return ("vector", "lists of numbers of one length") if one_length else ("series", "lists of several lengths")
+    if depth == 1:
+        return "series", "lists of lists: [time, channel]"
+    raise DataError(
+        f"column {name!r}: a list must be [channel], [time] or [time, channel]; got {depth + 1} levels. "
+        "Save pictures as files, or give tensors."
+    )
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists; `np.ndim` refuses lists of several lengths."""
+    return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and value else int(np.ndim(value))
+
+
+def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
+    """Columns of Python objects: what they are is told by their types."""
+    words = known.map(lambda v: isinstance(v, str)).to_numpy(dtype=bool)
+    if words.all():
+        return _word_kind(name, cells.astype("str"), known.astype("str"))
+    if words.any():
+        rows = cells.index.get_indexer(known.index[words if words.mean() < 0.5 else ~words])
+        types = sorted({type(v).__name__ for v in known})
+        raise DataError(
+            f"column {name!r}: cells must be of one type; got {', '.join(types)}, the rarer in {tell_rows(rows)}: "
+            f"{tell_values(cells.iloc[rows[:3]])}. Correct them; or set its kind in the schema: numeric (words become "
+            "missing, and are counted), or category."
+        )
+    found = pd.api.types.infer_dtype(known, skipna=True)
+    if found == "boolean":
+        return _constant(known, len(cells)) or ("category", "true or false")
+    if found in ("integer", "floating", "mixed-integer-float", "decimal"):
+        numbers = pd.to_numeric(cells.astype("float64") if found == "decimal" else cells)
+        return _number_kind(name, numbers, numbers.dropna())
+    if found in ("datetime", "datetime64", "date"):
+        return _constant(known, len(cells)) or ("timestamp", "times")
+    first = known.iloc[0]
+    if type(first).__module__.startswith("PIL."):
+        return "image", "pictures"
+    if all(isinstance(v, (list, tuple)) or hasattr(v, "__array__") for v in known):
+        return _array_kind(name, known)
+    raise DataError(
+        f"column {name!r}: cells must be numbers, words, times, lists or pictures; got {type(first).__name__} in "
+        f"{tell_rows(cells.index.get_indexer(known.index[:1]))}. Convert the column, or name it in ignore."
+    )
+
+
+def _array_kind(name: str, known: pd.Series) -> tuple[str, str]:
+    shapes = {np.shape(v) for v in known if hasattr(v, "__array__")}
+    dims = {len(s) for s in shapes}
+    if dims and max(dims) == 3:
+        return "image", "arrays [height, width, channel]"
+    if dims == {2}:
+        if all(np.asarray(v).dtype == np.uint8 for v in known) and min(min(s) for s in shapes) >= 8:
+            return "image", "arrays [height, width] of bytes"
+        return "series", "arrays [time, channel]"
+    lengths = known.map(len)
+    sample = list(known.iloc[:: max(1, len(known) // _SAMPLE)])
+    return _list_kind(name, sample, one_length=lengths.nunique() == 1)

@@ -1,0 +1,122 @@
+"""All preprocessing of a data set: fitted on training rows, applied to any rows, saved without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from profuse._lookup import nearest
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
+from profuse.data.target import TargetCodec
+from profuse.errors import DataError
+from profuse.schema import Spec, Task
+from profuse.tokens import Raw
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """A preprocessor for each modality and a codec for the target.
+
+    Args:
+        preprocessors: Fitted, by modality.
+        names: The name of each one's class in the table of preprocessors.
+        target: Fitted.
+        task: What kind of target.
+    """
+
+    def __init__(
+        self,
+        preprocessors: Mapping[str, Preprocessor],
+        names: Mapping[str, str],
+        target: TargetCodec,
+        task: Task,
+    ) -> None:
+        self.preprocessors = dict(preprocessors)
+        self.names = dict(names)
+        self.target = target
+        self.task: Task = task
+
+    @classmethod
+    def fit(cls, dataset: Dataset, rows: np.ndarray) -> Pipeline:
+        """Learns everything from the rows `rows` of `dataset`.
+
+        Raises:
+            DataError: A modality is absent in all of these rows, or there is no target.
+        """
+        if dataset.target is None:
+            raise DataError(f"Pipeline: the data set {dataset.name!r} must have a target to fit; it has none.")
+        fitted, names = {}, {}
+        train = dataset.rows(rows)
+        for name, data in train.modalities.items():
+            if not data.present.any():
+                raise DataError(
+                    f"Pipeline: modality {name!r} must be present in at least one training row; it is missing in all "
+                    f"{len(data)}. Leave it out, or choose another split."
+                )
+            names[name] = data.preprocess or DEFAULTS[data.kind]
+            fitted[name] = preprocessor(names[name])()
+            if fitted[name].takes != data.kind:
+                raise DataError(
+                    f"Pipeline: the preprocessor of {name!r} must take kind {data.kind!r}; "
+                    f"got {names[name]!r}, which takes {fitted[name].takes!r}."
+                )
+            fitted[name].fit(data)
+        target = TargetCodec.fit(np.asarray(train.target), dataset.task, names=dataset.target_names)
+        return cls(fitted, names, target, dataset.task)
+
+    @property
+    def specs(self) -> dict[str, Spec]:
+        """What each modality's encoder is told."""
+        return {name: p.spec for name, p in self.preprocessors.items()}
+
+    @property
+    def rates(self) -> dict[str, int]:
+        """Samples a second of each audio modality, as in training."""
+        rates = {name: getattr(p, "rate", None) for name, p in self.preprocessors.items()}
+        return {name: int(rate) for name, rate in rates.items() if rate is not None}
+
+    def _data(self, dataset: Dataset) -> dict[str, ModalityData]:
+        lacking = sorted(set(self.preprocessors) - set(dataset.modalities))
+        if lacking:
+            near = {name: nearest(name, dataset.modalities, n=1) for name in lacking}
+            raise DataError(
+                f"Pipeline: the data must have the modalities {sorted(self.preprocessors)}; lacking {lacking}"
+                + "".join(f" ({name!r}: nearest is {n[0]!r})" for name, n in near.items() if n)
+                + ". Give an absent modality with present all False."
+            )
+        return {name: dataset.modalities[name] for name in self.preprocessors}
+
+    def transform(self, dataset: Dataset) -> dict[str, Raw]:
+        """Returns all rows of every fitted modality, on the CPU."""
+        return {name: self.preprocessors[name].transform(data) for name, data in self._data(dataset).items()}
+
+    def features(self, dataset: Dataset) -> dict[str, np.ndarray]:
+        """Returns `[row, feature]` of every modality for classical models; an absent row is NaN."""
+        features = {}
+        for name, data in self._data(dataset).items():
+            features[name] = np.asarray(self.preprocessors[name].features(data), dtype=np.float64)
+            features[name][~data.present] = np.nan
+        return features
+
+    def state(self) -> dict[str, Any]:
+        """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""
+        return {
+            "task": self.task,
+            "target": self.target.state(),
+            "modalities": {n: {"name": self.names[n], "state": p.state()} for n, p in self.preprocessors.items()},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Pipeline:
+        """Returns a pipeline equal to the one whose `state` this is."""
+        parts = state["modalities"]
+        return cls(
+            {n: preprocessor(part["name"]).from_state(part["state"]) for n, part in parts.items()},
+            {n: part["name"] for n, part in parts.items()},
+            TargetCodec.from_state(state["target"]),
+            state["task"],
+        )

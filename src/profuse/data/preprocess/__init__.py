@@ -1,0 +1,32 @@
+"""Raw rows -> what an encoder takes, with statistics fitted on training rows only."""
+
+from __future__ import annotations
+
+from profuse._lookup import load, resolve
+from profuse.data.preprocess._base import Preprocessor
+
+__all__ = ["DEFAULTS", "PREPROCESSORS", "Preprocessor", "preprocessor"]
+
+# "add yours": one line a preprocessor
+PREPROCESSORS: dict[str, str] = {
+    "table": "profuse.data.preprocess.table:TablePreprocessor",
+    "subwords": "profuse.data.preprocess.text:SubwordPreprocessor",
+    "tfidf": "profuse.data.preprocess.tfidf:TfidfPreprocessor",
+    "image": "profuse.data.preprocess.image:ImagePreprocessor",
+    "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
+    "series": "profuse.data.preprocess.series:SeriesPreprocessor",
+    "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
+}
+DEFAULTS: dict[str, str] = {
+    "table": "table",
+    "text": "subwords",
+    "image": "image",
+    "audio": "logmel",
+    "series": "series",
+    "vector": "vector",
+}
+
+
+def preprocessor(name: str) -> type[Preprocessor]:
+    """Returns the class of the preprocessor called `name`."""
+    return load(resolve(name, PREPROCESSORS, where="profuse", what="preprocess"))  # type: ignore[return-value]

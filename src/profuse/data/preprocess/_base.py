@@ -1,0 +1,56 @@
+"""What every preprocessor is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from profuse.data.dataset import ModalityData
+from profuse.schema import Kind, Spec
+from profuse.tokens import Raw
+
+__all__ = ["Preprocessor"]
+
+
+class Preprocessor(ABC):
+    """Turns the rows of one modality into `Raw`; what it learns, it learns from the rows given to `fit`.
+
+    Its state is plain data: numbers, strings, lists and arrays, so that it is saved without pickle.
+    """
+
+    takes: ClassVar[Kind]
+    """The kind it reads."""
+
+    spec: Spec
+    """What it tells the encoder; set by `fit`."""
+
+    @abstractmethod
+    def fit(self, data: ModalityData) -> None:
+        """Learns its statistics from `data`, which holds training rows only. Absent rows are not read."""
+
+    @abstractmethod
+    def transform(self, data: ModalityData) -> Raw:
+        """Returns all rows of `data` as one `Raw` on the CPU, padded to the longest; finite everywhere.
+
+        Raises:
+            DataError: The rows do not fit what was fitted (other columns, channels, ...).
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: dict[str, Any]) -> Preprocessor:
+        """Returns a fitted preprocessor equal to the one whose `state` this is."""
+
+    @abstractmethod
+    def features(self, data: ModalityData) -> np.ndarray:
+        """Returns `[row, feature]` floats for classical models (trees, linear); NaN = missing.
+
+        A strong, customary description by kind (raw columns; TF-IDF + SVD; principal components and
+        gradient histograms; statistics of log-mel bands; summaries of a series), fitted by `fit`.
+        """

@@ -1,0 +1,116 @@
+"""Classical descriptions of pictures: principal components, gradient histograms, colour histograms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+__all__ = ["GREY_WEIGHTS", "Components", "colour_histograms", "gradient_histograms"]
+
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
+"""Luma of red, green, blue: ITU-R BT.601."""
+
+_N_ORIENTATIONS = 9
+_N_LEVELS = 4  # a channel's bins in a colour histogram
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Principal components: `project(x) = (x - mean) @ axes.T`.
+
+    Attributes:
+        mean: `[feature]`.
+        axes: `[component, feature]`, orthonormal, largest variance first.
+    """
+
+    mean: NDArray[np.float64]
+    axes: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64], n_components: int) -> Components:
+        """Returns up to `n_components` of `values[row, feature]`: fewer where rows or features are fewer."""
+        n_rows, n_features = values.shape
+        n_components = min(n_components, n_rows - 1, n_features)
+        if n_components < 1 or values.var(0).max() < 1e-10:
+            return cls(values.mean(0), np.zeros((0, n_features)))
+        # the exact solver costs rows * features^2, the randomised one only rows * features * components
+        exact = min(n_rows, n_features) <= 4 * n_components
+        pca = PCA(n_components, svd_solver="full" if exact else "randomized", iterated_power=3, random_state=0)
+        pca.fit(values.astype(np.float32))
+        axes = pca.components_[pca.explained_variance_ > 1e-10]
+        return cls(np.asarray(pca.mean_, dtype=np.float64), np.asarray(axes, dtype=np.float64))
+
+    def project(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns `[row, component]`."""
+        return (values - self.mean) @ self.axes.T
+
+    def state(self) -> dict[str, Any]:
+        """Returns the arrays."""
+        return {"mean": self.mean, "axes": self.axes}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Components:
+        """Returns the components whose `state` this is."""
+        mean = np.asarray(state["mean"])
+        return cls(mean, np.asarray(state["axes"]).reshape(-1, len(mean)))
+
+
+def gradient_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Histograms of oriented gradients: in each cell, the gradient's length summed by its direction.
+
+    Central differences of the luma (one-sided at the border); nine directions over half a turn, a pixel's length
+    shared linearly between the nearest two; up to 8 x 8 cells; blocks of 2 x 2 cells, each divided by its
+    Euclidean length, clipped at 0.2 and divided again.
+    A change of brightness leaves them alone, and nearly so a change of contrast.
+
+    Shape:
+        pictures `[row, channel, height, width]`, at least 2 x 2 pixels, -> `[row, block * 36]`.
+
+    Reference:
+        Dalal, Triggs: Histograms of oriented gradients for human detection, CVPR 2005.
+    """
+    n_rows, n_channels, height, width = pictures.shape
+    luma = pictures[:, 0] if n_channels == 1 else np.tensordot(pictures, np.array(GREY_WEIGHTS), axes=(1, 0))
+    down, across = np.gradient(luma, axis=(1, 2))
+    length = np.sqrt(down**2 + across**2)
+    position = np.arctan2(down, across) * (_N_ORIENTATIONS / np.pi) - 0.5
+    low = np.floor(position).astype(np.int64)
+    share = position - low
+
+    n_down, n_across = (int(np.clip(side // 4, 2, 8)) for side in (height, width))
+    cell = (np.arange(height) * n_down // height)[:, None] * n_across + np.arange(width) * n_across // width
+    n_bins = n_down * n_across * _N_ORIENTATIONS
+    base = np.arange(n_rows)[:, None, None] * n_bins + cell * _N_ORIENTATIONS
+    histogram = np.zeros(n_rows * n_bins)
+    for bins, weight in ((low % _N_ORIENTATIONS, length * (1 - share)), ((low + 1) % _N_ORIENTATIONS, length * share)):
+        histogram += np.bincount((base + bins).ravel(), weight.ravel(), minlength=n_rows * n_bins)
+    cells = histogram.reshape(n_rows, n_down, n_across, _N_ORIENTATIONS)
+
+    corners = [cells[:, i : n_down - 1 + i, j : n_across - 1 + j] for i in (0, 1) for j in (0, 1)]
+    blocks = np.concatenate(corners, axis=-1)
+    blocks = np.minimum(blocks / np.sqrt((blocks**2).sum(-1, keepdims=True) + 1e-4), 0.2)
+    blocks /= np.sqrt((blocks**2).sum(-1, keepdims=True) + 1e-4)
+    found: NDArray[np.float64] = blocks.reshape(n_rows, -1)
+    return found
+
+
+def colour_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fraction of the pixels in each of 4 x 4 x 4 ranges of red, green and blue; nothing for grey pictures.
+
+    Shape:
+        pictures `[row, channel, height, width]` in 0..1 -> `[row, 64]`, or `[row, 0]` with one channel.
+    """
+    n_rows, n_channels = pictures.shape[:2]
+    if n_channels == 1:
+        return np.zeros((n_rows, 0))
+    level = np.minimum((pictures * _N_LEVELS).astype(np.int64), _N_LEVELS - 1)
+    code = (level[:, 0] * _N_LEVELS + level[:, 1]) * _N_LEVELS + level[:, 2]
+    n_codes = _N_LEVELS**3
+    flat = (np.arange(n_rows)[:, None, None] * n_codes + code).ravel()
+    counts = np.bincount(flat, minlength=n_rows * n_codes).reshape(n_rows, n_codes)
+    found: NDArray[np.float64] = counts / (pictures.shape[2] * pictures.shape[3])
+    return found

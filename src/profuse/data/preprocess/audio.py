@@ -1,0 +1,308 @@
+"""Waveforms -> log-mel frames, and their classical description."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.fft import dct
+from torch import Tensor
+
+from profuse.data.dataset import ModalityData
+from profuse.data.preprocess._base import Preprocessor
+from profuse.errors import ConfigError, DataError
+from profuse.schema import Kind, Spec
+from profuse.tokens import Raw
+
+__all__ = ["LogMelPreprocessor", "log_mel", "mel_filters"]
+
+_CHUNK_VALUES = 1 << 22  # windowed samples held at once: 16 MB of float32
+_FLOOR = 1e-6  # power below it is silence: about -60 dB of a full-scale tone in one band
+_RANGE = 4 * math.log(10)  # 40 dB of power
+_QUANTILES = (0.1, 0.5, 0.9)
+_N_CEPSTRAL = 13
+_N_SEGMENTS = 4
+
+
+def mel_filters(n_mels: int, n_fft: int, rate: int) -> NDArray[np.float64]:
+    """Triangular filters whose corners are equally spaced in `mel(f) = 2595 log10(1 + f / 700)`.
+
+    Filter m rises from corner m to 1 at corner m + 1 and falls to 0 at corner m + 2, with n_mels + 2 corners
+    from 0 Hz to half the rate. Between the first and the last centre the filters add up to 1 at every frequency.
+
+    Args:
+        n_mels: Number of filters.
+        n_fft: Samples of the Fourier transform.
+        rate: Samples a second.
+
+    Shape:
+        Returns `[n_fft // 2 + 1, n_mels]`.
+
+    Reference:
+        The mel scale as in HTK: Young et al., The HTK Book, section 5.4.
+    """
+    hertz = np.arange(n_fft // 2 + 1) * (rate / n_fft)
+    corners = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 1400), n_mels + 2) / 2595) - 1)
+    rising = (hertz[:, None] - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - hertz[:, None]) / (corners[2:] - corners[1:-1])
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def log_mel(waves: Tensor, rate: int, *, n_mels: int, window: int, hop: int) -> Tensor:
+    """`log(max(|DFT(hann * frame)|^2 / sum(hann)^2 @ filters, 1e-6))`: energy by time and pitch.
+
+    Args:
+        waves: `[row, sample]`, at least `window` samples.
+        rate: Samples a second.
+        n_mels: Number of bands.
+        window: Samples in a frame; the transform is padded to twice the next power of two, so that narrow low
+            bands still hold a frequency.
+        hop: Samples from one frame to the next.
+
+    Shape:
+        Returns `[row, 1 + (sample - window) // hop, n_mels]`.
+    """
+    n_fft = fft_size(window)
+    hann = torch.hann_window(window, periodic=True, dtype=waves.dtype)
+    frames = waves.unfold(1, window, hop) * hann
+    power: Tensor = torch.fft.rfft(frames, n=n_fft).abs().square() / hann.sum() ** 2
+    filters = torch.from_numpy(mel_filters(n_mels, n_fft, rate)).to(waves.dtype)
+    return (power @ filters).clamp(min=_FLOOR).log()
+
+
+def fft_size(window: int) -> int:
+    """Returns twice the power of two that is at least `window`."""
+    return 2 << (window - 1).bit_length()
+
+
+class LogMelPreprocessor(Preprocessor):
+    """`x[t, m] = (log_mel[t, m] - mean_m) / std_m`, with mean and deviation over all training frames.
+
+    Frames of 25 ms every 10 ms; 40 bands up to 8 kHz, 64 above. What lies more than 40 dB below the loudest band
+    of a recording is raised to that: it is the room's noise rather than the sound. A recording shorter than one
+    frame is padded with silence to one; one longer than the cap loses its end.
+
+    Args:
+        n_mels: Number of mel bands; by the rate if None.
+        window_seconds: Length of a frame, seconds.
+        hop_seconds: From one frame to the next, seconds.
+        max_frames: No recording keeps more frames, nor more than the 99th percentile of the training rows.
+
+    Raises:
+        ConfigError: A number out of range.
+    """
+
+    takes: ClassVar[Kind] = "audio"
+
+    def __init__(
+        self,
+        *,
+        n_mels: int | None = None,
+        window_seconds: float = 0.025,
+        hop_seconds: float = 0.010,
+        max_frames: int = 1000,
+    ) -> None:
+        if (n_mels is not None and n_mels < 2) or not 0 < hop_seconds <= window_seconds or max_frames < 1:
+            raise ConfigError(
+                "LogMelPreprocessor: n_mels >= 2, 0 < hop_seconds <= window_seconds and max_frames >= 1 must hold; "
+                f"got n_mels={n_mels}, hop_seconds={hop_seconds}, window_seconds={window_seconds}, "
+                f"max_frames={max_frames}."
+            )
+        self.n_mels, self.max_frames = n_mels, max_frames
+        self.window_seconds, self.hop_seconds = window_seconds, hop_seconds
+
+    def fit(self, data: ModalityData) -> None:
+        """Learns the rate, the largest number of frames, and each band's mean and standard deviation."""
+        index = np.flatnonzero(data.present)
+        if not len(index):
+            raise DataError(
+                "LogMelPreprocessor.fit: at least one training row must have a recording; got 0 of "
+                f"{len(data)}. Leave this modality out."
+            )
+        if data.rate is None or data.rate < 100:
+            raise DataError(
+                f"LogMelPreprocessor.fit: the rate must be at least 100 samples a second; got rate={data.rate}. "
+                "Set ModalityData.rate."
+            )
+        self.rate = int(data.rate)
+        n_mels = self.n_mels or (40 if self.rate <= 8000 else 64)
+        lengths = self._lengths(data, index)
+        cap = int(np.ceil(np.quantile(self._n_frames(lengths), 0.99)))
+        self.spec = Spec(kind="audio", n_channels=n_mels, max_length=min(cap, self.max_frames))
+
+        total, squares, n_frames = np.zeros(n_mels), np.zeros(n_mels), 0
+        for _, values, mask in self._log_mel(data, index):
+            real = values[mask].double()
+            total += real.sum(0).numpy()
+            squares += real.square().sum(0).numpy()
+            n_frames += len(real)
+        self.mean = total / n_frames
+        # a band that never varies carries nothing: it becomes 0, not a quotient by 0
+        deviation = np.sqrt(np.maximum(squares / n_frames - self.mean**2, 0.0))
+        self.std = np.where(deviation > 1e-3, deviation, 1.0)
+
+    def transform(self, data: ModalityData) -> Raw:
+        """Returns float32 `[row, frame, mel]` and mask `[row, frame]`; 0 where the mask is False.
+
+        Raises:
+            DataError: Another rate than in training, or a row that is no finite waveform.
+        """
+        if data.rate != self.rate:
+            raise DataError(
+                f"LogMelPreprocessor: the rate must be that of training, {self.rate} Hz; got rate={data.rate}. "
+                "Resample the recordings first."
+            )
+        index = np.flatnonzero(data.present)
+        frames = np.minimum(self._n_frames(self._lengths(data, index)), self.spec.max_length)
+        longest = int(frames.max(initial=1))
+        values = torch.zeros(len(data), longest, self.spec.n_channels)
+        mask = torch.zeros(len(data), longest, dtype=torch.bool)
+        mean = torch.tensor(self.mean, dtype=torch.float32)
+        std = torch.tensor(self.std, dtype=torch.float32)
+        for rows, logs, real in self._log_mel(data, index):
+            at = torch.from_numpy(rows)
+            values[at, : logs.shape[1]] = ((logs - mean) / std).masked_fill(~real[..., None], 0.0)
+            mask[at, : logs.shape[1]] = real
+        return Raw(values, mask)
+
+    def features(self, data: ModalityData) -> NDArray[np.float64]:
+        """Returns statistics over time of the bands, of 13 cepstral coefficients and of their differences.
+
+        For each band: mean, deviation, smallest, largest, quantiles .1, .5, .9; for each coefficient (the
+        orthonormal cosine transform of the bands): deviation, mean of each quarter of the recording, and mean
+        size and deviation of its differences from frame to frame; and the logarithm of the number of frames.
+
+        Shape:
+            `[row, 7 n_mels + 7 * 13 + 1]`; NaN in absent rows.
+        """
+        raw = self.transform(data)
+        n_cepstral = min(_N_CEPSTRAL, self.spec.n_channels)
+        n_features = (4 + len(_QUANTILES)) * self.spec.n_channels + (3 + _N_SEGMENTS) * n_cepstral + 1
+        features = np.full((len(data), n_features), np.nan)
+        step = max(1, _CHUNK_VALUES // raw.values[0].numel()) if len(data) else 1
+        index = np.flatnonzero(data.present)
+        for start in range(0, len(index), step):
+            rows = torch.from_numpy(index[start : start + step])
+            values, mask = raw.values[rows].double().numpy(), raw.mask[rows].numpy()
+            features[rows.numpy()] = _statistics(values, mask, n_cepstral)
+        return features
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "n_mels": self.n_mels,
+            "window_seconds": self.window_seconds,
+            "hop_seconds": self.hop_seconds,
+            "max_frames": self.max_frames,
+            "rate": self.rate,
+            "max_length": self.spec.max_length,
+            "mean": self.mean,
+            "std": self.std,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> LogMelPreprocessor:
+        new = cls(**{k: state[k] for k in ("n_mels", "window_seconds", "hop_seconds", "max_frames")})
+        new.rate, new.mean, new.std = state["rate"], np.asarray(state["mean"]), np.asarray(state["std"])
+        new.spec = Spec(kind="audio", n_channels=len(new.mean), max_length=state["max_length"])
+        return new
+
+    @property
+    def _window(self) -> int:
+        return max(2, round(self.window_seconds * self.rate))
+
+    @property
+    def _hop(self) -> int:
+        return max(1, round(self.hop_seconds * self.rate))
+
+    def _n_frames(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        return 1 + np.maximum(lengths - self._window, 0) // self._hop
+
+    def _lengths(self, data: ModalityData, index: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Returns the samples of each row, after refusing what is no waveform."""
+        for i in index:
+            wave = np.asarray(data.values[i])
+            sound = wave.ndim == 1 and len(wave) > 0 and np.issubdtype(wave.dtype, np.floating)
+            if not sound or not np.isfinite(wave).all():
+                what = f"dtype={wave.dtype}, shape={wave.shape}" if not sound else "values that are not finite"
+                raise DataError(
+                    f"LogMelPreprocessor: row {i} must be a waveform [sample] of finite floats in -1..1, one channel; "
+                    f"got {what}. Convert it (average the channels, divide integers by their full scale), "
+                    "or mark the row as absent."
+                )
+        return np.array([len(data.values[i]) for i in index], dtype=np.int64)
+
+    def _log_mel(
+        self, data: ModalityData, index: NDArray[np.intp]
+    ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor]]:
+        """Yields rows, log-mel `[row, frame, mel]` and mask, in chunks of recordings of similar length."""
+        window, hop, cap = self._window, self._hop, self.spec.max_length
+        frames = np.minimum(self._n_frames(np.array([len(data.values[i]) for i in index], dtype=np.int64)), cap)
+        order = np.argsort(frames, kind="stable")
+        start = 0
+        while start < len(order):
+            stop = start + 1
+            while stop < len(order) and (stop - start + 1) * frames[order[stop]] * fft_size(window) <= _CHUNK_VALUES:
+                stop += 1
+            some = order[start:stop]
+            n_samples = window + (int(frames[some].max()) - 1) * hop
+            waves = torch.zeros(len(some), n_samples)
+            for place, i in enumerate(index[some]):
+                wave = np.asarray(data.values[i][:n_samples], dtype=np.float32)
+                waves[place, : len(wave)] = torch.from_numpy(np.ascontiguousarray(wave))
+            logs = log_mel(waves, self.rate, n_mels=self.spec.n_channels, window=window, hop=hop)
+            real = torch.arange(logs.shape[1]) < torch.from_numpy(frames[some])[:, None]
+            loudest = logs.masked_fill(~real[..., None], -math.inf).amax((1, 2), keepdim=True)
+            yield index[some], torch.maximum(logs, loudest - _RANGE), real
+            start = stop
+
+
+def _statistics(values: NDArray[np.float64], mask: NDArray[np.bool_], n_cepstral: int) -> NDArray[np.float64]:
+    """`values[row, frame, mel]`, `mask[row, frame]` with real frames first -> `[row, feature]`."""
+    length = mask.sum(1)
+    real = mask[..., None]
+
+    def mean_std(x: NDArray[np.float64], m: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        n = np.maximum(m.sum(1), 1)
+        mean = np.where(m, x, 0).sum(1) / n
+        return mean, np.sqrt(np.where(m, (x - mean[:, None]) ** 2, 0).sum(1) / n)
+
+    ordered = np.sort(np.where(real, values, np.inf), axis=1)
+    quantiles = []
+    for q in _QUANTILES:
+        place = q * (length - 1)
+        low = np.floor(place).astype(np.int64)
+        high = np.ceil(place).astype(np.int64)
+        a, b = (np.take_along_axis(ordered, k[:, None, None], axis=1)[:, 0] for k in (low, high))
+        quantiles.append(a + (b - a) * (place - low)[:, None])
+    smallest = ordered[:, 0]
+    largest = np.take_along_axis(ordered, (length - 1)[:, None, None], axis=1)[:, 0]
+
+    cepstral = dct(values, type=2, norm="ortho", axis=2)[..., :n_cepstral]
+    segment = np.arange(values.shape[1]) * _N_SEGMENTS // length[:, None]  # a quarter of each row's own length
+    means = []
+    for part in range(_N_SEGMENTS):
+        # a recording of fewer frames than segments: the nearest frame stands for an empty segment
+        inside = (segment == part) & mask
+        nearest = np.arange(values.shape[1]) == (part * length // _N_SEGMENTS)[:, None]
+        inside = np.where(inside.any(1, keepdims=True), inside, nearest)
+        means.append(mean_std(cepstral, inside[..., None])[0])
+    change = np.diff(cepstral, axis=1)
+    pairs = mask[:, 1:, None]
+    return np.concatenate(
+        [
+            *mean_std(values, real),
+            smallest,
+            largest,
+            *quantiles,
+            mean_std(cepstral, real)[1],
+            *means,
+            mean_std(np.abs(change), pairs)[0],
+            mean_std(change, pairs)[1],
+            np.log(length)[:, None],
+        ],
+        axis=1,
+    )

@@ -1,0 +1,158 @@
+"""Labels <-> what heads compute with; fitted on training rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from profuse.data._wording import tell_rows, tell_values
+from profuse.data.task import check_target, infer_task, no_missing, not_constant, read_target
+from profuse.errors import DataError
+from profuse.schema import Task
+
+__all__ = ["TargetCodec", "check_target", "infer_task", "read_target"]
+
+
+class TargetCodec:
+    """Labels <-> class numbers; or y <-> (y - mean) / std, with mean and std of the training rows.
+
+    Attributes:
+        task: What kind of target.
+        classes: The labels in the order of their numbers (binary, multiclass: sorted; multilabel: the names of
+            the labels); empty for regression.
+        n_outputs: What a head needs: 2 for binary, the number of classes, of labels, or of numbers.
+        names: One name a target column.
+        mean, std: Regression only: `[target]`, in the target's units.
+        flat: Whether the target is `[row]` and not `[row, target]`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        classes: np.ndarray,
+        *,
+        names: Sequence[str] = ("target",),
+        mean: np.ndarray | None = None,
+        std: np.ndarray | None = None,
+        flat: bool = True,
+    ) -> None:
+        self.task: Task = task
+        self.classes = classes
+        self.names = tuple(names)
+        self.mean = np.zeros(0) if mean is None else mean
+        self.std = np.ones(0) if std is None else std
+        self.flat = flat
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of the head."""
+        return len(self.mean) if self.task == "regression" else len(self.classes)
+
+    @classmethod
+    def fit(cls, target: np.ndarray, task: Task, *, names: Sequence[str] = ("target",)) -> TargetCodec:
+        """Learns classes, or mean and standard deviation, from `target`: training rows only.
+
+        Raises:
+            DataError: A value is missing or infinite, or all are equal.
+        """
+        target = np.asarray(target)
+        no_missing(target)
+        if task in ("binary", "multiclass"):
+            classes = np.array(sorted(set(target.tolist()))) if target.dtype == object else np.unique(target)
+            not_constant("target in the training rows", len(classes), target[0])
+            if task == "binary" and len(classes) > 2:
+                raise DataError(
+                    f"target: a binary target must have two values; got {tell_values(classes)}. Use task='multiclass'."
+                )
+            return cls(task, classes, names=names)
+        columns = target.reshape(len(target), -1).astype(np.float64)
+        if not np.isfinite(columns).all():
+            rows = np.flatnonzero(~np.isfinite(columns).all(1))
+            raise DataError(f"target: must be finite; infinite in {tell_rows(rows)}. Correct or drop these rows.")
+        if task == "multilabel":
+            labels = list(names) if len(names) == columns.shape[1] else [str(j) for j in range(columns.shape[1])]
+            return cls(task, np.array(labels), names=labels, flat=False)
+        mean, std = columns.mean(0), columns.std(0)
+        for j in range(len(std)):
+            if std[j] <= 1e-12 * max(1.0, abs(float(mean[j]))):
+                not_constant(f"target column {j} in the training rows", 1, columns[0, j])
+        return cls(task, np.empty(0), names=names, mean=mean, std=std, flat=target.ndim == 1)
+
+    def encode(self, target: np.ndarray) -> np.ndarray:
+        """Returns what a head's loss takes.
+
+        Returns:
+            int64 `[row]` for binary and multiclass; float32 `[row, label]` of 0 and 1 for multilabel; float32
+            `[row, target]`, standardised, for regression.
+
+        Raises:
+            DataError: A class was not seen in training (the class and its rows are told), or a number is
+                missing or infinite.
+        """
+        target = np.asarray(target)
+        if self.task in ("binary", "multiclass"):
+            if target.ndim != 1:
+                raise DataError(
+                    f"target: a {self.task} target must be one column as in training; got {target.shape[1]}. Name one."
+                )
+            codes = pd.Index(self.classes).get_indexer(pd.Index(target))
+            unseen = np.flatnonzero(codes < 0)
+            if len(unseen):
+                raise DataError(
+                    f"target: every class must occur in the training rows; got {tell_values(pd.unique(target[unseen]))}"
+                    f" in {tell_rows(unseen)}. Known: {tell_values(self.classes, n=20)}. "
+                    "Correct the labels, drop the rows, or split so that training has every class."
+                )
+            return np.asarray(codes, dtype=np.int64)
+        columns = target.reshape(len(target), -1).astype(np.float64)
+        if columns.shape[1] != self.n_outputs:
+            raise DataError(
+                f"target: must have {self.n_outputs} columns as in training; got {columns.shape[1]}. "
+                f"Give {tell_values(self.names)}."
+            )
+        if not np.isfinite(columns).all():
+            rows = np.flatnonzero(~np.isfinite(columns).all(1))
+            raise DataError(f"target: must be known and finite; it is not in {tell_rows(rows)}. Drop these rows.")
+        return (self.scale(columns) if self.task == "regression" else columns).astype(np.float32)
+
+    def decode(self, values: np.ndarray) -> np.ndarray:
+        """Returns labels from class numbers `[row]`; 0/1 int64 `[row, label]` unchanged for multilabel; numbers in
+        the target's units from standardised ones `[row, target]` (`[row]` if the target had one axis).
+        """
+        values = np.asarray(values)
+        if self.task in ("binary", "multiclass"):
+            return np.asarray(self.classes[values.astype(np.int64)])
+        if self.task == "multilabel":
+            return values.astype(np.int64)
+        numbers = self.unscale(values.reshape(len(values), -1))
+        return numbers[:, 0] if self.flat else numbers
+
+    def scale(self, values: np.ndarray) -> np.ndarray:
+        """Returns (y - mean) / std of `values[row, target]`, float64."""
+        return np.asarray((np.asarray(values, dtype=np.float64) - self.mean) / self.std)
+
+    def unscale(self, values: np.ndarray) -> np.ndarray:
+        """Returns z * std + mean of `values[row, target]`, float64."""
+        return np.asarray(np.asarray(values, dtype=np.float64) * self.std + self.mean)
+
+    def state(self) -> dict[str, Any]:
+        """Returns what was learned as JSON values."""
+        return {
+            "task": self.task,
+            "classes": self.classes.tolist(),
+            "dtype": "str" if self.classes.dtype.kind in "OUST" else self.classes.dtype.name,
+            "names": list(self.names),
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "flat": self.flat,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> TargetCodec:
+        """Returns a codec equal to the one whose `state` this is."""
+        classes = np.array(state["classes"], dtype=state["dtype"])
+        mean, std = np.array(state["mean"], dtype=np.float64), np.array(state["std"], dtype=np.float64)
+        return cls(state["task"], classes, names=state["names"], mean=mean, std=std, flat=state["flat"])

@@ -1,0 +1,179 @@
+"""Arrays, tensors and data frames in memory -> `Dataset`: the door of those who need no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from profuse._lookup import nearest
+from profuse.data.arrays import modality, plain
+from profuse.data.assemble import assemble, check_present
+from profuse.data.cells import object_array
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.infer import infer
+from profuse.data.task import read_target
+from profuse.errors import ConfigError, DataError
+from profuse.schema import KINDS, Kind, Schema, Task
+
+__all__ = ["from_frame", "from_tensors"]
+
+
+def from_tensors(
+    modalities: Mapping[str, Any],
+    target: Any = None,
+    *,
+    presence: Mapping[str, Any] | None = None,
+    task: Task | None = None,
+    groups: Any = None,
+    times: Any = None,
+    ids: Any = None,
+    kinds: Mapping[str, Kind] | None = None,
+    rates: Mapping[str, int] | None = None,
+    name: str = "tensors",
+) -> Dataset:
+    """Returns a `Dataset` of NumPy arrays, torch tensors, lists or data frames, one a modality, rows first.
+
+    | values | kind |
+    |---|---|
+    | data frame | table |
+    | list or array of str | text |
+    | `[row, channel]`, or `[row]` of numbers | vector |
+    | `[row, time, channel]`, or a list of `[time]` or `[time, channel]` of several lengths | series |
+    | `[row, channel, height, width]`, `[row, height, width, channel]`, or a list of pictures | image |
+
+    Other kinds are given by `kinds` or as `(kind, values)`: `("audio", [row, sample])`, `("image", [row, height,
+    width])`. Pictures have 1 to 4 channels, told apart from height and width by being few; bytes, or floats in
+    0..1. None in a list is a missing modality; NaN in numbers is a missing number, and a row of nothing but NaN
+    a missing modality.
+
+    Args:
+        modalities: Name to values, or to `(kind, values)`.
+        target: `[row]` or `[row, target]`; None for prediction.
+        presence: Name to bool `[row]`, False = missing; all rows are present where it is not given.
+        task: Inferred from the target when None.
+        groups, times, ids: `[row]`; see `Dataset`.
+        kinds: Name to kind.
+        rates: Name to samples a second; needed for audio.
+        name: Of the data set.
+
+    Raises:
+        ConfigError: No modality, or an unknown name or kind.
+        DataError: Shapes that fit no kind, infinite numbers (modality and row are told), numbers of rows that
+            differ, a modality missing in all rows, or a target that cannot be learned.
+    """
+    if not modalities:
+        raise ConfigError("from_tensors: at least one modality must be given; got none.")
+    presence, kinds, rates = dict(presence or {}), dict(kinds or {}), dict(rates or {})
+    for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates)):
+        for key in given:
+            if key not in modalities:
+                close = nearest(key, modalities)
+                hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(modalities)}."
+                raise ConfigError(f"from_tensors: {what} must name modalities; got {key!r}. {hint}")
+    found: dict[str, ModalityData] = {}
+    for key, values in modalities.items():
+        kind = kinds.get(key)
+        if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], str) and values[0] in KINDS:
+            kind, values = cast(Kind, values[0]), values[1]
+        if kind is not None and kind not in KINDS:
+            raise ConfigError(f"from_tensors: kind of {key!r} must be one of {', '.join(KINDS)}; got kind={kind!r}.")
+        found[key] = modality(key, plain(values), kind, presence.get(key), rates.get(key))
+    if target is not None:
+        check_present(found)
+    values, task, names = _read_target(target, task)
+    by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids}
+    by_row = {k: None if v is None else np.asarray(plain(v)) for k, v in by_row.items()}
+    return Dataset(name=name, modalities=found, target=values, task=task, target_names=names, **by_row)
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    target: Any = None,
+    *,
+    schema: Schema | None = None,
+    base_dir: str | Path = ".",
+    task: Task | None = None,
+    groups: Any = None,
+    times: Any = None,
+    on_bad_file: Literal["raise", "skip"] = "raise",
+    rates: Mapping[str, int] | None = None,
+    name: str = "table",
+    resolved: bool = False,
+) -> tuple[Dataset, Schema]:
+    """Returns a `Dataset` of a data frame and a target beside it, as scikit-learn passes them, and its schema.
+
+    Cells may be numbers, words, times, paths, lists, arrays (pictures, series) and Pillow pictures.
+
+    Args:
+        frame: The inputs.
+        target: `[row]` or `[row, target]`, by position; None for prediction.
+        schema: What is known of the columns; without a target.
+        base_dir: Paths in cells are relative to it.
+        task: Inferred from the target when None.
+        groups, times: `[row]`; see `Dataset`.
+        on_bad_file: See `profuse.data.assemble.assemble`.
+        rates: Samples a second of audio modalities as in training.
+        name: Of the data set.
+        resolved: Whether `schema` was resolved before (prediction): then nothing is inferred.
+
+    Raises:
+        ConfigError: The schema names a target, or columns that are not there.
+        DataError: See `infer` and `assemble`; or frame and target differ in length.
+    """
+    if schema is not None and schema.target is not None:
+        raise ConfigError(
+            "from_frame: the target must be given beside the table; the schema names "
+            f"{list(schema.target.columns)} too. Leave it out of the schema."
+        )
+    if target is not None and len(target) != len(frame):
+        raise DataError(f"from_frame: X and y must have the same rows; got {len(frame)} and {len(target)}.")
+    notes: tuple[str, ...] = ()
+    if not (resolved and schema is not None):
+        inference = infer(frame, schema)
+        schema, notes = inference.schema, inference.notes
+    dataset = assemble(
+        frame,
+        schema,
+        name=name,
+        base_dir=base_dir,
+        on_bad_file=on_bad_file,
+        need_target=False,
+        fitting=False,
+        rates=rates,
+    )
+    if target is not None:
+        check_present(dataset.modalities)
+    values, task, names = _read_target(target, task)
+    by_row = {k: np.asarray(plain(v)) for k, v in {"groups": groups, "times": times}.items() if v is not None}
+    given = {k: getattr(dataset, k) for k in ("groups", "times")} | by_row
+    return (
+        Dataset(
+            name=name,
+            modalities=dataset.modalities,
+            target=values,
+            task=task,
+            target_names=names,
+            ids=dataset.ids,
+            notes=(*notes, *dataset.notes),
+            **given,
+        ),
+        schema,
+    )
+
+
+def _read_target(target: Any, task: Task | None) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
+    if target is None:
+        return None, task or "regression", ("target",)
+    target = plain(target)
+    if isinstance(target, list):
+        try:
+            target = np.asarray(target)
+        except ValueError:  # lists of labels, of several lengths
+            target = object_array(target)
+    if isinstance(target, pd.DataFrame | pd.Series):
+        target = target.reset_index(drop=True)
+    return read_target(target, task)

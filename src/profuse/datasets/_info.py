@@ -1,0 +1,48 @@
+"""What is known of a data set before it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from profuse.schema import Kind, Task
+
+__all__ = ["DatasetInfo"]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """One row of `profuse datasets`.
+
+    Attributes:
+        name: Its name in the registry.
+        modalities: Modality to kind, in the default variant.
+        n_rows: Rows of the default variant.
+        task: What kind of target.
+        target: What is predicted, in words.
+        split: The split it comes with, in words.
+        licence: Of the data.
+        source: Repository @ commit and path, or where else it comes from.
+        variants: Name to description; the first is the default.
+        extra: The extra of profuse that fetches it, or None if nothing needs fetching.
+        folder: Its folder under the data root, or None if it reads no files.
+        here: Whether all its files are on this machine; None until `describe` has looked.
+    """
+
+    name: str
+    modalities: Mapping[str, Kind]
+    n_rows: int
+    task: Task
+    target: str
+    split: str
+    licence: str
+    source: str
+    variants: Mapping[str, str] = field(default_factory=lambda: {"default": "as described"})
+    extra: str | None = None
+    folder: str | None = None
+    here: bool | None = None
+
+    @property
+    def default_variant(self) -> str:
+        """The variant that is loaded when none is named."""
+        return next(iter(self.variants))

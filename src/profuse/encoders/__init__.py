@@ -1,0 +1,34 @@
+"""Raw modality -> Tokens. One encoder a file; "add yours": write `embed` and `mix`, add one line here."""
+
+from __future__ import annotations
+
+from profuse._lookup import load, resolve
+from profuse.encoders._base import Encoder
+
+__all__ = ["DEFAULTS", "ENCODERS", "Encoder", "encoder"]
+
+ENCODERS: dict[str, str] = {
+    "table": "profuse.encoders.table:TableEncoder",
+    "words": "profuse.encoders.text:WordEncoder",
+    "cnn": "profuse.encoders.image:ConvEncoder",
+    "vit": "profuse.encoders.vit:PatchEncoder",
+    "audio_cnn": "profuse.encoders.audio:AudioEncoder",
+    "gru": "profuse.encoders.recurrent:RecurrentEncoder",
+    "tcn": "profuse.encoders.dilated:DilatedEncoder",
+    "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
+    "mlp": "profuse.encoders.vector:VectorEncoder",
+}
+# kind of the fitted Spec -> encoder
+DEFAULTS: dict[str, str] = {
+    "table": "table",
+    "text": "words",
+    "image": "cnn",
+    "audio": "audio_cnn",
+    "series": "tcn",
+    "vector": "mlp",
+}
+
+
+def encoder(name: str) -> type[Encoder]:
+    """Returns the class of the encoder called `name`."""
+    return load(resolve(name, ENCODERS, where="profuse", what="encoder"))  # type: ignore[return-value]

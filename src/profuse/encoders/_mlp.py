@@ -1,0 +1,72 @@
+"""The residual perceptron that the encoders of tables and vectors are made of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from profuse.errors import ConfigError
+
+__all__ = ["ResidualMLP", "check_layers"]
+
+
+def check_layers(who: str, *, dropout: float, **sizes: int) -> None:
+    """Checks that every size is at least 1 (a name that begins with n_: 0) and that `dropout` is in [0, 1).
+
+    Raises:
+        ConfigError: One is not; all faults are told together.
+    """
+    faults = [
+        f"{name} must be at least {least}; got {name}={size}"
+        for name, size in sizes.items()
+        if size < (least := 0 if name.startswith("n_") else 1)
+    ]
+    if not 0.0 <= dropout < 1.0:
+        faults.append(f"dropout must be in [0, 1); got dropout={dropout}")
+    if faults:
+        raise ConfigError(f"{who}: {'; '.join(faults)}.")
+
+
+class ResidualMLP(nn.Module):
+    """h = A x; h <- h + C dropout(relu(B norm(h))), `n_blocks` times; y = D relu(norm(h)).
+
+    Args:
+        in_width: Channels in.
+        out_width: Channels out.
+        hidden_width: Channels of h.
+        n_blocks: Number of residual blocks.
+        dropout: Probability of dropping a hidden channel.
+
+    Shape:
+        `[..., in_width]` to `[..., out_width]`.
+
+    Reference:
+        Gorishniy, Rubachev, Khrulkov, Babenko, "Revisiting Deep Learning Models for Tabular Data" (2021), ResNet,
+        section 3.2.
+
+    Differs from the paper:
+        Layer norm in place of batch norm, so that rows do not see each other.
+    """
+
+    def __init__(self, in_width: int, out_width: int, *, hidden_width: int, n_blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(in_width, hidden_width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(hidden_width),
+                nn.Linear(hidden_width, hidden_width),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(hidden_width, hidden_width),
+            )
+            for _ in range(n_blocks)
+        )
+        self.last = nn.Sequential(
+            nn.LayerNorm(hidden_width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_width, out_width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        for block in self.blocks:
+            h = h + block(h)
+        y: Tensor = self.last(h)
+        return y

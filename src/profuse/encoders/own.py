@@ -1,0 +1,104 @@
+"""An encoder of the user's own: any `nn.Module` from a modality's values to a vector or to tokens."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch import Tensor, nn
+
+from profuse.encoders._base import Encoder
+from profuse.errors import ShapeError
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["OwnEncoder"]
+
+
+class OwnEncoder(Encoder):
+    """`embed = module(values)`, then `mix = W_2 GELU(W_1 LayerNorm(tokens))`, each token alone.
+
+    The module gets the values of its modality (see `profuse.schema` for what each kind holds), 0 where nothing is
+    real, and the mask too if its `forward` has a parameter called `mask`. It may return a vector a row, tokens
+    (masked as the input is where it has as many positions, else real in every row that has the modality), or
+    `Tokens` of its own making. Feedback comes after it, so rounds cost little.
+
+    Shape:
+        `module([batch, ...])` -> `[batch, channel]`, `[batch, token, channel]` or `Tokens`
+        -> `[batch, token, width]`.
+
+    Args:
+        spec: What the fitted preprocessor says of the modality.
+        width: Channels of the tokens that `mix` returns.
+        module: The user's.
+        channels: Channels that `module` returns.
+    """
+
+    def __init__(self, spec: Spec, width: int, module: nn.Module, *, channels: int) -> None:
+        self.kind = spec.kind  # type: ignore[misc]  # it takes whatever its module takes
+        super().__init__(spec, width)
+        self.embed_width = channels
+        self.module = module
+        self.layers = nn.Sequential(
+            nn.LayerNorm(channels), nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width)
+        )
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Encoder:
+        """Raises: there is nothing to make one of without a module; use `around`."""
+        raise ShapeError("OwnEncoder: a module must be given. Use OwnEncoder.around(module, ...).")
+
+    @classmethod
+    def around(cls, module: nn.Module, spec: Spec, width: int, *, example: Raw, name: str) -> OwnEncoder:
+        """Returns an encoder around `module`, whose channels are found by running it on `example`.
+
+        Args:
+            module: The user's.
+            spec: What the fitted preprocessor says of the modality.
+            width: Channels of the tokens that `mix` returns.
+            example: A few rows.
+            name: The modality, for messages.
+
+        Raises:
+            ShapeError: The module fails on the example, or returns what are no tokens.
+        """
+        was_training = module.training
+        try:
+            with torch.no_grad():
+                tokens = _run(module.eval(), example)
+        except ShapeError as error:
+            raise ShapeError(f"encoder of {name!r}: {error}") from error
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            raise ShapeError(
+                f"encoder of {name!r}: the module must take values of shape {tuple(example.values.shape)}, "
+                f"{example.values.dtype}; {type(module).__name__} raised {error}."
+            ) from error
+        finally:
+            module.train(was_training)
+        return cls(spec, width, module, channels=tokens.n_channels)
+
+    def embed(self, raw: Raw) -> Tokens:
+        return _run(self.module, raw)
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return Tokens(self.layers(tokens.values), tokens.mask)
+
+
+def _run(module: nn.Module, raw: Raw) -> Tokens:
+    mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))
+    values = raw.values.masked_fill(~mask, 0)
+    takes_mask = "mask" in inspect.signature(module.forward).parameters
+    out = module(values, mask=raw.mask) if takes_mask else module(values)
+    if isinstance(out, Tokens):
+        return out
+    if not isinstance(out, Tensor) or out.ndim not in (2, 3) or len(out) != len(raw):
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ShapeError(
+            "the module must return [batch, channel], [batch, token, channel] or Tokens; "
+            f"got {shape} for {len(raw)} rows. Flatten or average the other axes."
+        )
+    if out.ndim == 2:
+        return Tokens.vector(out, raw.present)
+    if raw.mask.ndim == 2 and raw.mask.shape[1] == out.shape[1]:
+        return Tokens(out, raw.mask)
+    return Tokens(out, raw.present[:, None].expand(out.shape[:2]))

@@ -1,0 +1,112 @@
+"""Series -> tokens by a gated recurrent network."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from profuse.encoders._base import Encoder
+from profuse.encoders._sequence import ChannelDropout, Joined, mean_of_runs, stride_for
+from profuse.encoders._steps import StepFeatures, check_series, clean_steps
+from profuse.schema import Kind, Spec
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["RecurrentEncoder"]
+
+
+class RecurrentEncoder(Encoder):
+    """embed: `A [x_t, periodic features]`; mix: runs of steps joined to `u`, then `u + B [GRU(u), GRU(reversed u)]`.
+
+    Joining `ceil(max_length / max_steps)` neighbours by a linear map keeps the recurrence short: faster, and easier to
+    learn. Masked tokens are skipped, not read as zeros, in both directions.
+
+    Args:
+        spec: Of a fitted `SeriesPreprocessor`.
+        width: Channels of the tokens.
+        n_layers: Recurrent layers.
+        bidirectional: Whether the series is read backwards too; each direction then has half the width.
+        max_steps: The largest number of steps that are read.
+        max_tokens: The largest number of tokens that are returned, means of neighbours.
+        n_frequencies: Periodic features of each number; None: 4 for up to 16 channels, else 0.
+        dropout: Probability of dropping a channel of a row.
+
+    Shape:
+        `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
+
+    Reference:
+        Cho et al. 2014, Learning phrase representations using RNN encoder-decoder (the GRU); Schuster and Paliwal 1997,
+        Bidirectional recurrent neural networks.
+    """
+
+    kind: ClassVar[Kind] = "series"
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        *,
+        n_layers: int = 1,
+        bidirectional: bool = True,
+        max_steps: int = 64,
+        max_tokens: int = 32,
+        n_frequencies: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(spec, width)
+        n_frequencies = check_series(
+            "RecurrentEncoder",
+            spec,
+            dropout=dropout,
+            n_frequencies=n_frequencies,
+            n_layers=n_layers,
+            max_steps=max_steps,
+            max_tokens=max_tokens,
+        )
+        self.features = StepFeatures(spec.n_channels, n_frequencies)
+        self.first = nn.Linear(self.features.out_width, width)
+        stride = stride_for(spec.max_length, max_steps)
+        self.join = Joined(width, stride)
+        self.stride = stride_for(-(-spec.max_length // stride), max_tokens)
+        hidden = -(-width // 2) if bidirectional else width
+        self.forwards, backwards, outs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(n_layers))
+        for _ in range(n_layers):
+            self.forwards.append(nn.GRU(width, hidden, batch_first=True))
+            if bidirectional:
+                backwards.append(nn.GRU(width, hidden, batch_first=True))
+            outs.append(nn.Linear(hidden * (1 + bidirectional), width))
+        self.backwards, self.outs = backwards, outs
+        self.dropout = ChannelDropout(dropout)
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
+        """Returns one layer below 10,000 rows, two from there on."""
+        return cls(spec, width, n_layers=1 if n_rows < 10_000 else 2, dropout=dropout)
+
+    def embed(self, raw: Raw) -> Tokens:
+        steps = clean_steps(raw, self.spec.n_channels, who="RecurrentEncoder")
+        return Tokens(self.first(self.features(steps)), raw.mask)
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        tokens = self.join(tokens)
+        # real tokens first, in their order: both directions then meet padding last
+        order = torch.argsort(~tokens.mask, dim=1, stable=True)
+        values, mask = _take(tokens.values, order), tokens.mask.gather(1, order)
+        place = torch.arange(mask.shape[1], device=mask.device)
+        back = torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
+        for i, (norm, out) in enumerate(zip(self.norms, self.outs, strict=True)):
+            x = norm(values)
+            states = [self.forwards[i](x)[0]]
+            if len(self.backwards):
+                states.append(_take(self.backwards[i](_take(x, back))[0], back))
+            values = values + out(self.dropout(torch.cat(states, dim=2)))
+        return mean_of_runs(Tokens(self.dropout(values), mask), self.stride)
+
+
+def _take(x: Tensor, order: Tensor) -> Tensor:
+    """`y[batch, t] = x[batch, order[batch, t]]`."""
+    first = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
+    # rows of one long matrix: the gradient of a gather over three axes takes as long as the recurrence
+    return x.flatten(0, 1).index_select(0, (first + order).flatten()).view(x.shape)

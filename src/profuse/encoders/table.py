@@ -1,0 +1,144 @@
+"""Tables -> tokens: one token a column, mixed by a residual perceptron or a Transformer over columns."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from profuse.encoders._base import Encoder
+from profuse.encoders._mlp import ResidualMLP, check_layers
+from profuse.encoders.categorical import CategoryEmbedding
+from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearEmbedding
+from profuse.errors import ConfigError, ShapeError
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["TableEncoder"]
+
+Numbers = Literal["piecewise", "periodic"]
+Mixer = Literal["mlp", "transformer"]
+
+
+class TableEncoder(Encoder):
+    """embed: one token a column; mix: `mlp`, all columns' tokens -> one token, or `transformer`, tokens -> tokens.
+
+    Where a cell is missing the perceptron reads a learned token of that column, so that missingness can tell
+    something; the Transformer does not attend to it.
+
+    Args:
+        spec: Of a fitted `TablePreprocessor`: cardinalities and edges.
+        width: Channels of the tokens.
+        embed_width: Channels of a column's token before mixing. Small: six columns or two hundred stay cheap.
+        hidden_width: Channels inside of the perceptron.
+        n_blocks: Residual blocks, or Transformer layers.
+        n_heads: Attention heads of a Transformer layer; divides `width`.
+        dropout: Probability of dropping a hidden channel.
+        numbers: How numbers are embedded: `piecewise` (linear, knots at the edges) or `periodic` (learned waves).
+        mixer: `mlp` or `transformer`.
+
+    Shape:
+        `Raw.values[batch, column]`, `Raw.mask[batch, column]`, to `[batch, 1, width]` (mlp) or
+        `[batch, column, width]` (transformer).
+
+    Reference:
+        See `PiecewiseLinearEmbedding`, `PeriodicEmbedding`, `ResidualMLP`; the Transformer: Gorishniy et al.,
+        "Revisiting Deep Learning Models for Tabular Data" (2021), section 3.3 (FT-Transformer).
+    """
+
+    kind = "table"
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        *,
+        embed_width: int = 16,
+        hidden_width: int = 256,
+        n_blocks: int = 2,
+        n_heads: int = 4,
+        dropout: float = 0.1,
+        numbers: Numbers = "piecewise",
+        mixer: Mixer = "mlp",
+    ) -> None:
+        super().__init__(spec, width)
+        who = type(self).__name__
+        check_layers(who, dropout=dropout, embed_width=embed_width, hidden_width=hidden_width, n_blocks=n_blocks)
+        if numbers not in get_args(Numbers) or mixer not in get_args(Mixer):
+            raise ConfigError(
+                f"{who}: numbers must be one of {get_args(Numbers)} and mixer one of {get_args(Mixer)}; "
+                f"got numbers={numbers!r}, mixer={mixer!r}."
+            )
+        if mixer == "transformer" and (n_heads < 1 or width % n_heads):
+            raise ConfigError(f"{who}: n_heads must divide width; got n_heads={n_heads}, width={width}.")
+        sizes = spec.cardinalities
+        if not sizes or len(spec.edges) != len(sizes):
+            raise ShapeError(
+                f"{who}: the spec must have edges and a cardinality for each of at least one column; got "
+                f"{len(spec.edges)} edges and {len(sizes)} cardinalities. Take the spec of a fitted preprocessor."
+            )
+        self.embed_width = embed_width
+        self.mixer = mixer
+        number_at = [c for c, size in enumerate(sizes) if size == 0]
+        category_at = [c for c, size in enumerate(sizes) if size > 0]
+        order = torch.tensor(number_at + category_at)
+        self.register_buffer("number_at", torch.tensor(number_at, dtype=torch.long), persistent=False)
+        self.register_buffer("category_at", torch.tensor(category_at, dtype=torch.long), persistent=False)
+        self.register_buffer("order", order.argsort(), persistent=False)
+        self.numbers: PiecewiseLinearEmbedding | PeriodicEmbedding | None = None
+        if number_at and numbers == "piecewise":
+            self.numbers = PiecewiseLinearEmbedding([spec.edges[c] for c in number_at], embed_width)
+        elif number_at:
+            self.numbers = PeriodicEmbedding(len(number_at), embed_width)
+        self.categories = CategoryEmbedding([sizes[c] for c in category_at], embed_width) if category_at else None
+        if mixer == "mlp":
+            self.missing = nn.Parameter(torch.zeros(len(sizes), embed_width))
+            self.mlp = ResidualMLP(
+                len(sizes) * embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout
+            )
+        else:
+            self.lift = nn.Linear(embed_width, width)
+            self.layers = nn.ModuleList(
+                nn.TransformerEncoderLayer(
+                    width, n_heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+                )
+                for _ in range(n_blocks)
+            )
+            self.norm = nn.LayerNorm(width)
+
+    number_at: Tensor
+    category_at: Tensor
+    order: Tensor
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
+        """Returns a perceptron on piecewise-linear embeddings, wider for more rows, lighter for many columns."""
+        many = len(spec.cardinalities) > 64
+        hidden = 128 if n_rows < 2_000 else 256 if n_rows < 50_000 else 384
+        return cls(spec, width, embed_width=8 if many else 16, hidden_width=hidden, n_blocks=2, dropout=dropout)
+
+    def embed(self, raw: Raw) -> Tokens:
+        n_columns = len(self.spec.cardinalities)
+        if raw.values.ndim != 2 or raw.values.shape[1] != n_columns or raw.mask.ndim != 2:
+            raise ShapeError(
+                f"{type(self).__name__}: values and mask must be [batch, {n_columns}]; got "
+                f"values={tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
+            )
+        values = raw.values.masked_fill(~raw.mask, 0.0)  # NaN may stand in a masked cell
+        parts: list[Tensor] = []
+        if self.numbers is not None:
+            parts.append(self.numbers(values[:, self.number_at]))
+        if self.categories is not None:
+            parts.append(self.categories(values[:, self.category_at].round().long()))
+        return Tokens(torch.cat(parts, dim=1)[:, self.order], raw.mask)
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        if self.mixer == "mlp":
+            filled = torch.where(tokens.mask[..., None], tokens.values, self.missing)
+            return Tokens.vector(self.mlp(filled.flatten(1)), tokens.present)
+        hidden = ~tokens.mask & tokens.present[:, None]  # an absent row attends to all: finite, and masked after
+        h = self.lift(tokens.values)
+        for layer in self.layers:
+            h = layer(h, src_key_padding_mask=hidden)
+        return Tokens(self.norm(h), tokens.mask)

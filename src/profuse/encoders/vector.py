@@ -1,0 +1,73 @@
+"""Vectors -> one token."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from torch import nn
+
+from profuse.encoders._base import Encoder
+from profuse.encoders._mlp import ResidualMLP, check_layers
+from profuse.errors import ShapeError
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["VectorEncoder"]
+
+
+class VectorEncoder(Encoder):
+    """embed: A x + b, one token; mix: `ResidualMLP`, one token.
+
+    Args:
+        spec: Of a fitted `VectorPreprocessor`: its channels.
+        width: Channels of the token.
+        embed_width: Channels of the token before mixing.
+        hidden_width: Channels inside of the perceptron.
+        n_blocks: Residual blocks.
+        dropout: Probability of dropping a hidden channel.
+
+    Shape:
+        `Raw.values[batch, channel]`, `Raw.mask[batch]`, to `[batch, 1, width]`.
+
+    Reference:
+        See `ResidualMLP`.
+    """
+
+    kind = "vector"
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        *,
+        embed_width: int = 128,
+        hidden_width: int = 256,
+        n_blocks: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(spec, width)
+        who = type(self).__name__
+        check_layers(who, dropout=dropout, embed_width=embed_width, hidden_width=hidden_width, n_blocks=n_blocks)
+        if spec.n_channels < 1:
+            raise ShapeError(f"{who}: the spec must have at least one channel; got n_channels={spec.n_channels}.")
+        self.embed_width = embed_width
+        self.first = nn.Linear(spec.n_channels, embed_width)
+        self.mlp = ResidualMLP(embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout)
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
+        """Returns a perceptron, wider for more rows."""
+        hidden = 128 if n_rows < 2_000 else 256
+        return cls(spec, width, embed_width=hidden, hidden_width=hidden, n_blocks=2, dropout=dropout)
+
+    def embed(self, raw: Raw) -> Tokens:
+        if raw.values.ndim != 2 or raw.values.shape[1] != self.spec.n_channels or raw.mask.ndim != 1:
+            raise ShapeError(
+                f"{type(self).__name__}: values must be [batch, {self.spec.n_channels}] and mask [batch]; got "
+                f"values={tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
+            )
+        values = raw.values.masked_fill(~raw.mask[:, None], 0.0)  # NaN may stand in an absent row
+        return Tokens.vector(self.first(values), raw.mask)
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return Tokens.vector(self.mlp(tokens.values[:, 0]), tokens.mask[:, 0])

@@ -1,0 +1,399 @@
+"""`FusionClassifier` and `FusionRegressor`: scikit-learn estimators for tables and for dicts of arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from profuse.checkpoint import load_model, save_model
+from profuse.data.assemble import assemble
+from profuse.data.dataset import Dataset
+from profuse.data.infer import infer
+from profuse.data.split import Split, split_off
+from profuse.data.target import read_target
+from profuse.data.tensors import from_frame, from_tensors
+from profuse.errors import CheckpointError, DataError
+from profuse.fusion import Fusion
+from profuse.inputs import (
+    around,
+    as_table,
+    as_target,
+    check_encoders,
+    columns_of,
+    is_lists,
+    same_length,
+    same_order,
+    settings_of,
+)
+from profuse.learner import Prepared, TrainedModel, fit_model
+from profuse.schema import Schema, Target, Task
+from profuse.train import Epoch
+
+__all__ = ["FusionClassifier", "FusionRegressor"]
+
+FusionLike = str | Fusion | type[Fusion] | Callable[..., Fusion]
+EncoderLike = str | nn.Module
+Table = pd.DataFrame | np.ndarray
+Tensors = Mapping[str, Any]
+
+
+class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
+    """What both estimators share; see `FusionClassifier` for the parameters."""
+
+    _tasks: ClassVar[tuple[Task, ...]]
+
+    def __init__(
+        self,
+        *,
+        fusion: FusionLike = "token_transformer",
+        level: str | None = None,
+        decision: str = "mean_logits",
+        rounds: int = 1,
+        feedback: str = "scale_shift",
+        supervise: str = "last",
+        width: int = 64,
+        dropout: float = 0.2,
+        smoothing: float = 0.1,
+        own_weight: float = 0.5,
+        encoders: Mapping[str, EncoderLike] | None = None,
+        epochs: int | None = None,
+        max_steps: int = 4000,
+        batch_size: int | None = None,
+        learning_rate: float = 1.5e-3,
+        weight_decay: float = 0.02,
+        warmup: float = 0.1,
+        patience: int | None = None,
+        refit: bool | None = None,
+        clip: float = 1.0,
+        modality_dropout: float = 0.0,
+        device: str = "auto",
+        precision: str = "32-true",
+        schema: Schema | Mapping[str, Any] | str | Path | None = None,
+        base_dir: str | Path | None = None,
+        on_bad_file: Literal["raise", "skip"] = "raise",
+        validation_fraction: float = 0.2,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.fusion = fusion
+        self.level = level
+        self.decision = decision
+        self.rounds = rounds
+        self.feedback = feedback
+        self.supervise = supervise
+        self.width = width
+        self.dropout = dropout
+        self.smoothing = smoothing
+        self.own_weight = own_weight
+        self.encoders = encoders
+        self.epochs = epochs
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.patience = patience
+        self.refit = refit
+        self.clip = clip
+        self.modality_dropout = modality_dropout
+        self.device = device
+        self.precision = precision
+        self.schema = schema
+        self.base_dir = base_dir
+        self.on_bad_file = on_bad_file
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Table | Tensors | Dataset,
+        y: Any = None,
+        *,
+        groups: Sequence[object] | np.ndarray | None = None,
+        presence: Mapping[str, Any] | None = None,
+        on_epoch: Callable[[Epoch], None] | None = None,
+    ) -> Self:
+        """Learns from all rows; `validation_fraction` of them choose the epoch.
+
+        Args:
+            X: A DataFrame (kinds of columns are inferred, `schema` overrides), a 2-D array of numbers, a dict
+                of arrays or tensors by modality, or a `Dataset`.
+            y: The target `[row]` or `[row, target]`, rows in the order of X; not needed where a `Dataset` or the
+                schema says it.
+            groups: `[row]`: rows with one value stay on one side of the inner split.
+            presence: For a dict: bool `[row]` by modality, False where it is missing.
+            on_epoch: Called after each epoch.
+
+        Raises:
+            ConfigError: Parameters out of range, or unknown: all are told together.
+            DataError: The data or the target cannot be learned from.
+        """
+        settings = settings_of(self.get_params(deep=False), who=type(self).__name__, tasks=self._tasks)
+        dataset, schema = self._training_data(X, y, settings.schema, presence)
+        if groups is not None:
+            dataset = replace(dataset, groups=np.asarray(groups))
+        if dataset.task not in self._tasks:
+            raise DataError(
+                f"{type(self).__name__}: the task must be one of {', '.join(self._tasks)}; got {dataset.task!r}. "
+                f"Use {'FusionRegressor' if dataset.task == 'regression' else 'FusionClassifier'}."
+            )
+        check_encoders(dataset, self.encoders or {}, who=type(self).__name__)
+        learn, choose = split_off(dataset, self.validation_fraction, seed=settings.train.seed)
+        prepared = Prepared.make(dataset, Split(learn, choose, np.empty(0, dtype=np.int64)))
+        trained = fit_model(
+            prepared,
+            settings.model,
+            settings.train,
+            encoders=around(settings.modules, prepared, settings.model.width, seed=settings.train.seed) or None,
+            operator=settings.operator,
+            on_epoch=on_epoch,
+        )
+        names = [str(c) for c in X.columns] if isinstance(X, pd.DataFrame) else None
+        if names is not None and schema is not None and schema.target is not None:
+            names = [name for name in names if name not in schema.target.columns]
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self._take(replace(trained, schema=schema), names)
+        if names is None and isinstance(X, np.ndarray):
+            self.n_features_in_ = X.shape[1]
+        return self
+
+    @abstractmethod
+    def predict(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Returns a prediction for each row."""
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the fitted model into `folder`, which must be new, empty, or a saved model.
+
+        Raises:
+            CheckpointError: The folder holds something else, or a part is the user's own object.
+        """
+        check_is_fitted(self)
+        save_model(self.trained_, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Returns the estimator that `save`, `profuse fit` or a comparison left in `folder`, ready to predict.
+
+        Raises:
+            CheckpointError: No saved model, a damaged or newer one, or one for another task.
+        """
+        trained = load_model(folder)
+        task = trained.pipeline.task
+        if task not in cls._tasks:
+            raise CheckpointError(
+                f"{cls.__name__}.load: the task must be one of {', '.join(cls._tasks)}; {folder} holds {task!r}. "
+                f"Use {'FusionRegressor' if task == 'regression' else 'FusionClassifier'}."
+            )
+        options = {**trained.model_options.model_dump(), **trained.train_options.model_dump()}
+        seed = options.pop("seed")
+        options["encoders"] = options["encoders"] or None
+        made = cls(**options, schema=trained.schema, random_state=seed)
+        made._take(trained, None if trained.schema is None else columns_of(trained.schema))
+        return made
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.dict = True
+        tags.target_tags.multi_output = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+    def _take(self, trained: TrainedModel, names: list[str] | None) -> None:
+        """Sets what a fitted estimator has."""
+        self.trained_ = trained
+        self.task_ = trained.pipeline.task
+        self.schema_ = trained.schema
+        if names is not None:
+            self.feature_names_in_ = np.asarray(names, dtype=object)
+            self.n_features_in_ = len(names)
+        epochs = () if trained.history is None else trained.history.epochs
+        self.history_ = pd.DataFrame(
+            [vars(e) for e in epochs], columns=["epoch", "train_loss", "valid_loss", "valid_score"]
+        )
+
+    def _training_data(
+        self, X: Any, y: Any, schema: Schema | None, presence: Mapping[str, Any] | None
+    ) -> tuple[Dataset, Schema | None]:
+        """Returns the rows with their target, and the resolved schema of a table."""
+        who = type(self).__name__
+        if presence is not None and not isinstance(X, Mapping):
+            raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(X).__name__}.")
+        asked = schema.target if schema is not None else None
+        task = (asked.task if asked else None) or (None if y is None else self._task(y))
+        if isinstance(X, Dataset):
+            if y is None and X.target is None:
+                raise DataError(f"{who}: y must be given where the data set has no target; got None.")
+            if y is None:
+                return X, schema
+            same_length(X, y, who)
+            target, task, names = read_target(as_target(y), task)
+            return replace(X, target=target, task=task, target_names=names), schema
+        if y is None and (asked is None or isinstance(X, Mapping)):
+            raise DataError(f"{who}: y must be given; got None. Or name the target of a table in the schema.")
+        if isinstance(X, Mapping):
+            return from_tensors(X, as_target(y), presence=presence, task=task, name=who), None
+        table, base_dir = as_table(X, who), self.base_dir or "."
+        if y is None and asked is not None:
+            task = task or self._task(table[[c for c in asked.columns if c in table.columns]])
+            told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
+            resolved = infer(table, told).schema
+            return assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=self.on_bad_file), resolved
+        same_length(X, y, who)
+        same_order(X, y, who)
+        # y stands beside the table: a target that the schema names must not be an input either
+        told = (schema or Schema()).model_copy(update={"target": None})
+        inside = tuple(c for c in (asked.columns if asked else ()) if c in table.columns)
+        told = told.model_copy(update={"ignore": (*told.ignore, *inside)})
+        dataset, resolved = from_frame(
+            table, as_target(y), schema=told, base_dir=base_dir, task=task, on_bad_file=self.on_bad_file, name=who
+        )
+        names = tuple(asked.columns) if asked else tuple(dataset.target_names)
+        return dataset, resolved.model_copy(update={"target": Target(columns=names, task=dataset.task)})
+
+    @abstractmethod
+    def _task(self, y: Any) -> Task:
+        """Returns what kind of target y is."""
+
+    def _outputs(self, X: Any, presence: Mapping[str, Any] | None) -> np.ndarray:
+        """Returns probabilities or values for the rows of X."""
+        check_is_fitted(self)
+        who = type(self).__name__
+        trained = self.trained_
+        if isinstance(X, Dataset):
+            return trained.predict(X)
+        rates = trained.pipeline.rates
+        if isinstance(X, Mapping):
+            kinds = {name: p.takes for name, p in trained.pipeline.preprocessors.items()}
+            known = {name: values for name, values in X.items() if name in kinds}
+            kinds = {name: kind for name, kind in kinds.items() if name in known}
+            return trained.predict(from_tensors(known, presence=presence, kinds=kinds, rates=rates, name=who))
+        if self.schema_ is None:
+            raise DataError(
+                f"{who}: X must be what it was in fit, a dict of modalities {sorted(trained.modalities)}; "
+                f"got {type(X).__name__}."
+            )
+        table = as_table(X, who)
+        return trained.predict(
+            assemble(
+                table, self.schema_, name=who, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file,
+                need_target=False, fitting=False, rates=rates,
+            )
+        )  # fmt: skip
+
+
+class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
+    """Classes (two or more) or labels (y of 0 and 1, `[row, label]`) from several modalities.
+
+    Args:
+        fusion: Name of an operator (see `profuse fusions`), a `Fusion` class, a callable
+            `(channels, width) -> Fusion`, or an instance, which is copied.
+        level: "raw", "feature", "decision" or "hybrid"; the operator's own if None.
+        decision: Hybrid only: the decision operator that joins the outputs.
+        rounds: Rounds of Progressive Fusion; 1 is the plain model.
+        feedback: Form of the feedback: "scale_shift" or "add".
+        supervise: Rounds whose output has a loss: "last" or "all".
+        width: Channels of tokens and of the joint vector.
+        dropout: Dropout probability in encoders, fusion and head.
+        smoothing: Label smoothing, 0 to 1; regression has none.
+        own_weight: Weight of the modalities' own losses.
+        encoders: By modality: a name, or any `nn.Module` from the modality's values to `[batch, channel]` or
+            `[batch, token, channel]` (see `profuse.encoders.own`), which is copied.
+        epochs: Passes over the training rows, at most; 15 to 60 by the number of rows if None.
+        max_steps: Gradient steps, at most.
+        batch_size: Rows a step; chosen by the number of rows if None.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay.
+        warmup: Fraction of the steps in which the rate rises.
+        patience: Epochs without a smaller validation error before stopping; a third of them if None.
+        refit: Whether to learn anew from all rows, for as many epochs as validation chose; if None, where there
+            are fewer than 2,000.
+        clip: Largest norm of the gradient.
+        modality_dropout: Probability of hiding a modality of a training row.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: lightning-fabric's: "32-true", "bf16-mixed", ...
+        schema: Path of a YAML file, dict or `Schema`, for tables; what it leaves open is inferred.
+        base_dir: Where relative paths of pictures, sounds and series start; the working directory if None.
+        on_bad_file: "raise", or "skip": a broken file counts as missing.
+        validation_fraction: Rows (groups) that choose the epoch; see `refit` for whether they are learned from.
+        random_state: An int, for equal results again; None for other ones each time.
+
+    Attributes:
+        classes_: The classes, sorted; the names of the labels of a multilabel target.
+        history_: DataFrame of the epochs: losses and validation score.
+        feature_names_in_: Columns of the table in fit.
+        schema_: The table's resolved schema.
+        trained_: The `TrainedModel`.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> X = pd.DataFrame({"size": rng.normal(size=60), "colour": rng.choice(["red", "blue"], 60)})
+        >>> y = np.where(X["size"] > 0, "big", "small")
+        >>> FusionClassifier(epochs=2, width=8).fit(X, y).predict(X).shape
+        (60,)
+    """
+
+    _tasks = ("binary", "multiclass", "multilabel")
+
+    def predict(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Returns the most probable class of each row; for labels, 0/1 `[row, label]`."""
+        probs = self._outputs(X, presence)
+        if self.task_ == "multilabel":
+            return np.asarray(probs >= 0.5, dtype=np.int64)
+        return np.asarray(self.classes_[probs.argmax(1)])
+
+    def predict_proba(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
+        return self._outputs(X, presence)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _take(self, trained: TrainedModel, names: list[str] | None) -> None:
+        super()._take(trained, names)
+        self.classes_ = trained.pipeline.target.classes
+
+    def _task(self, y: Any) -> Task:
+        y = as_target(y)
+        if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
+            y = y.iloc[:, 0]
+        if (y.ndim == 2 and y.shape[1] > 1) or is_lists(y):
+            return "multilabel"
+        values = pd.Series(y.ravel() if isinstance(y, np.ndarray) else y).dropna()
+        if pd.api.types.is_float_dtype(values) and not (values == np.floor(values)).all():
+            raise DataError("FusionClassifier: y must be classes; got numbers with decimals. Use FusionRegressor.")
+        return "binary" if values.nunique() == 2 else "multiclass"
+
+
+class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
+    """One number or several (y `[row, target]`) from several modalities; standardised inside, told in y's units.
+
+    Args: those of `FusionClassifier`; `smoothing` has no effect.
+
+    Attributes: those of `FusionClassifier`, without `classes_`.
+    """
+
+    _tasks = ("regression",)
+
+    def predict(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
+        values = self._outputs(X, presence)
+        return values[:, 0] if self.trained_.pipeline.target.flat else values
+
+    def _task(self, y: Any) -> Task:
+        return "regression"

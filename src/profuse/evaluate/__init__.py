@@ -1,0 +1,1 @@
+"""Questions to fitted models: comparison, metrics, statistics, and results as plain data."""

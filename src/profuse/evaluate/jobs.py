@@ -1,0 +1,279 @@
+"""One fit of a comparison: a method at a seed, from prepared data to a folder of plain results.
+
+A job's folder appears whole or not at all, so an interrupted comparison goes on with the jobs that lack one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from profuse.build import ModelOptions
+from profuse.checkpoint import save_model
+from profuse.data.dataset import Dataset
+from profuse.data.split import make_split
+from profuse.evaluate.classical import fit_classical
+from profuse.evaluate.methods import Method
+from profuse.evaluate.metrics import measure, primary_metric
+from profuse.learner import Prepared, TrainedModel, fit_model
+from profuse.schema import Schema, SplitOptions
+from profuse.train import Epoch, TrainOptions
+
+__all__ = ["Job", "JobResult", "prepare", "read_result", "run_job", "slug"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A method at a seed.
+
+    Attributes:
+        method: What is fitted.
+        seed: Of the split, the weights and the order of rows.
+        train: How it is trained.
+        trials: Configurations tried; the best on validation rows is kept.
+        folder: Where its results go.
+        prepared: File of the prepared data of this seed.
+        heartbeat: File that tells how far the fit is, for the progress display; None for none.
+        schema: The table's resolved schema, saved with the model; None for other data.
+    """
+
+    method: Method
+    seed: int
+    train: TrainOptions
+    trials: int
+    folder: Path
+    prepared: Path
+    heartbeat: Path | None = None
+    schema: Schema | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What a finished job left: `facts` (JSON) and the predictions for the test rows."""
+
+    facts: dict[str, Any]
+    prediction: np.ndarray
+    true: np.ndarray
+
+
+def slug(name: str) -> str:
+    """Returns a folder name for a method: what is not a letter, digit, dot or dash becomes `_`."""
+    return "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("_")
+
+
+def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
+    """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
+    torch.set_num_threads(1)
+    prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
+    features = prepared.pipeline.features(dataset)
+    path.write_bytes(pickle.dumps((prepared, features), protocol=5))
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path) -> tuple[Prepared, dict[str, np.ndarray]]:
+    # a temporary file of this very run: never a user's
+    loaded: tuple[Prepared, dict[str, np.ndarray]] = pickle.loads(path.read_bytes())
+    return loaded
+
+
+def _trial(options: ModelOptions, train: TrainOptions, trial: int, seed: int) -> tuple[ModelOptions, TrainOptions]:
+    """The same sequence of configurations for every deep method; trial 0 is what was asked for."""
+    if trial == 0:
+        return options, train
+    rng = np.random.default_rng([7, trial])
+    factor = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
+    return (
+        options.model_copy(
+            update={
+                "dropout": float(rng.choice([0.0, 0.1, 0.2, 0.35])),
+                "width": max(8, int(options.width * rng.choice([0.5, 1.0, 1.5]))) // 4 * 4,
+            }
+        ),
+        train.model_copy(
+            update={
+                "learning_rate": train.learning_rate * factor,
+                "weight_decay": float(rng.choice([0.0, 0.02, 0.1])),
+            }
+        ),
+    )
+
+
+def run_job(job: Job, *, threads: int = 1) -> Path:
+    """Fits, predicts, measures, and leaves the folder; returns it. Does nothing where the folder is there."""
+    if (job.folder / "result.json").is_file():
+        return job.folder
+    torch.set_num_threads(threads)
+    # trees and linear algebra as well: fits that run side by side must not fight for cores, or none is timed fairly
+    with threadpool_limits(limits=threads):
+        return _run(job)
+
+
+def _run(job: Job) -> Path:
+    prepared, features = _load(job.prepared)
+    partial = job.folder.with_name(f".{job.folder.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _beat(job)
+    try:
+        facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, features, partial)
+        np.savez_compressed(partial / "arrays.npz", prediction=arrays["prediction"], true=arrays["true"])
+        (partial / "result.json").write_text(json.dumps(facts), encoding="utf-8")
+        shutil.rmtree(job.folder, ignore_errors=True)
+        partial.rename(job.folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if job.heartbeat is not None:
+            job.heartbeat.unlink(missing_ok=True)
+    return job.folder
+
+
+def read_result(folder: Path) -> JobResult:
+    """Reads a finished job."""
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return JobResult(facts, arrays["prediction"], arrays["true"])
+
+
+def _beat(job: Job, **facts: Any) -> None:
+    """Tells that the job runs, and how far it is."""
+    if job.heartbeat is not None:
+        told = {"method": job.method.name, "seed": job.seed, **facts}
+        job.heartbeat.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _epochs(job: Job, trial: int) -> Callable[[Epoch], None]:
+    def beat(epoch: Epoch) -> None:
+        _beat(job, trial=trial, epoch=epoch.epoch, score=epoch.valid_score)
+
+    return beat
+
+
+def _deep(
+    job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    assert job.method.model is not None
+    best: TrainedModel | None = None
+    seconds, chosen = 0.0, 0
+    for trial in range(job.trials):
+        options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
+        model = fit_model(prepared, options, train, modalities=job.method.modalities, on_epoch=_epochs(job, trial))
+        assert model.history is not None
+        seconds += model.history.fit_seconds
+        if best is None or model.history.best.valid_error < best.history.best.valid_error:  # type: ignore[union-attr]
+            best, chosen = model, trial
+    assert best is not None
+    assert best.history is not None
+    assert best.valid_prediction is not None
+    test = prepared.split.test
+    start = time.perf_counter()
+    prediction = best.predict_inputs(prepared.inputs, test)
+    rate = len(test) / (time.perf_counter() - start)
+    facts = _facts(job, prepared, prediction, best.valid_prediction)
+    facts |= {
+        "n_parameters": best.n_parameters,
+        "fit_seconds": seconds,
+        "predict_rows_per_second": rate,
+        "chosen_trial": chosen,
+        "curves": [{k: v for k, v in vars(e).items() if k != "valid_error"} for e in best.history.epochs],
+        "ablation": _ablation(job, prepared, best, facts),
+    }
+    save_model(replace(best, schema=job.schema), folder / "model")
+    return facts, {"prediction": prediction, "true": _true(prepared, test)}
+
+
+def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The primary score of the test rows with one modality masked, for each."""
+    if len(model.modalities) < 2:
+        return []
+    task, test = prepared.pipeline.task, prepared.split.test
+    metric = primary_metric(task)
+    rows = torch.as_tensor(test)
+    inputs = {name: prepared.inputs[name].rows(rows) for name in model.modalities}
+    everything = torch.ones(len(test), dtype=torch.bool)
+    found = []
+    for name in model.modalities:
+        said = model.predict_inputs({**inputs, name: inputs[name].without(everything)})
+        score = measure(task, _true(prepared, test), said).values[metric.name]
+        full = facts["scores"]["test"][metric.name]
+        found.append({"modality": name, "metric": metric.name, "full": full, "without": score})
+    return found
+
+
+def _classical(
+    job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    codec, split, task = prepared.pipeline.target, prepared.split, prepared.pipeline.task
+    used = {name: features[name] for name in job.method.modalities}
+    x = np.concatenate([used[k] for k in sorted(used)], axis=1) if used else np.zeros((len(prepared.target), 0))
+    metric = primary_metric(task)
+    sign = 1 if metric.larger_is_better else -1
+    best, seconds = None, 0.0
+    known, by_time = len(split.train) + len(split.valid), prepared.dataset.times is not None
+    for trial in range(job.trials):
+        fit = fit_classical(
+            job.method.name, used, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
+            trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
+        )  # fmt: skip
+        seconds += fit.fit_seconds
+        valid = _in_units(prepared, fit.valid_prediction)
+        score = sign * measure(task, _true(prepared, split.valid), valid).values[metric.name]
+        if best is None or score > best[0]:
+            best = (score, fit, valid, trial)
+        if job.method.role == "trivial":
+            break
+    assert best is not None
+    _, fit, valid, trial = best
+    start = time.perf_counter()
+    prediction = _in_units(prepared, fit.predict(x[split.test]))
+    rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
+    facts = _facts(job, prepared, prediction, valid)
+    facts |= {
+        "n_parameters": fit.n_parameters,
+        "fit_seconds": seconds,
+        "predict_rows_per_second": rate,
+        "chosen_trial": trial,
+        "curves": [],
+        "ablation": [],
+    }
+    return facts, {"prediction": prediction, "true": _true(prepared, split.test)}
+
+
+def _in_units(prepared: Prepared, said: np.ndarray) -> np.ndarray:
+    return prepared.pipeline.target.unscale(said) if prepared.pipeline.task == "regression" else said
+
+
+def _true(prepared: Prepared, rows: np.ndarray) -> np.ndarray:
+    """Targets as metrics take them: class codes, 0/1, or values in the target's units."""
+    encoded = prepared.target[torch.as_tensor(rows)].numpy()
+    return _in_units(prepared, encoded)
+
+
+def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
+    task, split = prepared.pipeline.task, prepared.split
+    classes = [str(c) for c in prepared.pipeline.target.classes]
+    measured = {
+        name: measure(task, _true(prepared, rows), said, classes=classes)
+        for name, rows, said in (("valid", split.valid, valid), ("test", split.test, test))
+    }
+    return {
+        "method": job.method.name,
+        "seed": job.seed,
+        "n_rows": {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)},
+        "scores": {name: m.values for name, m in measured.items()},
+        "notes": list(measured["test"].notes),
+        "test_rows": split.test.tolist(),
+        "classes": classes,
+        "specs": {name: spec.model_dump(mode="json") for name, spec in prepared.pipeline.specs.items()},
+    }

@@ -1,0 +1,145 @@
+"""What is compared: single modalities and simple baselines always, then whatever was asked for and its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from profuse._lookup import resolve
+from profuse.build import ModelOptions
+from profuse.errors import ConfigError
+from profuse.evaluate.results import MethodInfo, Role, Skipped
+from profuse.fusion import FUSIONS, Fusion, fusion
+from profuse.model import LEVELS
+
+__all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "methods_for"]
+
+ALWAYS = ("concat", "mean_logits", "token_transformer")
+"""Fusions that stand in every table, whatever was asked for."""
+DEFAULT_FUSIONS: tuple[str, ...] = ()
+"""Fusions that are compared besides when none are named: none, so that a first answer comes soon."""
+CLASSICAL = ("gradient_boosting", "linear")
+TRIVIAL = "trivial"
+
+
+class Method(BaseModel):
+    """One row of the comparison.
+
+    Attributes:
+        name: Unique, and what results call it.
+        role: Where it stands in the report.
+        modalities: The ones it uses.
+        model: How the model is made; None for a classical or trivial method, which is told by its name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    role: Role
+    modalities: tuple[str, ...]
+    model: ModelOptions | None = None
+
+    def info(self) -> MethodInfo:
+        """Returns what results say of it."""
+        if self.model is None:
+            family = "none" if self.role == "trivial" else "classical"
+            level = "none" if self.role == "trivial" else "raw"
+            return MethodInfo(
+                name=self.name, label=self.name.replace("_", " "), family=family, level=level,
+                modalities=list(self.modalities), role=self.role,
+            )  # fmt: skip
+        single = self.role == "single"
+        return MethodInfo(
+            name=self.name,
+            label=self.name.replace("_", " "),
+            family="single" if single else fusion(self.model.fusion).family(),
+            level="single" if single else self.model.resolved_level(),
+            rounds=self.model.rounds,
+            fusion=self.name if single else self.name.removeprefix(_PROGRESSIVE.format(self.model.rounds)),
+            modalities=list(self.modalities),
+            role=self.role,
+        )
+
+
+_PROGRESSIVE = "progressive ({} rounds) "
+
+
+def _parse(asked: str) -> tuple[str, str | None]:
+    """`"hybrid:concat"` -> ("concat", "hybrid"); `"concat"` -> ("concat", None)."""
+    level, _, name = asked.strip().rpartition(":")
+    resolve(name, FUSIONS, where="compare", what="fusion")
+    if level:
+        resolve(level, dict.fromkeys(LEVELS), where="compare", what="level")
+    return name, level or None
+
+
+def methods_for(
+    modalities: Sequence[str],
+    fusions: Sequence[str],
+    *,
+    rounds: Sequence[int],
+    base: ModelOptions,
+) -> tuple[list[Method], list[Skipped]]:
+    """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
+
+    Args:
+        modalities: All modalities of the data.
+        fusions: What was asked for: `name` or `level:name`; `all` is every operator at its own level.
+        rounds: Rounds of the progressive twins, each at least 2; empty for none.
+        base: Options that all models share (width, dropout, encoders, ...).
+
+    Raises:
+        ConfigError: Rounds below 2.
+        UnknownNameError: An unknown operator or level.
+    """
+    if any(r < 2 for r in rounds):
+        raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
+    names = tuple(sorted(modalities))
+    expanded = [f for asked in fusions for f in (sorted(FUSIONS) if asked == "all" else [asked])]
+    methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
+    for name in names:
+        alone = base.model_copy(update={
+            "fusion": "attention_pooling", "level": None, "rounds": 1, "own_weight": 0.0,
+            "encoders": {k: v for k, v in base.encoders.items() if k == name},
+        })  # fmt: skip
+        methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
+    methods += [Method(name=name, role="classical", modalities=names) for name in CLASSICAL]
+    skipped, seen = [], set()
+    for asked in [*ALWAYS, *expanded]:
+        name, level = _parse(asked)
+        label = f"{level} {name}" if level else name
+        if label in seen:
+            continue
+        seen.add(label)
+        operator = fusion(name)
+        reason = _not_for(operator, len(names))
+        if reason:
+            skipped.append(Skipped(method=label, reason=reason))
+            continue
+        role: Role = "baseline" if asked in ALWAYS else "fusion"
+        plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1})
+        plain.resolved_level()
+        methods.append(Method(name=label, role=role, modalities=names, model=plain))
+        if operator.level == "decision":
+            continue
+        for r in rounds:
+            twin = plain.model_copy(update={"rounds": r})
+            methods.append(Method(name=_PROGRESSIVE.format(r) + label, role="fusion", modalities=names, model=twin))
+    if len(names) == 1:
+        kept = [m for m in methods if m.role not in ("baseline", "fusion")]
+        skipped += [
+            Skipped(method=m.name, reason="there is a single modality: nothing to fuse")
+            for m in methods
+            if m.role in ("baseline", "fusion")
+        ]
+        return kept, skipped
+    return methods, skipped
+
+
+def _not_for(operator: type[Fusion], n_modalities: int) -> str:
+    if operator.max_modalities is not None and n_modalities > operator.max_modalities:
+        return f"takes at most {operator.max_modalities} modalities; there are {n_modalities}"
+    if n_modalities < operator.min_modalities:
+        return f"needs at least {operator.min_modalities} modalities; there are {n_modalities}"
+    return ""

@@ -1,0 +1,318 @@
+"""`summarise`: the table, the paired differences and the verdict that a comparison's results allow, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from profuse.evaluate.metrics import primary_metric
+from profuse.evaluate.results import MethodInfo, Results, Score
+from profuse.evaluate.statistics import Estimate, Sample, holm, interval, paired_difference, pooled, seeds_only
+
+__all__ = ["Comparison", "Row", "Summary", "Verdict", "summarise"]
+
+Against = Literal["single", "concat", "twin", "classical", "trivial"]
+FUSED = ("baseline", "fusion")
+CONCAT = "concat"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on the test rows: the primary metric, its interval, and what it cost (means over seeds)."""
+
+    method: MethodInfo
+    estimate: Estimate
+    seed_spread: float | None
+    """Standard deviation over seeds; None with one seed."""
+    valid: float | None
+    """The primary metric on the validation rows: what choices are made by."""
+    n_parameters: int
+    fit_seconds: float
+    rows_per_second: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`method - against` on the same rows and seeds; `p_holm` is adjusted over the comparisons of its kind."""
+
+    method: str
+    against: str
+    kind: Against
+    estimate: Estimate
+    p_holm: float
+
+    @property
+    def shown(self) -> Literal["better", "worse", "not shown"]:
+        """What the 95 % interval says of `method`."""
+        if self.estimate.low > 0:
+            return "better"
+        return "worse" if self.estimate.high < 0 else "not shown"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer. The best fusion, single modality and classical model are chosen by validation, never by test.
+
+    Attributes:
+        helps: Whether the chosen fusion beats the chosen single modality; None where one of them did not run.
+        sure: Confidence in words, from the p value of that one comparison.
+        fusion: The chosen fusion (deep models that see more than one modality).
+        single: The chosen single modality.
+        classical: The chosen classical model on all features.
+        gain: The fusion against the single modality.
+        classical_gain: The fusion against the classical model.
+        classical_over_single: The classical model against the single modality.
+        trivial_gain: The fusion against the trivial answer.
+        learned: False where the fusion is not shown to beat the trivial answer.
+        cost_ratio: Fit seconds, parameters: the fusion's over the single modality's; None where one is 0.
+    """
+
+    helps: Literal["yes", "no", "not shown"] | None
+    sure: str
+    fusion: str | None
+    single: str | None
+    classical: str | None
+    gain: Comparison | None
+    classical_gain: Comparison | None
+    classical_over_single: Comparison | None
+    trivial_gain: Comparison | None
+    learned: bool
+    cost_ratio: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything a report says in numbers.
+
+    Attributes:
+        metric: Name of the primary metric.
+        rows: Ranked by the metric on test.
+        comparisons: All paired differences, in ranked order.
+        verdict: The answer.
+        notes: What could not be computed, and why.
+    """
+
+    metric: str
+    rows: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+    notes: tuple[str, ...]
+
+    def row(self, method: str) -> Row:
+        """Returns the row of `method`."""
+        return next(r for r in self.rows if r.method.name == method)
+
+    def comparison(self, method: str, kind: Against) -> Comparison | None:
+        """Returns the comparison of `method` of this kind, if there is one."""
+        return next((c for c in self.comparisons if c.method == method and c.kind == kind), None)
+
+
+def summarise(results: Results) -> Summary:
+    """Returns the ranked table, the paired differences with Holm-adjusted p values, and the verdict."""
+    evidence = _Evidence(results)
+    ranked = sorted(
+        (evidence.row(m) for m in results.methods if evidence.test(m.name)),
+        key=lambda r: (-r.estimate.value, r.method.name),
+    )
+    single = _choose(ranked, ("single",), "single modality", evidence.notes)
+    fusion = _choose([r for r in ranked if len(r.method.modalities) != 1], FUSED, "fusion", evidence.notes)
+    classical = _choose(ranked, ("classical",), "classical model", evidence.notes)
+    trivial = next((r.method.name for r in ranked if r.method.role == "trivial"), None)
+    pairs: list[tuple[str, str, Against]] = []
+    for r in ranked:
+        name, role = r.method.name, r.method.role
+        if single and role in (*FUSED, "classical"):
+            pairs.append((name, single, "single"))
+        twin = _twin(r.method, results.methods)
+        if (
+            role in (*FUSED, "classical")
+            and CONCAT not in (name, twin)
+            and any(x.method.name == CONCAT for x in ranked)
+        ):
+            pairs.append((name, CONCAT, "concat"))
+        if twin and evidence.test(twin):
+            pairs.append((name, twin, "twin"))
+    if fusion and classical:
+        pairs.append((fusion, classical, "classical"))
+    if trivial:
+        pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion or single, classical)) if name)
+    estimates = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]
+    comparisons = tuple(
+        Comparison(a, b, k, e, p) for (a, b, k, e), p in zip(estimates, _adjusted(estimates), strict=True)
+    )
+    bare = Summary(
+        primary_metric(results.dataset.task).name, tuple(ranked), comparisons, _NOTHING, tuple(evidence.notes)
+    )
+    return replace(bare, verdict=_verdict(bare, fusion, single, classical))
+
+
+def _adjusted(estimates: Sequence[tuple[str, str, Against, Estimate]]) -> list[float]:
+    """Holm's p values within each kind: a kind is one question and one table of the report."""
+    out = [1.0] * len(estimates)
+    for kind in dict.fromkeys(k for _, _, k, _ in estimates):
+        members = [i for i, (_, _, k, _) in enumerate(estimates) if k == kind]
+        for i, p in zip(members, holm([1.0 if (p := estimates[i][3].p) is None else p for i in members]), strict=True):
+            out[i] = p
+    return out
+
+
+class _Evidence:
+    """Looks up what `results` hold of a method, by seed, and applies the statistics."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.metric = primary_metric(results.dataset.task)
+        self.proportion = self.metric.name == "accuracy"
+        self.notes: list[str] = []
+        self._scores: dict[tuple[str, str], dict[int, Score]] = {}
+        for s in results.scores:
+            if s.metric == self.metric.name:
+                self._scores.setdefault((s.method, s.split), {})[s.seed] = s
+        self._samples = _samples_by_seed(results)
+        lost = [m.name for m in results.methods if self.test(m.name) and not self._kept(m.name, self.test(m.name))]
+        if lost:
+            self.notes.append(
+                f"{len(lost)} of {len(results.methods)} methods without their rows ({', '.join(lost[:3])}"
+                f"{', ...' if len(lost) > 3 else ''}): their intervals speak of seeds only, these test rows given."
+            )
+        seeds = sorted({s for m in results.methods for s in self.test(m.name)})
+        whole = [m.name for m in results.methods if m.role != "trivial" and sorted(self.test(m.name)) == seeds]
+        self.pooled = pooled({n: [self.test(n)[s].value for s in seeds] for n in whole})
+        self.shared = len({rows.ids.tobytes() for rows in results.rows.values()}) <= 1
+
+    def test(self, method: str) -> dict[int, Score]:
+        return self._scores.get((method, "test"), {})
+
+    def row(self, method: MethodInfo) -> Row:
+        scores = self.test(method.name)
+        values = [s.value for s in scores.values()]
+        valid = [s.value for s in self._scores.get((method.name, "valid"), {}).values()]
+        samples = self._kept(method.name, scores)
+        if samples:
+            low = -math.inf if self.metric.name == "r2" else 0.0
+            estimate = interval(
+                samples,
+                n_train=self.results.dataset.n_train,
+                proportion=self.proportion,
+                parts=self.pooled.score(method.name) if self.pooled else None,
+                bounds=(low, 1.0),
+            )
+        else:
+            estimate = replace(self._by_seed(values, next(iter(scores.values())).n_rows), p=None)
+        return Row(
+            method=method,
+            estimate=estimate,
+            seed_spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            valid=float(np.mean(valid)) if valid else None,
+            n_parameters=round(float(np.mean([s.n_parameters for s in scores.values()]))),
+            fit_seconds=float(np.mean([s.fit_seconds for s in scores.values()])),
+            rows_per_second=float(np.mean([s.predict_rows_per_second for s in scores.values()])),
+        )
+
+    def difference(self, a: str, b: str) -> Estimate | None:
+        ours, theirs = self.test(a), self.test(b)
+        seeds = sorted(set(ours) & set(theirs))
+        if not seeds:
+            self.notes.append(f"{a} and {b} have no seed in common: not compared.")
+            return None
+        left, right = self._kept(a, seeds), self._kept(b, seeds)
+        if left and right:
+            return paired_difference(
+                left,
+                right,
+                n_train=self.results.dataset.n_train,
+                proportion=self.proportion,
+                parts=self.pooled.difference(a, b) if self.pooled else None,
+            )
+        return self._by_seed([ours[s].value - theirs[s].value for s in seeds], ours[seeds[0]].n_rows)
+
+    def _kept(self, method: str, seeds: Sequence[int] | dict[int, Score]) -> list[Sample]:
+        """The samples of `seeds`, or none at all where any of them is lacking."""
+        found = [self._samples[s][method] for s in seeds if method in self._samples.get(s, {})]
+        return found if len(found) == len(seeds) else []
+
+    def _by_seed(self, values: list[float], n_rows: int) -> Estimate:
+        return seeds_only(values, n_rows=n_rows, n_train=None if self.shared else self.results.dataset.n_train)
+
+
+def _samples_by_seed(results: Results) -> dict[int, dict[str, Sample]]:
+    """Ids and groups as integers, once for all methods: comparing texts again for each pair would be slow."""
+    seeds = results.rows
+    if not seeds:
+        return {}
+    ids = np.split(np.unique(np.concatenate([r.ids for r in seeds.values()]), return_inverse=True)[1], _cuts(results))
+    grouped = all(r.groups is not None for r in seeds.values())
+    clusters = ids
+    if grouped:
+        groups = np.concatenate([r.groups for r in seeds.values() if r.groups is not None])
+        clusters = np.split(np.unique(groups, return_inverse=True)[1], _cuts(results))
+    return {
+        seed: {name: Sample(i, c, scores) for name, scores in rows.scores.items()}
+        for (seed, rows), i, c in zip(seeds.items(), ids, clusters, strict=True)
+    }
+
+
+def _cuts(results: Results) -> np.ndarray:
+    return np.cumsum([len(r.ids) for r in results.rows.values()])[:-1]
+
+
+def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[str]) -> str | None:
+    """The method of these roles with the best validation score; never chosen by its test score."""
+    candidates = [r for r in rows if r.method.role in roles]
+    if len(candidates) == 1:
+        return candidates[0].method.name
+    known = [r for r in candidates if r.valid is not None]
+    if candidates and len(known) < len(candidates):
+        lacking = len(candidates) - len(known)
+        notes.append(f"{lacking} of {len(candidates)} without a validation score: not chosen as the best {what}.")
+    if not known:
+        return None
+    return min(known, key=lambda r: (-(r.valid or 0.0), r.fit_seconds, r.method.name)).method.name
+
+
+def _twin(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:
+    """The plain method with the same fusion, level and modalities."""
+    if method.rounds == 1:
+        return None
+    key = (method.fusion, method.level, method.modalities)
+    return next((m.name for m in methods if m.rounds == 1 and (m.fusion, m.level, m.modalities) == key), None)
+
+
+def _verdict(summary: Summary, fusion: str | None, single: str | None, classical: str | None) -> Verdict:
+    gain = summary.comparison(fusion, "single") if fusion and single else None
+    trivial = summary.comparison(fusion, "trivial") if fusion else None
+    helps: dict[str, Literal["yes", "no", "not shown"]] = {"better": "yes", "worse": "no", "not shown": "not shown"}
+    ratio: tuple[float | None, float | None] = (None, None)
+    if fusion and single:
+        a, b = summary.row(fusion), summary.row(single)
+        ratio = (_ratio(a.fit_seconds, b.fit_seconds), _ratio(a.n_parameters, b.n_parameters))
+    return Verdict(
+        helps=helps[gain.shown] if gain else None,
+        sure=_sure(gain.estimate.p if gain else None),
+        fusion=fusion,
+        single=single,
+        classical=classical,
+        gain=gain,
+        classical_gain=summary.comparison(fusion, "classical") if fusion else None,
+        classical_over_single=summary.comparison(classical, "single") if classical else None,
+        trivial_gain=trivial,
+        learned=trivial is None or trivial.shown == "better",
+        cost_ratio=ratio,
+    )
+
+
+def _ratio(a: float, b: float) -> float | None:
+    return a / b if a > 0 and b > 0 else None
+
+
+def _sure(p: float | None) -> str:
+    if p is None or p >= 0.05:
+        return "not sure"
+    return "fairly sure" if p >= 0.01 else "sure" if p >= 0.001 else "very sure"
+
+
+_NOTHING = Verdict(None, "not sure", None, None, None, None, None, None, None, True, (None, None))

@@ -1,0 +1,36 @@
+"""Fusion operators: the survey's five families and one for what came after; a folder each.
+
+"Add yours": copy a neighbour to `fusion/<family>/yours.py`, write `__init__` and `fuse`, add one line here.
+"""
+
+from __future__ import annotations
+
+from profuse._lookup import load, resolve
+from profuse.fusion._base import DecisionFusion, Fused, Fusion
+
+__all__ = ["FUSIONS", "DecisionFusion", "Fused", "Fusion", "fusion"]
+
+FUSIONS: dict[str, str] = {
+    # encoder-decoder: merges of features
+    "concat": "profuse.fusion.encoder_decoder.concat:Concat",
+    "sum": "profuse.fusion.encoder_decoder.sum:Sum",
+    "mean": "profuse.fusion.encoder_decoder.mean:Mean",
+    "product": "profuse.fusion.encoder_decoder.product:Product",
+    "max": "profuse.fusion.encoder_decoder.max:Max",
+    "gated": "profuse.fusion.encoder_decoder.gated:Gated",
+    # encoder-decoder: decisions
+    "mean_probs": "profuse.fusion.encoder_decoder.mean_probs:MeanProbs",
+    "mean_logits": "profuse.fusion.encoder_decoder.mean_logits:MeanLogits",
+    "confidence": "profuse.fusion.encoder_decoder.confidence:Confidence",
+    "product_of_experts": "profuse.fusion.encoder_decoder.product_of_experts:ProductOfExperts",
+    "vote": "profuse.fusion.encoder_decoder.vote:Vote",
+    "stacking": "profuse.fusion.encoder_decoder.stacking:Stacking",
+    # attention
+    "attention_pooling": "profuse.fusion.attention.pooling:AttentionPooling",
+    "token_transformer": "profuse.fusion.attention.token_transformer:TokenTransformer",
+}
+
+
+def fusion(name: str) -> type[Fusion]:
+    """Returns the class of the operator called `name`."""
+    return load(resolve(name, FUSIONS, where="profuse", what="fusion"))  # type: ignore[return-value]

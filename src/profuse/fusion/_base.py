@@ -1,0 +1,195 @@
+"""What every fusion operator is: `{modality: Tokens}` -> one `Fused`. The base validates; `fuse` is mathematics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from profuse._lookup import nearest
+from profuse.errors import ConfigError, ShapeError
+from profuse.tokens import Tokens
+
+__all__ = ["DecisionFusion", "Fused", "Fusion", "Link"]
+
+Link = Literal["softmax", "sigmoid", "identity"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """What an operator returns.
+
+    Attributes:
+        vector: The joint vector `[batch, width]`.
+        tokens: The joint tokens, where the operator has them.
+        penalties: Named auxiliary losses, each a scalar, added to the head's loss with the operator's weights.
+        weights: What explains the fusion (gates, attention), by name: `[batch, modality]` with modalities in
+            the operator's `names` order.
+    """
+
+    vector: Tensor
+    tokens: Tokens | None = None
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Fusion(nn.Module, ABC):
+    """`{modality: Tokens}` -> `Fused`.
+
+    A subclass writes `__init__` (its layers, made in `self.names` order) and `fuse`. It may count on: all
+    modalities given, in `self.names` order, of the declared widths; values 0 wherever the mask is False. It
+    must use the mask for what zeros do not neutralise (softmax, maximum, mean), give a finite result when
+    all is missing, and let no row see another one.
+
+    Args:
+        channels: Width of each modality's tokens.
+        width: Width of the joint vector.
+
+    Attributes:
+        names: The modalities, sorted: the order of a dict never matters.
+
+    Raises:
+        ConfigError: No modality, more than `max_modalities`, fewer than `min_modalities`, or a width below 1.
+    """
+
+    level: ClassVar[Literal["feature", "decision"]] = "feature"
+    min_modalities: ClassVar[int] = 1
+    max_modalities: ClassVar[int | None] = None
+    formula: ClassVar[str] = ""
+    """The formula in words, for `profuse fusions`."""
+    cost: ClassVar[str] = ""
+    """Cost a row in M modalities, T tokens in all, d channels."""
+    missing: ClassVar[str] = ""
+    """How a missing modality is treated, in a few words."""
+    reference: ClassVar[str] = ""
+    """Paper and equation."""
+
+    def __init__(self, channels: Mapping[str, int], width: int) -> None:
+        super().__init__()
+        who = type(self).__name__
+        if width < 1 or any(c < 1 for c in channels.values()):
+            raise ConfigError(
+                f"{who}: width and all channels must be at least 1; got width={width}, channels={dict(channels)}."
+            )
+        if len(channels) < self.min_modalities:
+            raise ConfigError(
+                f"{who}: at least {self.min_modalities} modalities must be given; got {len(channels)}. "
+                "Use concat for a single one."
+            )
+        if self.max_modalities is not None and len(channels) > self.max_modalities:
+            raise ConfigError(
+                f"{who}: at most {self.max_modalities} modalities must be given; got {len(channels)} "
+                f"({', '.join(sorted(channels))}). Use an operator without this limit: see 'profuse fusions'."
+            )
+        self.names = tuple(sorted(channels))
+        self.channels = {name: int(channels[name]) for name in self.names}
+        self.width = int(width)
+
+    @classmethod
+    def family(cls) -> str:
+        """The family: the folder the operator lives in."""
+        return cls.__module__.split(".")[-2]
+
+    @abstractmethod
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        """The mathematics; see the class for what it may count on."""
+
+    def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
+        """Returns the fused modalities.
+
+        Raises:
+            ShapeError: Other modalities, widths, batch sizes or types than declared.
+        """
+        who = type(self).__name__
+        if set(tokens) != set(self.names):
+            unknown = sorted(set(tokens) - set(self.names))
+            lacking = sorted(set(self.names) - set(tokens))
+            near = [f"{u!r} is near {n[0]!r}" for u in unknown if (n := nearest(u, self.names))]
+            raise ShapeError(
+                f"{who}: the modalities must be {list(self.names)}; got unknown={unknown}, lacking={lacking}. "
+                + (f"({'; '.join(near)}.) " if near else "")
+                + "Give an absent modality as tokens whose mask is all False."
+            )
+        first = tokens[self.names[0]]
+        n_rows = first.values.shape[0] if isinstance(first, Tokens) else 0
+        for name in self.names:
+            t = tokens[name]
+            if not isinstance(t, Tokens):
+                raise ShapeError(f"{who}: {name!r} must be Tokens; got {type(t).__name__}. Use Tokens.vector.")
+            if t.n_channels != self.channels[name]:
+                raise ShapeError(
+                    f"{who}: tokens of {name!r} must have {self.channels[name]} channels; got {t.n_channels}."
+                )
+            if t.values.shape[0] != n_rows:  # not len(t), which torch.export would take for a constant
+                raise ShapeError(
+                    f"{who}: all modalities must have the same rows; got {len(t)} of {name!r} and {n_rows} "
+                    f"of {self.names[0]!r}. Join them by an id first."
+                )
+            if t.values.dtype != first.values.dtype or t.values.device != first.values.device:
+                raise ShapeError(
+                    f"{who}: all modalities must share type and device; got {t.values.dtype} on {t.values.device} "
+                    f"for {name!r} and {first.values.dtype} on {first.values.device} for {self.names[0]!r}."
+                )
+        fused = self.fuse({name: tokens[name].zeroed() for name in self.names})
+        if fused.vector.shape != (n_rows, self.width):
+            raise ShapeError(
+                f"{who}: fuse must return a vector [{n_rows}, {self.width}]; got {tuple(fused.vector.shape)}."
+            )
+        return fused
+
+    def __repr__(self) -> str:
+        """Returns the call that makes this operator; every keyword-only option is an attribute of the same name."""
+        options = [p.name for p in signature(type(self).__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        told = "".join(f", {name}={getattr(self, name)!r}" for name in options)
+        return f"{type(self).__name__}({self.channels!r}, {self.width}{told})"
+
+    def present(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """Returns which modalities each row has: bool `[batch, modality]` in `names` order."""
+        return torch.stack([tokens[name].present for name in self.names], dim=1)
+
+
+class DecisionFusion(Fusion):
+    """Fuses predictions: each modality is one token, the output of its own head.
+
+    `Fused.vector` is in the same units as the heads' outputs, so that `link(vector)` is the fused prediction:
+    log-probabilities (softmax), log-odds (sigmoid), values (identity). Where all is missing it is 0 (uniform,
+    one half, the training mean).
+
+    Args:
+        channels: Number of outputs of each modality's head; all the same.
+        width: The same number.
+        link: How outputs become predictions.
+
+    Attributes:
+        trains_jointly: Whether the fused prediction has a useful gradient; if not, only the modalities' own
+            losses train the model.
+    """
+
+    level: ClassVar[Literal["feature", "decision"]] = "decision"
+    trains_jointly: ClassVar[bool] = True
+
+    def __init__(self, channels: Mapping[str, int], width: int, *, link: Link = "softmax") -> None:
+        super().__init__(channels, width)
+        if set(self.channels.values()) != {self.width}:
+            raise ConfigError(
+                f"{type(self).__name__}: every modality must have width={self.width} outputs; got {self.channels}."
+            )
+        if link not in ("softmax", "sigmoid", "identity"):
+            raise ConfigError(f"{type(self).__name__}: link must be softmax, sigmoid or identity; got link={link!r}.")
+        self.link: Link = link
+
+    @abstractmethod
+    def combine(self, outputs: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The rule: `outputs[batch, modality, output]`, `present[batch, modality]` -> fused outputs, weights."""
+
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        outputs = torch.stack([tokens[name].mean() for name in self.names], dim=1)
+        present = self.present(tokens)
+        vector, weights = self.combine(outputs, present)
+        vector = vector.masked_fill(~present.any(1, keepdim=True), 0.0)
+        return Fused(vector, weights={} if weights is None else {"decision": weights})

@@ -1,0 +1,1 @@
+"""Attention family: intra-modality, inter-modality, transformer."""

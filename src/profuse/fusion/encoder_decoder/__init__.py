@@ -1,0 +1,1 @@
+"""Encoder-decoder family: merges of features and of decisions."""

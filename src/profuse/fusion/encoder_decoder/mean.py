@@ -1,0 +1,57 @@
+"""The mean of the projected modalities that are present."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from profuse.fusion._base import Fused, Fusion
+from profuse.fusion._projection import Projection, checked_dropout
+from profuse.tokens import Tokens
+
+__all__ = ["Mean"]
+
+
+class Mean(Fusion):
+    """h = mean over the present m of u_m, u_m = W_m LayerNorm(mean_t x_mt) + b_m.
+
+    A masked mean over the present modalities equals the mean over a list of only these; 0 where all are missing.
+
+    Shape:
+        `{modality: [batch, token, channel]}` -> `[batch, width]`.
+
+    Args:
+        channels: Width of each modality's tokens.
+        width: Width of the joint vector.
+        dropout: Probability that a projected channel is dropped in training, 0 to below 1.
+
+    Raises:
+        ConfigError: `dropout` is out of range.
+
+    Reference:
+        Zhao, Zhang, Geng, Deep Multimodal Data Fusion, ACM Computing Surveys 56(9), 2024, section on
+        encoder-decoder fusion: merge by averaging.
+
+    Example:
+        >>> import torch
+        >>> from profuse.tokens import Tokens
+        >>> tokens = {"text": Tokens(torch.randn(2, 5, 4), torch.ones(2, 5).bool()),
+        ...           "vector": Tokens.vector(torch.randn(2, 3))}
+        >>> Mean({"text": 4, "vector": 3}, 8)(tokens).vector.shape
+        torch.Size([2, 8])
+    """
+
+    formula: ClassVar[str] = "mean of u_m, u_m = W_m mean(x_m) + b_m"
+    cost: ClassVar[str] = "O(T d + M d width)"
+    missing: ClassVar[str] = "left out of the mean"
+    reference: ClassVar[str] = "Zhao et al. 2024 (ACM CSUR 56:216), averaging"
+
+    def __init__(self, channels: Mapping[str, int], width: int, *, dropout: float = 0.1) -> None:
+        super().__init__(channels, width)
+        self.dropout = checked_dropout("Mean", dropout)
+        self.project = Projection(self.channels, width, dropout=dropout)
+
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        present = self.present(tokens)[..., None]
+        total = self.project(tokens).masked_fill(~present, 0.0).sum(1)
+        return Fused(total / present.sum(1).clamp(min=1))

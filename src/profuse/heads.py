@@ -1,0 +1,155 @@
+"""Heads: joint vector -> outputs; each owns its loss, its prediction rule and its score."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from profuse._lookup import resolve
+from profuse.errors import ConfigError
+from profuse.schema import Task
+
+__all__ = ["ClassHead", "Head", "LabelsHead", "ValuesHead", "head_for"]
+
+
+class Head(nn.Module, ABC):
+    """`outputs = Linear(dropout(LayerNorm(vector)))`, and what they mean.
+
+    Args:
+        width: Channels of the joint vector.
+        n_outputs: Classes, labels or target values.
+        dropout: Probability of dropping a channel of the vector while training.
+        smoothing: Label smoothing, 0 to 1: the share of the target's mass that is spread evenly.
+
+    Raises:
+        ConfigError: A size below 1, or a probability out of range.
+    """
+
+    link: ClassVar[Literal["softmax", "sigmoid", "identity"]]
+    """How outputs become predictions."""
+    unit: ClassVar[str]
+    """What `score` measures; larger is better."""
+
+    def __init__(self, width: int, n_outputs: int, *, dropout: float = 0.1, smoothing: float = 0.0) -> None:
+        super().__init__()
+        if width < 1 or n_outputs < 1 or not 0 <= dropout < 1 or not 0 <= smoothing < 1:
+            raise ConfigError(
+                f"{type(self).__name__}: sizes must be at least 1, dropout and smoothing in [0, 1); got "
+                f"width={width}, n_outputs={n_outputs}, dropout={dropout}, smoothing={smoothing}."
+            )
+        self.width, self.n_outputs, self.smoothing = width, n_outputs, smoothing
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, n_outputs)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """`[batch, width]` -> `[batch, n_outputs]`."""
+        outputs: Tensor = self.linear(self.dropout(self.norm(vector)))
+        return outputs
+
+    def loss(self, outputs: Tensor, target: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Returns the mean loss of the rows where `rows[batch]` (bool) is True, of all if None; 0 if of none."""
+        losses = self.losses(outputs, target)
+        if rows is None:
+            return losses.mean()
+        return losses.masked_fill(~rows, 0.0).sum() / rows.sum().clamp(min=1)
+
+    @abstractmethod
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Returns the loss of each row, `[batch]`."""
+
+    @abstractmethod
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Returns probabilities or values, `[batch, n_outputs]`."""
+
+    @abstractmethod
+    def score(self, outputs: Tensor, target: Tensor) -> float:
+        """Returns the score that is shown while training, in `unit`; larger is better."""
+
+    def error(self, outputs: Tensor, target: Tensor) -> float:
+        """Returns by what an epoch is chosen, smaller is better: the mean squared error of what is predicted.
+
+        For classes and labels this is the Brier score (Brier 1950): proper, finer than accuracy on few rows, and
+        bounded, so that a few overconfident rows do not outweigh the rest as they do in the log loss.
+        """
+        return (self.predict(outputs) - self.aim(target)).square().sum(-1).mean().item()
+
+    def aim(self, target: Tensor) -> Tensor:
+        """Returns what a perfect prediction would be, `[batch, n_outputs]`."""
+        return target
+
+
+class ClassHead(Head):
+    """One class of several: `loss = -log softmax(outputs)[target]`; binary is two classes."""
+
+    link = "softmax"
+    unit = "accuracy"
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(
+            outputs, target, reduction="none", label_smoothing=self.smoothing if self.training else 0.0
+        )
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.softmax(-1)
+
+    def aim(self, target: Tensor) -> Tensor:
+        return F.one_hot(target, self.n_outputs)
+
+    def score(self, outputs: Tensor, target: Tensor) -> float:
+        return (outputs.argmax(-1) == target).double().mean().item()
+
+
+class LabelsHead(Head):
+    """Any of several labels: the mean over labels of the binary cross-entropy of `sigmoid(outputs)`."""
+
+    link = "sigmoid"
+    unit = "macro F1"
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        smoothing = self.smoothing if self.training else 0.0
+        soft = target * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(outputs, soft, reduction="none").mean(-1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.sigmoid()
+
+    def score(self, outputs: Tensor, target: Tensor) -> float:
+        said, true = outputs > 0, target > 0.5
+        both = (said & true).sum(0).double()
+        total = said.sum(0) + true.sum(0)
+        return (2 * both / total.clamp(min=1))[total > 0].mean().nan_to_num(0.0).item()
+
+
+class ValuesHead(Head):
+    """One or many numbers, standardised on train: the mean over targets of the squared error."""
+
+    link = "identity"
+    unit = "R2"
+
+    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return (outputs - target).square().mean(-1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def score(self, outputs: Tensor, target: Tensor) -> float:
+        spread = (target - target.mean(0)).square().sum(0).clamp(min=torch.finfo(target.dtype).tiny)
+        return (1 - (outputs - target).square().sum(0) / spread).mean().item()
+
+
+HEADS: dict[str, type[Head]] = {
+    "binary": ClassHead,
+    "multiclass": ClassHead,
+    "multilabel": LabelsHead,
+    "regression": ValuesHead,
+}
+
+
+def head_for(task: Task) -> type[Head]:
+    """Returns the class of head for `task`."""
+    return resolve(task, HEADS, where="profuse", what="task")

@@ -1,0 +1,250 @@
+"""What users hand over (tables, targets, schemas, operators, encoders, seeds) -> what the library works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from profuse._lookup import resolve
+from profuse._options import checked, faults_of
+from profuse.build import ModelOptions
+from profuse.data.dataset import Dataset
+from profuse.data.infer import load_schema
+from profuse.data.preprocess import preprocessor
+from profuse.encoders import ENCODERS, Encoder, encoder
+from profuse.encoders.own import OwnEncoder
+from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.fusion import FUSIONS, Fusion
+from profuse.learner import Prepared
+from profuse.schema import Schema
+from profuse.train import TrainOptions
+
+__all__ = [
+    "Settings",
+    "around",
+    "as_schema",
+    "as_table",
+    "as_target",
+    "check_encoders",
+    "columns_of",
+    "device_faults",
+    "is_lists",
+    "same_length",
+    "same_order",
+    "settings_of",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """An estimator's parameters, checked.
+
+    Attributes:
+        model: How the model is made.
+        train: How it is trained, seed included.
+        operator: The user's own fusion operator, None where it is one of ours.
+        modules: The user's own encoders, by modality.
+        schema: What is known of a table.
+    """
+
+    model: ModelOptions
+    train: TrainOptions
+    operator: Any
+    modules: Mapping[str, nn.Module]
+    schema: Schema | None
+
+
+def settings_of(values: Mapping[str, Any], *, who: str, tasks: Sequence[str]) -> Settings:
+    """Checks an estimator's parameters.
+
+    Raises:
+        ConfigError: Values out of range, unknown names: all are told together.
+    """
+    name, operator = _named(values["fusion"])
+    given = values["encoders"] or {}
+    modules = {k: v for k, v in given.items() if isinstance(v, nn.Module)}
+    model = {k: values[k] for k in ModelOptions.model_fields}
+    model |= {"fusion": name, "encoders": {k: v for k, v in given.items() if k not in modules}}
+    train = {k: values[k] for k in TrainOptions.model_fields if k != "seed"}
+    faults = [*faults_of(ModelOptions, model), *faults_of(TrainOptions, train)]
+    faults += _unknown("fusion", [name], FUSIONS) + _unknown("decision", [values["decision"]], FUSIONS)
+    faults += _unknown("encoder", model["encoders"].values(), ENCODERS)
+    faults += device_faults(values["device"])
+    fraction, on_bad_file = values["validation_fraction"], values["on_bad_file"]
+    if not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        faults.append(f"validation_fraction must be above 0 and below 1; got validation_fraction={fraction!r}")
+    if on_bad_file not in ("raise", "skip"):
+        faults.append(f"on_bad_file must be 'raise' or 'skip'; got on_bad_file={on_bad_file!r}")
+    seed = _seed(values["random_state"])
+    if seed is None:
+        told = f"got random_state={values['random_state']!r}"
+        faults.append(f"random_state must be an int of at least 0, a RandomState or None; {told}")
+    if faults:
+        told = "; ".join(faults)
+        raise ConfigError(f"{who}: {told}{'' if told.endswith('?') else '.'}")
+    trained = TrainOptions.model_validate({**train, "seed": seed})
+    return Settings(ModelOptions.model_validate(model), trained, operator, modules, as_schema(values["schema"]))
+
+
+def _unknown(what: str, names: Iterable[Any], table: Mapping[str, Any]) -> list[str]:
+    """Tells names that are not in `table`; what is no text is told by the options themselves."""
+    faults = []
+    for name in names:
+        try:
+            resolve(name, table, where="", what=what) if isinstance(name, str) else None
+        except UnknownNameError as error:
+            faults.append(str(error).removeprefix(": ").rstrip("."))
+    return faults
+
+
+def device_faults(device: Any) -> list[str]:
+    """Tells a device that is not known, or not there; what is no text is told by the options themselves."""
+    if not isinstance(device, str) or device in ("auto", "cpu"):
+        return []
+    there: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device not in there:
+        return [f"device must be auto, cpu, cuda or mps; got device={device!r}"]
+    if there[device]():
+        return []
+    return [f"device must be there; got device={device!r}, which this machine, or this torch, has not. Use 'auto'"]
+
+
+def check_encoders(dataset: Dataset, options: Mapping[str, Any], *, who: str) -> None:
+    """Checks names of encoders and preprocessors before anything is fitted: else every fit would fail by itself.
+
+    Raises:
+        UnknownNameError: A modality, an encoder or a preprocessor of that name is not known.
+        ConfigError: It takes another kind than its modality is.
+    """
+    for name in options:
+        resolve(name, dataset.modalities, where=who, what="modality")
+    for name, data in dataset.modalities.items():
+        if data.preprocess is not None and (takes := preprocessor(data.preprocess).takes) != data.kind:
+            raise ConfigError(
+                f"{who}: the preprocessor of {name!r} must take kind {data.kind!r}; got {data.preprocess!r}, which "
+                f"takes {takes!r}. Name another one, or leave it out."
+            )
+    for name, data in dataset.modalities.items():
+        chosen = options.get(name, data.encoder)
+        if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
+            continue
+        takes = encoder(chosen).kind
+        if data.preprocess is None and takes != data.kind:
+            raise ConfigError(
+                f"{who}: the encoder of {name!r} must take kind {data.kind!r}; got {chosen!r}, which takes {takes!r}. "
+                "Name another one, or leave it out."
+            )
+
+
+def _named(fusion: Any) -> tuple[Any, Any]:
+    """Returns the operator's name, and the object if it is not one of ours by name."""
+    if isinstance(fusion, type) and issubclass(fusion, Fusion):
+        home = f"{fusion.__module__}:{fusion.__qualname__}"
+        known = {path: name for name, path in FUSIONS.items()}
+        if home in known:
+            return known[home], None
+    if isinstance(fusion, Fusion) or callable(fusion):
+        return ModelOptions.model_fields["fusion"].default, fusion
+    return fusion, None
+
+
+def _seed(random_state: Any) -> int | None:
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return int(random_state)
+    return None
+
+
+def as_schema(given: Any) -> Schema | None:
+    """Returns a path, a dict or a `Schema` as a `Schema`."""
+    if given is None or isinstance(given, Schema):
+        return given
+    if isinstance(given, (str, Path)):
+        return load_schema(given)
+    if isinstance(given, Mapping):
+        return checked(Schema, given, where="schema")
+    raise ConfigError(f"schema: must be a path, a dict or a Schema; got {type(given).__name__}.")
+
+
+def as_table(X: Any, who: str) -> pd.DataFrame:
+    """Returns X as a table; the columns of an array are x0, x1, ..."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    if isinstance(X, np.ndarray) and X.ndim == 2:
+        return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    raise DataError(
+        f"{who}: X must be a DataFrame, a 2-D array, a dict of arrays by modality, or a Dataset; got "
+        f"{type(X).__name__}{getattr(X, 'shape', '')}."
+    )
+
+
+def as_target(y: Any) -> Any:
+    """Returns y as what `read_target` takes."""
+    if isinstance(y, (pd.DataFrame, pd.Series)):
+        return y
+    if isinstance(y, torch.Tensor):
+        return y.detach().cpu().numpy()
+    try:
+        return np.asarray(y)
+    except ValueError:  # lists of labels, of several lengths
+        return pd.Series(list(y), dtype=object)
+
+
+def same_length(X: Any, y: Any, who: str) -> None:
+    """Checks that X and y have the same rows."""
+    if len(X) != len(y):
+        raise DataError(f"{who}: X and y must have the same rows; got {len(X)} and {len(y)}.")
+
+
+def is_lists(y: Any) -> bool:
+    """Tells whether y is a list column."""
+    return len(y) > 0 and isinstance(y.iloc[0] if isinstance(y, pd.Series) else y[0], (list, tuple, set))
+
+
+def same_order(X: Any, y: Any, who: str) -> None:
+    """Rows are taken by position; the same labels in another order are a mistake, not a wish."""
+    if not isinstance(X, pd.DataFrame) or not isinstance(y, (pd.Series, pd.DataFrame)):
+        return
+    if (
+        len(X) == len(y)
+        and X.index.is_unique
+        and not X.index.equals(y.index)
+        and X.index.sort_values().equals(y.index.sort_values())
+    ):
+        raise DataError(
+            f"{who}: X and y must be in the same order; their indices hold the same labels in another one. "
+            "Use y.loc[X.index]."
+        )
+
+
+def columns_of(schema: Schema) -> list[str]:
+    """Returns the columns that a resolved schema knows, inputs first."""
+    found = [c for m in schema.modalities.values() for c in m.columns]
+    found += [c for c in (schema.id, schema.split.column) if c is not None and c not in found]
+    return found + [c for c in schema.ignore if c not in found]
+
+
+def around(modules: Mapping[str, nn.Module], prepared: Prepared, width: int, *, seed: int) -> dict[str, Encoder]:
+    """Makes an encoder of each module of the user's."""
+    made = {}
+    for name, module in modules.items():
+        resolve(name, prepared.inputs, where="encoders", what="modality")
+        if isinstance(module, Encoder):
+            made[name] = module
+            continue
+        example = prepared.inputs[name].rows(torch.as_tensor(prepared.split.train[:2]))
+        spec = prepared.pipeline.specs[name]
+        with torch.random.fork_rng(devices=[]):  # its own layers start from the seed, whatever ran before
+            torch.manual_seed(seed)
+            made[name] = OwnEncoder.around(module, spec, width, example=example, name=name)
+    return made

@@ -1,0 +1,178 @@
+"""The parts put together: encoders, a fusion at one of four levels, a head.
+
+raw       embed -> fusion -> head                 fused before any modality is mixed (early fusion)
+feature   embed -> mix -> fusion -> head
+decision  embed -> mix -> a head a modality -> fusion of their outputs (late fusion)
+hybrid    feature and decision, whose outputs a decision operator joins
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from profuse.encoders import Encoder
+from profuse.errors import ConfigError, ShapeError
+from profuse.fusion import DecisionFusion, Fused, Fusion
+from profuse.heads import Head
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["JOINT", "LEVELS", "FusionModel", "Level", "Output"]
+
+Level = Literal["raw", "feature", "decision", "hybrid"]
+LEVELS: tuple[str, ...] = get_args(Level)
+JOINT = "(joint)"
+"""The name of the joint head's output among the modalities' in a hybrid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a model returns for a batch.
+
+    Attributes:
+        outputs: `[batch, n_outputs]` in the head's units; `head.predict` makes predictions of them.
+        fused: The fused modalities of the last round.
+        parts: Outputs of single heads, `[batch, n_outputs]` each: a modality's own, and `JOINT` in a hybrid.
+        present: For each of `parts`, which rows have it: `[batch]` bool.
+        rounds: `outputs` of every round; the last is `outputs`.
+    """
+
+    outputs: Tensor
+    fused: Fused
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)
+    rounds: tuple[Tensor, ...] = ()
+
+
+class FusionModel(nn.Module):
+    """Encoders, a fusion operator and a head.
+
+    Args:
+        encoders: One for each modality.
+        fusion: The operator; a `DecisionFusion` for the decision level.
+        head: Makes outputs of the joint vector; at the decision level it only gives loss and prediction rule.
+        level: Where the modalities meet; see the module.
+        own_heads: A head for each modality: needed for decision and hybrid, and for the modalities' own losses.
+        decision: Hybrid only: joins the joint head's output and the modalities'.
+        own_weight: Weight of the modalities' own losses (their mean), at least 0.
+
+    Raises:
+        ConfigError: Parts that do not fit the level or each other.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion: Fusion,
+        head: Head,
+        *,
+        level: Level = "feature",
+        own_heads: Mapping[str, Head] | None = None,
+        decision: DecisionFusion | None = None,
+        own_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.names = tuple(sorted(encoders))
+        self.level: Level = level
+        self.own_weight = own_weight
+        own_heads = own_heads or {}
+        _check(self.names, fusion, level, own_heads, decision, own_weight)
+        self.encoders = nn.ModuleList([encoders[name] for name in self.names])
+        self.fusion = fusion
+        self.head: Head = head
+        self.own_heads = nn.ModuleList([own_heads[name] for name in self.names] if own_heads else [])
+        self.decision = decision
+
+    @property
+    def state_width(self) -> int:
+        """Channels of the fused state, which feedback carries to the encoders."""
+        return self.fusion.width
+
+    @property
+    def embed_widths(self) -> dict[str, int]:
+        """Channels of each modality's tokens where feedback enters."""
+        return {name: e.embed_width for name, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[misc]
+
+    def embed(self, inputs: Mapping[str, Raw]) -> dict[str, Tokens]:
+        """First step of every encoder; what feedback does not change, and so runs once a batch."""
+        if set(inputs) != set(self.names):
+            raise ShapeError(
+                f"FusionModel: the modalities must be {list(self.names)}; got {sorted(inputs)}. "
+                "Give an absent modality as Raw whose mask is all False."
+            )
+        return {n: e.embed(inputs[n]) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+
+    def finish(self, embedded: Mapping[str, Tokens], feedback: Callable[[str, Tokens], Tokens] | None = None) -> Output:
+        """Everything after `embed`: feedback if any, mix, fuse, predict."""
+        tokens = dict(embedded)
+        if feedback is not None:
+            tokens = {n: feedback(n, t) for n, t in tokens.items()}
+        if self.level != "raw":
+            # masked values are set to 0 once before mix, as Encoder.forward does, and once more by the fusion
+            tokens = {n: e.mix(tokens[n].zeroed()) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+        parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
+        present = {n: tokens[n].present for n in parts}
+        if self.level == "decision":
+            fused = self.fusion({n: Tokens.vector(p, present[n]) for n, p in parts.items()})
+            return Output(fused.vector, fused, parts, present, (fused.vector,))
+        fused = self.fusion(tokens)
+        outputs = self.head(fused.vector)
+        if self.decision is not None:
+            anything = self.fusion.present(tokens).any(1)
+            parts, present = {**parts, JOINT: outputs}, {**present, JOINT: anything}
+            outputs = self.decision({n: Tokens.vector(p, present[n]) for n, p in parts.items()}).vector
+        return Output(outputs, fused, parts, present, (outputs,))
+
+    def forward(self, inputs: Mapping[str, Raw]) -> Output:
+        """Returns outputs for a batch `{modality: Raw}`."""
+        return self.finish(self.embed(inputs))
+
+    def loss(self, output: Output, target: Tensor) -> Tensor:
+        """Returns the head's loss, the operator's penalties, and the modalities' own losses by weight.
+
+        At the decision level the modalities' own losses always count (else a strong one would leave the others
+        untrained); an operator without a useful gradient (a vote) is trained by them alone. A hybrid counts its
+        joint head among them.
+        """
+        jointly = not isinstance(self.fusion, DecisionFusion) or self.fusion.trains_jointly
+        losses = [self.head.loss(output.outputs, target)] if jointly else []
+        losses += output.fused.penalties.values()
+        own_weight = max(self.own_weight, 1.0) if self.level in ("decision", "hybrid") else self.own_weight
+        if own_weight > 0:
+            own = [self.head.loss(part, target, output.present[name]) for name, part in output.parts.items()]
+            losses.append(own_weight * torch.stack(own).mean())
+        return torch.stack(losses).sum()
+
+
+def _check(
+    names: tuple[str, ...],
+    fusion: Fusion,
+    level: str,
+    own_heads: Mapping[str, Head],
+    decision: DecisionFusion | None,
+    own_weight: float,
+) -> None:
+    faults = []
+    if level not in LEVELS:
+        faults.append(f"level must be one of {', '.join(LEVELS)}; got level={level!r}")
+    if set(fusion.names) != set(names):
+        faults.append(f"the fusion's modalities must be {list(names)}; got {list(fusion.names)}")
+    if (level == "decision") != isinstance(fusion, DecisionFusion):
+        faults.append(
+            "a decision operator belongs to the decision level, and no other to it; "
+            f"got level={level!r}, fusion={type(fusion).__name__}"
+        )
+    if own_heads and set(own_heads) != set(names):
+        faults.append(f"own_heads must be given for all modalities or none; got {sorted(own_heads)}")
+    if not own_heads and (level in ("decision", "hybrid") or own_weight > 0):
+        faults.append(f"own_heads must be given at level {level!r} with own_weight={own_weight}; got none")
+    if (level == "hybrid") != (decision is not None):
+        faults.append(f"decision must be given for a hybrid and only there; got level={level!r}, decision={decision}")
+    if own_weight < 0:
+        faults.append(f"own_weight must be at least 0; got own_weight={own_weight}")
+    if faults:
+        raise ConfigError("FusionModel: " + "; ".join(faults) + ".")

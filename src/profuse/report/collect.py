@@ -1,0 +1,204 @@
+"""`collect`: everything a report shows, as plain data (JSON values), whatever it is drawn as."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import yaml
+
+from profuse.evaluate.metrics import metrics_for, primary_metric
+from profuse.evaluate.results import Results
+from profuse.evaluate.statistics import Estimate
+from profuse.evaluate.summary import Summary, summarise
+from profuse.report.words import Words, labels_of
+
+__all__ = ["ROLES", "collect"]
+
+ROLES = {
+    "fusion": "Ways of fusing",
+    "baseline": "Plain ways of fusing, always compared",
+    "classical": "Classical models on all features",
+    "single": "One modality alone",
+    "trivial": "No data at all",
+}
+MAX_CURVES = 6
+
+
+def collect(results: Results) -> dict[str, Any]:
+    """Returns what a report shows; only dicts, lists, texts, finite numbers, bools and None."""
+    summary = summarise(results)
+    words = Words(results, summary)
+    metric = primary_metric(results.dataset.task)
+    labels = labels_of(results)
+    ablation = _ablation(results, summary, labels)
+    answers = words.answers()
+    if ablation:
+        answers.append({"question": "Which modality matters?", "answer": words.matters(ablation)})
+    return {
+        "created": results.created,
+        "dataset": results.dataset.model_dump(mode="json"),
+        "metric": {"name": metric.name, "label": metric.label, "unit": metric.unit},
+        "headline": words.headline(),
+        "lede": words.lede(),
+        "answers": answers,
+        "verdict": _verdict(summary, words),
+        "table": _table(summary, labels),
+        "differences": _differences(summary, labels),
+        "metrics": _metrics(results, summary, labels),
+        "curves": _curves(results, summary, labels),
+        "confusion": _confusion(results, summary, labels),
+        "residuals": _residuals(results, summary, labels),
+        "ablation": ablation,
+        "skipped": [s.model_dump() for s in results.skipped],
+        "notes": [*results.dataset.notes, *summary.notes],
+        "config": yaml.safe_dump(results.config, sort_keys=False, allow_unicode=True) if results.config else "",
+        "machine": results.machine.model_dump(mode="json"),
+        "rule": next((c.estimate.rule for c in summary.comparisons), ""),
+        "seeds": sorted({s.seed for s in results.scores}),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _estimate(e: Estimate) -> dict[str, Any]:
+    return {
+        "value": _finite(e.value), "low": _finite(e.low), "high": _finite(e.high), "p": _finite(e.p),
+        "n_seeds": e.n_seeds, "n_rows": e.n_rows, "rule": e.rule,
+    }  # fmt: skip
+
+
+def _verdict(summary: Summary, words: Words) -> dict[str, Any]:
+    v = summary.verdict
+    return {
+        "helps": v.helps,
+        "sure": v.sure,
+        "learned": v.learned,
+        "classical_wins": words.classical_wins,
+        "fusion": v.fusion,
+        "single": v.single,
+        "classical": v.classical,
+        "gain": _estimate(v.gain.estimate) if v.gain else None,
+        "seconds_ratio": _finite(v.cost_ratio[0]),
+        "parameters_ratio": _finite(v.cost_ratio[1]),
+    }
+
+
+def _table(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "rank": rank,
+            "name": r.method.name,
+            "label": labels[r.method.name],
+            "role": r.method.role,
+            "family": r.method.family,
+            "level": r.method.level,
+            "rounds": r.method.rounds,
+            "modalities": r.method.modalities,
+            **_estimate(r.estimate),
+            "seed_spread": _finite(r.seed_spread),
+            "valid": _finite(r.valid),
+            "n_parameters": r.n_parameters,
+            "fit_seconds": _finite(r.fit_seconds),
+            "rows_per_second": _finite(r.rows_per_second),
+        }
+        for rank, r in enumerate(summary.rows, start=1)
+    ]
+
+
+def _differences(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": c.kind, "method": labels[c.method], "against": labels[c.against], "shown": c.shown,
+            "p_holm": _finite(c.p_holm), **_estimate(c.estimate),
+        }
+        for c in summary.comparisons
+    ]  # fmt: skip
+
+
+def _metrics(results: Results, summary: Summary, labels: dict[str, str]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds of every metric on the test rows."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for s in results.scores:
+        if s.split == "test":
+            found.setdefault((s.method, s.metric), []).append(s.value)
+    known = [m for m in metrics_for(results.dataset.task) if any(k[1] == m.name for k in found)]
+    rows = []
+    for r in summary.rows:
+        cells = []
+        for m in known:
+            values = found.get((r.method.name, m.name), [])
+            cells.append({
+                "mean": float(np.mean(values)) if values else None,
+                "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            })  # fmt: skip
+        rows.append({"label": labels[r.method.name], "cells": cells})
+    heads = [{"name": m.name, "label": m.label, "unit": m.unit, "larger_is_better": m.larger_is_better} for m in known]
+    return {"heads": heads, "rows": rows}
+
+
+def _first_choices(summary: Summary) -> list[str]:
+    """The methods a reader cares for most, then the rest by rank."""
+    v = summary.verdict
+    ranked = [r.method.name for r in summary.rows]
+    return list(dict.fromkeys([n for n in (v.fusion, v.single, "concat") if n in ranked] + ranked))
+
+
+def _curves(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
+    by: dict[str, dict[int, list[list[float | None]]]] = {}
+    for p in sorted(results.curves, key=lambda p: p.epoch):
+        by.setdefault(p.method, {}).setdefault(p.seed, []).append([p.epoch, p.train_loss, p.valid_loss, p.valid_score])
+    chosen = [n for n in _first_choices(summary) if n in by][:MAX_CURVES]
+    return [{"label": labels[n], "name": n, "seeds": list(by[n].values())} for n in chosen]
+
+
+def _confusion(results: Results, summary: Summary, labels: dict[str, str]) -> dict[str, Any] | None:
+    by = {c.method: c.counts for c in results.confusion}
+    name = next((n for n in _first_choices(summary) if n in by), None)
+    if name is None:
+        return None
+    counts = np.asarray(by[name])
+    classes = results.dataset.classes or [str(k) for k in range(len(counts))]
+    total = counts.sum(1)
+    wrong = [
+        {
+            "true": classes[i],
+            "predicted": classes[j],
+            "share": float(counts[i, j] / total[i]),
+            "count": int(counts[i, j]),
+        }
+        for i, j in zip(*np.nonzero(counts), strict=True)
+        if i != j
+    ]
+    wrong.sort(key=lambda w: (-w["count"], w["true"], w["predicted"]))
+    return {"method": labels[name], "classes": classes, "counts": counts.tolist(), "most": wrong[:3]}
+
+
+def _residuals(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
+    have = {r.method for r in results.residuals}
+    name = next((n for n in _first_choices(summary) if n in have), None)
+    return [{**r.model_dump(), "label": labels[r.method]} for r in results.residuals if r.method == name]
+
+
+def _ablation(results: Results, summary: Summary, labels: dict[str, str]) -> dict[str, Any] | None:
+    """What the chosen fusion (or the next method that has it) loses when a modality is hidden at test time, by seed."""
+    have = {a.method for a in results.ablation}
+    method = next((n for n in _first_choices(summary) if n in have), None)
+    if method is None:
+        return None
+    metrics = {m.name: m.larger_is_better for m in metrics_for(results.dataset.task)}
+    told = {a.metric for a in results.ablation if a.method == method}
+    metric = next((m for m in metrics if m in told), min(told))
+    sign = 1 if metrics.get(metric, True) else -1
+    by: dict[str, list[float]] = {}
+    full: list[float] = []
+    for a in results.ablation:
+        if (a.method, a.metric) == (method, metric):
+            by.setdefault(a.modality, []).append((a.full - a.without) * sign)
+            full.append(a.full)
+    means = {m: float(np.mean(v)) for m, v in by.items()}
+    parts = [{"modality": m, "losses": by[m], "mean": means[m]} for m in sorted(by, key=lambda m: (-means[m], m))]
+    return {"method": labels[method], "metric": metric, "full": float(np.mean(full)), "parts": parts}

@@ -1,0 +1,265 @@
+"""Pictures as SVG marks and HTML positions in percent: they stretch with the page and their text keeps its size.
+
+Colours are CSS variables of the page (light, dark, print); each role has a shape besides its colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from profuse.report import numbers
+
+__all__ = ["cost_plot", "curve_panels", "loss_plot", "mark", "residual_plot", "score_plot"]
+
+SHAPES = {
+    "fusion": '<circle r="5.5"/>',
+    "baseline": '<circle r="4.75" class="ring"/>',
+    "classical": '<path d="M0-7L7 0L0 7L-7 0Z"/>',
+    "single": '<rect x="-5" y="-5" width="10" height="10"/>',
+    "trivial": '<path d="M-5-5L5 5M-5 5L5-5" class="cross"/>',
+}
+
+
+def mark(role: str, x: float, y: float, title: str = "") -> Markup:
+    """The shape of `role` at `x`, `y` in percent of the picture."""
+    told = f"<title>{escape(title)}</title>" if title else ""
+    return Markup(f'<svg x="{x:.2f}%" y="{y:.2f}%" class="mark {escape(role)}">{told}{SHAPES[role]}</svg>')
+
+
+def ticks(low: float, high: float, n: int = 5) -> list[float]:
+    """About `n` round numbers within `low` to `high`."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / n
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = min((s * power for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(math.log(s / raw)))
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _range(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Where the methods lie; one far below all others (a failed fit, the trivial answer) does not squeeze the rest."""
+    told = sorted((r for r in rows if r["role"] != "trivial"), key=lambda r: float(r["value"])) or list(rows)
+    best, quarter = told[-1]["value"], told[len(told) // 4]["value"]
+    inside = [r for r in told if r["value"] >= best - 5 * max(best - quarter, 0.01)]
+    lows = [max(r["low"] if r["low"] is not None else r["value"], 2 * r["value"] - best - 0.1) for r in inside]
+    low = min(lows)
+    high = max(r["high"] if r["high"] is not None else r["value"] for r in inside)
+    pad = max(0.04 * (high - low), 1e-3)
+    return low - pad, high + pad
+
+
+def _axis(low: float, high: float, metric: str, n: int = 5) -> list[dict[str, Any]]:
+    def text(v: float) -> str:
+        shown = f"{100 * v:g}\N{NO-BREAK SPACE}%" if metric in numbers.PERCENT else f"{v:g}"
+        return shown.replace("-", numbers.MINUS)
+
+    return [{"at": round(100 * (v - low) / (high - low), 2), "text": text(v)} for v in ticks(low, high, n)]
+
+
+def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
+    """Scores with intervals by method, grouped by role; the line is the chosen single modality."""
+    table, metric = collected["table"], collected["metric"]["name"]
+    low, high = _range(table)
+
+    def at(v: float) -> float:
+        return min(max(100 * (v - low) / (high - low), 0.0), 100.0)
+
+    chosen = [collected["verdict"][k] for k in ("fusion", "single", "classical")]
+    reference = next((at(r["value"]) for r in table if r["name"] == collected["verdict"]["single"]), None)
+    groups = []
+    for role, title in roles.items():
+        rows = []
+        for r in (r for r in table if r["role"] == role):
+            off = r["value"] < low
+            line = Markup()
+            if r["low"] is not None and r["high"] is not None and not off:
+                a, b = at(r["low"]), at(r["high"])
+                line = Markup(f'<line class="range {role}" x1="{a:.2f}%" x2="{b:.2f}%" y1="50%" y2="50%"/>')
+            shape = Markup() if off else mark(role, at(r["value"]), 50)
+            rows.append({**r, "off": off, "svg": line + shape, "chosen": r["name"] in chosen})
+        if rows:
+            groups.append({"role": role, "title": title, "rows": rows})
+    return {"groups": groups, "ticks": _axis(low, high, metric), "reference": reference}
+
+
+def cost_plot(collected: dict[str, Any]) -> dict[str, Any] | None:
+    """Fit seconds (log scale) against the score; the stepped line joins what nothing cheaper beats."""
+    rows = [r for r in collected["table"] if r["role"] != "trivial" and (r["fit_seconds"] or 0) > 0]
+    if len(rows) < 2:
+        return None
+    low, high = _range(rows)
+    rows = [r for r in rows if r["value"] >= low]
+    left, right = (f([math.log10(r["fit_seconds"]) for r in rows]) for f in (min, max))
+    margin = max(0.06 * (right - left), 0.08)
+    left, right = left - margin, right + margin
+
+    def place(r: dict[str, Any]) -> tuple[float, float]:
+        x = 100 * (math.log10(r["fit_seconds"]) - left) / (right - left)
+        return x, 100 - 100 * (r["value"] - low) / (high - low)
+
+    frontier: list[dict[str, Any]] = []
+    for r in sorted(rows, key=lambda r: (r["fit_seconds"], -r["value"])):
+        if not frontier or r["value"] > frontier[-1]["value"]:
+            frontier.append(r)
+    steps: list[tuple[float, float]] = []
+    for k, r in enumerate(frontier):
+        x, y = place(r)
+        steps += [(x, steps[-1][1]), (x, y)] if k else [(x, y)]
+    steps.append((100.0, steps[-1][1]))
+    line = " ".join(f"{x:.2f},{y:.2f}" for x, y in steps)
+    told = [(r, *place(r)) for r in rows]
+    shapes = [
+        mark(r["role"], x, y, f"{r['rank']}. {r['label']}: {numbers.score(r['value'], collected['metric']['name'])}, "
+             f"{numbers.duration(r['fit_seconds'])}") for r, x, y in told
+    ]  # fmt: skip
+    return {
+        "svg": _stretched(f'<polyline class="frontier" points="{line}"/>') + Markup("").join(shapes),
+        "labels": _numbers([(str(r["rank"]), x, y) for r, x, y in told]),
+        "x": _time_axis(left, right),
+        "y": [{**t, "at": t["at"]} for t in _axis(low, high, collected["metric"]["name"])],
+        "frontier": frontier,
+    }
+
+
+def _time_axis(left: float, right: float) -> list[dict[str, Any]]:
+    steps = (1, 2, 5) if right - left < 1.6 else (1, 3) if right - left < 2.6 else (1,)
+    powers = range(math.floor(left), math.ceil(right) + 1)
+    values = [s * 10.0**p for p in powers for s in steps if left <= math.log10(s * 10.0**p) <= right]
+    return [{"at": round(100 * (math.log10(v) - left) / (right - left), 2), "text": _seconds(v)} for v in values]
+
+
+def _seconds(v: float) -> str:
+    return (
+        f"{v * 1000:g}\N{NO-BREAK SPACE}ms"
+        if v < 0.1
+        else f"{v:g}\N{NO-BREAK SPACE}s"
+        if v < 1000
+        else numbers.duration(v)
+    )
+
+
+def _numbers(
+    points: Sequence[tuple[str, float, float]], width: float = 460, height: float = 320
+) -> list[dict[str, Any]]:
+    """Puts a small number beside each point where it covers no other point or number; by trial, best first."""
+    taken = [(x * width / 100, y * height / 100, 6.0, 6.0) for _, x, y in points]
+    placed = []
+    for text, x, y in points:
+        px, py, half = x * width / 100, y * height / 100, 3.5 * len(text)
+        around = [
+            (9 + half, 0),
+            (-9 - half, 0),
+            (0, -13),
+            (0, 13),
+            *((s * (7 + half), t * 10) for s in (1, -1) for t in (-1, 1)),
+        ]
+        around += [(0, -25), (0, 25), (22 + half, 0), (-22 - half, 0)]
+
+        def covered(move: tuple[float, float], px: float = px, py: float = py, half: float = half) -> float:
+            cx, cy = px + move[0], py + move[1]
+            hits = [(half + w - abs(cx - a), 6 + h - abs(cy - b)) for a, b, w, h in taken]
+            outside = max(0.0, -cx, cx - width, -cy, cy - height)
+            return sum(dx * dy for dx, dy in hits if dx > 0 and dy > 0) + 10 * outside
+
+        dx, dy = min(around, key=covered)
+        taken.append((px + dx, py + dy, half, 6.0))
+        placed.append({"text": text, "left": round(x, 2), "top": round(y, 2), "dx": round(dx, 1), "dy": round(dy, 1)})
+    return placed
+
+
+def _stretched(inside: str) -> Markup:
+    """Lines in a 100 x 100 box that fills the picture, whatever its shape; their width does not stretch."""
+    return Markup(f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" class="fill">{inside}</svg>')
+
+
+def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
+    """One panel a method: training and validation loss by epoch, a thin line a seed; one loss axis for all panels."""
+    panels = collected["curves"]
+    points = [p for c in panels for s in c["seeds"] for p in s]
+    if not points:
+        return []
+    losses = [v for p in points for v in p[1:3] if v is not None]
+    ordered = sorted(losses)
+    low, high = ordered[0], ordered[min(int(0.985 * len(ordered)), len(ordered) - 1)]  # the first steps may be huge
+    high = high if high > low else low + 1.0
+    low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
+    last = max(p[0] for p in points)
+    first = min(p[0] for p in points)
+
+    def line(seed: list[list[float | None]], column: int, name: str) -> str:
+        pairs = [
+            f"{100 * ((p[0] or 0) - first) / max(last - first, 1):.2f},{100 * (high - min(v, high)) / (high - low):.2f}"
+            for p in seed
+            if (v := p[column]) is not None
+        ]
+        return f'<polyline class="{name}" points="{" ".join(pairs)}"/>' if pairs else ""
+
+    y = [
+        {"at": round(100 * (v - low) / (high - low), 2), "text": f"{v:g}".replace("-", numbers.MINUS)}
+        for v in ticks(low, high, 4)
+    ]
+    x = [
+        {"at": round(100 * (v - first) / max(last - first, 1), 2), "text": f"{v:g}"}
+        for v in ticks(first, last, 3)
+        if v == int(v)
+    ]
+    found = []
+    for c in panels:
+        lines = "".join(line(s, 1, "train") for s in c["seeds"]) + "".join(line(s, 2, "valid") for s in c["seeds"])
+        epochs = [len(s) for s in c["seeds"]]
+        found.append(
+            {"label": c["label"], "svg": _stretched(lines), "x": x, "y": y, "epochs": (min(epochs), max(epochs))}
+        )
+    return found
+
+
+def residual_plot(sample: dict[str, Any]) -> dict[str, Any]:
+    """Predicted against true; the line is a perfect prediction."""
+    both = [*sample["true"], *sample["predicted"]]
+    low, high = float(min(both)), float(max(both))
+    pad = 0.03 * (high - low) or 1.0
+    low, high = low - pad, high + pad
+
+    def at(v: float) -> float:
+        return 100 * (v - low) / (high - low)
+
+    dots = "".join(
+        f'<circle cx="{at(t):.2f}%" cy="{100 - at(p):.2f}%" r="2.6" class="dot"/>'
+        for t, p in zip(sample["true"], sample["predicted"], strict=True)
+    )
+    axis = [{"at": round(at(v), 2), "text": f"{v:g}".replace("-", numbers.MINUS)} for v in ticks(low, high, 4)]
+    return {
+        **sample,
+        "svg": _stretched('<polyline class="frontier" points="0,100 100,0"/>') + Markup(dots),
+        "x": axis,
+        "y": axis,
+    }
+
+
+def loss_plot(ablation: dict[str, Any]) -> dict[str, Any]:
+    """What a modality's absence costs: a bar to the mean, a dot for each seed."""
+    values = [v for p in ablation["parts"] for v in p["losses"]]
+    low, high = float(min(0.0, *values)), float(max(0.0, *values))
+    high = high if high > low else low + 0.01
+    low, high = low - (0.04 * (high - low) if low < 0 else 0.0), high + 0.04 * (high - low)
+
+    def at(v: float) -> float:
+        return 100 * (v - low) / (high - low)
+
+    rows = []
+    for p in ablation["parts"]:
+        a, b = sorted((at(0.0), at(p["mean"])))
+        bar = f'<rect class="bar" x="{a:.2f}%" width="{b - a:.2f}%" y="22%" height="56%"/>'
+        dots = "".join(f'<circle class="seed" cx="{at(v):.2f}%" cy="50%" r="3"/>' for v in p["losses"])
+        rows.append({**p, "svg": Markup(bar + (dots if len(p["losses"]) > 1 else ""))})
+    share = ablation["metric"] in numbers.PERCENT
+    axis = [
+        {"at": round(at(v), 2), "text": f"{100 * v if share else v:g}".replace("-", numbers.MINUS)}
+        for v in ticks(low, high, 4)
+    ]
+    return {"rows": rows, "zero": at(0.0), "ticks": axis, "unit": "points lost" if share else "lost"}

@@ -1,0 +1,80 @@
+"""How numbers are written: scores, gains, durations, counts."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["count", "difference", "duration", "interval", "p_value", "rate", "score", "times"]
+
+PERCENT = ("accuracy", "exact_match")
+MINUS = "\N{MINUS SIGN}"
+
+
+def score(value: float, metric: str) -> str:
+    """`0.9412` -> "94.1 %" for shares of rows, "0.941" for all else."""
+    if not math.isfinite(value):
+        return "unknown"
+    if metric in PERCENT:
+        return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    return text.replace("-", MINUS)
+
+
+def difference(value: float, metric: str, *, sign: bool = True, unit: bool = True) -> str:
+    """`0.083` -> "+8.3 points" for shares of rows, "+0.083" for all else."""
+    if not math.isfinite(value):
+        return "unknown"
+    share = metric in PERCENT
+    text = f"{abs(100 * value):.1f}" if share else f"{abs(value):.3f}"
+    negative = value < 0 and float(text) != 0
+    mark = MINUS if negative else "+" if sign and float(text) != 0 else ""
+    words = ("\N{NO-BREAK SPACE}point" if text == "1.0" else "\N{NO-BREAK SPACE}points") if share and unit else ""
+    return f"{mark}{text}{words}"
+
+
+def interval(low: float, high: float, metric: str, *, of_difference: bool = False) -> str:
+    """Two ends: "93.2 to 95.0 %"."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "not known"
+    if of_difference:
+        return f"{difference(low, metric, unit=False)} to {difference(high, metric, unit=False)}"
+    first = score(low, metric).removesuffix("\N{NO-BREAK SPACE}%")
+    return f"{first} to {score(high, metric)}"
+
+
+def duration(seconds: float) -> str:
+    """`86.2` -> "86 s", `300` -> "5.0 min"."""
+    if seconds < 0.095:
+        return f"{1000 * seconds:.0f}\N{NO-BREAK SPACE}ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
+    if seconds < 120:
+        return f"{seconds:.0f}\N{NO-BREAK SPACE}s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f}\N{NO-BREAK SPACE}min"
+    return f"{seconds / 3600:.1f}\N{NO-BREAK SPACE}h"
+
+
+def count(value: float) -> str:
+    """`1234567` -> "1.23 M", `48200` -> "48.2 k", `812` -> "812"."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (1e3 if letter == 'k' else size):.3g}\N{NO-BREAK SPACE}{letter}"
+    return f"{value:,.0f}"
+
+
+def rate(value: float) -> str:
+    """Rows a second; a dash where it was not measured."""
+    return count(float(f"{value:.2g}")) if value > 0 else "\N{EN DASH}"
+
+
+def times(ratio: float) -> str:
+    """`1.83` -> "1.8 times", `12.4` -> "12 times"."""
+    return f"{ratio:.1f} times" if ratio < 9.95 else f"{ratio:,.0f} times"
+
+
+def p_value(p: float | None) -> str:
+    """`0.0004` -> "< .001", `0.034` -> ".034"."""
+    if p is None:
+        return "\N{EN DASH}"
+    return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 0.9995 else "1"

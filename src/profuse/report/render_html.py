@@ -1,0 +1,79 @@
+"""`render_html`: one file that opens offline, in light, dark and print, at desktop and phone width."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from profuse.report import figures, numbers
+from profuse.report.collect import ROLES
+from profuse.report.words import listed
+
+__all__ = ["render_html"]
+
+MAX_CLASSES = 40
+"""A confusion matrix of more classes is told as its largest confusions only."""
+KINDS = {
+    "single": "Against the best single modality",
+    "concat": "Against concatenation",
+    "twin": "Progressive methods against their plain twins",
+    "classical": "The chosen fusion against the chosen classical model",
+    "trivial": "Against the trivial answer",
+}
+
+
+def render_html(collected: dict[str, Any]) -> str:
+    """Returns the report as one self-contained HTML page: no script, no network, no font of its own.
+
+    Args:
+        collected: What `profuse.report.collect` returned, or the same read back from JSON.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("profuse.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    metric = collected["metric"]["name"]
+    confusion, ablation = collected["confusion"], collected["ablation"]
+    return environment.get_template("report.html").render(
+        **{k: v for k, v in collected.items() if k not in ("metrics", "confusion", "ablation", "curves", "residuals")},
+        by_metric=collected["metrics"],
+        n=numbers,
+        listed=listed,
+        score=lambda v: "\N{EN DASH}" if v is None else numbers.score(v, metric),
+        span=lambda low, high: _span(low, high, metric, of_difference=False),
+        gap=lambda low, high: _span(low, high, metric, of_difference=True),
+        gain=lambda v, **options: numbers.difference(v, metric, **options),
+        mark=figures.mark,
+        roles=ROLES,
+        scores=figures.score_plot(collected, ROLES) if collected["table"] else None,
+        cost=figures.cost_plot(collected),
+        curves=figures.curve_panels(collected),
+        residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
+        confusion=_shaded(confusion) if confusion else None,
+        ablation=ablation and {**ablation, "plot": figures.loss_plot(ablation)},
+        differences_by_kind=[
+            (title, rows)
+            for kind, title in KINDS.items()
+            if (rows := [d for d in collected["differences"] if d["kind"] == kind])
+        ],
+    )
+
+
+def _span(low: float | None, high: float | None, metric: str, *, of_difference: bool) -> str:
+    return (
+        "not known" if low is None or high is None else numbers.interval(low, high, metric, of_difference=of_difference)
+    )
+
+
+def _shaded(confusion: dict[str, Any]) -> dict[str, Any]:
+    """Each cell as its share of the true class's rows."""
+    rows = []
+    for name, counts in zip(confusion["classes"], confusion["counts"], strict=True):
+        total = sum(counts)
+        cells = [{"count": c, "share": c / total if total else 0.0} for c in counts]
+        rows.append({"name": name, "total": total, "cells": cells})
+    return {**confusion, "rows": rows, "drawn": len(rows) <= MAX_CLASSES}

@@ -1,0 +1,92 @@
+"""`render_markdown`: the answers and the tables as Markdown, for a terminal, a notebook or a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from profuse.report import numbers
+from profuse.report.words import listed
+
+__all__ = ["render_markdown"]
+
+DASH = "\N{EN DASH}"
+
+
+def render_markdown(collected: dict[str, Any]) -> str:
+    """Returns the report as Markdown; names from the data are escaped.
+
+    Args:
+        collected: What `profuse.report.collect` returned, or the same read back from JSON.
+    """
+    data, metric = collected["dataset"], collected["metric"]
+    name = metric["name"]
+    lines = [f"# {_plain(collected['headline'])}", "", _plain(collected["lede"]), ""]
+    for a in collected["answers"]:
+        lines += [f"**{_plain(a['question'])}** {_plain(a['answer'])}", ""]
+    if collected["table"]:
+        head = ["#", "method", metric["label"], "95 % interval", "seeds", "test rows", "parameters", "fit", "rows/s"]
+        rows = [
+            [
+                str(r["rank"]), r["label"], numbers.score(r["value"], name), _ends(r, name), str(r["n_seeds"]),
+                f"{r['n_rows']:,}", numbers.count(r["n_parameters"]) if r["n_parameters"] else DASH,
+                numbers.duration(r["fit_seconds"] or 0.0), numbers.rate(r["rows_per_second"] or 0.0),
+            ]
+            for r in collected["table"]
+        ]  # fmt: skip
+        lines += ["## All methods", "", *_table(head, rows), ""]
+    if collected["differences"]:
+        head = ["method", "against", "difference", "95 % interval", "shown", "p", "p, all comparisons"]
+        rows = [
+            [
+                d["method"], d["against"], numbers.difference(d["value"], name), _ends(d, name, of_difference=True),
+                d["shown"], numbers.p_value(d["p"]), numbers.p_value(d["p_holm"]),
+            ]
+            for d in collected["differences"]
+        ]  # fmt: skip
+        lines += ["## Paired differences", "", *_table(head, rows), ""]
+    if collected["skipped"]:
+        lines += [
+            "## Not run",
+            "",
+            *(f"- **{_plain(s['method'])}**: {_plain(s['reason'])}" for s in collected["skipped"]),
+            "",
+        ]
+    kinds = [
+        f"{k} ({m['kind']}, present in {100 * m['present_fraction']:.1f} %)" for k, m in data["modalities"].items()
+    ]
+    lines += [
+        "## The data",
+        "",
+        _plain(
+            f"{data['name']}: {data['n_rows']:,} rows ({data['n_train']:,} train, {data['n_valid']:,} valid, "
+            f"{data['n_test']:,} test), {data['task']}, target {listed(data['target_names'])}; {listed(kinds)}."
+        ),
+        "",
+        *(f"- {_plain(n)}" for n in collected["notes"]),
+    ]
+    if collected["rule"]:
+        lines += ["", f"Intervals: {_plain(collected['rule'])}."]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _ends(r: dict[str, Any], metric: str, *, of_difference: bool = False) -> str:
+    if r["low"] is None or r["high"] is None:
+        return "not known"
+    return numbers.interval(r["low"], r["high"], metric, of_difference=of_difference)
+
+
+def _plain(text: str) -> str:
+    """Text in which nothing is markup: Markdown's own signs are escaped, line ends become spaces."""
+    out = " ".join(str(text).split())
+    for sign in "\\`*_[]<>|#":
+        out = out.replace(sign, "\\" + sign)
+    return out
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(map(_plain, head)) + " |",
+        "|" + " --- |" * len(head),
+        *("| " + " | ".join(map(_plain, row)) + " |" for row in rows),
+    ]

@@ -1,0 +1,258 @@
+"""The answers in plain words, each sentence with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from profuse.evaluate.metrics import primary_metric
+from profuse.evaluate.results import Results
+from profuse.evaluate.summary import Comparison, Summary
+from profuse.report import numbers
+
+__all__ = ["Words", "labels_of", "listed"]
+
+
+def labels_of(results: Results) -> dict[str, str]:
+    """Names to what the report calls them; a single modality is "text alone"."""
+    return {
+        m.name: f"{m.modalities[0]} alone" if m.role == "single" and len(m.modalities) == 1 else m.label or m.name
+        for m in results.methods
+    }
+
+
+def listed(items: Sequence[str], last: str = "and") -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return "".join(items) if len(items) < 2 else f"{', '.join(items[:-1])} {last} {items[-1]}"
+
+
+class Words:
+    """Says what `summary` found in `results`."""
+
+    def __init__(self, results: Results, summary: Summary) -> None:
+        self.results, self.summary, self.verdict = results, summary, summary.verdict
+        self.metric = primary_metric(results.dataset.task)
+        self.labels = labels_of(results)
+        self.modalities = sorted(results.dataset.modalities)
+
+    @property
+    def classical_wins(self) -> bool:
+        """Whether a classical model is shown to be better than the chosen fusion."""
+        return self.verdict.classical_gain is not None and self.verdict.classical_gain.shown == "worse"
+
+    def headline(self) -> str:
+        """The answer in one line."""
+        v = self.verdict
+        if v.gain is None or v.single is None:
+            return (
+                "Nothing to fuse: one modality only."
+                if len(self.modalities) == 1
+                else "No answer yet: a part is missing."
+            )
+        if not v.learned:
+            return f"Nothing was learned that beats {self._trivial()}."
+        simple = self.labels.get(v.classical or "", "")
+        helped_simply = v.classical_over_single is not None and v.classical_over_single.shown == "better"
+        if self.classical_wins and v.helps == "yes":
+            return f"Using all modalities helps, but deep fusion is not worth it here: {simple} is better."
+        if self.classical_wins and helped_simply:
+            return f"Deep fusion is not worth it here: {simple} on all features is better."
+        if v.helps == "yes":
+            return f"Yes, fusing helps: {self._gain(v.gain)} over {self.labels[v.single]}."
+        if v.helps == "no":
+            return f"No, fusing does not help: {self.labels[v.single]} is better by {self._gain(v.gain, sign=False)}."
+        return f"Not shown: fusing is not clearly better than {self.labels[v.single]}."
+
+    def lede(self) -> str:
+        """What stands behind the headline, in one or two sentences."""
+        v = self.verdict
+        rows = self.summary.rows
+        if v.fusion is None or v.gain is None or v.single is None:
+            if not rows:
+                return "No method was scored on the test rows."
+            top = rows[0]
+            return f"The best method, {self.labels[top.method.name]}, reaches {self._scored(top.method.name)}."
+        text = (
+            f"{self._cap(v.fusion)}, the best fusion by validation, reaches {self._scored(v.fusion)}; "
+            f"{self.labels[v.single]}, the best single modality by validation, {self._scored(v.single, name=False)}."
+        )
+        if v.classical and v.classical_gain:
+            end = {
+                "better": "below the fusion",
+                "worse": "above the fusion",
+                "not shown": "not shown to differ from the fusion",
+            }[v.classical_gain.shown]
+            text += f" {self._cap(v.classical)} on all features reaches {self._scored(v.classical, name=False)}, {end}."
+        return text
+
+    def answers(self) -> list[dict[str, str]]:
+        """Questions and answers, in the order in which they are asked."""
+        found = [
+            ("Does fusing help?", self._helps()),
+            ("Which way?", self._which()),
+            ("Do feedback rounds help?", self._rounds()),
+            ("How sure?", self._sure()),
+            ("At what price?", self._price()),
+            ("Would something simpler do?", self._simpler()),
+        ]
+        return [{"question": q, "answer": a} for q, a in found if a]
+
+    def _helps(self) -> str:
+        v = self.verdict
+        if v.gain is None or v.single is None or v.fusion is None:
+            lacking = "fusion" if v.fusion is None else "single modality"
+            return "" if len(self.modalities) == 1 else f"This cannot be said: no {lacking} could be chosen."
+        e = v.gain.estimate
+        ends = numbers.interval(e.low, e.high, self.metric.name, of_difference=True)
+        measured = f"{self.labels[v.fusion]} scores {self._gain(v.gain)} against {self.labels[v.single]}"
+        measured += f" (95\N{NO-BREAK SPACE}% interval {ends})"
+        ways = [c for c in self.summary.comparisons if c.kind == "single" and self._fuses(c.method)]
+        alone = sum(c.shown == "better" for c in ways)
+        together = sum(c.estimate.value > 0 and c.p_holm < 0.05 for c in ways)
+        also = ""
+        if len(ways) > 1:
+            also = (
+                f" Taken one by one, {alone or 'none'} of {len(ways)} ways of fusing {'is' if alone < 2 else 'are'} "
+                f"shown to beat it; corrected for asking {len(ways)} times, {together or 'none'}."
+            )
+        if v.helps == "yes":
+            return f"Yes. On the same test rows {measured}.{also}"
+        if v.helps == "no":
+            return f"No. On the same test rows {measured}.{also}"
+        best = numbers.difference(max(e.high, 0.0), self.metric.name, sign=False)
+        return (
+            f"It is not shown. On the same test rows {measured}, which does not exclude 0. "
+            f"A gain of more than {best} would not fit these rows.{also}"
+        )
+
+    def _which(self) -> str:
+        v = self.verdict
+        if v.fusion is None:
+            return ""
+        text = f"{self._cap(v.fusion)} was chosen by its validation score."
+        top = next((r for r in self.summary.rows if self._fuses(r.method.name)), None)
+        if top and top.method.name != v.fusion:
+            text += f" On test {self.labels[top.method.name]} came out highest, {self._scored(top.method.name)}."
+        plain = self.summary.comparison(v.fusion, "concat")
+        if plain:
+            text += f" Against concatenation it scores {self._told(plain)}."
+        elif v.fusion == "concat":
+            text += " It is concatenation itself: nothing more elaborate did better on the validation rows."
+        return text
+
+    def _rounds(self) -> str:
+        twins = [c for c in self.summary.comparisons if c.kind == "twin"]
+        if not twins:
+            return ""
+        if len(twins) == 1:
+            return f"{self._cap(twins[0].method)} scores {self._told(twins[0])} against its plain twin."
+        better, worse = (sum(c.p_holm < 0.05 and s * c.estimate.value > 0 for c in twins) for s in (1, -1))
+        most = max(twins, key=lambda c: c.estimate.value)
+        return (
+            f"Of {len(twins)} progressive methods {self._are(better)} shown to be better than the plain twin and "
+            f"{worse or 'none'} worse, corrected for asking {len(twins)} times. The largest difference is that of "
+            f"{self.labels[most.method]}: {self._told(most)}."
+        )
+
+    def _sure(self) -> str:
+        v = self.verdict
+        if v.gain is None:
+            return ""
+        e = v.gain.estimate
+        sure = v.sure[:1].upper() + v.sure[1:]
+        return (
+            f"{sure}: p {self._p(e.p)} for the one comparison that answers the question; the fusion and the single "
+            f"modality were both chosen before the test rows were looked at. Based on {e.rule}."
+        )
+
+    def _price(self) -> str:
+        v = self.verdict
+        if v.fusion is None or v.single is None:
+            return ""
+        a, b = self.summary.row(v.fusion), self.summary.row(v.single)
+        text = f"{self._cap(v.fusion)} took {numbers.duration(a.fit_seconds)} a fit"
+        if v.cost_ratio[0]:
+            text += (
+                f", {numbers.times(v.cost_ratio[0])} the {numbers.duration(b.fit_seconds)} of {self.labels[v.single]}"
+            )
+        if a.n_parameters:
+            text += f", and has {numbers.count(a.n_parameters)} parameters"
+            if v.cost_ratio[1]:
+                text += f" ({numbers.times(v.cost_ratio[1])} as many)"
+        if a.rows_per_second > 0:
+            text += f"; it predicts {numbers.rate(a.rows_per_second)} rows a second"
+        return text + "."
+
+    def _simpler(self) -> str:
+        v = self.verdict
+        text = ""
+        if v.classical and v.classical_gain and v.fusion:
+            c, name = v.classical_gain, f"{self._cap(v.classical)} on all features"
+            seconds = numbers.duration(self.summary.row(v.classical).fit_seconds)
+            if c.shown == "worse":
+                text = f"Yes. {name} is better, by {self._gain(c, sign=False)}, in {seconds} a fit: "
+                text += "deep fusion is not worth it here."
+            elif c.shown == "better":
+                text = f"No. {name}, in {seconds} a fit, is worse: the fusion scores {self._told(c)} against it."
+            else:
+                text = f"Perhaps. {name}, in {seconds} a fit, is not shown to be worse: "
+                text += f"the fusion scores {self._told(c)} against it."
+        if v.trivial_gain:
+            t = v.trivial_gain
+            text += f" {self._cap(t.method)} scores {self._told(t)} against {self._trivial()}."
+        return text.strip()
+
+    @staticmethod
+    def matters(ablation: Mapping[str, Any]) -> str:
+        """What hiding a modality costs; `ablation` is that of `collect`."""
+        told = [
+            f"{numbers.difference(p['mean'], ablation['metric'], sign=False)} without {p['modality']}"
+            if p["mean"] >= 0
+            else f"nothing without {p['modality']}"
+            for p in ablation["parts"]
+        ]
+        whole = numbers.score(ablation["full"], ablation["metric"])
+        return f"With one modality hidden at test time, {ablation['method']} ({whole}) loses {listed(told)}."
+
+    def _gain(self, c: Comparison, *, sign: bool = True) -> str:
+        value = c.estimate.value if sign else abs(c.estimate.value)
+        return numbers.difference(value, self.metric.name, sign=sign) + self._unit()
+
+    def _told(self, c: Comparison) -> str:
+        e = c.estimate
+        ends = numbers.interval(e.low, e.high, self.metric.name, of_difference=True)
+        tail = ", not shown to differ" if c.shown == "not shown" else ""
+        return f"{self._gain(c)} ({ends}{tail})"
+
+    def _unit(self) -> str:
+        return "" if self.metric.name in numbers.PERCENT else f" {self.metric.label}"
+
+    def _scored(self, method: str, *, name: bool = True) -> str:
+        e = self.summary.row(method).estimate
+        label = f" {self.metric.label}" if name else ""
+        return (
+            f"{numbers.score(e.value, self.metric.name)}{label} ({numbers.interval(e.low, e.high, self.metric.name)})"
+        )
+
+    def _trivial(self) -> str:
+        return (
+            "always answering the mean"
+            if self.results.dataset.task == "regression"
+            else "always answering the most frequent class"
+        )
+
+    def _fuses(self, method: str) -> bool:
+        return self.results.method(method).role in ("baseline", "fusion")
+
+    @staticmethod
+    def _are(n: int) -> str:
+        return f"{n or 'none'} {'is' if n < 2 else 'are'}"
+
+    def _cap(self, method: str) -> str:
+        label = self.labels[method]
+        return label[:1].upper() + label[1:]
+
+    @staticmethod
+    def _p(p: float | None) -> str:
+        text = numbers.p_value(p)
+        return text if text.startswith("<") else f"= {text}"

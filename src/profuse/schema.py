@@ -1,0 +1,99 @@
+"""What is in the data and what is predicted: kinds, tasks, the user's schema, and what an encoder is told.
+
+| kind | `Dataset` holds | its encoder takes `Raw.values` | `Raw.mask` |
+|---|---|---|---|
+| table | DataFrame: numbers, categories, times | float `[batch, column]`, categories as codes | `[batch, column]` |
+| text | array of str | long `[batch, word, subword]`, 0 = no subword | `[batch, word]` |
+| image | arrays `[height, width, channel]` | float `[batch, channel, height, width]` | `[batch]` |
+| audio | waveforms `[sample]` and their rate in Hz | float log-mel `[batch, frame, mel]` | `[batch, frame]` |
+| series | arrays `[time, channel]` | float `[batch, time, channel]` | `[batch, time]` |
+| vector | array `[row, channel]` | float `[batch, channel]` | `[batch]` |
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "COLUMN_KINDS",
+    "KINDS",
+    "ColumnKind",
+    "Kind",
+    "Modality",
+    "Schema",
+    "Spec",
+    "SplitOptions",
+    "Target",
+    "Task",
+]
+
+Kind = Literal["table", "text", "image", "audio", "series", "vector"]
+ColumnKind = Literal["numeric", "category", "timestamp", "text", "image", "audio", "series", "vector"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+KINDS: tuple[str, ...] = get_args(Kind)
+COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Modality(_Strict):
+    """One modality of a table: which columns it is made of, and how it is read and encoded."""
+
+    kind: Kind | None = Field(None, description="Inferred from the columns when absent.")
+    columns: tuple[str, ...] = Field(description="Its columns; several for table and vector, one otherwise.")
+    preprocess: str | None = Field(None, description="Name of a preprocessor; the kind's default when absent.")
+    encoder: str | None = Field(None, description="Name of an encoder; the kind's default when absent.")
+
+
+class Target(_Strict):
+    """What is predicted."""
+
+    columns: tuple[str, ...] = Field(description="One column, or several (multilabel, many-target regression).")
+    task: Task | None = Field(None, description="Inferred from the values when absent.")
+
+
+class SplitOptions(_Strict):
+    """How rows are divided into train, valid and test."""
+
+    method: Literal["auto", "random", "stratified", "group", "time"] = Field(
+        "auto",
+        description="auto: official split, else time or group if such a column is named, else stratified or random.",
+    )
+    column: str | None = Field(None, description="The group or time column.")
+    test_size: float = Field(0.2, gt=0, lt=1, description="Fraction of the rows (of the groups) for test.")
+    valid_size: float = Field(0.2, gt=0, lt=1, description="Fraction of what is not test for validation.")
+
+
+class Schema(_Strict):
+    """A table's schema; what is left out is inferred. The same names in YAML, Python and results."""
+
+    target: Target | None = None
+    modalities: dict[str, Modality] = Field(default_factory=dict)
+    columns: dict[str, ColumnKind] = Field(default_factory=dict, description="Overrides of inferred column kinds.")
+    ignore: tuple[str, ...] = Field((), description="Columns that are not used.")
+    id: str | None = Field(None, description="Column that names a row; tables are joined by it.")
+    split: SplitOptions = SplitOptions()
+
+
+class Spec(_Strict):
+    """What a fitted preprocessor tells the encoder about a modality: sizes, and nothing else.
+
+    Fields that do not apply to a kind keep their defaults.
+    """
+
+    kind: Kind
+    n_channels: int = Field(0, description="Channels of an image, a series, a vector; mel bands of audio.")
+    cardinalities: tuple[int, ...] = Field(
+        (),
+        description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
+    )
+    edges: tuple[tuple[float, ...], ...] = Field(
+        (), description="table: for each column, ascending bin edges in the column's scaled units; () if categorical."
+    )
+    vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
+    max_length: int = Field(0, description="text, audio, series: the largest number of positions after preprocessing.")
+    image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

@@ -1,0 +1,56 @@
+"""What must hold for encoders only. Each check's docstring says it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from profuse.encoders import Encoder
+from profuse.errors import ShapeError
+from profuse.schema import Spec
+from profuse.testing._subject import WIDTH, Subject, must_raise, need, noise, same
+from profuse.tokens import Tokens
+
+__all__ = ["feedback_enters_between", "shape", "wrong_sizes_raise"]
+
+
+def shape(s: Subject) -> None:
+    """It returns `Tokens[batch, token, width]`, finite, 0 where masked; embed gives `embed_width` channels."""
+    module = s.fresh()
+    raw, result = s.inputs["raw"], s.run(module)
+    assert isinstance(module, Encoder)
+    assert isinstance(result, Tokens)
+    need(
+        len(result) == len(raw) and result.n_channels == WIDTH,
+        f"tokens must be [batch, token, width]; got {tuple(result.values.shape)}.",
+    )
+    need(bool(result.values.isfinite().all()), "tokens must be finite; got NaN or infinity.")
+    need(
+        torch.equal(result.present, raw.present), "rows that hold something must give tokens, and no other; got others."
+    )
+    embedded = module.embed(raw)
+    need(
+        embedded.n_channels == module.embed_width,
+        f"embed must give {module.embed_width} channels; got {embedded.n_channels}.",
+    )
+
+
+def feedback_enters_between(s: Subject) -> None:
+    """Feedback that changes nothing changes nothing; feedback that replaces the tokens decides the result."""
+    module = s.fresh()
+    assert isinstance(module, Encoder)
+    raw = s.inputs["raw"]
+    same(module(raw, lambda t: t), module(raw), "with feedback that changes nothing", tol=0.0)
+    replaced = module(raw, lambda t: Tokens(noise(t.values), t.mask))
+    changed = not torch.allclose(replaced.values, module(raw).values, atol=1e-3)
+    need(changed, "mix must use the tokens that feedback returns; got the same result with others.")
+
+
+def wrong_sizes_raise(s: Subject) -> None:
+    """Another kind or a width below 1: a ShapeError that begins with the encoder's name."""
+    module = s.fresh()
+    assert isinstance(module, Encoder)
+    other = Spec(kind="vector" if module.kind != "vector" else "image", n_channels=3, image_size=(8, 8))
+    must_raise(ShapeError, partial(type(module), other, WIDTH), "another kind", type(module).__name__)
+    must_raise(ShapeError, partial(s.declare, 0), "a width of 0", type(module).__name__)

@@ -1,0 +1,286 @@
+"""One training loop, on lightning-fabric: AdamW, warm-up and cosine decay, early stopping on validation only."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor, nn
+
+from profuse.balance import ModalityDropout
+from profuse.errors import ConfigError, ProfuseError
+from profuse.model import FusionModel, Output
+from profuse.progressive import ProgressiveFusion
+from profuse.tokens import Raw
+
+__all__ = ["Epoch", "History", "TrainOptions", "batches", "predict", "retrain", "train"]
+
+Model = FusionModel | ProgressiveFusion
+
+
+class TrainOptions(BaseModel):
+    """How a model is trained; the same names in Python, YAML and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    epochs: int | None = Field(
+        None, ge=1, description="Passes over the training rows, at most; 15 to 60 by the number of rows when absent."
+    )
+    max_steps: int = Field(4000, ge=1, description="Gradient steps, at most; large data see fewer epochs.")
+    batch_size: int | None = Field(None, ge=1, description="Rows a step; 32 to 512 by the number of rows when absent.")
+    learning_rate: float = Field(1.5e-3, gt=0, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.02, ge=0, description="Decoupled weight decay; not on norms, biases, embeddings.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps in which the rate rises.")
+    patience: int | None = Field(
+        None, ge=1, description="Epochs without a smaller validation error before stopping; a third when absent."
+    )
+    refit: bool | None = Field(
+        None,
+        description="Train anew on training and validation rows together, for as many epochs as validation chose; "
+        "when absent, where there are fewer than 2,000 of them, or where validation is later in time.",
+    )
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    modality_dropout: float = Field(0.0, ge=0, lt=1, description="Probability of dropping a modality of a row.")
+    device: str = Field("auto", description="auto, cpu, cuda, mps: lightning-fabric's accelerator.")
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true"] = "32-true"
+    seed: int = Field(0, ge=0, description="Of weights, order of rows and dropout.")
+
+    def rows_a_step(self, n_rows: int) -> int:
+        """Returns the batch size for `n_rows` training rows."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return next((size for limit, size in _SIZES if n_rows < limit), 512)
+
+    def steps_an_epoch(self, n_rows: int) -> int:
+        """Returns the gradient steps of one pass over `n_rows` training rows."""
+        return math.ceil(n_rows / self.rows_a_step(n_rows))
+
+    def n_epochs(self, n_rows: int) -> int:
+        """Returns the most epochs for `n_rows` training rows."""
+        asked = min(60, max(15, 40_000 // n_rows)) if self.epochs is None else self.epochs
+        return max(1, min(asked, math.ceil(self.max_steps / self.steps_an_epoch(n_rows))))
+
+    def refits(self, n_rows: int, *, by_time: bool = False) -> bool:
+        """Returns whether to train anew on all of `n_rows` training and validation rows.
+
+        Few rows are too dear to be kept back, and where time runs on, the validation rows are the freshest.
+        """
+        return by_time or n_rows < 2_000 if self.refit is None else self.refit
+
+
+_SIZES = ((1_000, 32), (3_000, 64), (12_000, 128), (50_000, 256))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What happened in an epoch: `valid_score` is in the head's unit; the smallest `valid_error` is chosen."""
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    valid_score: float
+    valid_error: float
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs, which one's weights were kept, and how long it took."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    n_train_rows: int
+    fit_seconds: float
+
+    @property
+    def best(self) -> Epoch:
+        return self.epochs[self.best_epoch - 1]
+
+
+class _Step(nn.Module):
+    """Inputs and target -> loss and outputs in one forward call, as wrappers (DDP, precision) need it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, values: dict[str, Tensor], masks: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Tensor]:
+        output: Output = self.model({name: Raw(values[name], masks[name]) for name in values})
+        return self.model.loss(output, target), output.outputs
+
+
+def batches(
+    inputs: Mapping[str, Raw], rows: Tensor, size: int, *, generator: Generator | None = None
+) -> Iterator[tuple[dict[str, Raw], Tensor]]:
+    """Yields batches of the rows `rows`, and their indices; shuffled if a generator is given.
+
+    Shuffled batches that would hold a single row are joined to the one before: one row teaches nothing about a
+    batch's spread.
+    """
+    if generator is not None:
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+    parts = list(torch.split(rows, size))
+    if generator is not None and len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    for part in parts:
+        yield {name: raw.rows(part).trim() for name, raw in inputs.items()}, part
+
+
+def predict(
+    model: Model, inputs: Mapping[str, Raw], rows: Tensor | None = None, *, batch_size: int = 512
+) -> list[Output]:
+    """Runs the model over rows (all if None) in evaluation mode and returns the batches' outputs."""
+    was_training = model.training
+    device = next(model.parameters()).device
+    if rows is None:
+        rows = torch.arange(len(next(iter(inputs.values()))))
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return [
+                model({name: raw.to(device) for name, raw in batch.items()})
+                for batch, _ in batches(inputs, rows, batch_size)
+            ]
+    finally:
+        model.train(was_training)
+
+
+def train(
+    model: Model,
+    inputs: Mapping[str, Raw],
+    target: Tensor,
+    train_rows: Tensor,
+    valid_rows: Tensor,
+    options: TrainOptions,
+    *,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> History:
+    """Trains `model` in place and leaves in it the weights of the epoch with the smallest validation error.
+
+    The global random state is left as it was.
+
+    Args:
+        model: An untrained model.
+        inputs: All rows of every modality.
+        target: All rows' targets, encoded: class numbers `[row]`, or `[row, output]`.
+        train_rows: Rows that are learned from.
+        valid_rows: Rows by which the epoch is chosen.
+        options: How.
+        on_epoch: Called after each epoch.
+
+    Raises:
+        ConfigError: No rows to learn from or to choose by.
+        ProfuseError: The loss is no longer finite.
+    """
+    if len(train_rows) == 0 or len(valid_rows) == 0:
+        raise ConfigError(
+            f"train: there must be rows to learn from and to validate; got {len(train_rows)} and {len(valid_rows)}."
+        )
+    start = time.perf_counter()
+    n_epochs = options.n_epochs(len(train_rows))
+    patience = options.patience or max(4, n_epochs // 3)
+    done: list[Epoch] = []
+    best, kept = 0, {}
+    for epoch, train_loss in enumerate(_epochs(model, inputs, target, train_rows, options, n_epochs), start=1):
+        outputs = torch.cat([o.outputs.float().cpu() for o in predict(model, inputs, valid_rows)])
+        valid, head = target[valid_rows], model.head.eval()
+        found = head.loss(outputs, valid).item(), head.score(outputs, valid), head.error(outputs, valid)
+        done.append(Epoch(epoch, train_loss, *found))
+        if on_epoch is not None:
+            on_epoch(done[-1])
+        if best == 0 or done[-1].valid_error < done[best - 1].valid_error:
+            best = epoch
+            kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        elif epoch - best >= patience:
+            break
+    model.load_state_dict(kept)
+    model.to("cpu").eval()
+    return History(tuple(done), best, len(train_rows), time.perf_counter() - start)
+
+
+def retrain(
+    model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor, options: TrainOptions, history: History
+) -> float:
+    """Trains an untrained model on all of `rows` as an earlier one was, up to the epoch that was chosen for it.
+
+    The learning rate runs as it did, so that it stops where the earlier one's best weights were.
+
+    Returns:
+        Seconds.
+    """
+    start = time.perf_counter()
+    n_epochs = options.n_epochs(history.n_train_rows)
+    for epoch, _ in enumerate(_epochs(model, inputs, target, rows, options, n_epochs), start=1):
+        if epoch == history.best_epoch:
+            break
+    model.to("cpu").eval()
+    return time.perf_counter() - start
+
+
+def _epochs(
+    model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor, options: TrainOptions, n_epochs: int
+) -> Iterator[float]:
+    """Trains epoch after epoch and yields each one's mean loss; the random state outside is left as it was."""
+    # costs seconds: only where training starts
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)
+    generator = Generator().manual_seed(options.seed)
+    drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
+    # one kernel for all parameters: four times as fast on a CPU; it cannot go with a loss scaler and clipping
+    fused = options.precision != "16-mixed"
+    optimizer = torch.optim.AdamW(_groups(model, options), lr=options.learning_rate, fused=fused)
+    rate = _rate(options, n_epochs * options.steps_an_epoch(len(rows)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    step, optimizer = fabric.setup(_Step(model), optimizer)
+    for epoch in range(1, n_epochs + 1):
+        step.train()
+        total, seen = torch.zeros((), dtype=torch.float64), 0
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed * 10_007 + epoch)
+            for batch, index in batches(inputs, rows, options.rows_a_step(len(rows)), generator=generator):
+                if drop is not None:
+                    batch = drop(batch, generator)
+                loss, _ = step(*fabric.to_device(_flat(batch)), fabric.to_device(target[index]))
+                optimizer.zero_grad()
+                fabric.backward(loss)
+                fabric.clip_gradients(step, optimizer, max_norm=options.clip, error_if_nonfinite=False)
+                optimizer.step()
+                schedule.step()
+                total += loss.detach().double().cpu() * len(index)
+                seen += len(index)
+        train_loss = float(total) / seen
+        if not math.isfinite(train_loss):
+            raise ProfuseError(
+                f"train: the loss must stay finite; got {train_loss} in epoch {epoch}. "
+                f"Lower learning_rate (now {options.learning_rate})."
+            )
+        yield train_loss
+
+
+def _flat(batch: Mapping[str, Raw]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return {n: raw.values for n, raw in batch.items()}, {n: raw.mask for n, raw in batch.items()}
+
+
+def _groups(model: nn.Module, options: TrainOptions) -> list[dict[str, object]]:
+    embeddings = {
+        id(p) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) for p in m.parameters()
+    }
+    decayed = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
+    others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
+    return [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(options: TrainOptions, n_steps: int) -> Callable[[int], float]:
+    rise = max(1, round(options.warmup * n_steps))
+
+    def rate(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, n_steps - rise))))
+
+    return rate

@@ -1,0 +1,266 @@
+"""`profuse compare`: one small comparison, its output, going on, and bad input."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from profuse.cli._progress import LineDisplay, LiveDisplay, display
+from profuse.evaluate.compare import Event
+from profuse.evaluate.results import COLUMNS
+
+QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
+
+
+@pytest.fixture(scope="module")
+def compared(run: Any, files: Path) -> tuple[Any, Path]:
+    """A finished comparison and its folder."""
+    out = files / "out"
+    return run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK), out
+
+
+def test_it_ends_with_a_table_a_verdict_and_the_report(compared: tuple[Any, Path]) -> None:
+    done, out = compared
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
+    for method in ("gradient boosting", "token transformer", "mean logits", "concat", "trivial"):
+        assert method in done.stdout
+    assert "95 % interval" in done.stdout
+    assert "How sure?" in done.stdout
+
+
+def test_without_a_terminal_progress_is_plain_lines_on_stderr(compared: tuple[Any, Path]) -> None:
+    done, _ = compared
+    assert "\x1b" not in done.stdout + done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[0] == "mine: 9 fits; preparing the data"
+    assert sum(line.startswith("[") for line in lines) == 9
+    assert lines[-1].startswith("[9/9] ")
+    assert "best so far" in lines[-1]
+
+
+def test_it_leaves_what_the_issue_promises(compared: tuple[Any, Path]) -> None:
+    _, out = compared
+    for name in ("results.csv", "results.json", "config.yaml", "report.html", "models"):
+        assert (out / name).exists()
+    frame = pd.read_csv(out / "results.csv")
+    assert tuple(frame.columns) == COLUMNS
+    assert set(frame.method) >= {"trivial", "table only", "note only", "concat", "mean", "gradient_boosting"}
+
+
+def test_a_second_run_repeats_no_fit_and_finds_the_same(compared: tuple[Any, Path], run: Any, files: Path) -> None:
+    first, out = compared
+    before = pd.read_csv(out / "results.csv")
+    again = run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK)
+    assert again.exit_code == 0
+    assert not any(line.startswith("[") for line in again.stderr.splitlines())
+    assert again.stdout == first.stdout
+    pd.testing.assert_frame_equal(pd.read_csv(out / "results.csv"), before)
+
+
+def test_it_goes_on_where_it_stopped_and_equal_seeds_give_equal_scores(
+    compared: tuple[Any, Path], run: Any, files: Path, tmp_path: Path
+) -> None:
+    _, out = compared
+    shutil.copytree(out / "work", tmp_path / "out" / "work")
+    for folder in (tmp_path / "out" / "work").glob("*"):
+        if not folder.name.startswith(("trivial", "table", "note", "gradient", "linear", "mean_logits")):
+            shutil.rmtree(folder)
+    again = run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out", *QUICK)
+    assert again.exit_code == 0
+    assert "9 fits, 6 of them done before" in again.stderr
+    assert sum(line.startswith("[") for line in again.stderr.splitlines()) == 3
+    key = ["method", "seed", "split", "metric", "value"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "out" / "results.csv")[key], pd.read_csv(out / "results.csv")[key]
+    )
+
+
+def test_the_resolved_options_can_be_given_back(compared: tuple[Any, Path], run: Any, files: Path) -> None:
+    _, out = compared
+    config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
+    assert config["model"]["width"] == 8
+    again = run(
+        "compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, "--config", out / "config.yaml",
+        "--jobs", 1,
+    )  # fmt: skip
+    assert again.exit_code == 0
+    assert not any(line.startswith("[") for line in again.stderr.splitlines())
+
+
+def test_the_best_model_reads_other_tables(compared: tuple[Any, Path], run: Any, files: Path) -> None:
+    _, out = compared
+    (model,) = (out / "models").iterdir()
+    done = run("evaluate", model, files / "test.csv")
+    assert done.exit_code == 0, done.stderr
+    assert "accuracy" in done.stdout
+
+
+def test_the_report_is_drawn_again(compared: tuple[Any, Path], run: Any) -> None:
+    _, out = compared
+    (out / "report.html").unlink()
+    done = run("report", out)
+    assert done.exit_code == 0
+    assert done.stdout == f"Report: {out / 'report.html'}\n"
+    assert (out / "report.html").stat().st_size > 10_000
+
+
+def test_another_comparisons_folder_is_not_overwritten(compared: tuple[Any, Path], run: Any, files: Path) -> None:
+    _, out = compared
+    done = run("compare", files / "test.csv", "--target", "my label", "--out", out, *QUICK)
+    assert done.exit_code == 2
+    assert "holds a comparison of other data" in done.stderr
+
+
+def test_an_interrupt_tells_how_to_go_on(
+    run: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import profuse.comparison
+
+    def interrupted(*args: Any, on_event: Any, **options: Any) -> None:
+        on_event(Event("fit", 3, 24))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profuse.comparison, "compare_dataset", interrupted)
+    done = run("compare", files / "mine.csv", "--target", "my label", "--out", tmp_path / "out")
+    assert done.exit_code == 130
+    assert f"3 of 24 fits are kept in {tmp_path / 'out' / 'work'}" in done.stderr
+    assert "goes on from there" in done.stderr
+
+
+def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import profuse.comparison
+    from profuse.errors import ProfuseError
+
+    seen: dict[str, Any] = {}
+
+    def fake(dataset: Any, options: Any, out: Path, **others: Any) -> None:
+        seen.update(dataset=dataset, options=options, out=out, **others)
+        raise ProfuseError("enough")
+
+    monkeypatch.setattr(profuse.comparison, "compare_dataset", fake)
+    monkeypatch.chdir(tmp_path)
+    done = run("compare", files / "mine.csv", "-t", "my label", "-t", "high, or low")
+    assert done.exit_code == 2
+    assert "must be numbers" in done.stderr  # words and numbers together are no target
+    done = run(
+        "compare", files / "mine.csv", "-t", "high, or low", "-t", "unit price", "--split", "time",
+        "--split-column", "day", "--test-size", 0.3, "--fusions", "mean,hybrid:concat", "--rounds", "2, 3",
+        "--seeds", 5, "--trials", 2, "--epochs", 7, "--width", 24, "--modality-dropout", 0.2, "--own-weight", 0.5,
+        "--encoder", "note=words", "--device", "cpu", "--jobs", 2, "--learning-rate", 0.01,
+    )  # fmt: skip
+    assert done.stderr == "Error: enough\n"
+    options, dataset = seen["options"], seen["dataset"]
+    assert (options.fusions, options.rounds, options.seeds, options.trials) == (("mean", "hybrid:concat"), (2, 3), 5, 2)
+    assert (options.split.method, options.split.column, options.split.test_size) == ("time", "day", 0.3)
+    assert (options.model.width, options.model.own_weight, options.model.encoders) == (24, 0.5, {"note": "words"})
+    assert (options.train.epochs, options.train.modality_dropout, options.train.device) == (7, 0.2, "cpu")
+    assert options.train.learning_rate == 0.01
+    assert seen["n_jobs"] == 2
+    assert seen["out"] == Path("profuse-out/mine")
+    assert tuple(dataset.target_names) == ("high, or low", "unit price")
+    assert dataset.times is not None
+    assert not (tmp_path / "profuse-out").exists()
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    (("glyps",), "Did you mean 'glyphs'?"),
+    (("glyphs", "--target", "y"), "target must not be given with the named data set 'glyphs'"),
+    (("{mine}",), "a column to predict must be named"),
+    (("{mine}", "-t", "my labl"), "did you mean 'my label'?"),
+    (("{mine}", "-t", "my label", "--fusions", "concatt"), "Did you mean 'concat'?"),
+    (("{mine}", "-t", "my label", "--fusions", "late:concat"), "level must be a known name"),
+    (("{mine}", "-t", "my label", "--rounds", "1"), "rounds of a progressive twin must be at least 2"),
+    (("{mine}", "-t", "my label", "--rounds", "x"), "rounds.0 must be a valid integer"),
+    (("{mine}", "-t", "my label", "--split", "rnd", "--test-size", 2), "split.test_size must be less than 1"),
+    (("{mine}", "-t", "my label", "--split", "time"), "needs times"),
+    (("{mine}", "-t", "my label", "--split-column", "dya"), "did you mean 'day'?"),
+    (("{mine}", "-t", "my label", "--on-bad-file", "stop"), "must be raise or skip"),
+    (("{mine}", "-t", "my label", "--encoder", "note"), "must be MODALITY=NAME"),
+    (("{mine}", "-t", "my label", "--config", "nothing.yaml"), "the file must exist"),
+    (("{mine}", "-t", "my label", "--variant", "x"), "variant must not be given with the file mine.csv"),
+    (("{mine}", "-t", "my label", "--encoder", "note=words", "--encoder", "nota=cnn"), "Did you mean 'note'?"),
+    (("{mine}", "-t", "my label", "--encoder", "note=cnn"), "the encoder of 'note' must take kind 'text'; got 'cnn'"),
+    (("{mine}", "-t", "my label", "--encoder", "note=wrds"), "Did you mean 'words'?"),
+])  # fmt: skip
+def test_bad_input_is_exit_code_2_and_leaves_nothing(
+    run: Any, files: Path, tmp_path: Path, args: tuple[Any, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [files / "mine.csv" if a == "{mine}" else a for a in args]
+    done = run("compare", *given, "--jobs", 1, "--seeds", 1)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def finished(n: int, method: str, score: float) -> Event:
+    facts = {"method": method, "seed": 0, "fit_seconds": 1.5, "scores": {"valid": {"accuracy": score, "ece": 0.9}}}
+    beats = ({"method": "gated", "seed": 1, "trial": 1, "epoch": 12, "score": 0.8123},)
+    return Event("fit", n, 24, beats, facts)
+
+
+def test_the_live_display_shows_what_runs_how_far_and_the_best() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    with LiveDisplay("mine", console) as progress:
+        progress(Event("prepare", 0, 24))
+        progress(finished(3, "concat", 0.75))
+        progress(finished(4, "mean", 0.7))
+        shown = Console(file=io.StringIO(), width=100)
+        shown.print(progress._draw())
+    text = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert "4/24" in text
+    assert "gated, seed 1, trial 2, epoch 12, validation 0.812" in text
+    assert "best so far concat, validation accuracy 0.750" in text
+    assert "elapsed" in text
+
+
+def test_displays_are_told_from_several_threads() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    out = io.StringIO()
+    progress = LineDisplay("mine", Console(file=out, width=300))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: progress(finished(i, f"m{i}", i / 100)), range(64)))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 64
+    assert all(line.startswith("[") and "best so far" in line for line in lines)
+    assert any("best so far m63, validation accuracy 0.630" in line for line in lines)
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, LiveDisplay), (False, LineDisplay)])
+def test_the_display_fits_the_console(terminal: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert isinstance(display("x", Console(file=io.StringIO(), force_terminal=terminal)), kind)
+
+
+@pytest.mark.slow
+def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_path: Path) -> None:
+    import signal
+
+    command = [
+        sys.executable, "-m", "profuse", "compare", str(files / "mine.csv"), "--schema", str(files / "schema.yaml"),
+        "--out", str(tmp_path / "out"), "--seeds", "3", "--epochs", "3", "--width", "8", "--jobs", "2",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from there" in err
+    assert not list((tmp_path / "out").glob("results*"))
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0
+    assert "of them done before" in again.stderr

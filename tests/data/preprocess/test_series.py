@@ -1,0 +1,187 @@
+"""Series: scaling, missing numbers, shortening, summaries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import linregress
+
+from profuse.data.dataset import ModalityData
+from profuse.data.preprocess._summary import summarise
+from profuse.data.preprocess.series import SeriesPreprocessor
+from profuse.errors import ConfigError, DataError
+
+
+def series(*rows: Any) -> ModalityData:
+    values = np.empty(len(rows), dtype=object)
+    for i, row in enumerate(rows):
+        values[i] = None if row is None else np.asarray(row, dtype=float)
+    return ModalityData("series", values, np.array([row is not None for row in rows]))
+
+
+def sample(seed: int = 0, n: int = 40, channels: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.normal(5, 2, (rng.integers(3, 20), channels)) for _ in range(n)]
+
+
+def fitted(*rows: Any, **options: int) -> SeriesPreprocessor:
+    made = SeriesPreprocessor(**options)
+    made.fit(series(*rows))
+    return made
+
+
+def test_steps_are_scaled_by_median_and_quartiles_and_bounded() -> None:
+    rows = sample()
+    raw = fitted(*rows).transform(series(*rows))
+    numbers = np.concatenate(rows)
+    low, mid, high = np.percentile(numbers, [25, 50, 75], axis=0)
+    z = (numbers - mid) / ((high - low) / 1.349)
+    np.testing.assert_allclose(raw.values[raw.mask].numpy(), z / np.sqrt(1 + (z / 8) ** 2), rtol=1e-4, atol=1e-6)
+    assert raw.mask.sum(1).tolist() == [len(row) for row in rows]
+    assert not raw.values[~raw.mask].any()
+
+
+def test_an_outlier_stays_bounded_and_does_not_move_the_scale() -> None:
+    rows = sample()
+    plain = fitted(*rows).transform(series(rows[0])).values
+    wild = fitted(*rows, np.full((2, 3), 1e9))
+    assert wild.transform(series(np.full((2, 3), 1e12))).values.abs().max() <= 8.0
+    torch.testing.assert_close(wild.transform(series(rows[0])).values, plain, atol=0.1, rtol=0.1)
+
+
+def test_a_missing_number_is_zero_and_told_by_a_channel_of_its_own() -> None:
+    rows = sample()
+    rows[3][1, 2] = np.nan
+    made = fitted(*rows)
+    raw = made.transform(series(*rows))
+    assert made.spec.n_channels == 4
+    assert raw.values[3, 1, 2] == 0
+    assert raw.values[3, 1, 3] == 1
+    assert float(raw.values[..., 3].sum()) == 1
+    assert any(note.startswith("1 of ") for note in made.notes)
+
+
+def test_numbers_missing_where_train_was_complete_are_counted() -> None:
+    made = fitted(*sample())
+    raw = made.transform(series([[np.nan, 5.0, 5.0]]))
+    assert raw.values[0, 0, 0] == 0
+    assert made.notes == ("1 numbers are missing in channels that were complete in train: set to the median.",)
+
+
+@pytest.mark.parametrize("absent", [None, np.zeros((0, 3)), np.full((4, 3), np.nan)])
+def test_a_series_without_any_number_is_missing(absent: Any) -> None:
+    raw = fitted(*sample()).transform(series(absent, np.ones((2, 3))))
+    assert raw.present.tolist() == [False, True]
+    assert torch.isfinite(raw.values).all()
+
+
+def test_a_constant_channel_becomes_zero() -> None:
+    rows = [np.column_stack([row[:, 0], np.full(len(row), 0.1)]) for row in sample()]
+    assert not fitted(*rows).transform(series(*rows)).values[..., 1].any()
+
+
+def test_a_channel_that_is_mostly_constant_is_scaled_by_its_standard_deviation() -> None:
+    rows = [np.zeros((10, 1)) for _ in range(9)] + [np.full((10, 1), 3.0)]
+    value = float(fitted(*rows).transform(series([[3.0]])).values)
+    z = 3.0 / np.std([0.0] * 9 + [3.0])
+    assert value == pytest.approx(z / np.sqrt(1 + (z / 8) ** 2), rel=1e-5)
+
+
+def test_long_series_are_shortened_by_means_not_cut() -> None:
+    row = np.arange(10.0)[:, None]
+    made = fitted(row, row, max_length=4)
+    expected = np.array([1.0, 4.0, 7.0, 9.0])
+    np.testing.assert_allclose(made._shorten(row).ravel(), expected)
+    assert made.transform(series(row)).values.shape == (1, 4, 1)
+    assert made.spec.max_length == 4
+    assert made.notes == ("2 of 2 series are longer than 4 steps: shortened by means.",)
+
+
+def test_means_skip_missing_numbers() -> None:
+    made = fitted(np.arange(10.0)[:, None], max_length=5)
+    np.testing.assert_allclose(made._shorten(np.array([[1.0], [np.nan], [np.nan], [np.nan]])), [[1.0], [np.nan]])
+
+
+def test_one_very_long_series_does_not_shorten_the_others() -> None:
+    rows = [*sample(), np.ones((1000, 3))]
+    raw = fitted(*rows, max_length=20).transform(series(*rows))
+    assert raw.mask.sum(1).tolist() == [*(len(row) for row in rows[:-1]), 20]
+
+
+def test_a_series_of_one_axis_has_one_channel() -> None:
+    assert fitted(np.arange(5.0)).transform(series(np.arange(3.0))).values.shape == (1, 3, 1)
+
+
+def test_what_is_rebuilt_from_its_state_is_equal() -> None:
+    rows = sample()
+    rows[0][0, 0] = np.nan
+    made = fitted(*rows, max_length=8)
+    state = {k: v if isinstance(v, np.ndarray) else json.loads(json.dumps(v)) for k, v in made.state().items()}
+    again = SeriesPreprocessor.from_state(state)
+    assert again.spec == made.spec
+    assert again.notes == made.notes
+    assert torch.equal(again.transform(series(*rows)).values, made.transform(series(*rows)).values)
+    np.testing.assert_array_equal(again.features(series(*rows)), made.features(series(*rows)))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (np.zeros((2, 4)), r"every series must be \[time, 3\]; got shape=\(2, 4\) in row 1"),
+        (np.zeros((2, 3, 1)), r"every series must be \[time, 3\]; got shape=\(2, 3, 1\) in row 1"),
+        (np.full((2, 3), np.inf), r"numbers must be finite; got 6 infinite in row 1"),
+    ],
+)
+def test_series_that_do_not_fit_are_told_with_their_row(row: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        fitted(*sample()).transform(series(np.ones((2, 3)), row))
+
+
+def test_training_series_without_any_number_are_refused() -> None:
+    with pytest.raises(DataError, match="at least one training row must hold a number; got none"):
+        fitted(None, np.full((3, 1), np.nan))
+    with pytest.raises(ConfigError, match="max_length=0"):
+        SeriesPreprocessor(max_length=0)
+
+
+def test_summaries_agree_with_numpy_row_by_row() -> None:
+    rows = sample(n=12)
+    out = summarise(rows)
+    assert np.isfinite(out).all()
+    for row, got in zip(rows, out, strict=True):
+        assert got[0] == len(row)
+        for c, columns in enumerate(got[1:].reshape(3, 29)):
+            x = row[:, c]
+            time = np.linspace(0, 1, len(x))
+            centered = x - x.mean()
+            expected = [
+                x.mean(),
+                x.std(),
+                *np.percentile(x, [0, 25, 50, 75, 100]),
+                x[0],
+                x[-1],
+                linregress(time, x).slope,
+                np.abs(np.diff(x)).mean(),
+                (centered[1:] * centered[:-1]).sum() / (centered**2).sum(),
+                0.0,
+                *np.interp(np.linspace(0, 1, 16), time, x),
+            ]
+            np.testing.assert_allclose(columns, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_summaries_use_the_numbers_that_are_there() -> None:
+    row = np.array([[np.nan], [2.0], [4.0], [np.nan]])
+    mean, std, low, *_, first, last, slope, step = summarise([row])[0, 1:12]
+    assert [mean, std, low, first, last, step] == [3.0, 1.0, 2.0, 2.0, 4.0, 2.0]
+    assert slope == pytest.approx(6.0)
+    assert summarise([row])[0, 13] == 0.5
+
+
+def test_summaries_of_a_single_step_are_finite_and_of_none_missing() -> None:
+    out = summarise([np.ones((1, 2)), np.zeros((0, 2))])
+    assert np.isfinite(out[0]).all()
+    assert np.isnan(out[1]).all()

@@ -1,0 +1,235 @@
+"""Tables with files beside them become data sets; what cannot be read says where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from PIL import Image
+
+from profuse.data.assemble import assemble, check_same_columns, load_table_dataset
+from profuse.data.infer import infer_schema
+from profuse.data.split import make_split
+from profuse.errors import ConfigError, DataError
+from profuse.schema import Modality, Schema, SplitOptions, Target
+
+N = 12
+Edit = Callable[[Path, pd.DataFrame], None]
+
+
+def write(folder: Path, name: str = "films.csv", seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    folder.mkdir(exist_ok=True)
+    for i in range(N):
+        Image.fromarray(rng.integers(0, 255, (9, 8, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+        soundfile.write(folder / f"{i}.wav", rng.uniform(-1, 1, 40 + i), 16000 if i == 3 else 8000)
+        np.save(folder / f"{i}.npy", rng.normal(size=(3 + i, 2)))
+    frame = pd.DataFrame(
+        {
+            "age": [None, *rng.normal(size=N - 1)],
+            "job": ["cook", "smith", None, "baker"] * 3,
+            "when": [f"2024-01-{i + 1:02d}" for i in range(N)],
+            "plot": ["", *(f"a man walks into bar {i}" for i in range(N - 1))],
+            "poster": [None, *(f"{i}.png" for i in range(1, N))],
+            "sound": [f"{i}.wav" for i in range(N)],
+            "sales": [f"{i}.npy" for i in range(N)],
+            "points": ["[1, 2, null]", None, *["[4, 5, 6]"] * (N - 2)],
+            "steps": ["[1]", "[]", *["[4, 5, 6]"] * (N - 2)],
+            "y": ["good", "bad"] * (N // 2),
+        }
+    )
+    frame.to_csv(folder / name, index=False)
+    return frame
+
+
+def test_a_table_with_files_becomes_a_data_set(tmp_path: Path) -> None:
+    write(tmp_path)
+    data, schema = load_table_dataset(tmp_path / "films.csv", target="y")
+    kinds = {"table": "table", "plot": "text", "poster": "image", "sound": "audio", "sales": "series"}
+    assert {k: m.kind for k, m in data.modalities.items()} == kinds | {"points": "vector", "steps": "series"}
+    missing = {k: np.flatnonzero(~m.present).tolist() for k, m in data.modalities.items()}
+    assert missing == {"table": [], "plot": [0], "poster": [0], "sound": [], "sales": [], "points": [1], "steps": [1]}
+    table = data.modalities["table"].values
+    assert list(table.dtypes.astype(str)) == ["float64", "object", "datetime64[us]"]
+    assert table["job"].tolist()[:3] == ["cook", "smith", None]
+    assert data.modalities["poster"].values[1].shape == (9, 8, 3)
+    assert data.modalities["sound"].rate == 8000
+    assert len(data.modalities["sound"].values[3]) == 22  # 43 samples at twice the rate
+    assert data.modalities["sales"].values[2].shape == (5, 2)
+    np.testing.assert_array_equal(data.modalities["points"].values[0], [1, 2, np.nan])
+    assert (data.task, data.name, data.target.tolist()[:2]) == ("binary", "films", ["good", "bad"])
+    assert any("1 sounds (1 of 16000 Hz) were resampled to 8000 Hz" in n for n in data.notes)
+    assert schema == infer_schema(pd.read_csv(tmp_path / "films.csv"), schema)
+
+
+def test_a_test_file_in_another_folder_finds_its_own_files(tmp_path: Path) -> None:
+    write(tmp_path / "a")
+    write(tmp_path / "b", "t.csv", seed=1)
+    data, schema = load_table_dataset(tmp_path / "a" / "films.csv", target="y", test=tmp_path / "b" / "t.csv")
+    alone, _ = load_table_dataset(tmp_path / "b" / "t.csv", target="y")
+    assert len(data) == 2 * N
+    assert np.array_equal(data.modalities["poster"].values[N + 2], alone.modalities["poster"].values[2])
+    split = make_split(data, schema.split, seed=0)
+    assert np.array_equal(split.test, np.arange(N, 2 * N))
+
+
+def change(column: str, value: Any, row: int = 2) -> Edit:
+    def edit(folder: Path, frame: pd.DataFrame) -> None:
+        frame[column] = frame[column].astype(object)
+        frame.loc[row, column] = value
+
+    return edit
+
+
+def spoil(name: str) -> Edit:
+    return lambda folder, frame: (folder / name).write_bytes(b"rubbish") and None
+
+
+BAD_FILES: list[tuple[Edit, str, str]] = [
+    (change("poster", "nowhere.png"), "row 2 (counted from 0), column 'poster'", "there is no such file"),
+    (change("poster", "."), "column 'poster'", "it is a folder, not a file"),
+    (spoil("2.png"), "row 2 (counted from 0), column 'poster': pictures must be readable; got '2.png'", "no picture"),
+    (spoil("4.wav"), "row 4 (counted from 0), column 'sound'", "the sound is broken"),
+    (spoil("5.npy"), "row 5 (counted from 0), column 'sales'", "the array is broken"),
+    (change("points", "[1, 2"), "row 2 (counted from 0), column 'points'", "the list is no JSON"),
+    (change("steps", '["a"]'), "row 2 (counted from 0), column 'steps'", "it must be a list of numbers"),
+    (change("steps", "[[1], [2, 3]]"), "column 'steps'", "or of lists of one length"),
+]
+
+
+@pytest.mark.parametrize(("edit", "place", "why"), BAD_FILES)
+def test_a_bad_file_is_told_with_its_row_or_skipped_and_counted(
+    tmp_path: Path, edit: Edit, place: str, why: str
+) -> None:
+    frame = write(tmp_path)
+    edit(tmp_path, frame)
+    frame.to_csv(tmp_path / "films.csv", index=False)
+    with pytest.raises(DataError) as caught:
+        load_table_dataset(tmp_path / "films.csv", target="y")
+    assert place in str(caught.value)
+    assert why in str(caught.value)
+    assert "--on-bad-file skip" in str(caught.value)
+    data, _ = load_table_dataset(tmp_path / "films.csv", target="y", on_bad_file="skip")
+    note = next(n for n in data.notes if "could not be read and count as missing" in n)
+    assert "1 row (" in note
+    assert why in note
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (change("points", "[1, 2]"), "vectors must be lists of one length, here 3; got shape (2,) in 1 row (2;"),
+        (change("points", "[1, 2, Infinity]"), "column 'points': numbers must be finite; infinite in 1 row (2;"),
+        (change("steps", "[[1, 2]]"), "all series must have the same channels, here 1; got 2 in 1 row (2;"),
+        (change("age", "old"), "got words in 1 row (2;"),
+        (change("age", "inf"), "column 'age': numbers must be finite; infinite in 1 row (2;"),
+        (change("y", None), "target 'y': must be known in every row; missing in 1 row (2;"),
+        (change("y", "odd"), "every class must have at least two rows; 1 of 3 classes have one: 'odd'"),
+    ],
+)
+def test_a_bad_cell_is_an_error_even_with_skip(tmp_path: Path, edit: Edit, message: str) -> None:
+    frame = write(tmp_path)
+    edit(tmp_path, frame)
+    frame.to_csv(tmp_path / "films.csv", index=False)
+    schema = Schema(columns={"points": "vector"})
+    with pytest.raises(DataError) as caught:
+        load_table_dataset(tmp_path / "films.csv", target="y", schema=schema, on_bad_file="skip")
+    assert message in str(caught.value)
+
+
+def test_a_modality_that_is_always_missing_is_an_error(tmp_path: Path) -> None:
+    frame = write(tmp_path).assign(poster=[f"no{i}.png" for i in range(N)])
+    frame.to_csv(tmp_path / "films.csv", index=False)
+    with pytest.raises(DataError, match=f"modality 'poster': must be present .* missing in all {N}"):
+        load_table_dataset(tmp_path / "films.csv", target="y", on_bad_file="skip")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d, f: f.insert(0, "Age", f.pop("age")), "1 are lacking: 'age'. 'Age' is near 'age'"),
+        (lambda d, f: f.__delitem__("y"), "1 are lacking: 'y'"),
+        (change("y", "odd"), "must occur in the training table; got 'odd' in 1 row (2;"),
+        (change("poster", "no.png"), "test file t.csv: row 2 (counted from 0), column 'poster'"),
+        (lambda d, f: f.__setitem__("points", "[1, 2]"), "vectors must be of one length in both tables; got 3 and 2"),
+    ],
+)  # fmt: skip
+def test_a_test_file_that_does_not_fit_says_why(tmp_path: Path, edit: Edit, message: str) -> None:
+    frame = write(tmp_path)
+    edit(tmp_path, frame)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError) as caught:
+        load_table_dataset(tmp_path / "films.csv", target="y", test=tmp_path / "t.csv")
+    assert message in str(caught.value)
+
+
+def test_more_columns_in_a_test_file_are_told(tmp_path: Path) -> None:
+    write(tmp_path).assign(more=1).to_csv(tmp_path / "t.csv", index=False)
+    data, _ = load_table_dataset(tmp_path / "films.csv", target="y", test=tmp_path / "t.csv")
+    assert "t.csv: Columns that the schema does not know are not used: 'more'." in data.notes
+
+
+@pytest.mark.parametrize(("target", "schema"), [(None, None), ("y", Schema(target=Target(columns=("job",))))])
+def test_the_target_is_named_exactly_once(tmp_path: Path, target: Any, schema: Any) -> None:
+    write(tmp_path)
+    with pytest.raises(ConfigError, match="target:"):
+        load_table_dataset(tmp_path / "films.csv", target=target, schema=schema)
+
+
+def test_prediction_needs_no_target_and_a_modality_may_be_missing_throughout(tmp_path: Path) -> None:
+    frame = write(tmp_path)
+    schema = infer_schema(frame, Schema(target=Target(columns=("y",))))
+    new = frame.drop(columns="y").assign(poster=None)[:1]
+    data = assemble(new, schema, name="new", base_dir=tmp_path, need_target=False, rates={"sound": 16000})
+    assert data.target is None
+    assert not data.modalities["poster"].present.any()
+    assert data.modalities["sound"].rate == 16000
+    assert check_same_columns(schema, new, need_target=False) == ()
+
+
+def test_words_in_a_column_set_to_numbers_are_counted() -> None:
+    frame = pd.DataFrame({"x": ["1", "two", "", "4"], "c": [1.0, 2.0, None, 1.0], "y": [0, 1, 0, 1]})
+    schema = infer_schema(frame, Schema(target=Target(columns=("y",)), columns={"x": "numeric", "c": "category"}))
+    data = assemble(frame, schema, name="t")
+    np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, np.nan, np.nan, 4])
+    assert data.modalities["table"].values["c"].tolist() == ["1", "2", None, "1"]
+    assert "1 row (1; counted from 0) hold no number ('two')" in data.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("split", "field", "values"),
+    [
+        (SplitOptions(column="who"), "groups", [0, 0, 1, 1]),
+        (
+            SplitOptions(column="day"),
+            "times",
+            np.array(["2024-01-04", "2024-01-03", "2024-01-02", "2024-01-01"], "M8[ns]"),
+        ),
+        (SplitOptions(method="time", column="who"), "times", [0, 0, 1, 1]),
+        (SplitOptions(method="group", column="day"), "groups", [f"2024-01-0{4 - i}" for i in range(4)]),
+    ],
+)
+def test_the_column_of_the_split_becomes_groups_or_times(split: SplitOptions, field: str, values: Any) -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 3.0], "who": [0, 0, 1, 1], "y": [0, 1, 0, 1]})
+    frame["day"] = [f"2024-01-0{4 - i}" for i in range(4)]
+    schema = infer_schema(frame, Schema(target=Target(columns=("y",)), split=split))
+    data = assemble(frame, schema, name="t")
+    assert np.array_equal(getattr(data, field), values)
+    assert (data.groups is None) != (data.times is None)
+
+
+def test_an_id_that_is_not_unique_is_refused() -> None:
+    frame = pd.DataFrame({"who": ["a", "a", "b", "c"], "x": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]})
+    schema = infer_schema(frame, Schema(target=Target(columns=("y",)), id="who"))
+    with pytest.raises(DataError, match=r"id 'who': each row must have its own; it is again in 1 row \(1;"):
+        assemble(frame, schema, name="t")
+
+
+def test_a_schema_that_is_not_resolved_is_refused() -> None:
+    with pytest.raises(ConfigError, match="must be resolved"):
+        assemble(pd.DataFrame({"a": [1]}), Schema(modalities={"m": Modality(columns=("a",))}), name="t")

@@ -1,0 +1,119 @@
+"""Tables from files, and tables joined by id."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from profuse.data.read import join_tables, read_table
+from profuse.errors import DataError
+
+FRAME = pd.DataFrame({"a": [1, 2, 3], "b": ["x", None, "ü, z"], "c": [0.5, None, 2.0]})
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".csv.gz", ".jsonl", ".ndjson", ".jsonl.gz", ".parquet", ".pq"])
+def test_every_format_gives_the_same_table(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t.v1{suffix}"
+    if "json" in suffix:
+        FRAME.to_json(path, orient="records", lines=True)
+    elif suffix in (".parquet", ".pq"):
+        FRAME.to_parquet(path)
+    else:
+        FRAME.to_csv(path, index=False, sep="\t" if "tsv" in suffix else ",")
+    assert_frame_equal(read_table(path), FRAME, check_dtype=False)
+
+
+def test_semicolons_and_decimal_commas_are_read_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;x\n2,25;y\n")
+    frame = read_table(path)
+    assert frame["a"].tolist() == [1.5, 2.25]
+    assert [n.partition(": ")[2] for n in frame.attrs["notes"]] == [
+        "columns are separated by ';', not by a comma.",
+        "numbers are read with a decimal comma.",
+    ]
+
+
+@pytest.mark.parametrize("text", ['a,b\n"1,\n2",3\n', "\ufeffa,b\r\n1,2\r\n\r\n3,4\r\n", "a,b\n1,\n,2"])
+def test_quotes_line_ends_and_byte_order_marks_are_no_faults(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert list(read_table(path).columns) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "the file is empty"),
+        ("t.csv", b" \n\n", "the file is empty"),
+        ("t.csv", b"a,b\n", "got 0 rows and 2 columns"),
+        ("t.jsonl", b"{}\n", "got 1 rows and 0 columns"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "column names must differ; got 'a' more than once"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "every line must have the 2 cells of the first; line 3 has 3"),
+        ("t.csv", b"a,b\n1,2\n1\n", "line 3 has 1"),
+        ("t.csv", b'a,b\n"1\n1",2\n1\n', "line 4 has 1"),
+        ("t.csv", "a,b\nü,2\n1\n".encode(), "line 3 has 1"),
+        ("t.csv", b"a,b\n1,\xff\n", "must be UTF-8; byte 0xff in line 2 is not"),
+        ("t.csv", b"a,b\n1,\0\n", "got a zero byte in line 2"),
+        ("t.csv", b"1.5,2\n3,4\n", "the first line must name the columns; got the numbers '1.5', '2'"),
+        ("t.csv.gz", b"a,b\n1,2\n", "the file must be readable"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "the file must be readable"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "every line must be one JSON object; line 2 is not"),
+        ("t.jsonl", b'{"a": 1}\n[1]\n', "line 2 is a list"),
+        ("t.jsonl", b'{"a": 1, "a": 2}\n', "t.jsonl, line 1: column names must differ; got 'a'"),
+        ("t.parquet", b"PAR1", "the file must be a Parquet table"),
+        ("t.xlsx", b"PK", "the suffix must be one of .csv, .tsv"),
+        ("table", b"a,b\n", "the suffix must be one of .csv, .tsv"),
+        ("t.gz", b"a,b\n", "the suffix must be one of .csv, .tsv"),
+    ],
+)
+def test_a_file_that_is_no_table_says_why(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_table(tmp_path / name)
+    assert message in str(caught.value)
+
+
+def test_a_path_that_is_no_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("a\n1\n")
+    with pytest.raises(DataError, match="got the folder"):
+        read_table(tmp_path)
+    with pytest.raises(DataError, match=r"the file must exist; .*Did you mean 'films\.csv'\?"):
+        read_table(tmp_path / "film.csv")
+    with pytest.raises(DataError, match="the file must exist"):
+        read_table(tmp_path / "nowhere" / "film.csv")
+
+
+LEFT = pd.DataFrame({"id": ["a", "b", "c"], "x": [1, 2, 3]})
+
+
+def test_tables_are_joined_by_id_and_not_by_position() -> None:
+    right = pd.DataFrame({"y": [30, 10, 20], "id": ["c", "a", "b"]}, index=[7, 8, 9])
+    joined = join_tables({"l": LEFT, "r": right}, "id")
+    assert joined.to_dict("list") == {"id": ["a", "b", "c"], "x": [1, 2, 3], "y": [10, 20, 30]}
+
+
+@pytest.mark.parametrize(
+    ("right", "message"),
+    [
+        ({"id": ["a", "b", "d"]}, "1 of 3 are only in 'l' ('c'), 1 of 3 only in 'r' ('d')"),
+        ({"id": ["a", "b"]}, "1 of 3 are only in 'l' ('c'), 0 of 2 only in 'r'"),
+        ({"id": ["a", "b", "b"]}, "in table 'r' 1 occur more than once: 'b'"),
+        ({"id": ["a", "b", None]}, "table 'r' must have an id in every row; missing in 1 row (2;"),
+        ({"ids": ["a", "b", "c"]}, "table 'r' must have the id column 'id'; it has not. Did you mean 'ids'?"),
+        ({"id": ["a", "b", "c"], "x": [0, 0, 0]}, "got 'x' in 'l' and 'r'"),
+    ],
+)
+def test_tables_that_do_not_match_say_how(right: dict[str, list[object]], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        join_tables({"l": LEFT, "r": pd.DataFrame(right)}, "id")
+    assert message in str(caught.value)
+
+
+def test_ids_that_differ_in_type_only_are_told() -> None:
+    with pytest.raises(DataError, match="give both columns the same type"):
+        join_tables({"l": pd.DataFrame({"id": [1, 2]}), "r": pd.DataFrame({"id": ["1", "2"]})}, "id")

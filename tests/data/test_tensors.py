@@ -1,0 +1,152 @@
+"""The tensor door and the scikit-learn door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from profuse.data.tensors import from_frame, from_tensors
+from profuse.errors import ConfigError, DataError
+from profuse.schema import Schema, Target
+
+N = 6
+Y = np.arange(N) % 2
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "shape"),
+    [
+        (np.ones((N, 4)), "vector", (N, 4)),
+        (np.arange(N), "vector", (N, 1)),
+        (torch.ones(N, 4, requires_grad=True), "vector", (N, 4)),
+        (torch.ones(N, 4, dtype=torch.bfloat16), "vector", (N, 4)),
+        ([[1, 2]] * N, "vector", (N, 2)),
+        ([1.0] * N, "vector", (N, 1)),
+        (np.ones((N, 5, 2)), "series", (N, 5, 2)),
+        ([np.ones(3 + i) for i in range(N)], "series", (N,)),
+        ([torch.ones(3 + i, 2) for i in range(N)], "series", (N,)),
+        (("series", np.ones((N, 9))), "series", (N, 9, 1)),
+        (np.ones((N, 3, 9, 8)), "image", (N, 9, 8, 3)),
+        (np.ones((N, 9, 8, 1)), "image", (N, 9, 8, 1)),
+        (("image", np.zeros((N, 9, 8), np.uint8)), "image", (N, 9, 8, 1)),
+        ([Image.new("RGB", (8, 9 + i)) for i in range(N)], "image", (N,)),
+        (["a b"] * N, "text", (N,)),
+        (np.array(["a b"] * N), "text", (N,)),
+        (pd.DataFrame({"a": range(N), "b": list("xyzxyz")}), "table", (N, 2)),
+        (("audio", np.zeros((N, 50))), "audio", (N, 50)),
+        (("audio", [np.zeros(50 + i) for i in range(N)]), "audio", (N,)),
+    ],
+)
+def test_the_kind_follows_from_the_shape(values: Any, kind: str, shape: tuple[int, ...]) -> None:
+    data = from_tensors({"m": values}, Y, rates={"m": 8000} if kind == "audio" else None)
+    assert data.modalities["m"].kind == kind
+    assert np.shape(data.modalities["m"].values) == shape
+    assert data.modalities["m"].present.all()
+    assert data.task == "binary"
+
+
+def test_presence_none_nan_and_blanks_are_missing() -> None:
+    vector = RNG.normal(size=(N, 3))
+    vector[1] = np.nan
+    vector[2, 0] = np.nan
+    data = from_tensors(
+        {
+            "v": vector,
+            "t": ["a", None, " ", "b", "c", "d"],
+            "s": [None, np.ones((2, 2)), *[np.ones((3, 2))] * 4],
+            "i": ("image", [None, *[np.zeros((4, 4), np.uint8)] * 5]),
+        },
+        Y,
+        presence={"v": torch.tensor([False, True, True, True, True, True])},
+    )
+    assert {k: np.flatnonzero(~m.present).tolist() for k, m in data.modalities.items()} == {
+        "v": [0, 1], "t": [1, 2], "s": [0], "i": [0],
+    }  # fmt: skip
+
+
+INF = np.ones((N, 3))
+INF[4, 1] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("modalities", "options", "error", "message"),
+    [
+        ({}, {}, ConfigError, "at least one modality must be given"),
+        ({"v": INF}, {}, DataError, "modality 'v': numbers must be finite; infinite in 1 row (4;"),
+        ({"s": INF[..., None]}, {}, DataError, "modality 's': numbers must be finite; infinite in 1 row (4;"),
+        ({"s": [np.full(2 + i, np.inf) for i in range(N)]}, {}, DataError, "modality 's', row 0 (counted from 0)"),
+        ({"v": np.ones((N, 2))}, {"presence": {"v": np.ones(4, bool)}}, DataError, "each of 6 rows; got bool(4,)"),
+        ({"v": np.ones((N, 2))}, {"presence": {"v": np.ones(N)}}, DataError, "got float64(6,)"),
+        ({"v": np.ones((N, 2))}, {"presence": {"w": np.ones(N, bool)}}, ConfigError, "must name modalities; got 'w'"),
+        ({"v": np.ones((N, 2))}, {"presence": {"v": np.zeros(N, bool)}}, DataError, "missing in all 6"),
+        ({"v": np.ones((N, 2))}, {"kinds": {"v": "words"}}, ConfigError, "kind of 'v' must be one of table"),
+        ({"v": np.ones((N, 2))}, {"kinds": {"v": "audio"}}, ConfigError, "audio needs its samples a second"),
+        ({"v": np.ones((N, 2)), "w": np.ones((4, 2))}, {}, DataError, "all parts must have one entry a row"),
+        ({"v": np.ones((5, 2))}, {}, DataError, "got 6 of 'target' and 5 of 'v'"),
+        ({"v": np.ones((N, 1, 1, 1, 1))}, {}, DataError, "the shape must fit a kind; got shape=(6, 1, 1, 1, 1)"),
+        ({"v": np.array(3.0)}, {}, DataError, "must have rows first"),
+        ({"v": np.ones((0, 2))}, {}, DataError, "at least one row; got 0"),
+        ({"v": np.ones((N, 2), complex)}, {}, DataError, "the shape must fit a kind"),
+        ({"v": ("vector", [[1, 2]] * 5 + [[1]])}, {}, DataError, "of one length, (2,); got (1,) in row 5"),
+        ({"s": [np.ones((2, 2))] * 5 + [np.ones((2, 3))]}, {}, DataError, "the same channels, 2; got 3 in row 5"),
+        ({"t": ("text", ["a"] * 5 + [3])}, {}, DataError, "text must be str; got int in 1 row (5;"),
+        ({"i": np.full((N, 3, 8, 8), 7.0)}, {}, DataError, "bytes 0..255 or floats 0..1; got 7 to 7"),
+        ({"v": [None] * N}, {}, DataError, "it is missing in all 6"),
+        ({"f": pd.DataFrame({"a": [1, 2, 3, "x", 5, 6]})}, {}, DataError, "column 'a': cells must be of one type"),
+    ],
+)  # fmt: skip
+def test_tensors_that_do_not_fit_say_why(modalities: Any, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        from_tensors(modalities, Y, **options)
+    assert message in str(caught.value)
+
+
+def test_targets_of_every_task_come_through() -> None:
+    x = {"v": np.ones((N, 2))}
+    assert from_tensors(x, torch.arange(N).float() / 7).task == "regression"
+    assert from_tensors(x, ["a", "b", "c"] * 2).task == "multiclass"
+    assert from_tensors(x, [["a"], ["b", "a"], [], ["a"], ["b"], []]).target_names == ("a", "b")
+    assert from_tensors(x, np.eye(N, dtype=int)).task == "multilabel"
+    assert from_tensors(x).target is None
+
+
+def test_a_frame_and_a_target_beside_it_become_a_data_set() -> None:
+    frame = pd.DataFrame(
+        {
+            "age": RNG.normal(size=N),
+            "photo": [None, *(RNG.integers(0, 255, (9, 8, 3), dtype=np.uint8) for _ in range(N - 1))],
+            "curve": [RNG.normal(size=(3 + i, 2)) for i in range(N)],
+            "face": [Image.new("L", (8, 8))] * N,
+            "emb": [[1.0, 2.0]] * N,
+        },
+        index=[9, 9, 9, 1, 2, 3],
+    )
+    data, schema = from_frame(frame, pd.Series(["a", "b"] * 3, index=[5] * N), groups=np.arange(N))
+    kinds = {"table": "table", "photo": "image", "curve": "series", "face": "image", "emb": "vector"}
+    assert {k: m.kind for k, m in data.modalities.items()} == kinds
+    assert data.modalities["photo"].present.tolist() == [False] + [True] * 5
+    assert data.groups is not None
+    assert data.target.tolist() == ["a", "b"] * 3
+    again, same = from_frame(frame[:1], schema=schema, resolved=True)
+    assert again.target is None
+    assert same == schema
+
+
+@pytest.mark.parametrize(
+    ("target", "schema", "error", "message"),
+    [
+        ([0, 1], None, DataError, "X and y must have the same rows; got 3 and 2"),
+        ([0, 1, 0], Schema(target=Target(columns=("a",))), ConfigError, "the schema names ['a'] too"),
+        ([0, 1, None], None, DataError, "target 'target': must be known in every row"),
+    ],
+)
+def test_a_frame_that_does_not_fit_its_target_says_why(target: Any, schema: Any, error: Any, message: str) -> None:
+    with pytest.raises(error) as caught:
+        from_frame(pd.DataFrame({"a": [1.0, 2.0, 3.0]}), target, schema=schema)
+    assert message in str(caught.value)

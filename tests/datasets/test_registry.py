@@ -1,0 +1,59 @@
+"""The table of data sets: cheap to list, and what it tells is true."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from profuse.datasets import DATASETS, describe, info, load
+from profuse.errors import UnknownNameError
+from profuse.schema import KINDS
+
+
+def test_listing_loads_no_torch_no_scikit_learn_and_no_matplotlib():
+    code = (
+        "import sys; from profuse.datasets import describe; assert len(describe()) == 8; "
+        "print([m for m in ('torch', 'sklearn', 'scipy', 'matplotlib', 'pooch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_row_is_complete_and_in_the_order_of_the_table():
+    rows = describe()
+    assert [row.name for row in rows] == list(DATASETS)
+    for row in rows:
+        assert row.modalities
+        assert set(row.modalities.values()) <= set(KINDS)
+        assert row.variants
+        assert all((row.target, row.split, row.licence, row.source))
+        assert (row.extra == "data") == (row.folder is not None)
+
+
+def test_what_needs_no_files_is_always_here_and_what_does_is_not_in_an_empty_folder(tmp_path):
+    here = {row.name: row.here for row in describe(root=tmp_path)}
+    assert {name for name, yes in here.items() if yes} == {"glyphs", "synthetic"}
+
+
+def test_every_data_set_has_its_section_in_the_docs():
+    page = Path(__file__).parents[2] / "docs" / "datasets.md"
+    text = page.read_text(encoding="utf-8")
+    for row in describe():
+        assert f"\n## {row.name}\n" in text
+        for variant in row.variants:
+            assert variant == "default" or f"`{variant}`" in text, f"{row.name}: variant {variant!r} is not in the page"
+
+
+def test_an_unknown_data_set_or_variant_gets_the_nearest_name():
+    with pytest.raises(UnknownNameError, match=r"dataset='mosii'. Did you mean 'mosi'"):
+        load("mosii")
+    with pytest.raises(UnknownNameError, match=r"Data set 'synthetic': .*variant='sinergy'. Did you mean 'synergy'"):
+        load("synthetic", variant="sinergy")
+
+
+def test_info_tells_the_default_variant():
+    assert info("mosi").default_variant == "features"
+    assert info("glyphs").default_variant == "sans"

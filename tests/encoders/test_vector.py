@@ -1,0 +1,134 @@
+"""`VectorEncoder` and `ResidualMLP`."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from profuse.encoders._mlp import ResidualMLP
+from profuse.encoders.vector import VectorEncoder
+from profuse.errors import ConfigError, ShapeError
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
+
+SPEC = Spec(kind="vector", n_channels=6)
+
+
+def make(seed: int = 0, *, dropout: float = 0.0, n_blocks: int = 2) -> VectorEncoder:
+    torch.manual_seed(seed)
+    encoder = VectorEncoder(SPEC, 8, embed_width=12, hidden_width=16, n_blocks=n_blocks, dropout=dropout)
+    with torch.no_grad():
+        for p in encoder.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return encoder.eval()
+
+
+def batch(n: int = 10) -> Raw:
+    values = torch.randn(n, 6, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(n) % 4 != 1
+    return Raw(values.masked_fill(~mask[:, None], 0.0), mask)
+
+
+def test_the_residual_perceptron_is_its_formula() -> None:
+    mlp = ResidualMLP(3, 2, hidden_width=5, n_blocks=2, dropout=0.5).double().eval()
+    x = np.random.default_rng(0).normal(size=(7, 3))
+    p = {name: value.detach().numpy() for name, value in mlp.named_parameters()}
+
+    def norm(h: np.ndarray, name: str) -> np.ndarray:
+        z = (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5)
+        return z * p[f"{name}.weight"] + p[f"{name}.bias"]
+
+    def linear(h: np.ndarray, name: str) -> np.ndarray:
+        return h @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+
+    h = linear(x, "first")
+    for i in range(2):
+        inner = np.maximum(linear(norm(h, f"blocks.{i}.0"), f"blocks.{i}.1"), 0)
+        h = h + linear(inner, f"blocks.{i}.4")
+    wanted = linear(np.maximum(norm(h, "last.0"), 0), "last.3")
+    np.testing.assert_allclose(mlp(torch.from_numpy(x)).detach().numpy(), wanted, atol=1e-12)
+
+
+def test_a_vector_is_one_token() -> None:
+    encoder, raw = make(), batch()
+    assert encoder.embed(raw).values.shape == (10, 1, 12)
+    out = encoder(raw)
+    assert out.values.shape == (10, 1, 8)
+    assert torch.equal(out.mask[:, 0], raw.mask)
+
+
+@pytest.mark.parametrize("content", [math.nan, math.inf, 1e30, -7.0])
+def test_what_stands_in_an_absent_row_has_no_effect(content: float) -> None:
+    encoder, raw = make(), batch()
+    other = Raw(raw.values.masked_fill(~raw.mask[:, None], content), raw.mask)
+    assert torch.equal(encoder(raw).values, encoder(other).values)
+    assert encoder(raw).values[~raw.mask].eq(0).all()
+
+
+def test_rows_do_not_depend_on_their_batch() -> None:
+    encoder, raw = make(), batch()
+    whole = encoder(raw).values
+    for i in range(10):
+        torch.testing.assert_close(encoder(raw.rows(torch.tensor([i]))).values[0], whole[i], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_blocks", [0, 1, 3])
+def test_the_gradient_reaches_every_parameter(n_blocks: int) -> None:
+    encoder = make(n_blocks=n_blocks).train()
+    encoder(batch(64)).values.square().sum().backward()
+    for name, p in encoder.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.abs().sum() > 0, name
+
+
+def test_float64_agrees_with_float32() -> None:
+    encoder, raw = make(), batch()
+    wide = copy.deepcopy(encoder).double()(Raw(raw.values.double(), raw.mask)).values
+    assert wide.dtype == torch.float64
+    torch.testing.assert_close(encoder(raw).values.double(), wide, atol=1e-4, rtol=1e-4)
+
+
+def test_weights_survive_save_and_load() -> None:
+    encoder, twin, raw = make(), make(1), batch()
+    assert not torch.equal(twin(raw).values, encoder(raw).values)
+    twin.load_state_dict(encoder.state_dict())
+    assert torch.equal(twin(raw).values, encoder(raw).values)
+
+
+def test_evaluation_is_deterministic_and_training_drops() -> None:
+    encoder, raw = make(dropout=0.5), batch()
+    assert torch.equal(encoder(raw).values, encoder(raw).values)
+    encoder.train()
+    assert not torch.equal(encoder(raw).values, encoder(raw).values)
+
+
+def test_feedback_enters_between_embed_and_mix() -> None:
+    encoder, raw = make(), batch()
+    plain = encoder(raw).values
+    noise = torch.randn(10, 1, 12)
+    moved = encoder(raw, lambda tokens: Tokens(tokens.values + noise, tokens.mask)).values
+    assert torch.equal(encoder(raw, lambda tokens: tokens).values, plain)
+    assert not torch.equal(moved[raw.mask], plain[raw.mask])
+    assert moved[~raw.mask].eq(0).all()
+
+
+@pytest.mark.parametrize(("n_rows", "n_channels"), [(400, 6), (400, 240), (100_000, 64)])
+def test_make_fits_few_and_many_channels_and_rows(n_rows: int, n_channels: int) -> None:
+    encoder = VectorEncoder.make(Spec(kind="vector", n_channels=n_channels), 32, n_rows=n_rows)
+    out = encoder(Raw(torch.ones(2, n_channels), torch.tensor([True, False])))
+    assert out.values.shape == (2, 1, 32)
+
+
+def test_bad_options_specs_and_batches_are_told() -> None:
+    with pytest.raises(ConfigError, match="hidden_width must be at least 1; got hidden_width=0; dropout must be in"):
+        VectorEncoder(SPEC, 8, hidden_width=0, dropout=-0.1)
+    with pytest.raises(ShapeError, match="at least one channel; got n_channels=0"):
+        VectorEncoder(Spec(kind="vector"), 8)
+    with pytest.raises(ShapeError, match="kind must be 'vector'; got kind='table'"):
+        VectorEncoder(Spec(kind="table"), 8)
+    with pytest.raises(ShapeError, match=r"must be \[batch, 6\] and mask \[batch\]; got values=\(2, 5\)"):
+        make()(Raw(torch.ones(2, 5), torch.ones(2, dtype=torch.bool)))

@@ -1,0 +1,234 @@
+"""The fair comparison: what stands in it, that it is repeatable, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from known_answers import make_product
+
+from profuse.build import ModelOptions
+from profuse.data.dataset import Dataset
+from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.evaluate.classical import fit_classical
+from profuse.evaluate.compare import CompareOptions, Event, best_fusion, compare_dataset
+from profuse.evaluate.methods import methods_for
+from profuse.evaluate.results import COLUMNS, Results
+from profuse.train import TrainOptions
+
+OPTIONS = CompareOptions(
+    fusions=("max",),
+    rounds=(2,),
+    seeds=2,
+    model=ModelOptions(width=8),
+    train=TrainOptions(epochs=1, batch_size=64, refit=False),
+)
+SMALL = OPTIONS.model_copy(update={"fusions": (), "rounds": (), "seeds": 1})
+
+
+def run(dataset: Dataset, out: Path, options: CompareOptions = OPTIONS, **more: object) -> Results:
+    return compare_dataset(dataset, options, out, n_jobs=1, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("comparison")
+    run(make_product(absent=0.1), out)
+    return out
+
+
+def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) -> None:
+    roles = {m.name: m.role for m in Results.read(finished).methods}
+    assert {"a only", "b only"} == {n for n, r in roles.items() if r == "single"}
+    assert {"concat", "mean_logits", "token_transformer"} == {n for n, r in roles.items() if r == "baseline"}
+    assert {"gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
+    assert roles["max"] == roles["progressive (2 rounds) max"] == roles["progressive (2 rounds) concat"] == "fusion"
+
+
+def test_the_output_folder_holds_what_is_promised(finished: Path) -> None:
+    assert {"results.csv", "results.json", "rows.npz", "config.yaml", "models"} <= {p.name for p in finished.iterdir()}
+    frame = Results.read(finished).frame()
+    assert tuple(frame.columns) == COLUMNS
+    assert len(frame[(frame.method == "concat") & (frame.metric == "accuracy") & (frame.split == "test")]) == 2
+    assert (frame[frame.method == "concat"].n_parameters > 0).all()
+
+
+def test_every_method_is_measured_on_the_same_rows(finished: Path) -> None:
+    results = Results.read(finished)
+    for seed in (0, 1):
+        assert len(results.rows[seed].scores) == len(results.methods)
+        csv = results.frame().query(f"seed == {seed} and split == 'test' and metric == 'accuracy'")
+        for method, scores in results.rows[seed].scores.items():
+            assert scores.mean() == pytest.approx(csv[csv.method == method].value.item())
+
+
+def test_seeds_have_their_own_splits(finished: Path) -> None:
+    rows = Results.read(finished).rows
+    assert not np.array_equal(rows[0].ids, rows[1].ids)
+
+
+def test_two_runs_give_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    run(make_product(absent=0.1), tmp_path, SMALL)
+    drop = ["fit_seconds", "predict_rows_per_second"]
+    one, two = (Results.read(p).frame().drop(columns=drop) for p in (finished, tmp_path))
+    one = one[(one.seed == 0) & one.method.isin(two.method)].reset_index(drop=True)
+    assert one.equals(two)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    dataset = make_product()
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_five(event: Event) -> None:
+        if event.finished is not None and event.n_done == 5:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(dataset, tmp_path, SMALL, on_event=stop_after_five)
+    assert not (tmp_path / "results.json").exists()
+    fitted = []
+    run(dataset, tmp_path, SMALL, on_event=lambda e: fitted.append(e.n_done) if e.finished is not None else None)
+    assert fitted[0] == 6
+
+
+def test_a_finished_run_fits_nothing_again(finished: Path) -> None:
+    before = (finished / "results.csv").read_text()
+    fitted: list[Event] = []
+    run(make_product(absent=0.1), finished, on_event=lambda e: fitted.append(e) if e.finished else None)
+    assert fitted == []
+    assert (finished / "results.csv").read_text() == before
+
+
+def test_a_folder_of_other_data_is_not_overwritten(finished: Path) -> None:
+    with pytest.raises(DataError, match="holds a comparison of other data"):
+        run(make_product(seed=3), finished)
+
+
+def test_test_rows_have_no_influence_on_what_is_chosen(tmp_path: Path) -> None:
+    """With an official test set, changing its targets changes no validation score."""
+    split = np.array(["train"] * 150 + ["test"] * 50)
+    one = make_product()
+    two = make_product()
+    assert two.target is not None
+    two.target[150:] = two.target[150:][::-1].copy()
+    frames = []
+    for i, d in enumerate((one, two)):
+        official = Dataset(d.name, d.modalities, d.target, d.task, split=split)
+        options = SMALL.model_copy(update={"trials": 2})
+        frame = run(official, tmp_path / str(i), options).frame()
+        frames.append(frame[frame.split == "valid"].drop(columns=["fit_seconds", "predict_rows_per_second"]))
+    assert frames[0].equals(frames[1])
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
+    results = run(make_product(100, task=task), tmp_path, SMALL)
+    assert best_fusion(results) is not None
+    assert {s.method for s in results.scores} == {m.name for m in results.methods}
+    assert bool(results.confusion) == (task == "multiclass")
+    assert bool(results.residuals) == (task == "regression")
+
+
+def test_the_best_fusions_models_are_kept_and_load(finished: Path) -> None:
+    from profuse.checkpoint import load_model
+
+    folders = sorted((finished / "models").iterdir())
+    assert len(folders) == 2
+    prediction = load_model(folders[0]).predict(make_product(absent=0.1))
+    assert prediction.shape == (200, 2)
+
+
+def test_what_each_modality_adds_is_the_difference_that_masking_makes(finished: Path) -> None:
+    results = Results.read(finished)
+    found = [a for a in results.ablation if a.method == "concat"]
+    assert {(a.modality, a.seed) for a in found} == {(m, s) for m in "ab" for s in (0, 1)}
+    job = next((finished / "work").glob("concat-seed0-*/result.json"))
+    full = json.loads(job.read_text())["scores"]["test"]["accuracy"]
+    assert all(a.full == full for a in found if a.seed == 0)
+
+
+def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    options = SMALL.model_copy(update={"train": TrainOptions(epochs=3, learning_rate=1e30, clip=1e30)})
+    results = run(make_product(task="regression"), tmp_path, options)
+    assert {"linear", "gradient_boosting", "trivial"} <= {m.name for m in results.methods}
+    assert any("the loss must stay finite" in s.reason for s in results.skipped)
+
+
+class TestMethods:
+    def test_one_modality_leaves_nothing_to_fuse(self) -> None:
+        methods, skipped = methods_for(["a"], ["gated"], rounds=[2], base=ModelOptions())
+        assert {m.role for m in methods} == {"trivial", "single", "classical"}
+        assert {s.method for s in skipped} >= {"concat", "gated"}
+
+    def test_all_is_every_operator_once(self) -> None:
+        from profuse.fusion import FUSIONS
+
+        methods, _ = methods_for(["a", "b"], ["all", "concat"], rounds=[], base=ModelOptions())
+        names = [m.name for m in methods if m.role in ("baseline", "fusion")]
+        assert sorted(names) == sorted(FUSIONS)
+
+    def test_decision_operators_have_no_progressive_twin(self) -> None:
+        methods, _ = methods_for(["a", "b"], ["vote"], rounds=[2, 3], base=ModelOptions())
+        names = {m.name for m in methods}
+        assert "progressive (3 rounds) concat" in names
+        assert not any("progressive" in n and ("vote" in n or "mean_logits" in n) for n in names)
+
+    def test_a_level_can_be_named(self) -> None:
+        methods, _ = methods_for(["a", "b"], ["hybrid:concat", "raw:token_transformer"], rounds=[], base=ModelOptions())
+        levels = {m.name: m.info().level for m in methods}
+        assert levels["hybrid concat"] == "hybrid"
+        assert levels["raw token_transformer"] == "raw"
+
+    def test_unknown_names_get_the_nearest(self) -> None:
+        with pytest.raises(UnknownNameError, match="'concat'"):
+            methods_for(["a", "b"], ["conact"], rounds=[], base=ModelOptions())
+        with pytest.raises(UnknownNameError, match="'hybrid'"):
+            methods_for(["a", "b"], ["hybird:concat"], rounds=[], base=ModelOptions())
+
+    def test_a_single_round_is_no_twin(self) -> None:
+        with pytest.raises(ConfigError, match="at least 2"):
+            methods_for(["a", "b"], [], rounds=[1], base=ModelOptions())
+
+
+class TestClassical:
+    def fit(self, name: str, task: str, target: np.ndarray, n_outputs: int) -> np.ndarray:
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(len(target), 4))
+        x[::7, 1] = np.nan
+        rows = np.arange(len(target))
+        fit = fit_classical(name, {"x": x}, target, rows[:150], rows[150:], task, n_outputs)  # type: ignore[arg-type]
+        return fit.predict(x)
+
+    @pytest.mark.parametrize("name", ["gradient_boosting", "linear", "trivial"])
+    @pytest.mark.parametrize(("task", "n_outputs"), [("binary", 2), ("multiclass", 3)])
+    def test_probabilities_sum_to_one(self, name: str, task: str, n_outputs: int) -> None:
+        said = self.fit(name, task, np.arange(200) % n_outputs, n_outputs)
+        assert said.shape == (200, n_outputs)
+        np.testing.assert_allclose(said.sum(1), 1)
+
+    @pytest.mark.parametrize("name", ["gradient_boosting", "linear"])
+    def test_a_label_that_never_varies_in_train_is_still_predicted(self, name: str) -> None:
+        labels = np.stack([np.arange(200) % 2, np.zeros(200)], axis=1)
+        said = self.fit(name, "multilabel", labels, 2)
+        assert (said[:, 1] == 0).all()
+
+    def test_the_trivial_guess_is_the_mean_of_all_known_rows(self) -> None:
+        target = np.arange(200.0)[:, None]
+        assert np.unique(self.fit("trivial", "regression", target, 1)) == pytest.approx(target.mean())
+
+    def test_the_linear_model_is_scikit_learns_on_standardised_features(self) -> None:
+        from sklearn.linear_model import Ridge
+        from sklearn.preprocessing import StandardScaler
+
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(200, 4)) * [1, 10, 100, 1]
+        y = x @ np.ones((4, 1)) + rng.normal(size=(200, 1))
+        rows = np.arange(200)
+        said = fit_classical("linear", {"x": x}, y, rows[:150], rows[150:], "regression", 1).predict(x)
+        scaler = StandardScaler().fit(x[:150])
+        oracle = Ridge(alpha=100.0).fit(scaler.transform(x[:150]), y[:150, 0]).predict(scaler.transform(x))
+        np.testing.assert_allclose(said[:, 0], oracle)

@@ -1,0 +1,122 @@
+"""What a report says: plain data, and a headline that follows the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from profuse.evaluate.results import Results
+from profuse.report import collect, numbers, render_html
+from profuse.report.words import listed
+
+Example = Callable[..., Results]
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+def test_the_collected_report_is_json_and_draws_the_same_after_it(example: Example, task: str) -> None:
+    collected = collect(example(task=task, n_classes=2 if task == "binary" else 5, n_test=200))
+    again = json.loads(json.dumps(collected, allow_nan=False))
+    assert render_html(again) == render_html(collected)
+
+
+def test_a_report_can_be_redrawn_from_its_folder(example: Example, tmp_path: Path) -> None:
+    results = example(n_test=200)
+    results.write(tmp_path)
+    assert collect(Results.read(tmp_path)) == collect(results)
+
+
+@pytest.mark.parametrize(
+    ("options", "headline"),
+    [
+        ({"gain": 0.1}, "Yes, fusing helps: +"),
+        ({"gain": -0.1}, "No, fusing does not help: text alone is better by"),
+        ({"gain": 0.0}, "Not shown: fusing is not clearly better than text alone."),
+        (
+            {"gain": 0.05, "classical": 0.09, "n_test": 3000},
+            "Using all modalities helps, but deep fusion is not worth it",
+        ),
+        ({"gain": -0.02, "classical": 0.12}, "Deep fusion is not worth it here: gradient boosting on all features is"),
+        ({"gain": -0.47, "classical": 0.2}, "Nothing was learned that beats always answering the most frequent class."),
+        ({"modalities": ("table",)}, "Nothing to fuse: one modality only."),
+        ({"valid": False}, "No answer yet: a part is missing."),
+    ],
+)
+def test_the_headline_says_what_was_found(example: Example, options: dict, headline: str) -> None:
+    options = {"n_test": 1200, "groups": False, "full": False, "resampled": False, **options}
+    assert collect(example(**options))["headline"].startswith(headline)
+
+
+def test_every_answer_carries_its_numbers(example: Example) -> None:
+    answers = {a["question"]: a["answer"] for a in collect(example(gain=0.1, n_test=900))["answers"]}
+    assert "interval +" in answers["Does fusing help?"]
+    assert "corrected for asking 14 times" in answers["Does fusing help?"]
+    assert "3 splits" in answers["How sure?"]
+    assert "p " in answers["How sure?"]
+    assert "parameters" in answers["At what price?"]
+    assert "6 progressive methods" in answers["Do feedback rounds help?"]
+    assert "gradient boosting" in answers["Would something simpler do?"].lower()
+    assert "without picture" in answers["Which modality matters?"]
+
+
+def test_the_ablation_told_is_that_of_the_chosen_fusion(example: Example) -> None:
+    results = example(n_test=150, gain=0.1)
+    chosen = collect(results)["verdict"]["fusion"]
+    results.ablation += [a.model_copy(update={"method": chosen, "without": a.full - 0.5}) for a in results.ablation]
+    collected = collect(results)
+    assert all(p["mean"] == pytest.approx(0.5) for p in collected["ablation"]["parts"])
+    assert "loses 50.0" in collected["answers"][-1]["answer"]
+
+
+def test_the_ablation_of_a_loss_counts_a_rise_as_a_loss(example: Example) -> None:
+    results = example(n_test=150)
+    results.ablation = [
+        a.model_copy(update={"metric": "log_loss", "full": 0.2, "without": 0.5}) for a in results.ablation
+    ]
+    found = collect(results)["ablation"]
+    assert all(p["mean"] == pytest.approx(0.3) for p in found["parts"])
+
+
+def test_the_largest_confusions_are_named_with_their_share(example: Example) -> None:
+    results = example(n_classes=3, n_test=150)
+    for c in results.confusion:
+        c.counts = [[8, 2, 0], [0, 5, 0], [1, 0, 9]]
+    assert collect(results)["confusion"]["most"][0] == {
+        "true": "Latin",
+        "predicted": "Arabic",
+        "share": 0.2,
+        "count": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (numbers.score(0.9412, "accuracy"), "94.1 %"),
+        (numbers.score(-0.5, "r2"), "−0.500"),
+        (numbers.score(float("inf"), "r2"), "unknown"),
+        (numbers.difference(0.083, "accuracy"), "+8.3 points"),
+        (numbers.difference(-0.01, "accuracy"), "−1.0 point"),
+        (numbers.difference(-0.00001, "accuracy"), "0.0 points"),
+        (numbers.difference(-0.0345, "r2", sign=False), "−0.035"),
+        (numbers.interval(0.9, 0.95, "accuracy"), "90.0 to 95.0 %"),
+        (numbers.interval(-0.02, 0.05, "accuracy", of_difference=True), "−2.0 to +5.0"),
+        (numbers.interval(-float("inf"), 0.05, "r2"), "not known"),
+        (numbers.duration(0.0123), "12 ms"),
+        (numbers.duration(86.2), "86 s"),
+        (numbers.duration(300), "5.0 min"),
+        (numbers.count(1_234_567), "1.23 M"),
+        (numbers.count(812), "812"),
+        (numbers.count(48_200), "48.2 k"),
+        (numbers.rate(0), "–"),
+        (numbers.times(1.83), "1.8 times"),
+        (numbers.p_value(0.0004), "< .001"),
+        (numbers.p_value(0.0341), ".034"),
+        (numbers.p_value(1.0), "1"),
+        (listed(["a", "b", "c"]), "a, b and c"),
+    ],
+)
+def test_numbers_are_written_as_a_reader_says_them(text: str, shown: str) -> None:
+    assert text.replace("\N{NO-BREAK SPACE}", " ") == shown

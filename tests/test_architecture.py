@@ -1,0 +1,215 @@
+"""The rules of the house, read off the syntax tree of every file, and what a fresh process loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "profuse"
+FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+
+# From the bottom up: a module imports from rows above its own only; those of one row never meet.
+LAYERS = (
+    ("errors",),
+    ("_lookup", "_optional"),
+    ("_options",),
+    ("tokens", "schema"),
+    ("data",),
+    ("encoders", "fusion", "heads", "datasets"),
+    ("model",),
+    ("progressive",),
+    ("build",),
+    ("balance",),
+    ("train",),
+    ("learner",),
+    ("checkpoint", "testing"),
+    ("evaluate",),
+    ("report",),
+    ("inputs",),
+    ("estimator",),
+    ("comparison",),
+    ("cli",),
+    ("__main__",),
+)
+HEIGHT = {module: height for height, row in enumerate(LAYERS) for module in row}
+FRONT_DOOR = "__init__"
+"""`profuse/__init__.py` may name everything; that it loads nothing heavy is tested in a fresh process."""
+
+
+def unit(path: str) -> str:
+    """`"fusion/_base.py"` -> `"fusion"`: the module or package right below `profuse`."""
+    return path.split("/")[0].removesuffix(".py")
+
+
+def imported(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything imported, at any depth of the file."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, name.name) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield node.lineno, "." * node.level + (node.module or "")
+        elif isinstance(node, ast.ImportFrom) and node.module == "profuse":
+            yield from ((node.lineno, f"profuse.{name.name}") for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
+
+
+def climbs(path: str, tree: ast.Module) -> list[str]:
+    here, faults = unit(path), []
+    if here != FRONT_DOOR and here not in HEIGHT:
+        return [f"{here} has no row in LAYERS"]
+    for line, name in imported(path, tree):
+        if name.startswith("."):
+            faults.append(f"line {line}: {name} must be imported by its whole name")
+        if here == FRONT_DOOR or not (name == "profuse" or name.startswith("profuse.")):
+            continue
+        there = [*name.split("."), FRONT_DOOR][1]
+        if there != here and HEIGHT.get(there, len(LAYERS)) >= HEIGHT[here]:
+            faults.append(f"line {line}: {here} must not import {there}")
+    return faults
+
+
+def has_no_docstring(path: str, tree: ast.Module) -> list[str]:
+    return [] if ast.get_docstring(tree) else ["the file must begin with a docstring"]
+
+
+def prints(path: str, tree: ast.Module) -> list[str]:
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return [f"line {n.lineno}: print" for n in calls if n.func.id == "print" and unit(path) != "cli"]
+
+
+def swallows(path: str, tree: ast.Module) -> list[str]:
+    faults = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            silent = all(isinstance(n, ast.Pass) or (isinstance(n, ast.Expr) and n.value is ...) for n in node.body)
+            if node.type is None or silent:
+                faults.append(f"line {node.lineno}: an except must name what it catches and do something")
+    return faults
+
+
+def exports_wrongly(path: str, tree: ast.Module) -> list[str]:
+    if path == "__main__.py":
+        return []
+    given, defined = None, set()
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = {t.id for t in targets if isinstance(t, ast.Name)}
+        if "__all__" in names:
+            given = node.value
+        defined |= names | {getattr(node, "name", "")}
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            defined |= {alias.asname or alias.name for alias in node.names}
+    names_in_all = _listed(given)
+    if given is None and any(isinstance(n, ast.ClassDef | ast.FunctionDef) for n in tree.body):
+        return ["a file that defines something must have __all__"]
+    lazy = path == "__init__.py"  # the front door's names are loaded on demand
+    return [f"__all__ names {n}, which is not there" for n in sorted(names_in_all - defined) if not lazy]
+
+
+def _listed(value: ast.expr | None) -> set[str]:
+    if isinstance(value, ast.List | ast.Tuple):
+        return {e.value for e in value.elts if isinstance(e, ast.Constant)}
+    return set()
+
+
+def has_a_vague_name(path: str, tree: ast.Module) -> list[str]:
+    vague = {"utils", "common", "helpers", "misc", "util", "shared"}
+    return [f"{part} says nothing" for part in path.removesuffix(".py").split("/") if part.lstrip("_") in vague]
+
+
+RULES: dict[str, Callable[[str, ast.Module], list[str]]] = {
+    rule.__name__: rule for rule in (climbs, has_no_docstring, prints, swallows, exports_wrongly, has_a_vague_name)
+}
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("rule", RULES)
+def test_no_file_breaks_the_rule(path: str, rule: str) -> None:
+    tree = ast.parse((SOURCE / path).read_text(encoding="utf-8"))
+    assert RULES[rule](path, tree) == []
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_file_is_longer_than_400_lines(path: str) -> None:
+    assert len((SOURCE / path).read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        ("climbs", "encoders/new.py", "from profuse.fusion import Fusion"),
+        ("climbs", "encoders/new.py", "def f():\n    import profuse.model"),
+        ("climbs", "tokens.py", "from profuse import schema"),
+        ("climbs", "data/new.py", "import profuse"),
+        ("climbs", "data/new.py", "from . import read"),
+        ("climbs", "surprise.py", ""),
+        ("has_no_docstring", "model.py", "x = 1"),
+        ("prints", "train.py", "print('epoch')"),
+        ("swallows", "train.py", "try:\n    x = 1\nexcept ValueError:\n    pass"),
+        ("swallows", "train.py", "try:\n    x = 1\nexcept:\n    x = 2"),
+        ("exports_wrongly", "model.py", "def f(): ..."),
+        ("exports_wrongly", "model.py", "__all__ = ['g']\ndef f(): ..."),
+        ("has_a_vague_name", "data/_utils.py", ""),
+    ],
+)
+def test_the_rule_catches_what_breaks_it(rule: str, path: str, text: str) -> None:
+    assert len(RULES[rule](path, ast.parse(text))) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "text"),
+    [
+        (
+            "climbs",
+            "model.py",
+            "import torch\nfrom profuse.fusion import Fusion\nfrom profuse.errors import ConfigError",
+        ),
+        ("climbs", "__init__.py", "from profuse.cli import main"),
+        ("prints", "cli/show.py", "print('here it may')"),
+        ("prints", "train.py", "console.print('a method is something else')"),
+        ("exports_wrongly", "model.py", "from x import f\n__all__ = ['f', 'g']\ng: int = 1"),
+    ],
+)
+def test_the_rule_lets_pass_what_keeps_it(rule: str, path: str, text: str) -> None:
+    assert RULES[rule](path, ast.parse(text)) == []
+
+
+HEAVY = ("torch", "scipy", "sklearn", "matplotlib", "lightning_fabric")
+
+
+def loaded(code: str) -> str:
+    """Runs `code` in a fresh process and returns which heavy packages it loaded, and what it printed."""
+    told = f"{code}\nimport sys\nprint('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_profuse_loads_nothing_heavy() -> None:
+    assert loaded("import profuse") == "HEAVY []\n"
+
+
+HELP = """
+import runpy, sys
+sys.argv = ["profuse", "--help"]
+try:
+    runpy.run_module("profuse", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+def test_the_command_line_answers_help_and_loads_nothing_heavy() -> None:
+    said = loaded(HELP)
+    assert "compare" in said
+    assert said.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_test_of_what_is_loaded_can_fail() -> None:
+    assert loaded("import scipy") == "HEAVY ['scipy']\n"

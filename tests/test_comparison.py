@@ -1,0 +1,160 @@
+"""`profuse.compare`: every door, options, and what comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import profuse
+from profuse.comparison import open_data, read_options
+from profuse.errors import ConfigError, DataError, ProfuseError
+from profuse.evaluate.compare import CompareOptions
+from profuse.schema import SplitOptions
+
+QUICK: dict[str, Any] = {
+    "seeds": 1, "rounds": (), "fusions": ["mean"], "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,
+}  # fmt: skip
+
+
+def tensors(n: int = 90) -> tuple[dict[str, Any], np.ndarray]:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(n, 3))
+    return {"a": a, "b": torch.as_tensor(rng.normal(size=(n, 2)))}, (a[:, 0] > 0).astype(int)
+
+
+def table(n: int = 60) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=n)
+    return pd.DataFrame({"x": x, "colour": rng.choice(["red", "blue"], n), "y": np.where(x > 0, "p", "q")})
+
+
+@pytest.fixture(scope="module")
+def found() -> profuse.Comparison:
+    return profuse.compare(*tensors(), **QUICK)
+
+
+def test_a_dict_of_tensors_gives_results_and_a_tidy_frame(found: profuse.Comparison) -> None:
+    assert isinstance(found.results, profuse.Results)
+    assert found.out is None
+    frame = found.frame
+    assert set(frame.method) >= {"trivial", "a only", "b only", "concat", "mean", "token_transformer", "linear"}
+    assert not frame.duplicated(["method", "seed", "split", "metric"]).any()
+    assert found.summary().rows[0].estimate.value <= 1
+    assert "Comparison('tensors'" in repr(found)
+
+
+def test_the_report_goes_where_it_is_asked_for(found: profuse.Comparison, tmp_path: Path) -> None:
+    assert found.report(tmp_path / "new" / "mine.html") == tmp_path / "new" / "mine.html"
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["mine.html"]
+    assert "<html" in (tmp_path / "new" / "mine.html").read_text(encoding="utf-8")
+    assert found.report(tmp_path / "folder") == tmp_path / "folder" / "report.html"
+    with pytest.raises(ConfigError, match="a path must be given"):
+        found.report()
+
+
+def test_every_door_opens(tmp_path: Path) -> None:
+    frame = table()
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    inputs, y = frame[["x", "colour"]], frame["y"]
+    doors = {
+        "file": open_data(tmp_path / "mine.csv", "y"),
+        "frame": open_data(frame, "y"),
+        "frame and values": open_data(inputs, y),
+        "schema": open_data(frame, schema={"target": {"columns": ["y"]}}),
+    }
+    for opened in doors.values():
+        assert opened.dataset.target is not None
+        assert opened.dataset.target.tolist() == y.tolist()
+        assert opened.dataset.task == "binary"
+        assert opened.schema is not None
+        assert list(opened.dataset.modalities["table"].values.columns) == ["x", "colour"]
+    dataset = profuse.from_tensors(*tensors(), name="mine")
+    assert open_data(dataset).dataset is dataset
+    assert open_data(dataset, name="other").dataset.name == "other"
+
+
+def test_a_test_file_is_the_test_part(tmp_path: Path) -> None:
+    table(60).to_csv(tmp_path / "mine.csv", index=False)
+    table(20).to_csv(tmp_path / "test.csv", index=False)
+    opened = open_data(tmp_path / "mine.csv", "y", test=tmp_path / "test.csv")
+    assert opened.dataset.split is not None
+    assert (opened.dataset.split == "test").sum() == 20
+
+
+def test_a_split_that_is_asked_for_wins_over_the_schemas() -> None:
+    frame = table().assign(shop=np.arange(60) % 6)
+    schema = {"target": {"columns": ["y"]}, "split": {"method": "random", "test_size": 0.4}}
+    assert open_data(frame, schema=schema).split.test_size == 0.4
+    asked = open_data(frame, schema=schema, split=SplitOptions(method="group", column="shop"))
+    assert asked.split.method == "group"
+    assert asked.dataset.groups is not None
+
+
+def test_options_are_laid_over_each_other(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("seeds: 5\nmodel: {width: 32, dropout: 0.3}\n", encoding="utf-8")
+    options = read_options(tmp_path / "options.yaml", seeds=2, model={"width": 16})
+    assert (options.seeds, options.model.width, options.model.dropout) == (2, 16, 0.3)
+    assert read_options(CompareOptions(trials=4), rounds=()).trials == 4
+    assert read_options(rounds=()).rounds == ()
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("seed: 5\n", r"'seed' is no option \(did you mean 'seeds'\?\)"),
+    ("model: {widht: 5}\ntrain: {epochs: 0}\n", r"'model.widht' is no option .*'width'.*; train.epochs must"),
+    ("[1, 2]\n", "must be names and values"),
+    ("a: [\n", "must be YAML"),
+])  # fmt: skip
+def test_faults_of_an_options_file_are_told_together(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ProfuseError, match=message):
+        read_options(tmp_path / "options.yaml")
+
+
+@pytest.mark.parametrize(("data", "target", "message"), [
+    ("glyfs", None, "Did you mean 'glyphs'"),
+    (tensors()[0], None, "target must hold the values"),
+    (tensors()[0], "y", "target must hold the values"),
+    (table(), None, "Name one of the columns"),
+    (table(), "yy", "no column 'yy'"),
+    (table(), np.zeros(3), "60"),
+    ("missing.csv", "y", "the file must exist"),
+])  # fmt: skip
+def test_data_that_cannot_be_opened_are_told(data: Any, target: Any, message: str) -> None:
+    with pytest.raises(ProfuseError, match=message):
+        open_data(data, target)
+
+
+def test_what_does_not_apply_is_told_not_ignored() -> None:
+    with pytest.raises(ConfigError, match="schema and test must not be given with a Dataset"):
+        open_data(profuse.from_tensors(*tensors()), schema={}, test="x.csv")
+    with pytest.raises(ConfigError, match="on_bad_file must be"):
+        open_data(table(), "y", on_bad_file="ignore")  # type: ignore[arg-type]
+
+
+def test_a_failure_leaves_no_empty_folders(tmp_path: Path) -> None:
+    data, y = tensors()
+    dataset = profuse.from_tensors(data, y)
+    with pytest.raises(ConfigError, match="needs times"):
+        profuse.compare(dataset, out=tmp_path / "a" / "b", split="time", **QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_encoder_that_a_schema_names_is_used(tmp_path: Path) -> None:
+    frame = table().assign(curve=[[float(i), 1.0, 2.0][: 2 + i % 2] for i in range(60)])
+    schema = {"modalities": {"curve": {"columns": ["curve"], "kind": "series", "encoder": "tcn"}}}
+    model = profuse.FusionClassifier(schema=schema, epochs=1, width=8).fit(frame[["x", "curve"]], frame["y"])
+    assert type(model.trained_.model.encoders[0]).__name__ == "DilatedEncoder"
+    model.save(tmp_path / "model")
+    again = profuse.FusionClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
+
+
+def test_a_wrong_number_of_rows_is_told() -> None:
+    data, y = tensors()
+    with pytest.raises(DataError, match="one entry a row"):
+        profuse.compare(data, y[:-1], **QUICK)

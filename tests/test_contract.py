@@ -1,0 +1,419 @@
+"""The contract: operators by checks, encoders by checks, and for each check something broken that it must reject."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from profuse.encoders import ENCODERS, Encoder, encoder
+from profuse.errors import ShapeError, UnknownNameError
+from profuse.fusion import FUSIONS, Fused, Fusion, fusion
+from profuse.schema import KINDS, Spec
+from profuse.testing import ENCODER_CHECKS, FUSION_CHECKS, SLOW_CHECKS, ContractError, check_encoder, check_fusion
+from profuse.tokens import Raw, Tokens
+
+LINKS = ("softmax", "sigmoid", "identity")
+
+
+def operators() -> list[tuple[str, str | None]]:
+    """Every row of the table; an operator on decisions once for each link."""
+    links = {name: LINKS if fusion(name).level == "decision" else (None,) for name in FUSIONS}
+    return [(name, link) for name in FUSIONS for link in links[name]]
+
+
+def case(*values: Any) -> Any:
+    marks = [pytest.mark.slow] if values[-1] in SLOW_CHECKS else []
+    return pytest.param(*values, marks=marks, id="-".join(str(v) for v in values if v is not None))
+
+
+@pytest.mark.parametrize(
+    ("name", "link", "check"), [case(name, link, c) for (name, link), c in product(operators(), FUSION_CHECKS)]
+)
+def test_the_operator_keeps_the_contract(name: str, link: str | None, check: str) -> None:
+    cls = fusion(name)
+    check_fusion(cls if link is None else partial(cls, link=link), checks=[check])
+
+
+# -- encoders: a batch of each kind, as its preprocessor would make it
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def holes(n_positions: int) -> Tensor:
+    """A mask of ten rows of all lengths; row 3 is missing, the last one is full."""
+    lengths = torch.tensor([5, n_positions, 1, 0, 3, 7, 2, n_positions - 1, 4, n_positions])
+    return torch.arange(n_positions) < lengths[:, None]
+
+
+def sample(kind: str) -> tuple[Spec, Raw]:
+    whole = torch.arange(10) != 3
+    if kind == "table":
+        bins = (-2.0, -0.5, 0.0, 0.5, 2.0)
+        values = normal(10, 4)
+        values[:, 2] = torch.arange(10) % 3
+        mask = (normal(10, 4, seed=1) > -1) & whole[:, None]
+        mask[:, 0] = whole
+        return Spec(kind="table", cardinalities=(0, 0, 3, 0), edges=(bins, bins, (), bins)), Raw(values, mask)
+    if kind == "text":
+        ids = torch.randint(0, 50, (10, 12, 4), generator=torch.Generator().manual_seed(0))
+        ids[:, :, 0] += ids[:, :, 0] == 0  # a word has at least one subword
+        return Spec(kind="text", vocabulary=50, max_length=20), Raw(ids * holes(12)[..., None], holes(12))
+    if kind == "image":
+        return Spec(kind="image", n_channels=3, image_size=(16, 16)), Raw(normal(10, 3, 16, 16), whole)
+    if kind == "audio":
+        return Spec(kind="audio", n_channels=32, max_length=48), Raw(normal(10, 40, 32), holes(40))
+    if kind == "series":
+        return Spec(kind="series", n_channels=3, max_length=30), Raw(normal(10, 20, 3), holes(20))
+    return Spec(kind="vector", n_channels=6), Raw(normal(10, 6), whole)
+
+
+@pytest.mark.parametrize(("name", "check"), [case(name, c) for name, c in product(ENCODERS, ENCODER_CHECKS)])
+def test_the_encoder_keeps_the_contract(name: str, check: str) -> None:
+    cls = encoder(name)
+    spec, raw = sample(cls.kind)
+    check_encoder(cls, spec, raw, checks=[check])
+
+
+def test_there_is_an_encoder_for_every_kind() -> None:
+    assert {encoder(name).kind for name in ENCODERS} == set(KINDS)
+
+
+def test_the_collected_cases_are_operators_by_checks_and_encoders_by_checks() -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", __file__]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout
+    collected = {line.split("::")[1] for line in listed.splitlines() if "keeps_the_contract" in line}
+    expected = {
+        f"test_the_operator_keeps_the_contract[{'-'.join(filter(None, (*o, c)))}]"
+        for o, c in product(operators(), FUSION_CHECKS)
+    } | {f"test_the_encoder_keeps_the_contract[{e}-{c}]" for e, c in product(ENCODERS, ENCODER_CHECKS)}
+    assert collected == expected
+    assert len(collected) == len(operators()) * len(FUSION_CHECKS) + len(ENCODERS) * len(ENCODER_CHECKS)
+
+
+# -- broken ones: each check rejects one that breaks just what it looks for
+
+
+class Honest(Fusion):
+    """h = sum over the present m of W_m mean_t x_mt.
+
+    Shape:
+        `{modality: [batch, token, channel]}` -> `[batch, width]`.
+
+    Args:
+        channels: Width of each modality's tokens.
+        width: Width of the joint vector.
+        scale: Factor of the result.
+
+    Reference:
+        None: it exists to be broken.
+
+    Example:
+        >>> Honest({"a": 2}, 8)
+        Honest({'a': 2}, 8, scale=1.0)
+    """
+
+    formula = "sum of W_m mean(x_m)"
+    cost = "O(T d)"
+    missing = "adds nothing"
+    reference = "none"
+
+    def __init__(self, channels: Mapping[str, int], width: int, *, scale: float = 1.0) -> None:
+        super().__init__(channels, width)
+        self.scale = scale
+        self.maps = nn.ModuleList(nn.Linear(c, width, bias=False) for c in self.channels.values())
+
+    def pool(self, tokens: Tokens) -> Tensor:
+        return tokens.mean()
+
+    def finish(self, x: Tensor) -> Tensor:
+        return x
+
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        parts = [linear(self.pool(t)) for linear, t in zip(self.maps, tokens.values(), strict=True)]
+        return Fused(self.finish(self.scale * torch.stack(parts).sum(0)))
+
+
+class HonestEncoder(Encoder):
+    """embed: a linear map of each step; mix: another one of each token plus the mean of all.
+
+    Args:
+        spec: What the preprocessor says.
+        width: Channels of the tokens.
+    """
+
+    kind = "series"
+
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__(spec, width)
+        self.first = nn.Linear(spec.n_channels, width)
+        self.second = nn.Linear(width, width)
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> HonestEncoder:
+        return cls(spec, width)
+
+    def clean(self, raw: Raw) -> Tensor:
+        return raw.values.masked_fill(~raw.mask[..., None], 0.0)
+
+    def pool(self, tokens: Tokens) -> Tensor:
+        return tokens.mean()
+
+    def finish(self, x: Tensor) -> Tensor:
+        return x
+
+    def embed(self, raw: Raw) -> Tokens:
+        return Tokens(self.first(self.clean(raw)), raw.mask)
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return Tokens(self.finish(self.second(tokens.values + self.pool(tokens)[:, None])), tokens.mask)
+
+
+class ForgetsTheType:
+    def finish(self, x: Tensor) -> Tensor:
+        return x.float()
+
+
+class UsesTheDefaultDevice:
+    def finish(self, x: Tensor) -> Tensor:
+        return x + torch.zeros(x.shape[-1])
+
+
+class CentresTheBatch:
+    def finish(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+class ScalesByTheBatch:
+    def finish(self, x: Tensor) -> Tensor:
+        return x / x.norm(dim=0).clamp(min=1e-3) if len(x) > 1 else x
+
+
+class AveragesPadding:
+    def pool(self, tokens: Tokens) -> Tensor:
+        return tokens.values.mean(1)
+
+
+class DividesByNothing:
+    def pool(self, tokens: Tokens) -> Tensor:
+        return tokens.values.sum(1) / tokens.mask.sum(1, keepdim=True)
+
+
+class HoldsWhatItDoesNotUse:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.idle = nn.Parameter(torch.zeros(3))
+
+
+class HidesHalfOfTheGradient:
+    def finish(self, x: Tensor) -> Tensor:
+        return x + x.detach()
+
+
+class HidesALayerInAList:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.layers = [nn.Linear(8, 8)]
+
+    def finish(self, x: Tensor) -> Tensor:
+        return self.layers[0](x)
+
+
+class DropsInEval:
+    def finish(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5, training=True)
+
+
+class LosesPrecision:
+    def finish(self, x: Tensor) -> Tensor:
+        return (x + 1e6) - 1e6
+
+
+class HasAnotherRepr:
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class HoldsALambda:
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.function = lambda x: x
+
+
+class HasNoDocstring:
+    pass
+
+
+class BranchesOnValues:
+    def finish(self, x: Tensor) -> Tensor:
+        return x if float(x.detach().sum()) > 0 else 2 * x
+
+
+class WeighsTheMissing(Honest):
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        return Fused(super().fuse(tokens).vector, weights={"even": torch.ones_like(self.present(tokens).float())})
+
+
+class FavoursTheFirst(Honest):
+    def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
+        fused = super().forward(tokens)
+        return fused if next(iter(tokens)) == self.names[0] else Fused(2 * fused.vector)
+
+
+class ChecksNothing(Honest):
+    def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
+        return self.fuse({name: tokens[name].zeroed() for name in self.names if name in tokens})
+
+
+class ReadsTheMasked(Honest):
+    def forward(self, tokens: Mapping[str, Tokens]) -> Fused:
+        fused = super().forward(tokens)
+        return Fused(fused.vector + torch.stack([t.values.mean((1, 2)) for t in tokens.values()], 1).sum(1)[:, None])
+
+
+class TakesFewerThanItDeclares(Honest):
+    max_modalities = 5
+
+    def __init__(self, channels: Mapping[str, int], width: int, *, scale: float = 1.0) -> None:
+        super().__init__(dict(list(channels.items())[:4]), width, scale=scale)
+        self.pairs = [(0, 1), (0, 2), (0, 3), (1, 2)][len(channels) - 1]
+
+
+class CallsAllReal(HonestEncoder):
+    def mix(self, tokens: Tokens) -> Tokens:
+        return Tokens(super().mix(tokens).values, torch.ones_like(tokens.mask))
+
+
+class IgnoresFeedback(HonestEncoder):
+    def forward(self, raw: Raw, feedback: Any = None) -> Tokens:
+        return super().forward(raw)
+
+
+class TakesAnySize(HonestEncoder):
+    def __init__(self, spec: Spec, width: int) -> None:
+        nn.Module.__init__(self)
+        self.spec, self.width, self.embed_width = spec, width, width
+        self.first, self.second = nn.Linear(spec.n_channels, max(1, width)), nn.Linear(max(1, width), max(1, width))
+
+
+class ReadsMaskedSteps(HonestEncoder):
+    def mix(self, tokens: Tokens) -> Tokens:
+        return Tokens(super().mix(tokens).values + self.leak, tokens.mask)
+
+    def embed(self, raw: Raw) -> Tokens:
+        self.leak = raw.values.mean()
+        return super().embed(raw)
+
+
+IN_BOTH: dict[str, type] = {
+    "dtype": ForgetsTheType,
+    "device": UsesTheDefaultDevice,
+    "rows_independent": CentresTheBatch,
+    "batch_of_one": ScalesByTheBatch,
+    "padding_invisible": AveragesPadding,
+    "all_missing_finite": DividesByNothing,
+    "gradient_reaches_everything": HoldsWhatItDoesNotUse,
+    "gradient_is_the_slope": HidesHalfOfTheGradient,
+    "state_survives_saving": HidesALayerInAList,
+    "eval_deterministic": DropsInEval,
+    "float64_agrees": LosesPrecision,
+    "repr_rebuilds": HasAnotherRepr,
+    "copies_equal": HoldsALambda,
+    "documented": HasNoDocstring,
+    "exports": BranchesOnValues,
+}
+BROKEN_OPERATORS: dict[str, type[Fusion]] = {
+    "shape": WeighsTheMissing,
+    "dict_order_irrelevant": FavoursTheFirst,
+    "wrong_inputs_raise": ChecksNothing,
+    "limits_hold": TakesFewerThanItDeclares,
+    "missing_content_ignored": ReadsTheMasked,
+} | {check: type(fault.__name__, (fault, Honest), {}) for check, fault in IN_BOTH.items()}
+BROKEN_ENCODERS: dict[str, type[Encoder]] = {
+    "shape": CallsAllReal,
+    "feedback_enters_between": IgnoresFeedback,
+    "wrong_sizes_raise": TakesAnySize,
+    "missing_content_ignored": ReadsMaskedSteps,
+} | {check: type(fault.__name__, (fault, HonestEncoder), {}) for check, fault in IN_BOTH.items()}
+
+
+def test_every_check_has_something_broken_that_it_must_reject() -> None:
+    assert set(BROKEN_OPERATORS) == set(FUSION_CHECKS)
+    assert set(BROKEN_ENCODERS) == set(ENCODER_CHECKS)
+
+
+@pytest.mark.parametrize("check", [case(c) for c in BROKEN_OPERATORS])
+def test_the_check_rejects_the_broken_operator(check: str) -> None:
+    cls = BROKEN_OPERATORS[check]
+    with pytest.raises(ContractError, match=f"^{cls.__name__}, {check}: "):
+        check_fusion(cls, checks=[check])
+
+
+@pytest.mark.parametrize("check", [case(c) for c in BROKEN_ENCODERS])
+def test_the_check_rejects_the_broken_encoder(check: str) -> None:
+    cls = BROKEN_ENCODERS[check]
+    with pytest.raises(ContractError, match=f"^{cls.__name__}, {check}: "):
+        check_encoder(cls, *sample("series"), checks=[check])
+
+
+@pytest.mark.parametrize("check", [case(c) for c in FUSION_CHECKS])
+def test_the_honest_operator_passes(check: str) -> None:
+    check_fusion(Honest, checks=[check])
+
+
+@pytest.mark.parametrize("check", [case(c) for c in ENCODER_CHECKS])
+def test_the_honest_encoder_passes(check: str) -> None:
+    check_encoder(HonestEncoder, *sample("series"), checks=[check])
+
+
+# -- declared limitations, and the front of the checks
+
+
+class Pair(Honest):
+    __doc__ = Honest.__doc__
+    min_modalities = 2
+    max_modalities = 2
+
+
+def test_an_operator_for_two_modalities_says_so_and_passes() -> None:
+    check_fusion(Pair, checks=[c for c in FUSION_CHECKS if c not in SLOW_CHECKS and c != "documented"])
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_declared_limit_raises(n: int) -> None:
+    with pytest.raises(ValueError, match=rf"^Pair: at (least|most) 2 modalities must be given; got {n}"):
+        Pair(dict.fromkeys("abc"[:n], 4), 8)
+
+
+def test_all_faults_are_told_together() -> None:
+    with pytest.raises(ContractError) as raised:
+        check_fusion(BROKEN_OPERATORS["dtype"], checks=["dtype", "shape", "documented"])
+    lines = str(raised.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["ForgetsTheType, dtype", "ForgetsTheType, documented"]
+
+
+def test_an_unknown_check_is_told_with_the_nearest_one() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'shape'"):
+        check_fusion(Honest, checks=["shapes"])
+
+
+def test_a_batch_that_cannot_show_a_fault_is_refused() -> None:
+    spec, raw = sample("vector")
+    with pytest.raises(ShapeError, match="at least 8 rows, some of them missing"):
+        check_encoder(encoder("mlp"), spec, raw.rows(torch.arange(3)))
+
+
+def test_a_batch_that_cannot_be_padded_is_refused() -> None:
+    spec, raw = sample("series")
+    with pytest.raises(ShapeError, match="at least 5 positions shorter than max_length=20"):
+        check_encoder(encoder("gru"), spec.model_copy(update={"max_length": 20}), raw)

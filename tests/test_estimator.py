@@ -1,0 +1,425 @@
+"""The scikit-learn estimators: every kind of target, the checks of scikit-learn's own tools, saving, bad input."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from torch import Tensor, nn
+
+from profuse import FusionClassifier, FusionRegressor
+from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, ShapeError
+from profuse.fusion import Fused, Fusion
+from profuse.fusion.encoder_decoder.concat import Concat
+from profuse.schema import Schema
+from profuse.tokens import Tokens
+
+N = 120
+QUICK: dict[str, Any] = {"epochs": 2, "width": 8}
+WORDS = np.array(["alpha beta gamma", "delta epsilon zeta"])
+
+
+def table(n: int = N, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    word = WORDS[rng.integers(0, 2, n)]
+    return pd.DataFrame({
+        "unit price": rng.normal(size=n),
+        "colour": rng.choice(["red", "blue", "green"], n),
+        "note": [f"{w} {rng.choice(['one', 'two', 'three'])} x{i}" for i, w in enumerate(word)],
+    })  # fmt: skip
+
+
+def labels(X: pd.DataFrame) -> pd.Series:
+    return pd.Series(np.where(X["unit price"] > 0, "big", "small"), name="size", index=X.index)
+
+
+def tensors(n: int = N) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    return {"a": rng.normal(size=(n, 3)).astype(np.float32), "b": torch.as_tensor(rng.normal(size=(n, 6, 2)))}
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FusionClassifier:
+    X = table()
+    return FusionClassifier(**QUICK).fit(X, labels(X))
+
+
+def test_a_classifier_learns_a_rule_that_is_there() -> None:
+    X = table(200)
+    model = FusionClassifier(epochs=25, width=16).fit(X, labels(X))
+    fresh = table(100, seed=1)
+    assert model.score(fresh, labels(fresh)) > 0.85
+
+
+def test_a_regressor_learns_a_line_and_answers_in_the_targets_units() -> None:
+    X = table(200)
+    y = 1000 + 50 * X["unit price"].to_numpy()
+    model = FusionRegressor(epochs=40, width=16).fit(X, y)
+    said = model.predict(X)
+    assert said.shape == (200,)
+    assert abs(said.mean() - 1000) < 15
+    assert model.score(X, y) == pytest.approx(r2_score(y, said))
+    assert model.score(X, y) > 0.8
+
+
+def test_what_a_fitted_classifier_tells(fitted: FusionClassifier) -> None:
+    X = table()
+    assert fitted.classes_.tolist() == ["big", "small"]
+    assert fitted.n_features_in_ == 3
+    assert fitted.feature_names_in_.tolist() == ["unit price", "colour", "note"]
+    assert fitted.task_ == "binary"
+    assert fitted.history_["epoch"].tolist() == [1, 2]
+    probs = fitted.predict_proba(X)
+    assert probs.shape == (N, 2)
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-6)
+    assert (fitted.predict(X) == fitted.classes_[probs.argmax(1)]).all()
+    assert fitted.score(X, labels(X)) == accuracy_score(labels(X), fitted.predict(X))
+
+
+@pytest.mark.parametrize(("y", "task", "classes"), [
+    (np.arange(N) % 3, "multiclass", [0, 1, 2]),
+    (np.arange(N) % 2 == 0, "binary", [False, True]),
+    ((np.arange(N) % 40).astype(float), "multiclass", [float(i) for i in range(40)]),
+    (pd.Series(np.arange(N) % 2).map({0: "n", 1: "y"}).astype("category"), "binary", ["n", "y"]),
+    (["a", "b", "c"] * (N // 3), "multiclass", ["a", "b", "c"]),
+    (torch.arange(N) % 2, "binary", [0, 1]),
+])  # fmt: skip
+def test_y_may_be_anything_that_names_classes(y: Any, task: str, classes: list[object]) -> None:
+    model = FusionClassifier(epochs=1, width=8).fit(table()[["unit price", "colour"]], y)
+    assert model.task_ == task
+    assert model.classes_.tolist() == classes
+    assert set(model.predict(table()[["unit price", "colour"]])) <= set(classes)
+
+
+def test_many_labels_come_back_as_zeros_and_ones() -> None:
+    X = table()
+    y = pd.DataFrame({"up": X["unit price"] > 0, "red": X["colour"] == "red"}).astype(int)
+    model = FusionClassifier(**QUICK).fit(X, y)
+    assert model.task_ == "multilabel"
+    assert model.classes_.tolist() == ["up", "red"]
+    said = model.predict(X)
+    assert said.shape == (N, 2)
+    assert set(np.unique(said)) <= {0, 1}
+    assert (said == (model.predict_proba(X) >= 0.5)).all()
+    assert 0 <= model.score(X, y) <= 1
+
+
+def test_many_targets_come_back_in_their_order_and_units() -> None:
+    X = table()
+    y = np.stack([X["unit price"], 100 + X["unit price"]], axis=1)
+    said = FusionRegressor(**QUICK).fit(X, y).predict(X)
+    assert said.shape == (N, 2)
+    assert said[:, 1].mean() > 90
+
+
+def test_a_dict_of_arrays_and_tensors_with_a_presence_mask() -> None:
+    X, presence = tensors(), {"b": np.arange(N) % 3 > 0}
+    y = (X["a"][:, 0] > 0).astype(int)
+    model = FusionClassifier(**QUICK).fit(X, y, presence=presence)
+    probs = model.predict_proba(X, presence=presence)
+    changed = {**X, "b": torch.where(torch.as_tensor(presence["b"])[:, None, None], X["b"], 99.0)}
+    np.testing.assert_array_equal(model.predict_proba(changed, presence=presence), probs)
+    assert not np.array_equal(model.predict_proba(changed), probs)
+    assert not hasattr(model, "n_features_in_")
+
+
+def test_a_two_dimensional_array_is_a_table() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    model = FusionClassifier(**QUICK).fit(X, X[:, 0] > 0)
+    assert model.n_features_in_ == 4
+    assert not hasattr(model, "feature_names_in_")
+    assert model.predict(X).shape == (60,)
+
+
+def test_missing_cells_and_whole_missing_modalities_are_normal() -> None:
+    X = table()
+    y = labels(X)
+    X.loc[::4, "unit price"] = np.nan
+    X.loc[::3, "note"] = None
+    model = FusionClassifier(**QUICK).fit(X, y)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_equal_seeds_give_equal_numbers_and_the_global_generator_is_left_alone() -> None:
+    X = table()
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = FusionClassifier(random_state=3, **QUICK).fit(X, labels(X)).predict_proba(X)
+    assert torch.rand(1) == expected
+    second = FusionClassifier(random_state=3, **QUICK).fit(X, labels(X)).predict_proba(X)
+    other = FusionClassifier(random_state=4, **QUICK).fit(X, labels(X)).predict_proba(X)
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_row_order_of_the_prediction_is_that_of_the_table(fitted: FusionClassifier) -> None:
+    X = table()
+    order = np.random.default_rng(0).permutation(N)
+    np.testing.assert_allclose(fitted.predict_proba(X.iloc[order]), fitted.predict_proba(X)[order], atol=1e-6)
+
+
+def test_groups_stay_whole_in_the_inner_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    import profuse.estimator as module
+
+    seen = []
+    real = module.Prepared.make
+    monkeypatch.setattr(module.Prepared, "make", lambda d, s: seen.append((d, s)) or real(d, s))
+    X, groups = table(), np.repeat(np.arange(12), 10)
+    FusionClassifier(**QUICK).fit(X, labels(X), groups=groups)
+    split = seen[0][1]
+    assert not set(groups[split.train]) & set(groups[split.valid])
+    assert len(split.train) + len(split.valid) == N
+
+
+class TestWithinScikitLearn:
+    def test_cross_val_score_and_groups(self) -> None:
+        X = table()
+        scores = cross_val_score(FusionClassifier(**QUICK), X, labels(X), cv=GroupKFold(2), groups=np.arange(N) // 10)
+        assert np.isfinite(scores).all()
+
+    def test_grid_search_over_operators_keeps_the_best(self) -> None:
+        X = table()
+        search = GridSearchCV(FusionClassifier(**QUICK), {"fusion": ["concat", "mean_logits"]}, cv=2)
+        search.fit(X, labels(X))
+        assert search.best_params_["fusion"] in ("concat", "mean_logits")
+        assert search.predict(X).shape == (N,)
+
+    def test_clone_copies_parameters_and_nothing_fitted(self, fitted: FusionClassifier) -> None:
+        copy = clone(fitted)
+        assert copy.get_params() == fitted.get_params()
+        assert not hasattr(copy, "trained_")
+
+    def test_clone_copies_modules_and_classes(self) -> None:
+        model = FusionClassifier(encoders={"a": nn.Linear(3, 4)}, fusion=Concat)
+        copy = clone(model)
+        assert copy.fusion is Concat
+        assert copy.encoders["a"] is not model.encoders["a"]
+
+    def test_pickle_keeps_the_predictions(self, fitted: FusionClassifier) -> None:
+        again = pickle.loads(pickle.dumps(fitted))
+        np.testing.assert_array_equal(again.predict_proba(table()), fitted.predict_proba(table()))
+
+    def test_tags(self) -> None:
+        assert is_classifier(FusionClassifier())
+        assert is_regressor(FusionRegressor())
+        tags = FusionClassifier().__sklearn_tags__()
+        assert tags.classifier_tags.multi_label
+        assert tags.input_tags.allow_nan
+        assert not tags.non_deterministic
+        assert FusionRegressor(random_state=None).__sklearn_tags__().non_deterministic
+
+    def test_the_constructor_stores_and_checks_nothing(self) -> None:
+        model = FusionClassifier(width=-1, fusion="nonsense")
+        assert model.get_params()["width"] == -1
+        assert vars(model).keys() == model.get_params().keys()
+
+    def test_an_unfitted_estimator_says_so(self) -> None:
+        from sklearn.exceptions import NotFittedError
+
+        with pytest.raises(NotFittedError):
+            FusionClassifier().predict(table())
+
+
+class Middle(Fusion):
+    """A user's own operator: the mean of the vectors' first channels."""
+
+    def __init__(self, channels: dict[str, int], width: int) -> None:
+        super().__init__(channels, width)
+        self.maps = nn.ModuleList(nn.Linear(c, width) for c in self.channels.values())
+
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        parts = [m(t.mean()) for m, t in zip(self.maps, tokens.values(), strict=True)]
+        return Fused(torch.stack(parts).mean(0))
+
+
+class TestOwnParts:
+    @pytest.mark.parametrize(
+        "fusion", [Middle, lambda channels, width: Middle(channels, width)], ids=["class", "factory"]
+    )
+    def test_an_operator_of_the_users_own(self, fusion: Any) -> None:
+        X = tensors()
+        model = FusionClassifier(fusion=fusion, **QUICK).fit(X, X["a"][:, 0] > 0)
+        assert isinstance(model.trained_.model.fusion, Middle)
+
+    def test_an_instance_is_copied_not_trained(self) -> None:
+        X, operator = tensors(), Middle({"a": 8, "b": 8}, 8)
+        before = [p.clone() for p in operator.parameters()]
+        FusionClassifier(fusion=operator, **QUICK).fit(X, X["a"][:, 0] > 0)
+        assert all(torch.equal(a, b) for a, b in zip(before, operator.parameters(), strict=True))
+
+    def test_a_module_as_encoder_is_used_copied_and_seeded(self) -> None:
+        X, module = tensors(), nn.Sequential(nn.Linear(3, 5), nn.ReLU())
+        before = module[0].weight.clone()
+        first = FusionClassifier(encoders={"a": module}, **QUICK).fit(X, X["a"][:, 0] > 0)
+        torch.rand(7)
+        second = FusionClassifier(encoders={"a": module}, **QUICK).fit(X, X["a"][:, 0] > 0)
+        assert torch.equal(module[0].weight, before)
+        np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+        used = first.trained_.model.encoders[0].module[0].weight
+        assert used.shape == before.shape
+        assert not torch.equal(used, before)
+
+    def test_a_module_that_does_not_fit_its_modality_is_told(self) -> None:
+        X = tensors()
+        with pytest.raises(ShapeError, match=r"encoder of 'a': the module must take values of shape \(2, 3\)"):
+            FusionClassifier(encoders={"a": nn.Linear(9, 5)}, **QUICK).fit(X, X["a"][:, 0] > 0)
+
+    def test_an_encoder_for_no_modality_is_told_with_the_nearest(self) -> None:
+        X = {"picture": tensors()["a"], "b": tensors()["b"]}
+        with pytest.raises(ProfuseError, match="Did you mean 'picture'"):
+            FusionClassifier(encoders={"pictur": nn.Linear(3, 5)}, **QUICK).fit(X, X["picture"][:, 0] > 0)
+
+    def test_a_model_with_own_parts_is_not_saved(self, tmp_path: Path) -> None:
+        X = tensors()
+        model = FusionClassifier(fusion=Middle, **QUICK).fit(X, X["a"][:, 0] > 0)
+        with pytest.raises(CheckpointError, match="fusion operator"):
+            model.save(tmp_path / "model")
+        assert not (tmp_path / "model").exists()
+
+    def test_a_class_of_the_library_is_saved_by_its_name(self, tmp_path: Path) -> None:
+        X = tensors()
+        model = FusionClassifier(fusion=Concat, **QUICK).fit(X, X["a"][:, 0] > 0)
+        model.save(tmp_path / "model")
+        assert FusionClassifier.load(tmp_path / "model").fusion == "concat"
+
+
+class TestSaving:
+    def test_a_loaded_classifier_predicts_the_same_and_tells_the_same(
+        self, fitted: FusionClassifier, tmp_path: Path
+    ) -> None:
+        fitted.save(tmp_path / "model")
+        again = FusionClassifier.load(tmp_path / "model")
+        np.testing.assert_array_equal(again.predict_proba(table()), fitted.predict_proba(table()))
+        assert again.classes_.tolist() == fitted.classes_.tolist()
+        assert sorted(again.feature_names_in_) == sorted(fitted.feature_names_in_)
+        assert again.get_params()["width"] == 8
+        pd.testing.assert_frame_equal(again.history_, fitted.history_)
+        assert clone(again).fit(table(), labels(table())).score(table(), labels(table())) > 0
+
+    def test_a_fresh_process_predicts_the_same(self, fitted: FusionClassifier, tmp_path: Path) -> None:
+        fitted.save(tmp_path / "model")
+        table().to_parquet(tmp_path / "table.parquet")
+        code = (
+            "import sys, pandas as pd, numpy as np, profuse\n"
+            "model = profuse.FusionClassifier.load(sys.argv[1] + '/model')\n"
+            "np.save(sys.argv[1] + '/said.npy', model.predict_proba(pd.read_parquet(sys.argv[1] + '/table.parquet')))"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=120)
+        np.testing.assert_array_equal(np.load(tmp_path / "said.npy"), fitted.predict_proba(table()))
+
+    def test_a_model_of_another_task_names_the_right_class(self, fitted: FusionClassifier, tmp_path: Path) -> None:
+        fitted.save(tmp_path / "model")
+        with pytest.raises(CheckpointError, match=r"holds 'binary'. Use FusionClassifier"):
+            FusionRegressor.load(tmp_path / "model")
+
+
+class TestSchema:
+    def test_a_dict_a_file_and_a_schema_say_the_same(self, tmp_path: Path) -> None:
+        X = table()
+        (tmp_path / "schema.yaml").write_text("ignore: [note]\n", encoding="utf-8")
+        for schema in ({"ignore": ["note"]}, tmp_path / "schema.yaml", Schema(ignore=("note",))):
+            model = FusionClassifier(schema=schema, **QUICK).fit(X, labels(X))
+            assert list(model.schema_.modalities) == ["table"]
+
+    def test_the_target_may_stand_in_the_schema(self) -> None:
+        X = table().assign(size=labels(table()))
+        model = FusionClassifier(schema={"target": {"columns": ["size"]}}, **QUICK).fit(X)
+        assert model.feature_names_in_.tolist() == ["unit price", "colour", "note"]
+        assert model.predict(X.drop(columns="size")).shape == (N,)
+
+    def test_a_target_that_the_schema_names_is_never_an_input(self) -> None:
+        X = table().assign(size=labels(table()))
+        model = FusionClassifier(schema={"target": {"columns": ["size"]}}, **QUICK).fit(X, X["size"])
+        assert "size" not in [c for m in model.schema_.modalities.values() for c in m.columns]
+
+    def test_faults_of_a_schema_are_told_together(self) -> None:
+        told = r"split\.test_size must be less than 1.*'ignor' is no option \(did you mean 'ignore'\?\)"
+        with pytest.raises(ConfigError, match=told):
+            FusionClassifier(schema={"ignor": [], "split": {"test_size": 3}}).fit(table(), labels(table()))
+
+
+class TestBadInput:
+    def test_all_faults_of_the_parameters_are_told_together(self) -> None:
+        model = FusionClassifier(
+            width=1, epochs=0, fusion="tokn_transformer", encoders={"a": "vitt"}, validation_fraction=1.5,
+            random_state="x", level="late",
+        )  # fmt: skip
+        with pytest.raises(ConfigError) as error:
+            model.fit(table(), labels(table()))
+        for part in (
+            "width must be greater than or equal to 4; got width=1",
+            "epochs must be greater than or equal to 1; got epochs=0",
+            "fusion must be a known name; got fusion='tokn_transformer'. Did you mean 'token_transformer'?",
+            "encoder must be a known name; got encoder='vitt'. Did you mean 'vit'?",
+            "validation_fraction must be above 0 and below 1; got validation_fraction=1.5",
+            "random_state must be",
+            "level must be 'raw', 'feature', 'decision' or 'hybrid'; got level='late'",
+        ):
+            assert part in str(error.value)
+
+    @pytest.mark.parametrize(("y", "message"), [
+        (np.linspace(0, 1, N), "FusionClassifier: y must be classes; got numbers with decimals. Use FusionRegressor"),
+        (np.zeros(N), "at least two different values"),
+        (["a"] * (N - 1) + ["b"], "every class must have at least two rows"),
+        (np.arange(N - 1) % 2, "must have the same rows; got 120 and 119"),
+        ([None, *["a", "b"] * (N // 2 - 1), "a"], "must be known in every row"),
+    ])  # fmt: skip
+    def test_a_target_that_cannot_be_learned(self, y: Any, message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            FusionClassifier(**QUICK).fit(table(), y)
+
+    def test_y_is_needed(self) -> None:
+        with pytest.raises(DataError, match="y must be given"):
+            FusionClassifier(**QUICK).fit(table())
+
+    def test_the_same_labels_in_another_order_are_a_mistake(self) -> None:
+        X = table()
+        with pytest.raises(DataError, match=r"same order.*y\.loc\[X\.index\]"):
+            FusionClassifier(**QUICK).fit(X, labels(X).sample(frac=1, random_state=0))
+
+    def test_other_columns_than_in_training_are_told_with_the_nearest(self, fitted: FusionClassifier) -> None:
+        with pytest.raises(DataError, match="'color' is near 'colour'"):
+            fitted.predict(table().rename(columns={"colour": "color"}))
+
+    def test_another_kind_of_input_than_in_training(self) -> None:
+        X = tensors()
+        model = FusionClassifier(**QUICK).fit(X, X["a"][:, 0] > 0)
+        with pytest.raises(DataError, match=r"a dict of modalities \['a', 'b'\]"):
+            model.predict(table())
+        with pytest.raises(DataError, match=r"lacking \['b'\]"):
+            model.predict({"a": X["a"]})
+
+    @pytest.mark.parametrize("X", [np.zeros(5), "text", np.zeros((4, 3, 2))])
+    def test_what_is_no_table_is_told(self, X: Any) -> None:
+        with pytest.raises(DataError, match="X must be a DataFrame, a 2-D array, a dict"):
+            FusionClassifier(**QUICK).fit(X, np.arange(len(X)))
+
+    def test_presence_belongs_to_dicts(self) -> None:
+        with pytest.raises(DataError, match="presence belongs to a dict"):
+            FusionClassifier(**QUICK).fit(table(), labels(table()), presence={"note": np.ones(N, bool)})
+
+
+def test_own_module_with_tokens_and_feedback_rounds() -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 6)
+
+        def forward(self, values: Tensor) -> Tensor:
+            out: Tensor = self.linear(values)
+            return out
+
+    X = tensors()
+    model = FusionRegressor(encoders={"b": Steps()}, rounds=3, **QUICK).fit(X, X["a"][:, 0])
+    assert np.isfinite(model.predict(X)).all()

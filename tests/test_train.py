@@ -1,0 +1,191 @@
+"""The loop: it learns, it is repeatable, it keeps the best epoch, and it reads nothing it must not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from known_answers import make_product
+
+from profuse.balance import ModalityDropout
+from profuse.build import ModelOptions, build_model
+from profuse.data.dataset import Dataset
+from profuse.data.split import Split
+from profuse.errors import ConfigError, ProfuseError
+from profuse.learner import Prepared, TrainedModel, fit_model
+from profuse.tokens import Raw
+from profuse.train import Epoch, TrainOptions, batches, train
+
+OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
+MODEL = ModelOptions(fusion="concat", width=16)
+
+
+def prepared(dataset: Dataset) -> Prepared:
+    rows = np.arange(len(dataset))
+    return Prepared.make(dataset, Split(rows[:120], rows[120:160], rows[160:]))
+
+
+def weights(model: TrainedModel) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.model.parameters()])
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+def test_the_loss_falls_on_every_task(task: str) -> None:
+    model = fit_model(prepared(make_product(task=task)), MODEL, OPTIONS)
+    assert model.history is not None
+    assert model.history.epochs[-1].train_loss < model.history.epochs[0].train_loss
+
+
+def test_two_runs_with_one_seed_give_the_same_numbers() -> None:
+    data = prepared(make_product())
+    one, same, other = (fit_model(data, MODEL, OPTIONS.model_copy(update={"seed": s})) for s in (0, 0, 1))
+    assert torch.equal(weights(one), weights(same))
+    assert not torch.equal(weights(one), weights(other))
+
+
+def test_the_global_random_state_is_left_as_it_was() -> None:
+    state = torch.get_rng_state()
+    fit_model(prepared(make_product()), MODEL, OPTIONS)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_test_rows_have_no_influence() -> None:
+    dataset = make_product()
+    changed = make_product()
+    changed.modalities["a"].values[160:] = 1e3
+    changed.target[160:] = changed.target[160:][::-1]  # type: ignore[index]
+    one, same = (fit_model(prepared(d), MODEL, OPTIONS) for d in (dataset, changed))
+    assert torch.equal(weights(one), weights(same))
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch() -> None:
+    data = prepared(make_product())
+    seen: list[Epoch] = []
+    model = fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 12}), on_epoch=seen.append)
+    assert model.history is not None
+    assert model.history.epochs == tuple(seen)
+    assert model.history.best == min(seen, key=lambda e: e.valid_error)
+    said = model.predict_inputs(data.inputs, data.split.valid).argmax(1)
+    assert np.mean(said == data.target[120:160].numpy()) == pytest.approx(model.history.best.valid_score)
+
+
+def test_training_stops_when_patience_is_over() -> None:
+    options = TrainOptions(epochs=40, patience=2, batch_size=32, learning_rate=1e-9, refit=False)
+    model = fit_model(prepared(make_product()), MODEL, options)
+    assert model.history is not None
+    assert len(model.history.epochs) <= model.history.best_epoch + 2
+
+
+def test_max_steps_bounds_the_epochs() -> None:
+    model = fit_model(prepared(make_product()), MODEL, TrainOptions(epochs=50, batch_size=30, max_steps=9, patience=50))
+    assert model.history is not None
+    assert len(model.history.epochs) == 3  # 4 steps an epoch, rounded up
+
+
+def test_a_loss_that_is_no_longer_finite_is_told() -> None:
+    data = prepared(make_product(task="regression"))
+    with pytest.raises(ProfuseError, match="the loss must stay finite.*Lower learning_rate"):
+        fit_model(data, MODEL, TrainOptions(epochs=5, learning_rate=1e30, clip=1e30))
+
+
+def test_training_needs_rows_on_both_sides() -> None:
+    data = prepared(make_product())
+    model = build_model(data.pipeline.specs, "binary", 2, MODEL, n_rows=9, seed=0)
+    none = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(ConfigError, match="rows to learn from and to validate; got 3 and 0"):
+        train(model, data.inputs, data.target, torch.arange(3), none, OPTIONS)
+
+
+def test_small_data_are_learned_anew_with_their_validation_rows() -> None:
+    """The second training is the first one's twin on more rows: as many epochs, the same seed."""
+    data = prepared(make_product())
+    refit = fit_model(data, MODEL, OPTIONS.model_copy(update={"refit": True}))
+    plain = fit_model(data, MODEL, OPTIONS)
+    assert refit.history is not None
+    assert plain.history is not None
+    assert refit.history.epochs == plain.history.epochs
+    assert not torch.equal(weights(refit), weights(plain))
+    np.testing.assert_array_equal(refit.valid_prediction, plain.predict_inputs(data.inputs, data.split.valid))
+    swapped = make_product()
+    assert swapped.target is not None
+    swapped.target[120:160] = swapped.target[120:160][::-1].copy()
+    assert not torch.equal(
+        weights(fit_model(prepared(swapped), MODEL, OPTIONS.model_copy(update={"refit": True}))), weights(refit)
+    )
+
+
+@pytest.mark.parametrize(("n_rows", "refits"), [(1_999, True), (2_000, False)])
+def test_large_data_are_not_learned_anew_unless_asked(n_rows: int, refits: bool) -> None:
+    assert TrainOptions().refits(n_rows) is refits
+    assert TrainOptions(refit=not refits).refits(n_rows) is not refits
+
+
+def test_batches_cover_every_row_once_and_leave_no_row_alone() -> None:
+    inputs = {"x": Raw(torch.arange(33.0)[:, None], torch.ones(33, dtype=torch.bool))}
+    parts = list(batches(inputs, torch.arange(33), 8, generator=torch.Generator().manual_seed(0)))
+    assert sorted(torch.cat([rows for _, rows in parts]).tolist()) == list(range(33))
+    assert min(len(rows) for _, rows in parts) > 1
+    for batch, rows in parts:
+        assert torch.equal(batch["x"].values[:, 0], rows.float())
+
+
+def test_stacking_is_fitted_on_rows_its_experts_have_not_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    from profuse.fusion.encoder_decoder.stacking import Stacking
+
+    seen = {}
+    original = Stacking.fit_out_of_fold
+
+    def spy(self: Stacking, outputs: torch.Tensor, present: torch.Tensor, targets: torch.Tensor) -> object:
+        seen["n"] = len(targets)
+        return original(self, outputs, present, targets)
+
+    monkeypatch.setattr(Stacking, "fit_out_of_fold", spy)
+    data = prepared(make_product())
+    model = fit_model(data, ModelOptions(fusion="stacking", width=16), OPTIONS)
+    assert seen["n"] == 120
+    assert model.predict_inputs(data.inputs, data.split.test).shape == (40, 2)
+
+
+def test_regression_predictions_are_in_the_targets_units() -> None:
+    dataset = make_product(task="regression")
+    moved = Dataset("moved", dataset.modalities, dataset.target * 1000 + 5e4, "regression")  # type: ignore[operator]
+    one, two = (fit_model(prepared(d), MODEL, OPTIONS) for d in (dataset, moved))
+    np.testing.assert_allclose(one.predict(dataset) * 1000 + 5e4, two.predict(moved), rtol=1e-4, atol=1)
+
+
+def test_a_product_of_experts_knows_how_frequent_classes_are_in_training() -> None:
+    data = prepared(make_product(task="multiclass"))
+    model = fit_model(
+        data, ModelOptions(fusion="product_of_experts", width=8), OPTIONS.model_copy(update={"epochs": 1})
+    )
+    counts = np.bincount(data.target[:120].numpy(), minlength=3) + 1
+    np.testing.assert_allclose(model.model.fusion.prior.exp(), counts / counts.sum(), rtol=1e-5)  # type: ignore[union-attr, operator]
+
+
+class TestModalityDropout:
+    def test_the_last_modality_of_a_row_is_never_dropped(self) -> None:
+        present = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) < 0.6
+        keep = ModalityDropout(0.9).draw(present, torch.Generator().manual_seed(1))
+        assert (keep <= present).all()
+        assert torch.equal(keep.any(1), present.any(1))
+
+    @pytest.mark.parametrize(("n_modalities", "prob"), [(2, 0.5), (3, 0.3)])
+    def test_the_keep_rate_is_conditional_on_one_being_left(self, n_modalities: int, prob: float) -> None:
+        present = torch.ones(200_000, n_modalities, dtype=torch.bool)
+        keep = ModalityDropout(prob).draw(present, torch.Generator().manual_seed(0))
+        expected = (1 - prob) / (1 - prob**n_modalities)
+        assert keep.double().mean().item() == pytest.approx(expected, abs=0.003)
+
+    def test_zero_changes_nothing(self) -> None:
+        present = torch.rand(50, 3) < 0.6
+        assert torch.equal(ModalityDropout(0.0).draw(present, torch.Generator()), present)
+
+    def test_a_certain_drop_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match=r"prob must be in \[0, 1\); got prob=1"):
+            ModalityDropout(1)
+
+    def test_training_with_it_makes_a_model_that_stands_a_missing_modality(self) -> None:
+        data = prepared(make_product())
+        model = fit_model(data, MODEL, OPTIONS.model_copy(update={"modality_dropout": 0.5}))
+        gone = {**data.inputs, "a": data.inputs["a"].without(torch.ones(200, dtype=torch.bool))}
+        assert np.isfinite(model.predict_inputs(gone)).all()
