@@ -33,7 +33,8 @@ from profuse.schema import Modality, Schema, SplitOptions, Target
 from profuse.train import TrainOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [*sorted(path.name for path in DOCS.glob("*.md")), "../README.md", "../CONTRIBUTING.md"]
+OWN = sorted(path.relative_to(DOCS).as_posix() for path in [*DOCS.glob("*.md"), *DOCS.glob("fusion/*.md")])
+PAGES = [*OWN, "../README.md", "../CONTRIBUTING.md"]
 FENCE = re.compile(r"(?P<slow><!-- slow -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -60,7 +61,7 @@ def blocks_of(text: str) -> list[Block]:
 
 def run_page(name: str, blocks: list[Block], *, slow: bool) -> None:
     """Runs the blocks as one module, so that its classes can be pickled, as those of a user's file can."""
-    module = types.ModuleType(f"page_{name.removesuffix('.md')}")
+    module = types.ModuleType(f"page_{name.removesuffix('.md').replace('/', '_')}")
     sys.modules[module.__name__] = module
     try:
         for i, block in enumerate(blocks):
@@ -174,15 +175,14 @@ def test_a_link_to_a_page_or_a_heading_leads_somewhere(name: str) -> None:
 
 
 def test_the_map_names_every_page() -> None:
-    own = [name for name in PAGES if not name.startswith("..") and name != "index.md"]
-    assert [name for name in own if f"]({name})" not in page("index.md")] == []
+    assert [name for name in OWN if name != "index.md" and f"]({name})" not in page("index.md")] == []
 
 
 @pytest.mark.parametrize("name", FUSIONS)
 def test_every_operator_has_its_row(name: str) -> None:
     cls = fusion(name)
-    facts = (f"`{name}`", cls.family().replace("_", "-"), cls.level, f"`{cls.formula}`", f"`{cls.cost}`", cls.missing)
-    assert f"| {' | '.join(facts)} |" in page("models.md")
+    facts = (f"`{name}`", cls.level, f"`{cls.formula}`", f"`{cls.cost}`", cls.missing)
+    assert f"| {' | '.join(facts)} |" in page(f"fusion/{cls.family()}.md")
 
 
 @pytest.mark.parametrize("name", ENCODERS)

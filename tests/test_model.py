@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import fusion
+from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.heads import ClassHead, LabelsHead, ValuesHead, head_for
 from profuse.model import JOINT, FusionModel
 from profuse.schema import Spec
@@ -194,3 +195,47 @@ class TestHeads:
     def test_an_unknown_task_names_the_nearest(self) -> None:
         with pytest.raises(KeyError, match="regression"):
             head_for("regresion")  # type: ignore[arg-type]
+
+
+class Owns(MeanLogits):
+    """Its loss is three, whatever is predicted, and it sees what a decision operator is promised to see."""
+
+    owns_loss = True
+
+    def losses(self, outputs, present, target, head_losses):  # type: ignore[no-untyped-def]
+        assert outputs.shape == (6, 2, 3)
+        assert not outputs[~present].any()
+        assert head_losses(outputs[:, 0], target).shape == (6,)
+        return {"three": torch.tensor(3.0)}
+
+
+class Adds(Owns):
+    owns_loss = False
+
+
+def test_an_operator_that_owns_its_loss_is_trained_by_it_alone_and_others_add_theirs() -> None:
+    target = torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = {**inputs(), "a": inputs()["a"].without(torch.arange(6) == 2)}
+    plain = build(fusion="mean_logits")
+    for cls, want in ((Owns, 0.0), (Adds, plain.loss(plain(batch), target).item())):
+        model = build_model(SPECS, "multiclass", 3, ModelOptions(width=16), n_rows=100, seed=0, operator=cls).eval()
+        assert isinstance(model, FusionModel)
+        assert model.loss(model(batch), target).item() == pytest.approx(3 + want, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"token_transformer": {"layers": 2}}, "'token_transformer' has the options n_layers, n_heads, n_tokens; got"),
+        ({"concat": {"dropout": 0.1}}, r"'concat' has the options \(none\); got 'dropout'"),
+        ({"token": {}}, "fusion"),
+    ],
+)
+def test_an_unknown_option_of_an_operator_is_told(options: dict[str, dict[str, float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelOptions(operator_options=options)
+
+
+def test_options_of_an_operator_reach_it() -> None:
+    model = build(operator_options={"token_transformer": {"n_layers": 3}, "stacking": {"l2": 2.0}})
+    assert repr(model.fusion).count("n_layers=3") == 1

@@ -12,7 +12,9 @@ from profuse.build import ModelOptions, build_model
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.errors import ConfigError, ProfuseError
+from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.learner import Prepared, TrainedModel, fit_model
+from profuse.model import FusionModel
 from profuse.tokens import Raw
 from profuse.train import Epoch, TrainOptions, batches, train
 
@@ -189,3 +191,34 @@ class TestModalityDropout:
         model = fit_model(data, MODEL, OPTIONS.model_copy(update={"modality_dropout": 0.5}))
         gone = {**data.inputs, "a": data.inputs["a"].without(torch.ones(200, dtype=torch.bool))}
         assert np.isfinite(model.predict_inputs(gone)).all()
+
+
+class Remembers(Concat):
+    n_remembered = 7
+
+    def __init__(self, channels, width):  # type: ignore[no-untyped-def]
+        super().__init__(channels, width)
+        self.seen: list[object] = []
+
+    def remember(self, tokens):  # type: ignore[no-untyped-def]
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        self.seen.append(next(iter(tokens.values())).values)
+
+    def fuse(self, tokens):  # type: ignore[no-untyped-def]
+        if self.training:
+            self.seen.append(self.progress)
+        return super().fuse(tokens)
+
+
+def test_an_operator_is_shown_the_same_training_rows_each_epoch_and_told_how_far_training_is() -> None:
+    options = TrainOptions(epochs=4, batch_size=200, refit=False)
+    model = fit_model(prepared(make_product()), MODEL, options, operator=Remembers).model
+    assert isinstance(model, FusionModel)
+    seen = model.fusion.seen
+    assert [s for s in seen if isinstance(s, float)] == [0.25, 0.5, 0.75, 1.0]
+    shown = [s for s in seen if isinstance(s, torch.Tensor)]
+    assert [type(s) is float for s in seen] == [False, True] * 4 + [False]
+    assert {len(s) for s in shown} == {7}
+    assert not torch.equal(shown[0], shown[-1])
+    assert model.fusion.progress == 1.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from profuse.encoders import DEFAULTS, Encoder, encoder
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import DecisionFusion, Fusion, fusion
 from profuse.heads import head_for
 from profuse.model import JOINT, FusionModel, Level
@@ -38,6 +38,24 @@ class ModelOptions(BaseModel):
     smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing; values (regression) have none.")
     own_weight: float = Field(0.5, ge=0, description="Weight of the modalities' own losses, each with its own head.")
     encoders: dict[str, str] = Field(default_factory=dict, description="Encoder name by modality.")
+    operator_options: dict[str, dict[str, bool | int | float | str]] = Field(
+        default_factory=dict, description="Options of operators by their names: {lmf: {rank: 8}}."
+    )
+
+    @field_validator("operator_options")
+    @classmethod
+    def _known_options(cls, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, options in asked.items():
+            try:
+                parameters = inspect.signature(fusion(name)).parameters.values()
+            except UnknownNameError as error:
+                raise ValueError(str(error)) from None
+            # these two are the model's to say
+            known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("link", "dropout")]
+            for option in options:
+                if option not in known:
+                    raise ValueError(f"{name!r} has the options {', '.join(known) or '(none)'}; got {option!r}")
+        return asked
 
     def resolved_level(self) -> Level:
         """Returns the level, the operator's own when none is given.
@@ -114,14 +132,16 @@ def build_model(
             joined = fusion(options.decision)
             if not issubclass(joined, DecisionFusion):
                 raise ConfigError(f"build_model: decision must name a decision operator; got {options.decision!r}.")
-            decision = joined(dict.fromkeys([*made, JOINT], n_outputs), n_outputs, link=kind.link)
+            own = options.operator_options.get(options.decision, {})
+            decision = joined(dict.fromkeys([*made, JOINT], n_outputs), n_outputs, link=kind.link, **own)
         if isinstance(operator, Fusion):
             operator = copy.deepcopy(operator)
         else:
             cls = operator or fusion(options.fusion)
             offered = {"link": kind.link, "dropout": options.dropout}
             taken = inspect.signature(cls).parameters
-            operator = cls(widths, width, **{k: v for k, v in offered.items() if k in taken})
+            asked = {} if operator else options.operator_options.get(options.fusion, {})
+            operator = cls(widths, width, **{k: v for k, v in offered.items() if k in taken} | asked)
         model = FusionModel(
             made,
             operator,

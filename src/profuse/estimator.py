@@ -43,8 +43,7 @@ __all__ = ["FusionClassifier", "FusionRegressor"]
 
 FusionLike = str | Fusion | type[Fusion] | Callable[..., Fusion]
 EncoderLike = str | nn.Module
-Table = pd.DataFrame | np.ndarray
-Tensors = Mapping[str, Any]
+Input = pd.DataFrame | np.ndarray | Mapping[str, Any] | Dataset
 
 
 class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
@@ -66,6 +65,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         smoothing: float = 0.1,
         own_weight: float = 0.5,
         encoders: Mapping[str, EncoderLike] | None = None,
+        operator_options: Mapping[str, Mapping[str, Any]] | None = None,
         epochs: int | None = None,
         max_steps: int = 4000,
         batch_size: int | None = None,
@@ -95,6 +95,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.smoothing = smoothing
         self.own_weight = own_weight
         self.encoders = encoders
+        self.operator_options = operator_options
         self.epochs = epochs
         self.max_steps = max_steps
         self.batch_size = batch_size
@@ -115,7 +116,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     def fit(
         self,
-        X: Table | Tensors | Dataset,
+        X: Input,
         y: Any = None,
         *,
         groups: Sequence[object] | np.ndarray | None = None,
@@ -168,7 +169,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     @abstractmethod
-    def predict(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+    def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns a prediction for each row."""
 
     def save(self, folder: str | Path) -> None:
@@ -348,14 +349,14 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     _tasks = ("binary", "multiclass", "multilabel")
 
-    def predict(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+    def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the most probable class of each row; for labels, 0/1 `[row, label]`."""
         probs = self._outputs(X, presence)
         if self.task_ == "multilabel":
             return np.asarray(probs >= 0.5, dtype=np.int64)
         return np.asarray(self.classes_[probs.argmax(1)])
 
-    def predict_proba(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+    def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
         return self._outputs(X, presence)
 
@@ -390,7 +391,7 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     _tasks = ("regression",)
 
-    def predict(self, X: Table | Tensors | Dataset, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+    def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
         values = self._outputs(X, presence)
         return values[:, 0] if self.trained_.pipeline.target.flat else values

@@ -72,6 +72,7 @@ def settings_of(values: Mapping[str, Any], *, who: str, tasks: Sequence[str]) ->
     modules = {k: v for k, v in given.items() if isinstance(v, nn.Module)}
     model = {k: values[k] for k in ModelOptions.model_fields}
     model |= {"fusion": name, "encoders": {k: v for k, v in given.items() if k not in modules}}
+    model["operator_options"] = values["operator_options"] or {}
     train = {k: values[k] for k in TrainOptions.model_fields if k != "seed"}
     faults = [*faults_of(ModelOptions, model), *faults_of(TrainOptions, train)]
     faults += _unknown("fusion", [name], FUSIONS) + _unknown("decision", [values["decision"]], FUSIONS)

@@ -127,6 +127,13 @@ class FusionModel(nn.Module):
             outputs = self.decision({n: Tokens.vector(p, present[n]) for n, p in parts.items()}).vector
         return Output(outputs, fused, parts, present, (outputs,))
 
+    def remember(self, inputs: Mapping[str, Raw]) -> None:
+        """Shows the operator the training rows `inputs` as the encoders now see them; see `Fusion.remember`."""
+        tokens = self.embed(inputs)
+        if self.level != "raw":
+            tokens = {n: e.mix(tokens[n].zeroed()) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+        self.fusion.remember({name: t.zeroed() for name, t in tokens.items()})
+
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
         """Returns outputs for a batch `{modality: Raw}`."""
         return self.finish(self.embed(inputs))
@@ -135,12 +142,20 @@ class FusionModel(nn.Module):
         """Returns the head's loss, the operator's penalties, and the modalities' own losses by weight.
 
         At the decision level the modalities' own losses always count (else a strong one would leave the others
-        untrained); an operator without a useful gradient (a vote) is trained by them alone. A hybrid counts its
-        joint head among them.
+        untrained); an operator without a useful gradient (a vote) is trained by them alone, and one that owns its loss
+        by that alone. A hybrid counts its joint head among them.
         """
-        jointly = not isinstance(self.fusion, DecisionFusion) or self.fusion.trains_jointly
-        losses = [self.head.loss(output.outputs, target)] if jointly else []
-        losses += output.fused.penalties.values()
+        operator = self.fusion if isinstance(self.fusion, DecisionFusion) else self.decision
+        losses = list(output.fused.penalties.values())
+        if operator is not None:
+            outputs = torch.stack([output.parts[name] for name in operator.names], dim=1)
+            present = torch.stack([output.present[name] for name in operator.names], dim=1)
+            outputs = outputs.masked_fill(~present[..., None], 0.0)
+            losses += operator.losses(outputs, present, target, self.head.losses).values()
+            if operator.owns_loss:
+                return torch.stack(losses).sum()
+        if operator is None or operator.trains_jointly:
+            losses.append(self.head.loss(output.outputs, target))
         own_weight = max(self.own_weight, 1.0) if self.level in ("decision", "hybrid") else self.own_weight
         if own_weight > 0:
             own = [self.head.loss(part, target, output.present[name]) for name, part in output.parts.items()]

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from profuse.balance import ModalityDropout
 from profuse.errors import ConfigError, ProfuseError
+from profuse.fusion import Fusion
 from profuse.model import FusionModel, Output
 from profuse.progressive import ProgressiveFusion
 from profuse.tokens import Raw
@@ -237,8 +238,22 @@ def _epochs(
     rate = _rate(options, n_epochs * options.steps_an_epoch(len(rows)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     step, optimizer = fabric.setup(_Step(model), optimizer)
+    plain = model.model if isinstance(model, ProgressiveFusion) else model
+    operators = [module for module in model.modules() if isinstance(module, Fusion)]
+    kept = rows[torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))[: plain.fusion.n_remembered]]
+
+    def remember() -> None:
+        if len(kept):
+            step.eval()
+            with torch.no_grad():
+                device = next(model.parameters()).device
+                plain.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
+
+    remember()
     for epoch in range(1, n_epochs + 1):
         step.train()
+        for operator in operators:
+            operator.progress = epoch / n_epochs
         total, seen = torch.zeros((), dtype=torch.float64), 0
         with torch.random.fork_rng():
             torch.manual_seed(options.seed * 10_007 + epoch)
@@ -259,6 +274,9 @@ def _epochs(
                 f"train: the loss must stay finite; got {train_loss} in epoch {epoch}. "
                 f"Lower learning_rate (now {options.learning_rate})."
             )
+        for operator in operators:
+            operator.progress = 1.0
+        remember()
         yield train_loss
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from known_answers import make_product
 
 from profuse.build import ModelOptions
@@ -95,6 +96,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert fitted[0] == 6
 
 
+def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        run(make_product(), tmp_path, SMALL)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_finished_run_fits_nothing_again(finished: Path) -> None:
     before = (finished / "results.csv").read_text()
     fitted: list[Event] = []
@@ -160,38 +171,40 @@ def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
 
 class TestMethods:
     def test_one_modality_leaves_nothing_to_fuse(self) -> None:
-        methods, skipped = methods_for(["a"], ["gated"], rounds=[2], base=ModelOptions())
+        methods, skipped = methods_for(["a"], ["gated"], rounds=[2], base=ModelOptions(), link="softmax")
         assert {m.role for m in methods} == {"trivial", "single", "classical"}
         assert {s.method for s in skipped} >= {"concat", "gated"}
 
     def test_all_is_every_operator_once(self) -> None:
         from profuse.fusion import FUSIONS
 
-        methods, _ = methods_for(["a", "b"], ["all", "concat"], rounds=[], base=ModelOptions())
+        methods, _ = methods_for(["a", "b"], ["all", "concat"], rounds=[], base=ModelOptions(), link="softmax")
         names = [m.name for m in methods if m.role in ("baseline", "fusion")]
         assert sorted(names) == sorted(FUSIONS)
 
     def test_decision_operators_have_no_progressive_twin(self) -> None:
-        methods, _ = methods_for(["a", "b"], ["vote"], rounds=[2, 3], base=ModelOptions())
+        methods, _ = methods_for(["a", "b"], ["vote"], rounds=[2, 3], base=ModelOptions(), link="softmax")
         names = {m.name for m in methods}
         assert "progressive (3 rounds) concat" in names
         assert not any("progressive" in n and ("vote" in n or "mean_logits" in n) for n in names)
 
     def test_a_level_can_be_named(self) -> None:
-        methods, _ = methods_for(["a", "b"], ["hybrid:concat", "raw:token_transformer"], rounds=[], base=ModelOptions())
+        methods, _ = methods_for(
+            ["a", "b"], ["hybrid:concat", "raw:token_transformer"], rounds=[], base=ModelOptions(), link="softmax"
+        )
         levels = {m.name: m.info().level for m in methods}
         assert levels["hybrid concat"] == "hybrid"
         assert levels["raw token_transformer"] == "raw"
 
     def test_unknown_names_get_the_nearest(self) -> None:
         with pytest.raises(UnknownNameError, match="'concat'"):
-            methods_for(["a", "b"], ["conact"], rounds=[], base=ModelOptions())
+            methods_for(["a", "b"], ["conact"], rounds=[], base=ModelOptions(), link="softmax")
         with pytest.raises(UnknownNameError, match="'hybrid'"):
-            methods_for(["a", "b"], ["hybird:concat"], rounds=[], base=ModelOptions())
+            methods_for(["a", "b"], ["hybird:concat"], rounds=[], base=ModelOptions(), link="softmax")
 
     def test_a_single_round_is_no_twin(self) -> None:
         with pytest.raises(ConfigError, match="at least 2"):
-            methods_for(["a", "b"], [], rounds=[1], base=ModelOptions())
+            methods_for(["a", "b"], [], rounds=[1], base=ModelOptions(), link="softmax")
 
 
 class TestClassical:

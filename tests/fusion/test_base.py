@@ -73,7 +73,7 @@ def test_experts_of_another_number_of_outputs_are_told() -> None:
 
 
 def test_an_unknown_link_is_told() -> None:
-    with pytest.raises(ConfigError, match="link must be softmax, sigmoid or identity; got link='probit'"):
+    with pytest.raises(ConfigError, match="link must be softmax or sigmoid or identity; got link='probit'"):
         MeanLogits({"a": 3}, 3, link="probit")  # type: ignore[arg-type]
 
 

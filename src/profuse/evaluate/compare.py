@@ -38,6 +38,7 @@ from profuse.evaluate.results import (
     Skipped,
 )
 from profuse.evaluate.statistics import time_blocks
+from profuse.heads import head_for
 from profuse.schema import Schema, SplitOptions
 from profuse.train import TrainOptions
 
@@ -115,7 +116,13 @@ def compare_dataset(
     """
     digest = dataset.digest()
     _check_out(out, dataset, digest)
-    methods, skipped = methods_for(list(dataset.modalities), options.fusions, rounds=options.rounds, base=options.model)
+    methods, skipped = methods_for(
+        list(dataset.modalities),
+        options.fusions,
+        rounds=options.rounds,
+        base=options.model,
+        link=head_for(dataset.task).link,
+    )
     run = _Run(methods, list(skipped))
     n_jobs = n_jobs or os.cpu_count() or 1
     threads = max(1, (os.cpu_count() or 1) // n_jobs)

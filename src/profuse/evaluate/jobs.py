@@ -10,7 +10,8 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -75,9 +76,9 @@ def slug(name: str) -> str:
 
 def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
     """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
-    torch.set_num_threads(1)
-    prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
-    features = prepared.pipeline.features(dataset)
+    with _threads(1):
+        prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
+        features = prepared.pipeline.features(dataset)
     path.write_bytes(pickle.dumps((prepared, features), protocol=5))
 
 
@@ -114,10 +115,23 @@ def run_job(job: Job, *, threads: int = 1) -> Path:
     """Fits, predicts, measures, and leaves the folder; returns it. Does nothing where the folder is there."""
     if (job.folder / "result.json").is_file():
         return job.folder
-    torch.set_num_threads(threads)
-    # trees and linear algebra as well: fits that run side by side must not fight for cores, or none is timed fairly
-    with threadpool_limits(limits=threads):
+    with _threads(threads):
         return _run(job)
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[None]:
+    """Holds torch, trees and linear algebra to `n` threads, and gives back what there was.
+
+    Fits that run side by side must not fight for cores, or none is timed fairly.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        with threadpool_limits(limits=n):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run(job: Job) -> Path:

@@ -10,7 +10,7 @@ from profuse._lookup import resolve
 from profuse.build import ModelOptions
 from profuse.errors import ConfigError
 from profuse.evaluate.results import MethodInfo, Role, Skipped
-from profuse.fusion import FUSIONS, Fusion, fusion
+from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
 from profuse.model import LEVELS
 
 __all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "methods_for"]
@@ -80,6 +80,7 @@ def methods_for(
     *,
     rounds: Sequence[int],
     base: ModelOptions,
+    link: Link,
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -88,6 +89,7 @@ def methods_for(
         fusions: What was asked for: `name` or `level:name`; `all` is every operator at its own level.
         rounds: Rounds of the progressive twins, each at least 2; empty for none.
         base: Options that all models share (width, dropout, encoders, ...).
+        link: How the task's outputs become predictions; not every decision operator is defined for all.
 
     Raises:
         ConfigError: Rounds below 2.
@@ -100,7 +102,7 @@ def methods_for(
     methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
     for name in names:
         alone = base.model_copy(update={
-            "fusion": "attention_pooling", "level": None, "rounds": 1, "own_weight": 0.0,
+            "fusion": "attention_pooling", "level": None, "rounds": 1, "own_weight": 0.0, "operator_options": {},
             "encoders": {k: v for k, v in base.encoders.items() if k == name},
         })  # fmt: skip
         methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
@@ -113,12 +115,13 @@ def methods_for(
             continue
         seen.add(label)
         operator = fusion(name)
-        reason = _not_for(operator, len(names))
+        reason = _not_for(operator, len(names), link)
         if reason:
             skipped.append(Skipped(method=label, reason=reason))
             continue
         role: Role = "baseline" if asked in ALWAYS else "fusion"
-        plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1})
+        own = {k: v for k, v in base.operator_options.items() if k in (name, base.decision)}
+        plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": own})
         plain.resolved_level()
         methods.append(Method(name=label, role=role, modalities=names, model=plain))
         if operator.level == "decision":
@@ -137,7 +140,9 @@ def methods_for(
     return methods, skipped
 
 
-def _not_for(operator: type[Fusion], n_modalities: int) -> str:
+def _not_for(operator: type[Fusion], n_modalities: int, link: Link) -> str:
+    if issubclass(operator, DecisionFusion) and link not in operator.links:
+        return f"is defined for {' and '.join(operator.links)} outputs; this task's are {link}"
     if operator.max_modalities is not None and n_modalities > operator.max_modalities:
         return f"takes at most {operator.max_modalities} modalities; there are {n_modalities}"
     if n_modalities < operator.min_modalities:

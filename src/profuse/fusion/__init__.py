@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from profuse._lookup import load, resolve
-from profuse.fusion._base import DecisionFusion, Fused, Fusion
+from profuse.fusion._base import DecisionFusion, Fused, Fusion, Link
 
-__all__ = ["FUSIONS", "DecisionFusion", "Fused", "Fusion", "fusion"]
+__all__ = ["FUSIONS", "DecisionFusion", "Fused", "Fusion", "Link", "fusion"]
 
 FUSIONS: dict[str, str] = {
     # encoder-decoder: merges of features
@@ -28,6 +28,10 @@ FUSIONS: dict[str, str] = {
     # attention
     "attention_pooling": "profuse.fusion.attention.pooling:AttentionPooling",
     "token_transformer": "profuse.fusion.attention.token_transformer:TokenTransformer",
+    # graph
+    # generative
+    # constraint
+    # mixture
 }
 
 

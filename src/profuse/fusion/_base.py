@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import ClassVar, Literal
@@ -52,6 +52,8 @@ class Fusion(nn.Module, ABC):
 
     Attributes:
         names: The modalities, sorted: the order of a dict never matters.
+        progress: How far training is, 0 to 1, for what changes while training runs (a penalty that is let in slowly);
+            the training loop sets it, and it is 1 otherwise.
 
     Raises:
         ConfigError: No modality, more than `max_modalities`, fewer than `min_modalities`, or a width below 1.
@@ -68,6 +70,9 @@ class Fusion(nn.Module, ABC):
     """How a missing modality is treated, in a few words."""
     reference: ClassVar[str] = ""
     """Paper and equation."""
+    n_remembered: int = 0
+    """Training rows, at most, that `remember` is given; 0 for an operator that keeps none."""
+    progress: float = 1.0
 
     def __init__(self, channels: Mapping[str, int], width: int) -> None:
         super().__init__()
@@ -142,6 +147,13 @@ class Fusion(nn.Module, ABC):
             )
         return fused
 
+    def remember(self, tokens: Mapping[str, Tokens]) -> None:
+        """Keeps training rows that later rows are related to (a graph's nodes), as buffers of fixed shape.
+
+        The training loop calls it, without gradient and in evaluation mode, before the first epoch and after each, with
+        up to `n_remembered` training rows as the encoders now see them, always the same ones.
+        """
+
     def __repr__(self) -> str:
         """Returns the call that makes this operator; every keyword-only option is an attribute of the same name."""
         options = [p.name for p in signature(type(self).__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -168,10 +180,17 @@ class DecisionFusion(Fusion):
     Attributes:
         trains_jointly: Whether the fused prediction has a useful gradient; if not, only the modalities' own
             losses train the model.
+        owns_loss: Whether `losses` stands in place of the head's loss and the modalities' own.
+        links: The links it is defined for.
+
+    Raises:
+        ConfigError: Numbers of outputs that differ, or a link it is not defined for.
     """
 
     level: ClassVar[Literal["feature", "decision"]] = "decision"
     trains_jointly: ClassVar[bool] = True
+    owns_loss: ClassVar[bool] = False
+    links: ClassVar[tuple[Link, ...]] = ("softmax", "sigmoid", "identity")
 
     def __init__(self, channels: Mapping[str, int], width: int, *, link: Link = "softmax") -> None:
         super().__init__(channels, width)
@@ -179,9 +198,25 @@ class DecisionFusion(Fusion):
             raise ConfigError(
                 f"{type(self).__name__}: every modality must have width={self.width} outputs; got {self.channels}."
             )
-        if link not in ("softmax", "sigmoid", "identity"):
-            raise ConfigError(f"{type(self).__name__}: link must be softmax, sigmoid or identity; got link={link!r}.")
+        if link not in self.links:
+            raise ConfigError(
+                f"{type(self).__name__}: link must be {' or '.join(self.links)}; got link={link!r}. Use mean_logits: "
+                "it takes softmax, sigmoid and identity."
+            )
         self.link: Link = link
+
+    def losses(
+        self, outputs: Tensor, present: Tensor, target: Tensor, head_losses: Callable[[Tensor, Tensor], Tensor]
+    ) -> Mapping[str, Tensor]:
+        """Returns the operator's own named losses that need the target, each a scalar; none unless overridden.
+
+        Args:
+            outputs: `[batch, modality, output]`, modalities in `names` order; 0 at a missing modality.
+            present: Bool `[batch, modality]`.
+            target: `[batch]` class numbers (softmax), or `[batch, output]`.
+            head_losses: The head's loss of each row: `(outputs[batch, output], target) -> [batch]`.
+        """
+        return {}
 
     @abstractmethod
     def combine(self, outputs: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:

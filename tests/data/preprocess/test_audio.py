@@ -146,7 +146,8 @@ def test_chunks_and_neighbours_do_not_matter(monkeypatch: pytest.MonkeyPatch) ->
     whole = made.transform(dataset(waves))
     monkeypatch.setattr(audio, "_CHUNK_VALUES", 10_000)
     torch.testing.assert_close(made.transform(dataset(waves)).values, whole.values)
-    np.testing.assert_allclose(made.features(dataset(waves)), _unchunked(made, waves, monkeypatch), equal_nan=True)
+    unchunked = _unchunked(made, waves, monkeypatch)
+    np.testing.assert_allclose(made.features(dataset(waves)), unchunked, rtol=1e-4, atol=1e-5, equal_nan=True)
     for i, wave in enumerate(waves):
         alone = made.transform(dataset([wave]))
         n = alone.values.shape[1]

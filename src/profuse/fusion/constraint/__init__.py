@@ -1,0 +1,1 @@
+"""Constraint family: coordinated spaces and tensor fusion."""

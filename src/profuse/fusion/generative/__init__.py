@@ -1,0 +1,1 @@
+"""Generative family: models of how the modalities come about."""

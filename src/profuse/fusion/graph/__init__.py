@@ -1,0 +1,1 @@
+"""Graph family: rows related to rows, or modalities to modalities."""
