@@ -145,6 +145,19 @@ class FusionModel(nn.Module):
         untrained); an operator without a useful gradient (a vote) is trained by them alone, and one that owns its loss
         by that alone. A hybrid counts its joint head among them.
         """
+        joint, own = self.losses(output, target)
+        return joint + self.parts_weight * torch.stack([*own.values()]).mean() if own else joint
+
+    @property
+    def parts_weight(self) -> float:
+        """Weight of the mean of the own losses."""
+        return max(self.own_weight, 1.0) if self.level in ("decision", "hybrid") else self.own_weight
+
+    def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the joint loss (the head's and the operator's penalties), and the own loss of each of `parts`.
+
+        There are no own losses where they have no weight, or where the operator owns its loss.
+        """
         operator = self.fusion if isinstance(self.fusion, DecisionFusion) else self.decision
         losses = list(output.fused.penalties.values())
         if operator is not None:
@@ -152,15 +165,13 @@ class FusionModel(nn.Module):
             present = torch.stack([output.present[name] for name in operator.names], dim=1)
             outputs = outputs.masked_fill(~present[..., None], 0.0)
             losses += operator.losses(outputs, present, target, self.head.losses).values()
-            if operator.owns_loss:
-                return torch.stack(losses).sum()
-        if operator is None or operator.trains_jointly:
+        owns = operator is not None and operator.owns_loss
+        if not owns and (operator is None or operator.trains_jointly):
             losses.append(self.head.loss(output.outputs, target))
-        own_weight = max(self.own_weight, 1.0) if self.level in ("decision", "hybrid") else self.own_weight
-        if own_weight > 0:
-            own = [self.head.loss(part, target, output.present[name]) for name, part in output.parts.items()]
-            losses.append(own_weight * torch.stack(own).mean())
-        return torch.stack(losses).sum()
+        joint = torch.stack(losses).sum() if losses else output.outputs.new_zeros(())
+        if owns or self.parts_weight == 0:
+            return joint, {}
+        return joint, {n: self.head.loss(part, target, output.present[n]) for n, part in output.parts.items()}
 
 
 def _check(

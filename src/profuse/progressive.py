@@ -152,8 +152,13 @@ class ProgressiveFusion(nn.Module):
 
     def loss(self, output: Output, target: Tensor) -> Tensor:
         """Returns the model's loss of the last round, or with `supervise="all"` with the mean over rounds."""
-        total = self.model.loss(output, target)
+        joint, own = self.losses(output, target)
+        return joint + self.model.parts_weight * torch.stack([*own.values()]).mean() if own else joint
+
+    def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""
+        joint, own = self.model.losses(output, target)
         if self.supervise == "all" and len(output.rounds) > 1:
             losses = torch.stack([self.model.head.loss(o, target) for o in output.rounds])
-            total = total - losses[-1] + losses.mean()
-        return total
+            joint = joint - losses[-1] + losses.mean()
+        return joint, own
