@@ -18,10 +18,8 @@ from torch import nn
 from profuse.checkpoint import load_model, save_model
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
-from profuse.data.infer import infer
 from profuse.data.split import Split, split_off
-from profuse.data.target import read_target
-from profuse.data.tensors import from_frame, from_tensors
+from profuse.data.tensors import from_tensors
 from profuse.errors import CheckpointError, DataError
 from profuse.fusion import Fusion
 from profuse.inputs import (
@@ -31,12 +29,11 @@ from profuse.inputs import (
     check_encoders,
     columns_of,
     is_lists,
-    same_length,
-    same_order,
     settings_of,
+    training_data,
 )
 from profuse.learner import Prepared, TrainedModel, fit_model
-from profuse.schema import Schema, Target, Task
+from profuse.schema import Schema, Task
 from profuse.train import Epoch
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
@@ -76,6 +73,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         refit: bool | None = None,
         clip: float = 1.0,
         modality_dropout: float = 0.0,
+        balance: str | None = None,
+        balance_options: Mapping[str, float] | None = None,
         device: str = "auto",
         precision: str = "32-true",
         schema: Schema | Mapping[str, Any] | str | Path | None = None,
@@ -106,6 +105,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.refit = refit
         self.clip = clip
         self.modality_dropout = modality_dropout
+        self.balance = balance
+        self.balance_options = balance_options
         self.device = device
         self.precision = precision
         self.schema = schema
@@ -139,7 +140,16 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             DataError: The data or the target cannot be learned from.
         """
         settings = settings_of(self.get_params(deep=False), who=type(self).__name__, tasks=self._tasks)
-        dataset, schema = self._training_data(X, y, settings.schema, presence)
+        dataset, schema = training_data(
+            X,
+            y,
+            settings.schema,
+            presence,
+            who=type(self).__name__,
+            task_of=self._task,
+            base_dir=self.base_dir or ".",
+            on_bad_file=self.on_bad_file,
+        )
         if groups is not None:
             dataset = replace(dataset, groups=np.asarray(groups))
         if dataset.task not in self._tasks:
@@ -225,45 +235,6 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             [vars(e) for e in epochs], columns=["epoch", "train_loss", "valid_loss", "valid_score"]
         )
 
-    def _training_data(
-        self, X: Any, y: Any, schema: Schema | None, presence: Mapping[str, Any] | None
-    ) -> tuple[Dataset, Schema | None]:
-        """Returns the rows with their target, and the resolved schema of a table."""
-        who = type(self).__name__
-        if presence is not None and not isinstance(X, Mapping):
-            raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(X).__name__}.")
-        asked = schema.target if schema is not None else None
-        task = (asked.task if asked else None) or (None if y is None else self._task(y))
-        if isinstance(X, Dataset):
-            if y is None and X.target is None:
-                raise DataError(f"{who}: y must be given where the data set has no target; got None.")
-            if y is None:
-                return X, schema
-            same_length(X, y, who)
-            target, task, names = read_target(as_target(y), task)
-            return replace(X, target=target, task=task, target_names=names), schema
-        if y is None and (asked is None or isinstance(X, Mapping)):
-            raise DataError(f"{who}: y must be given; got None. Or name the target of a table in the schema.")
-        if isinstance(X, Mapping):
-            return from_tensors(X, as_target(y), presence=presence, task=task, name=who), None
-        table, base_dir = as_table(X, who), self.base_dir or "."
-        if y is None and asked is not None:
-            task = task or self._task(table[[c for c in asked.columns if c in table.columns]])
-            told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
-            resolved = infer(table, told).schema
-            return assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=self.on_bad_file), resolved
-        same_length(X, y, who)
-        same_order(X, y, who)
-        # y stands beside the table: a target that the schema names must not be an input either
-        told = (schema or Schema()).model_copy(update={"target": None})
-        inside = tuple(c for c in (asked.columns if asked else ()) if c in table.columns)
-        told = told.model_copy(update={"ignore": (*told.ignore, *inside)})
-        dataset, resolved = from_frame(
-            table, as_target(y), schema=told, base_dir=base_dir, task=task, on_bad_file=self.on_bad_file, name=who
-        )
-        names = tuple(asked.columns) if asked else tuple(dataset.target_names)
-        return dataset, resolved.model_copy(update={"target": Target(columns=names, task=dataset.task)})
-
     @abstractmethod
     def _task(self, y: Any) -> Task:
         """Returns what kind of target y is."""
@@ -312,6 +283,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         own_weight: Weight of the modalities' own losses.
         encoders: By modality: a name, or any `nn.Module` from the modality's values to `[batch, channel]` or
             `[batch, token, channel]` (see `profuse.encoders.own`), which is copied.
+        operator_options: Options of operators by name: `{"low_rank": {"rank": 8}}`.
         epochs: Passes over the training rows, at most; 15 to 60 by the number of rows if None.
         max_steps: Gradient steps, at most.
         batch_size: Rows a step; chosen by the number of rows if None.
@@ -323,6 +295,8 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
             are fewer than 2,000.
         clip: Largest norm of the gradient.
         modality_dropout: Probability of hiding a modality of a training row.
+        balance: Remedy for a modality that dominates: uniform, ogm_ge, gradient_blending, mmpareto, mla.
+        balance_options: Its options: `{"alpha": 0.5}`.
         device: "auto", "cpu", "cuda" or "mps".
         precision: lightning-fabric's: "32-true", "bf16-mixed", ...
         schema: Path of a YAML file, dict or `Schema`, for tables; what it leaves open is inferred.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,15 +15,18 @@ from torch import nn
 from profuse._lookup import resolve
 from profuse._options import checked, faults_of
 from profuse.build import ModelOptions
+from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
-from profuse.data.infer import load_schema
+from profuse.data.infer import infer, load_schema
 from profuse.data.preprocess import preprocessor
+from profuse.data.target import read_target
+from profuse.data.tensors import from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.fusion import FUSIONS, Fusion
 from profuse.learner import Prepared
-from profuse.schema import Schema
+from profuse.schema import Schema, Target, Task
 from profuse.train import TrainOptions
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "same_length",
     "same_order",
     "settings_of",
+    "training_data",
 ]
 
 
@@ -74,6 +78,7 @@ def settings_of(values: Mapping[str, Any], *, who: str, tasks: Sequence[str]) ->
     model |= {"fusion": name, "encoders": {k: v for k, v in given.items() if k not in modules}}
     model["operator_options"] = values["operator_options"] or {}
     train = {k: values[k] for k in TrainOptions.model_fields if k != "seed"}
+    train["balance_options"] = values["balance_options"] or {}
     faults = [*faults_of(ModelOptions, model), *faults_of(TrainOptions, train)]
     faults += _unknown("fusion", [name], FUSIONS) + _unknown("decision", [values["decision"]], FUSIONS)
     faults += _unknown("encoder", model["encoders"].values(), ENCODERS)
@@ -249,3 +254,64 @@ def around(modules: Mapping[str, nn.Module], prepared: Prepared, width: int, *, 
             torch.manual_seed(seed)
             made[name] = OwnEncoder.around(module, spec, width, example=example, name=name)
     return made
+
+
+def training_data(
+    X: Any,
+    y: Any,
+    schema: Schema | None,
+    presence: Mapping[str, Any] | None,
+    *,
+    who: str,
+    task_of: Callable[[Any], Task],
+    base_dir: str | Path,
+    on_bad_file: Literal["raise", "skip"],
+) -> tuple[Dataset, Schema | None]:
+    """Returns the rows with their target, and the resolved schema of a table.
+
+    Args:
+        X: A data frame, a 2-D array, a dict of arrays or tensors by modality, or a `Dataset`.
+        y: The target, or None where X or the schema says it.
+        schema: What is known of a table.
+        presence: For a dict: bool `[row]` by modality.
+        who: Who asks, for messages.
+        task_of: Returns what kind of target y is.
+        base_dir: Where relative paths start.
+        on_bad_file: "raise", or "skip": a broken file counts as missing.
+
+    Raises:
+        DataError: No target, or rows that do not belong together.
+    """
+    if presence is not None and not isinstance(X, Mapping):
+        raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(X).__name__}.")
+    asked = schema.target if schema is not None else None
+    task = (asked.task if asked else None) or (None if y is None else task_of(y))
+    if isinstance(X, Dataset):
+        if y is None and X.target is None:
+            raise DataError(f"{who}: y must be given where the data set has no target; got None.")
+        if y is None:
+            return X, schema
+        same_length(X, y, who)
+        target, task, names = read_target(as_target(y), task)
+        return replace(X, target=target, task=task, target_names=names), schema
+    if y is None and (asked is None or isinstance(X, Mapping)):
+        raise DataError(f"{who}: y must be given; got None. Or name the target of a table in the schema.")
+    if isinstance(X, Mapping):
+        return from_tensors(X, as_target(y), presence=presence, task=task, name=who), None
+    table = as_table(X, who)
+    if y is None and asked is not None:
+        task = task or task_of(table[[c for c in asked.columns if c in table.columns]])
+        told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
+        resolved = infer(table, told).schema
+        return assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=on_bad_file), resolved
+    same_length(X, y, who)
+    same_order(X, y, who)
+    # y stands beside the table: a target that the schema names must not be an input either
+    told = (schema or Schema()).model_copy(update={"target": None})
+    inside = tuple(c for c in (asked.columns if asked else ()) if c in table.columns)
+    told = told.model_copy(update={"ignore": (*told.ignore, *inside)})
+    dataset, resolved = from_frame(
+        table, as_target(y), schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
+    )
+    names = tuple(asked.columns) if asked else tuple(dataset.target_names)
+    return dataset, resolved.model_copy(update={"target": Target(columns=names, task=dataset.task)})

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from inspect import signature
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Generator, Tensor, nn
 
-from profuse.balance import ModalityDropout
-from profuse.errors import ConfigError, ProfuseError
+from profuse.balance import BALANCES, Balance, Losses, ModalityDropout, balance, skill
+from profuse.errors import ConfigError, ProfuseError, UnknownNameError
 from profuse.fusion import Fusion
-from profuse.model import FusionModel, Output
+from profuse.model import JOINT, FusionModel, Output
 from profuse.progressive import ProgressiveFusion
 from profuse.tokens import Raw
 
@@ -47,9 +49,32 @@ class TrainOptions(BaseModel):
     )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     modality_dropout: float = Field(0.0, ge=0, lt=1, description="Probability of dropping a modality of a row.")
+    balance: str | None = Field(
+        None, description=f"Remedy for a modality that dominates: {', '.join(BALANCES)}; none when absent."
+    )
+    balance_options: dict[str, float] = Field(default_factory=dict, description="Options of the remedy: {alpha: 0.5}.")
     device: str = Field("auto", description="auto, cpu, cuda, mps: lightning-fabric's accelerator.")
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true"] = "32-true"
     seed: int = Field(0, ge=0, description="Of weights, order of rows and dropout.")
+
+    @model_validator(mode="after")
+    def _known_balance(self) -> TrainOptions:
+        if self.balance is None:
+            if self.balance_options:
+                raise ValueError(f"balance_options need a balance; got balance_options={self.balance_options}")
+            return self
+        try:
+            parameters = signature(balance(self.balance)).parameters.values()
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
+        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        for option in self.balance_options:
+            if option not in known:
+                told = ", ".join(known) or "(none)"
+                raise ValueError(f"balance={self.balance!r} has the options {told}; got {option!r}")
+        if self.precision == "16-mixed":
+            raise ValueError("balance must not go with precision='16-mixed', which scales gradients: use bf16-mixed")
+        return self
 
     def rows_a_step(self, n_rows: int) -> int:
         """Returns the batch size for `n_rows` training rows."""
@@ -90,12 +115,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """All epochs, which one's weights were kept, and how long it took."""
+    """All epochs, which one's weights were kept, how long it took, and what the remedy learned from validation rows."""
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
     n_train_rows: int
     fit_seconds: float
+    balance_weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> Epoch:
@@ -103,15 +129,26 @@ class History:
 
 
 class _Step(nn.Module):
-    """Inputs and target -> loss and outputs in one forward call, as wrappers (DDP, precision) need it."""
+    """Inputs and target -> losses in one forward call, as wrappers (DDP, precision) need it.
 
-    def __init__(self, model: Model) -> None:
+    Returns the whole loss; for a remedy the joint loss, the modalities' own and their skill (see `Balance.backward`).
+    """
+
+    def __init__(self, model: Model, *, apart: bool) -> None:
         super().__init__()
         self.model = model
+        self.apart = apart
 
-    def forward(self, values: dict[str, Tensor], masks: dict[str, Tensor], target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, values: dict[str, Tensor], masks: dict[str, Tensor], target: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         output: Output = self.model({name: Raw(values[name], masks[name]) for name in values})
-        return self.model.loss(output, target), output.outputs
+        if not self.apart:
+            return self.model.loss(output, target), {}, {}
+        joint, own = self.model.losses(output, target)
+        if JOINT in own:  # a hybrid's joint head is no modality
+            joint = joint + own.pop(JOINT)
+        return joint, own, skill(self.model, output, target)
 
 
 def batches(
@@ -186,21 +223,31 @@ def train(
     patience = options.patience or max(4, n_epochs // 3)
     done: list[Epoch] = []
     best, kept = 0, {}
-    for epoch, train_loss in enumerate(_epochs(model, inputs, target, train_rows, options, n_epochs), start=1):
-        outputs = torch.cat([o.outputs.float().cpu() for o in predict(model, inputs, valid_rows)])
-        valid, head = target[valid_rows], model.head.eval()
-        found = head.loss(outputs, valid).item(), head.score(outputs, valid), head.error(outputs, valid)
-        done.append(Epoch(epoch, train_loss, *found))
-        if on_epoch is not None:
-            on_epoch(done[-1])
-        if best == 0 or done[-1].valid_error < done[best - 1].valid_error:
-            best = epoch
-            kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        elif epoch - best >= patience:
-            break
+    weights: Mapping[str, float] = {}
+
+    def losses() -> tuple[Losses, Losses]:
+        return _losses(model, inputs, target, train_rows), _losses(model, inputs, target, valid_rows)
+
+    with _remedy(model, options) as remedy:
+        epochs = _epochs(model, inputs, target, train_rows, options, n_epochs, remedy)
+        for epoch, train_loss in enumerate(epochs, start=1):
+            outputs = torch.cat([o.outputs.float().cpu() for o in predict(model, inputs, valid_rows)])
+            valid, head = target[valid_rows], model.head.eval()
+            found = head.loss(outputs, valid).item(), head.score(outputs, valid), head.error(outputs, valid)
+            done.append(Epoch(epoch, train_loss, *found))
+            if on_epoch is not None:
+                on_epoch(done[-1])
+            if best == 0 or done[-1].valid_error < done[best - 1].valid_error:
+                best = epoch
+                kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            elif epoch - best >= patience:
+                break
+            if remedy is not None:
+                remedy.after_epoch(losses)
+                weights = remedy.weights()
     model.load_state_dict(kept)
     model.to("cpu").eval()
-    return History(tuple(done), best, len(train_rows), time.perf_counter() - start)
+    return History(tuple(done), best, len(train_rows), time.perf_counter() - start, weights)
 
 
 def retrain(
@@ -215,15 +262,51 @@ def retrain(
     """
     start = time.perf_counter()
     n_epochs = options.n_epochs(history.n_train_rows)
-    for epoch, _ in enumerate(_epochs(model, inputs, target, rows, options, n_epochs), start=1):
-        if epoch == history.best_epoch:
-            break
+    with _remedy(model, options) as remedy:
+        if remedy is not None:
+            remedy.repeat(history.balance_weights)
+        epochs = _epochs(model, inputs, target, rows, options, n_epochs, remedy)
+        for epoch, _ in enumerate(epochs, start=1):
+            if epoch == history.best_epoch:
+                break
     model.to("cpu").eval()
     return time.perf_counter() - start
 
 
+@contextmanager
+def _remedy(model: Model, options: TrainOptions) -> Iterator[Balance | None]:
+    """Gives the remedy asked for; none for a single modality, where there is nothing to balance."""
+    if options.balance is None or len(model.names) == 1:
+        yield None
+        return
+    remedy = balance(options.balance)(model, **options.balance_options)
+    try:
+        yield remedy
+    finally:
+        remedy.close()
+
+
+def _losses(model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor) -> Losses:
+    """Returns the mean losses of at most 2,000 of the rows, in evaluation mode."""
+    rows = rows[:2000]
+    joint, own = torch.zeros(()), dict.fromkeys(model.names, torch.zeros(()))
+    model.head.eval()
+    for output, part in zip(predict(model, inputs, rows), torch.split(rows, 512), strict=True):
+        found = model.losses(output, target[part].to(output.outputs.device))
+        share = len(part) / len(rows)
+        joint = joint + share * found[0].cpu()
+        own = {name: total + share * found[1][name].cpu() for name, total in own.items()}
+    return joint, own
+
+
 def _epochs(
-    model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor, options: TrainOptions, n_epochs: int
+    model: Model,
+    inputs: Mapping[str, Raw],
+    target: Tensor,
+    rows: Tensor,
+    options: TrainOptions,
+    n_epochs: int,
+    remedy: Balance | None,
 ) -> Iterator[float]:
     """Trains epoch after epoch and yields each one's mean loss; the random state outside is left as it was."""
     # costs seconds: only where training starts
@@ -237,7 +320,7 @@ def _epochs(
     optimizer = torch.optim.AdamW(_groups(model, options), lr=options.learning_rate, fused=fused)
     rate = _rate(options, n_epochs * options.steps_an_epoch(len(rows)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    step, optimizer = fabric.setup(_Step(model), optimizer)
+    step, optimizer = fabric.setup(_Step(model, apart=remedy is not None), optimizer)
     plain = model.model if isinstance(model, ProgressiveFusion) else model
     operators = [module for module in model.modules() if isinstance(module, Fusion)]
     kept = rows[torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))[: plain.fusion.n_remembered]]
@@ -260,11 +343,16 @@ def _epochs(
             for batch, index in batches(inputs, rows, options.rows_a_step(len(rows)), generator=generator):
                 if drop is not None:
                     batch = drop(batch, generator)
-                loss, _ = step(*fabric.to_device(_flat(batch)), fabric.to_device(target[index]))
-                optimizer.zero_grad()
-                fabric.backward(loss)
-                fabric.clip_gradients(step, optimizer, max_norm=options.clip, error_if_nonfinite=False)
-                optimizer.step()
+                for part, some in [(batch, None)] if remedy is None else remedy.passes(batch):
+                    goal = target[index] if some is None else target[index][some]
+                    loss, own, skilled = step(*fabric.to_device(_flat(part)), fabric.to_device(goal))
+                    optimizer.zero_grad()
+                    if remedy is None:
+                        fabric.backward(loss)
+                    else:
+                        remedy.backward(loss, own, skilled)
+                    fabric.clip_gradients(step, optimizer, max_norm=options.clip, error_if_nonfinite=False)
+                    optimizer.step()
                 schedule.step()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)

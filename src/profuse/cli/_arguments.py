@@ -8,8 +8,25 @@ from typing import Annotated, Any, Literal
 import typer
 
 __all__ = [
-    "Device", "Dropout", "Encoders", "Epochs", "Json", "LearningRate", "Model", "OnBadFile", "OwnWeight", "SchemaFile",
-    "Seed", "Targets", "Variant", "Width", "bad_file", "given", "listed", "pairs",
+    "Balance",
+    "Device",
+    "Dropout",
+    "Encoders",
+    "Epochs",
+    "Json",
+    "LearningRate",
+    "Model",
+    "OnBadFile",
+    "OwnWeight",
+    "SchemaFile",
+    "Seed",
+    "Targets",
+    "Variant",
+    "Width",
+    "bad_file",
+    "given",
+    "listed",
+    "pairs",
 ]  # fmt: skip
 
 DATA = "Data"
@@ -63,10 +80,18 @@ Dropout = Annotated[
         rich_help_panel=MODEL,
     ),
 ]  # fmt: skip
+Balance = Annotated[
+    str | None,
+    typer.Option(
+        "--balance", metavar="NAME",
+        help="Remedy for a modality that dominates: uniform, ogm_ge, gradient_blending, mmpareto, mla (none).",
+        rich_help_panel=MODEL,
+    ),
+]  # fmt: skip
 OwnWeight = Annotated[
     float | None,
     typer.Option(
-        "--own-weight", min=0.0, metavar="W", help="Weight of the modalities' own losses (0).", rich_help_panel=MODEL
+        "--own-weight", min=0.0, metavar="W", help="Weight of the modalities' own losses (0.5).", rich_help_panel=MODEL
     ),
 ]
 Encoders = Annotated[

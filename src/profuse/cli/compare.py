@@ -9,6 +9,7 @@ import typer
 
 from profuse.cli._arguments import (
     DATA,
+    Balance,
     Device,
     Dropout,
     Encoders,
@@ -110,6 +111,7 @@ def compare(
     width: Width = None,
     learning_rate: LearningRate = None,
     modality_dropout: Dropout = None,
+    balance: Balance = None,
     own_weight: OwnWeight = None,
     encoder: Encoders = None,
     device: Device = None,
@@ -137,7 +139,13 @@ def compare(
         **given(fusions=listed(fusions), rounds=_rounds(rounds), seeds=seeds, trials=trials),
         split=given(method=split, column=split_column, test_size=test_size),
         model=given(width=width, own_weight=own_weight, encoders=pairs(encoder, option="--encoder")),
-        train=given(epochs=epochs, learning_rate=learning_rate, modality_dropout=modality_dropout, device=device),
+        train=given(
+            epochs=epochs,
+            learning_rate=learning_rate,
+            modality_dropout=modality_dropout,
+            balance=balance,
+            device=device,
+        ),
     )
     name = Path(data).name.partition(".")[0] or "data"
     out = out or Path("profuse-out") / name

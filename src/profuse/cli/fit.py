@@ -12,6 +12,7 @@ import typer
 from profuse.cli._arguments import (
     DATA,
     MODEL,
+    Balance,
     Device,
     Dropout,
     Encoders,
@@ -77,6 +78,7 @@ def fit(
     width: Width = None,
     learning_rate: LearningRate = None,
     modality_dropout: Dropout = None,
+    balance: Balance = None,
     own_weight: OwnWeight = None,
     encoder: Encoders = None,
     device: Device = None,
@@ -109,6 +111,7 @@ def fit(
         width=width,
         learning_rate=learning_rate,
         modality_dropout=modality_dropout,
+        balance=balance,
         own_weight=own_weight,
         encoders=pairs(encoder, option="--encoder"),
         device=device,
