@@ -98,7 +98,7 @@ def methods_for(
     if any(r < 2 for r in rounds):
         raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
     names = tuple(sorted(modalities))
-    expanded = [f for asked in fusions for f in (sorted(FUSIONS) if asked == "all" else [asked])]
+    expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
     methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
     for name in names:
         alone = base.model_copy(update={
