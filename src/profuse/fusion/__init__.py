@@ -31,6 +31,13 @@ FUSIONS: dict[str, str] = {
     # graph
     # generative
     # constraint
+    # constraint: tensors
+    "tensor": "profuse.fusion.constraint.tensor:TensorFusion",
+    "low_rank": "profuse.fusion.constraint.low_rank:LowRank",
+    "compact_bilinear": "profuse.fusion.constraint.compact_bilinear:CompactBilinear",
+    "factorized_bilinear": "profuse.fusion.constraint.factorized_bilinear:FactorizedBilinear",
+    "mutan": "profuse.fusion.constraint.mutan:Mutan",
+    "block": "profuse.fusion.constraint.block:Block",
     # mixture
 }
 
