@@ -31,6 +31,11 @@ FUSIONS: dict[str, str] = {
     # graph
     # generative
     # constraint
+    "dcca": "profuse.fusion.constraint.dcca:DCCA",
+    "dcca_ey": "profuse.fusion.constraint.dcca_ey:DCCAEY",
+    "contrastive": "profuse.fusion.constraint.contrastive:Contrastive",
+    "ranking": "profuse.fusion.constraint.ranking:Ranking",
+    "shared_private": "profuse.fusion.constraint.shared_private:SharedPrivate",
     # constraint: tensors
     "tensor": "profuse.fusion.constraint.tensor:TensorFusion",
     "low_rank": "profuse.fusion.constraint.low_rank:LowRank",
