@@ -44,6 +44,9 @@ FUSIONS: dict[str, str] = {
     "mutan": "profuse.fusion.constraint.mutan:Mutan",
     "block": "profuse.fusion.constraint.block:Block",
     # mixture
+    "sparse_experts": "profuse.fusion.mixture.sparse_experts:SparseExperts",
+    "missing_experts": "profuse.fusion.mixture.missing_experts:MissingExperts",
+    "interaction_experts": "profuse.fusion.mixture.interaction_experts:InteractionExperts",
 }
 
 
