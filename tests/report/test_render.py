@@ -180,3 +180,18 @@ def test_a_method_far_below_does_not_squeeze_the_others(example: Example) -> Non
     rows = {r["name"]: r for g in plot["groups"] for r in g["rows"]}
     assert rows["product"]["off"]
     assert sum(r["off"] for r in rows.values()) == 1
+
+
+def test_many_ways_of_fusing_are_shown_by_family_and_few_are_not() -> None:
+    def table(n: int) -> list[dict[str, object]]:
+        row = {"role": "fusion", "value": 0.5, "low": 0.4, "high": 0.6, "label": "", "rank": 1}
+        return [{**row, "name": f"f{i}", "family": ("encoder_decoder", "attention")[i % 2]} for i in range(n)]
+
+    told = {"metric": {"name": "accuracy"}, "verdict": dict.fromkeys(("fusion", "single", "classical"))}
+    few, many = (
+        figures.score_plot({**told, "table": table(n)}, {"fusion": "Fusion", "single": "Single"}) for n in (10, 11)
+    )
+    assert [g["title"] for g in few["groups"]] == ["Fusion"]
+    assert [g["title"] for g in many["groups"]] == ["Fusion: attention", "Fusion: encoder-decoder"]
+    assert sorted(r["name"] for g in many["groups"] for r in g["rows"]) == sorted(f"f{i}" for i in range(11))
+    assert many["keys"] == [{"role": "fusion", "title": "Fusion"}]

@@ -6,7 +6,7 @@ Colours are CSS variables of the page (light, dark, print); each role has a shap
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -62,7 +62,10 @@ def _axis(low: float, high: float, metric: str, n: int = 5) -> list[dict[str, An
 
 
 def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, Any]:
-    """Scores with intervals by method, grouped by role; the line is the chosen single modality."""
+    """Scores with intervals by method, grouped by role, many ways of fusing by family; the line is the chosen single.
+
+    `keys` are the roles that are there, with their titles.
+    """
     table, metric = collected["table"], collected["metric"]["name"]
     low, high = _range(table)
 
@@ -71,10 +74,11 @@ def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, An
 
     chosen = [collected["verdict"][k] for k in ("fusion", "single", "classical")]
     reference = next((at(r["value"]) for r in table if r["name"] == collected["verdict"]["single"]), None)
-    groups = []
-    for role, title in roles.items():
+    groups: list[dict[str, Any]] = []
+    keys: list[dict[str, str]] = []
+    for role, family, title in _groups(table, roles):
         rows = []
-        for r in (r for r in table if r["role"] == role):
+        for r in (r for r in table if r["role"] == role and family in (None, r["family"])):
             off = r["value"] < low
             line = Markup()
             if r["low"] is not None and r["high"] is not None and not off:
@@ -84,7 +88,24 @@ def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, An
             rows.append({**r, "off": off, "svg": line + shape, "chosen": r["name"] in chosen})
         if rows:
             groups.append({"role": role, "title": title, "rows": rows})
-    return {"groups": groups, "ticks": _axis(low, high, metric), "reference": reference}
+            keys += [] if any(k["role"] == role for k in keys) else [{"role": role, "title": roles[role]}]
+    return {"groups": groups, "keys": keys, "ticks": _axis(low, high, metric), "reference": reference}
+
+
+def _groups(table: list[dict[str, Any]], roles: dict[str, str]) -> Iterator[tuple[str, str | None, str]]:
+    """Yields role, family (None: all of them) and title of each group of rows."""
+    for role, title in roles.items():
+        families = list(dict.fromkeys(r["family"] for r in table if r["role"] == role))
+        n_rows = sum(r["role"] == role for r in table)
+        if role == "fusion" and len(families) > 1 and n_rows > _MANY:
+            for family in sorted(families):
+                yield role, family, f"{title}: {family.replace('_', '-')}"
+        else:
+            yield role, None, title
+
+
+_MANY = 10
+"""More ways of fusing than this are shown by family."""
 
 
 def cost_plot(collected: dict[str, Any]) -> dict[str, Any] | None:
