@@ -29,7 +29,7 @@ The map; imports go downward only:
     train.py        one training loop
     balance/        remedies for a modality that dominates training
     build.py        names and options -> a model
-    progressive.py  the feedback loop, and nowhere else
+    progressive/    the feedback loop, and nowhere else
     model.py        encoders, a fusion at one of four levels, a head
     encoders/       raw modality -> tokens              (add yours)
     fusion/         tokens of all modalities -> one     (add yours)

@@ -1,16 +1,12 @@
-"""Progressive Fusion: the fused state goes back to the early layers of each branch, for a few rounds.
+"""Progressive Fusion of a model made of our parts: feedback between `embed` and `mix` of each encoder.
 
-    s_0 = 0;  for t = 1..R:  z_i = F_i(x_i, W_i s_{t-1}),  s_t = G(z_1, .., z_k);  y = H(s_R)
-
-(Shankar, Thompson, Fiterau, "Progressive Fusion for Multimodal Integration", arXiv 2209.00302). Feedback enters
-between an encoder's `embed` and `mix`, so `embed` runs once a batch and R rounds cost R times the rest.
+`embed` runs once a batch, and R rounds cost R times the rest.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,58 +15,10 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
 from profuse.model import FusionModel, Output
+from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["FEEDBACKS", "AddFeedback", "Feedback", "ProgressiveFusion", "ScaleShiftFeedback"]
-
-
-class Feedback(nn.Module, ABC):
-    """`Tokens[batch, token, width]`, `state[batch, state_width]` -> `Tokens` of the same shape.
-
-    Every feedback is the identity at a zero state and, as it starts with zero weights and no bias, at any
-    state before training.
-
-    Args:
-        width: Channels of the tokens.
-        state_width: Channels of the fused state.
-    """
-
-    n_maps: ClassVar[int]
-
-    def __init__(self, width: int, state_width: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(state_width, self.n_maps * width, bias=False)
-        nn.init.zeros_(self.linear.weight)
-
-    @abstractmethod
-    def apply_maps(self, values: Tensor, maps: Tensor) -> Tensor:
-        """`values[batch, token, width]`, `maps[batch, 1, n_maps * width]` -> new values."""
-
-    def forward(self, tokens: Tokens, state: Tensor) -> Tokens:
-        """Returns the tokens as the state changes them; the mask stays."""
-        return Tokens(self.apply_maps(tokens.values, self.linear(state)[:, None]), tokens.mask)
-
-
-class ScaleShiftFeedback(Feedback):
-    """`x (1 + W_scale s) + W_shift s`: the state says which channels count (FiLM, Perez et al. 2018)."""
-
-    n_maps = 2
-
-    def apply_maps(self, values: Tensor, maps: Tensor) -> Tensor:
-        scale, shift = maps.chunk(2, dim=-1)
-        return values * (1 + scale) + shift
-
-
-class AddFeedback(Feedback):
-    """`x + W s`, as in the paper."""
-
-    n_maps = 1
-
-    def apply_maps(self, values: Tensor, maps: Tensor) -> Tensor:
-        return values + maps
-
-
-FEEDBACKS: dict[str, type[Feedback]] = {"scale_shift": ScaleShiftFeedback, "add": AddFeedback}
+__all__ = ["ProgressiveFusion"]
 
 
 class ProgressiveFusion(nn.Module):
