@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.encoders import ENCODERS, Encoder, encoder
-from profuse.errors import ShapeError, UnknownNameError
+from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.fusion import FUSIONS, Fused, Fusion, fusion
 from profuse.schema import KINDS, Spec
 from profuse.testing import ENCODER_CHECKS, FUSION_CHECKS, SLOW_CHECKS, ContractError, check_encoder, check_fusion
@@ -25,8 +25,8 @@ LINKS = ("softmax", "sigmoid", "identity")
 
 
 def operators() -> list[tuple[str, str | None]]:
-    """Every row of the table; an operator on decisions once for each link."""
-    links = {name: LINKS if fusion(name).level == "decision" else (None,) for name in FUSIONS}
+    """Every row of the table; an operator on decisions once for each link that it declares."""
+    links = {name: getattr(fusion(name), "links", (None,)) for name in FUSIONS}
     return [(name, link) for name in FUSIONS for link in links[name]]
 
 
@@ -41,6 +41,16 @@ def case(*values: Any) -> Any:
 def test_the_operator_keeps_the_contract(name: str, link: str | None, check: str) -> None:
     cls = fusion(name)
     check_fusion(cls if link is None else partial(cls, link=link), checks=[check])
+
+
+UNDECLARED = [(name, link) for name in FUSIONS for link in LINKS if link not in getattr(fusion(name), "links", LINKS)]
+
+
+@pytest.mark.parametrize(("name", "link"), UNDECLARED)
+def test_a_link_that_is_not_declared_raises(name: str, link: str) -> None:
+    cls: Any = fusion(name)
+    with pytest.raises(ConfigError, match=f"^{cls.__name__}: link must be .*; got link='{link}'"):
+        cls({"a": 3}, 3, link=link)
 
 
 # -- encoders: a batch of each kind, as its preprocessor would make it
@@ -299,6 +309,15 @@ class IgnoresFeedback(HonestEncoder):
         return super().forward(raw)
 
 
+class DoublesInASecondStage(HonestEncoder):
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__(spec, width)
+        self.stage_widths = (width, width)
+
+    def mix_stages(self) -> Any:
+        return (self.mix, lambda tokens: Tokens(2 * tokens.values, tokens.mask))
+
+
 class TakesAnySize(HonestEncoder):
     def __init__(self, spec: Spec, width: int) -> None:
         nn.Module.__init__(self)
@@ -342,6 +361,7 @@ BROKEN_OPERATORS: dict[str, type[Fusion]] = {
 BROKEN_ENCODERS: dict[str, type[Encoder]] = {
     "shape": CallsAllReal,
     "feedback_enters_between": IgnoresFeedback,
+    "stages_compose": DoublesInASecondStage,
     "wrong_sizes_raise": TakesAnySize,
     "missing_content_ignored": ReadsMaskedSteps,
 } | {check: type(fault.__name__, (fault, HonestEncoder), {}) for check, fault in IN_BOTH.items()}

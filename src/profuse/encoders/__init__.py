@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from profuse._lookup import load, resolve
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, segment_widths, segments
 
-__all__ = ["DEFAULTS", "ENCODERS", "Encoder", "encoder"]
+__all__ = ["DEFAULTS", "ENCODERS", "Encoder", "encoder", "segment_widths", "segments"]
 
 ENCODERS: dict[str, str] = {
     "table": "profuse.encoders.table:TableEncoder",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from inspect import signature
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 from torch import nn
@@ -13,7 +15,16 @@ from profuse.errors import ShapeError
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Stage", "chain", "segment_widths", "segments"]
+
+Stage = Callable[[Tokens], Tokens]
+
+
+def chain(stages: tuple[Stage, ...], tokens: Tokens) -> Tokens:
+    """Returns the tokens after all stages, in order; the tokens themselves if there is none."""
+    for stage in stages:
+        tokens = stage(tokens)
+    return tokens
 
 
 class Encoder(nn.Module, ABC):
@@ -29,6 +40,7 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         embed_width: Channels of the tokens that `embed` returns (`width` unless a subclass sets another).
+        stage_widths: Channels of the tokens after each of `mix_stages`; the last is `width`.
     """
 
     kind: ClassVar[Kind]
@@ -57,6 +69,7 @@ class Encoder(nn.Module, ABC):
         self.spec = spec
         self.width = width
         self.embed_width = width
+        self.stage_widths: tuple[int, ...] = (width,)
 
     @classmethod
     @abstractmethod
@@ -71,9 +84,38 @@ class Encoder(nn.Module, ABC):
     def mix(self, tokens: Tokens) -> Tokens:
         """Returns `Tokens[batch, any token, width]`; a row without any real token comes back all masked."""
 
+    def mix_stages(self) -> tuple[Stage, ...]:
+        """Returns `mix` cut into steps, tokens to tokens, whose chain is `mix`: where hierarchical fusion may step in.
+
+        One step unless a subclass has several; it then sets `stage_widths` too. Between two steps masked values are
+        set to 0, and values of real tokens may be changed; masks never are.
+        """
+        return (self.mix,)
+
     def forward(self, raw: Raw, feedback: Callable[[Tokens], Tokens] | None = None) -> Tokens:
         """Returns `mix(feedback(embed(raw)))`, 0 at masked tokens; `feedback=None` leaves the tokens alone."""
         tokens = self.embed(raw).zeroed()
         if feedback is not None:
             tokens = feedback(tokens).zeroed()
         return self.mix(tokens).zeroed()
+
+
+def _ends(encoder: Encoder, n_segments: int) -> list[int]:
+    """Where each segment ends: the number of stages up to there, in proportion and rounded down."""
+    return [(i + 1) * len(encoder.stage_widths) // n_segments for i in range(n_segments)]
+
+
+def segments(encoder: Encoder, n_segments: int) -> tuple[Stage, ...]:
+    """Returns `mix` in `n_segments` parts: of k stages, part i (from 0) ends after the first floor((i + 1) k / n).
+
+    Every encoder so has gone as nearly as it can the same part of its way at each end. With fewer stages than parts
+    some parts, the first of all, are empty and return the tokens as they are.
+    """
+    stages, ends = encoder.mix_stages(), [0, *_ends(encoder, n_segments)]
+    return tuple(partial(chain, stages[start:end]) for start, end in pairwise(ends))
+
+
+def segment_widths(encoder: Encoder, n_segments: int) -> tuple[int, ...]:
+    """Returns the channels of the tokens after each of `segments`."""
+    widths = (encoder.embed_width, *encoder.stage_widths)
+    return tuple(widths[end] for end in _ends(encoder, n_segments))

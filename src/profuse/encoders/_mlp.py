@@ -64,9 +64,20 @@ class ResidualMLP(nn.Module):
             nn.LayerNorm(hidden_width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_width, out_width)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.first(x)
-        for block in self.blocks:
+    @property
+    def step_widths(self) -> tuple[int, ...]:
+        """Channels after each step: one step a block, the first map before the first, the last map after the last."""
+        last: nn.Linear = self.last[-1]  # type: ignore[assignment]
+        return (*[self.first.out_features] * (len(self.blocks) - 1), last.out_features)
+
+    def step(self, i: int, x: Tensor) -> Tensor:
+        """Returns what step `i` makes of what the one before it returned."""
+        h: Tensor = self.first(x) if i == 0 else x
+        for block in list(self.blocks)[i : i + 1]:
             h = h + block(h)
-        y: Tensor = self.last(h)
-        return y
+        return self.last(h) if i == len(self.step_widths) - 1 else h
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(len(self.step_widths)):
+            x = self.step(i, x)
+        return x

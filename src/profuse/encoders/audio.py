@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders._augment import spec_mask, spec_shift
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
@@ -109,15 +110,21 @@ class AudioEncoder(Encoder):
         self.halvings = nn.ModuleList()
         self.stages = nn.ModuleList()  # of ModuleLists of blocks
         n_blocks, done, length = sum(depths), 0, spec.max_length
+        self.planes, widths = [(dims[0], n_bands)], []  # channels and bands that each of `stages` leaves
         for i, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
             if i:
                 self.halvings.append(nn.Conv2d(dims[i - 1], dim, 3, stride=2, padding=1))
                 n_bands, length = -(-n_bands // 2), -(-length // 2)
+                self.planes.append((dim, n_bands))
             blocks = nn.ModuleList()
             for _ in range(depth):
                 done += 1
                 blocks.append(_Residual(dim, drop_prob=drop_prob * done / n_blocks))
             self.stages.append(blocks)
+            widths.append(max(self.embed_width, dim * n_bands))
+        # without a block the first does nothing: it goes with the second
+        self.ends = [0, *range(2 if len(dims) > 1 and not depths[0] else 1, len(dims) + 1)]
+        self.stage_widths = (*(widths[end - 1] for end in self.ends[1:-1]), width)
         self.pool = max(1, -(-length // n_tokens))
         self.norm = nn.LayerNorm(dims[-1] * n_bands)
         self.dropout = nn.Dropout(dropout)
@@ -149,11 +156,14 @@ class AudioEncoder(Encoder):
         mask = torch.cat([present[:, None], raw.mask], dim=1)
         return Tokens(bands.reshape(n_rows, 1 + n_frames, self.embed_width), mask)
 
-    def mix(self, tokens: Tokens) -> Tokens:
-        spectrum, mask = tokens.values[:, :1], tokens.mask[:, 1:]
+    def _stage(self, n: int, tokens: Tokens) -> Tokens:
+        start, end = self.ends[n], self.ends[n + 1]
+        dim, n_bands = self.planes[max(0, start - 1)]
+        # the spectrum's token and the frames' may differ in width: the narrower ends in zeros, which are left behind
+        spectrum, mask = tokens.values[:, :1, : self.embed_width], tokens.mask[:, 1:]
         n_rows, n_frames = mask.shape
-        x = tokens.values[:, 1:].reshape(n_rows, n_frames, -1, self.level.shape[1]).permute(0, 3, 1, 2)
-        for i in range(len(self.stages)):
+        x = tokens.values[:, 1:, : dim * n_bands].reshape(n_rows, n_frames, n_bands, dim).permute(0, 3, 1, 2)
+        for i in range(start, end):
             if i:
                 # a frame of the halved series is real if either of the two it stands for was
                 x, mask = self.halvings[i - 1](x), _halved(mask)
@@ -162,6 +172,9 @@ class AudioEncoder(Encoder):
             for block in self.stages[i].children():
                 x = block(x, real)
         x = x.permute(0, 2, 3, 1).flatten(2)
+        if n < len(self.stage_widths) - 1:
+            wide = [F.pad(part, (0, self.stage_widths[n] - part.shape[2])) for part in (spectrum, x)]
+            return Tokens(torch.cat(wide, dim=1), torch.cat([tokens.mask[:, :1], mask], dim=1))
         if self.pool > 1:
             extra = -x.shape[1] % self.pool
             x, mask = F.pad(x, (0, 0, 0, extra)), F.pad(mask, (0, extra))
@@ -171,3 +184,9 @@ class AudioEncoder(Encoder):
         values = self.project(self.dropout(self.norm(x))) + self.position[: x.shape[1]]
         first = self.spectrum(self.dropout(self.spectrum_norm(spectrum)))
         return Tokens(torch.cat([first, values], dim=1), torch.cat([tokens.mask[:, :1], mask], dim=1))
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, n) for n in range(len(self.stage_widths)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)

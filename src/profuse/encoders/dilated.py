@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Self
 
 from torch import nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._sequence import ChannelDropout, ConvBlock, Joined, mean_of_runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.schema import Kind, Spec
@@ -71,6 +72,7 @@ class DilatedEncoder(Encoder):
         self.stride = stride_for(-(-spec.max_length // stride), max_tokens)
         self.blocks = nn.ModuleList(ConvBlock(width, dilation=2**i, dropout=dropout) for i in range(n_blocks))
         self.dropout = ChannelDropout(dropout)
+        self.stage_widths = (width,) * n_blocks
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
@@ -83,9 +85,15 @@ class DilatedEncoder(Encoder):
         steps = clean_steps(raw, self.spec.n_channels, who="DilatedEncoder")
         return Tokens(self.first(self.features(steps)), raw.mask)
 
-    def mix(self, tokens: Tokens) -> Tokens:
-        tokens = self.join(tokens)
-        values = tokens.values
-        for block in self.blocks:
-            values = block(values, tokens.mask)
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        tokens = self.join(tokens) if i == 0 else tokens
+        values = self.blocks[i](tokens.values, tokens.mask)
+        if i < len(self.blocks) - 1:
+            return Tokens(values, tokens.mask)
         return mean_of_runs(Tokens(self.dropout(values), tokens.mask), self.stride)
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.blocks)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)

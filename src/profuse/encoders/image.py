@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders._augment import jitter
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
@@ -145,6 +146,7 @@ class ConvEncoder(Encoder):
         self.patches = Patches(spec, dims[0], side=side or patch_side(spec.image_size, 16), max_shift=max_shift)
         layers: list[nn.Module] = []
         n_blocks, done, grid = sum(depths), 0, self.patches.grid
+        self.grids, self.ends, widths = [grid], [0], []  # of each stage: its grid on entry, where its layers end
         for i, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
             if i:
                 # a side of 5 or less is kept: the result is about 4 x 4 tokens whatever the picture's size
@@ -154,10 +156,17 @@ class ConvEncoder(Encoder):
             for _ in range(depth):
                 done += 1
                 layers.append(_Residual(dim, drop_prob=drop_prob * done / n_blocks))
+            if len(layers) > self.ends[-1]:
+                self.grids.append(grid)
+                self.ends.append(len(layers))
+                widths.append(dim)
+        if not layers:
+            self.ends.append(0)
         self.trunk = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(dims[-1])
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(dims[-1], width)
+        self.stage_widths = (*widths[:-1], width)
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> ConvEncoder:
@@ -168,9 +177,17 @@ class ConvEncoder(Encoder):
     def embed(self, raw: Raw) -> Tokens:
         return self.patches(raw)  # type: ignore[no-any-return]
 
-    def mix(self, tokens: Tokens) -> Tokens:
-        height, width = self.patches.grid
-        x = tokens.values.reshape(tokens.values.shape[0], height, width, -1).permute(0, 3, 1, 2)
-        x = self.trunk(x)
-        values = self.project(self.dropout(self.norm(x.flatten(2).transpose(1, 2))))
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        x = tokens.values.transpose(1, 2).reshape(tokens.values.shape[0], -1, *self.grids[i])
+        for layer in list(self.trunk)[self.ends[i] : self.ends[i + 1]]:
+            x = layer(x)
+        values = x.flatten(2).transpose(1, 2)
+        if i == len(self.stage_widths) - 1:
+            values = self.project(self.dropout(self.norm(values)))
         return Tokens(values, tokens.present[:, None].expand(-1, values.shape[1]))
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.stage_widths)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._sequence import ChannelDropout, Joined, mean_of_runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.schema import Kind, Spec
@@ -79,6 +80,7 @@ class RecurrentEncoder(Encoder):
             outs.append(nn.Linear(hidden * (1 + bidirectional), width))
         self.backwards, self.outs = backwards, outs
         self.dropout = ChannelDropout(dropout)
+        self.stage_widths = (width,) * n_layers
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
@@ -89,20 +91,29 @@ class RecurrentEncoder(Encoder):
         steps = clean_steps(raw, self.spec.n_channels, who="RecurrentEncoder")
         return Tokens(self.first(self.features(steps)), raw.mask)
 
-    def mix(self, tokens: Tokens) -> Tokens:
-        tokens = self.join(tokens)
-        # real tokens first, in their order: both directions then meet padding last
-        order = torch.argsort(~tokens.mask, dim=1, stable=True)
-        values, mask = _take(tokens.values, order), tokens.mask.gather(1, order)
-        place = torch.arange(mask.shape[1], device=mask.device)
-        back = torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
-        for i, (norm, out) in enumerate(zip(self.norms, self.outs, strict=True)):
-            x = norm(values)
-            states = [self.forwards[i](x)[0]]
-            if len(self.backwards):
-                states.append(_take(self.backwards[i](_take(x, back))[0], back))
-            values = values + out(self.dropout(torch.cat(states, dim=2)))
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        if i == 0:
+            tokens = self.join(tokens)
+            # real tokens first, in their order: both directions then meet padding last
+            order = torch.argsort(~tokens.mask, dim=1, stable=True)
+            tokens = Tokens(_take(tokens.values, order), tokens.mask.gather(1, order))
+        values, mask = tokens.values, tokens.mask
+        x = self.norms[i](values)
+        states = [self.forwards[i](x)[0]]
+        if len(self.backwards):
+            place = torch.arange(mask.shape[1], device=mask.device)
+            back = torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
+            states.append(_take(self.backwards[i](_take(x, back))[0], back))
+        values = values + self.outs[i](self.dropout(torch.cat(states, dim=2)))
+        if i < len(self.norms) - 1:
+            return Tokens(values, mask)
         return mean_of_runs(Tokens(self.dropout(values), mask), self.stride)
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.norms)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)
 
 
 def _take(x: Tensor, order: Tensor) -> Tensor:

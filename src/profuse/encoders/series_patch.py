@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
 from torch import nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._sequence import AttentionBlock, ChannelDropout, Positions, runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
@@ -72,6 +73,7 @@ class SeriesPatchEncoder(Encoder):
         self.positions = Positions(width)
         self.blocks = nn.ModuleList(AttentionBlock(width, n_heads=n_heads, dropout=dropout) for _ in range(n_blocks))
         self.dropout = ChannelDropout(dropout)
+        self.stage_widths = (width,) * n_blocks
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
@@ -85,8 +87,13 @@ class SeriesPatchEncoder(Encoder):
         known = torch.cat([self.features(steps) * real, real], dim=2)  # cos(0) is 1 where nothing is
         return Tokens(self.first(runs(known, self.stride).flatten(2)), runs(raw.mask, self.stride).any(2))
 
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        values = self.positions(tokens.values) if i == 0 else tokens.values
+        values = self.blocks[i](values, tokens.mask)
+        return Tokens(self.dropout(values) if i == len(self.blocks) - 1 else values, tokens.mask)
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.blocks)))
+
     def mix(self, tokens: Tokens) -> Tokens:
-        values = self.positions(tokens.values)
-        for block in self.blocks:
-            values = block(values, tokens.mask)
-        return Tokens(self.dropout(values), tokens.mask)
+        return chain(self.mix_stages(), tokens)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import ResidualMLP, check_layers
 from profuse.encoders.categorical import CategoryEmbedding
 from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearEmbedding
@@ -97,6 +98,7 @@ class TableEncoder(Encoder):
             self.mlp = ResidualMLP(
                 len(sizes) * embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout
             )
+            self.stage_widths = self.mlp.step_widths
         else:
             self.lift = nn.Linear(embed_width, width)
             self.layers = nn.ModuleList(
@@ -106,6 +108,7 @@ class TableEncoder(Encoder):
                 for _ in range(n_blocks)
             )
             self.norm = nn.LayerNorm(width)
+            self.stage_widths = (width,) * max(1, n_blocks)
 
     number_at: Tensor
     category_at: Tensor
@@ -133,12 +136,20 @@ class TableEncoder(Encoder):
             parts.append(self.categories(values[:, self.category_at].round().long()))
         return Tokens(torch.cat(parts, dim=1)[:, self.order], raw.mask)
 
-    def mix(self, tokens: Tokens) -> Tokens:
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if self.mixer == "mlp":
-            filled = torch.where(tokens.mask[..., None], tokens.values, self.missing)
-            return Tokens.vector(self.mlp(filled.flatten(1)), tokens.present)
+            x = tokens.values
+            if i == 0:
+                x = torch.where(tokens.mask[..., None], x, self.missing)
+            return Tokens.vector(self.mlp.step(i, x.flatten(1)), tokens.present)
         hidden = ~tokens.mask & tokens.present[:, None]  # an absent row attends to all: finite, and masked after
-        h = self.lift(tokens.values)
-        for layer in self.layers:
+        h = self.lift(tokens.values) if i == 0 else tokens.values
+        for layer in list(self.layers)[i : i + 1]:
             h = layer(h, src_key_padding_mask=hidden)
-        return Tokens(self.norm(h), tokens.mask)
+        return Tokens(self.norm(h) if i == len(self.stage_widths) - 1 else h, tokens.mask)
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.stage_widths)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)

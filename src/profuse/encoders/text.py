@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import check_layers
 from profuse.encoders._sequence import ConvBlock, Positions, mean_of_runs, stride_for
 from profuse.errors import ConfigError, ShapeError
@@ -75,6 +76,7 @@ class WordEncoder(Encoder):
         self.positions = Positions(width)
         self.blocks = nn.ModuleList(ConvBlock(width, dropout=dropout) for _ in range(n_blocks))
         self.dropout = nn.Dropout(dropout)
+        self.stage_widths = (width,) * max(1, n_blocks)
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
@@ -99,8 +101,16 @@ class WordEncoder(Encoder):
             values = values * keep / (1.0 - self.word_drop_prob)
         return Tokens(values.view(n_rows, n_words, -1), raw.mask)
 
-    def mix(self, tokens: Tokens) -> Tokens:
-        values = self.positions(tokens.values)
-        for block in self.blocks:
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        values = self.positions(tokens.values) if i == 0 else tokens.values
+        for block in list(self.blocks)[i : i + 1]:
             values = block(values, tokens.mask)
+        if i < len(self.stage_widths) - 1:
+            return Tokens(values, tokens.mask)
         return mean_of_runs(Tokens(self.dropout(values), tokens.mask), self.stride)
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.stage_widths)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)

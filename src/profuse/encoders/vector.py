@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Self
 
 from torch import nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import ResidualMLP, check_layers
 from profuse.errors import ShapeError
 from profuse.schema import Spec
@@ -53,6 +54,7 @@ class VectorEncoder(Encoder):
         self.embed_width = embed_width
         self.first = nn.Linear(spec.n_channels, embed_width)
         self.mlp = ResidualMLP(embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout)
+        self.stage_widths = self.mlp.step_widths
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
@@ -69,5 +71,11 @@ class VectorEncoder(Encoder):
         values = raw.values.masked_fill(~raw.mask[:, None], 0.0)  # NaN may stand in an absent row
         return Tokens.vector(self.first(values), raw.mask)
 
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        return Tokens.vector(self.mlp.step(i, tokens.values[:, 0]), tokens.mask[:, 0])
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.stage_widths)))
+
     def mix(self, tokens: Tokens) -> Tokens:
-        return Tokens.vector(self.mlp(tokens.values[:, 0]), tokens.mask[:, 0])
+        return chain(self.mix_stages(), tokens)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from profuse.encoders._base import Encoder
+from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders.image import Patches, patch_side
 from profuse.errors import ConfigError
 from profuse.schema import Kind, Spec
@@ -106,6 +107,7 @@ class PatchEncoder(Encoder):
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(dim, width)
+        self.stage_widths = (*[dim] * (n_blocks - 1), width)
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> PatchEncoder:
@@ -116,10 +118,19 @@ class PatchEncoder(Encoder):
     def embed(self, raw: Raw) -> Tokens:
         return self.patches(raw)  # type: ignore[no-any-return]
 
-    def mix(self, tokens: Tokens) -> Tokens:
-        x = self.norm(self.blocks(tokens.values))
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        x = self.blocks[i](tokens.values)
+        if i < len(self.blocks) - 1:
+            return Tokens(x, tokens.mask)
+        x = self.norm(x)
         height, width = self.patches.grid
         x = x.transpose(1, 2).reshape(x.shape[0], -1, height, width)
         x = F.adaptive_avg_pool2d(x, (min(height, _MAX_TOKENS_SIDE), min(width, _MAX_TOKENS_SIDE)))
         values = self.project(self.dropout(x.flatten(2).transpose(1, 2)))
         return Tokens(values, tokens.present[:, None].expand(-1, values.shape[1]))
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.blocks)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)

@@ -54,6 +54,7 @@ FUSION_CHECKS: dict[str, Check] = {
 ENCODER_CHECKS: dict[str, Check] = {
     "shape": _encoder_checks.shape,
     "feedback_enters_between": _encoder_checks.feedback_enters_between,
+    "stages_compose": _encoder_checks.stages_compose,
     "wrong_sizes_raise": _encoder_checks.wrong_sizes_raise,
     **_BOTH,
 }

@@ -6,13 +6,13 @@ from functools import partial
 
 import torch
 
-from profuse.encoders import Encoder
+from profuse.encoders import Encoder, segments
 from profuse.errors import ShapeError
 from profuse.schema import Spec
 from profuse.testing._subject import WIDTH, Subject, must_raise, need, noise, same
 from profuse.tokens import Tokens
 
-__all__ = ["feedback_enters_between", "shape", "wrong_sizes_raise"]
+__all__ = ["feedback_enters_between", "shape", "stages_compose", "wrong_sizes_raise"]
 
 
 def shape(s: Subject) -> None:
@@ -45,6 +45,27 @@ def feedback_enters_between(s: Subject) -> None:
     replaced = module(raw, lambda t: Tokens(noise(t.values), t.mask))
     changed = not torch.allclose(replaced.values, module(raw).values, atol=1e-3)
     need(changed, "mix must use the tokens that feedback returns; got the same result with others.")
+
+
+def stages_compose(s: Subject) -> None:
+    """The stages one after another are mix, of the widths declared; masked values set to 0 between change nothing."""
+    module = s.fresh()
+    assert isinstance(module, Encoder)
+    tokens = module.embed(s.inputs["raw"]).zeroed()
+    present, mixed = tokens.present, module.mix(tokens).zeroed()
+    (whole,) = segments(module, 1)
+    same(whole(tokens).zeroed(), mixed, "made by the stages one after another", tol=0.0)
+    stages, widths = module.mix_stages(), module.stage_widths
+    need(
+        len(stages) == len(widths) and widths[-1] == module.width,
+        f"stage_widths must have a width for each stage, the last one {module.width}; got {len(stages)} stages and "
+        f"stage_widths={widths}.",
+    )
+    for i, (stage, width) in enumerate(zip(stages, widths, strict=True)):
+        tokens = stage(tokens).zeroed()
+        need(tokens.n_channels == width, f"stage {i} must give {width} channels; got {tokens.n_channels}.")
+        need(torch.equal(tokens.present, present), f"stage {i} must leave rows present or missing; got others.")
+    same(tokens, mixed, "made with masked values set to 0 between the stages", tol=1e-5)
 
 
 def wrong_sizes_raise(s: Subject) -> None:
