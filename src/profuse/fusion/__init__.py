@@ -29,6 +29,10 @@ FUSIONS: dict[str, str] = {
     "attention_pooling": "profuse.fusion.attention.pooling:AttentionPooling",
     "token_transformer": "profuse.fusion.attention.token_transformer:TokenTransformer",
     # graph
+    "mogonet": "profuse.fusion.graph.mogonet:Mogonet",
+    "similarity_network": "profuse.fusion.graph.similarity_network:SimilarityNetwork",
+    "modality_graph": "profuse.fusion.graph.modality_graph:ModalityGraph",
+    "dynamic_fusion_graph": "profuse.fusion.graph.dynamic_fusion_graph:DynamicFusionGraph",
     # generative
     # constraint
     "dcca": "profuse.fusion.constraint.dcca:DCCA",
