@@ -31,7 +31,7 @@ LAYERS = (
     ("evaluate",),
     ("report",),
     ("inputs",),
-    ("estimator",),
+    ("estimator", "retrieval"),
     ("comparison",),
     ("cli",),
     ("__main__",),

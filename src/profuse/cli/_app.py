@@ -16,6 +16,7 @@ from profuse.cli.fit import fit
 from profuse.cli.fusions import fusions
 from profuse.cli.predict import predict
 from profuse.cli.report import report
+from profuse.cli.retrieve import retrieve
 from profuse.cli.schema import schema
 from profuse.errors import ProfuseError
 
@@ -99,7 +100,7 @@ def _root(
     """
 
 
-for _command in (compare, fit, predict, evaluate, datasets, fusions, schema, report):
+for _command in (compare, fit, predict, evaluate, retrieve, datasets, fusions, schema, report):
     app.command()(_command)
 
 

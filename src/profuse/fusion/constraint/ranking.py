@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -55,7 +55,9 @@ class Ranking(Coordinated):
         space_dim: Dimensions of the coordinated space, which bound what the joint vector is told of a modality.
         weight: Factor of the penalty, at least 0.
         margin: By how much the cosine of a row's own is to be larger, above 0 and at most 2.
-        negatives: "hardest" (VSE++) or "mean" (over all other rows; a gentler start).
+        negatives: "hardest" (VSE++) or "mean" (over all other rows).
+        warmup: Fraction of training, 0 to 1, in which the hardest take over from the mean, little by little; from the
+            first step on they would draw all rows to one place.
         dropout: Probability of dropping a channel between the two layers of the MLP, 0 to below 1.
 
     Raises:
@@ -64,8 +66,8 @@ class Ranking(Coordinated):
     Reference:
         Faghri, Fleet, Kiros, Fidler, VSE++: Improving Visual-Semantic Embeddings with Hard Negatives, BMVC 2018,
         equations 5 (all negatives, as in Frome et al., DeViSE, 2013) and 6 (hardest). *Differs from the paper*: the
-        mean over negatives, not their sum, so that the batch size does not change the penalty; the mean over pairs
-        where there are more than two modalities; beside a supervised loss.
+        mean over negatives, not their sum, so that the batch size does not change the penalty; a warm-up; the mean over
+        pairs where there are more than two modalities; beside a supervised loss.
 
     Example:
         >>> import torch
@@ -92,19 +94,25 @@ class Ranking(Coordinated):
         weight: float = 0.3,
         margin: float = 0.2,
         negatives: Negatives = "hardest",
+        warmup: float = 0.5,
         dropout: float = 0.1,
     ) -> None:
         super().__init__(channels, width, space_dim=space_dim, weight=weight, dropout=dropout)
-        if not 0 < margin <= 2 or negatives not in ("hardest", "mean"):
+        if not 0 < margin <= 2 or negatives not in ("hardest", "mean") or not 0 <= warmup <= 1:
             raise ConfigError(
-                "Ranking: margin must be above 0 and at most 2, negatives 'hardest' or 'mean'; "
-                f"got margin={margin}, negatives={negatives!r}."
+                "Ranking: margin must be above 0 and at most 2, negatives 'hardest' or 'mean', warmup 0 to 1; "
+                f"got margin={margin}, negatives={negatives!r}, warmup={warmup}."
             )
-        self.margin = margin
+        self.margin, self.warmup = margin, warmup
         self.negatives: Negatives = negatives
 
     def disagreement(self, z: Tensor, present: Tensor) -> Tensor:
+        share = 0.0 if self.negatives == "mean" else min(1.0, self.progress / self.warmup) if self.warmup else 1.0
+
         def one_pair(x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
-            return hinge(x, y, rows, margin=self.margin, negatives=self.negatives)
+            if share in (0.0, 1.0):
+                return hinge(x, y, rows, margin=self.margin, negatives="hardest" if share else "mean")
+            hardest, mean = (hinge(x, y, rows, margin=self.margin, negatives=n) for n in get_args(Negatives))
+            return share * hardest + (1 - share) * mean
 
         return over_pairs(one_pair, unit(z), present)

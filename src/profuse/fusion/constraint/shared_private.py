@@ -79,8 +79,10 @@ class SharedPrivate(Fusion):
     Reference:
         Hazarika, Zimmermann, Poria, MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment
         Analysis, ACM Multimedia 2020, sections 3.3 to 3.5. *Differs from the paper*: the overlap is
-        divided by the number of rows, so that it lies between 0 and 1 and the batch size does not change it (its
-        factor is the paper's); lengths of rows carry a gradient; a pre-norm Transformer layer.
+        divided by the number of rows, so that it lies between 0 and 1 and the batch size does not change it; all
+        three factors are a tenth of the paper's, with which nothing else was learned where modalities must be
+        multiplied (`synthetic`, synergy); lengths of rows carry a gradient; a pre-norm Transformer layer and a norm
+        after it, in place of a post-norm one.
 
     Example:
         >>> import torch
@@ -104,9 +106,9 @@ class SharedPrivate(Fusion):
         channels: Mapping[str, int],
         width: int,
         *,
-        difference: float = 0.3,
-        similarity: float = 1.0,
-        reconstruction: float = 1.0,
+        difference: float = 0.03,
+        similarity: float = 0.1,
+        reconstruction: float = 0.1,
         n_moments: int = 5,
         n_heads: int = 2,
         dropout: float = 0.1,
@@ -131,6 +133,7 @@ class SharedPrivate(Fusion):
         self.private = nn.ModuleList(nn.Linear(width, width) for _ in range(n))
         self.decoders = nn.ModuleList(nn.Linear(width, width) for _ in range(n))
         self.layer = TransformerLayer(width, n_heads, dropout=dropout)
+        self.norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(2 * n * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
         )
@@ -146,7 +149,7 @@ class SharedPrivate(Fusion):
         present = self.present(tokens)
         real = present.repeat(1, 2)
         # a row without anything looks at everything, and what comes of it is set to 0 below
-        seen = self.layer(torch.cat([shared, private], dim=1), real | ~real.any(1, keepdim=True))
+        seen = self.norm(self.layer(torch.cat([shared, private], dim=1), real | ~real.any(1, keepdim=True)))
         vector = self.mlp(seen.masked_fill(~real[..., None], 0.0).flatten(1))
         return Fused(vector, penalties=self._penalties(u, shared, private, present) if torch.is_grad_enabled() else {})
 
