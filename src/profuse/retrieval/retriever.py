@@ -85,7 +85,7 @@ class Retriever:
         dropout: float = 0.1,
         encoders: Mapping[str, str] | None = None,
         space_options: Mapping[str, Any] | None = None,
-        epochs: int | None = 60,
+        epochs: int | None = 40,
         batch_size: int = 128,
         learning_rate: float = 3e-3,
         patience: int | None = None,
