@@ -34,6 +34,10 @@ FUSIONS: dict[str, str] = {
     "modality_graph": "profuse.fusion.graph.modality_graph:ModalityGraph",
     "dynamic_fusion_graph": "profuse.fusion.graph.dynamic_fusion_graph:DynamicFusionGraph",
     # generative
+    "regression_imputer": "profuse.fusion.generative.regression_imputer:RegressionImputer",
+    "flow_imputer": "profuse.fusion.generative.flow_imputer:FlowImputer",
+    "diffusion_imputer": "profuse.fusion.generative.diffusion_imputer:DiffusionImputer",
+    "gan_imputer": "profuse.fusion.generative.gan_imputer:GanImputer",
     # constraint
     "dcca": "profuse.fusion.constraint.dcca:DCCA",
     "dcca_ey": "profuse.fusion.constraint.dcca_ey:DCCAEY",
