@@ -22,13 +22,13 @@ from profuse.learner import TrainedModel
 from profuse.schema import Schema
 from profuse.train import Epoch, History, TrainOptions
 
-__all__ = ["FORMAT", "check_folder", "load_model", "save_model"]
+__all__ = ["FORMAT", "check_folder", "file_digest", "load_model", "put_arrays", "save_model", "take_arrays"]
 
 FORMAT = 1
 _ARRAY = "@array"
 
 
-def _take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
+def take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
     """Returns JSON in which every array is replaced by its name among `arrays`."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
@@ -36,25 +36,25 @@ def _take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
         arrays[path] = np.ascontiguousarray(value)
         return {_ARRAY: path, "shape": list(value.shape)}
     if isinstance(value, dict):
-        return {str(k): _take_arrays(v, arrays, f"{path}/{k}") for k, v in value.items()}
+        return {str(k): take_arrays(v, arrays, f"{path}/{k}") for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_take_arrays(v, arrays, f"{path}/{i}") for i, v in enumerate(value)]
+        return [take_arrays(v, arrays, f"{path}/{i}") for i, v in enumerate(value)]
     if isinstance(value, np.generic):
         return value.item()
     return value
 
 
-def _put_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def put_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, dict):
         if _ARRAY in value:
             return arrays[value[_ARRAY]].reshape(value["shape"])
-        return {k: _put_arrays(v, arrays) for k, v in value.items()}
+        return {k: put_arrays(v, arrays) for k, v in value.items()}
     if isinstance(value, list):
-        return [_put_arrays(v, arrays) for v in value]
+        return [put_arrays(v, arrays) for v in value]
     return value
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -92,7 +92,7 @@ def save_model(trained: TrainedModel, folder: str | Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         arrays: dict[str, np.ndarray] = {}
-        pipeline = _take_arrays(trained.pipeline.state(), arrays, "pipeline")
+        pipeline = take_arrays(trained.pipeline.state(), arrays, "pipeline")
         save_file(arrays, partial / "arrays.safetensors")
         weights = {k: v.detach().cpu().contiguous() for k, v in trained.model.state_dict().items()}
         save_tensors(weights, partial / "weights.safetensors")
@@ -112,8 +112,9 @@ def save_model(trained: TrainedModel, folder: str | Path) -> None:
                 "best_epoch": history.best_epoch,
                 "n_train_rows": history.n_train_rows,
                 "fit_seconds": history.fit_seconds,
+                "balance_weights": dict(history.balance_weights),
             },
-            "digests": {name: _digest(partial / name) for name in _FILES},
+            "digests": {name: file_digest(partial / name) for name in _FILES},
         }
         (partial / "model.json").write_text(json.dumps(facts, indent=1, allow_nan=False), encoding="utf-8")
         partial.chmod(0o755)
@@ -156,13 +157,13 @@ def load_model(folder: str | Path) -> TrainedModel:
             "upgrade this one."
         )
     for name in _FILES:
-        if _digest(folder / name) != digests.get(name):
+        if file_digest(folder / name) != digests.get(name):
             raise CheckpointError(
                 f"{where}: {name} must have the digest that model.json names; it is damaged. "
                 "Copy the folder again, or fit the model again."
             )
     try:
-        pipeline = Pipeline.from_state(_put_arrays(facts["pipeline"], load_file(folder / "arrays.safetensors")))
+        pipeline = Pipeline.from_state(put_arrays(facts["pipeline"], load_file(folder / "arrays.safetensors")))
         options = ModelOptions.model_validate(facts["model_options"])
         names = tuple(facts["modalities"])
         specs = {name: pipeline.specs[name] for name in names}

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
-from profuse.checkpoint import _digest, _put_arrays, _take_arrays, check_folder
+from profuse.checkpoint import check_folder, file_digest, put_arrays, take_arrays
 from profuse.errors import CheckpointError
 
 __all__ = ["FORMAT", "load_parts", "save_parts"]
@@ -35,10 +35,10 @@ def save_parts(
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         arrays: dict[str, np.ndarray] = {}
-        states = _take_arrays(states, arrays, "states")
+        states = take_arrays(states, arrays, "states")
         save_file(arrays, partial / "arrays.safetensors")
         save_tensors({k: v.detach().cpu().contiguous() for k, v in weights.items()}, partial / "weights.safetensors")
-        digests = {name: _digest(partial / name) for name in _FILES}
+        digests = {name: file_digest(partial / name) for name in _FILES}
         told = {"what": "retriever", "format": FORMAT, **facts, "states": states, "digests": digests}
         (partial / "model.json").write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
         partial.chmod(0o755)
@@ -76,12 +76,12 @@ def load_parts(folder: str | Path, restore: Callable[[dict[str, Any], dict[str, 
     if not 1 <= number <= FORMAT:
         raise CheckpointError(f"{where} must be of format {FORMAT}; got format={number}. Upgrade profuse.")
     for name in _FILES:
-        if _digest(folder / name) != digests.get(name):
+        if file_digest(folder / name) != digests.get(name):
             raise CheckpointError(
                 f"{where}: {name} must have the digest that model.json names; it is damaged. Copy the folder again."
             )
     try:
-        states = _put_arrays(facts["states"], load_file(folder / "arrays.safetensors"))
+        states = put_arrays(facts["states"], load_file(folder / "arrays.safetensors"))
         return restore(facts, states, load_tensors(folder / "weights.safetensors"))
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{where}: its parts must fit each other; got {error!r}. Save it again.") from error
