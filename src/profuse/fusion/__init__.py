@@ -18,6 +18,9 @@ FUSIONS: dict[str, str] = {
     "product": "profuse.fusion.encoder_decoder.product:Product",
     "max": "profuse.fusion.encoder_decoder.max:Max",
     "gated": "profuse.fusion.encoder_decoder.gated:Gated",
+    "outer": "profuse.fusion.encoder_decoder.outer:Outer",
+    "film": "profuse.fusion.encoder_decoder.film:FiLM",
+    "multiplicative": "profuse.fusion.encoder_decoder.multiplicative:MultiplicativeInteraction",
     # encoder-decoder: decisions
     "mean_probs": "profuse.fusion.encoder_decoder.mean_probs:MeanProbs",
     "mean_logits": "profuse.fusion.encoder_decoder.mean_logits:MeanLogits",
@@ -25,6 +28,10 @@ FUSIONS: dict[str, str] = {
     "product_of_experts": "profuse.fusion.encoder_decoder.product_of_experts:ProductOfExperts",
     "vote": "profuse.fusion.encoder_decoder.vote:Vote",
     "stacking": "profuse.fusion.encoder_decoder.stacking:Stacking",
+    "trusted": "profuse.fusion.encoder_decoder.trusted:Trusted",
+    "quality_aware": "profuse.fusion.encoder_decoder.quality_aware:QualityAware",
+    "predictive_dynamic": "profuse.fusion.encoder_decoder.predictive_dynamic:PredictiveDynamic",
+    "multiplicative_late": "profuse.fusion.encoder_decoder.multiplicative_late:MultiplicativeLate",
     # attention
     "attention_pooling": "profuse.fusion.attention.pooling:AttentionPooling",
     "token_transformer": "profuse.fusion.attention.token_transformer:TokenTransformer",
