@@ -360,11 +360,11 @@ class TestBadInput:
         for part in (
             "width must be greater than or equal to 4; got width=1",
             "epochs must be greater than or equal to 1; got epochs=0",
-            "fusion must be a known name; got fusion='tokn_transformer'. Did you mean 'token_transformer'?",
+            "fusion must be a known name; got fusion='tokn_transformer'. Did you mean 'token_transformer'",
             "encoder must be a known name; got encoder='vitt'. Did you mean 'vit'?",
             "validation_fraction must be above 0 and below 1; got validation_fraction=1.5",
             "random_state must be",
-            "level must be 'raw', 'feature', 'decision' or 'hybrid'; got level='late'",
+            "level must be 'raw', 'feature', 'hierarchical', 'decision' or 'hybrid'; got level='late'",
         ):
             assert part in str(error.value)
 

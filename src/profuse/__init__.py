@@ -30,7 +30,7 @@ The map; imports go downward only:
     balance/        remedies for a modality that dominates training
     build.py        names and options -> a model
     progressive/    the feedback loop, and nowhere else
-    model.py        encoders, a fusion at one of four levels, a head
+    model.py        encoders, a fusion at one of five levels, a head
     encoders/       raw modality -> tokens              (add yours)
     fusion/         tokens of all modalities -> one     (add yours)
     heads.py        joint vector -> outputs, loss, prediction rule

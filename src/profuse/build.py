@@ -15,7 +15,7 @@ from profuse.encoders import DEFAULTS, Encoder, encoder
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import DecisionFusion, Fusion, fusion
 from profuse.heads import head_for
-from profuse.model import JOINT, FusionModel, Level
+from profuse.model import JOINT, LEVELS_OF, FusionModel, Level, stage_channels
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec, Task
 
@@ -28,7 +28,9 @@ class ModelOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     fusion: str = Field("token_transformer", description="Name of a fusion operator: see 'profuse fusions'.")
-    level: Level | None = Field(None, description="raw, feature, decision or hybrid; the operator's own when absent.")
+    level: Level | None = Field(
+        None, description="raw, feature, hierarchical, decision or hybrid; the operator's own when absent."
+    )
     decision: str = Field("mean_logits", description="Hybrid only: the decision operator that joins the outputs.")
     rounds: int = Field(1, ge=1, le=64, description="Rounds of Progressive Fusion; 1 is the plain model.")
     feedback: Literal["scale_shift", "add"] = Field("scale_shift", description="Form of the feedback.")
@@ -50,8 +52,9 @@ class ModelOptions(BaseModel):
                 parameters = inspect.signature(fusion(name)).parameters.values()
             except UnknownNameError as error:
                 raise ValueError(str(error)) from None
-            # these two are the model's to say
-            known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ("link", "dropout")]
+            # these three are the model's to say
+            ours = ("link", "dropout", "stage_channels")
+            known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ours]
             for option in options:
                 if option not in known:
                     raise ValueError(f"{name!r} has the options {', '.join(known) or '(none)'}; got {option!r}")
@@ -63,11 +66,12 @@ class ModelOptions(BaseModel):
         Raises:
             ConfigError: The operator does not work at the level that is asked for.
         """
-        own: Level = fusion(self.fusion).level
-        if self.level is not None and (self.level == "decision") != (own == "decision"):
+        own, *others = LEVELS_OF[fusion(self.fusion).level]
+        if self.level is not None and self.level not in (own, *others):
+            also = f" and also at {' and '.join(others)}" if others else ""
             raise ConfigError(
                 f"ModelOptions: level must fit the operator; got level={self.level!r} with fusion={self.fusion!r}, "
-                f"which works at the {own} level. Leave level out, or name another operator."
+                f"which works at the {own} level{also}. Leave level out, or name another operator."
             )
         return self.level or own
 
@@ -138,9 +142,12 @@ def build_model(
             operator = copy.deepcopy(operator)
         else:
             cls = operator or fusion(options.fusion)
-            offered = {"link": kind.link, "dropout": options.dropout}
+            offered: dict[str, Any] = {"link": kind.link, "dropout": options.dropout}
             taken = inspect.signature(cls).parameters
             asked = {} if operator else options.operator_options.get(options.fusion, {})
+            if "stage_channels" in taken:
+                n_stages = int(asked.get("n_stages", taken["n_stages"].default))
+                offered["stage_channels"] = stage_channels(made, max(1, n_stages))  # it says itself what it may be
             operator = cls(widths, width, **{k: v for k, v in offered.items() if k in taken} | asked)
         model = FusionModel(
             made,

@@ -272,7 +272,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
     Args:
         fusion: Name of an operator (see `profuse fusions`), a `Fusion` class, a callable
             `(channels, width) -> Fusion`, or an instance, which is copied.
-        level: "raw", "feature", "decision" or "hybrid"; the operator's own if None.
+        level: "raw", "feature", "hierarchical", "decision" or "hybrid"; the operator's own if None.
         decision: Hybrid only: the decision operator that joins the outputs.
         rounds: Rounds of Progressive Fusion; 1 is the plain model.
         feedback: Form of the feedback: "scale_shift" or "add".

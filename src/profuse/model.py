@@ -1,9 +1,10 @@
-"""The parts put together: encoders, a fusion at one of four levels, a head.
+"""The parts put together: encoders, a fusion at one of five levels, a head.
 
-raw       embed -> fusion -> head                 fused before any modality is mixed (early fusion)
-feature   embed -> mix -> fusion -> head
-decision  embed -> mix -> a head a modality -> fusion of their outputs (late fusion)
-hybrid    feature and decision, whose outputs a decision operator joins
+raw           embed -> fusion -> head             fused before any modality is mixed (early fusion)
+feature       embed -> mix -> fusion -> head
+hierarchical  embed -> parts of mix, an exchange after each -> merge -> head
+decision      embed -> mix -> a head a modality -> fusion of their outputs (late fusion)
+hybrid        feature or hierarchical, and decision, whose outputs a decision operator joins
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from profuse.encoders import Encoder
+from profuse.encoders import Encoder, segment_widths, segments
 from profuse.errors import ConfigError, ShapeError
-from profuse.fusion import DecisionFusion, Fused, Fusion
+from profuse.fusion import DecisionFusion, Fused, Fusion, HierarchicalFusion
 from profuse.heads import Head
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["JOINT", "LEVELS", "FusionModel", "Level", "Output"]
+__all__ = ["JOINT", "LEVELS", "LEVELS_OF", "FusionModel", "Level", "Output", "stage_channels"]
 
-Level = Literal["raw", "feature", "decision", "hybrid"]
+Level = Literal["raw", "feature", "hierarchical", "decision", "hybrid"]
 LEVELS: tuple[str, ...] = get_args(Level)
+LEVELS_OF: dict[str, tuple[Level, ...]] = {
+    "feature": ("feature", "raw", "hybrid"),
+    "hierarchical": ("hierarchical", "hybrid"),
+    "decision": ("decision",),
+}
+"""Where an operator works, by the level that its class names: its own level first."""
 JOINT = "(joint)"
 """The name of the joint head's output among the modalities' in a hybrid."""
 
@@ -53,10 +60,12 @@ class FusionModel(nn.Module):
 
     Args:
         encoders: One for each modality.
-        fusion: The operator; a `DecisionFusion` for the decision level.
+        fusion: The operator; a `DecisionFusion` for the decision level, a `HierarchicalFusion`, whose `stage_channels`
+            fit the encoders, for the hierarchical one.
         head: Makes outputs of the joint vector; at the decision level it only gives loss and prediction rule.
         level: Where the modalities meet; see the module.
-        own_heads: A head for each modality: needed for decision and hybrid, and for the modalities' own losses.
+        own_heads: A head for each modality: needed for decision and hybrid, and for the modalities' own losses. It
+            reads the mean of what the modality's encoder returns: in hierarchical fusion, before the last exchange.
         decision: Hybrid only: joins the joint head's output and the modalities'.
         own_weight: Weight of the modalities' own losses (their mean), at least 0.
 
@@ -80,7 +89,7 @@ class FusionModel(nn.Module):
         self.level: Level = level
         self.own_weight = own_weight
         own_heads = own_heads or {}
-        _check(self.names, fusion, level, own_heads, decision, own_weight)
+        _check(encoders, fusion, level, own_heads, decision, own_weight)
         self.encoders = nn.ModuleList([encoders[name] for name in self.names])
         self.fusion = fusion
         self.head: Head = head
@@ -106,20 +115,30 @@ class FusionModel(nn.Module):
             )
         return {n: e.embed(inputs[n]) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
 
-    def finish(self, embedded: Mapping[str, Tokens], feedback: Callable[[str, Tokens], Tokens] | None = None) -> Output:
-        """Everything after `embed`: feedback if any, mix, fuse, predict."""
+    def finish(
+        self,
+        embedded: Mapping[str, Tokens],
+        feedback: Callable[[str, Tokens], Tokens] | None = None,
+        rest: Mapping[str, Callable[[Tokens], Tokens]] | None = None,
+    ) -> Output:
+        """Everything after `embed`: feedback if any, mix, fuse, predict.
+
+        Args:
+            embedded: Tokens of every modality.
+            feedback: Changes them first.
+            rest: What is left of a modality's mix, where `embedded` holds tokens from within it; not in hierarchical
+                fusion.
+        """
         tokens = dict(embedded)
         if feedback is not None:
             tokens = {n: feedback(n, t) for n, t in tokens.items()}
-        if self.level != "raw":
-            # masked values are set to 0 once before mix, as Encoder.forward does, and once more by the fusion
-            tokens = {n: e.mix(tokens[n].zeroed()) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+        tokens, fused = self._mixed(tokens, rest or {})
         parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
         present = {n: tokens[n].present for n in parts}
         if self.level == "decision":
             fused = self.fusion({n: Tokens.vector(p, present[n]) for n, p in parts.items()})
             return Output(fused.vector, fused, parts, present, (fused.vector,))
-        fused = self.fusion(tokens)
+        fused = self.fusion(tokens) if fused is None else fused
         outputs = self.head(fused.vector)
         if self.decision is not None:
             anything = self.fusion.present(tokens).any(1)
@@ -127,11 +146,24 @@ class FusionModel(nn.Module):
             outputs = self.decision({n: Tokens.vector(p, present[n]) for n, p in parts.items()}).vector
         return Output(outputs, fused, parts, present, (outputs,))
 
+    def _mixed(
+        self, tokens: dict[str, Tokens], rest: Mapping[str, Callable[[Tokens], Tokens]]
+    ) -> tuple[dict[str, Tokens], Fused | None]:
+        """Second step of the encoders, and the fusion where it takes part in that."""
+        encoders: dict[str, Encoder] = dict(zip(self.names, self.encoders, strict=True))  # type: ignore[arg-type]
+        if isinstance(self.fusion, HierarchicalFusion):
+            n_stages = self.fusion.n_stages
+            parts = {n: segments(e, n_stages) for n, e in encoders.items()}
+            fused = self.fusion(tokens, [{n: p[i] for n, p in parts.items()} for i in range(n_stages)])
+            return dict(fused.branches), fused
+        if self.level == "raw":
+            return tokens, None
+        # masked values are set to 0 once before mix, as Encoder.forward does, and once more by the fusion
+        return {n: rest.get(n, e.mix)(tokens[n].zeroed()) for n, e in encoders.items()}, None
+
     def remember(self, inputs: Mapping[str, Raw]) -> None:
         """Shows the operator the training rows `inputs` as the encoders now see them; see `Fusion.remember`."""
-        tokens = self.embed(inputs)
-        if self.level != "raw":
-            tokens = {n: e.mix(tokens[n].zeroed()) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+        tokens, _ = self._mixed(self.embed(inputs), {})
         self.fusion.remember({name: t.zeroed() for name, t in tokens.items()})
 
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
@@ -174,15 +206,21 @@ class FusionModel(nn.Module):
         return joint, {n: self.head.loss(part, target, output.present[n]) for n, part in output.parts.items()}
 
 
+def stage_channels(encoders: Mapping[str, Encoder], n_stages: int) -> tuple[dict[str, int], ...]:
+    """Returns the channels of each modality's tokens at each of `n_stages` points of exchange."""
+    widths = {name: segment_widths(encoders[name], n_stages) for name in sorted(encoders)}
+    return tuple({name: w[i] for name, w in widths.items()} for i in range(n_stages))
+
+
 def _check(
-    names: tuple[str, ...],
+    encoders: Mapping[str, Encoder],
     fusion: Fusion,
     level: str,
     own_heads: Mapping[str, Head],
     decision: DecisionFusion | None,
     own_weight: float,
 ) -> None:
-    faults = []
+    faults, names = [], tuple(sorted(encoders))
     if level not in LEVELS:
         faults.append(f"level must be one of {', '.join(LEVELS)}; got level={level!r}")
     if set(fusion.names) != set(names):
@@ -192,6 +230,17 @@ def _check(
             "a decision operator belongs to the decision level, and no other to it; "
             f"got level={level!r}, fusion={type(fusion).__name__}"
         )
+    elif level in LEVELS and level not in LEVELS_OF[fusion.level]:
+        faults.append(
+            f"level must be {' or '.join(LEVELS_OF[fusion.level])} for a {fusion.level} operator; "
+            f"got level={level!r}, fusion={type(fusion).__name__}"
+        )
+    if isinstance(fusion, HierarchicalFusion) and set(fusion.names) == set(names):
+        widths = stage_channels(encoders, fusion.n_stages)
+        if widths != fusion.stage_channels:
+            faults.append(
+                f"the fusion's stage_channels must be what the encoders give, {widths}; got {fusion.stage_channels}"
+            )
     if own_heads and set(own_heads) != set(names):
         faults.append(f"own_heads must be given for all modalities or none; got {sorted(own_heads)}")
     if not own_heads and (level in ("decision", "hybrid") or own_weight > 0):

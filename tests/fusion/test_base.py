@@ -24,7 +24,7 @@ def test_every_name_of_the_table_gives_a_class_of_its_family() -> None:
 
 
 def test_an_unknown_operator_is_told_with_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"fusion='token_transfomer'. Did you mean 'token_transformer'\?"):
+    with pytest.raises(UnknownNameError, match=r"fusion='token_transfomer'. Did you mean 'token_transformer'"):
         fusion("token_transfomer")
 
 

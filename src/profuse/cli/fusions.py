@@ -13,7 +13,8 @@ def fusions(as_json: Json = False) -> None:
     """List the fusion operators: family, level, formula, cost, and how each treats a missing modality.
 
     Names go where --fusion and --fusions stand. A feature operator also works at the levels raw (before any
-    modality is mixed) and hybrid (with a decision operator): write level:name, hybrid:concat say.
+    modality is mixed) and hybrid (with a decision operator), a hierarchical one (between the stages of the
+    encoders) at hybrid: write level:name, hybrid:concat say.
 
     [bold]Examples[/bold]: profuse fusions | profuse fusions --json
     """

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from profuse._lookup import load, resolve
 from profuse.fusion._base import DecisionFusion, Fused, Fusion, Link
+from profuse.fusion._hierarchical import HierarchicalFusion
 
-__all__ = ["FUSIONS", "DecisionFusion", "Fused", "Fusion", "Link", "fusion"]
+__all__ = ["FUSIONS", "DecisionFusion", "Fused", "Fusion", "HierarchicalFusion", "Link", "fusion"]
 
 FUSIONS: dict[str, str] = {
     # encoder-decoder: merges of features
@@ -21,6 +22,10 @@ FUSIONS: dict[str, str] = {
     "outer": "profuse.fusion.encoder_decoder.outer:Outer",
     "film": "profuse.fusion.encoder_decoder.film:FiLM",
     "multiplicative": "profuse.fusion.encoder_decoder.multiplicative:MultiplicativeInteraction",
+    "aligned": "profuse.fusion.encoder_decoder.aligned:Aligned",
+    # encoder-decoder: merges at several stages of the branches
+    "mmtm": "profuse.fusion.encoder_decoder.mmtm:MMTM",
+    "stagewise": "profuse.fusion.encoder_decoder.stagewise:Stagewise",
     # encoder-decoder: decisions
     "mean_probs": "profuse.fusion.encoder_decoder.mean_probs:MeanProbs",
     "mean_logits": "profuse.fusion.encoder_decoder.mean_logits:MeanLogits",

@@ -30,12 +30,14 @@ class Fused:
         penalties: Named auxiliary losses, each a scalar, added to the head's loss with the operator's weights.
         weights: What explains the fusion (gates, attention), by name: `[batch, modality]` with modalities in
             the operator's `names` order.
+        branches: Of a hierarchical operator: each modality's tokens at the end of its branch.
     """
 
     vector: Tensor
     tokens: Tokens | None = None
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    branches: Mapping[str, Tokens] = field(default_factory=dict)
 
 
 class Fusion(nn.Module, ABC):
@@ -59,7 +61,7 @@ class Fusion(nn.Module, ABC):
         ConfigError: No modality, more than `max_modalities`, fewer than `min_modalities`, or a width below 1.
     """
 
-    level: ClassVar[Literal["feature", "decision"]] = "feature"
+    level: ClassVar[Literal["feature", "decision", "hierarchical"]] = "feature"
     min_modalities: ClassVar[int] = 1
     max_modalities: ClassVar[int | None] = None
     formula: ClassVar[str] = ""
@@ -110,6 +112,11 @@ class Fusion(nn.Module, ABC):
         Raises:
             ShapeError: Other modalities, widths, batch sizes or types than declared.
         """
+        checked = self._checked(tokens, self.channels)
+        return self._checked_result(self.fuse(checked), checked)
+
+    def _checked(self, tokens: Mapping[str, Tokens], channels: Mapping[str, int]) -> dict[str, Tokens]:
+        """Returns the tokens in `names` order, 0 where masked, or raises what `forward` says."""
         who = type(self).__name__
         if set(tokens) != set(self.names):
             unknown = sorted(set(tokens) - set(self.names))
@@ -126,10 +133,8 @@ class Fusion(nn.Module, ABC):
             t = tokens[name]
             if not isinstance(t, Tokens):
                 raise ShapeError(f"{who}: {name!r} must be Tokens; got {type(t).__name__}. Use Tokens.vector.")
-            if t.n_channels != self.channels[name]:
-                raise ShapeError(
-                    f"{who}: tokens of {name!r} must have {self.channels[name]} channels; got {t.n_channels}."
-                )
+            if t.n_channels != channels[name]:
+                raise ShapeError(f"{who}: tokens of {name!r} must have {channels[name]} channels; got {t.n_channels}.")
             if t.values.shape[0] != n_rows:  # not len(t), which torch.export would take for a constant
                 raise ShapeError(
                     f"{who}: all modalities must have the same rows; got {len(t)} of {name!r} and {n_rows} "
@@ -140,10 +145,14 @@ class Fusion(nn.Module, ABC):
                     f"{who}: all modalities must share type and device; got {t.values.dtype} on {t.values.device} "
                     f"for {name!r} and {first.values.dtype} on {first.values.device} for {self.names[0]!r}."
                 )
-        fused = self.fuse({name: tokens[name].zeroed() for name in self.names})
+        return {name: tokens[name].zeroed() for name in self.names}
+
+    def _checked_result(self, fused: Fused, tokens: Mapping[str, Tokens]) -> Fused:
+        n_rows = tokens[self.names[0]].values.shape[0]
         if fused.vector.shape != (n_rows, self.width):
             raise ShapeError(
-                f"{who}: fuse must return a vector [{n_rows}, {self.width}]; got {tuple(fused.vector.shape)}."
+                f"{type(self).__name__}: fuse must return a vector [{n_rows}, {self.width}]; "
+                f"got {tuple(fused.vector.shape)}."
             )
         return fused
 
@@ -187,7 +196,7 @@ class DecisionFusion(Fusion):
         ConfigError: Numbers of outputs that differ, or a link it is not defined for.
     """
 
-    level: ClassVar[Literal["feature", "decision"]] = "decision"
+    level: ClassVar[Literal["feature", "decision", "hierarchical"]] = "decision"
     trains_jointly: ClassVar[bool] = True
     owns_loss: ClassVar[bool] = False
     links: ClassVar[tuple[Link, ...]] = ("softmax", "sigmoid", "identity")
