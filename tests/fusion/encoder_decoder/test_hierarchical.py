@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from profuse.build import ModelOptions, build_model
-from profuse.encoders import Encoder, segment_widths, segments
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import Fused, HierarchicalFusion
 from profuse.fusion.encoder_decoder.concat import Concat
@@ -81,65 +79,6 @@ def entering(model: FusionModel, batch: dict[str, Raw]) -> list[dict[str, Tokens
     model(batch)
     model.fusion.exchange = plain
     return seen
-
-
-# -- segments of an encoder
-
-
-class Counts(Encoder):
-    """Each stage adds a power of ten, so that the sum tells which stages ran; stage i returns i + 2 channels."""
-
-    kind = "vector"
-
-    def __init__(self, spec: Spec, width: int, n: int) -> None:
-        super().__init__(spec, width)
-        self.embed_width = 1
-        self.stage_widths = tuple(range(2, n + 2))
-        self.n = n
-
-    @classmethod
-    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Encoder:
-        return cls(spec, width, 1)
-
-    def embed(self, raw: Raw) -> Tokens:
-        return Tokens.vector(raw.values[:, :1], raw.mask)
-
-    def mix_stages(self) -> tuple[Callable[[Tokens], Tokens], ...]:
-        def stage(i: int) -> Callable[[Tokens], Tokens]:
-            return lambda t: Tokens(nn.functional.pad(t.values + 10**i, (0, 1)), t.mask)
-
-        return tuple(stage(i) for i in range(self.n))
-
-    def mix(self, tokens: Tokens) -> Tokens:
-        (whole,) = segments(self, 1)
-        return whole(tokens)
-
-
-@pytest.mark.parametrize(
-    ("n_stages", "n_segments", "wanted"),
-    [
-        (1, 1, [1]),
-        (1, 2, [0, 1]),
-        (1, 3, [0, 0, 1]),
-        (2, 2, [1, 11]),
-        (3, 2, [1, 111]),
-        (2, 3, [0, 1, 11]),
-        (4, 2, [11, 1111]),
-        (5, 3, [1, 111, 11111]),
-    ],
-)
-def test_a_segment_ends_in_proportion_rounded_down_and_the_last_at_the_end(
-    n_stages: int, n_segments: int, wanted: list[int]
-) -> None:
-    encoder = Counts(SPECS["vector"], n_stages + 1, n_stages)
-    tokens = Tokens.vector(torch.zeros(1, 1))
-    found, widths = [], []
-    for segment in segments(encoder, n_segments):
-        tokens = segment(tokens)
-        found.append(int(tokens.values[0, 0, 0]))
-        widths.append(tokens.n_channels)
-    assert found == wanted
-    assert tuple(widths) == segment_widths(encoder, n_segments)
 
 
 # -- the identities
@@ -309,14 +248,15 @@ def test_progressive_with_zero_feedback_is_the_plain_model_bit_for_bit(name: str
 
 
 def test_an_encoder_of_a_single_stage_takes_part_with_its_embedded_tokens() -> None:
-    made = {
-        "a": Counts(SPECS["vector"], 2, 1),
-        "b": Counts(SPECS["vector"], 4, 3),
-    }
-    operator = MMTM({"a": 2, "b": 4}, 5, n_stages=2, stage_channels=({"a": 1, "b": 2}, {"a": 2, "b": 4}))
-    model = FusionModel(made, operator, nn.Linear(5, 3), level="hierarchical")  # type: ignore[arg-type]
-    raw = Raw(normal(4, 4), torch.ones(4).bool())
-    assert [t["a"].n_channels for t in entering(model, {"a": raw, "b": raw})] == [1, 2]
+    specs = {"text": Spec(kind="text", vocabulary=50, max_length=12), "vector": SPECS["vector"]}
+    made = build_model(specs, "binary", 2, ModelOptions(fusion="mmtm", width=16), n_rows=100, seed=0).eval()
+    assert isinstance(made, FusionModel)
+    words = torch.randint(1, 50, (N_ROWS, 9, 2), generator=torch.Generator().manual_seed(0))
+    batch = {"text": Raw(words, torch.ones(N_ROWS, 9).bool()), "vector": inputs()["vector"]}
+    first, last = entering(made, batch)
+    assert torch.equal(first["text"].values, made.embed(batch)["text"].values)
+    assert [t["text"].n_channels for t in (first, last)] == [16, 16]
+    assert [c["vector"] for c in made.fusion.stage_channels] == [128, 16]
 
 
 @pytest.mark.parametrize("name", NAMES)
