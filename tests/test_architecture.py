@@ -31,7 +31,7 @@ LAYERS = (
     ("evaluate",),
     ("report",),
     ("inputs",),
-    ("estimator", "retrieval"),
+    ("estimator", "retrieval", "imputation"),
     ("comparison",),
     ("cli",),
     ("__main__",),

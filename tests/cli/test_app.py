@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "numpy", "matplotlib", "pydantic", "lightning_fabric"}
-COMMANDS = ("compare", "fit", "predict", "evaluate", "retrieve", "datasets", "fusions", "schema", "report")
+COMMANDS = ("compare", "fit", "predict", "evaluate", "impute", "retrieve", "datasets", "fusions", "schema", "report")
 
 
 def fresh(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from profuse.cli.datasets import datasets
 from profuse.cli.evaluate import evaluate
 from profuse.cli.fit import fit
 from profuse.cli.fusions import fusions
+from profuse.cli.impute import impute
 from profuse.cli.predict import predict
 from profuse.cli.report import report
 from profuse.cli.retrieve import retrieve
@@ -100,7 +101,7 @@ def _root(
     """
 
 
-for _command in (compare, fit, predict, evaluate, retrieve, datasets, fusions, schema, report):
+for _command in (compare, fit, predict, evaluate, impute, retrieve, datasets, fusions, schema, report):
     app.command()(_command)
 
 

@@ -186,6 +186,16 @@ def test_draws_follow_the_generator_of_noise_and_losses_are_fixed_in_evaluation(
     assert torch.equal(generator.starts.sum(0), torch.zeros(generator.n_start))
 
 
+@pytest.mark.parametrize("make", [FlowGenerator, DiffusionGenerator])
+def test_a_generator_that_begins_with_noise_draws_a_standard_normal(make: type[Generator]) -> None:
+    generator = make(3, 2, 8)  # type: ignore[call-arg]
+    generator.begin_with_noise()
+    draw = torch.Generator().manual_seed(0)
+    drawn = generator.eval().sample(torch.randn(20_000, 3, generator=draw), draw).detach()
+    torch.testing.assert_close(drawn.mean(0), torch.zeros(2), atol=0.03, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), torch.eye(2), atol=0.04, rtol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [FlowGenerator, DiffusionGenerator])
 def test_a_trained_generator_has_mean_and_spread_of_the_conditional_normal(make: type[Generator]) -> None:

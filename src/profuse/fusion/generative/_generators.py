@@ -54,6 +54,13 @@ class Generator(nn.Module, ABC):
         """Returns what the middle of the noise, start 0, is carried to: the same in each call."""
         return self.transport(condition, condition.new_zeros(condition.shape[0], self.n_start))
 
+    def begin_with_noise(self) -> None:
+        """Makes a generator that has an output layer begin with N(0, 1), or with 0, whatever the condition."""
+        out = getattr(getattr(self, "field", self), "out", None)
+        if isinstance(out, nn.Linear):
+            nn.init.zeros_(out.weight)
+            nn.init.zeros_(out.bias)
+
     def sample(self, condition: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Returns one draw for each row."""
         return self.transport(condition, self.noise(condition, generator))

@@ -1,0 +1,93 @@
+"""A CSV file as it is written: cells that are not filled keep every character."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from profuse.imputation.imputer import Filled
+
+__all__ = ["Written", "as_written", "csv_of", "plain_csv"]
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """The words of a table's cells, and how its file writes them.
+
+    Attributes:
+        words: Every cell as it stands in the file.
+        separator: Between cells.
+        decimal: The mark in numbers.
+    """
+
+    words: pd.DataFrame
+    separator: str = ","
+    decimal: str = "."
+
+
+def as_written(path: Path, frame: pd.DataFrame) -> Written | None:
+    """Returns the words of the file that `frame` was read from; None where it is no text with separators."""
+    suffixes = [s.lower() for s in path.suffixes]
+    packed = suffixes[-1:] == [".gz"]
+    if (suffixes[-2] if packed else suffixes[-1]) not in (".csv", ".tsv"):
+        return None
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if packed else raw).decode("utf-8-sig")
+    first = text.lstrip("\r\n").partition("\n")[0]
+    told = " ".join(frame.attrs.get("notes", ()))
+    separator = "\t" if ".tsv" in suffixes else "," if "," in first else max(";\t", key=first.count)
+    separator = separator if separator in first else ","
+    words = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    assert words.shape == frame.shape
+    return Written(words.astype(object), separator, "," if "decimal comma" in told else ".")
+
+
+def csv_of(frame: pd.DataFrame, filled: Filled, written: Written | None) -> str:
+    """Returns the filled table as CSV; with `written`, all cells that were not filled as they were.
+
+    Lists are written as JSON.
+    """
+    if written is None:
+        return plain_csv(filled.table)
+    out = written.words.copy()
+    for column in frame.columns[[not _same(frame[c], filled.table[c], filled.rows) for c in frame.columns]]:
+        cells = out[str(column)].to_numpy(dtype=object, copy=True)
+        cells[filled.rows] = [_word(v, written.decimal) for v in filled.table[column].iloc[filled.rows]]
+        out[str(column)] = cells
+    for column in filled.table.columns[len(frame.columns) :]:
+        out[str(column)] = [_word(v, written.decimal) for v in filled.table[column]]
+    return out.to_csv(index=False, sep=written.separator, lineterminator="\n")
+
+
+def plain_csv(table: pd.DataFrame) -> str:
+    """Returns a table as CSV, lists as JSON."""
+    plain = table.copy()
+    for i, dtype in enumerate(table.dtypes):
+        if pd.api.types.is_object_dtype(dtype):
+            plain.isetitem(i, [_word(v, ".") if _is_list(v) else v for v in table.iloc[:, i]])
+    return plain.to_csv(index=False, lineterminator="\n")
+
+
+def _same(before: pd.Series, after: pd.Series, rows: np.ndarray) -> bool:
+    """Tells whether none of the `rows` was filled."""
+    return bool(after.iloc[rows].isna().equals(before.iloc[rows].isna()))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _word(value: Any, decimal: str) -> str:
+    if _is_list(value):
+        return json.dumps(np.asarray(value).tolist())
+    if pd.isna(value):
+        return ""
+    text = repr(float(value)) if isinstance(value, float) else str(value)
+    return text.replace(".", decimal) if isinstance(value, float) else text

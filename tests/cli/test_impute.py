@@ -1,0 +1,147 @@
+"""`profuse impute`: a filled table, told quality, files that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+QUICK = ("--epochs", 2, "--width", 8, "--samples", 4)
+
+
+def write(path: Path, n: int = 70, separator: str = ",", decimal: str = ".") -> list[list[str]]:
+    """Writes a table whose modality `table` (price, colour) is missing in every fourth row; returns its words."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(n, 8))
+    lines = [["key", *(f"emb_{i}" for i in range(8)), "price", "colour", "label"]]
+    for i, row in enumerate(a):
+        price = "" if i % 4 == 0 else f"{row[0]:+.3f}0".replace(".", decimal)
+        word = "" if i % 4 == 0 else ("red" if row[1] > 0 else "blue")
+        lines.append([f"k{i:03d}", *(f"{v:.4f}".replace(".", decimal) for v in row), price, word, "ab"[i % 2]])
+    path.write_text("\n".join(separator.join(line) for line in lines) + "\n", encoding="utf-8")
+    return lines
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    write(tmp_path / "mine.csv")
+    return tmp_path / "mine.csv"
+
+
+def test_the_table_is_filled_and_every_other_cell_keeps_each_character(run: Any, mine: Path) -> None:
+    out, words = mine.with_name("filled.csv"), write(mine)
+    done = run("impute", mine, "--modality", "table", "--target", "label", "--out", out, *QUICK)
+    assert done.exit_code == 0, done.stderr
+    lines = [line.split(",") for line in out.read_text(encoding="utf-8").splitlines()]
+    assert lines[0] == [*words[0], "price_spread", "colour_spread", "table_filled"]
+    for i, (before, after) in enumerate(zip(words[1:], lines[1:], strict=True)):
+        if i % 4:
+            assert after == [*before, "", "", "False"]
+        else:
+            assert after[:9] == before[:9]
+            assert float(after[9]) is not None
+            assert after[10] in ("red", "blue")
+            assert float(after[12]) >= 0
+            assert after[-1] == "True"
+    assert f"Filled: {out} (18 of 70 rows)" in done.stdout
+    assert sorted(p.name for p in mine.parent.iterdir()) == ["filled.csv", "mine.csv"]
+
+
+def test_quality_is_told_beside_nearest_and_mean(run: Any, mine: Path) -> None:
+    done = run(
+        "impute", mine, "-m", "table", "-t", "label", "-o", mine.with_name("f.csv"), "--method", "regression", *QUICK
+    )
+    for word in ("regression", "nearest", "mean", "error (sd)", "95 % interval", "CRPS (sd)", "in 90 % interval"):
+        assert word in done.stdout
+    assert "10 complete rows were hidden to measure, 42 learned from." in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_all_samples_are_written_in_long_form_by_id(run: Any, mine: Path) -> None:
+    out, samples = mine.with_name("f.csv"), mine.with_name("s.csv")
+    done = run("impute", mine, "-m", "table", "-t", "label", "-o", out, "--samples-out", samples, *QUICK)
+    assert done.exit_code == 0, done.stderr
+    told, filled = pd.read_csv(samples), pd.read_csv(out).set_index("key")
+    assert list(told.columns) == ["row", "sample", "price", "colour"]
+    assert len(told) == 18 * 4
+    mean = told.groupby("row")["price"].mean()
+    np.testing.assert_allclose(mean, filled.loc[mean.index, "price"])
+    np.testing.assert_allclose(told.groupby("row")["price"].std(), filled.loc[mean.index, "price_spread"])
+
+
+def test_a_decimal_comma_and_its_separator_are_kept(run: Any, tmp_path: Path) -> None:
+    mine, out = tmp_path / "mine.csv", tmp_path / "f.csv"
+    words = write(mine, separator=";", decimal=",")
+    done = run("impute", mine, "-m", "table", "-t", "label", "-o", out, "--method", "nearest", "--samples", 3)
+    assert done.exit_code == 0, done.stderr
+    lines = [line.split(";") for line in out.read_text(encoding="utf-8").splitlines()]
+    assert lines[2][: len(words[2])] == words[2]
+    assert "," in lines[1][9]
+    assert "." not in lines[1][9]
+
+
+def test_json_lines_and_lists_are_read_and_written_as_csv(run: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"code": None if i % 4 == 0 else v.tolist(), "x": v[0], "y": v[1]}
+        for i, v in enumerate(rng.normal(size=(60, 3)))
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    out = tmp_path / "f.csv"
+    done = run("impute", tmp_path / "mine.jsonl", "-m", "code", "-o", out, "--method", "regression", *QUICK)
+    assert done.exit_code == 0, done.stderr
+    table = pd.read_csv(out)
+    assert json.loads(table["code"][1]) == rows[1]["code"]
+    assert len(json.loads(table["code"][0])) == len(json.loads(table["code_spread"][0])) == 3
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("args", "said"),
+        [
+            (("-m", "tabel"), "Did you mean 'table'?"),
+            (("-m", "table", "--method", "knn"), "method must be a known name"),
+            (("-m", "emb"), "must be missing in at least one row to be filled"),
+            (("-m", "table", "--held-out", 2), "held_out must be less than 1; got held_out=2.0"),
+            (("-m", "table", "--target", "lable"), "no column 'lable' in the table (did you mean 'label'?)"),
+            (("-m", "table", "--samples", 1), "--samples"),
+            (("-m", "table", "--on-bad-file", "no"), "must be raise or skip"),
+            (("-m", "table", "--schema", "nosuch.yaml"), "nosuch.yaml"),
+        ],
+    )
+    def test_it_is_one_message_and_nothing_is_written(
+        self, run: Any, mine: Path, args: tuple[object, ...], said: str
+    ) -> None:
+        done = run("impute", mine, *args, "--out", mine.with_name("f.csv"), "--samples-out", mine.with_name("s.csv"))
+        assert done.exit_code == 2
+        assert said in done.stderr
+        assert done.stderr.count("Error: ") == 1
+        assert done.stdout == ""
+        assert [p.name for p in mine.parent.iterdir()] == ["mine.csv"]
+
+    @pytest.mark.parametrize("name", ["mine.csv", "f.parquet", "no/f.csv"])
+    def test_an_output_that_cannot_be_is_told_before_anything_is_read(self, run: Any, mine: Path, name: str) -> None:
+        before = mine.read_bytes()
+        done = run("impute", mine, "-m", "table", "--out", mine.parent / name)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("Error: ")
+        assert mine.read_bytes() == before
+        assert [p.name for p in mine.parent.iterdir()] == ["mine.csv"]
+
+    def test_text_by_a_network_names_nearest(self, run: Any, mine: Path) -> None:
+        table = pd.read_csv(mine)
+        table["note"] = [
+            f"{w} thing number {i} of all" for i, w in enumerate(np.where(table["emb_0"] > 0, "big", "odd"))
+        ]
+        table.loc[::5, "note"] = None
+        table.to_csv(mine, index=False)
+        args = ("impute", mine, "-m", "note", "-t", "label", "-o", mine.with_name("f.csv"))
+        done = run(*args, "--method", "gan")
+        assert done.exit_code == 2
+        assert "Use method 'nearest'" in done.stderr
+        assert run(*args, "--method", "nearest", "--samples", 3).exit_code == 0
+        assert pd.read_csv(mine.with_name("f.csv"))["note"].notna().all()
