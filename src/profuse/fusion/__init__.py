@@ -46,6 +46,10 @@ FUSIONS: dict[str, str] = {
     "modality_graph": "profuse.fusion.graph.modality_graph:ModalityGraph",
     "dynamic_fusion_graph": "profuse.fusion.graph.dynamic_fusion_graph:DynamicFusionGraph",
     # generative
+    "mvae": "profuse.fusion.generative.mvae:MVAE",
+    "mmvae": "profuse.fusion.generative.mmvae:MMVAE",
+    "mopoe": "profuse.fusion.generative.mopoe:MoPoE",
+    "mvtcae": "profuse.fusion.generative.mvtcae:MVTCAE",
     "regression_imputer": "profuse.fusion.generative.regression_imputer:RegressionImputer",
     "flow_imputer": "profuse.fusion.generative.flow_imputer:FlowImputer",
     "diffusion_imputer": "profuse.fusion.generative.diffusion_imputer:DiffusionImputer",
