@@ -8,7 +8,26 @@ puts it around a model made of our parts; feedback lives in this package and now
 
 from __future__ import annotations
 
-from profuse.progressive._feedback import FEEDBACKS, AddFeedback, Feedback, ScaleShiftFeedback
+from profuse.progressive._anytime import Anytime
+from profuse.progressive._feedback import (
+    FEEDBACKS,
+    AddFeedback,
+    AttendFeedback,
+    ConcatFeedback,
+    Feedback,
+    GateFeedback,
+    ScaleShiftFeedback,
+)
 from profuse.progressive._model import ProgressiveFusion
 
-__all__ = ["FEEDBACKS", "AddFeedback", "Feedback", "ProgressiveFusion", "ScaleShiftFeedback"]
+__all__ = [
+    "FEEDBACKS",
+    "AddFeedback",
+    "Anytime",
+    "AttendFeedback",
+    "ConcatFeedback",
+    "Feedback",
+    "GateFeedback",
+    "ProgressiveFusion",
+    "ScaleShiftFeedback",
+]

@@ -1,12 +1,13 @@
-"""Progressive Fusion of a model made of our parts: feedback between `embed` and `mix` of each encoder.
+"""Progressive Fusion of a model made of our parts.
 
-`embed` runs once a batch, and R rounds cost R times the rest.
+What lies below the feedback runs once a batch, and R rounds cost R times the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,27 +16,53 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
 from profuse.model import FusionModel, Output
+from profuse.progressive._anytime import Anytime, Settling
+from profuse.progressive._entry import (
+    Below,
+    Entry,
+    below,
+    changed_raw,
+    check_entry,
+    encoders_of,
+    entry_of,
+    entry_width,
+    raw_tokens,
+)
 from profuse.progressive._feedback import FEEDBACKS, Feedback
+from profuse.progressive.foreign import WrappedProgressive
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["ProgressiveFusion"]
+__all__ = ["ProgressiveFusion", "Start", "State", "Supervise"]
+
+Start = Literal["zero", "learned"]
+Supervise = Literal["last", "all"]
+State = tuple[Tensor, Tokens | None]
+"""The fused vector, and the fused tokens where the feedback attends to them."""
 
 
 class ProgressiveFusion(nn.Module):
     """Puts feedback around a `FusionModel` that has a fused state (every level but decision).
 
-    With one round, or with feedback weights at zero (as at the start), it equals the model bit for bit.
+    With one round, or with feedback weights at zero (as at the start), it equals the model bit for bit. (With one
+    round and a learned start that has been trained it does not: then round one has feedback too.)
 
     Args:
         model: The plain model; it is used, not copied.
         rounds: How often the modalities are fused, at least 1; 1 is the plain model. May be set anew after
             training.
-        feedback: "scale_shift" or "add", or a `Feedback` class.
+        feedback: Its form: "scale_shift", "gate", "add", "concat" or "attend", or a `Feedback` class.
         into: The modalities that receive feedback; all if None.
+        entry: Where it enters a branch: into the raw values ("input"; texts, and tables without numbers, have none
+            and get it as with "early"), between embed and mix ("early"), or halfway through the stages of mix
+            ("later", which is "early" for encoders of one stage).
+        start: The state before round one: "zero", when round one has no feedback, or "learned", one vector for all
+            rows, zero before training.
         supervise: "last": the loss of the last round; "all": the mean over rounds, which makes every round usable.
+        gradient_rounds: How many of the last rounds carry gradient, at least 1; all if None. The others cost no memory
+            for training, and with `supervise="all"` have no loss.
 
     Raises:
-        ConfigError: No round, an unknown modality, or a model at the decision level.
+        ConfigError: No round, an unknown modality or option, or a model at the decision level.
 
     *Differs from the paper*: the default feedback scales and shifts where the paper adds; weights start at zero.
     """
@@ -47,7 +74,10 @@ class ProgressiveFusion(nn.Module):
         rounds: int = 2,
         feedback: str | type[Feedback] = "scale_shift",
         into: Sequence[str] | None = None,
-        supervise: Literal["last", "all"] = "last",
+        entry: Entry = "early",
+        start: Start = "zero",
+        supervise: Supervise = "last",
+        gradient_rounds: int | None = None,
     ) -> None:
         super().__init__()
         if rounds < 1:
@@ -57,18 +87,37 @@ class ProgressiveFusion(nn.Module):
                 "ProgressiveFusion: the model must have a fused state; got level='decision'. "
                 "Use a feature operator, or level='hybrid'."
             )
-        if supervise not in ("last", "all"):
-            raise ConfigError(f"ProgressiveFusion: supervise must be last or all; got supervise={supervise!r}.")
+        for name, value, known in (("supervise", supervise, Supervise), ("start", start, Start)):
+            if value not in get_args(known):
+                told = " or ".join(get_args(known))
+                raise ConfigError(f"ProgressiveFusion: {name} must be {told}; got {name}={value!r}.")
+        if gradient_rounds is not None and gradient_rounds < 1:
+            raise ConfigError(
+                f"ProgressiveFusion: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}."
+            )
+        check_entry(model, entry)
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where="ProgressiveFusion", what="feedback")
-        widths = model.embed_widths
+        encoders = encoders_of(model)
         for name in into or ():
-            resolve(name, widths, where="ProgressiveFusion", what="modality")
+            resolve(name, encoders, where="ProgressiveFusion", what="modality")
         self.model = model
         self.rounds = rounds
         self.supervise = supervise
+        self.gradient_rounds = gradient_rounds
         self.into = tuple(name for name in model.names if into is None or name in into)
-        self.feedbacks = nn.ModuleList([feedback(widths[name], model.state_width) for name in self.into])
+        self.entries = {name: entry_of(encoders[name], entry) for name in self.into}
+        self.feedbacks = nn.ModuleList(
+            [feedback(entry_width(encoders[name], at), model.state_width) for name, at in self.entries.items()]
+        )
+        self.start = nn.Parameter(torch.zeros(model.state_width)) if start == "learned" else None
+
+    @classmethod
+    def wrap(
+        cls, module: nn.Module, *, into: Mapping[str, str | Sequence[str]], state: str, **options: Any
+    ) -> WrappedProgressive:
+        """Returns Progressive Fusion around any module; see `WrappedProgressive`, which tells the options."""
+        return WrappedProgressive(module, into=into, state=state, **options)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,25 +127,85 @@ class ProgressiveFusion(nn.Module):
     def head(self) -> Head:
         return self.model.head
 
-    def forward(self, inputs: dict[str, Raw]) -> Output:
+    def forward(self, inputs: Mapping[str, Raw]) -> Output:
         """Returns the last round's output; `rounds` holds the outputs of all."""
-        embedded = self.model.embed(inputs)
-        # the first round's state is zero, at which every feedback is the identity
-        output = self.model.finish(embedded)
-        outputs = [output.outputs]
-        back = dict(zip(self.into, self.feedbacks, strict=True))
-        for _ in range(self.rounds - 1):
-            state = output.fused.vector
-
-            def enter(name: str, tokens: Tokens, state: Tensor = state) -> Tokens:
-                if name not in back:
-                    return tokens
-                changed: Tokens = back[name](tokens, state)
-                return changed
-
-            output = self.model.finish(embedded, enter)
+        under = below(self.model, inputs, self.entries)
+        state, outputs = self._start(under), []
+        for left in range(self.rounds, 0, -1):
+            carries = self.gradient_rounds is None or left <= self.gradient_rounds
+            with nullcontext() if carries else torch.no_grad():
+                output = self._round(under, state)
+            state = self._state(output)
             outputs.append(output.outputs)
         return Output(output.outputs, output.fused, output.parts, output.present, tuple(outputs))
+
+    def anytime(
+        self, inputs: Mapping[str, Raw], *, rounds: int | None = None, tolerance: float | None = None
+    ) -> Anytime:
+        """Returns what every round predicts, in evaluation mode and without gradients.
+
+        Args:
+            inputs: A batch.
+            rounds: How many, at most; those of the model if None.
+            tolerance: A row whose prediction changes by no more than this, in any class or value, from one round to
+                the next has settled: it keeps its prediction, and further rounds run without it. None: all run all.
+
+        Raises:
+            ConfigError: No round, or a tolerance below 0.
+        """
+        rounds = self.rounds if rounds is None else rounds
+        if rounds < 1 or (tolerance is not None and not tolerance >= 0):
+            raise ConfigError(
+                "ProgressiveFusion: rounds must be at least 1 and tolerance at least 0; "
+                f"got rounds={rounds}, tolerance={tolerance}."
+            )
+        settling, was_training = Settling(tolerance), self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                under = below(self.model, inputs, self.entries)
+                state = self._start(under)
+                for _ in range(rounds):
+                    output = self._round(under, state)
+                    goes_on = settling.add(self.head.predict(output.outputs))
+                    if not goes_on.any():
+                        break
+                    state = self._state(output)
+                    if not goes_on.all():
+                        index = goes_on.nonzero()[:, 0]
+                        under, (vector, fused) = under.rows(index), state
+                        state = vector[index], None if fused is None else Tokens(fused.values[index], fused.mask[index])
+                return settling.result()
+        finally:
+            self.train(was_training)
+
+    def _start(self, under: Below) -> State | None:
+        """The state before round one; None: that round has no feedback."""
+        if self.start is None:
+            return None
+        n_rows = next(iter(under.tokens.values())).values.shape[0]
+        return self.start.expand(n_rows, -1), None
+
+    def _state(self, output: Output) -> State:
+        fused = output.fused.tokens if any(feedback.attends for feedback in self.feedbacks) else None
+        if fused is not None and fused.n_channels != self.model.state_width:
+            fused = None
+        return output.fused.vector, fused
+
+    def _round(self, under: Below, state: State | None) -> Output:
+        """One round: feedback by the state, what is left of the encoders, fusion, head."""
+        tokens = dict(under.tokens)
+        if state is not None:
+            encoders = encoders_of(self.model)
+            for name, feedback in zip(self.into, self.feedbacks, strict=True):
+                raw = under.raw.get(name)
+                if raw is None:
+                    tokens[name] = feedback(tokens[name], *state)
+                else:
+                    spec = encoders[name].spec
+                    changed = feedback(raw_tokens(raw, spec), *state)
+                    tokens[name] = encoders[name].embed(changed_raw(raw, spec, changed.values))
+        return self.model.finish(tokens, rest=under.rest)
 
     def loss(self, output: Output, target: Tensor) -> Tensor:
         """Returns the model's loss of the last round, or with `supervise="all"` with the mean over rounds."""
@@ -106,7 +215,8 @@ class ProgressiveFusion(nn.Module):
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""
         joint, own = self.model.losses(output, target)
-        if self.supervise == "all" and len(output.rounds) > 1:
-            losses = torch.stack([self.model.head.loss(o, target) for o in output.rounds])
+        counted = output.rounds[-(self.gradient_rounds or len(output.rounds)) :]
+        if self.supervise == "all" and len(counted) > 1:
+            losses = torch.stack([self.model.head.loss(o, target) for o in counted])
             joint = joint - losses[-1] + losses.mean()
         return joint, own

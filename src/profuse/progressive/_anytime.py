@@ -1,0 +1,63 @@
+"""Predictions of every round, and when a row's has settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Anytime", "Settling"]
+
+
+@dataclass(frozen=True, eq=False)
+class Anytime:
+    """What every round predicts.
+
+    Attributes:
+        predictions: Probabilities or values after each round, `[round, batch, n_outputs]`; a row that has settled keeps
+            its own.
+        rounds: How many rounds each row has used, `[batch]`.
+    """
+
+    predictions: Tensor
+    rounds: Tensor
+
+
+class Settling:
+    """Collects rounds' predictions; a row is settled once the change from one round to the next is within `tolerance`.
+
+    Args:
+        tolerance: Largest change of any number that a row predicts; None: no row ever settles.
+    """
+
+    def __init__(self, tolerance: float | None) -> None:
+        self.tolerance = tolerance
+        self.predictions: list[Tensor] = []
+        self.rounds = torch.zeros(0, dtype=torch.long)
+        self.open = torch.zeros(0, dtype=torch.long)
+        """Indices of the rows that have not settled."""
+
+    def add(self, predictions: Tensor) -> Tensor:
+        """Takes a round's predictions of the open rows, `[open row, n_outputs]`.
+
+        Returns:
+            `[open row]` bool: which of them go on.
+        """
+        if not self.predictions:
+            self.open = torch.arange(len(predictions), device=predictions.device)
+            self.rounds = torch.ones_like(self.open)
+            self.predictions.append(predictions)
+            return torch.ones_like(self.open, dtype=torch.bool)
+        before = self.predictions[-1]
+        self.predictions.append(before.index_copy(0, self.open, predictions))
+        self.rounds[self.open] += 1
+        if self.tolerance is None:
+            return torch.ones_like(self.open, dtype=torch.bool)
+        moves = (predictions - before[self.open]).abs().amax(1) > self.tolerance
+        self.open = self.open[moves]
+        return moves
+
+    def result(self) -> Anytime:
+        """Returns what was collected."""
+        return Anytime(torch.stack(self.predictions), self.rounds)
