@@ -144,7 +144,7 @@ def _remarks(quality: tuple[Quality, ...]) -> list[str]:
     better = [q.method for q in others if _worse(first.error, q.error) or _worse(first.wrong, q.wrong)]
     if better:
         found.append(
-            f"on the hidden rows {' and '.join(better)} did no worse than {first.method}: the other modalities may tell "
+            f"on the hidden rows {' and '.join(better)} did no worse than {first.method}: the others may tell "
             "too little of it, or the rows may be too few. Compare methods."
         )
     return found
