@@ -1,0 +1,166 @@
+"""Where feedback enters a foreign module, and how it changes the tensor that stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+from profuse._lookup import resolve
+from profuse.errors import ConfigError, ShapeError
+from profuse.progressive._feedback import Feedback
+from profuse.progressive.foreign._layers import Layout, Side, declared
+from profuse.progressive.foreign._state import State
+from profuse.tokens import Tokens
+
+__all__ = ["WHERE", "Entry", "entries_of", "layer_of"]
+
+WHERE = "ProgressiveFusion.wrap"
+
+
+def layer_of(module: nn.Module, name: str, what: str) -> nn.Module:
+    """Returns the layer `name` of `module`, or tells the nearest names; "" is the module itself."""
+    return resolve(name, dict(module.named_modules(remove_duplicate=False)), where=WHERE, what=what) if name else module
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The first floating tensor that goes into `layer`, or comes out of it.
+
+    Attributes:
+        layout: Its axes; None where the layer's type does not tell.
+        axis: The channels' axis that the user gave.
+        folded: Whether its rows are batch times something.
+        n_channels: How many feedback was made for.
+    """
+
+    branch: str
+    layer: str
+    at: Side
+    layout: Layout | None
+    axis: int | None
+    folded: bool
+    n_channels: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.at} of {self.layer!r}"
+
+    def axes(self, x: Tensor) -> tuple[int, int]:
+        """Returns the axes of batch and channels in `x`."""
+        layout = (self.layout or Layout.usual(x.ndim)) if x.ndim != 2 else Layout()
+        if self.axis is not None:
+            layout = replace(layout, channel=self.axis)
+        channel = layout.channel + x.ndim * (layout.channel < 0)
+        if x.ndim < 2 or not 0 <= channel < x.ndim or channel == layout.batch:
+            raise ShapeError(
+                f"{WHERE}: the {self} must have an axis for the batch and another for channels; got "
+                f"shape={tuple(x.shape)}, batch axis {layout.batch}, channel_axis={layout.channel}. "
+                f"Give channel_axis={{{self.branch!r}: ...}}, and call the module with a batch."
+            )
+        return layout.batch, channel
+
+    def size(self, x: Any) -> tuple[int, int]:
+        """Returns how many rows and channels `x` has."""
+        if isinstance(x, PackedSequence):
+            return int(x.batch_sizes[0]), x.data.shape[1]
+        if x.is_nested:
+            return x.size(0), x.size(2)
+        batch, channel = self.axes(x)
+        return x.shape[batch], x.shape[channel]
+
+    def rows_of(self, state: State, n_rows: int, state_layer: str) -> State:
+        """Returns the state for each of `n_rows` rows."""
+        given = state.vector.shape[0]
+        if self.folded and n_rows % given == 0:
+            return state.repeated(n_rows // given)
+        if n_rows != given:
+            hint = "" if self.folded else f" If they are the batch times something, give folded=[{self.branch!r}]."
+            raise ShapeError(
+                f"{WHERE}: the {self} must have as many rows as the state; got {n_rows} rows, and a state of "
+                f"shape={tuple(state.vector.shape)} from {state_layer!r}.{hint}"
+            )
+        return state
+
+    def change(self, feedback: Feedback, x: Any, state: State, state_layer: str) -> Any:
+        """Returns `x` as `state` changes it: same shape, type and strides."""
+        n_rows, width = self.size(x)
+        if width != self.n_channels:
+            shape = tuple((x.data if isinstance(x, PackedSequence) else x).shape)
+            raise ShapeError(
+                f"{WHERE}: the {self} must have {self.n_channels} channels, as feedback was made for; got {width} in "
+                f"shape={shape}. Call the module as in the example, or wrap it anew."
+            )
+        state = self.rows_of(state, n_rows, state_layer)
+        if isinstance(x, PackedSequence):
+            values, lengths = pad_packed_sequence(x, batch_first=True)
+            changed = _fed(feedback, values, state, lengths)
+            return pack_padded_sequence(changed, lengths, batch_first=True, enforce_sorted=x.sorted_indices is None)
+        if x.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
+            rows = x.unbind()
+            lengths = torch.tensor([len(row) for row in rows])
+            changed = _fed(feedback, pad_sequence(list(rows), batch_first=True), state, lengths)
+            return torch.nested.as_nested_tensor([row[:n] for row, n in zip(changed, lengths.tolist(), strict=True)])
+        axes = self.axes(x)
+        moved = x.movedim(axes, (0, -1))
+        values = moved[:, None] if moved.ndim == 2 else moved.reshape(moved.shape[0], -1, moved.shape[-1])
+        changed = _fed(feedback, values, state).reshape(moved.shape).movedim((0, -1), axes)
+        # the same strides, or the layer might take another kernel and differ in the last bits
+        return changed if changed.stride() == x.stride() else torch.empty_like(x).copy_(changed)
+
+
+def _fed(feedback: Feedback, values: Tensor, state: State, lengths: Tensor | None = None) -> Tensor:
+    real = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+    if lengths is not None:
+        real = torch.arange(values.shape[1], device=values.device) < lengths.to(values.device)[:, None]
+    state = state.to(next(feedback.parameters()).dtype)
+    fused = state.tokens if feedback.attends else None
+    changed: Tensor = feedback(Tokens(values, real), state.vector, fused).values
+    return changed.to(values.dtype)
+
+
+def entries_of(
+    module: nn.Module,
+    into: Mapping[str, str | Sequence[str]],
+    at: Side | Mapping[str, Side],
+    channel_axis: int | Mapping[str, int] | None,
+    folded: Sequence[str],
+) -> tuple[Entry, ...]:
+    """Returns every place where feedback enters.
+
+    Raises:
+        ConfigError: None, the same place twice, an unknown side.
+        UnknownNameError: Names that are not there.
+    """
+    if not isinstance(into, Mapping) or not into:
+        raise ConfigError(f"{WHERE}: into must name a layer for at least one branch; got into={into!r}.")
+    for given in (at, channel_axis, dict.fromkeys(folded)):
+        for name in given if isinstance(given, Mapping) else ():
+            resolve(name, into, where=WHERE, what="branch")
+    entries: list[Entry] = []
+    for branch, layers in into.items():
+        side: Side = at.get(branch, "input") if isinstance(at, Mapping) else at
+        if side not in get_args(Side):
+            raise ConfigError(f"{WHERE}: at must be input or output; got at={side!r}.")
+        axis = channel_axis.get(branch) if isinstance(channel_axis, Mapping) else channel_axis
+        for name in (layers,) if isinstance(layers, str) else layers:
+            layout = declared(layer_of(module, name, "layer"), side)[0]
+            entries.append(Entry(branch, name, side, layout, axis, branch in folded))
+    _once(module, entries)
+    return tuple(entries)
+
+
+def _once(module: nn.Module, entries: Iterable[Entry]) -> None:
+    seen: dict[tuple[nn.Module, str], Entry] = {}
+    for entry in entries:
+        place = (layer_of(module, entry.layer, "layer"), entry.at)
+        if place in seen:
+            raise ConfigError(
+                f"{WHERE}: feedback must enter a place once; got the {entry} for branch {entry.branch!r} and the "
+                f"{seen[place]} for branch {seen[place].branch!r}. Name a layer that branches share once: it receives "
+                "feedback at each of its calls."
+            )
+        seen[place] = entry

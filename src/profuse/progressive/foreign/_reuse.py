@@ -1,0 +1,162 @@
+"""What lies below the feedback runs once a batch: outputs of layers that get the same inputs again are kept.
+
+A layer's output of the first round is used again when all of this holds, else the layer runs again: neither feedback
+nor state was within the call; the inputs are the same tensors, or equal ones that need no gradient; none of them, nor
+the outputs, nor any parameter, buffer or other attribute of the layer, was changed since by anybody but the layer
+itself. So a layer must depend on nothing but its inputs, its own attributes and chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from profuse.progressive.foreign._calls import Advice, checkpointing, leaves, mapped, tensors
+
+__all__ = ["Call", "Memory"]
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, torch.dtype, torch.device, torch.Size, Enum, type)
+_SKIPPED = ("forward", "_modules", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass
+class Call:
+    """One call of a layer in the first round."""
+
+    layer: nn.Module
+    inputs: Any
+    output: Any
+    versions: tuple[list[int], list[int]] | None
+    own: list[Any]
+    grad: bool
+    pure: bool
+
+
+class Memory:
+    """The calls of one batch's first round, and which of them later rounds could leave out.
+
+    Args:
+        n_met: How often feedback or state was met so far; a call within which it grows is never left out.
+    """
+
+    def __init__(self, n_met: Callable[[], int]) -> None:
+        self.n_met = n_met
+        self.first = True
+        self.calls: list[Call] = []
+        self.hits: set[nn.Module] = set()
+        self._of: dict[nn.Module, list[Call]] = {}
+        self._index: dict[nn.Module, int] = {}
+        self._checkpoint = checkpointing()
+
+    def next_round(self) -> None:
+        """From now on calls are left out where they can be."""
+        self.first = False
+        self._index.clear()
+
+    def advice(self, layer: nn.Module) -> Advice:
+        """Returns what is to run in place of a call of `layer`."""
+
+        def keep(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if self.first:
+                return self._record(layer, call, args, kwargs)
+            index = self._index.get(layer, 0)
+            self._index[layer] = index + 1
+            before = self._of.get(layer, [])
+            if index < len(before) and _unchanged(before[index], (args, kwargs)):
+                self.hits.add(layer)
+                return mapped(before[index].output, lambda leaf: leaf)
+            return call(*args, **kwargs)
+
+        return keep
+
+    def _record(self, layer: nn.Module, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inputs, met = mapped((args, kwargs), lambda leaf: leaf), self.n_met()
+        before = _versions(inputs)
+        output = call(*args, **kwargs)
+        kept = mapped(output, lambda leaf: leaf)
+        after = _versions(kept)
+        # a call that a gradient checkpoint repeats must not have been left out when it ran first
+        pure = met == self.n_met() and checkpointing() is self._checkpoint and _known((inputs, kept))
+        versions = (before, after) if before is not None and after is not None else None
+        own = _attributes(layer) if pure and versions else []
+        self.calls.append(Call(layer, inputs, kept, versions, own, torch.is_grad_enabled(), pure))
+        self._of.setdefault(layer, []).append(self.calls[-1])
+        return output
+
+
+def _unchanged(call: Call, inputs: Any) -> bool:
+    if not call.pure or call.versions is None or call.grad != torch.is_grad_enabled():
+        return False
+    if not _same(inputs, call.inputs):
+        return False
+    if (_versions(call.inputs), _versions(call.output)) != call.versions:
+        return False
+    now = _attributes(call.layer)
+    return len(now) == len(call.own) and all(
+        a is b or (type(a) is int and type(b) is int and a == b) for a, b in zip(now, call.own, strict=True)
+    )
+
+
+def _versions(tree: Any) -> list[int] | None:
+    """How often each tensor was changed in place; None where torch does not count (inference mode)."""
+    found = tensors(tree)
+    return None if any(t.is_inference() for t in found) else [t._version for t in found]
+
+
+def _known(tree: Any) -> bool:
+    return all(isinstance(leaf, (Tensor, PackedSequence, *_PLAIN)) for leaf in leaves(tree))
+
+
+def _same(now: Any, before: Any) -> bool:
+    a, b = leaves(now), leaves(before)
+    return len(a) == len(b) and _shape(now) == _shape(before) and all(map(_same_leaf, a, b))
+
+
+def _shape(tree: Any) -> Any:
+    """The containers of `tree`, without what they hold."""
+    if isinstance(tree, dict):
+        return type(tree), [(key, _shape(value)) for key, value in tree.items()]
+    if isinstance(tree, tuple | list) and not isinstance(tree, PackedSequence):
+        return type(tree), [_shape(item) for item in tree]
+    return type(tree)
+
+
+def _same_leaf(now: Any, before: Any) -> bool:
+    if isinstance(before, PackedSequence):
+        return all(
+            a is b or (a is not None and b is not None and _same_leaf(a, b)) for a, b in zip(now, before, strict=True)
+        )
+    if not isinstance(before, Tensor):
+        return isinstance(before, _PLAIN) and bool(now == before)
+    if now is before:
+        return True
+    # masks and positions are often made anew for each pass; values cannot be read while a program is being traced
+    if torch.compiler.is_compiling() or now.requires_grad or before.requires_grad or now.is_nested or before.is_nested:
+        return False
+    alike = now.shape == before.shape and now.dtype == before.dtype and now.device == before.device
+    return alike and bool(torch.equal(now, before))
+
+
+def _attributes(layer: nn.Module) -> list[Any]:
+    """Everything that `layer` and what is in it hold, tensors with their versions."""
+    found: list[Any] = []
+    for module in layer.modules():
+        for name, value in vars(module).items():
+            if name in _SKIPPED:
+                continue
+            held: Collection[Any] = (value,)
+            if isinstance(value, dict):
+                held = value.values()
+            elif isinstance(value, list | tuple | set):
+                held = value
+            for item in held:
+                found.append(item)
+                if isinstance(item, Tensor) and not item.is_inference():
+                    found.append(item._version)
+    return found

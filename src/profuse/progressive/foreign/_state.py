@@ -1,0 +1,89 @@
+"""The fused state in what a foreign layer gives: which tensor, and one vector a row of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from profuse.errors import ConfigError, ShapeError
+from profuse.progressive.foreign._calls import described, floats
+from profuse.progressive.foreign._layers import Layout
+from profuse.tokens import Tokens
+
+__all__ = ["State", "StateOf", "pick", "pool"]
+
+StateOf = str | int | Callable[[Any], Tensor] | None
+_WHERE = "ProgressiveFusion.wrap"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The fused vector `[batch, channel]`, and the tokens it is the mean of, where there are any."""
+
+    vector: Tensor
+    tokens: Tokens | None = None
+
+    def repeated(self, n: int) -> State:
+        """Returns each row n times, one after the other."""
+        return self._each(lambda t: t.repeat_interleave(n, dim=0))
+
+    def detached(self) -> State:
+        """Returns it without gradient."""
+        return self._each(lambda t: t.detach())
+
+    def to(self, dtype: torch.dtype) -> State:
+        """Returns it as `dtype`."""
+        tokens = self.tokens and Tokens(self.tokens.values.to(dtype), self.tokens.mask)
+        return State(self.vector.to(dtype), tokens)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> State:
+        tokens = self.tokens and Tokens(change(self.tokens.values), change(self.tokens.mask))
+        return State(change(self.vector), tokens)
+
+
+def pick(output: Any, state_of: StateOf, layer: str) -> Tensor:
+    """Returns the state's tensor in `output`.
+
+    Raises:
+        ConfigError: Several could be meant, or what is named is not there.
+        ShapeError: It is no floating tensor with a batch.
+    """
+    picked: Any
+    if state_of is None:
+        found = floats(output)
+        if len(found) != 1 and not (found and isinstance(output, tuple | list)):
+            raise ConfigError(
+                f"{_WHERE}: state_of must say which tensor is the state; {layer!r} gives {described(output)}. "
+                "Give a key, an index, or a function of the output."
+            )
+        picked = found[0]
+    elif callable(state_of):
+        picked = state_of(output)
+    else:
+        try:
+            held = isinstance(output, Mapping) or isinstance(state_of, int)
+            picked = output[state_of] if held else getattr(output, str(state_of))
+        except (KeyError, IndexError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"{_WHERE}: state_of must be in the output of {layer!r}; got state_of={state_of!r}, and the output is "
+                f"{described(output)}."
+            ) from error
+    if not isinstance(picked, Tensor) or picked.is_nested or not picked.is_floating_point() or picked.ndim < 2:
+        raise ShapeError(
+            f"{_WHERE}: the state must be a floating tensor, [batch, channel] or with more axes; {layer!r} gives "
+            f"{described(picked)}. Name another layer, or give state_of."
+        )
+    return picked
+
+
+def pool(state: Tensor, layout: Layout | None, axis: int | None) -> State:
+    """Returns the mean over all axes but batch and channels, and what it is the mean of."""
+    if state.ndim == 2:
+        return State(state)
+    layout = layout or Layout.usual(state.ndim)
+    values = state.movedim((layout.batch, layout.channel if axis is None else axis), (0, -1)).flatten(1, -2)
+    return State(values.mean(1), Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)))

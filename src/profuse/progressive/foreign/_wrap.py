@@ -1,0 +1,242 @@
+"""Progressive Fusion around a module of someone else's: its layers are met from outside, its code stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from profuse._lookup import resolve
+from profuse.errors import ConfigError
+from profuse.progressive._feedback import FEEDBACKS, Feedback
+from profuse.progressive.foreign._calls import tensors
+from profuse.progressive.foreign._entry import WHERE, entries_of, layer_of
+from profuse.progressive.foreign._layers import Side, declared, layout_of
+from profuse.progressive.foreign._pass import Pass, disturbed, quietly
+from profuse.progressive.foreign._state import State, StateOf, pick, pool
+
+__all__ = ["WrappedProgressive"]
+
+
+class WrappedProgressive(nn.Module):
+    """Runs `module` in rounds: what the layer `state` gives in round t changes what the layers `into` take in t + 1.
+
+    Made by `ProgressiveFusion.wrap`. It is called as the module is, and returns what the module returns in the last
+    round. Layers are met only while it runs: called by itself, `module` is what it was.
+
+    Args:
+        module: Any module; it is used, not copied, and its code is not changed.
+        into: For each branch the name of the layer that receives feedback, or several, as `module.named_modules()`
+            tells them. A layer that is called several times in a pass receives it each time.
+        state: The layer whose output is the fused state; it is called once in a pass, after those of `into`.
+        rounds: How often the module runs, at least 1; 1 is the module. May be set anew at any time.
+        feedback: A name of `FEEDBACKS`, or a `Feedback` class.
+        at: Whether feedback changes the "input" of a layer or its "output", the first floating tensor in it; by
+            branch if a mapping.
+        example: What the module is called with: a tuple of positional arguments, or the only one. It runs two times
+            on it, in evaluation mode and without gradients, to learn sizes, axes and what can be reused. Without it,
+            sizes are read off the layers where their types tell them (Linear, Conv, LSTM, ...).
+        example_kwargs: Keyword arguments of the example.
+        channel_axis: Which axis of what feedback changes holds the channels; by branch if a mapping. If None, the
+            layers that take or give the same tensor tell.
+        folded: Branches whose rows are batch times something, batch outermost, as `flatten(0, 1)` makes them (frames
+            of a video): a row's state goes to each.
+        state_of: The fused state in the output of its layer: a key or attribute, an index, or a function of the
+            output. If None, the only floating tensor, in a tuple or list the first.
+        state_axis: Which axis of the state holds the channels; the mean is taken over those that are neither batch
+            nor channels. If None, the layers tell.
+        start: The state before round one: "zero", or "learned", one vector for all rows.
+        gradient_rounds: How many of the last rounds the gradient of the last output goes through, at least 1; all if
+            None.
+        reuse: Whether outputs of layers below the feedback are kept for later rounds: True finds them, False runs
+            everything in each round, names of layers keep only those. `reused` tells which.
+
+    Raises:
+        ConfigError: Unknown values, layers that did not run or in the wrong order, sizes that cannot be known.
+        UnknownNameError: A layer that is not there; the nearest names are told.
+        ShapeError: State and branch do not fit; the message tells layers and shapes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        into: Mapping[str, str | Sequence[str]],
+        state: str,
+        rounds: int = 2,
+        feedback: str | type[Feedback] = "scale_shift",
+        at: Side | Mapping[str, Side] = "input",
+        example: Any = None,
+        example_kwargs: Mapping[str, Any] | None = None,
+        channel_axis: int | Mapping[str, int] | None = None,
+        folded: Sequence[str] = (),
+        state_of: StateOf = None,
+        state_axis: int | None = None,
+        start: Literal["zero", "learned"] = "zero",
+        gradient_rounds: int | None = None,
+        reuse: bool | Sequence[str] = True,
+    ) -> None:
+        super().__init__()
+        if isinstance(feedback, str):
+            feedback = resolve(feedback, FEEDBACKS, where=WHERE, what="feedback")
+        if start not in ("zero", "learned"):
+            raise ConfigError(f"{WHERE}: start must be zero or learned; got start={start!r}.")
+        if gradient_rounds is not None and gradient_rounds < 1:
+            raise ConfigError(f"{WHERE}: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}.")
+        self.module = module
+        self.rounds = rounds
+        self.entries = entries_of(module, into, at, channel_axis, folded)
+        self.state_layer = state
+        self.state_of = state_of
+        self.state_axis = state_axis
+        self.gradient_rounds = gradient_rounds
+        self._layout = declared(layer_of(module, state, "state"), "output")[0]
+        # None: not yet known which layers can be reused
+        self._reused = self._named_for_reuse(reuse)
+        if example is None and example_kwargs is None:
+            widths, like = self._declared()
+        else:
+            args = example if isinstance(example, tuple) else () if example is None else (example,)
+            widths, like = self._learned(args, dict(example_kwargs or {}))
+        *widths, self.state_width = widths
+        self.entries = tuple(replace(e, n_channels=w) for e, w in zip(self.entries, widths, strict=True))
+        self.feedbacks = nn.ModuleList(
+            feedback(width, self.state_width).to(device=x.device, dtype=x.dtype)
+            for width, x in zip(widths, like, strict=True)
+        )
+        first = torch.zeros(self.state_width, dtype=like[0].dtype, device=like[0].device)
+        self.start = nn.Parameter(first) if start == "learned" else None
+
+    @property
+    def rounds(self) -> int:
+        """How often the module runs."""
+        return self._rounds
+
+    @rounds.setter
+    def rounds(self, rounds: int) -> None:
+        if not isinstance(rounds, int) or rounds < 1:
+            raise ConfigError(f"{WHERE}: rounds must be at least 1; got rounds={rounds!r}.")
+        self._rounds = rounds
+
+    @property
+    def reused(self) -> tuple[str, ...]:
+        """The layers that run once a batch and not once a round, where their inputs allow; see `reuse`."""
+        return self._reused or ()
+
+    def unwrap(self) -> nn.Module:
+        """Returns the module, which is as it was but for what training changed in its parameters."""
+        return self.module
+
+    def extra_repr(self) -> str:
+        into = ", ".join(f"{e.branch}: {e} ({e.n_channels} channels)" for e in self.entries)
+        return f"into=({into}), state={self.state_layer!r} ({self.state_width} channels), rounds={self.rounds}"
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns what the module returns in the last round."""
+        return self.all_rounds(*args, **kwargs)[-1]
+
+    def all_rounds(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Returns what the module returns in each round."""
+        if self.rounds == 1 and self.start is None:
+            return (self.module(*args, **kwargs),)
+        if self._reused is None and not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
+            self._learned(args, kwargs)
+        one_pass = Pass(self.module, self.entries, self.state_layer)
+        kept = [layer_of(self.module, name, "reuse") for name in self.reused]
+        learns = [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks]
+        given = [(t, t._version) for t in tensors((args, kwargs)) if not t.is_inference()]
+        outputs: list[Any] = []
+        state: State | None = None
+        for left in range(self.rounds, 0, -1):
+            outputs.append(one_pass.run(args, kwargs, self._changes(state), kept, learns))
+            if any(tensor._version != version for tensor, version in given):
+                raise ConfigError(
+                    f"{WHERE}: the module must not change its inputs in place; {type(self.module).__name__} does, and "
+                    "each round would do it again. Copy them at the beginning of its forward."
+                )
+            if left > 1:
+                picked = pick(one_pass.state, self.state_of, self.state_layer)
+                state = pool(picked, self._layout, self.state_axis)
+                state = state.detached() if left - 1 == self.gradient_rounds else state
+        return tuple(outputs)
+
+    def _changes(self, state: State | None) -> Callable[[int, Any], Any]:
+        """Returns what feedback of `state`, None before the first round, makes of the tensor at an entry."""
+
+        def change(index: int, x: Any) -> Any:
+            entry, at = self.entries[index], state
+            if at is None:
+                if self.start is None:  # a zero state, at which every feedback is the identity
+                    return x
+                at = State(self.start.expand(entry.size(x)[0], -1))
+            feedback: Any = self.feedbacks[index]
+            return entry.change(feedback, x, at, self.state_layer)
+
+        return change
+
+    def _declared(self) -> tuple[list[int], list[Tensor]]:
+        """Widths of the entries and the state, as the layers' types tell; and tensors that tell type and device."""
+        places: list[tuple[str, Side]] = [*((e.layer, e.at) for e in self.entries), (self.state_layer, "output")]
+        widths, like = [], []
+        for name, side in places:
+            layer = layer_of(self.module, name, "layer")
+            width = declared(layer, side)[1]
+            if width is None:
+                raise ConfigError(
+                    f"{WHERE}: the channels of the {side} of {name!r} must be known; its type {type(layer).__name__} "
+                    "does not tell. Give example=, what the module is called with."
+                )
+            widths.append(width)
+            owned = [p for p in (*layer.parameters(), *self.module.parameters()) if p.is_floating_point()]
+            like.append(owned[0] if owned else torch.zeros(()))
+        return widths, like[:-1]
+
+    def _named_for_reuse(self, reuse: bool | Sequence[str]) -> tuple[str, ...] | None:
+        if isinstance(reuse, bool):
+            return None if reuse else ()
+        for name in reuse:
+            within = set(layer_of(self.module, name, "reuse").modules())
+            for entry in self.entries:
+                layer = layer_of(self.module, entry.layer, "layer")
+                if layer in within and not (entry.layer == name and entry.at == "output"):
+                    raise ConfigError(
+                        f"{WHERE}: reuse must name layers below the feedback; got reuse={name!r}, and the {entry} is "
+                        "within it. Name the layers before it."
+                    )
+        return tuple(reuse)
+
+    def _learned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], list[Tensor]]:
+        """Runs the module twice, learns axes and what can be reused, and returns as `_declared` does."""
+        met: list[Any] = [None] * len(self.entries)
+
+        def look(index: int, x: Any) -> Any:
+            met[index] = x if met[index] is None else met[index]
+            return x
+
+        layers = {name: layer for name, layer in self.module.named_modules() if name}
+        one_pass = Pass(self.module, self.entries, self.state_layer)
+        with quietly(self.module, (args, kwargs)):
+            one_pass.run(args, kwargs, look, list(layers.values()))
+            calls = one_pass.memory.calls
+            seen = [x.data if isinstance(x, PackedSequence) else x for x in met]
+            self.entries = tuple(
+                replace(e, layout=layout_of(x, calls)) for e, x in zip(self.entries, seen, strict=True)
+            )
+            picked = pick(one_pass.state, self.state_of, self.state_layer)
+            self._layout = None if callable(self.state_of) else layout_of(picked, calls)
+            state = pool(picked, self._layout, self.state_axis)
+            widths = []
+            for entry, x in zip(self.entries, met, strict=True):
+                n_rows, width = entry.size(x)
+                entry.rows_of(state, n_rows, self.state_layer)
+                widths.append(width)
+            if self._reused is None:
+                # a random change marks all that is above the entries, whatever the weights of the feedback
+                one_pass.run(args, kwargs, lambda _, x: disturbed(x), list(layers.values()))
+                hits = one_pass.memory.hits
+                self._reused = tuple(sorted(name for name, layer in layers.items() if layer in hits))
+        return [*widths, state.vector.shape[1]], seen
