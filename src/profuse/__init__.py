@@ -20,6 +20,7 @@ The map; imports go downward only:
     cli/            one command, one file
     comparison.py   compare: any kind of data in, results and a report out
     estimator.py    FusionClassifier, FusionRegressor
+    retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     inputs.py       what users hand over -> what the library works with
     report/         results -> HTML, Markdown
