@@ -40,6 +40,13 @@ FUSIONS: dict[str, str] = {
     # attention
     "attention_pooling": "profuse.fusion.attention.pooling:AttentionPooling",
     "token_transformer": "profuse.fusion.attention.token_transformer:TokenTransformer",
+    "self_attention": "profuse.fusion.attention.self_attention:SelfAttention",
+    "cross_attention": "profuse.fusion.attention.cross_attention:CrossAttention",
+    "co_attention": "profuse.fusion.attention.co_attention:CoAttention",
+    "mult": "profuse.fusion.attention.mult:MulT",
+    "bottleneck": "profuse.fusion.attention.bottleneck:Bottleneck",
+    "perceiver": "profuse.fusion.attention.perceiver:Perceiver",
+    "zorro": "profuse.fusion.attention.zorro:Zorro",
     # graph
     "mogonet": "profuse.fusion.graph.mogonet:Mogonet",
     "similarity_network": "profuse.fusion.graph.similarity_network:SimilarityNetwork",

@@ -6,80 +6,15 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
 from profuse.fusion._projection import checked_dropout, normalise
+from profuse.fusion.attention._transformer import TransformerLayer, few_tokens
 from profuse.tokens import Tokens
 
 __all__ = ["TokenTransformer", "TransformerLayer", "few_tokens"]
-
-
-def few_tokens(tokens: Tokens, n_tokens: int) -> Tokens:
-    """Returns at most `n_tokens` tokens a row: the means of equal segments of its real tokens, in their order.
-
-    A row of n > `n_tokens` real tokens gives token r (counted among the real ones) to segment
-    floor(r n_tokens / n); a shorter row keeps its tokens, moved to the front. Padding plays no part.
-    """
-    if tokens.values.shape[1] <= n_tokens:
-        return tokens
-    n_real = tokens.mask.sum(1, keepdim=True)
-    segment = (tokens.mask.cumsum(1) - 1) * n_tokens // n_real.clamp(min=n_tokens)
-    slots = torch.arange(n_tokens, device=segment.device)
-    member = (segment[..., None] == slots) & tokens.mask[..., None]
-    count = member.sum(1)
-    total = member.to(tokens.values).transpose(1, 2) @ tokens.zeroed().values
-    return Tokens(total / count.clamp(min=1)[..., None], count > 0)
-
-
-class TransformerLayer(nn.Module):
-    """x <- x + Attention(LN(x)); x <- x + W_2 gelu(W_1 LN(x)): the pre-norm Transformer layer.
-
-    Shape:
-        `[batch, token, width]`, mask `[batch, token]` -> `[batch, token, width]`. Every row must hold a real token.
-
-    Args:
-        width: Channels; a multiple of `n_heads`.
-        n_heads: Attention heads.
-        dropout: Probability that a channel of what is added is dropped in training, 0 to below 1.
-    """
-
-    def __init__(self, width: int, n_heads: int, *, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.norm_1 = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm_2 = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n_rows, n_tokens, width = x.shape
-        qkv = self.qkv(self.norm_1(x)).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        return query, key, value
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Returns the tokens after attention and the channel mix."""
-        return self._updated(x, mask, *self._heads(x))
-
-    def explained(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what `forward` does, and how the first token attends to all: `[batch, token]`, mean of the heads.
-
-        The attention is for looking at: it carries no gradient.
-        """
-        query, key, value = self._heads(x)
-        scores = (query[:, :, :1] @ key.transpose(2, 3)).detach()[:, :, 0] / query.shape[-1] ** 0.5
-        attention = scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1).mean(1)
-        return self._updated(x, mask, query, key, value), attention
-
-    def _updated(self, x: Tensor, mask: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None])
-        x = x + functional.dropout(self.out(seen.transpose(1, 2).flatten(2)), self.dropout, self.training)
-        return x + functional.dropout(self.mlp(self.norm_2(x)), self.dropout, self.training)
 
 
 class TokenTransformer(Fusion):
