@@ -12,6 +12,7 @@ __all__ = [
     "DataError",
     "MissingDependencyError",
     "ProfuseError",
+    "ProfuseWarning",
     "ShapeError",
     "UnknownNameError",
 ]
@@ -46,3 +47,7 @@ class UnknownNameError(ProfuseError, KeyError):
 
 class MissingDependencyError(ProfuseError, ImportError):
     """An optional package is needed and not installed; the message tells the extra."""
+
+
+class ProfuseWarning(UserWarning):
+    """A result stands, but not on all that it should: the message tells what is amiss, and the remedy."""

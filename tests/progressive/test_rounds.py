@@ -310,7 +310,7 @@ def test_supervising_all_rounds_averages_their_losses() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ConfigError, match="rounds must be at least 1; got rounds=0"):
+    with pytest.raises(ConfigError, match="rounds must be at least 1, or 'equilibrium'; got rounds=0"):
         ProgressiveFusion(plain(), rounds=0)
     with pytest.raises(ConfigError, match="must have a fused state"):
         ProgressiveFusion(plain(fusion="mean_logits"))

@@ -19,6 +19,7 @@ from profuse.progressive._feedback import (
     ScaleShiftFeedback,
 )
 from profuse.progressive._model import ProgressiveFusion
+from profuse.progressive.foreign import WrappedProgressive
 
 __all__ = [
     "FEEDBACKS",
@@ -30,4 +31,5 @@ __all__ = [
     "GateFeedback",
     "ProgressiveFusion",
     "ScaleShiftFeedback",
+    "WrappedProgressive",
 ]

@@ -5,6 +5,7 @@ What lies below the feedback runs once a batch, and R rounds cost R times the re
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse._lookup import resolve
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, ProfuseWarning
 from profuse.heads import Head
 from profuse.model import FusionModel, Output
 from profuse.progressive._anytime import Anytime, Settling
@@ -28,12 +29,14 @@ from profuse.progressive._entry import (
     entry_width,
     raw_tokens,
 )
+from profuse.progressive._equilibrium import Solution, attached, fixed_point, same_chance
 from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.progressive.foreign import WrappedProgressive
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["ProgressiveFusion", "Start", "State", "Supervise"]
+__all__ = ["ProgressiveFusion", "Rounds", "Start", "State", "Supervise"]
 
+Rounds = int | Literal["equilibrium"]
 Start = Literal["zero", "learned"]
 Supervise = Literal["last", "all"]
 State = tuple[Tensor, Tokens | None]
@@ -48,8 +51,8 @@ class ProgressiveFusion(nn.Module):
 
     Args:
         model: The plain model; it is used, not copied.
-        rounds: How often the modalities are fused, at least 1; 1 is the plain model. May be set anew after
-            training.
+        rounds: How often the modalities are fused, at least 1; 1 is the plain model. "equilibrium": until the fused
+            state comes to rest, with the gradient of the state at rest. May be set anew after training.
         feedback: Its form: "scale_shift", "gate", "add", "concat" or "attend", or a `Feedback` class.
         into: The modalities that receive feedback; all if None.
         entry: Where it enters a branch: into the raw values ("input"; texts, and tables without numbers, have none
@@ -60,9 +63,17 @@ class ProgressiveFusion(nn.Module):
         supervise: "last": the loss of the last round; "all": the mean over rounds, which makes every round usable.
         gradient_rounds: How many of the last rounds carry gradient, at least 1; all if None. The others cost no memory
             for training, and with `supervise="all"` have no loss.
+        max_rounds: Equilibrium: how often the state is computed, at most, and as often at most for the gradient.
+        tolerance: Equilibrium: the state rests in a row where another round changes it by no more than this part of its
+            length.
+        damping: Equilibrium: how far each step goes, over 0 to 1.
+
+    Warns:
+        ProfuseWarning: The state of some rows has not come to rest.
 
     Raises:
-        ConfigError: No round, an unknown modality or option, or a model at the decision level.
+        ConfigError: No round, an unknown modality or option, options that contradict each other, or a model at the
+            decision level.
 
     *Differs from the paper*: the default feedback scales and shifts where the paper adds; weights start at zero.
     """
@@ -71,17 +82,25 @@ class ProgressiveFusion(nn.Module):
         self,
         model: FusionModel,
         *,
-        rounds: int = 2,
+        rounds: Rounds = 2,
         feedback: str | type[Feedback] = "scale_shift",
         into: Sequence[str] | None = None,
         entry: Entry = "early",
         start: Start = "zero",
         supervise: Supervise = "last",
         gradient_rounds: int | None = None,
+        max_rounds: int = 50,
+        tolerance: float = 1e-4,
+        damping: float = 1.0,
     ) -> None:
         super().__init__()
-        if rounds < 1:
-            raise ConfigError(f"ProgressiveFusion: rounds must be at least 1; got rounds={rounds}.")
+        if rounds != "equilibrium" and (isinstance(rounds, str) or rounds < 1):
+            raise ConfigError(f"ProgressiveFusion: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
+        if max_rounds < 1 or not tolerance > 0 or not 0 < damping <= 1:
+            raise ConfigError(
+                "ProgressiveFusion: max_rounds must be at least 1, tolerance over 0, damping over 0 and at most 1; "
+                f"got max_rounds={max_rounds}, tolerance={tolerance}, damping={damping}."
+            )
         if model.level == "decision":
             raise ConfigError(
                 "ProgressiveFusion: the model must have a fused state; got level='decision'. "
@@ -95,6 +114,12 @@ class ProgressiveFusion(nn.Module):
             raise ConfigError(
                 f"ProgressiveFusion: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}."
             )
+        if rounds == "equilibrium" and (supervise, start, gradient_rounds) != ("last", "zero", None):
+            raise ConfigError(
+                "ProgressiveFusion: rounds='equilibrium' must go with supervise='last', start='zero' and "
+                "gradient_rounds=None, as the state at rest depends on no round and no start; "
+                f"got supervise={supervise!r}, start={start!r}, gradient_rounds={gradient_rounds}."
+            )
         check_entry(model, entry)
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where="ProgressiveFusion", what="feedback")
@@ -103,6 +128,9 @@ class ProgressiveFusion(nn.Module):
             resolve(name, encoders, where="ProgressiveFusion", what="modality")
         self.model = model
         self.rounds = rounds
+        self.max_rounds = max_rounds
+        self.tolerance = tolerance
+        self.damping = damping
         self.supervise = supervise
         self.gradient_rounds = gradient_rounds
         self.into = tuple(name for name in model.names if into is None or name in into)
@@ -128,8 +156,10 @@ class ProgressiveFusion(nn.Module):
         return self.model.head
 
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
-        """Returns the last round's output; `rounds` holds the outputs of all."""
+        """Returns the last round's output; `rounds` holds the outputs of all, in equilibrium of that alone."""
         under = below(self.model, inputs, self.entries)
+        if self.rounds == "equilibrium":
+            return self._at_rest(under)
         state, outputs = self._start(under), []
         for left in range(self.rounds, 0, -1):
             carries = self.gradient_rounds is None or left <= self.gradient_rounds
@@ -146,14 +176,15 @@ class ProgressiveFusion(nn.Module):
 
         Args:
             inputs: A batch.
-            rounds: How many, at most; those of the model if None.
+            rounds: How many, at most; those of the model if None (`max_rounds` in equilibrium).
             tolerance: A row whose prediction changes by no more than this, in any class or value, from one round to
                 the next has settled: it keeps its prediction, and further rounds run without it. None: all run all.
 
         Raises:
             ConfigError: No round, or a tolerance below 0.
         """
-        rounds = self.rounds if rounds is None else rounds
+        if rounds is None:
+            rounds = self.max_rounds if self.rounds == "equilibrium" else self.rounds
         if rounds < 1 or (tolerance is not None and not tolerance >= 0):
             raise ConfigError(
                 "ProgressiveFusion: rounds must be at least 1 and tolerance at least 0; "
@@ -179,6 +210,56 @@ class ProgressiveFusion(nn.Module):
         finally:
             self.train(was_training)
 
+    def _at_rest(self, under: Below) -> Output:
+        """The output of the state that another round leaves as it is."""
+        if torch.compiler.is_compiling():
+            raise ConfigError(
+                "ProgressiveFusion: rounds must be a number in a model that is exported; got rounds='equilibrium'. "
+                "Set model.rounds to the number that it needs."
+            )
+        n_channels = self.model.state_width
+        search = {"tolerance": self.tolerance, "max_evaluations": self.max_rounds, "damping": self.damping}
+        with same_chance(next(iter(under.tokens.values())).values, active=self.training) as again:
+            with torch.no_grad(), again():
+                vector, fused = self._state(self._round(under, self._start(under)))
+            # the search needs more digits than half precision has
+            dtype = torch.promote_types(vector.dtype, torch.float32)
+
+            def flat(vector: Tensor, fused: Tokens | None) -> Tensor:
+                parts = [vector] if fused is None else [vector, fused.values.flatten(1)]
+                return torch.cat([part.to(dtype) for part in parts], dim=1)
+
+            def state(x: Tensor) -> State:
+                x = x.to(vector.dtype)
+                if fused is None:
+                    return x, None
+                return x[:, :n_channels], Tokens(x[:, n_channels:].reshape(fused.values.shape), fused.mask)
+
+            def following(x: Tensor) -> Tensor:
+                # the same hidden channels in every round of a batch: else nothing could come to rest
+                with again():
+                    return flat(*self._state(self._round(under, state(x))))
+
+            with torch.no_grad():
+                solution = fixed_point(following, flat(vector, fused), **search)  # type: ignore[arg-type]
+            self._tell(solution, "the fused state")
+            rest = solution.state
+            if torch.is_grad_enabled():
+                rest = attached(following, rest, told=lambda s: self._tell(s, "its gradient"), **search)  # type: ignore[arg-type]
+        return self._round(under, state(rest))
+
+    def _tell(self, found: Solution, what: str) -> None:
+        """Warns where the search has not reached its end."""
+        n_open = int((~found.reached).sum())
+        if n_open:
+            warnings.warn(
+                f"ProgressiveFusion: {what} must come to rest within tolerance={self.tolerance}; got {n_open} of "
+                f"{len(found.reached)} rows, by up to {found.residuals.max().item():.1e}, that had not after "
+                f"{found.n_evaluations} rounds. Raise max_rounds or tolerance, lower damping, or set a number.",
+                ProfuseWarning,
+                stacklevel=3,
+            )
+
     def _start(self, under: Below) -> State | None:
         """The state before round one; None: that round has no feedback."""
         if self.start is None:
@@ -190,7 +271,7 @@ class ProgressiveFusion(nn.Module):
         fused = output.fused.tokens if any(feedback.attends for feedback in self.feedbacks) else None
         if fused is not None and fused.n_channels != self.model.state_width:
             fused = None
-        return output.fused.vector, fused
+        return output.fused.vector, None if fused is None else fused.zeroed()
 
     def _round(self, under: Below, state: State | None) -> Output:
         """One round: feedback by the state, what is left of the encoders, fusion, head."""

@@ -1,0 +1,176 @@
+"""Fixed points of the rounds: found by Anderson acceleration, differentiated by the implicit function theorem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Solution", "attached", "fixed_point", "same_chance"]
+
+_SMALLER = 0.99
+"""By what factor an accelerated step must make the residual smaller, else a plain step follows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where the iteration has come to.
+
+    Attributes:
+        state: The best point of each row, `[batch, channel]`.
+        residuals: `|f(state) - state| / |f(state)|` of each row, Euclidean, 0 where both are 0.
+        reached: Which rows are within the tolerance, `[batch]` bool.
+        n_evaluations: How often f was evaluated.
+    """
+
+    state: Tensor
+    residuals: Tensor
+    reached: Tensor
+    n_evaluations: int
+
+
+def fixed_point(
+    f: Callable[[Tensor], Tensor],
+    start: Tensor,
+    *,
+    tolerance: float,
+    max_evaluations: int,
+    damping: float = 1.0,
+    memory: int = 5,
+) -> Solution:
+    """Returns `s = f(s)` for each row, by safeguarded Anderson acceleration.
+
+    The next point is `sum_i a_i ((1 - damping) x_i + damping f(x_i))` over the last `memory` points, with the weights,
+    of sum 1, that make `|sum_i a_i (f(x_i) - x_i)|` smallest. Where that did not make a row's residual smaller by a
+    hundredth, a plain damped step from the row's best point follows. So for a contraction of factor q < 1 the best
+    residual falls at least by `max(0.99, 1 - damping (1 - q))` in two evaluations, from any start: it converges. Where
+    a plain step made the residual larger, f is no contraction, and acceleration goes on unguarded: it may converge or
+    not.
+
+    Args:
+        f: `[batch, channel]` to the same, each row by itself.
+        start: Where to begin.
+        tolerance: Largest relative residual.
+        max_evaluations: Of f, at least 1.
+        damping: Share of f(x) in a step, over 0 to 1: less is slower and converges for more f.
+        memory: Points that are combined.
+
+    Reference:
+        Anderson 1965, Iterative procedures for nonlinear integral equations; Walker and Ni 2011, Anderson acceleration
+        for fixed-point iterations. *Differs*: the safeguard, and a ridge on the weights.
+    """
+    x, best = start, start
+    fx = f_best = f(x)
+    least = (fx - x).norm(dim=1)
+    guarded = torch.ones_like(least, dtype=torch.bool)
+    plain = torch.zeros_like(guarded)
+    points, values = [x], [fx]
+    n_evaluations = 1
+    while True:
+        reached = least <= tolerance * f_best.norm(dim=1)
+        if n_evaluations >= max_evaluations or bool(reached.all()):
+            return Solution(best, _relative(least, f_best), reached, n_evaluations)
+        step = torch.where(plain[:, None], torch.lerp(best, f_best, damping), _combined(points, values, damping))
+        x = torch.where(reached[:, None], best, step)
+        fx = f(x)
+        n_evaluations += 1
+        residual = (fx - x).norm(dim=1)
+        guarded &= ~(plain & (residual > least))
+        plain = guarded & ~plain & ~(residual <= _SMALLER * least)
+        better = residual < least
+        best, f_best = torch.where(better[:, None], x, best), torch.where(better[:, None], fx, f_best)
+        least = torch.where(better, residual, least)
+        points, values = [*points, x][-memory:], [*values, fx][-memory:]
+
+
+def _relative(residual: Tensor, f_best: Tensor) -> Tensor:
+    return torch.where(residual == 0, residual, residual / f_best.norm(dim=1))
+
+
+def _combined(points: list[Tensor], values: list[Tensor], damping: float) -> Tensor:
+    """Anderson's next point."""
+    x, fx = torch.stack(points, 1), torch.stack(values, 1)
+    gaps = fx - x
+    sizes = gaps.norm(dim=2, keepdim=True).clamp(min=torch.finfo(gaps.dtype).tiny)
+    # with gaps of length 1 the system is as well-conditioned as their directions allow, and no row's scale matters
+    gaps, share = gaps / sizes, sizes.amin(1, keepdim=True) / sizes
+    ridge = 10 * torch.finfo(gaps.dtype).eps * torch.eye(len(points), dtype=gaps.dtype, device=gaps.device)
+    weights: Tensor = share * torch.linalg.solve(gaps @ gaps.transpose(1, 2) + ridge, share)
+    weights = weights / weights.sum(1, keepdim=True)
+    combined: Tensor = (weights * torch.lerp(x, fx, damping)).sum(1)
+    return combined
+
+
+def attached(
+    f: Callable[[Tensor], Tensor],
+    state: Tensor,
+    *,
+    tolerance: float,
+    max_evaluations: int,
+    damping: float,
+    told: Callable[[Solution], Any],
+) -> Tensor:
+    """Returns the fixed point `state` of f with the gradient of the implicit function theorem.
+
+    `s = f(s, w)` gives `ds/dw = (I - J)^-1 df/dw` with `J = df/ds`: on the way back a gradient g becomes the solution
+    of `u = J' u + g`, found as the fixed point itself is (J' contracts where f does), and goes on through one
+    evaluation of f. So memory is that of one round, whatever the number of iterations.
+
+    Args:
+        f: As in `fixed_point`.
+        state: Its fixed point.
+        tolerance: As in `fixed_point`; for both.
+        max_evaluations: For u.
+        damping: For u.
+        told: Is given what was found for u.
+
+    Reference:
+        Bai, Kolter, Koltun 2019, Deep equilibrium models, theorem 1.
+    """
+    point = state.detach().requires_grad_()
+    value = f(point)
+
+    def adjoint(gradient: Tensor) -> Tensor:
+        def back(u: Tensor) -> Tensor:
+            (found,) = torch.autograd.grad(value, point, u, retain_graph=True, allow_unused=True)
+            return gradient if found is None else found + gradient
+
+        solution = fixed_point(back, gradient, tolerance=tolerance, max_evaluations=max_evaluations, damping=damping)
+        told(solution)
+        return solution.state
+
+    # a tensor of its own: the hook must not meet the gradients that it asks for itself
+    result = value.clone()
+    if result.requires_grad:
+        result.register_hook(adjoint)  # type: ignore[no-untyped-call]
+    return result
+
+
+@contextmanager
+def same_chance(like: Tensor, *, active: bool) -> Iterator[Callable[[], Any]]:
+    """Yields a context in which the random numbers are the same each time it is entered, and left as they were.
+
+    Args:
+        like: A tensor on the device whose random numbers count, beside the CPU's.
+        active: False: the context does nothing.
+    """
+    devices = [like.device] if like.device.type == "cuda" else []
+    state = torch.get_rng_state() if active else None
+    states = [torch.cuda.get_rng_state(device) for device in devices] if active else []
+
+    @contextmanager
+    def replayed() -> Iterator[None]:
+        if state is None:
+            yield
+            return
+        with torch.random.fork_rng(devices=devices):
+            torch.set_rng_state(state)
+            for device, one in zip(devices, states, strict=True):
+                torch.cuda.set_rng_state(one, device)
+            yield
+
+    yield replayed
