@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import torch
@@ -33,7 +33,7 @@ class Entry:
 
     Attributes:
         layout: Its axes; None where the layer's type does not tell.
-        axis: The channels' axis that the user gave.
+        given: The axes of batch and channels that the user gave.
         folded: Whether its rows are batch times something.
         n_channels: How many feedback was made for.
     """
@@ -42,7 +42,7 @@ class Entry:
     layer: str
     at: Side
     layout: Layout | None
-    axis: int | None
+    given: tuple[int | None, int | None]
     folded: bool
     n_channels: int = 0
 
@@ -52,16 +52,18 @@ class Entry:
     def axes(self, x: Tensor) -> tuple[int, int]:
         """Returns the axes of batch and channels in `x`."""
         layout = (self.layout or Layout.usual(x.ndim)) if x.ndim != 2 else Layout()
-        if self.axis is not None:
-            layout = replace(layout, channel=self.axis)
-        channel = layout.channel + x.ndim * (layout.channel < 0)
-        if x.ndim < 2 or not 0 <= channel < x.ndim or channel == layout.batch:
+        batch, channel = (
+            own if own is not None else told
+            for own, told in zip(self.given, (layout.batch, layout.channel), strict=True)
+        )
+        axes = batch + x.ndim * (batch < 0), channel + x.ndim * (channel < 0)
+        if x.ndim < 2 or not all(0 <= axis < x.ndim for axis in axes) or axes[0] == axes[1]:
             raise ShapeError(
                 f"{WHERE}: the {self} must have an axis for the batch and another for channels; got "
-                f"shape={tuple(x.shape)}, batch axis {layout.batch}, channel_axis={layout.channel}. "
+                f"shape={tuple(x.shape)}, batch_axis={batch}, channel_axis={channel}. "
                 f"Give channel_axis={{{self.branch!r}: ...}}, and call the module with a batch."
             )
-        return layout.batch, channel
+        return axes
 
     def size(self, x: Any) -> tuple[int, int]:
         """Returns how many rows and channels `x` has."""
@@ -126,7 +128,7 @@ def entries_of(
     module: nn.Module,
     into: Mapping[str, str | Sequence[str]],
     at: Side | Mapping[str, Side],
-    channel_axis: int | Mapping[str, int] | None,
+    axes: tuple[int | Mapping[str, int] | None, int | Mapping[str, int] | None],
     folded: Sequence[str],
 ) -> tuple[Entry, ...]:
     """Returns every place where feedback enters.
@@ -137,7 +139,7 @@ def entries_of(
     """
     if not isinstance(into, Mapping) or not into:
         raise ConfigError(f"{WHERE}: into must name a layer for at least one branch; got into={into!r}.")
-    for given in (at, channel_axis, dict.fromkeys(folded)):
+    for given in (at, *axes, dict.fromkeys(folded)):
         for name in given if isinstance(given, Mapping) else ():
             resolve(name, into, where=WHERE, what="branch")
     entries: list[Entry] = []
@@ -145,10 +147,10 @@ def entries_of(
         side: Side = at.get(branch, "input") if isinstance(at, Mapping) else at
         if side not in get_args(Side):
             raise ConfigError(f"{WHERE}: at must be input or output; got at={side!r}.")
-        axis = channel_axis.get(branch) if isinstance(channel_axis, Mapping) else channel_axis
+        batch, channel = (each.get(branch) if isinstance(each, Mapping) else each for each in axes)
         for name in (layers,) if isinstance(layers, str) else layers:
             layout = declared(layer_of(module, name, "layer"), side)[0]
-            entries.append(Entry(branch, name, side, layout, axis, branch in folded))
+            entries.append(Entry(branch, name, side, layout, (batch, channel), branch in folded))
     _once(module, entries)
     return tuple(entries)
 

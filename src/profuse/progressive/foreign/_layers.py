@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ _POOL = (
 )
 _RECURRENT = (nn.RNN, nn.GRU, nn.LSTM)
 _CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+_POSITIONWISE = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 _LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 _STACKS = (nn.TransformerEncoder, nn.TransformerDecoder)
 
@@ -97,16 +98,25 @@ def _elementwise(layer: nn.Module) -> bool:
     )
 
 
-def layout_of(tensor: Tensor, calls: Iterable[Call]) -> Layout:
-    """Returns the layout of `tensor`, as the layers tell that took or gave it in `calls`, else the usual."""
-    found: list[Layout] = []
-    for call in calls:
-        touched: tuple[tuple[Side, Any], ...] = (("input", call.inputs), ("output", call.output))
-        for side, tree in touched:
-            layout, _ = declared(call.layer, side)
-            if layout is not None and any(t is tensor for t in tensors(tree)):
-                found.append(layout)
-    # recurrent and attention layers alone know whether time comes first
+def layout_of(tensor: Tensor, calls: Sequence[Call]) -> Layout:
+    """Returns the layout of `tensor`, as the layers tell that took or gave it in `calls`, else the usual.
+
+    Whether time comes first only recurrent and attention layers know, which may stand behind some that change each
+    position by itself: those are followed.
+    """
+    found, linked = [], [tensor]
+    for at in linked:
+        for call in calls:
+            if not any(t is at for t in tensors((call.inputs, call.output))):
+                continue
+            touched: tuple[tuple[Side, Any], ...] = (("input", call.inputs), ("output", call.output))
+            for side, tree in touched:
+                layout, _ = declared(call.layer, side)
+                if layout is not None and any(t is at for t in tensors(tree)):
+                    found.append(layout)
+            if isinstance(call.layer, _POSITIONWISE) or _elementwise(call.layer):
+                ends = tensors((call.inputs, call.output))
+                linked += [t for t in ends if t.shape[:2] == at.shape[:2] and not any(t is known for known in linked)]
     timed = [layout for layout in found if layout.batch == 1]
     if timed:
         return timed[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -158,7 +159,8 @@ def quietly(module: nn.Module, inputs: Any) -> Iterator[None]:
     try:
         for layer in modes:
             layer.training = False
-        with torch.random.fork_rng(devices=devices), torch.no_grad():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=devices), torch.no_grad():
+            warnings.simplefilter("ignore")
             yield
     except Exception as error:
         error.add_note(f"{WHERE}: raised while the module ran on the example, or for the first time.")

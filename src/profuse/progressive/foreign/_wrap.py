@@ -43,6 +43,7 @@ class WrappedProgressive(nn.Module):
         example_kwargs: Keyword arguments of the example.
         channel_axis: Which axis of what feedback changes holds the channels; by branch if a mapping. If None, the
             layers that take or give the same tensor tell.
+        batch_axis: Which axis of it holds the batch, likewise.
         folded: Branches whose rows are batch times something, batch outermost, as `flatten(0, 1)` makes them (frames
             of a video): a row's state goes to each.
         state_of: The fused state in the output of its layer: a key or attribute, an index, or a function of the
@@ -73,6 +74,7 @@ class WrappedProgressive(nn.Module):
         example: Any = None,
         example_kwargs: Mapping[str, Any] | None = None,
         channel_axis: int | Mapping[str, int] | None = None,
+        batch_axis: int | Mapping[str, int] | None = None,
         folded: Sequence[str] = (),
         state_of: StateOf = None,
         state_axis: int | None = None,
@@ -89,7 +91,7 @@ class WrappedProgressive(nn.Module):
             raise ConfigError(f"{WHERE}: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}.")
         self.module = module
         self.rounds = rounds
-        self.entries = entries_of(module, into, at, channel_axis, folded)
+        self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded)
         self.state_layer = state
         self.state_of = state_of
         self.state_axis = state_axis
@@ -200,6 +202,10 @@ class WrappedProgressive(nn.Module):
             return None if reuse else ()
         for name in reuse:
             within = set(layer_of(self.module, name, "reuse").modules())
+            if name not in self._reusable():
+                raise ConfigError(
+                    f"{WHERE}: reuse must not reach into another WrappedProgressive; got reuse={name!r}. Name that one."
+                )
             for entry in self.entries:
                 layer = layer_of(self.module, entry.layer, "layer")
                 if layer in within and not (entry.layer == name and entry.at == "output"):
@@ -209,6 +215,14 @@ class WrappedProgressive(nn.Module):
                     )
         return tuple(reuse)
 
+    def _reusable(self) -> dict[str, nn.Module]:
+        """All layers but those within another `WrappedProgressive`, whose feedback would be left out with them."""
+        layers = {name: layer for name, layer in self.module.named_modules(remove_duplicate=False) if name}
+        inner = [f"{name}." for name, layer in layers.items() if isinstance(layer, WrappedProgressive)]
+        if isinstance(self.module, WrappedProgressive):
+            return {}
+        return {name: layer for name, layer in layers.items() if not name.startswith(tuple(inner))}
+
     def _learned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], list[Tensor]]:
         """Runs the module twice, learns axes and what can be reused, and returns as `_declared` does."""
         met: list[Any] = [None] * len(self.entries)
@@ -217,10 +231,10 @@ class WrappedProgressive(nn.Module):
             met[index] = x if met[index] is None else met[index]
             return x
 
-        layers = {name: layer for name, layer in self.module.named_modules() if name}
+        layers = list(dict.fromkeys(self._reusable().values()))
         one_pass = Pass(self.module, self.entries, self.state_layer)
         with quietly(self.module, (args, kwargs)):
-            one_pass.run(args, kwargs, look, list(layers.values()))
+            one_pass.run(args, kwargs, look, layers)
             calls = one_pass.memory.calls
             seen = [x.data if isinstance(x, PackedSequence) else x for x in met]
             self.entries = tuple(
@@ -236,7 +250,7 @@ class WrappedProgressive(nn.Module):
                 widths.append(width)
             if self._reused is None:
                 # a random change marks all that is above the entries, whatever the weights of the feedback
-                one_pass.run(args, kwargs, lambda _, x: disturbed(x), list(layers.values()))
+                one_pass.run(args, kwargs, lambda _, x: disturbed(x), layers)
                 hits = one_pass.memory.hits
-                self._reused = tuple(sorted(name for name, layer in layers.items() if layer in hits))
+                self._reused = tuple(sorted(name for name, layer in self.module.named_modules() if layer in hits))
         return [*widths, state.vector.shape[1]], seen

@@ -1,0 +1,987 @@
+"""Progressive Fusion around foreign modules: nothing at zero feedback, the written loop otherwise, no trace left."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.checkpoint import checkpoint
+
+from profuse.errors import ConfigError, ShapeError, UnknownNameError
+from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
+
+N_ROWS = 4
+
+
+class Two(nn.Module):
+    """A late fusion of two vectors as anybody would write it."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.a = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Dropout(dropout), nn.Linear(6, 5))
+        self.b = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5))
+        self.fusion = nn.Linear(10, 7)
+        self.head = nn.Linear(7, 2)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        joint: Tensor = self.head(self.fusion(torch.cat([self.a(a), self.b(b)], 1)).tanh())
+        return joint
+
+
+class Late(nn.Module):
+    """`branch` beside a vector; how the branch is called is up to a function."""
+
+    def __init__(self, branch: nn.Module, width: int, call: Callable[[nn.Module, Any], Tensor]) -> None:
+        super().__init__()
+        self.branch = branch
+        self.other = nn.Linear(3, 4)
+        self.fusion = nn.Linear(width + 4, 6)
+        self.head = nn.Linear(6, 2)
+        self.call = call
+
+    def forward(self, x: Any, other: Tensor) -> Tensor:
+        joint = torch.cat([self.call(self.branch, x), self.other(other)], 1)
+        outputs: Tensor = self.head(self.fusion(joint).relu())
+        return outputs
+
+
+class Frames(nn.Module):
+    """Pictures of a video, folded into the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cnn = nn.Conv2d(3, 5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        each = self.cnn(x.flatten(0, 1)).mean((2, 3))
+        return each.unflatten(0, x.shape[:2]).mean(1)
+
+
+class Stepwise(nn.Module):
+    """A recurrent cell, called once a step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(len(x), 5)
+        for step in x.unbind(1):
+            h = self.cell(step, h)
+        return h
+
+
+def transformer(batch_first: bool = True) -> nn.TransformerEncoder:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=batch_first)
+    return nn.TransformerEncoder(layer, 2, enable_nested_tensor=batch_first)
+
+
+LENGTHS = (6, 5, 3, 3)
+PADDED = torch.arange(6) >= torch.tensor(LENGTHS)[:, None]
+
+
+def steps(*shape: int) -> Tensor:
+    return torch.randn(*shape)
+
+
+# name -> branch, its width, how it is called, an input, and options of wrap beside `into`
+KINDS: dict[str, Callable[[], tuple[nn.Module, int, Callable[[Any, Any], Tensor], Any, str, dict[str, Any]]]] = {
+    "vector": lambda: (nn.Sequential(nn.Linear(5, 6), nn.ReLU()), 6, lambda f, x: f(x), steps(4, 5), "0", {}),
+    "conv1d": lambda: (
+        nn.Sequential(nn.Conv1d(3, 5, 3), nn.ReLU(), nn.Conv1d(5, 5, 3)),
+        5,
+        lambda f, x: f(x).mean(2),
+        steps(4, 3, 9),
+        "2",
+        {},
+    ),
+    "conv2d": lambda: (
+        nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 5, 3)),
+        5,
+        lambda f, x: f(x).mean((2, 3)),
+        steps(4, 3, 9, 9),
+        "2",
+        {},
+    ),
+    "conv2d, channels last": lambda: (
+        nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU()),
+        5,
+        lambda f, x: f(x).mean((2, 3)),
+        steps(4, 3, 9, 9).to(memory_format=torch.channels_last),
+        "0",
+        {},
+    ),
+    "gru": lambda: (nn.GRU(3, 5), 5, lambda f, x: f(x)[0][-1], steps(7, 4, 3), "", {}),
+    "lstm, batch first": lambda: (
+        nn.LSTM(3, 5, batch_first=True),
+        5,
+        lambda f, x: f(x)[1][0][-1],
+        steps(4, 7, 3),
+        "",
+        {},
+    ),
+    "lstm, its output": lambda: (
+        nn.LSTM(3, 5, batch_first=True),
+        5,
+        lambda f, x: f(x)[0][:, -1],
+        steps(4, 7, 3),
+        "",
+        {"at": "output"},
+    ),
+    "gru, packed": lambda: (
+        nn.GRU(3, 5),
+        5,
+        lambda f, x: f(pack_sequence([row[:n] for row, n in zip(x, (3, 7, 2, 5), strict=True)], False))[1][-1],
+        steps(4, 7, 3),
+        "",
+        {},
+    ),
+    "cell": lambda: (Stepwise(), 5, lambda f, x: f(x), steps(4, 5, 3), "cell", {}),
+    "transformer": lambda: (transformer(), 8, lambda f, x: f(x).mean(1), steps(4, 6, 8), "layers.1", {}),
+    "transformer, time first": lambda: (
+        transformer(False),
+        8,
+        lambda f, x: f(x).mean(0),
+        steps(6, 4, 8),
+        "layers.0",
+        {},
+    ),
+    "transformer, padded": lambda: (
+        transformer(),
+        8,
+        lambda f, x: f(x, src_key_padding_mask=PADDED).masked_fill(PADDED[..., None], 0).sum(1),
+        steps(4, 6, 8),
+        "layers.0",
+        {},
+    ),
+    "words": lambda: (
+        nn.Sequential(nn.Embedding(11, 5), nn.LayerNorm(5)),
+        5,
+        lambda f, x: f(x).mean(1),
+        torch.randint(0, 11, (4, 6)),
+        "0",
+        {"at": "output"},
+    ),
+    "frames": lambda: (Frames(), 5, lambda f, x: f(x), steps(4, 3, 3, 7, 7), "cnn", {"folded": ["x"]}),
+}
+
+
+def kind(name: str, **options: Any) -> tuple[Late, WrappedProgressive, tuple[Any, Tensor]]:
+    torch.manual_seed(0)
+    branch, width, call, x, layer, extra = KINDS[name]()
+    module = Late(branch, width, call)
+    inputs = (x, torch.randn(N_ROWS, 3))
+    into = {"x": f"branch.{layer}".rstrip("."), "other": "other"}
+    return module, ProgressiveFusion.wrap(module, into=into, state="fusion", example=inputs, **extra, **options), inputs
+
+
+def two(dropout: float = 0.0, **options: Any) -> tuple[Two, WrappedProgressive, tuple[Tensor, Tensor]]:
+    torch.manual_seed(0)
+    module = Two(dropout)
+    inputs = (torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4))
+    options = {"into": {"a": "a.0", "b": "b.0"}, "state": "fusion", "rounds": 3, **options}
+    return module, ProgressiveFusion.wrap(module, **options), inputs
+
+
+def randomise(wrapped: WrappedProgressive, scale: float = 0.3) -> None:
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in wrapped.feedbacks.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_torch() -> None:
+    """A stack of Transformer layers warns that nested tensors are a prototype; that is not ours."""
+    import warnings
+
+    warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors", category=UserWarning)
+
+
+class TestZeroFeedback:
+    @pytest.mark.parametrize("grad", [True, False])
+    @pytest.mark.parametrize("name", KINDS)
+    def test_it_equals_the_module_bit_for_bit_in_every_round(self, name: str, grad: bool) -> None:
+        module, wrapped, inputs = kind(name, rounds=3)
+        wrapped.eval()
+        with torch.set_grad_enabled(grad):
+            expected = module(*inputs)
+            assert all(torch.equal(found, expected) for found in wrapped.all_rounds(*inputs))
+            assert torch.equal(wrapped(*inputs), expected)
+
+    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    def test_whatever_the_form_of_feedback(self, feedback: str) -> None:
+        for name in ("conv2d", "gru", "transformer"):
+            module, wrapped, inputs = kind(name, feedback=feedback)
+            wrapped.eval()
+            assert torch.equal(wrapped(*inputs), module(*inputs))
+
+    def test_in_training_it_equals_the_module_where_nothing_is_random(self) -> None:
+        module, wrapped, inputs = kind("transformer")
+        assert torch.equal(wrapped.train()(*inputs), module.train()(*inputs))
+
+    def test_round_one_draws_from_the_random_stream_as_the_module_does(self) -> None:
+        module, wrapped, inputs = two(dropout=0.5)
+        torch.manual_seed(3)
+        expected, after = module(*inputs), torch.get_rng_state()
+        torch.manual_seed(3)
+        assert torch.equal(wrapped.all_rounds(*inputs)[0], expected)
+        torch.manual_seed(3)
+        wrapped.rounds = 1
+        assert torch.equal(wrapped(*inputs), expected)
+        assert torch.equal(torch.get_rng_state(), after)
+
+    def test_in_bfloat16(self) -> None:
+        for name in ("vector", "conv2d", "gru", "transformer"):
+            torch.manual_seed(0)
+            branch, width, call, x, layer, extra = KINDS[name]()
+            module = Late(branch, width, call).to(torch.bfloat16).eval()
+            inputs = (x.to(torch.bfloat16), torch.randn(4, 3, dtype=torch.bfloat16))
+            into = {"x": f"branch.{layer}".rstrip(".")}
+            wrapped = ProgressiveFusion.wrap(module, into=into, state="fusion", example=inputs, **extra)
+            assert {p.dtype for p in wrapped.parameters()} == {torch.bfloat16}
+            assert torch.equal(wrapped(*inputs), module(*inputs))
+            randomise(wrapped)
+            changed = wrapped(*inputs)
+            assert changed.dtype == torch.bfloat16
+            assert not torch.equal(changed, module(*inputs))
+
+    def test_under_autocast(self) -> None:
+        module, wrapped, inputs = two()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(wrapped(*inputs), module(*inputs))
+            randomise(wrapped)
+            assert wrapped(*inputs).dtype == torch.bfloat16
+
+
+class TestLoop:
+    """With feedback it is the loop that anybody would write into the module."""
+
+    def written(self, module: Two, wrapped: WrappedProgressive, a: Tensor, b: Tensor, rounds: int) -> list[Tensor]:
+        def scale_shift(feedback: Any, x: Tensor, state: Tensor) -> Tensor:
+            scale, shift = (state @ feedback.linear.weight.T).split(x.shape[1], 1)
+            return x * (1 + scale) + shift
+
+        state, outputs = torch.zeros(N_ROWS, 7), []
+        for _ in range(rounds):
+            z_a = module.a(scale_shift(wrapped.feedbacks[0], a, state))
+            z_b = module.b(scale_shift(wrapped.feedbacks[1], b, state))
+            state = module.fusion(torch.cat([z_a, z_b], 1))
+            outputs.append(module.head(state.tanh()))
+        return outputs
+
+    def test_outputs_and_gradients_are_those_of_the_written_loop(self) -> None:
+        module, wrapped, inputs = two()
+        randomise(wrapped)
+        expected = self.written(module, wrapped, *inputs, rounds=3)
+        expected[-1].square().sum().backward()
+        gradients = {name: p.grad for name, p in wrapped.named_parameters()}
+        wrapped.zero_grad()
+        found = wrapped.all_rounds(*inputs)
+        torch.testing.assert_close(found, tuple(expected))
+        found[-1].square().sum().backward()
+        for name, parameter in wrapped.named_parameters():
+            torch.testing.assert_close(parameter.grad, gradients[name])
+            assert parameter.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+    def test_pictures_and_series_get_one_map_a_channel(self) -> None:
+        for name, axis in (("conv2d", 1), ("conv1d", 1), ("gru", 2), ("transformer", 2)):
+            module, wrapped, inputs = kind(name, rounds=2)
+            randomise(wrapped)
+            wrapped.eval()
+            state: list[Tensor] = []
+            handle = module.fusion.register_forward_hook(lambda _, __, out, state=state: state.append(out))
+            module(*inputs)
+            handle.remove()
+            layer = module.get_submodule(wrapped.entries[0].layer)
+
+            def feed(_: nn.Module, args: Any, which: int, axis: int, wrapped: Any = wrapped, state: Any = state) -> Any:
+                x = args[0]
+                maps = state[0] @ wrapped.feedbacks[which].linear.weight.T
+                rows_first = x.ndim != 3 or not isinstance(_, nn.GRU)
+                shape = [1] * x.ndim
+                shape[0 if rows_first else 1], shape[axis] = N_ROWS, -1
+                scale, shift = (part.reshape(shape) for part in maps.chunk(2, 1))
+                return (x * (1 + scale) + shift, *args[1:])
+
+            handles = [
+                layer.register_forward_pre_hook(lambda m, args, feed=feed, axis=axis: feed(m, args, 0, axis)),
+                module.other.register_forward_pre_hook(lambda m, args, feed=feed: feed(m, args, 1, 1)),
+            ]
+            expected = module(*inputs)
+            for handle in handles:
+                handle.remove()
+            torch.testing.assert_close(wrapped(*inputs), expected)
+
+    def test_feedback_learns_with_two_rounds_and_rests_with_one(self) -> None:
+        module, wrapped, inputs = two(rounds=2)
+        wrapped(*inputs).square().sum().backward()
+        assert all(f.linear.weight.grad.abs().sum() > 0 for f in wrapped.feedbacks)  # type: ignore[union-attr]
+        wrapped.zero_grad(set_to_none=True)
+        wrapped.rounds = 1
+        wrapped(*inputs).square().sum().backward()
+        assert all(f.linear.weight.grad is None for f in wrapped.feedbacks)  # type: ignore[union-attr]
+        assert module.head.weight.grad is not None
+
+    def test_one_round_is_the_module_and_rounds_may_change(self) -> None:
+        module, wrapped, inputs = two(rounds=1)
+        randomise(wrapped)
+        assert torch.equal(wrapped(*inputs), module(*inputs))
+        wrapped.rounds = 4
+        assert len(wrapped.all_rounds(*inputs)) == 4
+        assert not torch.allclose(wrapped(*inputs), module(*inputs))
+
+    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    def test_every_form_of_feedback_changes_the_outputs(self, feedback: str) -> None:
+        module, wrapped, inputs = kind("transformer", feedback=feedback)
+        randomise(wrapped)
+        wrapped.eval()
+        assert not torch.allclose(wrapped(*inputs), module(*inputs))
+
+    def test_a_learned_start_enters_round_one(self) -> None:
+        module, wrapped, inputs = two(rounds=1, start="learned")
+        assert torch.equal(wrapped(*inputs), module(*inputs))
+        randomise(wrapped)
+        assert torch.equal(wrapped(*inputs), module(*inputs))
+        wrapped(*inputs).sum().backward()
+        assert wrapped.start is not None
+        assert wrapped.start.grad.abs().sum() > 0  # type: ignore[union-attr]
+        torch.nn.init.normal_(wrapped.start)
+        assert not torch.allclose(wrapped(*inputs), module(*inputs))
+
+    def test_the_gradient_goes_through_the_last_rounds_only_if_so_asked(self) -> None:
+        # for the sum over rounds of paths: with one round, the gradient is that at a constant state
+        _, wrapped, inputs = two(rounds=2, gradient_rounds=1)
+        randomise(wrapped)
+        wrapped(*inputs).sum().backward()
+        found = {name: p.grad for name, p in wrapped.named_parameters()}
+        wrapped.zero_grad(set_to_none=True)
+        wrapped.gradient_rounds = None
+        wrapped(*inputs).sum().backward()
+        whole = {name: p.grad for name, p in wrapped.named_parameters()}
+        assert not torch.allclose(found["module.a.3.weight"], whole["module.a.3.weight"])  # type: ignore[arg-type]
+        # W of a branch is met first in round two, so both agree there
+        torch.testing.assert_close(found["feedbacks.0.linear.weight"], whole["feedbacks.0.linear.weight"])
+
+    def test_several_layers_of_a_branch_each_have_their_own_feedback(self) -> None:
+        _, wrapped, inputs = two(into={"a": ["a.0", "a.3"]})
+        assert [e.n_channels for e in wrapped.entries] == [3, 6]
+        wrapped(*inputs).sum().backward()
+        assert all(f.linear.weight.grad is not None for f in wrapped.feedbacks)
+
+
+class Counted(nn.Linear):
+    """Counts its calls in its forward."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x)
+
+
+class Deep(nn.Module):
+    """A branch with a stem, whose parts the tests exchange."""
+
+    def __init__(self, stem: nn.Module) -> None:
+        super().__init__()
+        self.stem = stem
+        self.late = nn.Linear(6, 5)
+        self.other = nn.Linear(3, 5)
+        self.fusion = nn.Linear(10, 4)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        fused: Tensor = self.fusion(torch.cat([self.late(self.stem(x)), self.other(other)], 1).tanh())
+        return fused
+
+
+def deep(stem: nn.Module, **options: Any) -> tuple[Deep, WrappedProgressive, tuple[Tensor, Tensor]]:
+    torch.manual_seed(0)
+    module = Deep(stem)
+    inputs = (torch.randn(N_ROWS, 5), torch.randn(N_ROWS, 3))
+    options = {"into": {"x": "late", "other": "other"}, "state": "fusion", "rounds": 4, "example": inputs, **options}
+    wrapped = ProgressiveFusion.wrap(module, **options)
+    randomise(wrapped)
+    return module, wrapped, inputs
+
+
+class TestReuse:
+    def test_what_lies_below_the_feedback_runs_once_a_batch(self) -> None:
+        module, wrapped, inputs = deep(nn.Sequential(Counted(5, 6), nn.ReLU()))
+        assert wrapped.reused == ("stem",)
+        seen: list[str] = []
+        for name in ("stem", "stem.0", "late", "other"):
+            module.get_submodule(name).register_forward_hook(lambda *_, name=name: seen.append(name))
+        before = module.stem[0].calls  # type: ignore[index]
+        wrapped(*inputs)
+        assert module.stem[0].calls - before == 1  # type: ignore[index]
+        assert {name: seen.count(name) for name in seen} == {"stem": 1, "stem.0": 1, "late": 4, "other": 4}
+
+    @pytest.mark.parametrize("grad", [True, False])
+    def test_it_gives_what_running_all_again_gives(self, grad: bool) -> None:
+        gradients, outputs = [], []
+        for reuse in (True, False, ["stem.0"]):
+            torch.manual_seed(5)
+            stem = nn.Sequential(Counted(5, 6), nn.ReLU(inplace=True), nn.LayerNorm(6))
+            module, wrapped, inputs = deep(stem, reuse=reuse)
+            before = module.stem[0].calls  # type: ignore[index]
+            with torch.set_grad_enabled(grad):
+                outputs.append(wrapped(*inputs))
+            assert module.stem[0].calls - before == (1 if reuse is True else 4)  # type: ignore[index]
+            if grad:
+                outputs[-1].square().sum().backward()
+                gradients.append([p.grad for p in wrapped.parameters()])
+        assert torch.equal(outputs[0], outputs[1])
+        assert torch.equal(outputs[2], outputs[1])
+        for other in gradients[1:]:
+            torch.testing.assert_close(gradients[0], other)
+
+    def test_a_layer_that_is_changed_in_place_later_runs_again(self) -> None:
+        class Adds(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first = Counted(5, 6)
+
+            def forward(self, x: Tensor) -> Tensor:
+                y: Tensor = self.first(x)
+                y += 1.0
+                return y.sin()
+
+        module, wrapped, inputs = deep(Adds(), reuse=["stem.first"])
+        _, plain, _ = deep(copy.deepcopy(module.stem), reuse=False)
+        before = module.stem.first.calls  # type: ignore[union-attr]
+        plain.load_state_dict(wrapped.state_dict())
+        assert torch.equal(wrapped(*inputs), plain(*inputs))
+        assert module.stem.first.calls - before == 4  # type: ignore[union-attr, operator]
+
+    def test_a_layer_whose_attributes_others_change_runs_again(self) -> None:
+        class Told(nn.Module):
+            context: Tensor | float = 0.0
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(5, 6)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.linear(x) + self.context  # type: ignore[no-any-return]
+
+        class Tells(Deep):
+            def forward(self, x: Tensor, other: Tensor) -> Tensor:
+                fused = super().forward(x, other)
+                self.stem.context = fused.mean(1, keepdim=True)
+                return fused
+
+        results = []
+        for reuse in (True, False):
+            torch.manual_seed(0)
+            module = Tells(Told())
+            inputs = (torch.randn(N_ROWS, 5), torch.randn(N_ROWS, 3))
+            wrapped = ProgressiveFusion.wrap(
+                module, into={"x": "late"}, state="fusion", example=inputs, rounds=3, reuse=reuse
+            )
+            assert "stem" not in wrapped.reused
+            randomise(wrapped)
+            module.stem.context = 0.0
+            results.append(wrapped(*inputs))
+        assert torch.equal(*results)
+
+    def test_normalisation_and_dropout_below_the_feedback_run_once_a_batch(self) -> None:
+        module, wrapped, inputs = deep(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Dropout(0.5)))
+        assert wrapped.reused == ("stem",)
+        seen: list[Tensor] = []
+        module.late.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        for feedback in wrapped.feedbacks:
+            nn.init.zeros_(feedback.linear.weight)  # type: ignore[arg-type, union-attr]
+        wrapped.train()(*inputs)
+        assert int(module.stem[1].num_batches_tracked) == 1  # type: ignore[index, union-attr]
+        assert len(seen) == 4
+        assert all(torch.equal(x, seen[0]) for x in seen)
+
+    def test_it_does_not_reach_into_another_wrapped_module(self) -> None:
+        _, inner, inputs = two(rounds=2)
+
+        class Around(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.fusion = inner, nn.Linear(2, 3)
+
+            def forward(self, a: Tensor, b: Tensor) -> Tensor:
+                return self.fusion(self.inner(a, b))  # type: ignore[no-any-return]
+
+        options: dict[str, Any] = {"into": {"x": "fusion"}, "state": "fusion", "example": inputs}
+        assert ProgressiveFusion.wrap(Around(), **options).reused == ("inner",)
+        with pytest.raises(ConfigError, match="must not reach into another WrappedProgressive; got reuse='inner.mod"):
+            ProgressiveFusion.wrap(Around(), reuse=["inner.module.b"], **options)
+
+    def test_masks_made_anew_for_each_pass_do_not_hinder_it(self) -> None:
+        class Masked(nn.Module):
+            calls = 0
+
+            def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+                self.calls += 1
+                return x * keep
+
+        class Masks(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.masked, self.linear, self.fusion = Masked(), nn.Linear(5, 6), nn.Linear(6, 4)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.fusion(self.linear(self.masked(x, torch.ones(5))))  # type: ignore[no-any-return]
+
+        module = Masks()
+        wrapped = ProgressiveFusion.wrap(module, into={"x": "linear"}, state="fusion", example=torch.randn(4, 5))
+        assert wrapped.reused == ("masked",)
+        module.masked.calls = 0
+        wrapped(torch.randn(4, 5))
+        assert module.masked.calls == 1
+
+    def test_two_calls_with_the_same_input_stay_two(self) -> None:
+        class Views(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.drop, self.linear, self.fusion = nn.Dropout(0.5), nn.Linear(10, 6), nn.Linear(6, 4)
+                self.seen: list[Tensor] = []
+
+            def forward(self, x: Tensor) -> Tensor:
+                views = torch.cat([self.drop(x), self.drop(x)], 1)
+                self.seen.append(views)
+                return self.fusion(self.linear(views))  # type: ignore[no-any-return]
+
+        module = Views()
+        wrapped = ProgressiveFusion.wrap(module, into={"x": "linear"}, state="fusion", example=torch.randn(4, 5))
+        module.seen.clear()
+        wrapped(torch.randn(4, 5))
+        first, second = module.seen
+        assert torch.equal(first, second)
+        assert not torch.equal(first[:, :5], first[:, 5:])
+
+    def test_without_an_example_it_is_found_at_the_first_call(self) -> None:
+        _, wrapped, inputs = deep(nn.Sequential(Counted(5, 6), nn.ReLU()), example=None)
+        assert wrapped.reused == ()
+        stream = torch.get_rng_state()
+        expected = wrapped(*inputs)
+        assert torch.equal(torch.get_rng_state(), stream)
+        assert wrapped.reused == ("stem",)
+        assert torch.equal(wrapped(*inputs), expected)
+
+    def test_in_inference_mode_all_runs_again_and_gives_the_same(self) -> None:
+        _, wrapped, inputs = deep(nn.Sequential(nn.Linear(5, 6), nn.ReLU()))
+        expected = wrapped(*inputs)
+        with torch.inference_mode():
+            assert torch.equal(wrapped(*inputs), expected)
+
+
+@dataclass
+class Result:
+    joint: Tensor
+    note: str = ""
+
+
+class Gives(nn.Module):
+    """A fusion whose output takes the form that is asked for."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(10, 6)
+        self.conv = nn.Conv2d(10, 6, 1)
+        self.form = form
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.linear(x)
+        grid = self.conv(x[:, :, None, None].expand(-1, -1, 2, 3))
+        return {
+            "tensor": y,
+            "tokens": self.linear(torch.stack([x, 2 * x], 1)),
+            "picture": grid,
+            "tuple": (y, 2 * y),
+            "list": [y],
+            "dict": {"joint": y, "ids": torch.ones(4, dtype=torch.long)},
+            "two": {"joint": y, "other": grid},
+            "object": Result(y),
+        }[self.form]
+
+
+class Asks(nn.Module):
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 5), nn.Linear(4, 5)
+        self.fusion = Gives(form)
+
+    def forward(self, a: Tensor, b: Tensor) -> Any:
+        return self.fusion(torch.cat([self.a(a), self.b(b)], 1))
+
+
+def last(output: Any) -> Tensor:
+    return output[-1]  # type: ignore[no-any-return]
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("form", "state_of", "expected"),
+        [
+            ("tensor", None, lambda y: y),
+            ("tokens", None, lambda y: y.mean(1)),
+            ("picture", None, lambda y: y.mean((2, 3))),
+            ("tuple", None, lambda y: y[0]),
+            ("tuple", 1, lambda y: y[1]),
+            ("tuple", last, lambda y: y[1]),
+            ("list", None, lambda y: y[0]),
+            ("dict", None, lambda y: y["joint"]),
+            ("two", "other", lambda y: y["other"].mean((2, 3))),
+            ("object", None, lambda y: y.joint),
+            ("object", "joint", lambda y: y.joint),
+        ],
+    )
+    def test_it_is_one_vector_a_row_of_what_the_layer_gives(self, form: str, state_of: Any, expected: Any) -> None:
+        torch.manual_seed(0)
+        module = Asks(form)
+        inputs = (torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4))
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"a": "a"}, state="fusion", example=inputs, state_of=state_of, feedback="add"
+        )
+        assert wrapped.state_width == 6
+        randomise(wrapped)
+        state = expected(module(*inputs))
+        feedback: Any = wrapped.feedbacks[0]
+        wanted = module(inputs[0] + state @ feedback.linear.weight.T, inputs[1])
+        torch.testing.assert_close(expected(wrapped(*inputs)), expected(wanted))
+
+    def test_the_axes_of_a_recurrent_state_are_those_of_its_layer(self) -> None:
+        class Fuses(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.fusion = nn.Linear(3, 5), nn.GRU(5, 6)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return self.fusion(self.inner(x))[0][-1]  # type: ignore[no-any-return]
+
+        torch.manual_seed(0)
+        module, x = Fuses(), torch.randn(7, 4, 3)
+        wrapped = ProgressiveFusion.wrap(module, into={"x": "inner"}, state="fusion", example=x, feedback="add")
+        randomise(wrapped)
+        feedback: Any = wrapped.feedbacks[0]
+        state = module.fusion(module.inner(x))[0].mean(0)
+        torch.testing.assert_close(wrapped(x), module(x + state @ feedback.linear.weight.T))
+
+    def test_attention_reads_its_tokens(self) -> None:
+        torch.manual_seed(0)
+        module = Asks("tokens").eval()
+        inputs = (torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4))
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"a": "a"}, state="fusion", example=inputs, feedback="attend"
+        ).eval()
+        randomise(wrapped, 1.0)
+        seen: list[Any] = []
+        wrapped.feedbacks[0].register_forward_pre_hook(lambda _, args: seen.append(args[2]))
+        wrapped(*inputs)
+        assert seen[0].values.shape == (N_ROWS, 2, 6)
+
+
+class Takes(nn.Module):
+    """Takes its inputs in a dict (and empties it), a list, or by keyword."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.two, self.form = Two(), form
+
+    def forward(self, batch: Any = None, *, a: Any = None, b: Any = None) -> dict[str, Tensor]:
+        if self.form == "dict":
+            a, b = batch.pop("a"), batch.pop("b")
+        elif self.form == "list":
+            a, b = batch
+        return {"logits": self.two(a, b)}
+
+
+class TestInputs:
+    @pytest.mark.parametrize("form", ["dict", "list", "keyword"])
+    def test_it_is_called_as_the_module_is_and_returns_what_it_returns(self, form: str) -> None:
+        torch.manual_seed(0)
+        module, a, b = Takes(form), torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4)
+        args: tuple[Any, ...] = {"dict": ({"a": a, "b": b},), "list": ([a, b],), "keyword": ()}[form]
+        kwargs = {"a": a, "b": b} if form == "keyword" else {}
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"a": "two.a.0"}, state="two.fusion", example=args, example_kwargs=kwargs, rounds=3
+        )
+        randomise(wrapped)
+        found = wrapped(*args, **kwargs)["logits"]
+        _, positional, _ = two(into={"a": "a.0"})
+        positional.module.load_state_dict(module.two.state_dict())
+        positional.feedbacks.load_state_dict(wrapped.feedbacks.state_dict())
+        torch.testing.assert_close(found, positional(a, b))
+
+    def test_a_module_that_changes_its_inputs_in_place_is_refused(self) -> None:
+        class Changes(Two):
+            def forward(self, a: Tensor, b: Tensor) -> Tensor:
+                a -= 1.0
+                return super().forward(a, b)
+
+        wrapped = ProgressiveFusion.wrap(Changes(), into={"a": "a.0"}, state="fusion", reuse=False)
+        with pytest.raises(ConfigError, match="must not change its inputs in place; Changes does"):
+            wrapped(torch.randn(4, 3), torch.randn(4, 4))
+
+    def test_sizes_are_read_off_the_layers_or_learned_from_an_example(self) -> None:
+        _, read, inputs = two()
+        _, learned, _ = two(example=inputs)
+        assert [e.n_channels for e in read.entries] == [e.n_channels for e in learned.entries] == [3, 4]
+        assert read.state_width == learned.state_width == 7
+
+    def test_axes_that_nothing_tells_are_given(self) -> None:
+        class Plain(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return x * 2
+
+        class Odd(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.plain, self.fusion = Plain(), nn.Linear(3, 6)
+
+            def forward(self, x: Tensor) -> Tensor:  # [channel, time, batch]
+                return self.fusion(self.plain(x).mean(1).T)  # type: ignore[no-any-return]
+
+        torch.manual_seed(0)
+        module, x = Odd(), torch.randn(3, 7, 4)
+        options: dict[str, Any] = {"into": {"x": "plain"}, "state": "fusion", "example": x, "feedback": "add"}
+        with pytest.raises(ShapeError, match="must have as many rows as the state; got 3 rows"):
+            ProgressiveFusion.wrap(module, **options)
+        wrapped = ProgressiveFusion.wrap(module, batch_axis=-1, channel_axis={"x": 0}, **options)
+        randomise(wrapped)
+        feedback: Any = wrapped.feedbacks[0]
+        torch.testing.assert_close(wrapped(x), module(x + (module(x) @ feedback.linear.weight.T).T[:, None]))
+
+    def test_a_shared_layer_receives_feedback_at_each_call(self) -> None:
+        class Shared(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.enc, self.fusion = nn.Linear(3, 5), nn.Linear(10, 6)
+
+            def forward(self, a: Tensor, b: Tensor) -> Tensor:
+                return self.fusion(torch.cat([self.enc(a), self.enc(b)], 1))  # type: ignore[no-any-return]
+
+        torch.manual_seed(0)
+        module, a, b = Shared(), torch.randn(4, 3), torch.randn(4, 3)
+        wrapped = ProgressiveFusion.wrap(module, into={"both": "enc"}, state="fusion", feedback="add")
+        randomise(wrapped)
+        feedback: Any = wrapped.feedbacks[0]
+        shift = module(a, b) @ feedback.linear.weight.T
+        torch.testing.assert_close(wrapped(a, b), module(a + shift, b + shift))
+
+    def test_parts_of_a_transformer_layer_receive_it_though_torch_would_bypass_them(self) -> None:
+        torch.manual_seed(0)
+        module = Late(transformer(), 8, lambda f, x: f(x).mean(1)).eval()
+        inputs = (torch.randn(4, 6, 8), torch.randn(4, 3))
+        with torch.no_grad():
+            wrapped = ProgressiveFusion.wrap(
+                module, into={"x": "branch.layers.0.linear1"}, state="fusion", example=inputs
+            ).eval()
+            torch.testing.assert_close(wrapped(*inputs), module(*inputs))
+            randomise(wrapped)
+            assert not torch.allclose(wrapped(*inputs), module(*inputs), atol=1e-3)
+
+
+def attributes(module: nn.Module) -> dict[str, dict[str, Any]]:
+    return {name: dict(vars(layer)) for name, layer in module.named_modules()}
+
+
+class TestNoTrace:
+    def same(self, before: dict[str, dict[str, Any]], module: nn.Module) -> bool:
+        after = attributes(module)
+        return before.keys() == after.keys() and all(
+            before[name].keys() == after[name].keys() and all(before[name][k] is after[name][k] for k in before[name])
+            for name in before
+        )
+
+    def test_the_module_is_as_it_was(self) -> None:
+        module = Two()
+        before = attributes(module)
+        inputs = (torch.randn(4, 3), torch.randn(4, 4))
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"a": "a.0", "b": "b.0"}, state="fusion", example=inputs, rounds=3
+        )
+        randomise(wrapped)
+        wrapped(*inputs)
+        assert self.same(before, module)
+        assert wrapped.unwrap() is module
+
+    def test_also_when_it_fails_within(self) -> None:
+        module, wrapped, (a, b) = two()
+        wrapped(a, b)
+        before = attributes(module)
+        with pytest.raises(RuntimeError):
+            wrapped(a, b[:, :2])
+        assert self.same(before, module)
+
+    def test_its_own_hooks_run_and_count(self) -> None:
+        module, wrapped, inputs = two(rounds=2, feedback="add", example=None)
+        calls: list[str] = []
+        module.a[0].register_forward_pre_hook(lambda _, args: (calls.append("pre"), (args[0] * 2,))[1])
+        module.fusion.register_forward_hook(lambda _, __, out: (calls.append("post"), out * 3)[1])
+        wrapped._reused = ()
+        randomise(wrapped)
+        found = wrapped(*inputs)
+        assert calls == ["pre", "post"] * 2
+        state: list[Tensor] = []
+        handle = module.fusion.register_forward_hook(lambda _, __, out: state.append(out))
+        module(*inputs)
+        handle.remove()
+        back = [state[0] @ f.linear.weight.T for f in wrapped.feedbacks]  # type: ignore[union-attr, operator]
+        torch.testing.assert_close(found, module(inputs[0] + back[0], inputs[1] + back[1]))
+
+    def test_it_is_saved_and_loaded(self) -> None:
+        _, wrapped, inputs = two(example=None)
+        randomise(wrapped)
+        expected = wrapped(*inputs)
+        assert {"feedbacks.0.linear.weight", "module.a.0.weight"} <= set(wrapped.state_dict())
+        file = io.BytesIO()
+        torch.save(wrapped.state_dict(), file)
+        file.seek(0)
+        torch.manual_seed(9)
+        other = ProgressiveFusion.wrap(Two(), into={"a": "a.0", "b": "b.0"}, state="fusion", rounds=3)
+        assert not torch.allclose(other(*inputs), expected)
+        other.load_state_dict(torch.load(file, weights_only=True))
+        assert torch.equal(other(*inputs), expected)
+
+    @pytest.mark.parametrize("way", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+    def test_copies_are_equal_and_independent(self, way: Callable[[Any], Any]) -> None:
+        _, wrapped, inputs = two()
+        randomise(wrapped)
+        expected = wrapped(*inputs)
+        other = way(wrapped)
+        assert torch.equal(other(*inputs), expected)
+        nn.init.zeros_(other.feedbacks[0].linear.weight)
+        assert torch.equal(wrapped(*inputs), expected)
+        assert not torch.equal(other(*inputs), expected)
+
+    def test_a_wrapped_module_may_be_part_of_another(self) -> None:
+        class Outer(nn.Module):
+            def __init__(self, inner: nn.Module) -> None:
+                super().__init__()
+                self.inner, self.c, self.fusion = inner, nn.Linear(5, 2), nn.Linear(4, 3)
+
+            def forward(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+                return self.fusion(torch.cat([self.inner(a, b), self.c(c)], 1))  # type: ignore[no-any-return]
+
+        _, inner, inputs = two(rounds=2)
+        randomise(inner)
+        module, c = Outer(inner), torch.randn(N_ROWS, 5)
+        into = {"a": "inner.module.a.0", "c": "c"}
+        wrapped = ProgressiveFusion.wrap(module, into=into, state="fusion", example=(*inputs, c), rounds=2)
+        assert torch.equal(wrapped(*inputs, c), module(*inputs, c))
+        randomise(wrapped)
+        assert not torch.allclose(wrapped(*inputs, c), module(*inputs, c))
+        with pytest.raises(ConfigError, match=r"must be called once in a pass; 'inner.module.fusion' is called"):
+            ProgressiveFusion.wrap(module, into=into, state="inner.module.fusion", example=(*inputs, c))
+
+    def test_what_lies_below_is_told(self) -> None:
+        _, wrapped, _ = two()
+        assert "a: input of 'a.0' (3 channels)" in repr(wrapped)
+        assert "state='fusion' (7 channels)" in repr(wrapped)
+
+
+class Unused(Two):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a_spare = nn.Linear(3, 5)
+
+
+class TestRefused:
+    A, B = torch.zeros(4, 3), torch.zeros(4, 4)
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            (
+                {"into": {"a": "a.00"}},
+                UnknownNameError,
+                "layer must be a known name; got layer='a.00'. Did you mean 'a",
+            ),
+            (
+                {"state": "fusio"},
+                UnknownNameError,
+                "must be a known name; got state='fusio'. Did you mean 'fusion'",
+            ),
+            ({"feedback": "ad"}, UnknownNameError, "feedback must be a known name"),
+            ({"at": {"c": "input"}}, UnknownNameError, "branch must be a known name; got branch='c'"),
+            ({"at": "middle"}, ConfigError, "at must be input or output; got at='middle'"),
+            ({"into": {}}, ConfigError, "into must name a layer for at least one branch"),
+            ({"into": {"a": "a.0", "b": "a.0"}}, ConfigError, "must enter a place once; got the input of 'a.0' for"),
+            ({"rounds": 0}, ConfigError, "rounds must be at least 1; got rounds=0"),
+            ({"start": "one"}, ConfigError, "start must be zero or learned; got start='one'"),
+            ({"gradient_rounds": 0}, ConfigError, "gradient_rounds must be at least 1; got gradient_rounds=0"),
+            ({"reuse": ["a"]}, ConfigError, "reuse must name layers below the feedback; got reuse='a'"),
+            ({"reuse": ["aa"]}, UnknownNameError, "reuse must be a known name"),
+            ({"into": {"a": "head"}}, ConfigError, "the input of 'head' is called after 'fusion'"),
+            ({"into": {"a": "a_spare"}}, ConfigError, "must be called in a pass; 'a_spare' was not"),
+            ({"state": "a_spare"}, ConfigError, "must be called in a pass; 'a_spare' was not"),
+            ({"state_of": "joint"}, ConfigError, "state_of must be in the output of 'fusion'; got state_of='joint'"),
+            ({"channel_axis": {"a": 0}}, ShapeError, "got shape=(4, 3), batch_axis=0, channel_axis=0"),
+        ],
+    )
+    def test_what_cannot_be_is_told(self, options: dict[str, Any], error: type[Exception], message: str) -> None:
+        import re
+
+        given = {"into": {"a": "a.0"}, "state": "fusion", "example": (self.A, self.B), **options}
+        with pytest.raises(error, match=re.escape(message)):
+            ProgressiveFusion.wrap(Unused(), **given)
+
+    def test_sizes_that_types_do_not_tell_need_an_example(self) -> None:
+        module = Late(Stepwise(), 5, lambda f, x: f(x))
+        with pytest.raises(ConfigError, match="its type Stepwise does not tell. Give example="):
+            ProgressiveFusion.wrap(module, into={"x": "branch"}, state="fusion")
+
+    def test_words_have_no_numbers_to_change(self) -> None:
+        module = Late(nn.Embedding(11, 5), 5, lambda f, x: f(x).mean(1))
+        example = (torch.zeros(4, 6, dtype=torch.long), torch.zeros(4, 3))
+        with pytest.raises(ConfigError, match="the input of 'branch' has none. Name a later layer, or use at='output'"):
+            ProgressiveFusion.wrap(module, into={"x": "branch"}, state="fusion", example=example)
+
+    def test_rows_that_do_not_fit_name_layers_and_shapes(self) -> None:
+        module = Late(Frames(), 5, lambda f, x: f(x))
+        example = (torch.randn(4, 3, 3, 7, 7), torch.randn(4, 3))
+        with pytest.raises(ShapeError, match=r"got 12 rows, and a state of shape=\(4, 6\) from 'fusion'. If they are"):
+            ProgressiveFusion.wrap(module, into={"x": "branch.cnn"}, state="fusion", example=example)
+
+    def test_channels_that_change_name_layers_and_shapes(self) -> None:
+        module = Late(nn.AdaptiveAvgPool1d(1), 3, lambda f, x: f(x)[:, :3, 0])
+        other = torch.randn(4, 3)
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"x": "branch"}, state="fusion", example=(torch.randn(4, 5, 6), other)
+        )
+        with pytest.raises(ShapeError, match=r"must have 5 channels, as feedback was made for; got 6 in shape=\(4, "):
+            wrapped(torch.randn(4, 6, 6), other)
+
+    def test_several_tensors_that_could_be_the_state(self) -> None:
+        with pytest.raises(ConfigError, match=r"'fusion' gives dict\(joint: a tensor of shape \(4, 6\)"):
+            ProgressiveFusion.wrap(Asks("two"), into={"a": "a"}, state="fusion", example=(self.A, self.B))
+
+    @pytest.mark.parametrize("reentrant", [True, False])
+    def test_a_gradient_checkpoint_around_the_entry(self, reentrant: bool) -> None:
+        class Saves(Two):
+            def forward(self, a: Tensor, b: Tensor) -> Tensor:
+                z = checkpoint(self.a, a, use_reentrant=reentrant)
+                return self.head(self.fusion(torch.cat([z, self.b(b)], 1)))  # type: ignore[no-any-return]
+
+        wrapped = ProgressiveFusion.wrap(Saves(), into={"a": "a.0"}, state="fusion", example=(self.A, self.B))
+        with pytest.raises(ConfigError, match="gradient"):
+            wrapped(self.A.clone().requires_grad_(), self.B)
+
+    def test_a_gradient_checkpoint_elsewhere_or_around_the_whole_is_fine(self) -> None:
+        module, wrapped, (a, b) = deep(nn.Sequential(nn.Linear(5, 6), nn.ReLU()))
+        wrapped(a, b).square().sum().backward()
+        expected = [p.grad for p in wrapped.parameters()]
+        wrapped.zero_grad(set_to_none=True)
+        checkpoint(wrapped, a, b, use_reentrant=False).square().sum().backward()  # type: ignore[union-attr]
+        torch.testing.assert_close([p.grad for p in wrapped.parameters()], expected)
+        wrapped.zero_grad(set_to_none=True)
+        inner = module.stem.forward
+        module.stem.forward = lambda x: checkpoint(inner, x, use_reentrant=False)  # type: ignore[method-assign]
+        wrapped(a, b).square().sum().backward()
+        torch.testing.assert_close([p.grad for p in wrapped.parameters()], expected)
