@@ -61,3 +61,7 @@ def test_a_package_that_is_not_there_names_its_extra() -> None:
         need("no_such_package", "audio", "reading sound")
     with pytest.raises(ImportError, match=r"pip install 'profuse\[audio\]'"):
         need("no_such_package", "audio", "reading sound")
+
+
+def test_only_names_near_the_best_one_are_told() -> None:
+    assert nearest("concatt", ["concat", "contrastive", "dcca", "product"]) == ["concat"]

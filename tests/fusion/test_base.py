@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
 import torch
 
@@ -83,7 +85,7 @@ def test_the_repr_is_the_call_with_all_options() -> None:
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0, float("nan")])
-@pytest.mark.parametrize("name", [name for name in FUSIONS if fusion(name).level == "feature"])
+@pytest.mark.parametrize("name", [n for n in FUSIONS if "dropout" in signature(fusion(n)).parameters])
 def test_a_dropout_that_is_no_probability_is_told(name: str, dropout: float) -> None:
     with pytest.raises(ConfigError, match=rf": dropout must be at least 0 and below 1; got dropout={dropout}\.$"):
         fusion(name)({"a": 4}, 8, dropout=dropout)  # type: ignore[call-arg]
