@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from torch import nn
 
 from profuse.encoders import DEFAULTS, Encoder, encoder
@@ -16,10 +16,25 @@ from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import DecisionFusion, Fusion, fusion
 from profuse.heads import head_for
 from profuse.model import JOINT, LEVELS_OF, FusionModel, Level, stage_channels
-from profuse.progressive import ProgressiveFusion
+from profuse.progressive import ProgressiveFusion, Rounds
 from profuse.schema import Spec, Task
 
 __all__ = ["ModelOptions", "build_model"]
+
+_PROGRESSIVE = (
+    "rounds",
+    "feedback",
+    "into",
+    "entry",
+    "start",
+    "supervise",
+    "gradient_rounds",
+    "max_rounds",
+    "tolerance",
+    "damping",
+)
+"""Options that are arguments of `ProgressiveFusion`."""
+_NUMBER = TypeAdapter(Annotated[int, Field(ge=1, le=64)])
 
 
 class ModelOptions(BaseModel):
@@ -32,9 +47,22 @@ class ModelOptions(BaseModel):
         None, description="raw, feature, hierarchical, decision or hybrid; the operator's own when absent."
     )
     decision: str = Field("mean_logits", description="Hybrid only: the decision operator that joins the outputs.")
-    rounds: int = Field(1, ge=1, le=64, description="Rounds of Progressive Fusion; 1 is the plain model.")
-    feedback: Literal["scale_shift", "add"] = Field("scale_shift", description="Form of the feedback.")
+    rounds: Rounds = Field(
+        1, description="Rounds of Progressive Fusion, up to 64, or 'equilibrium'; 1 is the plain model."
+    )
+    feedback: Literal["scale_shift", "gate", "add", "concat", "attend"] = Field(
+        "scale_shift", description="Form of the feedback."
+    )
+    into: tuple[str, ...] | None = Field(None, description="Modalities that receive feedback; all when absent.")
+    entry: Literal["input", "early", "later"] = Field(
+        "early", description="Where feedback enters: raw values, between embed and mix, or halfway through mix."
+    )
+    start: Literal["zero", "learned"] = Field("zero", description="The state before round one.")
     supervise: Literal["last", "all"] = Field("last", description="Rounds whose output has a loss.")
+    gradient_rounds: int | None = Field(None, ge=1, description="Last rounds that carry gradient; all when absent.")
+    max_rounds: int = Field(50, ge=1, description="Equilibrium: rounds in search of it, at most.")
+    tolerance: float = Field(1e-4, gt=0, description="Equilibrium: relative change of the state that counts as rest.")
+    damping: float = Field(1.0, gt=0, le=1, description="Equilibrium: how far each step of the search goes.")
     width: int = Field(64, ge=4, le=4096, description="Channels of tokens and of the joint vector.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout probability in encoders, fusion and head.")
     smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing; values (regression) have none.")
@@ -43,6 +71,17 @@ class ModelOptions(BaseModel):
     operator_options: dict[str, dict[str, bool | int | float | str]] = Field(
         default_factory=dict, description="Options of operators by their names: {lmf: {rank: 8}}."
     )
+
+    @field_validator("rounds", mode="plain")
+    @classmethod
+    def _number_or_equilibrium(cls, asked: Any) -> Rounds:
+        if asked == "equilibrium":
+            return "equilibrium"
+        try:
+            return _NUMBER.validate_python(asked)
+        except ValidationError as error:
+            also = ", or 'equilibrium'" if isinstance(asked, str) else ""
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Input should be ") + also) from None
 
     @field_validator("operator_options")
     @classmethod
@@ -160,4 +199,4 @@ def build_model(
         )
         if options.rounds == 1:
             return model
-        return ProgressiveFusion(model, rounds=options.rounds, feedback=options.feedback, supervise=options.supervise)
+        return ProgressiveFusion(model, **{name: getattr(options, name) for name in _PROGRESSIVE})

@@ -54,9 +54,16 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         fusion: FusionLike = "token_transformer",
         level: str | None = None,
         decision: str = "mean_logits",
-        rounds: int = 1,
+        rounds: int | str = 1,
         feedback: str = "scale_shift",
+        into: Sequence[str] | None = None,
+        entry: str = "early",
+        start: str = "zero",
         supervise: str = "last",
+        gradient_rounds: int | None = None,
+        max_rounds: int = 50,
+        tolerance: float = 1e-4,
+        damping: float = 1.0,
         width: int = 64,
         dropout: float = 0.2,
         smoothing: float = 0.1,
@@ -88,7 +95,14 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.decision = decision
         self.rounds = rounds
         self.feedback = feedback
+        self.into = into
+        self.entry = entry
+        self.start = start
         self.supervise = supervise
+        self.gradient_rounds = gradient_rounds
+        self.max_rounds = max_rounds
+        self.tolerance = tolerance
+        self.damping = damping
         self.width = width
         self.dropout = dropout
         self.smoothing = smoothing
@@ -274,9 +288,16 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
             `(channels, width) -> Fusion`, or an instance, which is copied.
         level: "raw", "feature", "hierarchical", "decision" or "hybrid"; the operator's own if None.
         decision: Hybrid only: the decision operator that joins the outputs.
-        rounds: Rounds of Progressive Fusion; 1 is the plain model.
-        feedback: Form of the feedback: "scale_shift" or "add".
+        rounds: Rounds of Progressive Fusion; 1 is the plain model, "equilibrium" as many as the fused state needs.
+        feedback: Form of the feedback: "scale_shift", "gate", "add", "concat" or "attend".
+        into: Modalities that receive feedback; all if None.
+        entry: Where feedback enters a branch: "input", "early" or "later".
+        start: The state before round one: "zero" or "learned".
         supervise: Rounds whose output has a loss: "last" or "all".
+        gradient_rounds: Last rounds that carry gradient; all if None.
+        max_rounds: Equilibrium: rounds in search of it, at most.
+        tolerance: Equilibrium: relative change of the state that counts as rest.
+        damping: Equilibrium: how far each step of the search goes, over 0 to 1.
         width: Channels of tokens and of the joint vector.
         dropout: Dropout probability in encoders, fusion and head.
         smoothing: Label smoothing, 0 to 1; regression has none.

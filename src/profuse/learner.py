@@ -14,13 +14,15 @@ from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds
 from profuse.encoders import Encoder
+from profuse.errors import ConfigError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.model import FusionModel
+from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
 from profuse.tokens import Raw
-from profuse.train import Epoch, History, Model, TrainOptions, predict, retrain, train
+from profuse.train import Epoch, History, Model, TrainOptions, batches, predict, retrain, train
 
 __all__ = ["Prepared", "TrainedModel", "fit_model"]
 
@@ -84,6 +86,39 @@ class TrainedModel:
         """Returns the same for rows (all if None) that are already preprocessed."""
         given = {name: inputs[name] for name in self.modalities}
         return _predict(self.model, self.pipeline, given, rows)
+
+    def predict_rounds(
+        self, dataset: Dataset, *, rounds: int | None = None, tolerance: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what a progressive model predicts after each round; see `ProgressiveFusion.anytime`.
+
+        Args:
+            dataset: As in `predict`.
+            rounds: How many, at most; those of the model if None.
+            tolerance: The change of a prediction by which it has settled, in probabilities, or in standard deviations
+                of the target over the training rows; None: all rows take part in all rounds.
+
+        Returns:
+            `[round, row, output]` in the units of `predict`, and `[row]`: how many rounds each row has used.
+
+        Raises:
+            ConfigError: The model has no rounds.
+        """
+        if not isinstance(self.model, ProgressiveFusion):
+            raise ConfigError("predict_rounds: the model must be progressive; got rounds=1. Fit it with rounds=2.")
+        inputs = self.pipeline.transform(dataset)
+        given = {name: inputs[name] for name in self.modalities}
+        every = torch.arange(len(next(iter(given.values()))))
+        found = [
+            self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(given, every, 512)
+        ]
+        longest = max(len(f.predictions) for f in found)
+        # where a batch has settled early, all its rows keep their predictions
+        parts = [f.predictions[torch.arange(longest).clamp(max=len(f.predictions) - 1)] for f in found]
+        said: np.ndarray = torch.cat(parts, dim=1).double().numpy()
+        if self.pipeline.task == "regression":
+            said = np.stack([self.pipeline.target.unscale(one) for one in said])
+        return said, torch.cat([f.rounds for f in found]).numpy()
 
 
 def fit_model(

@@ -71,8 +71,13 @@ def fit(
         ),
     ] = None,
     rounds: Annotated[
-        int | None,
-        typer.Option("--rounds", min=1, help="Rounds of Progressive Fusion; 1 is none (1).", rich_help_panel=MODEL),
+        str | None,
+        typer.Option(
+            "--rounds",
+            metavar="N|equilibrium",
+            help="Rounds of Progressive Fusion; 1 is none (1).",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     epochs: Epochs = None,
     width: Width = None,
@@ -106,7 +111,7 @@ def fit(
     options: dict[str, Any] = given(
         fusion=name or None,
         level=level or None,
-        rounds=rounds,
+        rounds=int(rounds) if rounds is not None and rounds.isdecimal() else rounds,
         epochs=epochs,
         width=width,
         learning_rate=learning_rate,

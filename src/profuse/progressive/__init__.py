@@ -18,7 +18,7 @@ from profuse.progressive._feedback import (
     GateFeedback,
     ScaleShiftFeedback,
 )
-from profuse.progressive._model import ProgressiveFusion
+from profuse.progressive._model import ProgressiveFusion, Rounds
 from profuse.progressive.foreign import WrappedProgressive
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Feedback",
     "GateFeedback",
     "ProgressiveFusion",
+    "Rounds",
     "ScaleShiftFeedback",
     "WrappedProgressive",
 ]
