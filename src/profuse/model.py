@@ -185,12 +185,22 @@ class FusionModel(nn.Module):
         """Weight of the mean of the own losses."""
         return max(self.own_weight, 1.0) if self.level in ("decision", "hybrid") else self.own_weight
 
+    @property
+    def decider(self) -> DecisionFusion | None:
+        """The operator that makes the outputs of single heads' outputs: at the levels decision and hybrid."""
+        return self.fusion if isinstance(self.fusion, DecisionFusion) else self.decision
+
+    @property
+    def outputs_count(self) -> bool:
+        """Whether the head's loss of the outputs is part of the joint loss."""
+        return self.decider is None or (self.decider.trains_jointly and not self.decider.owns_loss)
+
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss (the head's and the operator's penalties), and the own loss of each of `parts`.
 
         There are no own losses where they have no weight, or where the operator owns its loss.
         """
-        operator = self.fusion if isinstance(self.fusion, DecisionFusion) else self.decision
+        operator = self.decider
         losses = list(output.fused.penalties.values())
         if operator is not None:
             outputs = torch.stack([output.parts[name] for name in operator.names], dim=1)
@@ -198,7 +208,7 @@ class FusionModel(nn.Module):
             outputs = outputs.masked_fill(~present[..., None], 0.0)
             losses += operator.losses(outputs, present, target, self.head.losses).values()
         owns = operator is not None and operator.owns_loss
-        if not owns and (operator is None or operator.trains_jointly):
+        if self.outputs_count:
             losses.append(self.head.loss(output.outputs, target))
         joint = torch.stack(losses).sum() if losses else output.outputs.new_zeros(())
         if owns or self.parts_weight == 0:

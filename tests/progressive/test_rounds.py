@@ -328,3 +328,12 @@ def test_what_cannot_be_is_refused() -> None:
         ProgressiveFusion(plain(), entry="top")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="entry='later' must have an encoder's mix.*got level='raw'"):
         ProgressiveFusion(plain(fusion="concat", level="raw"), entry="later")
+
+
+@pytest.mark.parametrize("decision", ["vote", "trusted"])
+def test_a_hybrid_whose_outputs_have_no_loss_is_supervised_in_the_last_round_alone(decision: str) -> None:
+    model = plain(fusion="concat", level="hybrid", decision=decision)
+    around = ProgressiveFusion(model, rounds=2, supervise="all").train()
+    target = torch.tensor([0, 1, 2, 0, 1])
+    output = around(inputs())
+    assert around.losses(output, target)[0].item() == model.losses(output, target)[0].item()

@@ -297,7 +297,7 @@ class ProgressiveFusion(nn.Module):
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""
         joint, own = self.model.losses(output, target)
         counted = output.rounds[-(self.gradient_rounds or len(output.rounds)) :]
-        if self.supervise == "all" and len(counted) > 1:
+        if self.supervise == "all" and len(counted) > 1 and self.model.outputs_count:
             losses = torch.stack([self.model.head.loss(o, target) for o in counted])
             joint = joint - losses[-1] + losses.mean()
         return joint, own
