@@ -24,7 +24,10 @@ WHERE = "ProgressiveFusion.wrap"
 
 def layer_of(module: nn.Module, name: str, what: str) -> nn.Module:
     """Returns the layer `name` of `module`, or tells the nearest names; "" is the module itself."""
-    return resolve(name, dict(module.named_modules(remove_duplicate=False)), where=WHERE, what=what) if name else module
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        return resolve(name, dict(module.named_modules(remove_duplicate=False)), where=WHERE, what=what)
 
 
 @dataclass(frozen=True)
