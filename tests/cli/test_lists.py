@@ -22,6 +22,14 @@ def test_datasets_lists_every_one(run: Any) -> None:
     assert next(row for row in rows if row["name"] == "glyphs")["here"] is True
 
 
+def test_fusions_lists_one_family_and_tells_a_wrong_one(run: Any) -> None:
+    rows = json.loads(run("fusions", "--family", "graph", "--json").stdout)
+    assert {row["family"] for row in rows} == {"graph"}
+    wrong = run("fusions", "--family", "graphs")
+    assert wrong.exit_code == 2
+    assert "Did you mean 'graph'?" in wrong.stderr
+
+
 def test_fusions_lists_every_one_with_its_family_and_formula(run: Any) -> None:
     shown = run("fusions").stdout
     assert all(name in shown for name in FUSIONS)
