@@ -25,9 +25,10 @@ WHERE = "ProgressiveFusion.wrap"
 def layer_of(module: nn.Module, name: str, what: str) -> nn.Module:
     """Returns the layer `name` of `module`, or tells the nearest names; "" is the module itself."""
     try:
-        return module.get_submodule(name)
+        layer: nn.Module = module.get_submodule(name)
     except AttributeError:
-        return resolve(name, dict(module.named_modules(remove_duplicate=False)), where=WHERE, what=what)
+        layer = resolve(name, dict(module.named_modules(remove_duplicate=False)), where=WHERE, what=what)
+    return layer
 
 
 @dataclass(frozen=True)
