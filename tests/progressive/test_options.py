@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from known_answers import make_product
+from torch import nn
 
 from profuse import FusionClassifier
 from profuse._options import faults_of
@@ -172,3 +173,50 @@ def test_a_pixel_is_scaled_and_shifted_by_its_channel() -> None:
     model({"picture": raw})
     scale, shift = model.feedbacks[0].linear(state)[..., None, None].chunk(2, dim=1)  # type: ignore[operator, union-attr]
     torch.testing.assert_close(seen[-1].values[:2], (raw.values * (1 + scale) + shift)[:2])
+
+
+@pytest.mark.parametrize("balance", ["mmpareto", "gradient_blending"])
+def test_a_remedy_may_ask_for_several_gradients_of_an_equilibrium(balance: str) -> None:
+    rows = np.arange(200)
+    data = Prepared.make(make_product(absent=0.2), Split(rows[:120], rows[120:160], rows[160:]))
+    options = ModelOptions(fusion="concat", width=16, rounds="equilibrium")
+    trained = fit_model(data, options, TrainOptions(epochs=2, refit=False, balance=balance))
+    assert np.isfinite(trained.predict(make_product(seed=5))).all()
+
+
+class Exported(nn.Module):
+    """A progressive model as a function of tensors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, values: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]) -> torch.Tensor:
+        outputs: torch.Tensor = self.model({name: Raw(values[name], masks[name]) for name in values}).outputs
+        return outputs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ["input", "early", "later"])
+@pytest.mark.parametrize("feedback", FEEDBACKS)
+def test_it_exports_with_any_number_of_rows(feedback: Any, entry: Any) -> None:
+    options = ModelOptions(width=8, rounds=3, feedback=feedback, entry=entry, start="learned", gradient_rounds=1)
+    kinds = {name: KINDS[name] for name in ("number", "curve", "point")}
+    model = build_model(kinds, "binary", 2, options, n_rows=100, seed=0).eval()
+    with torch.no_grad():
+        for weight in model.feedbacks.parameters():  # type: ignore[union-attr, operator]
+            weight.normal_(std=0.3)
+    batch = {name: every_kind()[name] for name in kinds}
+    given = {name: raw.values for name, raw in batch.items()}, {name: raw.mask for name, raw in batch.items()}
+    rows = torch.export.Dim("rows", min=2, max=512)
+    shapes = tuple({name: {0: rows} for name in part} for part in given)
+    program = torch.export.export(Exported(model), given, dynamic_shapes=shapes).module()
+    more = tuple({name: torch.cat([x, x]) for name, x in part.items()} for part in given)
+    torch.testing.assert_close(program(*more), torch.cat([model(batch).outputs] * 2))
+
+
+def test_an_equilibrium_has_to_be_given_a_number_of_rounds_before_it_is_exported() -> None:
+    model = build_model({"point": KINDS["point"]}, "binary", 2, ModelOptions(rounds="equilibrium"), n_rows=9, seed=0)
+    raw = every_kind()["point"]
+    with pytest.raises(ConfigError, match="rounds must be a number in a model that is exported"):
+        torch.export.export(Exported(model.eval()), ({"point": raw.values}, {"point": raw.mask}))
