@@ -239,3 +239,17 @@ def test_an_unknown_option_of_an_operator_is_told(options: dict[str, dict[str, f
 def test_options_of_an_operator_reach_it() -> None:
     model = build(operator_options={"token_transformer": {"n_layers": 3}, "stacking": {"l2": 2.0}})
     assert repr(model.fusion).count("n_layers=3") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [*LEVELS, ("mmtm", None), ("dcca", None), ("compact_bilinear", None), ("mogonet", None)]
+)
+def test_mixed_precision_trains_at_every_level(name: str, level: str | None) -> None:
+    specs = {**SPECS, "c": Spec(kind="series", n_channels=2, max_length=12)}
+    made = build_model(specs, "multiclass", 3, ModelOptions(width=16, fusion=name, level=level), n_rows=100, seed=0)  # type: ignore[arg-type]
+    batch = {**inputs(), "c": Raw(torch.randn(6, 12, 2), torch.ones(6, 12, dtype=torch.bool))}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = made.loss(made(batch), torch.tensor([0, 1, 2, 0, 1, 2]))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in made.parameters())

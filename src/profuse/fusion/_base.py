@@ -140,11 +140,14 @@ class Fusion(nn.Module, ABC):
                     f"{who}: all modalities must have the same rows; got {len(t)} of {name!r} and {n_rows} "
                     f"of {self.names[0]!r}. Join them by an id first."
                 )
-            if t.values.dtype != first.values.dtype or t.values.device != first.values.device:
+            mixed = torch.is_autocast_enabled(t.values.device.type)  # layers then end in either type
+            if (t.values.dtype != first.values.dtype and not mixed) or t.values.device != first.values.device:
                 raise ShapeError(
                     f"{who}: all modalities must share type and device; got {t.values.dtype} on {t.values.device} "
                     f"for {name!r} and {first.values.dtype} on {first.values.device} for {self.names[0]!r}."
                 )
+        if torch.is_autocast_enabled(first.values.device.type):
+            tokens = {name: Tokens(t.values.float(), t.mask) for name, t in tokens.items()}
         return {name: tokens[name].zeroed() for name in self.names}
 
     def _checked_result(self, fused: Fused, tokens: Mapping[str, Tokens]) -> Fused:
