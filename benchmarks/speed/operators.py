@@ -143,7 +143,7 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
     rows = [r for r in found if r["axis"] == "tokens"]
     families = list(dict.fromkeys(fusion(r["operator"]).family() for r in rows))
     figure, axes = pyplot.subplots(
-        2, len(families), figsize=(3.4 * len(families), 7.5), sharex=True, sharey="row", squeeze=False
+        2, len(families), figsize=(3 * len(families), 9), sharex=True, sharey="row", squeeze=False
     )
     for column, family in enumerate(families):
         members = list(dict.fromkeys(r["operator"] for r in rows if fusion(r["operator"]).family() == family))
@@ -156,7 +156,10 @@ def draw(found: Sequence[dict[str, Any]], path: Path) -> None:
                 )  # fmt: skip
         axes[0][column].set_title(family.replace("_", "-"))
         axes[1][column].set_xlabel("tokens a modality")
-        axes[1][column].legend(fontsize=6.5, loc="upper left", frameon=False)
+        ticks = (1, 8, 64, 512)
+        axes[1][column].set_xticks(ticks, map(str, ticks))
+        axes[1][column].minorticks_off()
+        axes[1][column].legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.17), frameon=False)
     axes[0][0].set_ylabel("milliseconds a step")
     axes[1][0].set_ylabel("MiB kept for the backward pass")
     figure.tight_layout()
