@@ -79,8 +79,9 @@ def draw(found: Sequence[tuple[Results, Summary]], path: Path) -> None:
     axes[0][0].set_yticks(range(len(names)), names)
     axes[0][0].invert_yaxis()
     handles = [pyplot.Line2D([], [], color=f"C{i}", label=f.replace("_", "-")) for i, f in enumerate(families)]
-    figure.legend(handles=handles, loc="upper center", ncols=len(families), fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.975))
+    n_columns = 3 if len(found) < 3 else len(families)
+    figure.legend(handles=handles, loc="upper center", ncols=n_columns, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.96))
     figure.savefig(path, dpi=120)
 
 
