@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from inspect import signature
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +13,7 @@ from profuse.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
 
-__all__ = ["checked", "faults_of"]
+__all__ = ["check_keywords", "checked", "faults_of"]
 
 
 def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, ...]:
@@ -22,6 +23,18 @@ def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str 
     except ValidationError as error:
         return tuple(_fault(model, dict(fault), prefix) for fault in error.errors())
     return ()
+
+
+def check_keywords(call: Callable[..., object], asked: Iterable[str], *, who: str, ours: Iterable[str] = ()) -> None:
+    """Checks that all of `asked` are keyword-only arguments of `call`, and none of `ours`, which are not to be set.
+
+    Raises:
+        ValueError: One is not; for a validator, whose faults are told together.
+    """
+    known = [p.name for p in signature(call).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name not in ours]
+    for option in asked:
+        if option not in known:
+            raise ValueError(f"{who} has the options {', '.join(known) or '(none)'}; got {option!r}")
 
 
 def checked(model: type[M], values: Mapping[str, Any], *, where: str) -> M:

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from torch import nn
 
+from profuse._options import check_keywords
 from profuse.encoders import DEFAULTS, Encoder, encoder
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import DecisionFusion, Fusion, fusion
@@ -88,15 +89,11 @@ class ModelOptions(BaseModel):
     def _known_options(cls, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name, options in asked.items():
             try:
-                parameters = inspect.signature(fusion(name)).parameters.values()
+                operator = fusion(name)
             except UnknownNameError as error:
                 raise ValueError(str(error)) from None
             # these three are the model's to say
-            ours = ("link", "dropout", "stage_channels")
-            known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ours]
-            for option in options:
-                if option not in known:
-                    raise ValueError(f"{name!r} has the options {', '.join(known) or '(none)'}; got {option!r}")
+            check_keywords(operator, options, who=repr(name), ours=("link", "dropout", "stage_channels"))
         return asked
 
     def resolved_level(self) -> Level:

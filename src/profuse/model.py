@@ -177,7 +177,10 @@ class FusionModel(nn.Module):
         untrained); an operator without a useful gradient (a vote) is trained by them alone, and one that owns its loss
         by that alone. A hybrid counts its joint head among them.
         """
-        joint, own = self.losses(output, target)
+        return self.blended(*self.losses(output, target))
+
+    def blended(self, joint: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+        """Returns the joint loss and the mean of the own losses by its weight, as one."""
         return joint + self.parts_weight * torch.stack([*own.values()]).mean() if own else joint
 
     @property

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Generator, Tensor, nn
 
+from profuse._options import check_keywords
 from profuse.balance import BALANCES, Balance, Losses, ModalityDropout, balance, skill
 from profuse.errors import ConfigError, ProfuseError, UnknownNameError
 from profuse.fusion import Fusion
@@ -64,14 +64,10 @@ class TrainOptions(BaseModel):
                 raise ValueError(f"balance_options need a balance; got balance_options={self.balance_options}")
             return self
         try:
-            parameters = signature(balance(self.balance)).parameters.values()
+            remedy = balance(self.balance)
         except UnknownNameError as error:
             raise ValueError(str(error)) from None
-        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        for option in self.balance_options:
-            if option not in known:
-                told = ", ".join(known) or "(none)"
-                raise ValueError(f"balance={self.balance!r} has the options {told}; got {option!r}")
+        check_keywords(remedy, self.balance_options, who=f"balance={self.balance!r}")
         if self.precision == "16-mixed":
             raise ValueError("balance must not go with precision='16-mixed', which scales gradients: use bf16-mixed")
         return self

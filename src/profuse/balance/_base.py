@@ -67,10 +67,6 @@ class Balance(ABC):
             skill: For each modality, the mean over its rows of exp(-loss): of classes, the probability of the true one.
         """
 
-    def blended(self, joint: Tensor, own: Mapping[str, Tensor]) -> Tensor:
-        """Returns the loss as it is without a remedy."""
-        return joint + self.model.parts_weight * torch.stack([*own.values()]).mean()
-
     def after_epoch(self, losses: Callable[[], tuple[Losses, Losses]]) -> None:  # noqa: B027  # most need nothing
         """Told at the end of an epoch; `losses()` returns those of training rows and of validation rows."""
 

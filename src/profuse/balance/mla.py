@@ -83,7 +83,7 @@ class MLA(Balance):
         yield batch, None
 
     def backward(self, joint: Tensor, own: Mapping[str, Tensor], skill: Mapping[str, Tensor]) -> None:
-        self.blended(joint, own).backward()  # type: ignore[no-untyped-call]
+        self.model.blended(joint, own).backward()  # type: ignore[no-untyped-call]
         weight = self.model.head.linear.weight
         if not self._alone or weight.grad is None or self._direction is None or self._projection is None:
             return

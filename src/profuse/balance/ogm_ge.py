@@ -60,7 +60,7 @@ class OGMGE(Balance):
         return dict(zip(names, factor, strict=True))
 
     def backward(self, joint: Tensor, own: Mapping[str, Tensor], skill: Mapping[str, Tensor]) -> None:
-        self.blended(joint, own).backward()  # type: ignore[no-untyped-call]
+        self.model.blended(joint, own).backward()  # type: ignore[no-untyped-call]
         factors = self.factors(skill)
         for name, parameters in self.encoders.items():
             if bool(factors[name] == 1):

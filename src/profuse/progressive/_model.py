@@ -290,8 +290,7 @@ class ProgressiveFusion(nn.Module):
 
     def loss(self, output: Output, target: Tensor) -> Tensor:
         """Returns the model's loss of the last round, or with `supervise="all"` with the mean over rounds."""
-        joint, own = self.losses(output, target)
-        return joint + self.model.parts_weight * torch.stack([*own.values()]).mean() if own else joint
+        return self.model.blended(*self.losses(output, target))
 
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""
