@@ -28,6 +28,7 @@ CASES = [
     ("emoji", "default", 1601, None),
     ("beijing-air", "Dongsi", 34314, (24019, 0, 10295)),
     ("beijing-air", "forecast", 34267, (23986, 0, 10281)),
+    ("beijing-air", "nowcast", 34291, (24003, 0, 10288)),
     ("mfeat", "default", 2000, (400, 0, 1600)),
 ]
 
@@ -152,7 +153,7 @@ def test_features_and_transcript_of_mosi_differ_in_the_text_only(root):
     np.testing.assert_array_equal(one.ids, other.ids)
 
 
-@pytest.mark.parametrize("variant", ["Dongsi", "Huairou", "forecast"])
+@pytest.mark.parametrize("variant", ["Dongsi", "Huairou", "forecast", "nowcast"])
 def test_air_is_split_by_time_and_holds_no_near_copy_of_its_target(root, variant):
     data = load("beijing-air", variant=variant, root=root)
     train = data.split == "train"
@@ -185,9 +186,22 @@ def test_a_forecast_sees_only_what_was_known_24_hours_before(root):
         assert data.modalities["clock"].values["hour"].iloc[row] == table["hour"][hour]
 
 
+def test_a_nowcast_sees_gases_and_weather_up_to_the_hour_itself_and_no_dust(root):
+    data = load("beijing-air", variant="nowcast", root=root)
+    table = pd.read_csv(root / "beijing-air/PRSA_Data_Dongsi_20130301-20170228.csv.gz")
+    times = pd.to_datetime(table[["year", "month", "day", "hour"]]).to_numpy()
+    assert set(data.modalities) == {"gases", "weather", "clock"}
+    for row in (0, 5000, len(data) - 1):
+        hour = int(np.flatnonzero(times == data.times[row])[0])
+        assert table["PM2.5"][hour] == data.target[row]
+        np.testing.assert_allclose(
+            data.modalities["gases"].values[row][:, 1], table["NO2"][hour - 23 : hour + 1], rtol=1e-6
+        )
+
+
 def test_every_station_has_a_file():
     files = {Path(entry.path).name.split("_")[2] for entry in entries("beijing-air")}
-    assert files == set(STATIONS) == {name for name in info("beijing-air").variants if name != "forecast"}
+    assert files == set(STATIONS) == {name for name in info("beijing-air").variants if "cast" not in name}
 
 
 def test_the_shares_are_the_first_six_of_their_sector_with_all_days(root):

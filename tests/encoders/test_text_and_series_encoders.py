@@ -31,6 +31,7 @@ CASES: dict[str, Any] = {
     "words, joined": lambda: WordEncoder(TEXT, WIDTH, max_tokens=4),
     "gru": lambda: RecurrentEncoder(SERIES, WIDTH),
     "gru, joined": lambda: RecurrentEncoder(SERIES, WIDTH, max_steps=5, max_tokens=3, n_layers=2),
+    "lstm": lambda: RecurrentEncoder(SERIES, WIDTH, cell="lstm", n_layers=2),
     "gru, one way": lambda: RecurrentEncoder(SERIES, WIDTH, bidirectional=False, n_frequencies=0),
     "tcn": lambda: DilatedEncoder(SERIES, WIDTH, n_blocks=3),
     "tcn, joined": lambda: DilatedEncoder(SERIES, WIDTH, max_steps=5, max_tokens=2, n_blocks=2),
@@ -295,6 +296,7 @@ def test_the_stride_comes_from_the_fitted_length(length: int, most: int, stride:
             lambda: RecurrentEncoder(SERIES, 8, n_layers=0),
             "RecurrentEncoder: n_layers must be at least 1; got",
         ),
+        (lambda: RecurrentEncoder(SERIES, 8, cell="rnn"), "cell must be gru or lstm; got cell='rnn'"),  # type: ignore[arg-type]
         (lambda: DilatedEncoder(SERIES, 8, max_tokens=0), "DilatedEncoder: max_tokens must be at least 1"),
         (lambda: SeriesPatchEncoder(SERIES, 10), "width must be a multiple of n_heads; got width=10, n_heads=4"),
         (lambda: SeriesPatchEncoder(SERIES, 8, n_heads=0), "n_heads must be at least 1; got n_heads=0"),

@@ -48,6 +48,7 @@ INFO = DatasetInfo(
     variants={
         **{station: f"station {station}, the same hour" for station in STATIONS},
         "forecast": "station Dongsi, 24 hours ahead from the last 24 hours (series), past PM2.5 among them",
+        "nowcast": "station Dongsi, the same hour from gases and weather of the last 24 hours (series)",
     },
     extra="data",
     folder="beijing-air",
@@ -64,21 +65,22 @@ def load(variant: str, root: Path | None) -> Dataset:
       Celsius, pressure in hPa, rain in mm, wind direction as a category, wind speed in m/s), `clock` (hour, month,
       weekday with Monday 0);
     * "forecast": PM2.5 24 hours after the last of 24 hours, as series `[24, channel]`: `past` (PM2.5), `gases`,
-      `weather` (wind direction as two channels, its sine and cosine), and `clock` of the hour that is forecast.
+      `weather` (wind direction as two channels, its sine and cosine), and `clock` of the hour that is forecast;
+    * "nowcast": PM2.5 of the last of 24 hours, from the same series without `past`.
 
     Args:
-        variant: A station, or "forecast" (Dongsi).
+        variant: A station, "forecast" or "nowcast" (both Dongsi).
         root: See `profuse.datasets.load`.
     """
-    forecast = variant == "forecast"
-    station = "Dongsi" if forecast else variant
+    in_series = variant in ("forecast", "nowcast")
+    station = "Dongsi" if in_series else variant
     name = f"PRSA_Data_{station}_20130301-20170228.csv.gz"
     folder = find("beijing-air", root, only=lambda entry: entry.path.endswith(f"/{name}"))
     table = pd.read_csv(folder / name)
     times = pd.to_datetime(table[["year", "month", "day", "hour"]])
     table["weekday"] = times.dt.day_of_week
-    if forecast:
-        modalities, hours = _windows(table)
+    if in_series:
+        modalities, hours = _windows(table, ahead=AHEAD if variant == "forecast" else 0)
     else:
         hours = np.arange(len(table))
         modalities = {
@@ -104,16 +106,16 @@ def _table(frame: pd.DataFrame) -> ModalityData:
     return ModalityData("table", frame, frame.notna().any(axis=1).to_numpy())
 
 
-def _windows(table: pd.DataFrame) -> tuple[dict[str, ModalityData], np.ndarray]:
-    """Returns series of `WINDOW` hours, and the hours `AHEAD` of their ends; the table has every hour, in order."""
+def _windows(table: pd.DataFrame, *, ahead: int) -> tuple[dict[str, ModalityData], np.ndarray]:
+    """Returns series of `WINDOW` hours, and the hours `ahead` of their ends; the table has every hour, in order."""
     angle = table["wd"].map({wind: 2 * np.pi * i / len(_WINDS) for i, wind in enumerate(_WINDS)}).to_numpy(float)
     weather = table[[column for column in WEATHER if column != "wd"]].to_numpy(dtype=np.float64)
     channels = {
-        "past": table[["PM2.5"]].to_numpy(dtype=np.float64),
+        **({"past": table[["PM2.5"]].to_numpy(dtype=np.float64)} if ahead else {}),
         "gases": table[list(GASES)].to_numpy(dtype=np.float64),
         "weather": np.column_stack([weather, np.sin(angle), np.cos(angle)]),
     }
-    hours = np.arange(WINDOW - 1 + AHEAD, len(table))
+    hours = np.arange(WINDOW - 1 + ahead, len(table))
     modalities = {}
     for key, values in channels.items():
         view = np.lib.stride_tricks.sliding_window_view(values.astype(np.float32), WINDOW, axis=0)

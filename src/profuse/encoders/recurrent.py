@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._sequence import ChannelDropout, Joined, mean_of_runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
+from profuse.errors import ConfigError
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["RecurrentEncoder"]
 
+Cell = Literal["gru", "lstm"]
+
 
 class RecurrentEncoder(Encoder):
-    """embed: `A [x_t, periodic features]`; mix: runs of steps joined to `u`, then `u + B [GRU(u), GRU(reversed u)]`.
+    """embed: `A [x_t, periodic features]`; mix: runs of steps joined to `u`, then `u + B [RNN(u), RNN(reversed u)]`.
 
     Joining `ceil(max_length / max_steps)` neighbours by a linear map keeps the recurrence short: faster, and easier to
     learn. Masked tokens are skipped, not read as zeros, in both directions.
@@ -28,6 +31,7 @@ class RecurrentEncoder(Encoder):
         width: Channels of the tokens.
         n_layers: Recurrent layers.
         bidirectional: Whether the series is read backwards too; each direction then has half the width.
+        cell: The recurrent layer, "gru" or "lstm".
         max_steps: The largest number of steps that are read.
         max_tokens: The largest number of tokens that are returned, means of neighbours.
         n_frequencies: Periodic features of each number; None: 4 for up to 16 channels, else 0.
@@ -36,9 +40,12 @@ class RecurrentEncoder(Encoder):
     Shape:
         `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
 
+    Raises:
+        ConfigError: An unknown cell, a size below 1, or a dropout out of range.
+
     Reference:
-        Cho et al. 2014, Learning phrase representations using RNN encoder-decoder (the GRU); Schuster and Paliwal 1997,
-        Bidirectional recurrent neural networks.
+        Cho et al. 2014, Learning phrase representations using RNN encoder-decoder (the GRU); Hochreiter and Schmidhuber
+        1997, Long short-term memory; Schuster and Paliwal 1997, Bidirectional recurrent neural networks.
     """
 
     kind: ClassVar[Kind] = "series"
@@ -50,12 +57,15 @@ class RecurrentEncoder(Encoder):
         *,
         n_layers: int = 1,
         bidirectional: bool = True,
+        cell: Cell = "gru",
         max_steps: int = 64,
         max_tokens: int = 32,
         n_frequencies: int | None = None,
         dropout: float = 0.1,
     ) -> None:
         super().__init__(spec, width)
+        if cell not in get_args(Cell):
+            raise ConfigError(f"RecurrentEncoder: cell must be {' or '.join(get_args(Cell))}; got cell={cell!r}.")
         n_frequencies = check_series(
             "RecurrentEncoder",
             spec,
@@ -70,13 +80,14 @@ class RecurrentEncoder(Encoder):
         stride = stride_for(spec.max_length, max_steps)
         self.join = Joined(width, stride)
         self.stride = stride_for(-(-spec.max_length // stride), max_tokens)
+        layer = nn.GRU if cell == "gru" else nn.LSTM
         hidden = -(-width // 2) if bidirectional else width
         self.forwards, backwards, outs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(n_layers))
         for _ in range(n_layers):
-            self.forwards.append(nn.GRU(width, hidden, batch_first=True))
+            self.forwards.append(layer(width, hidden, batch_first=True))
             if bidirectional:
-                backwards.append(nn.GRU(width, hidden, batch_first=True))
+                backwards.append(layer(width, hidden, batch_first=True))
             outs.append(nn.Linear(hidden * (1 + bidirectional), width))
         self.backwards, self.outs = backwards, outs
         self.dropout = ChannelDropout(dropout)
