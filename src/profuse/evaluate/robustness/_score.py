@@ -1,0 +1,30 @@
+"""The test score of a fitted model whose inputs were tampered with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from profuse.learner import Prepared, TrainedModel
+from profuse.tokens import Raw
+
+__all__ = ["Scorer", "score", "test_rows"]
+
+Scorer = Callable[[np.ndarray, np.ndarray], float]
+"""`(y_true, prediction)` -> score, as a `profuse.evaluate.metrics.Metric`."""
+
+
+def test_rows(prepared: Prepared) -> dict[str, Raw]:
+    """Returns the inputs of the test rows, in the order of the split."""
+    rows = torch.as_tensor(prepared.split.test)
+    return {name: raw.rows(rows) for name, raw in prepared.inputs.items()}
+
+
+def score(model: TrainedModel, prepared: Prepared, inputs: Mapping[str, Raw], metric: Scorer) -> float:
+    """Returns `metric` of what `model` predicts for `inputs`, the test rows, against their targets in their units."""
+    true = prepared.target[torch.as_tensor(prepared.split.test)].numpy()
+    if prepared.pipeline.task == "regression":
+        true = prepared.pipeline.target.unscale(true)
+    return float(metric(true, model.predict_inputs(inputs)))
