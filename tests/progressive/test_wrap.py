@@ -986,7 +986,7 @@ class TestRefused:
             ({"at": "middle"}, ConfigError, "at must be input or output; got at='middle'"),
             ({"into": {}}, ConfigError, "into must name a layer for at least one branch"),
             ({"into": {"a": "a.0", "b": "a.0"}}, ConfigError, "must enter a place once; got the input of 'a.0' for"),
-            ({"rounds": 0}, ConfigError, "rounds must be at least 1; got rounds=0"),
+            ({"rounds": 0}, ConfigError, "rounds must be at least 1, or 'equilibrium'; got rounds=0"),
             ({"start": "one"}, ConfigError, "start must be zero or learned; got start='one'"),
             ({"gradient_rounds": 0}, ConfigError, "gradient_rounds must be at least 1; got gradient_rounds=0"),
             ({"reuse": ["a"]}, ConfigError, "reuse must name layers below the feedback; got reuse='a'"),

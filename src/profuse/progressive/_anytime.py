@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from profuse.errors import ConfigError
+
 __all__ = ["Anytime", "Settling"]
 
 
@@ -16,7 +18,7 @@ class Anytime:
 
     Attributes:
         predictions: Probabilities or values after each round, `[round, batch, n_outputs]`; a row that has settled keeps
-            its own.
+            its own. Around a module of someone else's, `[round, batch, ...]` as it predicts.
         rounds: How many rounds each row has used, `[batch]`.
     """
 
@@ -28,10 +30,20 @@ class Settling:
     """Collects rounds' predictions; a row is settled once the change from one round to the next is within `tolerance`.
 
     Args:
-        tolerance: Largest change of any number that a row predicts; None: no row ever settles.
+        tolerance: Largest change of any number that a row predicts, at least 0; None: no row ever settles.
+        rounds: How many there are to be, at least 1.
+        where: Who predicts, for messages.
+
+    Raises:
+        ConfigError: No round, or a tolerance below 0.
     """
 
-    def __init__(self, tolerance: float | None) -> None:
+    def __init__(self, tolerance: float | None, rounds: int, *, where: str) -> None:
+        if rounds < 1 or (tolerance is not None and not tolerance >= 0):
+            raise ConfigError(
+                f"{where}: rounds must be at least 1 and tolerance at least 0; "
+                f"got rounds={rounds}, tolerance={tolerance}."
+            )
         self.tolerance = tolerance
         self.predictions: list[Tensor] = []
         self.rounds = torch.zeros(0, dtype=torch.long)
@@ -39,7 +51,7 @@ class Settling:
         """Indices of the rows that have not settled."""
 
     def add(self, predictions: Tensor) -> Tensor:
-        """Takes a round's predictions of the open rows, `[open row, n_outputs]`.
+        """Takes a round's predictions of the open rows, `[open row, ...]`; in the first all are open.
 
         Returns:
             `[open row]` bool: which of them go on.
@@ -54,7 +66,7 @@ class Settling:
         self.rounds[self.open] += 1
         if self.tolerance is None:
             return torch.ones_like(self.open, dtype=torch.bool)
-        moves = (predictions - before[self.open]).abs().amax(1) > self.tolerance
+        moves = (predictions - before[self.open]).abs().reshape(len(predictions), -1).amax(1) > self.tolerance
         self.open = self.open[moves]
         return moves
 

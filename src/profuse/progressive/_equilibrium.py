@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["Solution", "attached", "fixed_point", "same_chance"]
+from profuse.errors import ConfigError, ProfuseWarning
+
+__all__ = ["Rounds", "Search", "Solution", "attached", "fixed_point"]
+
+Rounds = int | Literal["equilibrium"]
 
 _SMALLER = 0.99
 """By what factor an accelerated step must make the residual smaller, else a plain step follows."""
@@ -150,27 +154,84 @@ def attached(
     return result
 
 
-@contextmanager
-def same_chance(like: Tensor, *, active: bool) -> Iterator[Callable[[], Any]]:
-    """Yields a context in which the random numbers are the same each time it is entered, and left as they were.
+@dataclass(frozen=True)
+class Search:
+    """How the fused state that another round leaves as it is gets searched for.
 
-    Args:
-        like: A tensor on the device whose random numbers count, beside the CPU's.
-        active: False: the context does nothing.
+    Attributes:
+        where: Who searches, for messages.
+        max_rounds: How often f is evaluated, at most, and as often at most for the gradient; at least 1.
+        tolerance: The state rests in a row where another round changes it by no more than this part of its length,
+            over 0.
+        damping: How far each step goes, over 0 to 1.
+
+    Raises:
+        ConfigError: A value out of its range.
     """
-    devices = [like.device] if like.device.type == "cuda" else []
-    state = torch.get_rng_state() if active else None
-    states = [torch.cuda.get_rng_state(device) for device in devices] if active else []
 
-    @contextmanager
-    def replayed() -> Iterator[None]:
-        if state is None:
-            yield
-            return
-        with torch.random.fork_rng(devices=devices):
-            torch.set_rng_state(state)
-            for device, one in zip(devices, states, strict=True):
-                torch.cuda.set_rng_state(one, device)
-            yield
+    where: str
+    max_rounds: int
+    tolerance: float
+    damping: float
 
-    yield replayed
+    def __post_init__(self) -> None:
+        if self.max_rounds < 1 or not self.tolerance > 0 or not 0 < self.damping <= 1:
+            raise ConfigError(
+                f"{self.where}: max_rounds must be at least 1, tolerance over 0, damping over 0 and at most 1; "
+                f"got max_rounds={self.max_rounds}, tolerance={self.tolerance}, damping={self.damping}."
+            )
+
+    def rest(self, f: Callable[[Tensor], Tensor], start: Tensor, *, jointly: bool = False) -> tuple[Tensor, Solution]:
+        """Returns `s = f(s)`, with its gradient where gradients are on, and how it was found.
+
+        Args:
+            f: `[batch, channel]` to the same, each row by itself unless `jointly`.
+            start: Where to begin.
+            jointly: Whether rows depend on each other: then all together are one point.
+
+        Warns:
+            ProfuseWarning: It, or on the way back its gradient, has not come to rest.
+        """
+        shape = start.shape
+        one_point = (1, -1) if jointly else shape
+        options: Any = {
+            "tolerance": self.tolerance,
+            "max_evaluations": self.max_rounds,
+            "damping": self.damping,
+        }
+
+        def step(x: Tensor) -> Tensor:
+            return f(x.reshape(shape)).reshape(one_point)
+
+        with torch.no_grad():
+            solution = fixed_point(step, start.reshape(one_point), **options)
+        self._tell(solution, "the fused state", jointly)
+        found = solution.state
+        if torch.is_grad_enabled():
+            found = attached(step, found, told=lambda s: self._tell(s, "its gradient", jointly), **options)
+        return found.reshape(shape), solution
+
+    def refuse_export(self) -> None:
+        """Raises where the model is being traced, as no program has an unknown number of rounds.
+
+        Raises:
+            ConfigError: It is.
+        """
+        if torch.compiler.is_compiling():
+            raise ConfigError(
+                f"{self.where}: rounds must be a number in a model that is exported; got rounds='equilibrium'. "
+                "Set model.rounds to the number that it needs."
+            )
+
+    def _tell(self, found: Solution, what: str, jointly: bool) -> None:
+        """Warns where the search has not reached its end."""
+        n_open = int((~found.reached).sum())
+        if n_open:
+            rows = "a batch whose rows are one system" if jointly else f"{n_open} of {len(found.reached)} rows"
+            warnings.warn(
+                f"{self.where}: {what} must come to rest within tolerance={self.tolerance}; got {rows}, by up to "
+                f"{found.residuals.max().item():.1e}, that had not after {found.n_evaluations} rounds. "
+                "Raise max_rounds or tolerance, lower damping, or set a number.",
+                ProfuseWarning,
+                stacklevel=3,
+            )

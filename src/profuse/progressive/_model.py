@@ -5,7 +5,6 @@ What lies below the feedback runs once a batch, and R rounds cost R times the re
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
@@ -14,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from profuse._lookup import resolve
-from profuse.errors import ConfigError, ProfuseWarning
+from profuse.errors import ConfigError
 from profuse.heads import Head
 from profuse.model import FusionModel, Output
 from profuse.progressive._anytime import Anytime, Settling
+from profuse.progressive._chance import same_chance
 from profuse.progressive._entry import (
     Below,
     Entry,
@@ -29,14 +29,13 @@ from profuse.progressive._entry import (
     entry_width,
     raw_tokens,
 )
-from profuse.progressive._equilibrium import Solution, attached, fixed_point, same_chance
+from profuse.progressive._equilibrium import Rounds, Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.progressive.foreign import WrappedProgressive
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["ProgressiveFusion", "Rounds", "Start", "State", "Supervise"]
 
-Rounds = int | Literal["equilibrium"]
 Start = Literal["zero", "learned"]
 Supervise = Literal["last", "all"]
 State = tuple[Tensor, Tokens | None]
@@ -96,11 +95,7 @@ class ProgressiveFusion(nn.Module):
         super().__init__()
         if rounds != "equilibrium" and (isinstance(rounds, str) or rounds < 1):
             raise ConfigError(f"ProgressiveFusion: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
-        if max_rounds < 1 or not tolerance > 0 or not 0 < damping <= 1:
-            raise ConfigError(
-                "ProgressiveFusion: max_rounds must be at least 1, tolerance over 0, damping over 0 and at most 1; "
-                f"got max_rounds={max_rounds}, tolerance={tolerance}, damping={damping}."
-            )
+        Search("ProgressiveFusion", max_rounds, tolerance, damping)
         if model.level == "decision":
             raise ConfigError(
                 "ProgressiveFusion: the model must have a fused state; got level='decision'. "
@@ -185,12 +180,7 @@ class ProgressiveFusion(nn.Module):
         """
         if rounds is None:
             rounds = self.max_rounds if self.rounds == "equilibrium" else self.rounds
-        if rounds < 1 or (tolerance is not None and not tolerance >= 0):
-            raise ConfigError(
-                "ProgressiveFusion: rounds must be at least 1 and tolerance at least 0; "
-                f"got rounds={rounds}, tolerance={tolerance}."
-            )
-        settling, was_training = Settling(tolerance), self.training
+        settling, was_training = Settling(tolerance, rounds, where="ProgressiveFusion"), self.training
         self.eval()
         try:
             with torch.inference_mode():
@@ -212,53 +202,33 @@ class ProgressiveFusion(nn.Module):
 
     def _at_rest(self, under: Below) -> Output:
         """The output of the state that another round leaves as it is."""
-        if torch.compiler.is_compiling():
-            raise ConfigError(
-                "ProgressiveFusion: rounds must be a number in a model that is exported; got rounds='equilibrium'. "
-                "Set model.rounds to the number that it needs."
-            )
+        search = Search("ProgressiveFusion", self.max_rounds, self.tolerance, self.damping)
+        search.refuse_export()
         n_channels = self.model.state_width
-        search = {"tolerance": self.tolerance, "max_evaluations": self.max_rounds, "damping": self.damping}
-        with same_chance(next(iter(under.tokens.values())).values, active=self.training) as again:
-            with torch.no_grad(), again():
-                vector, fused = self._state(self._round(under, self._start(under)))
-            # the search needs more digits than half precision has
-            dtype = torch.promote_types(vector.dtype, torch.float32)
+        device = next(iter(under.tokens.values())).values.device
+        # the same hidden channels in every round of a batch: else nothing could come to rest
+        again = same_chance([device], active=self.training, torch_only=True)
+        with torch.no_grad(), again():
+            vector, fused = self._state(self._round(under, self._start(under)))
+        # the search needs more digits than half precision has
+        dtype = torch.promote_types(vector.dtype, torch.float32)
 
-            def flat(vector: Tensor, fused: Tokens | None) -> Tensor:
-                parts = [vector] if fused is None else [vector, fused.values.flatten(1)]
-                return torch.cat([part.to(dtype) for part in parts], dim=1)
+        def flat(vector: Tensor, fused: Tokens | None) -> Tensor:
+            parts = [vector] if fused is None else [vector, fused.values.flatten(1)]
+            return torch.cat([part.to(dtype) for part in parts], dim=1)
 
-            def state(x: Tensor) -> State:
-                x = x.to(vector.dtype)
-                if fused is None:
-                    return x, None
-                return x[:, :n_channels], Tokens(x[:, n_channels:].reshape(fused.values.shape), fused.mask)
+        def state(x: Tensor) -> State:
+            x = x.to(vector.dtype)
+            if fused is None:
+                return x, None
+            return x[:, :n_channels], Tokens(x[:, n_channels:].reshape(fused.values.shape), fused.mask)
 
-            def following(x: Tensor) -> Tensor:
-                # the same hidden channels in every round of a batch: else nothing could come to rest
-                with again():
-                    return flat(*self._state(self._round(under, state(x))))
+        def following(x: Tensor) -> Tensor:
+            with again():
+                return flat(*self._state(self._round(under, state(x))))
 
-            with torch.no_grad():
-                solution = fixed_point(following, flat(vector, fused), **search)  # type: ignore[arg-type]
-            self._tell(solution, "the fused state")
-            rest = solution.state
-            if torch.is_grad_enabled():
-                rest = attached(following, rest, told=lambda s: self._tell(s, "its gradient"), **search)  # type: ignore[arg-type]
+        rest, _ = search.rest(following, flat(vector, fused))
         return self._round(under, state(rest))
-
-    def _tell(self, found: Solution, what: str) -> None:
-        """Warns where the search has not reached its end."""
-        n_open = int((~found.reached).sum())
-        if n_open:
-            warnings.warn(
-                f"ProgressiveFusion: {what} must come to rest within tolerance={self.tolerance}; got {n_open} of "
-                f"{len(found.reached)} rows, by up to {found.residuals.max().item():.1e}, that had not after "
-                f"{found.n_evaluations} rounds. Raise max_rounds or tolerance, lower damping, or set a number.",
-                ProfuseWarning,
-                stacklevel=3,
-            )
 
     def _start(self, under: Below) -> State | None:
         """The state before round one; None: that round has no feedback."""

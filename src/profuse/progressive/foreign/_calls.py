@@ -156,4 +156,7 @@ def described(value: Any) -> str:
         return f"{type(value).__name__}({', '.join(f'{k}: {described(v)}' for k, v in value.items())})"
     if isinstance(value, tuple | list):
         return f"{type(value).__name__}({', '.join(map(described, value))})"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | nn.Module):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return f"{type(value).__name__}({', '.join(f'{k}: {described(v)}' for k, v in fields.items())})"
     return type(value).__name__

@@ -16,24 +16,33 @@ from profuse._lookup import nearest
 from profuse.errors import ConfigError
 from profuse.progressive.foreign._calls import around, change_first, checkpointing, mapped, tensors
 from profuse.progressive.foreign._entry import WHERE, Entry, layer_of
+from profuse.progressive.foreign._replay import Replay
 from profuse.progressive.foreign._reuse import Memory
 
-__all__ = ["Pass", "disturbed", "quietly"]
+__all__ = ["Pass", "disturbed", "evaluating", "quietly"]
 
 
 class Pass:
     """Runs `module`, once a round; what later rounds can leave out is remembered from the first.
 
+    Args:
+        module: What runs.
+        entries: Where feedback enters.
+        state_layer: The layer whose output is the state.
+        replay: What makes all rounds alike, if they are to be.
+
     Attributes:
         state: What the state's layer gave in the last run.
     """
 
-    def __init__(self, module: nn.Module, entries: Sequence[Entry], state_layer: str) -> None:
+    def __init__(
+        self, module: nn.Module, entries: Sequence[Entry], state_layer: str, replay: Replay | None = None
+    ) -> None:
         self.module = module
         self.entries = entries
         self.state_layer = state_layer
         self.state: Any = None
-        self.memory = Memory(lambda: self._n_met)
+        self.memory = Memory(lambda: self._n_met, replay)
         self._n_met = 0
         self._n_runs = 0
         self._grad = torch.is_grad_enabled()
@@ -151,20 +160,28 @@ def disturbed(x: Any) -> Any:
 
 
 @contextmanager
-def quietly(module: nn.Module, inputs: Any) -> Iterator[None]:
-    """For a trial: evaluation mode, no gradients, and afterwards modes and random streams as before."""
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients; afterwards each layer's mode is as before."""
     modes = {layer: layer.training for layer in module.modules()}
-    held = [*tensors(inputs), *module.parameters()]
-    devices = sorted({t.device.index for t in held if t.is_cuda and t.device.index is not None})
     try:
         for layer in modes:
             layer.training = False
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=devices), torch.no_grad():
+        with torch.no_grad():
+            yield
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode
+
+
+@contextmanager
+def quietly(module: nn.Module, inputs: Any) -> Iterator[None]:
+    """For a trial: as `evaluating`, and the random streams are as before too."""
+    held = [*tensors(inputs), *module.parameters()]
+    devices = sorted({t.device.index for t in held if t.is_cuda and t.device.index is not None})
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=devices), evaluating(module):
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
         error.add_note(f"{WHERE}: raised while the module ran on the example, or for the first time.")
         raise
-    finally:
-        for layer, mode in modes.items():
-            layer.training = mode

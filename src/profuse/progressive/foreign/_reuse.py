@@ -9,6 +9,7 @@ itself. So a layer must depend on nothing but its inputs, its own attributes and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -17,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from profuse.progressive._chance import Chance
 from profuse.progressive.foreign._calls import Advice, checkpointing, leaves, mapped, tensors
+from profuse.progressive.foreign._replay import Replay
 
 __all__ = ["Call", "Memory"]
 
@@ -36,6 +39,7 @@ class Call:
     own: list[Any]
     grad: bool
     pure: bool
+    drawn: Chance | None
 
 
 class Memory:
@@ -43,10 +47,17 @@ class Memory:
 
     Args:
         n_met: How often feedback or state was met so far; a call within which it grows is never left out.
+        replay: What makes all rounds alike, if they are to be: a call that is left out then moves the random streams
+            on as if it ran, and one that is not changes no buffer.
+
+    Attributes:
+        any_grad: Whether outputs that carry gradient may stand in where gradients are off now.
     """
 
-    def __init__(self, n_met: Callable[[], int]) -> None:
+    def __init__(self, n_met: Callable[[], int], replay: Replay | None = None) -> None:
         self.n_met = n_met
+        self.replay = replay
+        self.any_grad = False
         self.first = True
         self.calls: list[Call] = []
         self.hits: set[nn.Module] = set()
@@ -68,10 +79,14 @@ class Memory:
             index = self._index.get(layer, 0)
             self._index[layer] = index + 1
             before = self._of.get(layer, [])
-            if index < len(before) and _unchanged(before[index], (args, kwargs)):
+            if index < len(before) and _unchanged(before[index], (args, kwargs), any_grad=self.any_grad):
                 self.hits.add(layer)
+                drawn = before[index].drawn
+                if drawn is not None:
+                    drawn.put()
                 return mapped(before[index].output, lambda leaf: leaf)
-            return call(*args, **kwargs)
+            with nullcontext() if self.replay is None else self.replay.rerun(layer):
+                return call(*args, **kwargs)
 
         return keep
 
@@ -85,13 +100,14 @@ class Memory:
         pure = met == self.n_met() and checkpointing() is self._checkpoint and _known((inputs, kept))
         versions = (before, after) if before is not None and after is not None else None
         own = _attributes(layer) if pure and versions else []
-        self.calls.append(Call(layer, inputs, kept, versions, own, torch.is_grad_enabled(), pure))
+        drawn = None if self.replay is None else self.replay.drawn()
+        self.calls.append(Call(layer, inputs, kept, versions, own, torch.is_grad_enabled(), pure, drawn))
         self._of.setdefault(layer, []).append(self.calls[-1])
         return output
 
 
-def _unchanged(call: Call, inputs: Any) -> bool:
-    if not call.pure or call.versions is None or call.grad != torch.is_grad_enabled():
+def _unchanged(call: Call, inputs: Any, *, any_grad: bool) -> bool:
+    if not call.pure or call.versions is None or (call.grad != torch.is_grad_enabled() and not any_grad):
         return False
     if not _same(inputs, call.inputs):
         return False

@@ -14,7 +14,7 @@ from profuse.progressive.foreign._calls import described, floats
 from profuse.progressive.foreign._layers import Layout
 from profuse.tokens import Tokens
 
-__all__ = ["State", "StateOf", "pick", "pool"]
+__all__ = ["State", "StateOf", "chosen", "pick", "pool"]
 
 StateOf = str | int | Callable[[Any], Tensor] | None
 _WHERE = "ProgressiveFusion.wrap"
@@ -35,6 +35,19 @@ class State:
         """Returns it without gradient."""
         return self._each(lambda t: t.detach())
 
+    def flat(self, dtype: torch.dtype, *, by_token: bool) -> Tensor:
+        """Returns all its numbers `[batch, number]`: the vector, or the tokens that it is the mean of."""
+        whole = self.tokens.values.flatten(1) if by_token and self.tokens is not None else self.vector
+        return whole.to(dtype)
+
+    def unflat(self, numbers: Tensor, *, by_token: bool) -> State:
+        """Returns the state of the same form whose `flat` is `numbers`."""
+        numbers = numbers.to(self.vector.dtype)
+        if not by_token or self.tokens is None:
+            return State(numbers)
+        values = numbers.reshape(self.tokens.values.shape)
+        return State(values.mean(1), Tokens(values, self.tokens.mask))
+
     def to(self, dtype: torch.dtype) -> State:
         """Returns it as `dtype`."""
         tokens = self.tokens and Tokens(self.tokens.values.to(dtype), self.tokens.mask)
@@ -52,32 +65,48 @@ def pick(output: Any, state_of: StateOf, layer: str) -> Tensor:
         ConfigError: Several could be meant, or what is named is not there.
         ShapeError: It is no floating tensor with a batch.
     """
-    picked: Any
-    if state_of is None:
-        found = floats(output)
-        if len(found) != 1 and not (found and isinstance(output, tuple | list)):
-            raise ConfigError(
-                f"{_WHERE}: state_of must say which tensor is the state; {layer!r} gives {described(output)}. "
-                "Give a key, an index, or a function of the output."
-            )
-        picked = found[0]
-    elif callable(state_of):
-        picked = state_of(output)
-    else:
-        try:
-            held = isinstance(output, Mapping) or isinstance(state_of, int)
-            picked = output[state_of] if held else getattr(output, str(state_of))
-        except (KeyError, IndexError, AttributeError, TypeError) as error:
-            raise ConfigError(
-                f"{_WHERE}: state_of must be in the output of {layer!r}; got state_of={state_of!r}, and the output is "
-                f"{described(output)}."
-            ) from error
+    first = isinstance(output, tuple | list)
+    picked = chosen(output, state_of, option="state_of", what="the state", source=repr(layer), first=first)
     if not isinstance(picked, Tensor) or picked.is_nested or not picked.is_floating_point() or picked.ndim < 2:
         raise ShapeError(
             f"{_WHERE}: the state must be a floating tensor, [batch, channel] or with more axes; {layer!r} gives "
             f"{described(picked)}. Name another layer, or give state_of."
         )
     return picked
+
+
+def chosen(output: Any, which: StateOf, *, option: str, what: str, source: str, first: bool = False) -> Any:
+    """Returns what is meant in `output`.
+
+    Args:
+        output: Of any form.
+        which: A key or attribute, an index, or a function of the output; None: the only floating tensor.
+        option: The name under which `which` was given, for messages.
+        what: What is meant.
+        source: What gave the output.
+        first: Whether the first is meant where there are several.
+
+    Raises:
+        ConfigError: Several could be meant, or what is named is not there.
+    """
+    if which is None:
+        found = floats(output)
+        if len(found) != 1 and not (found and first):
+            raise ConfigError(
+                f"{_WHERE}: {option} must say which tensor is {what}; {source} gives {described(output)}. "
+                "Give a key, an index, or a function of the output."
+            )
+        return found[0]
+    if callable(which):
+        return which(output)
+    try:
+        held = isinstance(output, Mapping) or isinstance(which, int)
+        return output[which] if held else getattr(output, str(which))
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"{_WHERE}: {option} must be in the output of {source}; got {option}={which!r}, and the output is "
+            f"{described(output)}."
+        ) from error
 
 
 def pool(state: Tensor, layout: Layout | None, axis: int | None) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from profuse._lookup import resolve
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, ShapeError
+from profuse.progressive._anytime import Anytime, Settling
+from profuse.progressive._equilibrium import Rounds, Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
-from profuse.progressive.foreign._calls import tensors
+from profuse.progressive.foreign._calls import described, tensors
 from profuse.progressive.foreign._entry import WHERE, entries_of, layer_of
 from profuse.progressive.foreign._layers import Side, declared, layout_of
-from profuse.progressive.foreign._pass import Pass, disturbed, quietly
-from profuse.progressive.foreign._state import State, StateOf, pick, pool
+from profuse.progressive.foreign._pass import Pass, disturbed, evaluating, quietly
+from profuse.progressive.foreign._replay import Replay, rows_are_one_system
+from profuse.progressive.foreign._rest import at_rest
+from profuse.progressive.foreign._state import State, StateOf, chosen, pick, pool
 
 __all__ = ["WrappedProgressive"]
 
@@ -33,7 +37,8 @@ class WrappedProgressive(nn.Module):
         into: For each branch the name of the layer that receives feedback, or several, as `module.named_modules()`
             tells them. A layer that is called several times in a pass receives it each time.
         state: The layer whose output is the fused state; it is called once in a pass, after those of `into`.
-        rounds: How often the module runs, at least 1; 1 is the module. May be set anew at any time.
+        rounds: How often the module runs, at least 1; 1 is the module. "equilibrium": until the state comes to rest,
+            with the gradient of the state at rest. May be set anew at any time.
         feedback: A name of `FEEDBACKS`, or a `Feedback` class.
         at: Whether feedback changes the "input" of a layer or its "output", the first floating tensor in it; by
             branch if a mapping.
@@ -55,6 +60,13 @@ class WrappedProgressive(nn.Module):
             None.
         reuse: Whether outputs of layers below the feedback are kept for later rounds: True finds them, False runs
             everything in each round, names of layers keep only those. `reused` tells which.
+        max_rounds: Equilibrium: how often the state is computed, at most, and as often at most for the gradient.
+        tolerance: Equilibrium: the state rests in a row where another round changes it by no more than this part of its
+            length.
+        damping: Equilibrium: how far each step goes, over 0 to 1.
+
+    Warns:
+        ProfuseWarning: Equilibrium: the state of some rows has not come to rest, or rows depend on each other.
 
     Raises:
         ConfigError: Unknown values, layers that did not run or in the wrong order, sizes that cannot be known.
@@ -68,7 +80,7 @@ class WrappedProgressive(nn.Module):
         *,
         into: Mapping[str, str | Sequence[str]],
         state: str,
-        rounds: int = 2,
+        rounds: Rounds = 2,
         feedback: str | type[Feedback] = "scale_shift",
         at: Side | Mapping[str, Side] = "input",
         example: Any = None,
@@ -81,6 +93,9 @@ class WrappedProgressive(nn.Module):
         start: Literal["zero", "learned"] = "zero",
         gradient_rounds: int | None = None,
         reuse: bool | Sequence[str] = True,
+        max_rounds: int = 50,
+        tolerance: float = 1e-4,
+        damping: float = 1.0,
     ) -> None:
         super().__init__()
         if isinstance(feedback, str):
@@ -89,8 +104,13 @@ class WrappedProgressive(nn.Module):
             raise ConfigError(f"{WHERE}: start must be zero or learned; got start={start!r}.")
         if gradient_rounds is not None and gradient_rounds < 1:
             raise ConfigError(f"{WHERE}: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}.")
+        _check_rounds(rounds, start, gradient_rounds)
+        self._rounds = rounds
+        self.max_rounds = max_rounds
+        self.tolerance = tolerance
+        self.damping = damping
+        self._search()
         self.module = module
-        self.rounds = rounds
         self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded)
         self.state_layer = state
         self.state_of = state_of
@@ -114,14 +134,13 @@ class WrappedProgressive(nn.Module):
         self.start = nn.Parameter(first) if start == "learned" else None
 
     @property
-    def rounds(self) -> int:
+    def rounds(self) -> Rounds:
         """How often the module runs."""
         return self._rounds
 
     @rounds.setter
-    def rounds(self, rounds: int) -> None:
-        if not isinstance(rounds, int) or rounds < 1:
-            raise ConfigError(f"{WHERE}: rounds must be at least 1; got rounds={rounds!r}.")
+    def rounds(self, rounds: Rounds) -> None:
+        _check_rounds(rounds, "zero" if self.start is None else "learned", self.gradient_rounds)
         self._rounds = rounds
 
     @property
@@ -142,29 +161,119 @@ class WrappedProgressive(nn.Module):
         return self.all_rounds(*args, **kwargs)[-1]
 
     def all_rounds(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Returns what the module returns in each round."""
+        """Returns what the module returns in each round; in equilibrium what it returns at rest, alone."""
+        if self.rounds == "equilibrium":
+            return (self._at_rest(args, kwargs),)
         if self.rounds == 1 and self.start is None:
             return (self.module(*args, **kwargs),)
+        return tuple(output for output, _ in self._each_round(args, kwargs, self.rounds))
+
+    def anytime(
+        self,
+        *args: Any,
+        rounds: int | None = None,
+        tolerance: float | None = None,
+        outputs: StateOf = None,
+        **kwargs: Any,
+    ) -> Anytime:
+        """Returns what every round predicts, in evaluation mode and without gradients.
+
+        All rows run in all rounds, until the last has settled: which tensors of a module hold rows is not known.
+
+        Args:
+            args: For the module.
+            rounds: How many, at most; those of the wrapper if None (`max_rounds` in equilibrium).
+            tolerance: A row whose prediction changes by no more than this, in any number, from one round to the next
+                has settled, and keeps its prediction. None: no row settles.
+            outputs: The prediction `[batch, ...]` in what the module returns: a key or attribute, an index, or a
+                function of it. If None, the only floating tensor.
+            kwargs: For the module; those named as an argument above must be given by position.
+
+        Raises:
+            ConfigError: No round, a tolerance below 0, or several tensors that could be the prediction.
+            ShapeError: The prediction is no floating tensor with a row for each of the batch.
+        """
+        if rounds is None:
+            rounds = self.max_rounds if self.rounds == "equilibrium" else self.rounds
+        settling = Settling(tolerance, rounds, where=WHERE)
+        with evaluating(self):
+            for output, one_pass in self._each_round(args, kwargs, rounds):
+                predictions = self._predictions(output, outputs, len(self._state_in(one_pass).vector))
+                goes_on = settling.add(predictions[settling.open] if settling.predictions else predictions)
+                if not goes_on.any():
+                    break
+        return settling.result()
+
+    def _predictions(self, output: Any, outputs: StateOf, n_rows: int) -> Tensor:
+        source = f"{type(self.module).__name__}"
+        found = chosen(output, outputs, option="outputs", what="the prediction", source=source)
+        fits = isinstance(found, Tensor) and found.is_floating_point() and found.shape[:1] == (n_rows,)
+        if not fits:
+            raise ShapeError(
+                f"{WHERE}: the prediction must be a floating tensor [batch, ...] of {n_rows} rows, as the state has; "
+                f"got {described(found)}. Give outputs: a key, an index, or a function of {described(output)}."
+            )
+        predictions: Tensor = found.detach()
+        return predictions
+
+    def _each_round(self, args: Any, kwargs: Any, rounds: int) -> Iterator[tuple[Any, Pass]]:
+        """Yields what the module returns, and the pass that has run, round by round."""
+        self._find_reused(args, kwargs)
+        one_pass = Pass(self.module, self.entries, self.state_layer)
+        kept, learns = self._kept(), self._learns()
+        given = _versions(args, kwargs)
+        state: State | None = None
+        for left in range(rounds, 0, -1):
+            output = one_pass.run(args, kwargs, self._changes(state), kept, learns)
+            self._check_inputs(given)
+            yield output, one_pass
+            if left > 1:
+                state = self._state_in(one_pass)
+                state = state.detached() if left - 1 == self.gradient_rounds else state
+
+    def _at_rest(self, args: Any, kwargs: Any) -> Any:
+        """What the module returns at the state that another round leaves as it is."""
+        search = self._search()
+        search.refuse_export()
+        self._find_reused(args, kwargs)
+        kept, learns = self._kept(), self._learns()
+        replay = Replay(self, kept, [*tensors((args, kwargs)), *self.parameters()])
+        one_pass = Pass(self.module, self.entries, self.state_layer, replay)
+        given = _versions(args, kwargs)
+
+        def run(state: State | None) -> tuple[Any, State]:
+            grad = torch.is_grad_enabled()
+            one_pass.memory.any_grad = not grad
+            output = one_pass.run(args, kwargs, self._changes(state), kept, learns if grad else ())
+            self._check_inputs(given)
+            return output, self._state_in(one_pass)
+
+        by_token = any(isinstance(feedback, Feedback) and feedback.attends for feedback in self.feedbacks)
+        return at_rest(run, replay, search, by_token=by_token, jointly=rows_are_one_system(self, kept))
+
+    def _search(self) -> Search:
+        return Search(WHERE, self.max_rounds, self.tolerance, self.damping)
+
+    def _find_reused(self, args: Any, kwargs: Any) -> None:
+        """Learns what can be reused, where that is not known yet."""
         if self._reused is None and not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
             self._learned(args, kwargs)
-        one_pass = Pass(self.module, self.entries, self.state_layer)
-        kept = [layer_of(self.module, name, "reuse") for name in self.reused]
-        learns = [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks]
-        given = [(t, t._version) for t in tensors((args, kwargs)) if not t.is_inference()]
-        outputs: list[Any] = []
-        state: State | None = None
-        for left in range(self.rounds, 0, -1):
-            outputs.append(one_pass.run(args, kwargs, self._changes(state), kept, learns))
-            if any(tensor._version != version for tensor, version in given):
-                raise ConfigError(
-                    f"{WHERE}: the module must not change its inputs in place; {type(self.module).__name__} does, and "
-                    "each round would do it again. Copy them at the beginning of its forward."
-                )
-            if left > 1:
-                picked = pick(one_pass.state, self.state_of, self.state_layer)
-                state = pool(picked, self._layout, self.state_axis)
-                state = state.detached() if left - 1 == self.gradient_rounds else state
-        return tuple(outputs)
+
+    def _kept(self) -> list[nn.Module]:
+        return [layer_of(self.module, name, "reuse") for name in self.reused]
+
+    def _learns(self) -> list[bool]:
+        return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks]
+
+    def _state_in(self, one_pass: Pass) -> State:
+        return pool(pick(one_pass.state, self.state_of, self.state_layer), self._layout, self.state_axis)
+
+    def _check_inputs(self, given: list[tuple[Tensor, int]]) -> None:
+        if any(tensor._version != version for tensor, version in given):
+            raise ConfigError(
+                f"{WHERE}: the module must not change its inputs in place; {type(self.module).__name__} does, and "
+                "each round would do it again. Copy them at the beginning of its forward."
+            )
 
     def _changes(self, state: State | None) -> Callable[[int, Any], Any]:
         """Returns what feedback of `state`, None before the first round, makes of the tensor at an entry."""
@@ -254,3 +363,19 @@ class WrappedProgressive(nn.Module):
                 hits = one_pass.memory.hits
                 self._reused = tuple(sorted(name for name, layer in self.module.named_modules() if layer in hits))
         return [*widths, state.vector.shape[1]], seen
+
+
+def _check_rounds(rounds: Any, start: str, gradient_rounds: int | None) -> None:
+    if rounds == "equilibrium":
+        if (start, gradient_rounds) != ("zero", None):
+            raise ConfigError(
+                f"{WHERE}: rounds='equilibrium' must go with start='zero' and gradient_rounds=None, as the state at "
+                f"rest depends on no round and no start; got start={start!r}, gradient_rounds={gradient_rounds}."
+            )
+    elif not isinstance(rounds, int) or rounds < 1:
+        raise ConfigError(f"{WHERE}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
+
+
+def _versions(args: Any, kwargs: Any) -> list[tuple[Tensor, int]]:
+    """How often each tensor among the inputs was changed in place so far."""
+    return [(tensor, tensor._version) for tensor in tensors((args, kwargs)) if not tensor.is_inference()]

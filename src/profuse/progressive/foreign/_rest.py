@@ -1,0 +1,68 @@
+"""Rounds of a foreign module until its state rests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from profuse.errors import ProfuseWarning
+from profuse.progressive._equilibrium import Search
+from profuse.progressive.foreign._replay import Replay
+from profuse.progressive.foreign._state import State
+
+__all__ = ["at_rest"]
+
+
+def at_rest(
+    run: Callable[[State | None], tuple[Any, State]],
+    replay: Replay,
+    search: Search,
+    *,
+    by_token: bool,
+    jointly: bool,
+) -> Any:
+    """Returns what a module gives at the state that another round leaves as it is.
+
+    Args:
+        run: One round at a state, None for the first: what the module returns, and the state that follows.
+        replay: Makes rounds alike.
+        search: How to search.
+        by_token: Whether the state's tokens are searched for, where there are any, and not the vector alone.
+        jointly: Whether the rows of a batch are one system.
+
+    Warns:
+        ProfuseWarning: The state has not come to rest, or does not stay there.
+    """
+    # with gradients, so that what is kept of it can stand in where they are on
+    with replay.one_pass():
+        first = run(None)[1].detached()
+    # the search needs more digits than half precision has
+    dtype = torch.promote_types(first.vector.dtype, torch.float32)
+
+    def following(x: Tensor) -> Tensor:
+        with replay.one_pass():
+            _, state = run(first.unflat(x, by_token=by_token))
+        return state.flat(dtype, by_token=by_token)
+
+    rest, solution = search.rest(following, first.flat(dtype, by_token=by_token), jointly=jointly)
+    replay.is_last = True
+    output, after = run(first.unflat(rest, by_token=by_token))
+    if not jointly:
+        again = after.detached().flat(dtype, by_token=by_token)
+        moved, length = (again - rest.detach()).norm(dim=1), again.norm(dim=1)
+        # twice: the same round may differ in its last digits
+        astray = solution.reached & (moved > 2 * search.tolerance * length)
+        if bool(astray.any()):
+            warnings.warn(
+                f"{search.where}: in equilibrium a row must depend on no other, and a round on nothing but the state; "
+                f"got {int(astray.sum())} of {len(astray)} rows that move again, by up to "
+                f"{(moved / length)[astray].max().item():.1e}. Look for what mixes rows or remembers calls, or set a "
+                "number of rounds.",
+                ProfuseWarning,
+                stacklevel=5,
+            )
+    return output
