@@ -32,6 +32,7 @@ CASES: dict[str, Any] = {
     "gru": lambda: RecurrentEncoder(SERIES, WIDTH),
     "gru, joined": lambda: RecurrentEncoder(SERIES, WIDTH, max_steps=5, max_tokens=3, n_layers=2),
     "lstm": lambda: RecurrentEncoder(SERIES, WIDTH, cell="lstm", n_layers=2),
+    "gru, last": lambda: RecurrentEncoder(SERIES, WIDTH, last=True, bidirectional=False),
     "gru, one way": lambda: RecurrentEncoder(SERIES, WIDTH, bidirectional=False, n_frequencies=0),
     "tcn": lambda: DilatedEncoder(SERIES, WIDTH, n_blocks=3),
     "tcn, joined": lambda: DilatedEncoder(SERIES, WIDTH, max_steps=5, max_tokens=2, n_blocks=2),
@@ -204,6 +205,19 @@ def test_the_recurrent_encoder_agrees_with_a_bidirectional_gru_run_on_each_row_a
             torch.testing.assert_close(got.values[i : i + 1, :length], expected, rtol=1e-9, atol=1e-11)
 
 
+def test_the_last_token_of_the_recurrent_encoder_is_its_state_at_the_last_real_step() -> None:
+    torch.manual_seed(0)
+    made = CASES["gru, last"]().double().eval()
+    whole = RecurrentEncoder(SERIES, WIDTH, bidirectional=False).double().eval()
+    whole.load_state_dict(made.state_dict())
+    got, tokens = made(batch("series")), whole(batch("series"))
+    assert got.values.shape[1] == 1
+    for i, length in enumerate(LENGTHS):
+        assert bool(got.mask[i, 0]) == (length > 0)
+        if length:
+            torch.testing.assert_close(got.values[i, 0], tokens.values[i, length - 1])
+
+
 def test_the_recurrent_encoder_skips_steps_that_are_masked_between_others() -> None:
     torch.manual_seed(0)
     made = CASES["gru"]().double().eval()
@@ -297,6 +311,7 @@ def test_the_stride_comes_from_the_fitted_length(length: int, most: int, stride:
             "RecurrentEncoder: n_layers must be at least 1; got",
         ),
         (lambda: RecurrentEncoder(SERIES, 8, cell="rnn"), "cell must be gru or lstm; got cell='rnn'"),  # type: ignore[arg-type]
+        (lambda: RecurrentEncoder(SERIES, 8, last=True), "last must go with bidirectional=False"),
         (lambda: DilatedEncoder(SERIES, 8, max_tokens=0), "DilatedEncoder: max_tokens must be at least 1"),
         (lambda: SeriesPatchEncoder(SERIES, 10), "width must be a multiple of n_heads; got width=10, n_heads=4"),
         (lambda: SeriesPatchEncoder(SERIES, 8, n_heads=0), "n_heads must be at least 1; got n_heads=0"),

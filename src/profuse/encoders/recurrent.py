@@ -34,14 +34,17 @@ class RecurrentEncoder(Encoder):
         cell: The recurrent layer, "gru" or "lstm".
         max_steps: The largest number of steps that are read.
         max_tokens: The largest number of tokens that are returned, means of neighbours.
+        last: Return one token only, that of the last step: for series that end with what is asked about. Only read
+            forwards, as the way back has read a single step there.
         n_frequencies: Periodic features of each number; None: 4 for up to 16 channels, else 0.
         dropout: Probability of dropping a channel of a row.
 
     Shape:
-        `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
+        `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`, with
+        `last` to `[batch, 1, width]`.
 
     Raises:
-        ConfigError: An unknown cell, a size below 1, or a dropout out of range.
+        ConfigError: An unknown cell, `last` in both directions, a size below 1, or a dropout out of range.
 
     Reference:
         Cho et al. 2014, Learning phrase representations using RNN encoder-decoder (the GRU); Hochreiter and Schmidhuber
@@ -60,12 +63,17 @@ class RecurrentEncoder(Encoder):
         cell: Cell = "gru",
         max_steps: int = 64,
         max_tokens: int = 32,
+        last: bool = False,
         n_frequencies: int | None = None,
         dropout: float = 0.1,
     ) -> None:
         super().__init__(spec, width)
         if cell not in get_args(Cell):
             raise ConfigError(f"RecurrentEncoder: cell must be {' or '.join(get_args(Cell))}; got cell={cell!r}.")
+        if last and bidirectional:
+            raise ConfigError(
+                "RecurrentEncoder: last must go with bidirectional=False; got bidirectional=True. Set it, or leave last."
+            )
         n_frequencies = check_series(
             "RecurrentEncoder",
             spec,
@@ -91,6 +99,7 @@ class RecurrentEncoder(Encoder):
             outs.append(nn.Linear(hidden * (1 + bidirectional), width))
         self.backwards, self.outs = backwards, outs
         self.dropout = ChannelDropout(dropout)
+        self.last = last
         self.stage_widths = (width,) * n_layers
 
     @classmethod
@@ -118,7 +127,11 @@ class RecurrentEncoder(Encoder):
         values = values + self.outs[i](self.dropout(torch.cat(states, dim=2)))
         if i < len(self.norms) - 1:
             return Tokens(values, mask)
-        return mean_of_runs(Tokens(self.dropout(values), mask), self.stride)
+        values = self.dropout(values)
+        if self.last:
+            end = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, values.shape[2])
+            return Tokens(values.gather(1, end), mask.any(1, keepdim=True))
+        return mean_of_runs(Tokens(values, mask), self.stride)
 
     def mix_stages(self) -> tuple[Stage, ...]:
         return tuple(partial(self._stage, i) for i in range(len(self.norms)))
