@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -622,3 +624,52 @@ def test_it_trains_in_several_processes_as_in_one_though_each_has_its_own_number
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "both agree"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("transformers") is None, reason="transformers is not installed: pip install profuse[hf]"
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("saves", [True, False])
+def test_a_hugging_face_model_rests_in_training_with_its_dropout(saves: bool) -> None:
+    from transformers import BertConfig, BertModel
+
+    class Reads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+            self.bert = BertModel(BertConfig(vocab_size=30, **sizes), add_pooling_layer=False)
+            self.other, self.fusion, self.head = nn.Linear(3, 16), nn.Linear(32, 8), nn.Linear(8, 2)
+
+        def forward(self, *, input_ids: Tensor, other: Tensor) -> dict[str, Tensor]:
+            read = self.bert(input_ids=input_ids, use_cache=False).last_hidden_state[:, 0]
+            return {"logits": self.head(self.fusion(torch.cat([read, self.other(other)], 1)).tanh())}
+
+    torch.manual_seed(0)
+    module, batch = Reads(), {"input_ids": torch.randint(0, 30, (N, 7)), "other": torch.randn(N, 3)}
+    layer = next(name for name, _ in module.named_modules() if re.fullmatch(r"bert\..*layers?\.1", name))
+    wrapped = ProgressiveFusion.wrap(
+        module,
+        into={"text": layer, "other": "other"},
+        state="fusion",
+        rounds="equilibrium",
+        example_kwargs=batch,
+        tolerance=1e-6,
+    )
+    torch.manual_seed(1)
+    expected = module(**batch)["logits"]
+    torch.manual_seed(1)
+    assert torch.equal(wrapped(**batch)["logits"], expected)
+    weakly(wrapped, 0.03)
+    torch.manual_seed(1)
+    slopes = gradients(wrapped, wrapped(**batch)["logits"])
+    assert all(slope.isfinite().all() for slope in slopes)
+    if saves:  # gradient checkpoints inside: what they repeat is what ran
+        module.bert.gradient_checkpointing_enable({"use_reentrant": False})
+        torch.manual_seed(1)
+        torch.testing.assert_close(gradients(wrapped, wrapped(**batch)["logits"]), slopes)
+    found = wrapped.anytime(**batch, rounds=40, tolerance=1e-6, outputs="logits")
+    assert found.rounds.max() < 40
+    with torch.no_grad():
+        torch.testing.assert_close(found.predictions[-1], wrapped.eval()(**batch)["logits"], atol=1e-4, rtol=1e-4)
