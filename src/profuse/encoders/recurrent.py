@@ -72,7 +72,7 @@ class RecurrentEncoder(Encoder):
             raise ConfigError(f"RecurrentEncoder: cell must be {' or '.join(get_args(Cell))}; got cell={cell!r}.")
         if last and bidirectional:
             raise ConfigError(
-                "RecurrentEncoder: last must go with bidirectional=False; got bidirectional=True. Set it, or leave last."
+                "RecurrentEncoder: last must go with bidirectional=False; got bidirectional=True. Set it."
             )
         n_frequencies = check_series(
             "RecurrentEncoder",

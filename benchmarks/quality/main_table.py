@@ -1,7 +1,7 @@
 """One table of several comparisons: the default, the best single modality, the baselines; for docs/results.
 
 profuse compare mfeat --out results/mfeat      (and so on)
-python benchmarks/quality/tabulate.py results/mfeat results/mosi ...
+python benchmarks/quality/main_table.py results/mfeat results/mosi ...
 """
 
 from __future__ import annotations
