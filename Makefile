@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 OUT ?= profuse-out/glyphs
 # as many as fit into four minutes on two cores; `profuse compare glyphs` takes as many as it would for other data
 EPOCHS ?= 10
+STUDY ?= profuse-out/progressive
 
-.PHONY: compare test test-all lint clean
+.PHONY: compare test test-all lint study-progressive clean
 
 compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming its report
 	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --learning-rate 0.003 --out $(OUT)
@@ -20,6 +21,10 @@ test-all: $(VENV)/.dev  ## the fast suite and the slow one
 
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+study-progressive: $(VENV)/.dev  ## Progressive Fusion's claims put to the test: hours; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/progressive/study.py --out $(STUDY)
+	$(BIN)/python benchmarks/quality/progressive/page.py $(STUDY) --page docs/results/progressive.md
 
 # pip takes exactly the versions that constraints.txt names: an unpinned torch brings gigabytes of CUDA packages
 $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -48,7 +48,7 @@ class Setting:
     seeds: int
     twins: tuple[str, ...] = MAIN
     metric: str = "accuracy"
-    rates: tuple[float, ...] = (0.001, 0.004)
+    rates: tuple[float, ...] = (0.003,)
     dropout: float = 0.1
     sizes: Mapping[str, Size] = field(default_factory=dict)
 
@@ -172,11 +172,11 @@ SETTINGS: dict[str, Setting] = {
         bases=POINTER,
         size=Size(64),
         sizes={f"{w}": Size(64, narrow={"items": w}) for w in (1, 2, 4, 8, 16, 32)},
-        train=CHOICES,
+        train=CHOICES.model_copy(update={"epochs": 30}),
         seeds=3,
         twins=("plain", "2 rounds", "2 rounds, input"),
         metric="mse",
-        rates=(0.003, 0.01),
+        rates=(0.005,),
         dropout=0.0,
     ),
     **{
@@ -188,7 +188,6 @@ SETTINGS: dict[str, Setting] = {
             train=SHARES,
             seeds=5,
             metric="mse",
-            rates=(0.003,),
         )
         for sector in SECTORS
     },
@@ -201,7 +200,6 @@ SETTINGS: dict[str, Setting] = {
             train=SHARES,
             seeds=10,
             metric="mse",
-            rates=(0.003,),
         )
         for sector in SECTORS
     },
@@ -214,12 +212,16 @@ SETTINGS: dict[str, Setting] = {
             train=TrainOptions(epochs=15, batch_size=256, refit=False),
             seeds=5,
             metric="mse",
-            rates=(0.003,),
         )
         for variant in ("forecast", "nowcast")
     },
     "mosi": Setting(
-        title="mosi, utterances", data=lambda seed: load("mosi"), bases=SENTIMENT, size=Size(64), train=CLIPS, seeds=10
+        title="mosi, utterances",
+        data=lambda seed: load("mosi"),
+        bases=SENTIMENT,
+        size=Size(64),
+        train=CLIPS,
+        seeds=10,
     ),
     "mosi-context": Setting(
         title="mosi, in their video",
@@ -228,7 +230,6 @@ SETTINGS: dict[str, Setting] = {
         size=Size(32),
         train=CLIPS,
         seeds=5,
-        rates=(0.003,),
     ),
     **{
         name: Setting(
@@ -238,7 +239,6 @@ SETTINGS: dict[str, Setting] = {
             size=Size(48),
             train=TrainOptions(epochs=epochs, batch_size=64, refit=False),
             seeds=seeds,
-            rates=(0.003,),
         )
         for name, epochs, seeds in (("emoji", 10, 5), ("glyphs", 10, 5), ("avmnist", 6, 3))
     },

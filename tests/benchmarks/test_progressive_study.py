@@ -1,0 +1,211 @@
+"""The study of Progressive Fusion: equal compute, early fusion's data, signs and units of gains, pages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import page
+import pytest
+from collect import Model, Study
+from fits import Fit, read, run
+from models import TWINS, Base, Size, build, flops, size_of
+from settings import SERIES, SETTINGS, joined, mosi_in_context, pointer
+
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.split import make_split
+from profuse.evaluate.statistics import seeds_only
+from profuse.learner import Prepared
+from profuse.schema import SplitOptions
+
+FOLDER = Path(page.__file__).parent
+
+
+def made(*, seed: int = 0, n_rows: int = 60) -> Dataset:
+    """Two series and a vector; the target is a sum of all."""
+    draw = np.random.default_rng(seed)
+    a, b = draw.normal(size=(n_rows, 12, 2)), draw.normal(size=(n_rows, 12, 1))
+    c = draw.normal(size=(n_rows, 3))
+    there = np.ones(n_rows, dtype=bool)
+    return Dataset(
+        name="made",
+        modalities={
+            "a": ModalityData("series", a.astype(np.float32), there),
+            "b": ModalityData("series", b.astype(np.float32), there),
+            "c": ModalityData("vector", c.astype(np.float32), there),
+        },
+        target=a.sum((1, 2)) + b.sum((1, 2)) + c.sum(1),
+        task="regression",
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    data = made()
+    return Prepared.make(data, make_split(data, SplitOptions(), seed=0))
+
+
+@pytest.mark.parametrize("name", sorted(SERIES))
+def test_operations_grow_by_the_same_amount_each_round(prepared: Prepared, name: str) -> None:
+    base = replace(SERIES[name], early=False)
+    two, three, four = (
+        flops(build(prepared, base, f"{r} rounds", Size(8), seed=0), prepared.inputs) for r in (2, 3, 4)
+    )
+    plain = flops(build(prepared, base, "plain", Size(8), seed=0), prepared.inputs)
+    assert three - two == pytest.approx(four - three, rel=1e-9)
+    assert two - plain == pytest.approx(three - two, rel=1e-9)
+    assert plain < two < 2.5 * plain
+
+
+def test_operations_of_a_plain_model_of_vectors_are_those_of_its_matrices() -> None:
+    data = made()
+    data = data.select(["c"])
+    one = Prepared.make(data, make_split(data, SplitOptions(), seed=0))
+    model = build(one, Base("concat"), "plain", Size(8), seed=0)
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    assert flops(model, one.inputs) == sum(2 * p.numel() for p in matrices)
+
+
+@pytest.mark.parametrize("twin", ["wider", "deeper"])
+@pytest.mark.parametrize("name", ["late LSTM", "late Transformer", "MulT"])
+def test_the_wider_and_the_deeper_twin_have_the_compute_of_two_rounds(prepared: Prepared, name: str, twin: str) -> None:
+    base = SERIES[name]
+    size = size_of(prepared, base, twin, Size(16))
+    found, aim = (
+        flops(build(prepared, base, t, s, seed=0), prepared.inputs) for t, s in ((twin, size), ("2 rounds", Size(16)))
+    )
+    assert 0.6 < found / aim < 1.7
+    assert (size.width > 16) == (twin == "wider")
+    assert (size.depth > 1) == (twin == "deeper")
+
+
+def test_a_plain_model_and_its_twins_start_from_equal_weights(prepared: Prepared) -> None:
+    plain = build(prepared, SERIES["late LSTM"], "plain", Size(8), seed=3).state_dict()
+    twin = build(prepared, SERIES["late LSTM"], "3 rounds", Size(8), seed=3).model.state_dict()  # type: ignore[union-attr]
+    assert plain.keys() == twin.keys()
+    assert all(plain[k].equal(twin[k]) for k in plain)
+
+
+def test_every_twin_that_a_setting_names_is_known() -> None:
+    assert {twin for setting in SETTINGS.values() for twin in setting.twins} <= set(TWINS)
+
+
+def test_early_fusion_sees_all_channels_of_a_step_at_once() -> None:
+    data = made()
+    one = joined(data)
+    values = one.modalities["all"].values
+    assert values.shape == (60, 12, 6)
+    np.testing.assert_array_equal(values[..., :2], data.modalities["a"].values)
+    np.testing.assert_array_equal(values[..., 2:3], data.modalities["b"].values)
+    np.testing.assert_array_equal(values[:, 5, 3:], data.modalities["c"].values)
+    np.testing.assert_array_equal(one.target, data.target)
+
+
+def test_the_pointers_items_stand_in_the_order_of_their_keys() -> None:
+    data = pointer(0)
+    values, key = data.modalities["items"].values, data.modalities["pointer"].values.argmax(1)
+    asked = values[np.arange(len(data)), key]
+    assert np.std(data.target - asked) == pytest.approx(0.1, rel=0.05)  # what is left is the noise
+
+
+def test_an_utterance_is_seen_with_those_before_it_in_its_own_video(real_data: Path) -> None:
+    from profuse.datasets import load
+
+    plain, found = load("mosi", root=real_data), mosi_in_context(0)
+    for row in (0, 700, 2198):
+        series = found.modalities["text"].values[row]
+        np.testing.assert_array_equal(series[-1], plain.modalities["text"].values[row])
+        assert 1 <= len(series) <= 8
+        places = [int(np.flatnonzero((plain.modalities["text"].values == step).all(1))[0]) for step in series]
+        assert {plain.groups[p] for p in places} == {plain.groups[row]}
+        numbers = [int(plain.ids[p].rpartition("_")[2]) for p in places]
+        assert numbers == sorted(numbers)
+
+
+def model(twin: str, errors: np.ndarray, *, data: str = "pointer", **facts: Any) -> Model:
+    """A model that leaves these squared errors `[seed, row]`."""
+    n = errors.shape[1]
+    arrays = [
+        {"true": np.zeros(n), "said": np.sqrt(e)[None, :, None], "rows": np.arange(n), "clusters": np.arange(n)}
+        for e in errors
+    ]
+    base = {"n_train": 100, "modalities": ["a", "b"]}
+    return Model(data, "concatenation", twin, "", [{"score": float(e.mean()), **base, **facts} for e in errors], arrays)
+
+
+def test_half_the_error_is_a_gain_of_fifty_per_cent() -> None:
+    errors = np.random.default_rng(0).random((5, 400)) + 0.5
+    study = Study({
+        ("pointer", "concatenation", twin, ""): model(twin, e)
+        for twin, e in (("plain", errors), ("2 rounds", errors / 2), ("wider", errors * 1.1))
+    })  # fmt: skip
+    gain = study.gain("pointer", "concatenation", "2 rounds")
+    assert gain is not None
+    assert gain.value == pytest.approx(50, rel=1e-6)
+    assert gain.low > 40
+    worse = study.gain("pointer", "concatenation", "wider")
+    assert worse is not None
+    assert worse.value == pytest.approx(-10, rel=1e-6)
+    between = study.gain("pointer", "concatenation", "2 rounds", "wider")
+    assert between is not None
+    assert between.value == pytest.approx(60, rel=1e-6)
+
+
+def test_robustness_is_in_the_unit_of_gains_and_a_shifted_curve_has_no_effective_robustness() -> None:
+    errors = np.full((4, 10), 2.0)
+    curve = np.array([2.0, 2.2, 2.4, 2.6, 2.8, 3.0])
+    flat = np.full(6, 2.0)
+    study = Study({
+        ("pointer", "concatenation", twin, ""): model(twin, errors, noise={"a": list(c), "b": list(c), "all": list(c)})
+        for twin, c in (("plain", curve), ("2 rounds", flat), ("3 rounds", curve + 1))
+    })  # fmt: skip
+    steady, moved = (study.robustness("pointer", "concatenation", f"{r} rounds") for r in (2, 3))
+    assert steady is not None
+    assert moved is not None
+    assert steady[0].value == pytest.approx(25)  # an area of 2 where the plain model has 2.5, in hundredths of its MSE
+    assert steady[1].value == pytest.approx(25)
+    assert moved[0].value == pytest.approx(-50)
+    assert moved[1].value == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_fit_leaves_scores_noise_and_probes_and_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    fit = Fit("pointer", "concatenation", "2 rounds", "", 0.003, 0)
+    (tmp_path / "fits").mkdir()
+    short = replace(SETTINGS["pointer"], train=SETTINGS["pointer"].train.model_copy(update={"epochs": 2}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            SETTINGS, "pointer", replace(short, bases=dict(list(POINTER.items())[:1]), rates=(0.003,), seeds=2)
+        )
+        run(fit, tmp_path)
+        facts, arrays = read(fit.file(tmp_path))
+        assert facts["score_by_round"][-1] == pytest.approx(
+            ((arrays["true"] - arrays["said"][-1]) ** 2).mean(), rel=1e-4
+        )
+        assert set(facts["noise"]) == {"items", "pointer", "all"}
+        assert facts["noise"]["items"][0] == pytest.approx(facts["score"], rel=1e-6)
+        run(replace(fit, twin="plain"), tmp_path)
+        assert set(read(replace(fit, twin="plain").file(tmp_path))[0]["probes"]) == {"items", "pointer"}
+    asked = [sys.executable, str(FOLDER / "study.py"), "nothing", "--out", str(tmp_path)]
+    refused = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "data must be among pointer" in refused.stderr
+
+
+def test_a_difference_is_bold_only_where_its_interval_is_off_zero() -> None:
+    e = seeds_only([1.0, 1.1, 0.9], n_rows=5)
+    assert page.told(e).startswith("**+1.0 (+0.8")
+    assert not page.told(seeds_only([1.0, -1.1, 0.9], n_rows=5)).startswith("**")
+    assert page.told(None) == "-"
+
+
+@pytest.mark.slow
+def test_a_page_without_fits_is_refused(tmp_path: Path) -> None:
+    asked = [sys.executable, str(FOLDER / "page.py"), str(tmp_path), "--page", str(tmp_path / "page.md")]
+    refused = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "Run study.py first" in refused.stderr
