@@ -178,9 +178,7 @@ def test_a_fit_leaves_scores_noise_and_probes_and_an_unknown_setting_is_refused(
     (tmp_path / "fits").mkdir()
     short = replace(SETTINGS["pointer"], train=SETTINGS["pointer"].train.model_copy(update={"epochs": 2}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(
-            SETTINGS, "pointer", replace(short, bases=dict(list(POINTER.items())[:1]), rates=(0.003,), seeds=2)
-        )
+        patch.setitem(SETTINGS, "pointer", short)
         run(fit, tmp_path)
         facts, arrays = read(fit.file(tmp_path))
         assert facts["score_by_round"][-1] == pytest.approx(
