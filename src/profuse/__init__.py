@@ -43,11 +43,7 @@ The map; imports go downward only:
     errors.py       what is raised, and how it is worded
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
-
-from profuse._lookup import load
 
 if TYPE_CHECKING:
     from profuse.checkpoint import load_model as load_model
@@ -67,6 +63,8 @@ if TYPE_CHECKING:
     from profuse.tokens import Tokens as Tokens
 
     __version__: str
+
+del TYPE_CHECKING  # what is imported here and stays would be a name of the package
 
 _HOMES = {
     "Comparison": "profuse.comparison:Comparison",
@@ -106,6 +104,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    from profuse._lookup import load, nearest
+
     if name == "__version__":
         from importlib.metadata import version
 
@@ -113,7 +113,9 @@ def __getattr__(name: str) -> object:
     elif name in _HOMES:
         found = load(_HOMES[name])
     else:
-        raise AttributeError(f"module 'profuse' has no attribute {name!r}; it has {', '.join(__all__)}")
+        close = nearest(name, __all__)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"It has {', '.join(__all__)}."
+        raise AttributeError(f"module 'profuse' has no attribute {name!r}. {hint}")
     globals()[name] = found
     return found
 
