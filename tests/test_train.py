@@ -155,6 +155,18 @@ def test_regression_predictions_are_in_the_targets_units() -> None:
     np.testing.assert_allclose(one.predict(dataset) * 1000 + 5e4, two.predict(moved), rtol=1e-4, atol=1)
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+def test_true_values_are_those_of_the_rows_as_metrics_take_them(task: str) -> None:
+    dataset, rows = make_product(task=task), np.array([190, 3, 150])
+    target = np.asarray(dataset.target)[rows]
+    codes = {"binary": np.array(["other", "same"]), "multiclass": np.arange(3)}
+    true = prepared(dataset).true(rows)
+    if task in codes:
+        assert true.tolist() == [codes[task].tolist().index(t) for t in target.tolist()]
+    else:
+        np.testing.assert_allclose(true, target.reshape(3, -1), rtol=1e-5)
+
+
 def test_a_product_of_experts_knows_how_frequent_classes_are_in_training() -> None:
     data = prepared(make_product(task="multiclass"))
     model = fit_model(

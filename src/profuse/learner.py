@@ -44,6 +44,10 @@ class Prepared:
         target = torch.as_tensor(pipeline.target.encode(np.asarray(dataset.target)))
         return cls(dataset, split, pipeline, pipeline.transform(dataset), target)
 
+    def true(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the targets of rows as metrics take them: class numbers, 0/1, or values in the target's units."""
+        return self.pipeline.target.in_units(self.target[torch.as_tensor(rows)].numpy())
+
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
@@ -116,9 +120,7 @@ class TrainedModel:
         # where a batch has settled early, all its rows keep their predictions
         parts = [f.predictions[torch.arange(longest).clamp(max=len(f.predictions) - 1)] for f in found]
         said: np.ndarray = torch.cat(parts, dim=1).double().numpy()
-        if self.pipeline.task == "regression":
-            said = np.stack([self.pipeline.target.unscale(one) for one in said])
-        return said, torch.cat([f.rounds for f in found]).numpy()
+        return self.pipeline.target.in_units(said), torch.cat([f.rounds for f in found]).numpy()
 
 
 def fit_model(
@@ -210,7 +212,7 @@ def _set_prior(model: Model, prepared: Prepared) -> None:
 def _predict(model: Model, pipeline: Pipeline, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
     outputs = torch.cat([o.outputs for o in predict(model, inputs, None if rows is None else torch.as_tensor(rows))])
     said: np.ndarray = model.head.predict(outputs).double().numpy()
-    return pipeline.target.unscale(said) if pipeline.task == "regression" else said
+    return pipeline.target.in_units(said)
 
 
 def _stack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from models import Base, Size
@@ -18,7 +19,8 @@ from profuse.train import TrainOptions
 __all__ = ["SETTINGS", "Setting"]
 
 N_SHARES = 3
-MAIN = ("plain", "2 rounds", "3 rounds", "4 rounds", "wider", "deeper")
+PLAIN = ("wider", "deeper")
+MAIN = ("plain", "2 rounds", "3 rounds", "4 rounds", *PLAIN)
 FORMS = ("2 rounds, input", "2 rounds, add", "2 rounds, concat", "2 rounds, gate", "2 rounds, detached")
 
 
@@ -118,6 +120,42 @@ def mosi_in_context(seed: int) -> Dataset:
     return replace(found, modalities=modalities)
 
 
+def colours(seed: int, *, told: bool = False) -> Dataset:
+    """Returns pictures of three written digits, one in red, one in green, one in blue, and which colour is asked for.
+
+    Pictures are those of `avmnist`: 6,000 threes drawn from the training ones, a fifth of them for validation, and
+    2,000 from the test ones; no picture is on two sides. The target is the digit in the colour asked for.
+
+    Args:
+        seed: Of the draw.
+        told: Show only the digit that is asked for: what a model could at best make of the picture.
+    """
+    found = load("avmnist")
+    pictures = np.stack(list(found.modalities["picture"].values)).reshape(len(found), 28, 28)
+    draw = np.random.default_rng(seed)
+    learned = draw.permutation(np.flatnonzero(found.split == "train"))
+    cut = len(learned) // 5
+    parts = {"train": learned[cut:], "valid": learned[:cut], "test": np.flatnonzero(found.split == "test")}
+    sizes = {"train": 4_800, "valid": 1_200, "test": 2_000}
+    threes = np.concatenate([draw.choice(parts[part], size=(n, 3)) for part, n in sizes.items()])
+    asked = draw.integers(0, 3, len(threes))
+    rows = np.arange(len(threes))
+    scene = pictures[threes].transpose(0, 2, 3, 1)
+    if told:
+        scene = scene[rows, :, :, asked][..., None]
+    there = np.ones(len(threes), dtype=bool)
+    return Dataset(
+        name="colours",
+        modalities={
+            "picture": ModalityData("image", scene, there),
+            "query": ModalityData("vector", np.eye(3, dtype=np.float32)[asked], there),
+        },
+        target=np.asarray(found.target)[threes[rows, asked]],
+        task="multiclass",
+        split=np.repeat(list(sizes), list(sizes.values())),
+    )
+
+
 def joined(data: Dataset) -> Dataset:
     """Returns early fusion's data: all series side by side as channels of one, vectors repeated at every step."""
     length = next(len(m.values[0]) for m in data.modalities.values() if m.kind == "series")
@@ -215,6 +253,22 @@ SETTINGS: dict[str, Setting] = {
         )
         for variant in ("forecast", "nowcast")
     },
+    **{
+        name: Setting(
+            title=title,
+            data=partial(colours, told=told),
+            bases=POINTER if not told else {"concatenation": Base("concat")},
+            size=Size(48),
+            train=TrainOptions(epochs=30, batch_size=128, refit=False, patience=30),
+            seeds=3,
+            twins=twins,
+            rates=(0.001,),
+        )
+        for name, title, told, twins in (
+            ("colours", "digits in colours", False, ("plain", "2 rounds", "2 rounds, input", "wider")),
+            ("colours-told", "digits in colours, told which", True, ("plain",)),
+        )
+    },
     "mosi": Setting(
         title="mosi, utterances",
         data=lambda seed: load("mosi"),
@@ -222,6 +276,33 @@ SETTINGS: dict[str, Setting] = {
         size=Size(64),
         train=CLIPS,
         seeds=10,
+    ),
+    "mosi-forms": Setting(
+        title="mosi, utterances",
+        data=lambda seed: load("mosi"),
+        bases={"late fusion": SENTIMENT["late fusion"]},
+        size=Size(64),
+        train=CLIPS,
+        seeds=10,
+        twins=("plain", *FORMS, "3 rounds, all supervised"),
+    ),
+    "mosi-dropout": Setting(
+        title="mosi, trained with modality dropout .3",
+        data=lambda seed: load("mosi"),
+        bases={"late fusion": SENTIMENT["late fusion"]},
+        size=Size(64),
+        train=CLIPS.model_copy(update={"modality_dropout": 0.3}),
+        seeds=10,
+    ),
+    "air-forms": Setting(
+        title="beijing-air, nowcast",
+        data=air("nowcast"),
+        bases={"late LSTM": SERIES["late LSTM"]},
+        size=Size(32),
+        train=TrainOptions(epochs=15, batch_size=256, refit=False),
+        seeds=5,
+        twins=("plain", *FORMS, "3 rounds, all supervised"),
+        metric="mse",
     ),
     "mosi-context": Setting(
         title="mosi, in their video",

@@ -138,6 +138,10 @@ class TargetCodec:
         """Returns z * std + mean of `values[row, target]`, float64."""
         return np.asarray(np.asarray(values, dtype=np.float64) * self.std + self.mean)
 
+    def in_units(self, values: np.ndarray) -> np.ndarray:
+        """Returns `unscale(values)` for regression; class numbers, 0/1 and probabilities as they are."""
+        return self.unscale(values) if self.task == "regression" else values
+
     def state(self) -> dict[str, Any]:
         """Returns what was learned as JSON values."""
         return {

@@ -204,7 +204,7 @@ def _deep(
         "ablation": _ablation(job, prepared, best, facts),
     }
     save_model(replace(best, schema=job.schema), folder / "model")
-    return facts, {"prediction": prediction, "true": _true(prepared, test)}
+    return facts, {"prediction": prediction, "true": prepared.true(test)}
 
 
 def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:
@@ -219,7 +219,7 @@ def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str
     found = []
     for name in model.modalities:
         said = model.predict_inputs({**inputs, name: inputs[name].without(everything)})
-        score = measure(task, _true(prepared, test), said).values[metric.name]
+        score = measure(task, prepared.true(test), said).values[metric.name]
         full = facts["scores"]["test"][metric.name]
         found.append({"modality": name, "metric": metric.name, "full": full, "without": score})
     return found
@@ -241,8 +241,8 @@ def _classical(
             trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
         )  # fmt: skip
         seconds += fit.fit_seconds
-        valid = _in_units(prepared, fit.valid_prediction)
-        score = sign * measure(task, _true(prepared, split.valid), valid).values[metric.name]
+        valid = codec.in_units(fit.valid_prediction)
+        score = sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
         if best is None or score > best[0]:
             best = (score, fit, valid, trial)
         if job.method.role == "trivial":
@@ -250,7 +250,7 @@ def _classical(
     assert best is not None
     _, fit, valid, trial = best
     start = time.perf_counter()
-    prediction = _in_units(prepared, fit.predict(x[split.test]))
+    prediction = codec.in_units(fit.predict(x[split.test]))
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
     facts = _facts(job, prepared, prediction, valid)
     facts |= {
@@ -261,24 +261,14 @@ def _classical(
         "curves": [],
         "ablation": [],
     }
-    return facts, {"prediction": prediction, "true": _true(prepared, split.test)}
-
-
-def _in_units(prepared: Prepared, said: np.ndarray) -> np.ndarray:
-    return prepared.pipeline.target.unscale(said) if prepared.pipeline.task == "regression" else said
-
-
-def _true(prepared: Prepared, rows: np.ndarray) -> np.ndarray:
-    """Targets as metrics take them: class codes, 0/1, or values in the target's units."""
-    encoded = prepared.target[torch.as_tensor(rows)].numpy()
-    return _in_units(prepared, encoded)
+    return facts, {"prediction": prediction, "true": prepared.true(split.test)}
 
 
 def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
     task, split = prepared.pipeline.task, prepared.split
     classes = [str(c) for c in prepared.pipeline.target.classes]
     measured = {
-        name: measure(task, _true(prepared, rows), said, classes=classes)
+        name: measure(task, prepared.true(rows), said, classes=classes)
         for name, rows, said in (("valid", split.valid, valid), ("test", split.test, test))
     }
     return {

@@ -24,7 +24,4 @@ def test_rows(prepared: Prepared) -> dict[str, Raw]:
 
 def score(model: TrainedModel, prepared: Prepared, inputs: Mapping[str, Raw], metric: Scorer) -> float:
     """Returns `metric` of what `model` predicts for `inputs`, the test rows, against their targets in their units."""
-    true = prepared.target[torch.as_tensor(prepared.split.test)].numpy()
-    if prepared.pipeline.task == "regression":
-        true = prepared.pipeline.target.unscale(true)
-    return float(metric(true, model.predict_inputs(inputs)))
+    return float(metric(prepared.true(prepared.split.test), model.predict_inputs(inputs)))
