@@ -2,8 +2,8 @@
 
     python benchmarks/quality/progressive/page.py results/progressive --page docs/results/progressive.md
 
-The page is written by hand but for what stands between `<!-- NAME -->` and `<!-- end -->`, with NAME one of gains,
-forms, robustness, branches, volatility, cost. Pictures go beside it.
+The page is written by hand but for what stands between `<!-- NAME -->` and `<!-- end -->`, with NAME a key of
+`TABLES`. Pictures go beside it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -44,8 +45,10 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def bases(study: Study) -> Iterator[tuple[str, str, Model]]:
-    """Data sets and base models whose plain model is there, without those by width."""
+    """Data sets and base models whose plain model is there, without those by width and those of `forms`."""
     for data, setting in SETTINGS.items():
+        if "2 rounds" not in setting.twins:
+            continue
         for base in setting.bases:
             plain = study.get(data, base, "plain")
             if plain is not None:
@@ -76,22 +79,39 @@ def gains(study: Study) -> str:
 
 
 def forms(study: Study) -> str:
-    """The pointer: R2 of every form of feedback."""
-    data = "pointer"
-    variance = {}
+    """Tasks in which one modality tells what counts in the other: the score of every form of feedback."""
+    columns = [(data, base) for data in ("pointer", "colours") for base in SETTINGS[data].bases]
+    twins = [*SETTINGS["pointer"].twins, *SETTINGS["colours"].twins]
     rows = []
-    for twin in SETTINGS[data].twins:
+    for twin in dict.fromkeys(twins):
         cells = []
-        for base in SETTINGS[data].bases:
+        for data, base in columns:
             model = study.get(data, base, twin)
             if model is None:
                 cells.append("-")
                 continue
-            variance[base] = np.array([a["true"].var() for a in model.arrays])
-            r2 = 1 - np.array([f["score"] for f in model.facts]) / variance[base]
-            cells.append(f"{r2.mean():.3f} ({r2.min():.3f} to {r2.max():.3f})")
+            found = [r2(f, a) if model.is_error else f["score"] for f, a in zip(model.facts, model.arrays, strict=True)]
+            cells.append(f"{np.mean(found):.3f} ({min(found):.3f} to {max(found):.3f})")
         rows.append([twin, *cells])
-    return table(["model", *(f"{base}: R2 (least and greatest of the seeds)" for base in SETTINGS[data].bases)], rows)
+    best = study.get("colours-told", "concatenation", "plain")
+    limit = f"{Pointer(n_items=16, noise=0.1).bayes_score():.3f}"
+    shown = f"{best.score:.3f}" if best else "-"
+    rows.append(["limit", *(limit if data == "pointer" else shown for data, _ in columns)])
+    units = {"pointer": "R2", "colours": "accuracy"}
+    return table(["model", *(f"{SETTINGS[data].title}, {base}: {units[data]}" for data, base in columns)], rows)
+
+
+def r2(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> float:
+    """The share of the variance that is explained."""
+    return 1 - float(facts["score"]) / float(arrays["true"].var())
+
+
+def forms_elsewhere(study: Study) -> str:
+    """What every form of feedback adds where no modality points into another."""
+    columns = [("mosi-forms", "late fusion"), ("air-forms", "late LSTM")]
+    twins = [t for t in SETTINGS["mosi-forms"].twins if t != "plain"]
+    rows = [[twin, *(told(study.gain(data, base, twin)) for data, base in columns)] for twin in twins]
+    return table(["model", *(f"{SETTINGS[data].title}, {base}" for data, base in columns)], rows)
 
 
 def robustness(study: Study) -> str:
@@ -205,9 +225,9 @@ def draw_pointer(study: Study, path: Path) -> None:
         )
         for twin, style in (("plain", "C7o-"), ("2 rounds", "C0s-"), ("2 rounds, input", "C3^-")):
             there = [(w, m) for w in widths if (m := study.get(data, base, twin, str(w))) is not None]
-            r2 = [[1 - f["score"] / a["true"].var() for f, a in zip(m.facts, m.arrays, strict=True)] for _, m in there]
-            axis.plot([w for w, _ in there], [np.mean(r) for r in r2], style, label=twin, markersize=5)
-            for (w, _), r in zip(there, r2, strict=True):
+            found = [[r2(f, a) for f, a in zip(m.facts, m.arrays, strict=True)] for _, m in there]
+            axis.plot([w for w, _ in there], [np.mean(r) for r in found], style, label=twin, markersize=5)
+            for (w, _), r in zip(there, found, strict=True):
                 axis.plot([w, w], [min(r), max(r)], style[:2], linewidth=1)
         axis.set_xscale("log", base=2)
         axis.set_xticks(widths, [str(w) for w in widths])
@@ -227,7 +247,7 @@ def draw_gains(study: Study, path: Path) -> None:
     """What rounds add to each base model, beside a plain model of the compute of two rounds."""
     groups = {
         "MSE saved, % of the plain model's": [x for x in bases(study) if x[2].is_error and x[0] != "pointer"],
-        "accuracy gained, points": [x for x in bases(study) if not x[2].is_error],
+        "accuracy gained, points": [x for x in bases(study) if not x[2].is_error and x[0] != "colours"],
     }
     n_rows = max(len(g) for g in groups.values())
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 1.6 + 0.34 * n_rows))
@@ -261,6 +281,7 @@ def draw_gains(study: Study, path: Path) -> None:
 TABLES = {
     "gains": gains,
     "forms": forms,
+    "forms-elsewhere": forms_elsewhere,
     "robustness": robustness,
     "by-modality": by_modality,
     "branches": branches,
@@ -280,11 +301,11 @@ def main() -> None:
         parser.error(f"there must be fits in {asked.out / 'fits'}; got none. Run study.py first.")
     text = asked.page.read_text(encoding="utf-8")
     for name, make in TABLES.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if pattern.search(text) is None:
             parser.error(f"{asked.page}: must have a line '<!-- {name} -->' and '<!-- end -->' after it; got none")
         made = make(study)
-        text = pattern.sub(lambda match, made=made: match[1] + made + match[2], text)
+        text = pattern.sub(lambda match, made=made: match[1] + made + "\n" + match[2], text)
     asked.page.write_text(text, encoding="utf-8")
     draw_pointer(study, asked.page.with_name("progressive-pointer.png"))
     draw_gains(study, asked.page.with_name("progressive-gains.png"))
