@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from known_answers import make_product
 
+from profuse._folder import put_arrays, take_arrays
 from profuse.build import ModelOptions
 from profuse.checkpoint import load_model, save_model
 from profuse.data.split import Split
@@ -33,6 +34,15 @@ def test_a_loaded_model_predicts_the_same(trained: TrainedModel, tmp_path: Path)
     assert np.array_equal(trained.predict(dataset), again.predict(dataset))
     assert again.history == trained.history
     assert again.model_options == trained.model_options
+
+
+def test_a_model_of_a_version_that_did_not_write_what_it_is_can_be_read(trained: TrainedModel, tmp_path: Path) -> None:
+    save_model(trained, tmp_path / "m")
+    facts = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert facts.pop("what") == "model"
+    (tmp_path / "m" / "model.json").write_text(json.dumps(facts))
+    dataset = make_product(seed=5)
+    assert np.array_equal(trained.predict(dataset), load_model(tmp_path / "m").predict(dataset))
 
 
 def test_predictions_are_equal_in_a_fresh_process(trained: TrainedModel, tmp_path: Path) -> None:
@@ -119,6 +129,15 @@ def test_odd_values_in_the_facts_are_one_clear_error(
     change(tmp_path / "m" / "model.json", **facts)
     with pytest.raises(CheckpointError, match="load_model: "):
         load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("value", [{"@array": "numeric"}, {"@array": {"shape": [1]}, "b": 1}, {"shape": [2]}])
+def test_names_that_look_like_those_of_arrays_are_kept(value: dict[str, object]) -> None:
+    arrays: dict[str, np.ndarray] = {}
+    taken = take_arrays({"x": np.arange(6.0).reshape(2, 3), "columns": value}, arrays, "p")
+    again = put_arrays(json.loads(json.dumps(taken)), {k: v.ravel() for k, v in arrays.items()})
+    assert again["columns"] == value
+    np.testing.assert_array_equal(again["x"], np.arange(6.0).reshape(2, 3))
 
 
 def test_not_json_is_told(trained: TrainedModel, tmp_path: Path) -> None:

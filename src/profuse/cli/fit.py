@@ -95,7 +95,7 @@ def fit(
 
     [bold]Example[/bold]: profuse fit mine.csv --target price --out model
     """
-    from profuse.checkpoint import check_folder
+    from profuse._folder import check_folder
     from profuse.cli._print import console
     from profuse.comparison import open_data
     from profuse.estimator import FusionClassifier, FusionRegressor

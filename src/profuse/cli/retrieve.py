@@ -99,7 +99,7 @@ def retrieve(
 
     profuse retrieve mine.csv --from photo --to description --rows 0,7 --k 5
     """
-    from profuse.checkpoint import check_folder
+    from profuse._folder import check_folder
     from profuse.retrieval import Retriever
 
     if not evaluate and query is None and rows is None and out is None:

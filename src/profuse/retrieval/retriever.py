@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from profuse._folder import Format, read_folder, write_folder
 from profuse._lookup import resolve
 from profuse._options import faults_of
 from profuse.data.assemble import assemble
@@ -24,7 +25,6 @@ from profuse.errors import ConfigError, DataError
 from profuse.inputs import as_schema, check_encoders, device_faults
 from profuse.model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
-from profuse.retrieval._save import load_parts, save_parts
 from profuse.retrieval.index import Index
 from profuse.retrieval.measure import LinearCCA, content, ranks, scores
 from profuse.schema import Schema
@@ -34,6 +34,7 @@ __all__ = ["SPACES", "Retriever", "paired"]
 
 SPACES: tuple[str, ...] = get_args(RetrievalOptions.model_fields["space"].annotation)
 _N_VALID = 2000
+_FORMAT = Format("retriever", 1, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
 Data = pd.DataFrame | Mapping[str, Any] | Dataset
 
 
@@ -314,7 +315,7 @@ class Retriever:
             "best_epoch": None if self._history is None else self._history.best_epoch,
         }
         states = {"pipeline": self._pipeline.state(), "linear": None if linear is None else linear.views}
-        save_parts(folder, facts, states, model.state_dict())
+        write_folder(folder, {**facts, "states": states}, model.state_dict(), _FORMAT)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -324,7 +325,8 @@ class Retriever:
             CheckpointError: No saved retriever, or a damaged or newer one.
         """
 
-        def restore(facts: dict[str, Any], states: dict[str, Any], weights: dict[str, Any]) -> Retriever:
+        def restore(facts: dict[str, Any], weights: dict[str, Any]) -> Retriever:
+            states = facts["states"]
             options = RetrievalOptions.model_validate(facts["options"])
             training = TrainOptions.model_validate(facts["training"])
             pipeline = Pipeline.from_state(states["pipeline"])
@@ -342,7 +344,7 @@ class Retriever:
             made._take(model, pipeline, options, training, int(facts["n_rows"]), schema, linear, history)
             return made
 
-        return cast(Self, load_parts(folder, restore))
+        return cast(Self, read_folder(folder, restore, _FORMAT))
 
 
 def paired(

@@ -1,0 +1,166 @@
+"""A folder of facts, arrays and weights: `model.json`, `arrays.safetensors`, `weights.safetensors`. No pickle, no code.
+
+It is written beside its place and then renamed, so that nothing half-written stays behind; digests of the two
+tensor files stand in the JSON, so that damage is found before anything is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from profuse.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Format", "check_folder", "put_arrays", "read_folder", "take_arrays", "write_folder"]
+
+_ARRAY, _SHAPE = "@array", "shape"
+_FILES = ("weights.safetensors", "arrays.safetensors")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a folder holds.
+
+    Attributes:
+        what: "model", "retriever".
+        version: The newest that is known.
+        reader: Who reads it; messages begin with it.
+        writers: Who writes it, for messages.
+    """
+
+    what: str
+    version: int
+    reader: str
+    writers: str
+
+
+def take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
+    """Returns JSON in which every array is replaced by its name among `arrays`."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "biuf":
+            raise CheckpointError(f"save_model: {path} must be an array of numbers; got {value.dtype}. Use a list.")
+        arrays[path] = np.ascontiguousarray(value)
+        return {_ARRAY: path, _SHAPE: list(value.shape)}
+    if isinstance(value, dict):
+        return {str(k): take_arrays(v, arrays, f"{path}/{k}") for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [take_arrays(v, arrays, f"{path}/{i}") for i, v in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def put_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Returns the value whose `take_arrays` this is."""
+    if isinstance(value, dict):
+        if value.keys() == {_ARRAY, _SHAPE}:
+            return arrays[value[_ARRAY]].reshape(value[_SHAPE])
+        return {k: put_arrays(v, arrays) for k, v in value.items()}
+    if isinstance(value, list):
+        return [put_arrays(v, arrays) for v in value]
+    return value
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_folder(folder: str | Path) -> None:
+    """Checks that a model may be saved in `folder`: before hours of training rather than after.
+
+    Raises:
+        CheckpointError: It holds something else than a saved model.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "model.json").is_file())):
+        raise CheckpointError(
+            f"save_model: {folder} must be new, empty or a saved model; it holds something else. Name another folder."
+        )
+
+
+def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor], form: Format) -> None:
+    """Writes facts (JSON values, and arrays among them) and weights, in place of what was saved there before.
+
+    Raises:
+        CheckpointError: `folder` holds something else.
+    """
+    from safetensors.numpy import save_file
+    from safetensors.torch import save_file as save_tensors
+
+    folder = Path(folder)
+    check_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        arrays: dict[str, np.ndarray] = {}
+        told = {"what": form.what, "format": form.version}
+        told |= {name: take_arrays(value, arrays, name) for name, value in facts.items()}
+        save_file(arrays, partial / "arrays.safetensors")
+        save_tensors({k: v.detach().cpu().contiguous() for k, v in weights.items()}, partial / "weights.safetensors")
+        told["digests"] = {name: _digest(partial / name) for name in _FILES}
+        (partial / "model.json").write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
+        partial.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_folder(folder: str | Path, restore: Callable[[dict[str, Any], dict[str, Tensor]], T], form: Format) -> T:
+    """Reads what `write_folder` wrote and returns `restore(facts, weights)`.
+
+    Raises:
+        CheckpointError: The folder holds no such thing, is damaged, or is of a newer version.
+    """
+    from safetensors.numpy import load_file
+    from safetensors.torch import load_file as load_tensors
+
+    folder = Path(folder)
+    where = f"{form.reader}: {folder}"
+
+    def other(holds: str) -> CheckpointError:
+        return CheckpointError(
+            f"{where} must be the folder of a saved {form.what}; {holds}. Name a folder that {form.writers} wrote."
+        )
+
+    for name in ("model.json", *_FILES):
+        if not (folder / name).is_file():
+            raise other(f"{name} is not there")
+    try:
+        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        what, number, digests = facts.get("what", "model"), int(facts["format"]), dict(facts["digests"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{where}: model.json must be readable; got {error!r}. Save it again.") from error
+    if what != form.what:
+        raise other(f"it holds a saved {what}")
+    if not 1 <= number <= form.version:
+        raise CheckpointError(
+            f"{where} must be of format {form.version}; got format={number}. A newer one was saved by a newer "
+            "profuse: upgrade this one."
+        )
+    for name in _FILES:
+        if _digest(folder / name) != digests.get(name):
+            raise CheckpointError(
+                f"{where}: {name} must have the digest that model.json names; it is damaged. "
+                f"Copy the folder again, or fit the {what} again."
+            )
+    try:
+        facts = put_arrays(facts, load_file(folder / "arrays.safetensors"))
+        return restore(facts, load_tensors(folder / "weights.safetensors"))
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(f"{where}: its parts must fit each other; got {error!r}. Save it again.") from error
