@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from known_answers import make_product
 
-from profuse._folder import put_arrays, take_arrays
+from profuse._folder import check_folder, put_arrays, take_arrays
 from profuse.build import ModelOptions
 from profuse.checkpoint import load_model, save_model
 from profuse.data.split import Split
@@ -78,6 +79,24 @@ def test_a_folder_with_something_else_is_not_overwritten(trained: TrainedModel, 
     with pytest.raises(CheckpointError, match="holds something else"):
         save_model(trained, tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_link_is_followed_and_stays_a_link(trained: TrainedModel, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "m")
+    for _ in range(2):  # a new folder, then one to be replaced
+        save_model(trained, tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert [p.name for p in (tmp_path / "far").iterdir()] == ["m"]
+    assert load_model(tmp_path / "link").modalities == trained.modalities
+
+
+def test_a_mount_point_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path)
+    with pytest.raises(CheckpointError, match="it is a mount point. Name a folder in it"):
+        check_folder(tmp_path)
+    check_folder(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_flipped_bit_is_found(trained: TrainedModel, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from profuse.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Format", "check_folder", "put_arrays", "read_folder", "take_arrays", "write_folder"]
+__all__ = ["Format", "check_folder", "put_arrays", "read_folder", "take_arrays", "why_unwritable", "write_folder"]
 
 _ARRAY, _SHAPE = "@array", "shape"
 _FILES = ("weights.safetensors", "arrays.safetensors")
@@ -77,30 +78,57 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def check_folder(folder: str | Path) -> None:
-    """Checks that a model may be saved in `folder`: before hours of training rather than after.
+def why_unwritable(path: Path) -> str:
+    """Returns why nothing can be written at `path`, "" where it can: makes an empty folder beside it, and removes it.
+
+    Of folders that are not there yet, the one that they would be made in is tried.
+    """
+    try:
+        above = next(p for p in path.absolute().parents if p.exists())
+        os.rmdir(tempfile.mkdtemp(prefix=f".{path.name}-", dir=above))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Checks that a model may be saved in `folder`, before hours of training rather than after.
+
+    Returns:
+        The folder, links followed.
 
     Raises:
-        CheckpointError: It holds something else than a saved model.
+        CheckpointError: It holds something else than a saved model, cannot be replaced, or cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "model.json").is_file())):
-        raise CheckpointError(
-            f"save_model: {folder} must be new, empty or a saved model; it holds something else. Name another folder."
-        )
+    found = Path(os.path.realpath(folder))
+    why = why_unwritable(found)
+    if not why and found.exists():
+        if not found.is_dir() or (any(found.iterdir()) and not (found / "model.json").is_file()):
+            raise CheckpointError(
+                f"save_model: {folder} must be new, empty or a saved model; it holds something else. "
+                "Name another folder."
+            )
+        fixed = "the working folder" if found == Path.cwd() else "a mount point" if os.path.ismount(found) else ""
+        if fixed:
+            raise CheckpointError(
+                f"save_model: {folder} must be a folder that can be replaced; it is {fixed}. Name a folder in it."
+            )
+        why = why_unwritable(found / "model.json")
+    if why:
+        raise CheckpointError(f"save_model: {folder} must be writable; {why}. Name another folder.")
+    return found
 
 
 def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor], form: Format) -> None:
     """Writes facts (JSON values, and arrays among them) and weights, in place of what was saved there before.
 
     Raises:
-        CheckpointError: `folder` holds something else.
+        CheckpointError: `folder` is none that `check_folder` lets pass.
     """
     from safetensors.numpy import save_file
     from safetensors.torch import save_file as save_tensors
 
-    folder = Path(folder)
-    check_folder(folder)
+    folder = check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

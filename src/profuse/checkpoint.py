@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from profuse._folder import Format, check_folder, read_folder, write_folder
+from profuse._folder import Format, read_folder, write_folder
 from profuse.build import ModelOptions, build_model
 from profuse.data.pipeline import Pipeline
 from profuse.errors import CheckpointError
@@ -24,10 +24,9 @@ def save_model(trained: TrainedModel, folder: str | Path) -> None:
     """Writes a trained model into `folder`, replacing a saved model that stands there.
 
     Raises:
-        CheckpointError: `folder` holds something else, or the model has the user's own parts, which a name
-            cannot rebuild.
+        CheckpointError: `folder` holds something else or cannot be written, or the model has the user's own parts,
+            which a name cannot rebuild.
     """
-    check_folder(folder)
     if trained.own_parts:
         raise CheckpointError(
             "save_model: every part must have a name from which it is rebuilt; got the user's own "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from profuse._folder import why_unwritable
 from profuse.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
 def check_output(path: Path) -> None:
     """Checks, before the work is done, that a file can stand at `path`."""
     why = "it is a folder" if path.is_dir() else "" if path.parent.is_dir() else f"there is no folder {path.parent}"
-    if why:
+    if why := why or why_unwritable(path):
         raise DataError(f"{path}: must be readable, or writable for output; {why}. Name another path.")
 
 

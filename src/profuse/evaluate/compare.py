@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from profuse._folder import why_unwritable
 from profuse.build import ModelOptions
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError, ProfuseError
@@ -111,7 +112,7 @@ def compare_dataset(
         on_event: Told of progress, from this process; from another thread while fits run.
 
     Raises:
-        DataError: `out` holds the comparison of other data.
+        DataError: `out` holds the comparison of other data, or cannot be written.
         ProfuseError: Every fit failed.
     """
     digest = dataset.digest()
@@ -147,6 +148,8 @@ def compare_dataset(
 def _check_out(out: Path, dataset: Dataset, digest: str) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"compare: out must be a folder; {out} is a file. Name another folder.")
+    if why := why_unwritable(out / "work") or why_unwritable(out / "work" / "fit"):
+        raise DataError(f"compare: {out} must be writable; {why}. Name another folder.")
     if (out / "results.json").is_file():
         before = Results.read(out).config.get("data_digest")
         if before != digest:
