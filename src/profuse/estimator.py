@@ -153,7 +153,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             ConfigError: Parameters out of range, or unknown: all are told together.
             DataError: The data or the target cannot be learned from.
         """
-        settings = settings_of(self.get_params(deep=False), who=type(self).__name__, tasks=self._tasks)
+        settings = settings_of(self.get_params(deep=False), who=type(self).__name__)
         dataset, schema = training_data(
             X,
             y,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -65,11 +65,11 @@ class Settings:
     schema: Schema | None
 
 
-def settings_of(values: Mapping[str, Any], *, who: str, tasks: Sequence[str]) -> Settings:
+def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
     """Checks an estimator's parameters.
 
     Raises:
-        ConfigError: Values out of range, unknown names: all are told together.
+        ConfigError: Values out of range, unknown names: all are told together; or a level that does not fit.
     """
     name, operator = _named(values["fusion"])
     given = values["encoders"] or {}
@@ -95,8 +95,10 @@ def settings_of(values: Mapping[str, Any], *, who: str, tasks: Sequence[str]) ->
     if faults:
         told = "; ".join(faults)
         raise ConfigError(f"{who}: {told}{'' if told.endswith('?') else '.'}")
-    trained = TrainOptions.model_validate({**train, "seed": seed})
-    return Settings(ModelOptions.model_validate(model), trained, operator, modules, as_schema(values["schema"]))
+    made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
+    if operator is None:
+        made.resolved_level()
+    return Settings(made, trained, operator, modules, as_schema(values["schema"]))
 
 
 def _unknown(what: str, names: Iterable[Any], table: Mapping[str, Any]) -> list[str]:

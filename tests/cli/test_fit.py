@@ -109,6 +109,27 @@ class TestBadInput:
             assert part in done.stderr
         assert not (tmp_path / "m").exists()
 
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (("--learning-rate", -1, "--fusion", "concatt"), "learning_rate must be greater than 0"),
+            (("--validation-fraction", 2), "validation_fraction must be"),
+            (("--device", "gpu"), "device must be auto"),
+            (("--fusion", "raw:mean_logits"), "level must fit the operator"),
+            (("--fusion", "hybrid:concat", "--rounds", 100), "rounds must be less than or equal to 64"),
+            (("--encoder", "nota=words"), "Did you mean 'note'?"),
+            (("--encoder", "note=cnn"), "must take kind 'text'"),
+        ],
+    )
+    def test_faults_of_the_options_are_told_before_anything_else(
+        self, run: Any, files: Path, tmp_path: Path, args: tuple[object, ...], message: str
+    ) -> None:
+        done = run("fit", files / "mine.csv", "-t", "my label", "--out", tmp_path / "m", *args)
+        assert done.exit_code == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: ")
+        assert message in line
+
     def test_a_column_that_is_lacking_is_told_with_the_nearest(
         self, model: Path, run: Any, files: Path, tmp_path: Path
     ) -> None:

@@ -99,14 +99,10 @@ def fit(
     from profuse.cli._print import console
     from profuse.comparison import open_data
     from profuse.estimator import FusionClassifier, FusionRegressor
+    from profuse.inputs import check_encoders, settings_of
     from profuse.schema import SplitOptions
 
     check_folder(out)
-    split = SplitOptions(column=split_column)
-    opened = open_data(data, target, schema=schema, split=split, variant=variant, on_bad_file=bad_file(on_bad_file))
-    dataset = opened.dataset
-    if dataset.split is not None:
-        dataset = dataset.rows((dataset.split != "test").nonzero()[0])
     level, _, name = (fusion or "").rpartition(":")
     options: dict[str, Any] = given(
         fusion=name or None,
@@ -120,9 +116,18 @@ def fit(
         own_weight=own_weight,
         encoders=pairs(encoder, option="--encoder"),
         device=device,
+        validation_fraction=validation_fraction,
+        random_state=seed,
     )
+    settings_of(FusionClassifier(**options).get_params(deep=False), who="fit")  # before data are read
+    split = SplitOptions(column=split_column)
+    opened = open_data(data, target, schema=schema, split=split, variant=variant, on_bad_file=bad_file(on_bad_file))
+    dataset = opened.dataset
+    if dataset.split is not None:
+        dataset = dataset.rows((dataset.split != "test").nonzero()[0])
+    check_encoders(dataset, options.get("encoders", {}), who="fit")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
-    model = kind(**options, schema=opened.schema, validation_fraction=validation_fraction, random_state=seed)
+    model = kind(**options, schema=opened.schema)
     for note in dataset.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(
