@@ -233,3 +233,14 @@ def test_an_id_that_is_not_unique_is_refused() -> None:
 def test_a_schema_that_is_not_resolved_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be resolved"):
         assemble(pd.DataFrame({"a": [1]}), Schema(modalities={"m": Modality(columns=("a",))}), name="t")
+
+
+def test_pictures_sounds_and_series_with_the_same_content_are_the_same_wherever_they_stand(tmp_path: Path) -> None:
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write(tmp_path / folder, "t.csv", seed=seed)
+    told = {}
+    for folder in ("b", "c"):
+        data, _ = load_table_dataset(tmp_path / "a" / "t.csv", target="y", test=tmp_path / folder / "t.csv")
+        told[folder] = [n for n in data.notes if "training row in every modality" in n]
+    assert [f"{N} rows (0, 1, 2, 3, 4, ...; counted from 0) of {N}" in n for n in told["b"]] == [True]
+    assert told["c"] == []

@@ -16,6 +16,7 @@ from profuse.data.cells import Cells, as_times
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer, load_schema, plain_names
 from profuse.data.read import read_table
+from profuse.data.repeats import repeated_rows
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema, Target
@@ -220,6 +221,12 @@ def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal[
         raise DataError(f"test file {path.name}: {error}") from error
     train = replace(train, split=np.full(len(train), "train", dtype=object))
     notes = [f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes)]
+    repeated = repeated_rows(train, test)
+    if len(repeated):
+        notes.append(
+            f"{path.name}: equal to a training row in every modality: {tell_rows(repeated)} of {len(test)}. "
+            "A model may know them by heart; take them out unless they are cases of their own."
+        )
     return concatenate(train, replace(test, split=np.full(len(test), "test", dtype=object), notes=tuple(notes)))
 
 
