@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,9 @@ from study import chosen_rate, models_of
 from profuse.evaluate.robustness import effective, relative
 from profuse.evaluate.statistics import Estimate, Sample, paired_difference, seeds_only
 
-__all__ = ["Model", "Study", "collect"]
+__all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "r2"]
+
+ROUNDS = ("2 rounds", "3 rounds", "4 rounds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,3 +133,19 @@ def collect(out: Path) -> Study:
                 facts, arrays = [f for f, _ in read_ones], [a for _, a in read_ones]
                 found.models[data, base, twin, size] = Model(data, base, twin, size, facts, arrays)
     return found
+
+
+def bases(study: Study) -> Iterator[tuple[str, str, Model]]:
+    """Data sets and base models whose plain model is there, without those by width and those of `forms`."""
+    for data, setting in SETTINGS.items():
+        if "2 rounds" not in setting.twins:
+            continue
+        for base in setting.bases:
+            plain = study.get(data, base, "plain")
+            if plain is not None:
+                yield data, base, plain
+
+
+def r2(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> float:
+    """The share of the variance that is explained."""
+    return 1 - float(facts["score"]) / float(arrays["true"].var())

@@ -121,16 +121,11 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
     )
     metric = primary_metric(prepared.pipeline.task) if setting.metric != "mse" else _mse
     task, names = prepared.pipeline.task, trained.modalities
-    true = prepared.target[torch.as_tensor(split.test)].numpy()
+    true = prepared.true(split.test)
     outputs = predict(model, prepared.inputs, torch.as_tensor(split.test))
     n_rounds = len(outputs[0].rounds)
-    rounds = torch.stack([torch.cat([o.rounds[r] for o in outputs]) for r in range(n_rounds)])
-    said = np.stack([model.head.predict(one).double().numpy() for one in rounds])
-    if task == "regression":
-        true, said = (
-            prepared.pipeline.target.unscale(true),
-            np.stack([prepared.pipeline.target.unscale(s) for s in said]),
-        )
+    rounds = [torch.cat([o.rounds[r] for o in outputs]) for r in range(n_rounds)]
+    said = np.stack([prepared.pipeline.target.in_units(model.head.predict(r).double().numpy()) for r in rounds])
     facts: dict[str, Any] = {
         "data": fit.data,
         "base": fit.base,

@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
-from collect import Model, Study, collect
-from matplotlib import pyplot
+from collect import ROUNDS, Model, Study, bases, collect, r2
+from figures import draw_gains, draw_pointer, draw_robustness
 from settings import SETTINGS
 from volatility import forecasts, read_returns
 
 from profuse.datasets import load
 from profuse.datasets.synthetic.pointer import Pointer
 from profuse.evaluate.statistics import Estimate, Sample, paired_difference, time_blocks
-
-matplotlib.use("Agg")
-ROUNDS = ("2 rounds", "3 rounds", "4 rounds")
-COLOURS = {"2 rounds": "C0", "3 rounds": "C1", "4 rounds": "C2", "wider": "C7", "deeper": "C5"}
 
 
 def told(e: Estimate | None, digits: int = 1) -> str:
@@ -44,17 +37,6 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
 
 
-def bases(study: Study) -> Iterator[tuple[str, str, Model]]:
-    """Data sets and base models whose plain model is there, without those by width and those of `forms`."""
-    for data, setting in SETTINGS.items():
-        if "2 rounds" not in setting.twins:
-            continue
-        for base in setting.bases:
-            plain = study.get(data, base, "plain")
-            if plain is not None:
-                yield data, base, plain
-
-
 def score(model: Model | None) -> str:
     """In the unit of the data: three digits."""
     if model is None:
@@ -63,18 +45,24 @@ def score(model: Model | None) -> str:
 
 
 def gains(study: Study) -> str:
-    """Every base model: its score, what rounds add to it, and to the plain models of the same compute."""
-    head = ["data", "base model", "seeds x rows", "plain", *ROUNDS, "wider", "deeper",
-            "2 rounds against wider", "2 rounds against deeper"]  # fmt: skip
+    """Every base model: its score, and what rounds add to it."""
     rows = []
     for data, base, plain in bases(study):
         unit = "MSE" if plain.is_error else "accuracy"
-        rows.append([
-            SETTINGS[data].title, base, f"{len(plain.facts)} x {len(plain.arrays[0]['rows']):,}",
-            f"{unit} {score(plain)}",
-            *(told(study.gain(data, base, twin)) for twin in (*ROUNDS, "wider", "deeper")),
-            *(told(study.gain(data, base, "2 rounds", twin)) for twin in ("wider", "deeper")),
-        ])  # fmt: skip
+        size = f"{len(plain.facts)} x {len(plain.arrays[0]['rows']):,}"
+        added = [told(study.gain(data, base, twin)) for twin in ROUNDS]
+        rows.append([SETTINGS[data].title, base, size, f"{unit} {score(plain)}", *added])
+    return table(["data", "base model", "seeds x rows", "plain", *ROUNDS], rows)
+
+
+def compute(study: Study) -> str:
+    """Plain models of the compute of two rounds: what they add to the plain one, and two rounds against them."""
+    rows = []
+    for data, base, _ in bases(study):
+        added = [told(study.gain(data, base, twin)) for twin in ("wider", "deeper")]
+        against = [told(study.gain(data, base, "2 rounds", twin)) for twin in ("wider", "deeper")]
+        rows.append([SETTINGS[data].title, base, *added, *against])
+    head = ["data", "base model", "wider", "deeper", "2 rounds against wider", "2 rounds against deeper"]
     return table(head, rows)
 
 
@@ -101,11 +89,6 @@ def forms(study: Study) -> str:
     return table(["model", *(f"{SETTINGS[data].title}, {base}: {units[data]}" for data, base in columns)], rows)
 
 
-def r2(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> float:
-    """The share of the variance that is explained."""
-    return 1 - float(facts["score"]) / float(arrays["true"].var())
-
-
 def forms_elsewhere(study: Study) -> str:
     """What every form of feedback adds where no modality points into another."""
     columns = [("mosi-forms", "late fusion"), ("air-forms", "late LSTM")]
@@ -115,19 +98,26 @@ def forms_elsewhere(study: Study) -> str:
 
 
 def robustness(study: Study) -> str:
-    """Gain of the mean score under noise in all modalities, effective robustness, and missing modalities."""
-    head = ["data", "base model", "relative, 2 rounds", "relative, 3 rounds", "relative, wider",
-            "effective, 2 rounds", "effective, 3 rounds", "effective, wider", "missing, 2 rounds", "missing, 3 rounds",
-            "missing, wider"]  # fmt: skip
+    """Noise in all modalities: the gain of the mean score over its levels, and effective robustness."""
+    twins = ("2 rounds", "3 rounds", "wider")
     rows = []
     for data, base, _ in bases(study):
-        found = [study.robustness(data, base, twin) for twin in ("2 rounds", "3 rounds", "wider")]
-        gone = [study.missing(data, base, twin) for twin in ("2 rounds", "3 rounds", "wider")]
-        rows.append([
-            SETTINGS[data].title, base,
-            *(told(f and f[0]) for f in found), *(told(f and f[1]) for f in found), *(told(g) for g in gone),
-        ])  # fmt: skip
+        found = [study.robustness(data, base, twin) for twin in twins]
+        rows.append(
+            [SETTINGS[data].title, base, *(told(f and f[0]) for f in found), *(told(f and f[1]) for f in found)]
+        )
+    head = ["data", "base model", *(f"relative, {t}" for t in twins), *(f"effective, {t}" for t in twins)]
     return table(head, rows)
+
+
+def missing(study: Study) -> str:
+    """Modalities missing at random: the gain of the mean score over the rates."""
+    twins = ("2 rounds", "3 rounds", "wider", "deeper")
+    rows = []
+    for data, base, plain in bases(study):
+        if "missing" in plain.facts[0]:
+            rows.append([SETTINGS[data].title, base, *(told(study.missing(data, base, twin)) for twin in twins)])
+    return table(["data", "base model", *twins], rows)
 
 
 def by_modality(study: Study) -> str:
@@ -209,80 +199,13 @@ def cost(study: Study) -> str:
     return table(["model", "operations a row", "time an epoch", "parameters"], rows)
 
 
-def draw_pointer(study: Study, path: Path) -> None:
-    """R2 against the width of the items' encoder."""
-    data, problem = "pointer-width", Pointer(n_items=16, noise=0.1)
-    widths = [int(w) for w in SETTINGS[data].sizes]
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), sharey=True)
-    for axis, base in zip(axes, SETTINGS[data].bases, strict=True):
-        axis.axhline(problem.bayes_score(), color="black", linewidth=1, label="Bayes limit")
-        axis.plot(
-            widths,
-            [problem.late_score(w) for w in widths],
-            "k--",
-            linewidth=1,
-            label="limit of a linear encoder, fused late",
-        )
-        for twin, style in (("plain", "C7o-"), ("2 rounds", "C0s-"), ("2 rounds, input", "C3^-")):
-            there = [(w, m) for w in widths if (m := study.get(data, base, twin, str(w))) is not None]
-            found = [[r2(f, a) for f, a in zip(m.facts, m.arrays, strict=True)] for _, m in there]
-            axis.plot([w for w, _ in there], [np.mean(r) for r in found], style, label=twin, markersize=5)
-            for (w, _), r in zip(there, found, strict=True):
-                axis.plot([w, w], [min(r), max(r)], style[:2], linewidth=1)
-        axis.set_xscale("log", base=2)
-        axis.set_xticks(widths, [str(w) for w in widths])
-        axis.set_title(f"{base}", fontsize=10)
-        axis.set_xlabel("width of what the items' encoder hands on (16 items)")
-        axis.grid(linewidth=0.3)
-    axes[0].set_ylabel("R2 on new rows")
-    axes[0].set_ylim(-0.05, 1.05)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=5, fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.93))
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def draw_gains(study: Study, path: Path) -> None:
-    """What rounds add to each base model, beside a plain model of the compute of two rounds."""
-    groups = {
-        "MSE saved, % of the plain model's": [x for x in bases(study) if x[2].is_error and x[0] != "pointer"],
-        "accuracy gained, points": [x for x in bases(study) if not x[2].is_error and x[0] != "colours"],
-    }
-    n_rows = max(len(g) for g in groups.values())
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 1.6 + 0.34 * n_rows))
-    twins = ("2 rounds", "3 rounds", "4 rounds", "wider", "deeper")
-    for axis, (title, group) in zip(axes, groups.items(), strict=True):
-        for i, (data, base, _) in enumerate(group):
-            for k, twin in enumerate(twins):
-                e = study.gain(data, base, twin)
-                if e is not None:
-                    y = i + (k - 2) * 0.15
-                    mark = "o" if twin in ROUNDS else "D"
-                    axis.plot([e.low, e.high], [y, y], color=COLOURS[twin], linewidth=1)
-                    axis.plot(e.value, y, mark, color=COLOURS[twin], markersize=3)
-        axis.axvline(0, color="black", linewidth=0.8)
-        axis.set_yticks(range(len(group)), [f"{SETTINGS[d].title}: {b}" for d, b, _ in group], fontsize=7)
-        axis.invert_yaxis()
-        axis.set_xlabel(title, fontsize=9)
-        # one interval that spans everything must not squeeze the others
-        axis.set_xlim(max(axis.get_xlim()[0], -40), min(axis.get_xlim()[1], 40))
-        axis.grid(axis="x", linewidth=0.3)
-    handles = [
-        pyplot.Line2D([], [], color=COLOURS[t], marker="o" if t in ROUNDS else "D", markersize=4, label=t)
-        for t in twins
-    ]
-    figure.legend(handles=handles, loc="upper center", ncols=5, fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.97))
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
 TABLES = {
     "gains": gains,
+    "compute": compute,
     "forms": forms,
     "forms-elsewhere": forms_elsewhere,
     "robustness": robustness,
+    "missing": missing,
     "by-modality": by_modality,
     "branches": branches,
     "volatility": volatility,
@@ -309,6 +232,7 @@ def main() -> None:
     asked.page.write_text(text, encoding="utf-8")
     draw_pointer(study, asked.page.with_name("progressive-pointer.png"))
     draw_gains(study, asked.page.with_name("progressive-gains.png"))
+    draw_robustness(study, asked.page.with_name("progressive-robustness.png"))
     print(asked.page)
 
 
