@@ -89,3 +89,19 @@ def test_the_repr_is_the_call_with_all_options() -> None:
 def test_a_dropout_that_is_no_probability_is_told(name: str, dropout: float) -> None:
     with pytest.raises(ConfigError, match=rf": dropout must be at least 0 and below 1; got dropout={dropout}\.$"):
         fusion(name)({"a": 4}, 8, dropout=dropout)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+def test_a_modality_of_few_channels_keeps_its_size(n_channels: int) -> None:
+    torch.manual_seed(0)
+    operator = Sum({"a": n_channels}, 6).eval()
+    values = torch.randn(1, n_channels)
+    values[0, -1] = (
+        values[0, 0] + 1
+    )  # the order of two channels is the same in both rows, and is all that LayerNorm keeps
+    other = values.clone()
+    other[0, -1] = other[0, 0] + 2
+    other[0, 1:-1] += 0.3
+    there = torch.ones(1, dtype=torch.bool)
+    one, two = (operator({"a": Tokens.vector(v, there)}).vector for v in (values, other))
+    assert not torch.allclose(one, two, atol=1e-3)

@@ -25,8 +25,8 @@ def checked_dropout(who: str, dropout: float) -> float:
 
 
 def normalise(n_channels: int) -> nn.Module:
-    """Returns a LayerNorm, or nothing for a single channel, which a LayerNorm would turn into a constant."""
-    return nn.LayerNorm(n_channels) if n_channels > 1 else nn.Identity()
+    """Returns a LayerNorm, or nothing for one or two channels, of which it would leave a constant or a sign."""
+    return nn.LayerNorm(n_channels) if n_channels > 2 else nn.Identity()
 
 
 class Projection(nn.Module):
