@@ -14,7 +14,7 @@ from settings import SETTINGS
 from study import chosen_rate, models_of
 
 from profuse.evaluate.robustness import effective, relative
-from profuse.evaluate.statistics import Estimate, Sample, paired_difference, seeds_only
+from profuse.evaluate.statistics import Estimate, Sample, paired_difference, pooled, seeds_only
 
 __all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "r2"]
 
@@ -69,7 +69,10 @@ class Study:
         return plain.score / 100 if plain.is_error else 0.01
 
     def gain(self, data: str, base: str, twin: str, other: str = "plain", size: str = "") -> Estimate | None:
-        """Returns by how much `twin` is better than `other`, on the same rows and seeds."""
+        """Returns by how much `twin` is better than `other`, on the same rows and seeds.
+
+        What seeds vary by is learned from all twins of the base model (`pooled`).
+        """
         a, b = self.get(data, base, twin, size), self.get(data, base, other, size)
         if a is None or b is None:
             return None
@@ -82,7 +85,16 @@ class Study:
                 for one, scores in zip(model.arrays[:n], model.rows[:n], strict=True)
             ]
 
-        return paired_difference(samples(a), samples(b), n_train=a.facts[0]["n_train"], proportion=not a.is_error)
+        twins = {t: m for (d, b2, t, s), m in self.models.items() if (d, b2, s) == (data, base, size)}
+        scores = {t: [f["score"] / unit for f in m.facts[:n]] for t, m in twins.items() if len(m.facts) >= n}
+        layout = pooled(scores)
+        return paired_difference(
+            samples(a),
+            samples(b),
+            n_train=a.facts[0]["n_train"],
+            proportion=not a.is_error,
+            parts=layout and layout.difference(twin, other),
+        )
 
     def robustness(self, data: str, base: str, twin: str, noise: str = "all") -> tuple[Estimate, Estimate] | None:
         """Returns the gain in relative robustness (the mean score over noise), and effective robustness to the plain.
