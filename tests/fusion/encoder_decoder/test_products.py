@@ -54,6 +54,8 @@ def whole(tokens: dict[str, Tokens]) -> dict[str, Tokens]:
 
 
 def normal(x: NDArray[np.float64], layer: torch.nn.Module) -> NDArray[np.float64]:
+    if len(x) <= 2:  # too few to normalise
+        return x
     weight, bias = (p.detach().numpy() for p in (layer.weight, layer.bias))
     return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
 
