@@ -44,6 +44,22 @@ def score(model: Model | None) -> str:
     return f"{model.score:.3f}" if model.score < 10 else f"{model.score:,.0f}"
 
 
+def tally(found: dict[str, list[Estimate | None]]) -> str:
+    """Returns how many differences of each kind are shown, by name, the two made tasks left out."""
+    said = []
+    for name, estimates in found.items():
+        there = [e for e in estimates if e is not None]
+        up, down = sum(e.low > 0 for e in there), sum(e.high < 0 for e in there)
+        median = float(np.median([e.value for e in there])) if there else float("nan")
+        said.append(f"{name}: of {len(there)}, {up} shown above 0 and {down} below, median {median:+.1f}")
+    return "\n\nWithout the two made tasks. " + "; ".join(said) + "."
+
+
+def real(study: Study) -> list[tuple[str, str]]:
+    """Data and base models but for the tasks that were made to need feedback."""
+    return [(data, base) for data, base, _ in bases(study) if data not in ("pointer", "colours")]
+
+
 def gains(study: Study) -> str:
     """Every base model: its score, and what rounds add to it."""
     rows = []
@@ -52,7 +68,8 @@ def gains(study: Study) -> str:
         size = f"{len(plain.facts)} x {len(plain.arrays[0]['rows']):,}"
         added = [told(study.gain(data, base, twin)) for twin in ROUNDS]
         rows.append([SETTINGS[data].title, base, size, f"{unit} {score(plain)}", *added])
-    return table(["data", "base model", "seeds x rows", "plain", *ROUNDS], rows)
+    counted = {twin: [study.gain(data, base, twin) for data, base in real(study)] for twin in ROUNDS}
+    return table(["data", "base model", "seeds x rows", "plain", *ROUNDS], rows) + tally(counted)
 
 
 def compute(study: Study) -> str:
@@ -63,7 +80,13 @@ def compute(study: Study) -> str:
         against = [told(study.gain(data, base, "2 rounds", twin)) for twin in ("wider", "deeper")]
         rows.append([SETTINGS[data].title, base, *added, *against])
     head = ["data", "base model", "wider", "deeper", "2 rounds against wider", "2 rounds against deeper"]
-    return table(head, rows)
+    counted = {
+        "wider": [study.gain(d, b, "wider") for d, b in real(study)],
+        "deeper": [study.gain(d, b, "deeper") for d, b in real(study)],
+        "2 rounds against wider": [study.gain(d, b, "2 rounds", "wider") for d, b in real(study)],
+        "2 rounds against deeper": [study.gain(d, b, "2 rounds", "deeper") for d, b in real(study)],
+    }
+    return table(head, rows) + tally(counted)
 
 
 def forms(study: Study) -> str:
@@ -107,7 +130,10 @@ def robustness(study: Study) -> str:
             [SETTINGS[data].title, base, *(told(f and f[0]) for f in found), *(told(f and f[1]) for f in found)]
         )
     head = ["data", "base model", *(f"relative, {t}" for t in twins), *(f"effective, {t}" for t in twins)]
-    return table(head, rows)
+    found = {t: [study.robustness(d, b, t) for d, b in real(study)] for t in twins}
+    relative = {f"relative, {t}": [e and e[0] for e in es] for t, es in found.items()}
+    effective = {f"effective, {t}": [e and e[1] for e in es] for t, es in found.items()}
+    return table(head, rows) + tally(relative | effective)
 
 
 def missing(study: Study) -> str:
@@ -117,7 +143,8 @@ def missing(study: Study) -> str:
     for data, base, plain in bases(study):
         if "missing" in plain.facts[0]:
             rows.append([SETTINGS[data].title, base, *(told(study.missing(data, base, twin)) for twin in twins)])
-    return table(["data", "base model", *twins], rows)
+    counted = {t: [study.missing(d, b, t) for d, b in real(study)] for t in twins}
+    return table(["data", "base model", *twins], rows) + tally(counted)
 
 
 def by_modality(study: Study) -> str:
@@ -126,6 +153,8 @@ def by_modality(study: Study) -> str:
     for data, base, plain in bases(study):
         names = [name for name in plain.facts[0].get("noise", {}) if name != "all"]
         if len(names) > 1:
+            if study.get(data, base, "2 rounds") is None:
+                continue
             each = [f"{name} {told((r := study.robustness(data, base, '2 rounds', name)) and r[0])}" for name in names]
             rows.append([SETTINGS[data].title, base, "; ".join(each)])
     return table(["data", "base model", "relative robustness, 2 rounds against plain, noise in one modality"], rows)
