@@ -72,7 +72,7 @@ def draw_gains(study: Study, path: Path) -> None:
                     axis.plot(e.value, y, mark, color=COLOURS[twin], markersize=3)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(group)), [f"{SETTINGS[d].title}: {b}" for d, b, _ in group], fontsize=7)
-        axis.invert_yaxis()
+        axis.set_ylim(len(group) - 0.4, -0.6)
         axis.set_xlabel(title, fontsize=9)
         # one interval that spans everything must not squeeze the others
         axis.set_xlim(max(axis.get_xlim()[0], -40), min(axis.get_xlim()[1], 40))
@@ -115,7 +115,7 @@ def draw_robustness(study: Study, path: Path) -> None:
         axis.set_xlabel("gain: % of the plain model's MSE,\nor points of accuracy", fontsize=8)
         axis.grid(axis="x", linewidth=0.3)
     axes[0].set_yticks(range(len(group)), [f"{SETTINGS[d].title}: {b}" for d, b, _ in group], fontsize=7)
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(group) - 0.4, -0.6)
     marks = {twin: "o" if twin in ROUNDS else "D" for twin in twins}
     handles = [pyplot.Line2D([], [], color=COLOURS[t], marker=m, markersize=4, label=t) for t, m in marks.items()]
     figure.legend(handles=handles, loc="upper center", ncols=3, fontsize=8, frameon=False)
