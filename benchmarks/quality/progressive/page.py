@@ -107,7 +107,7 @@ def forms(study: Study) -> str:
     best = study.get("colours-told", "concatenation", "plain")
     limit = f"{Pointer(n_items=16, noise=0.1).bayes_score():.3f}"
     shown = f"{best.score:.3f}" if best else "-"
-    rows.append(["limit", *(limit if data == "pointer" else shown for data, _ in columns)])
+    rows.append(["Bayes limit; told which, plain", *(limit if data == "pointer" else shown for data, _ in columns)])
     units = {"pointer": "R2", "colours": "accuracy"}
     return table(["model", *(f"{SETTINGS[data].title}, {base}: {units[data]}" for data, base in columns)], rows)
 
