@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from profuse.build import ModelOptions
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
+from profuse.evaluate.jobs import held_to_threads
 from profuse.evaluate.metrics import primary_metric
 from profuse.evaluate.robustness import curve, missing_curve
 from profuse.evaluate.statistics import time_blocks
@@ -55,17 +54,6 @@ class Fit:
         return out / "fits" / ("--".join(p.replace(" ", "_").replace(",", "") for p in parts) + ".npz")
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Fits that run side by side must not fight for cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @lru_cache(maxsize=2)
 def prepared_for(data: str, seed: int, early: bool) -> Prepared:
     """Returns data, split and preprocessing of a seed."""
@@ -88,7 +76,7 @@ def run(fit: Fit, out: Path) -> None:
     """Trains, measures, and leaves the fit's file."""
     setting = SETTINGS[fit.data]
     base = setting.bases[fit.base]
-    with one_thread():
+    with held_to_threads(1):
         size = sized(fit.data, fit.base, fit.twin, fit.size)
         prepared = prepared_for(fit.data, fit.seed, base.early)
         facts, arrays = _fitted(fit, base, size, prepared)

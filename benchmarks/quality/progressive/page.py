@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,11 @@ from volatility import forecasts, read_returns
 from profuse.datasets import load
 from profuse.datasets.synthetic.pointer import Pointer
 from profuse.evaluate.statistics import Estimate, Sample, paired_difference, time_blocks
+
+Measure = Callable[[str, str], Estimate | None]
+"""Of data and base model."""
+MADE = ("pointer", "colours")
+"""Tasks that were made to need feedback."""
 
 
 def told(e: Estimate | None, digits: int = 1) -> str:
@@ -44,54 +51,57 @@ def score(model: Model | None) -> str:
     return f"{model.score:.3f}" if model.score < 10 else f"{model.score:,.0f}"
 
 
-def tally(found: dict[str, list[Estimate | None]]) -> str:
-    """Returns how many differences of each kind are shown, by name, the two made tasks left out."""
+def differences(
+    study: Study, columns: Mapping[str, Measure], *, about: Mapping[str, Callable[[Model], str]] | None = None
+) -> str:
+    """Returns a row for each base model that was measured, and how many differences of each kind are shown.
+
+    Args:
+        study: What was fitted.
+        columns: Heading to what is measured of data and base model.
+        about: Heading to what else is said of the plain model, in front.
+    """
+    about = about or {}
+    rows: list[list[str]] = []
+    counted: dict[str, list[Estimate]] = {name: [] for name in columns}
+    for data, base, plain in bases(study):
+        found = {name: measure(data, base) for name, measure in columns.items()}
+        if not any(found.values()):
+            continue
+        words = (say(plain) for say in about.values())
+        rows.append([SETTINGS[data].title, base, *words, *(told(e) for e in found.values())])
+        if data not in MADE:
+            for name, e in found.items():
+                counted[name] += [e] if e else []
     said = []
-    for name, estimates in found.items():
-        there = [e for e in estimates if e is not None]
+    for name, there in counted.items():
         up, down = sum(e.low > 0 for e in there), sum(e.high < 0 for e in there)
         median = float(np.median([e.value for e in there])) if there else float("nan")
         said.append(f"{name}: of {len(there)}, {up} shown above 0 and {down} below, median {median:+.1f}")
-    return "\n\nWithout the two made tasks. " + "; ".join(said) + "."
-
-
-def real(study: Study) -> list[tuple[str, str]]:
-    """Data and base models but for the tasks that were made to need feedback."""
-    return [(data, base) for data, base, _ in bases(study) if data not in ("pointer", "colours")]
+    below = "\n\nWithout the two made tasks. " + "; ".join(said) + "."
+    return table(["data", "base model", *about, *columns], rows) + below
 
 
 def gains(study: Study) -> str:
     """Every base model: its score, and what rounds add to it."""
-    rows = []
-    for data, base, plain in bases(study):
-        unit = "MSE" if plain.is_error else "accuracy"
-        size = f"{len(plain.facts)} x {len(plain.arrays[0]['rows']):,}"
-        added = [told(study.gain(data, base, twin)) for twin in ROUNDS]
-        rows.append([SETTINGS[data].title, base, size, f"{unit} {score(plain)}", *added])
-    counted = {twin: [study.gain(data, base, twin) for data, base in real(study)] for twin in ROUNDS}
-    return table(["data", "base model", "seeds x rows", "plain", *ROUNDS], rows) + tally(counted)
+    about = {
+        "seeds x rows": lambda plain: f"{len(plain.facts)} x {len(plain.arrays[0]['rows']):,}",
+        "plain": lambda plain: f"{'MSE' if plain.is_error else 'accuracy'} {score(plain)}",
+    }
+    return differences(study, {twin: partial(study.gain, twin=twin) for twin in ROUNDS}, about=about)
 
 
 def compute(study: Study) -> str:
     """Plain models of the compute of two rounds: what they add to the plain one, and two rounds against them."""
-    rows = []
-    for data, base, _ in bases(study):
-        added = [told(study.gain(data, base, twin)) for twin in ("wider", "deeper")]
-        against = [told(study.gain(data, base, "2 rounds", twin)) for twin in ("wider", "deeper")]
-        rows.append([SETTINGS[data].title, base, *added, *against])
-    head = ["data", "base model", "wider", "deeper", "2 rounds against wider", "2 rounds against deeper"]
-    counted = {
-        "wider": [study.gain(d, b, "wider") for d, b in real(study)],
-        "deeper": [study.gain(d, b, "deeper") for d, b in real(study)],
-        "2 rounds against wider": [study.gain(d, b, "2 rounds", "wider") for d, b in real(study)],
-        "2 rounds against deeper": [study.gain(d, b, "2 rounds", "deeper") for d, b in real(study)],
-    }
-    return table(head, rows) + tally(counted)
+    twins = ("wider", "deeper")
+    added = {twin: partial(study.gain, twin=twin) for twin in twins}
+    against = {f"2 rounds against {twin}": partial(study.gain, twin="2 rounds", other=twin) for twin in twins}
+    return differences(study, added | against)
 
 
 def forms(study: Study) -> str:
     """Tasks in which one modality tells what counts in the other: the score of every form of feedback."""
-    columns = [(data, base) for data in ("pointer", "colours") for base in SETTINGS[data].bases]
+    columns = [(data, base) for data in MADE for base in SETTINGS[data].bases]
     twins = [*SETTINGS["pointer"].twins, *SETTINGS["colours"].twins]
     rows = []
     for twin in dict.fromkeys(twins):
@@ -122,29 +132,24 @@ def forms_elsewhere(study: Study) -> str:
 
 def robustness(study: Study) -> str:
     """Noise in all modalities: the gain of the mean score over its levels, and effective robustness."""
+
+    def part(data: str, base: str, twin: str, i: int) -> Estimate | None:
+        found = study.robustness(data, base, twin)
+        return found and found[i]
+
     twins = ("2 rounds", "3 rounds", "wider")
-    rows = []
-    for data, base, _ in bases(study):
-        found = [study.robustness(data, base, twin) for twin in twins]
-        rows.append(
-            [SETTINGS[data].title, base, *(told(f and f[0]) for f in found), *(told(f and f[1]) for f in found)]
-        )
-    head = ["data", "base model", *(f"relative, {t}" for t in twins), *(f"effective, {t}" for t in twins)]
-    found = {t: [study.robustness(d, b, t) for d, b in real(study)] for t in twins}
-    relative = {f"relative, {t}": [e and e[0] for e in es] for t, es in found.items()}
-    effective = {f"effective, {t}": [e and e[1] for e in es] for t, es in found.items()}
-    return table(head, rows) + tally(relative | effective)
+    columns = {
+        f"{what}, {twin}": partial(part, twin=twin, i=i)
+        for i, what in enumerate(("relative", "effective"))
+        for twin in twins
+    }
+    return differences(study, columns)
 
 
 def missing(study: Study) -> str:
     """Modalities missing at random: the gain of the mean score over the rates."""
     twins = ("2 rounds", "3 rounds", "wider", "deeper")
-    rows = []
-    for data, base, plain in bases(study):
-        if "missing" in plain.facts[0]:
-            rows.append([SETTINGS[data].title, base, *(told(study.missing(data, base, twin)) for twin in twins)])
-    counted = {t: [study.missing(d, b, t) for d, b in real(study)] for t in twins}
-    return table(["data", "base model", *twins], rows) + tally(counted)
+    return differences(study, {twin: partial(study.missing, twin=twin) for twin in twins})
 
 
 def by_modality(study: Study) -> str:

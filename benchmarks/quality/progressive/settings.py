@@ -55,6 +55,11 @@ class Setting:
     sizes: Mapping[str, Size] = field(default_factory=dict)
 
 
+def named(name: str) -> Callable[[int], Dataset]:
+    """Returns what gives the named data set, the same for all seeds."""
+    return lambda seed: load(name)
+
+
 def pointer(seed: int) -> Dataset:
     """Returns 16 values in the order of their keys, and which of them counts: 4,000 rows to learn from."""
     drawn = Pointer(n_items=16, noise=0.1).sample(10_000, seed=seed)
@@ -271,7 +276,7 @@ SETTINGS: dict[str, Setting] = {
     },
     "mosi": Setting(
         title="mosi, utterances",
-        data=lambda seed: load("mosi"),
+        data=named("mosi"),
         bases=SENTIMENT,
         size=Size(64),
         train=CLIPS,
@@ -279,7 +284,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "mosi-forms": Setting(
         title="mosi, utterances",
-        data=lambda seed: load("mosi"),
+        data=named("mosi"),
         bases={"late fusion": SENTIMENT["late fusion"]},
         size=Size(64),
         train=CLIPS,
@@ -288,7 +293,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "mosi-dropout": Setting(
         title="mosi, trained with modality dropout .3",
-        data=lambda seed: load("mosi"),
+        data=named("mosi"),
         bases={"late fusion": SENTIMENT["late fusion"]},
         size=Size(64),
         train=CLIPS.model_copy(update={"modality_dropout": 0.3}),
@@ -315,7 +320,7 @@ SETTINGS: dict[str, Setting] = {
     **{
         name: Setting(
             title=name,
-            data=lambda seed, name=name: load(name),  # type: ignore[misc]
+            data=named(name),
             bases=MEDIA,
             size=Size(48),
             train=TrainOptions(epochs=epochs, batch_size=64, refit=False),

@@ -32,7 +32,7 @@ from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.schema import Schema, SplitOptions
 from profuse.train import Epoch, TrainOptions
 
-__all__ = ["Job", "JobResult", "prepare", "read_result", "run_job", "slug"]
+__all__ = ["Job", "JobResult", "held_to_threads", "prepare", "read_result", "run_job", "slug"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def slug(name: str) -> str:
 
 def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
     """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
-    with _threads(1):
+    with held_to_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
         features = prepared.pipeline.features(dataset)
     path.write_bytes(pickle.dumps((prepared, features), protocol=5))
@@ -115,12 +115,12 @@ def run_job(job: Job, *, threads: int = 1) -> Path:
     """Fits, predicts, measures, and leaves the folder; returns it. Does nothing where the folder is there."""
     if (job.folder / "result.json").is_file():
         return job.folder
-    with _threads(threads):
+    with held_to_threads(threads):
         return _run(job)
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def held_to_threads(n: int) -> Iterator[None]:
     """Holds torch, trees and linear algebra to `n` threads, and gives back what there was.
 
     Fits that run side by side must not fight for cores, or none is timed fairly.
