@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.special import erf, softmax
-from torch import Tensor
+from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.fusion import Fusion
@@ -17,6 +18,7 @@ from profuse.fusion.mixture._experts import Experts, Gate, balance, top_k_softma
 from profuse.fusion.mixture.interaction_experts import InteractionExperts
 from profuse.fusion.mixture.missing_experts import MissingExperts
 from profuse.fusion.mixture.sparse_experts import SparseExperts
+from profuse.testing import check_fusion
 from profuse.tokens import Tokens
 
 Array = NDArray[np.float64]
@@ -162,30 +164,56 @@ def test_sparse_experts_are_the_mixture_of_the_k_best(n: int, top_k: int) -> Non
     x = projected(operator, tokens).reshape(N_ROWS, -1)
     logits = -np.linalg.norm(x[:, None] - numbers(operator.routers[0].centres), axis=2)
     gates = softmax(logits, axis=1) if top_k == 4 else few(logits, top_k)  # k = E: the dense mixture
-    check(operator, tokens, np.einsum("re,rew->rw", gates, answers(operator.experts, x)))
+    check(operator, tokens, np.einsum("re,rew->rw", gates, answers(operator.experts[0], x)))
     np.testing.assert_allclose(numbers(operator.gates(tokens)), gates, atol=1e-12)
 
 
-def test_a_router_a_modality_gives_the_mean_of_the_present_modalities_mixtures() -> None:
-    operator, tokens = made(SparseExperts, n_experts=4, router="modality", gate="softmax"), batch()
+@pytest.mark.parametrize("router", ["modality", "disjoint"])
+def test_a_gate_a_modality_gives_the_mean_of_the_present_modalities_mixtures(router: str) -> None:
+    operator, tokens = made(SparseExperts, n_experts=4, router=router, gate="softmax"), batch()
+    pools = list(operator.experts) * (3 if router == "modality" else 1)
+    assert len(pools) == 3
     u, wanted, count = projected(operator, tokens), np.zeros((N_ROWS, WIDTH)), np.zeros((N_ROWS, 1))
     for m, (gate, t) in enumerate(zip(operator.routers, tokens.values(), strict=True)):
         gates = few(u[:, m] @ numbers(gate.centres).T, 2)
         there = numbers(t.present)[:, None]
-        wanted += there * np.einsum("re,rew->rw", gates, answers(operator.experts, u[:, m]))
+        wanted += there * np.einsum("re,rew->rw", gates, answers(pools[m], u[:, m]))
         count += there
     check(operator, tokens, wanted / np.maximum(count, 1))
     assert operator.gates(tokens).shape == (N_ROWS, 3, 4)
 
 
-def test_of_one_modality_both_routers_are_the_same() -> None:
-    joint, single = made(SparseExperts, 1, router="joint"), made(SparseExperts, 1, router="modality")
+@pytest.mark.parametrize("router", ["modality", "disjoint"])
+def test_of_one_modality_all_routers_are_the_same(router: str) -> None:
+    joint, single = made(SparseExperts, 1, router="joint"), made(SparseExperts, 1, router=router)
     single.load_state_dict(joint.state_dict())
     tokens = rows_of(batch(1), [1, 2, 5])
     torch.testing.assert_close(joint(tokens).vector, single(tokens).vector)
 
 
-def make_alike(experts: Experts) -> None:
+def test_disjoint_experts_with_the_same_weights_are_shared_ones() -> None:
+    shared, disjoint = (made(SparseExperts, router=router) for router in ("modality", "disjoint"))
+    weights = shared.state_dict()
+    for name, value in list(weights.items()):
+        if name.startswith("experts.0."):
+            weights |= {name.replace("experts.0.", f"experts.{i}."): value for i in (1, 2)}
+    disjoint.load_state_dict(weights)
+    torch.testing.assert_close(disjoint(batch()).vector, shared(batch()).vector)
+
+
+def test_disjoint_experts_hear_their_own_modality_alone_and_are_balanced_each() -> None:
+    operator, tokens = made(SparseExperts, router="disjoint", balance_weight=2.0), batch()
+    before = operator(tokens).vector
+    for parameter in operator.experts[1].parameters():
+        parameter.data += normal(*parameter.shape)
+    moved = (operator(tokens).vector - before).abs().amax(1) > 1e-6
+    assert moved.tolist() == tokens["b"].present.tolist()
+    gates, there = operator.gates(tokens), operator.present(tokens)
+    wanted = 2 * np.mean([float(balance(gates[:, m], there[:, m])) for m in range(3)])
+    assert operator(tokens).penalties["balance"].item() == pytest.approx(wanted)
+
+
+def make_alike(experts: nn.Module) -> None:
     for parameter in experts.parameters():
         parameter.data[:] = parameter.data[:1].clone()
 
@@ -221,6 +249,15 @@ def test_the_penalty_makes_shares_even() -> None:
         operator(tokens).penalties["balance"].backward()
         optimizer.step()
     assert operator(tokens).penalties["balance"].item() < first / 4
+
+
+@pytest.mark.parametrize("router", ["modality", "disjoint"])
+@pytest.mark.parametrize(
+    "check",
+    ["shape", "limits_hold", "padding_invisible", "all_missing_finite", "gradient_reaches_everything", "repr_rebuilds"],
+)
+def test_the_contract_holds_with_every_router(router: str, check: str) -> None:
+    check_fusion(partial(SparseExperts, router=router), checks=[check])
 
 
 # -- missing_experts
@@ -412,7 +449,7 @@ def test_twelve_modalities_or_as_many_as_fit_are_all_heard(cls: type[Fusion]) ->
         (InteractionExperts, {"margin": -1.0}, "margin must be at least 0; got margin=-1.0"),
         (InteractionExperts, {"interaction_weight": float("inf")}, "got interaction_weight=inf"),
         (SparseExperts, {"gate": "cosine"}, "gate must be softmax, gaussian or laplace; got gate='cosine'"),
-        (SparseExperts, {"router": "disjoint"}, "router must be joint or modality; got router='disjoint'"),
+        (SparseExperts, {"router": "each"}, "router must be joint, modality or disjoint; got router='each'"),
     ],
 )
 def test_wrong_options_are_told(cls: type[Fusion], options: dict[str, Any], message: str) -> None:
