@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -891,6 +893,38 @@ class TestNoTrace:
         with pytest.raises(RuntimeError):
             wrapped(a, b[:, :2])
         assert self.same(before, module)
+
+    @pytest.mark.parametrize("example", [True, False])
+    def test_looking_for_axes_and_reuse_moves_no_buffer_and_no_random_stream(self, example: bool) -> None:
+        class Remembers(Two):
+            n: Tensor
+            mean: Tensor
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.register_buffer("n", torch.zeros(()))
+                self.register_buffer("mean", torch.zeros(7))
+                self.fusion.register_forward_hook(self.count)
+
+            def count(self, _: nn.Module, __: Any, out: Tensor) -> Tensor:
+                self.n += 1  # in place, and in evaluation mode too
+                self.mean = 0.5 * self.mean + 0.5 * out.detach().mean(0)  # in its place
+                return out + float(np.random.rand()) + random.random()  # noqa: NPY002
+
+        module = Remembers()
+        inputs = (torch.randn(4, 3), torch.randn(4, 4))
+        buffers, streams = list(module.buffers()), (np.random.get_state()[2], random.getstate())  # noqa: NPY002
+        options: Any = {"example": inputs} if example else {}
+        wrapped = ProgressiveFusion.wrap(module, into={"a": "a.0"}, state="fusion", rounds=3, **options)
+        if not example:
+            wrapped._find_reused(inputs, {})
+        assert wrapped.reused
+        assert all(x is y for x, y in zip(buffers, module.buffers(), strict=True))
+        assert module.n == 0
+        assert torch.equal(module.mean, torch.zeros(7))
+        assert (np.random.get_state()[2], random.getstate()) == streams  # noqa: NPY002
+        wrapped(*inputs)
+        assert module.n == 3
 
     def test_its_own_hooks_run_and_count(self) -> None:
         module, wrapped, inputs = two(rounds=2, feedback="add", example=None)

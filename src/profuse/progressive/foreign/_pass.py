@@ -175,11 +175,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quietly(module: nn.Module, inputs: Any) -> Iterator[None]:
-    """For a trial: as `evaluating`, and the random streams are as before too."""
-    held = [*tensors(inputs), *module.parameters()]
-    devices = sorted({t.device.index for t in held if t.is_cuda and t.device.index is not None})
+    """For a trial: as `evaluating`, and buffers and the random streams are as before too."""
+    replay = Replay(module, (), [*tensors(inputs), *module.parameters()])
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=devices), evaluating(module):
+        with warnings.catch_warnings(), replay.one_pass(), evaluating(module):
             warnings.simplefilter("ignore")
             yield
     except Exception as error:
