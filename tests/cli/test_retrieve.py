@@ -89,6 +89,19 @@ def test_a_question_that_cannot_be_answered_is_told(run: Any, files: Path, args:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("way", [("--evaluate",), ("--from", "note", "--to", "table", "--rows", "0,x")])
+def test_faults_of_the_options_are_told_before_the_rows_are_read(
+    run: Any, tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_text("a,b\n1,2,3\n")
+    done = run("retrieve", broken, *way, "--space", "cube", "--device", "gpu")
+    assert done.exit_code == 2
+    assert "space must be" in done.stderr
+    assert "device must be" in done.stderr
+    assert "broken.csv" not in done.stderr
+
+
 def test_what_does_not_fit_a_saved_retriever_is_told(run: Any, files: Path, finder: Path) -> None:
     def said(*args: object) -> str:
         done = run("retrieve", files / "test.csv", "--model", finder, *args)

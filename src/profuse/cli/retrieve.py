@@ -117,13 +117,13 @@ def retrieve(
     if model is not None and (options or out or evaluate):
         raise typer.BadParameter("--model is used as it is: only --query or --rows go with it", param_hint="--model")
     if model is None:
-        dataset, told, base_dir = _opened(data, target, schema, variant, split_column, on_bad_file)
+        retriever = Retriever(**options, on_bad_file=bad_file(on_bad_file), random_state=seed)
+        retriever.settings()  # before data are read
+        dataset, told, retriever.base_dir = _opened(data, target, schema, variant, split_column, on_bad_file)
+        retriever.schema = told
         for note in dataset.notes:
             typer.echo(f"note: {note}", err=True)
         both = (by, to) if by is not None and to is not None and by != to else None
-        retriever = Retriever(
-            **options, schema=told, base_dir=base_dir, on_bad_file=bad_file(on_bad_file), random_state=seed
-        )
         if evaluate:
             _evaluate(retriever, dataset, told, both, out, as_json)
             return

@@ -107,7 +107,12 @@ class Retriever:
         self.schema, self.base_dir, self.on_bad_file, self.random_state = schema, base_dir, on_bad_file, random_state
         self._model: RetrievalModel | None = None
 
-    def _options(self) -> tuple[RetrievalOptions, TrainOptions]:
+    def settings(self) -> tuple[RetrievalOptions, TrainOptions]:
+        """Returns how the model is made and trained.
+
+        Raises:
+            ConfigError: Parameters out of range, or unknown: all are told together.
+        """
         model = {name: getattr(self, name) for name in RetrievalOptions.model_fields}
         model |= {"encoders": dict(self.encoders or {}), "space_options": dict(self.space_options or {})}
         taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
@@ -142,7 +147,7 @@ class Retriever:
             ConfigError: Parameters out of range, or unknown: all are told together.
             DataError: Fewer than two modalities, or too few rows that have two.
         """
-        options, training = self._options()
+        options, training = self.settings()
         dataset, schema = paired(
             data, as_schema(self.schema), presence, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
         )
