@@ -241,7 +241,7 @@ class TestQuality:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["regression", "flow", "diffusion"])
+@pytest.mark.parametrize("method", ["regression", "flow", "diffusion", "gan"])
 def test_answers_and_spread_are_those_of_the_conditional_normal(method: str) -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(2500, 8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -148,7 +149,7 @@ NETWORKS: dict[str, Callable[[int, int, int], Generator]] = {
     "regression": RegressionGenerator,
     "flow": FlowGenerator,
     "diffusion": DiffusionGenerator,
-    "gan": GanGenerator,
+    "gan": partial(GanGenerator, diversity=1.0),  # without it all draws are nearly the same
 }
 DONORS: dict[str, type[Method]] = {"nearest": NearestMethod, "mean": MeanMethod}
 METHODS = (*NETWORKS, *DONORS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -128,9 +129,10 @@ def test_a_regression_without_blocks_learns_what_least_squares_gives() -> None:
     np.testing.assert_allclose(drawn.std(0).mean(0).numpy(), regression.spread.numpy(), rtol=0.05)
 
 
-def test_each_player_of_the_gan_learns_from_its_own_loss_only() -> None:
+@pytest.mark.parametrize("diversity", [0.0, 0.7])
+def test_each_player_of_the_gan_learns_from_its_own_loss_only(diversity: float) -> None:
     torch.manual_seed(0)
-    gan = GanGenerator(3, 2, 8, l1=2.0).double().eval()
+    gan = GanGenerator(3, 2, 8, l1=2.0, diversity=diversity).double().eval()
     condition, target = torch.randn(6, 3, dtype=torch.float64), torch.randn(6, 2, dtype=torch.float64)
     torch.stack([loss.mean() for loss in gan.losses(condition, target).values()]).sum().backward()  # type: ignore[no-untyped-call]
     together = {name: p.grad.clone() for name, p in gan.named_parameters() if p.grad is not None}
@@ -140,14 +142,34 @@ def test_each_player_of_the_gan_learns_from_its_own_loss_only() -> None:
     fake = gan.make(both)
     seen = torch.cat([condition.expand(4, -1, -1), fake], -1)
     real = gan.judge(torch.cat([condition, target], -1))
+    off = (target - fake).abs().mean() - diversity / 2 * (fake[:2] - fake[2:]).abs().mean()
     for player, loss in {
-        "make": (functional.softplus(-gan.judge(seen)).mean() + 2.0 * (target - fake).abs().mean()) / 3.0,
+        "make": (functional.softplus(-gan.judge(seen)).mean() + 2.0 * off) / 3.0,
         "judge": functional.softplus(-real).mean() + functional.softplus(gan.judge(seen.detach())).mean(),
     }.items():
         names = [name for name in together if name.startswith(player)]
         alone = torch.autograd.grad(loss, [gan.get_parameter(n) for n in names], retain_graph=True)
         for name, gradient in zip(names, alone, strict=True):
             torch.testing.assert_close(together[name], gradient)
+
+
+def test_draws_that_are_kept_apart_are_judged_by_the_score_that_the_true_spread_makes_smallest() -> None:
+    """|target - G| - |G - G'| / 2 of normal draws, against the closed form of the CRPS averaged over the target."""
+
+    class Spread(GanGenerator):
+        def transport(self, condition: Tensor, start: Tensor) -> Tensor:
+            return s * start[..., :1].to(condition)
+
+    gan = Spread(1, 1, 4, l1=1e6, diversity=1.0).double().train()  # so that the players' part does not count
+    torch.manual_seed(0)
+    target = 0.6 * torch.randn(200_000, 1, dtype=torch.float64)
+    found = {}
+    for s in (0.1, 0.6, 1.5):
+        found[s] = float(gan.losses(nothing(len(target)), target)["generator"].detach().mean())
+        # of normal x with deviation d: E |x| = d sqrt(2 / pi)
+        want = math.sqrt(2 / math.pi) * (math.hypot(0.6, s) - math.hypot(s, s) / 2)
+        assert found[s] == pytest.approx(want, abs=0.01)
+    assert min(found, key=found.__getitem__) == 0.6
 
 
 def test_a_judge_that_cannot_tell_pays_two_log_two() -> None:
@@ -197,7 +219,7 @@ def test_a_generator_that_begins_with_noise_draws_a_standard_normal(make: type[G
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [FlowGenerator, DiffusionGenerator])
+@pytest.mark.parametrize("make", [FlowGenerator, DiffusionGenerator, partial(GanGenerator, diversity=1.0)])
 def test_a_trained_generator_has_mean_and_spread_of_the_conditional_normal(make: type[Generator]) -> None:
     torch.manual_seed(0)
     condition = torch.randn(4000, 1)
@@ -208,7 +230,8 @@ def test_a_trained_generator_has_mean_and_spread_of_the_conditional_normal(make:
     for _ in range(1500):
         rows = torch.randint(4000, (256,))
         optimiser.zero_grad()
-        generator.losses(condition[rows], target[rows])["imputation"].mean().backward()  # type: ignore[no-untyped-call]
+        losses = generator.losses(condition[rows], target[rows])
+        torch.stack([loss.mean() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     generator.eval()
@@ -241,6 +264,7 @@ class TrueField:
         (lambda: DiffusionGenerator(2, 2, 4, sigma=1.0), "DiffusionGenerator: sigma must be above 1; got sigma=1.0"),
         (lambda: GanGenerator(2, 2, 4, l1=-1.0), "GanGenerator: l1 must be at least 0"),
         (lambda: GanGenerator(2, 2, 4, n_noise=0), "got l1=10.0, n_noise=0"),
+        (lambda: GanGenerator(2, 2, 4, diversity=1.5), "diversity 0 to 1; got l1=10.0, n_noise=8, diversity=1.5"),
         (lambda: RegressionGenerator(2, 2, 4, n_blocks=-1), "n_blocks must be at least 0; got n_blocks=-1"),
     ],
 )
