@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError, ShapeError
-from profuse.fusion import fusion
+from profuse.fusion import FUSIONS, fusion
 from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.heads import ClassHead, LabelsHead, ValuesHead, head_for
 from profuse.model import JOINT, FusionModel
@@ -229,11 +231,27 @@ def test_an_operator_that_owns_its_loss_is_trained_by_it_alone_and_others_add_th
         ({"token_transformer": {"layers": 2}}, "'token_transformer' has the options n_layers, n_heads, n_tokens; got"),
         ({"concat": {"dropout": 0.1}}, r"'concat' has the options \(none\); got 'dropout'"),
         ({"token": {}}, "fusion"),
+        ({"low_rank": {"rank": 2.5}}, "rank of 'low_rank' should be a valid integer; got 2.5"),
+        ({"token_transformer": {"n_layers": True}}, "n_layers of 'token_transformer' should be a valid integer"),
+        ({"quality_aware": {"detach": "no"}}, "detach of 'quality_aware' should be a valid boolean; got 'no'"),
+        (
+            {"sparse_experts": {"router": "each"}},
+            "router of 'sparse_experts' should be 'joint', 'modality' or 'disjoint'",
+        ),
+        ({"contrastive": {"weight": float("nan")}}, "weight of 'contrastive' should be a finite number; got nan"),
     ],
 )
 def test_an_unknown_option_of_an_operator_is_told(options: dict[str, dict[str, float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ModelOptions(operator_options=options)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_the_defaults_of_every_operator_are_options_it_takes(name: str) -> None:
+    told = inspect.signature(fusion(name)).parameters.values()
+    own = {p.name: p.default for p in told if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    options = {n: v for n, v in own.items() if n not in ("link", "dropout", "stage_channels")}
+    assert ModelOptions(operator_options={name: options}).operator_options[name] == options
 
 
 def test_options_of_an_operator_reach_it() -> None:

@@ -90,6 +90,17 @@ def test_a_search_is_the_exact_order_of_cosines(fitted: Retriever) -> None:
     np.testing.assert_array_equal(found.ids, found.rows)
 
 
+@pytest.mark.parametrize("k", [1, 5, 60, 199])
+def test_of_equal_items_the_first_rows_are_found(fitted: Retriever, k: int) -> None:
+    items = arrays(200, seed=2)
+    items["right"][50:] = items["right"][50]
+    found = fitted.index(items, "right").search(arrays(8, seed=3), "left", k=k)
+    for rows in found.rows:
+        equal = rows[rows >= 50]
+        np.testing.assert_array_equal(equal, 50 + np.arange(len(equal)))
+        assert len(set(rows.tolist())) == k
+
+
 def test_a_modality_can_be_searched_by_itself(fitted: Retriever) -> None:
     items = arrays(50, seed=4)
     found = fitted.index(items, "left").search(items, "left", k=1)

@@ -13,6 +13,8 @@ from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.errors import ConfigError, ProfuseError
 from profuse.fusion.encoder_decoder.concat import Concat
+from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
+from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.model import FusionModel
 from profuse.tokens import Raw
@@ -132,8 +134,6 @@ def test_batches_cover_every_row_once_and_leave_no_row_alone() -> None:
 
 
 def test_stacking_is_fitted_on_rows_its_experts_have_not_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    from profuse.fusion.encoder_decoder.stacking import Stacking
-
     seen = {}
     original = Stacking.fit_out_of_fold
 
@@ -146,6 +146,29 @@ def test_stacking_is_fitted_on_rows_its_experts_have_not_learned_from(monkeypatc
     model = fit_model(data, ModelOptions(fusion="stacking", width=16), OPTIONS)
     assert seen["n"] == 120
     assert model.predict_inputs(data.inputs, data.split.test).shape == (40, 2)
+
+
+def test_a_hybrid_fits_its_stacking_on_all_heads_and_knows_how_frequent_classes_are() -> None:
+    data = prepared(make_product(task="multiclass"))
+    stacked, told = (
+        fit_model(data, ModelOptions(fusion="concat", level="hybrid", decision=name, width=16), OPTIONS).model
+        for name in ("stacking", "product_of_experts")
+    )
+    assert isinstance(stacked.plain.decider, Stacking)
+    assert stacked.plain.decider.maps.abs().amax((1, 2)).min() > 0  # the joint head's too
+    shares = torch.bincount(data.target[torch.as_tensor(data.split.train)], minlength=3) + 1
+    assert isinstance(told.plain.decider, ProductOfExperts)
+    torch.testing.assert_close(told.plain.decider.prior, (shares / shares.sum()).log())
+
+
+@pytest.mark.parametrize("fusion", ["concat", "similarity_network", "trusted"])
+def test_mixed_precision_trains_and_leaves_a_model_of_single_precision(fusion: str) -> None:
+    data = prepared(make_product(absent=0.1))
+    options = OPTIONS.model_copy(update={"precision": "bf16-mixed", "epochs": 2, "device": "cpu", "refit": True})
+    fitted = fit_model(data, ModelOptions(fusion=fusion, width=16), options)
+    assert {p.dtype for p in fitted.model.parameters()} == {torch.float32}
+    said = fitted.predict_inputs(data.inputs)
+    np.testing.assert_allclose(said.sum(1), 1, atol=1e-6)
 
 
 def test_regression_predictions_are_in_the_targets_units() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from profuse._lookup import nearest
 from profuse.errors import ConfigError
 
 M = TypeVar("M", bound=BaseModel)
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 __all__ = ["check_keywords", "checked", "faults_of"]
 
@@ -25,16 +26,25 @@ def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str 
     return ()
 
 
-def check_keywords(call: Callable[..., object], asked: Iterable[str], *, who: str, ours: Iterable[str] = ()) -> None:
-    """Checks that all of `asked` are keyword-only arguments of `call`, and none of `ours`, which are not to be set.
+def check_keywords(
+    call: Callable[..., object], asked: Mapping[str, Any], *, who: str, ours: Iterable[str] = ()
+) -> None:
+    """Checks that all of `asked` are keyword-only arguments of `call`, of the type it says, and none of `ours`.
 
     Raises:
         ValueError: One is not; for a validator, whose faults are told together.
     """
-    known = [p.name for p in signature(call).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name not in ours]
-    for option in asked:
+    parameters = signature(call, eval_str=True).parameters.values()
+    known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in ours}
+    for option, value in asked.items():
         if option not in known:
             raise ValueError(f"{who} has the options {', '.join(known) or '(none)'}; got {option!r}")
+        try:
+            kind = known[option].annotation
+            TypeAdapter(Any if kind is Parameter.empty else kind, config=_STRICT).validate_python(value)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise ValueError(f"{option} of {who} should be {said}; got {value!r}") from None
 
 
 def checked(model: type[M], values: Mapping[str, Any], *, where: str) -> M:

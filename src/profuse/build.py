@@ -69,7 +69,7 @@ class ModelOptions(BaseModel):
     smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing; values (regression) have none.")
     own_weight: float = Field(0.5, ge=0, description="Weight of the modalities' own losses, each with its own head.")
     encoders: dict[str, str] = Field(default_factory=dict, description="Encoder name by modality.")
-    operator_options: dict[str, dict[str, bool | int | float | str]] = Field(
+    operator_options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options of operators by their names: {lmf: {rank: 8}}."
     )
 

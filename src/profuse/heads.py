@@ -58,9 +58,13 @@ class Head(nn.Module, ABC):
             return losses.mean()
         return losses.masked_fill(~rows, 0.0).sum() / rows.sum().clamp(min=1)
 
-    @abstractmethod
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Returns the loss of each row, `[batch]`."""
+        """Returns the loss of each row, `[batch]`; smoothed while training."""
+        return self.row_losses(outputs, target, self.smoothing if self.training else 0.0)
+
+    @abstractmethod
+    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Returns the loss of each row, `[batch]`, at this much label smoothing, whatever the mode."""
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
@@ -89,10 +93,8 @@ class ClassHead(Head):
     link = "softmax"
     unit = "accuracy"
 
-    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(
-            outputs, target, reduction="none", label_smoothing=self.smoothing if self.training else 0.0
-        )
+    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+        return F.cross_entropy(outputs, target, reduction="none", label_smoothing=smoothing)
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(-1)
@@ -110,8 +112,7 @@ class LabelsHead(Head):
     link = "sigmoid"
     unit = "macro F1"
 
-    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
-        smoothing = self.smoothing if self.training else 0.0
+    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
         soft = target * (1 - smoothing) + smoothing / 2
         return F.binary_cross_entropy_with_logits(outputs, soft, reduction="none").mean(-1)
 
@@ -131,7 +132,7 @@ class ValuesHead(Head):
     link = "identity"
     unit = "R2"
 
-    def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
+    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
         return (outputs - target).square().mean(-1)
 
     def predict(self, outputs: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ from profuse.errors import ConfigError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
-from profuse.model import FusionModel
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
 from profuse.tokens import Raw
@@ -172,16 +171,18 @@ def fit_model(
     model = build()
     _set_prior(model, prepared)
     history = fit(model, split.train, on_epoch)
-    if isinstance(model, FusionModel) and isinstance(model.fusion, Stacking):
-        _stack(model.fusion, build, fit, inputs, prepared)
+    decider = model.plain.decider
+    if isinstance(decider, Stacking):
+        _stack(decider, build, fit, inputs, prepared)
     valid_prediction = _predict(model, pipeline, inputs, split.valid)
     known = np.concatenate([split.train, split.valid])
     if train_options.refits(len(known), by_time=prepared.dataset.times is not None):
         again = build()
         _set_prior(again, prepared)
         seconds = retrain(again, inputs, prepared.target, torch.as_tensor(known), train_options, history)
-        if isinstance(model, FusionModel) and isinstance(model.fusion, Stacking):
-            again.fusion.load_state_dict(model.fusion.state_dict())  # type: ignore[union-attr]
+        if isinstance(decider, Stacking):
+            assert again.plain.decider is not None
+            again.plain.decider.load_state_dict(decider.state_dict())
         model, history = again, replace(history, fit_seconds=history.fit_seconds + seconds)
     own = [f"encoder of {name!r}" for name in encoders or {}] + ([] if operator is None else ["fusion operator"])
     return TrainedModel(
@@ -199,14 +200,15 @@ def fit_model(
 
 def _set_prior(model: Model, prepared: Prepared) -> None:
     """Tells a product of experts how frequent classes or labels are in training, one row more counted of each."""
-    if not (isinstance(model, FusionModel) and isinstance(model.fusion, ProductOfExperts)):
+    experts = model.plain.decider
+    if not isinstance(experts, ProductOfExperts):
         return
     target, n_outputs = prepared.target[torch.as_tensor(prepared.split.train)], prepared.pipeline.target.n_outputs
     if prepared.pipeline.task in ("binary", "multiclass"):
         counts = torch.bincount(target, minlength=n_outputs) + 1
-        model.fusion.set_prior(counts / counts.sum())
+        experts.set_prior(counts / counts.sum())
     elif prepared.pipeline.task == "multilabel":
-        model.fusion.set_prior((target.sum(0) + 1) / (len(target) + 2))
+        experts.set_prior((target.sum(0) + 1) / (len(target) + 2))
 
 
 def _predict(model: Model, pipeline: Pipeline, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:

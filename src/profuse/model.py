@@ -97,6 +97,11 @@ class FusionModel(nn.Module):
         self.decision = decision
 
     @property
+    def plain(self) -> FusionModel:
+        """The model without what is around it: itself."""
+        return self
+
+    @property
     def state_width(self) -> int:
         """Channels of the fused state, which feedback carries to the encoders."""
         return self.fusion.width
@@ -209,7 +214,7 @@ class FusionModel(nn.Module):
             outputs = torch.stack([output.parts[name] for name in operator.names], dim=1)
             present = torch.stack([output.present[name] for name in operator.names], dim=1)
             outputs = outputs.masked_fill(~present[..., None], 0.0)
-            losses += operator.losses(outputs, present, target, self.head.losses).values()
+            losses += operator.losses(outputs, present, target, self.head.row_losses).values()
         owns = operator is not None and operator.owns_loss
         if self.outputs_count:
             losses.append(self.head.loss(output.outputs, target))

@@ -52,9 +52,11 @@ class TrainOptions(BaseModel):
     balance: str | None = Field(
         None, description=f"Remedy for a modality that dominates: {', '.join(BALANCES)}; none when absent."
     )
-    balance_options: dict[str, float] = Field(default_factory=dict, description="Options of the remedy: {alpha: 0.5}.")
+    balance_options: dict[str, int | float] = Field(
+        default_factory=dict, description="Options of the remedy: {alpha: 0.5}."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, mps: lightning-fabric's accelerator.")
-    precision: Literal["32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     seed: int = Field(0, ge=0, description="Of weights, order of rows and dropout.")
 
     @model_validator(mode="after")
@@ -290,7 +292,8 @@ def _losses(model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tenso
     for output, part in zip(predict(model, inputs, rows), torch.split(rows, 512), strict=True):
         found = model.losses(output, target[part].to(output.outputs.device))
         share = len(part) / len(rows)
-        joint = joint + share * found[0].cpu()
+        whole = found[0] + found[1].get(JOINT, 0)  # a hybrid's joint head is no modality
+        joint = joint + share * whole.cpu()
         own = {name: total + share * found[1][name].cpu() for name, total in own.items()}
     return joint, own
 
@@ -317,16 +320,16 @@ def _epochs(
     rate = _rate(options, n_epochs * options.steps_an_epoch(len(rows)))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     step, optimizer = fabric.setup(_Step(model, apart=remedy is not None), optimizer)
-    plain = model.model if isinstance(model, ProgressiveFusion) else model
     operators = [module for module in model.modules() if isinstance(module, Fusion)]
-    kept = rows[torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))[: plain.fusion.n_remembered]]
+    shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))
+    kept = rows[shuffled[: model.plain.fusion.n_remembered]]
 
     def remember() -> None:
         if len(kept):
             step.eval()
             with torch.no_grad():
                 device = next(model.parameters()).device
-                plain.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
+                model.plain.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
 
     remember()
     for epoch in range(1, n_epochs + 1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ from profuse.model import FusionModel
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw
-from profuse.train import TrainOptions
+from profuse.train import TrainOptions, _flat, _losses, _Step
 
 SPECS = {name: Spec(kind="vector", n_channels=4) for name in "abc"}
 
@@ -77,7 +79,33 @@ def test_a_model_without_own_losses_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BALANCES)
-@pytest.mark.parametrize("options", [{}, {"level": "hybrid"}, {"fusion": "mean_logits"}, {"rounds": 2}])
+@pytest.mark.parametrize("options", [{"fusion": "trusted"}, {"level": "hybrid", "decision": "multiplicative_late"}])
+def test_a_model_whose_decision_owns_its_loss_is_refused(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"(Trusted|MultiplicativeLate)\. Set own_weight above 0, and use"):
+        balance(name)(model(**options))
+
+
+def test_the_joint_loss_of_a_hybrid_that_is_measured_is_that_which_is_trained() -> None:
+    built = model(level="hybrid").eval()
+    inputs, target = batch(40)
+    joint, own = _losses(built, inputs, target, torch.arange(40))
+    step, own_of_step, _ = _Step(built, apart=True)(*_flat(inputs), target)
+    torch.testing.assert_close(joint, step)
+    for name, loss in own_of_step.items():
+        torch.testing.assert_close(own[name], loss)
+
+
+@pytest.mark.parametrize("name", BALANCES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"level": "hybrid"},
+        {"fusion": "mean_logits"},
+        {"rounds": 2},
+        {"level": "hybrid", "decision": "quality_aware"},
+    ],
+)
 def test_training_with_it_lowers_the_loss_at_every_level(name: str, options: dict[str, object]) -> None:
     rows = np.arange(200)
     prepared = Prepared.make(make_product(task="multilabel", absent=0.1), Split(rows[:120], rows[120:160], rows[160:]))

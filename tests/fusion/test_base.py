@@ -30,6 +30,23 @@ def test_an_unknown_operator_is_told_with_the_nearest() -> None:
         fusion("token_transfomer")
 
 
+FLOATS = [
+    (name, p.name)
+    for name in FUSIONS
+    for p in signature(fusion(name)).parameters.values()
+    if p.kind is p.KEYWORD_ONLY and "float" in str(p.annotation)
+]
+
+
+@pytest.mark.parametrize(("name", "option"), FLOATS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_options_that_are_no_finite_number_are_refused(name: str, option: str, value: float) -> None:
+    cls, channels = fusion(name), {"a": 4, "b": 4}
+    staged = {"stage_channels": (channels,) * 2} if "stage_channels" in signature(cls).parameters else {}
+    with pytest.raises(ConfigError, match=option):
+        cls(channels, 4, **{option: value, **staged})
+
+
 def test_a_misspelt_modality_is_told_with_the_nearest() -> None:
     with pytest.raises(ShapeError, match=r"unknown=\['txt'\], lacking=\['text'\]. \('txt' is near 'text'.\)"):
         Sum({"text": 2, "image": 2}, 4)({"txt": vector(2), "image": vector(2)})

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from profuse.build import ModelOptions, build_model
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, ShapeError
 from profuse.model import FusionModel
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.schema import Spec
@@ -48,6 +48,18 @@ def test_every_round_predicts_what_a_model_of_so_many_rounds_predicts() -> None:
         torch.testing.assert_close(found.predictions[n - 1], expected)
 
 
+def test_every_layer_keeps_its_own_mode() -> None:
+    model = around().train()
+    model.model.encoders[0].eval()
+    modes = [layer.training for layer in model.modules()]
+    assert len(set(modes)) == 2
+    model.anytime(inputs())
+    assert [layer.training for layer in model.modules()] == modes
+    with pytest.raises(ShapeError):
+        model.anytime({})
+    assert [layer.training for layer in model.modules()] == modes
+
+
 @pytest.mark.parametrize("entry", ["input", "early", "later"])
 @pytest.mark.parametrize("feedback", FEEDBACKS)
 def test_a_row_that_has_settled_keeps_its_prediction_and_the_others_go_on_as_if_alone(
@@ -77,5 +89,7 @@ def test_it_stops_when_all_rows_have_settled() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="rounds must be at least 1.*got rounds=0"):
         around().anytime(inputs(), rounds=0)
+    with pytest.raises(ConfigError, match="rounds must be at least 1.*got rounds=2.5"):
+        around().anytime(inputs(), rounds=2.5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="tolerance at least 0.*tolerance=-1"):
         around().anytime(inputs(), tolerance=-1)

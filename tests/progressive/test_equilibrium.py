@@ -178,9 +178,26 @@ def test_the_implicit_gradient_holds_under_gradcheck() -> None:
 
         with torch.no_grad():
             state = fixed_point(f, torch.zeros_like(b), tolerance=1e-14, max_evaluations=300).state
-        return attached(f, state, tolerance=1e-14, max_evaluations=300, damping=1.0, told=lambda found: None)
+        return attached(f, state, tolerance=1e-14, max_evaluations=300, damping=1.0, told=print, where="test")
 
     assert torch.autograd.gradcheck(at_rest, (a.requires_grad_(), b.requires_grad_()), check_undefined_grad=False)
+
+
+def test_gradients_of_gradients_are_refused_at_rest_and_those_of_a_number_of_rounds_are_there() -> None:
+    model = around()
+
+    def slope(**options: bool) -> Tensor:
+        (gradient,) = torch.autograd.grad(model(inputs()).outputs.sum(), [model.feedbacks[0].linear.weight], **options)  # type: ignore[union-attr, list-item]
+        return gradient
+
+    first = slope()
+    with pytest.raises(ConfigError, match="create_graph=True.*Set a number of rounds"):
+        slope(create_graph=True)
+    torch.testing.assert_close(slope(), first)
+    model.rounds = 60
+    gradient = slope(create_graph=True)
+    torch.testing.assert_close(gradient, first, atol=1e-6, rtol=1e-6)
+    gradient.square().sum().backward()
 
 
 def test_memory_does_not_grow_with_the_number_of_iterations() -> None:

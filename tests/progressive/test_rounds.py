@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -98,6 +99,30 @@ def test_one_round_is_the_plain_model_and_rounds_may_change_after_training() -> 
     assert torch.equal(around(inputs()).outputs, model(inputs()).outputs)
     around.rounds = 3
     assert not torch.equal(around(inputs()).outputs, model(inputs()).outputs)
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 2.5, "2", "equilibrum", None])
+def test_rounds_that_cannot_be_are_refused_when_they_are_set(rounds: Any) -> None:
+    told = re.escape(f"ProgressiveFusion: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}")
+    model = ProgressiveFusion(plain(), rounds=3)
+    with pytest.raises(ConfigError, match=told):
+        model.rounds = rounds
+    assert model.rounds == 3
+    with pytest.raises(ConfigError, match=told):
+        ProgressiveFusion(plain(), rounds=rounds)
+
+
+@pytest.mark.parametrize("options", [{"start": "learned"}, {"supervise": "all"}, {"gradient_rounds": 1}])
+def test_an_equilibrium_is_refused_after_options_that_contradict_it(options: dict[str, Any]) -> None:
+    model = ProgressiveFusion(plain(), **options)
+    with pytest.raises(ConfigError, match="rounds='equilibrium' must go with .* got supervise="):
+        model.rounds = "equilibrium"
+    assert len(model(inputs()).rounds) == 2
+
+
+def test_the_plain_model_is_at_hand() -> None:
+    model = plain()
+    assert ProgressiveFusion(model).plain is model
 
 
 def test_feedback_goes_only_into_the_named_branches() -> None:

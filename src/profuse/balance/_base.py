@@ -39,11 +39,12 @@ class Balance(ABC):
 
     def __init__(self, model: FusionModel | ProgressiveFusion) -> None:
         self.whole: nn.Module = model
-        self.model: FusionModel = model.model if isinstance(model, ProgressiveFusion) else model
-        if len(self.model.own_heads) == 0 or getattr(self.model.fusion, "owns_loss", False):
+        self.model: FusionModel = model.plain
+        operator = self.model.decider
+        if len(self.model.own_heads) == 0 or (operator is not None and operator.owns_loss):
             raise ConfigError(
                 f"{type(self).__name__}: every modality must have a loss of its own; got "
-                f"own_weight={self.model.own_weight}, fusion={type(self.model.fusion).__name__}. "
+                f"own_weight={self.model.own_weight}, {type(operator or self.model.fusion).__name__}. "
                 "Set own_weight above 0, and use an operator that does not own its loss."
             )
 
@@ -86,13 +87,10 @@ def skill(model: FusionModel | ProgressiveFusion, output: Output, target: Tensor
 
     For classes that is the mean probability of the true one, without label smoothing.
     """
-    head, found = model.head, {}
-    was_training = head.training
-    head.eval()  # no label smoothing
+    found = {}
     with torch.no_grad():
         for name in model.names:
             rows = output.present[name]
-            right = torch.exp(-head.losses(output.parts[name], target))
+            right = torch.exp(-model.head.row_losses(output.parts[name], target))
             found[name] = right.masked_fill(~rows, 0.0).sum() / rows.sum().clamp(min=1)
-    head.train(was_training)
     return found

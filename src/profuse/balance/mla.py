@@ -35,7 +35,8 @@ class MLA(Balance):
     In the step of m all other modalities are missing, so its encoder cannot leave the work to another one. The gradient
     of the head's weights, which all share, is kept off the directions h (mean inputs of the head) that the steps before
     have used, so that one modality does not overwrite what another has learned. A last step sees all modalities. M + 1
-    steps a batch. The paper's rule for prediction, weights by exp(-entropy), is the operator `confidence`.
+    steps a batch. At the decision level no head is shared: there the steps in turn are all. The paper's rule for
+    prediction, weights by exp(-entropy), is the operator `confidence`.
 
     Args:
         model: What is trained.
@@ -54,7 +55,7 @@ class MLA(Balance):
 
     def __init__(self, model: FusionModel | ProgressiveFusion, *, alpha: float = 1.0) -> None:
         super().__init__(model)
-        if not alpha > 0:
+        if not 0 < alpha < float("inf"):
             raise ConfigError(f"MLA: alpha must be above 0; got alpha={alpha}.")
         self.alpha = alpha
         self._projection: Tensor | None = None

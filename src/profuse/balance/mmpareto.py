@@ -51,7 +51,7 @@ class MMPareto(Balance):
 
     def __init__(self, model: FusionModel | ProgressiveFusion, *, gamma: float = 1.5) -> None:
         super().__init__(model)
-        if not gamma > 0:
+        if not 0 < gamma < float("inf"):
             raise ConfigError(f"MMPareto: gamma must be above 0; got gamma={gamma}.")
         self.gamma = gamma
 

@@ -46,7 +46,7 @@ class OGMGE(Balance):
 
     def __init__(self, model: FusionModel | ProgressiveFusion, *, alpha: float = 0.3, noise: float = 1.0) -> None:
         super().__init__(model)
-        if alpha < 0 or noise < 0:
+        if not 0 <= alpha < float("inf") or not 0 <= noise < float("inf"):
             raise ConfigError(f"OGMGE: alpha and noise must be at least 0; got alpha={alpha}, noise={noise}.")
         self.alpha, self.noise = alpha, noise
 

@@ -226,7 +226,8 @@ class DecisionFusion(Fusion):
             outputs: `[batch, modality, output]`, modalities in `names` order; 0 at a missing modality.
             present: Bool `[batch, modality]`.
             target: `[batch]` class numbers (softmax), or `[batch, output]`.
-            head_losses: The head's loss of each row: `(outputs[batch, output], target) -> [batch]`.
+            head_losses: The head's loss of each row, without label smoothing: of classes exp(-loss) is the probability
+                of the true one. `(outputs[batch, output], target) -> [batch]`.
         """
         return {}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 
-__all__ = ["Anytime", "Settling"]
+__all__ = ["Anytime", "Settling", "evaluating"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +42,10 @@ class Settling:
     """
 
     def __init__(self, tolerance: float | None, rounds: int, *, where: str) -> None:
-        if rounds < 1 or (tolerance is not None and not tolerance >= 0):
+        if not isinstance(rounds, int | np.integer) or rounds < 1 or (tolerance is not None and not tolerance >= 0):
             raise ConfigError(
                 f"{where}: rounds must be at least 1 and tolerance at least 0; "
-                f"got rounds={rounds}, tolerance={tolerance}."
+                f"got rounds={rounds!r}, tolerance={tolerance}."
             )
         self.tolerance = tolerance
         self.predictions: list[Tensor] = []
@@ -73,3 +76,16 @@ class Settling:
     def result(self) -> Anytime:
         """Returns what was collected."""
         return Anytime(torch.stack(self.predictions), self.rounds)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients; afterwards each layer's mode is as before."""
+    modes = {layer: layer.training for layer in module.modules()}
+    try:
+        module.eval()
+        with torch.no_grad():
+            yield
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -117,6 +118,7 @@ def attached(
     max_evaluations: int,
     damping: float,
     told: Callable[[Solution], Any],
+    where: str,
 ) -> Tensor:
     """Returns the fixed point `state` of f with the gradient of the implicit function theorem.
 
@@ -131,6 +133,10 @@ def attached(
         max_evaluations: For u.
         damping: For u.
         told: Is given what was found for u.
+        where: Who asks, for messages.
+
+    Raises:
+        ConfigError: On the way back, where gradients of gradients are asked for: u is found without a graph.
 
     Reference:
         Bai, Kolter, Koltun 2019, Deep equilibrium models, theorem 1.
@@ -139,6 +145,12 @@ def attached(
     value = f(point)
 
     def adjoint(gradient: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise ConfigError(
+                f"{where}: a gradient at rest must not be differentiated again, as it is found without a graph; "
+                "got create_graph=True. Set a number of rounds."
+            )
+
         def back(u: Tensor) -> Tensor:
             (found,) = torch.autograd.grad(value, point, u, retain_graph=True, allow_unused=True)
             return gradient if found is None else found + gradient
@@ -208,7 +220,8 @@ class Search:
         self._tell(solution, "the fused state", jointly)
         found = solution.state
         if torch.is_grad_enabled():
-            found = attached(step, found, told=lambda s: self._tell(s, "its gradient", jointly), **options)
+            told = partial(self._tell, what="its gradient", jointly=jointly)
+            found = attached(step, found, told=told, where=self.where, **options)
         return found.reshape(shape), solution
 
     def refuse_export(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
 from profuse.model import FusionModel, Output
-from profuse.progressive._anytime import Anytime, Settling
+from profuse.progressive._anytime import Anytime, Settling, evaluating
 from profuse.progressive._chance import same_chance
 from profuse.progressive._entry import (
     Below,
@@ -34,7 +35,7 @@ from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.progressive.foreign import WrappedProgressive
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["ProgressiveFusion", "Rounds", "Start", "State", "Supervise"]
+__all__ = ["ProgressiveFusion", "Rounds", "Start", "State", "Supervise", "check_rounds"]
 
 Start = Literal["zero", "learned"]
 Supervise = Literal["last", "all"]
@@ -93,8 +94,6 @@ class ProgressiveFusion(nn.Module):
         damping: float = 1.0,
     ) -> None:
         super().__init__()
-        if rounds != "equilibrium" and (isinstance(rounds, str) or rounds < 1):
-            raise ConfigError(f"ProgressiveFusion: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
         Search("ProgressiveFusion", max_rounds, tolerance, damping)
         if model.level == "decision":
             raise ConfigError(
@@ -109,12 +108,7 @@ class ProgressiveFusion(nn.Module):
             raise ConfigError(
                 f"ProgressiveFusion: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}."
             )
-        if rounds == "equilibrium" and (supervise, start, gradient_rounds) != ("last", "zero", None):
-            raise ConfigError(
-                "ProgressiveFusion: rounds='equilibrium' must go with supervise='last', start='zero' and "
-                "gradient_rounds=None, as the state at rest depends on no round and no start; "
-                f"got supervise={supervise!r}, start={start!r}, gradient_rounds={gradient_rounds}."
-            )
+        check_rounds(rounds, supervise, start, gradient_rounds, where="ProgressiveFusion")
         check_entry(model, entry)
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where="ProgressiveFusion", what="feedback")
@@ -122,7 +116,7 @@ class ProgressiveFusion(nn.Module):
         for name in into or ():
             resolve(name, encoders, where="ProgressiveFusion", what="modality")
         self.model = model
-        self.rounds = rounds
+        self._rounds = rounds
         self.max_rounds = max_rounds
         self.tolerance = tolerance
         self.damping = damping
@@ -141,6 +135,22 @@ class ProgressiveFusion(nn.Module):
     ) -> WrappedProgressive:
         """Returns Progressive Fusion around any module; see `WrappedProgressive`, which tells the options."""
         return WrappedProgressive(module, into=into, state=state, **options)
+
+    @property
+    def rounds(self) -> Rounds:
+        """How often the modalities are fused."""
+        return self._rounds
+
+    @rounds.setter
+    def rounds(self, rounds: Rounds) -> None:
+        start = "zero" if self.start is None else "learned"
+        check_rounds(rounds, self.supervise, start, self.gradient_rounds, where="ProgressiveFusion")
+        self._rounds = rounds
+
+    @property
+    def plain(self) -> FusionModel:
+        """The model that feedback was put around."""
+        return self.model
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -180,25 +190,21 @@ class ProgressiveFusion(nn.Module):
         """
         if rounds is None:
             rounds = self.max_rounds if self.rounds == "equilibrium" else self.rounds
-        settling, was_training = Settling(tolerance, rounds, where="ProgressiveFusion"), self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                under = below(self.model, inputs, self.entries)
-                state = self._start(under)
-                for _ in range(rounds):
-                    output = self._round(under, state)
-                    goes_on = settling.add(self.head.predict(output.outputs))
-                    if not goes_on.any():
-                        break
-                    state = self._state(output)
-                    if not goes_on.all():
-                        index = goes_on.nonzero()[:, 0]
-                        under, (vector, fused) = under.rows(index), state
-                        state = vector[index], None if fused is None else Tokens(fused.values[index], fused.mask[index])
-                return settling.result()
-        finally:
-            self.train(was_training)
+        settling = Settling(tolerance, rounds, where="ProgressiveFusion")
+        with evaluating(self):
+            under = below(self.model, inputs, self.entries)
+            state = self._start(under)
+            for _ in range(rounds):
+                output = self._round(under, state)
+                goes_on = settling.add(self.head.predict(output.outputs))
+                if not goes_on.any():
+                    break
+                state = self._state(output)
+                if not goes_on.all():
+                    index = goes_on.nonzero()[:, 0]
+                    under, (vector, fused) = under.rows(index), state
+                    state = vector[index], None if fused is None else Tokens(fused.values[index], fused.mask[index])
+        return settling.result()
 
     def _at_rest(self, under: Below) -> Output:
         """The output of the state that another round leaves as it is."""
@@ -270,3 +276,20 @@ class ProgressiveFusion(nn.Module):
             losses = torch.stack([self.model.head.loss(o, target) for o in counted])
             joint = joint - losses[-1] + losses.mean()
         return joint, own
+
+
+def check_rounds(rounds: Any, supervise: str, start: str, gradient_rounds: int | None, *, where: str) -> None:
+    """Checks that there can be so many rounds with these options of `ProgressiveFusion`.
+
+    Raises:
+        ConfigError: There cannot; `where` tells who asks.
+    """
+    if rounds == "equilibrium":
+        if (supervise, start, gradient_rounds) != ("last", "zero", None):
+            raise ConfigError(
+                f"{where}: rounds='equilibrium' must go with supervise='last', start='zero' and "
+                "gradient_rounds=None, as the state at rest depends on no round and no start; "
+                f"got supervise={supervise!r}, start={start!r}, gradient_rounds={gradient_rounds}."
+            )
+    elif not isinstance(rounds, int | np.integer) or rounds < 1:
+        raise ConfigError(f"{where}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")

@@ -77,6 +77,11 @@ class RetrievalModel(nn.Module):
         self.fusion = space
         self.head = HeldOut(len(self.names))
 
+    @property
+    def plain(self) -> RetrievalModel:
+        """The model itself: no rounds are around it."""
+        return self
+
     def _tokens(self, inputs: Mapping[str, Raw]) -> dict[str, Tokens]:
         return {name: e(inputs[name]) for name, e in zip(self.names, self.encoders, strict=True)}
 

@@ -85,9 +85,13 @@ class Index:
         items = torch.as_tensor(self.vectors)
         near, places = [np.empty((0, k), np.float32)], [np.empty((0, k), np.int64)]
         for part in torch.split(torch.as_tensor(queries), max(1, _AT_ONCE // len(self))):
-            top = torch.topk(part @ items.T, k, dim=1)
-            order = np.lexsort((top.indices.numpy(), -top.values.numpy()))
-            near.append(np.take_along_axis(top.values.numpy(), order, 1))
-            places.append(np.take_along_axis(top.indices.numpy(), order, 1))
+            cosines = part @ items.T
+            values, at = torch.topk(cosines, k, dim=1)
+            tied = (cosines >= values[:, -1:]).sum(1) > k  # which of the last ones it has taken is by chance
+            whole = torch.sort(cosines[tied], dim=1, descending=True, stable=True)
+            values[tied], at[tied] = whole.values[:, :k], whole.indices[:, :k]
+            order = np.lexsort((at.numpy(), -values.numpy()))
+            near.append(np.take_along_axis(values.numpy(), order, 1))
+            places.append(np.take_along_axis(at.numpy(), order, 1))
         found = np.concatenate(places)
         return Found(self.ids[found], np.concatenate(near), self.rows[found])

@@ -250,6 +250,18 @@ def test_the_contrast_is_symmetric_and_bounded_below_by_zero() -> None:
     assert 0 < float(info_nce(x, x, rows, 20 * scale)) < 1e-2
 
 
+@pytest.mark.parametrize("ridge", [1e-3, 1e-6, 1e-8])
+@pytest.mark.parametrize("n_rows", [9, 200])
+def test_single_precision_gives_the_correlations_of_double(n_rows: int, ridge: float) -> None:
+    x = (normal(n_rows, 3) @ normal(3, 16, seed=1)).float().requires_grad_()
+    found = correlation(x, 10 * x, everywhere(x), ridge=ridge)
+    wanted = correlation(x.double(), 10 * x.double(), everywhere(x), ridge=ridge)
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-4)
+    (slope,) = torch.autograd.grad(found, x)
+    assert slope.isfinite().all()
+
+
 def test_the_temperature_does_not_fall_below_a_hundredth() -> None:
     operator = made(Contrastive)
     tokens = tokens_of(10)
@@ -258,7 +270,10 @@ def test_the_temperature_does_not_fall_below_a_hundredth() -> None:
     at_bound = operator(tokens).penalties["contrast"].item()
     with torch.no_grad():
         operator.log_scale.fill_(9.0)
-    assert operator(tokens).penalties["contrast"].item() == pytest.approx(at_bound)
+    beyond = operator(tokens).penalties["contrast"]
+    assert beyond.item() == pytest.approx(at_bound)
+    beyond.backward()
+    assert operator.log_scale.grad > 0  # unlike things are told apart too sharply: it comes back
 
 
 @pytest.mark.parametrize("negatives", ["hardest", "mean"])

@@ -421,6 +421,23 @@ def test_a_model_adds_the_operators_loss_to_the_fused_and_the_own_ones(name: str
     assert silent == []
 
 
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("name", ["quality_aware", "multiplicative_late"])
+def test_label_smoothing_has_no_part_in_how_right_an_expert_is(name: str, task: str) -> None:
+    model, target = model_of(name, task), torch.arange(8) % 3
+    assert model.head.smoothing == 0.1
+    target = target if task == "multiclass" else functional.one_hot(target, 3).float()
+    output = model(batch())
+
+    def of_the_operator() -> Tensor:
+        joint, _ = model.losses(output, target)
+        return joint - model.head.loss(output.outputs, target) * model.outputs_count
+
+    measured = of_the_operator()
+    model.head.train()
+    torch.testing.assert_close(of_the_operator(), measured)
+
+
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
 def test_a_model_with_the_multiplicative_loss_has_no_other(task: str) -> None:
     target = torch.arange(8) % 3 if task == "multiclass" else normal(8, 3, seed=4).gt(0).float()

@@ -34,9 +34,11 @@ class TrueFlow(FlowGenerator):
 class TrueDiffusion(DiffusionGenerator):
     """The closed form of E[target | x_t]."""
 
+    s = S
+
     def denoised(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         variance = (self.sigma ** (2 * t) - 1) / (2 * math.log(self.sigma))
-        return (S**2 * x + variance * MU) / (S**2 + variance)
+        return (self.s**2 * x + variance * MU) / (self.s**2 + variance)
 
 
 def nothing(n: int) -> Tensor:
@@ -82,10 +84,27 @@ def test_the_ode_with_the_closed_form_score_carries_a_start_to_the_normal_target
         torch.testing.assert_close(made, want, atol=off, rtol=0)
 
 
-def test_the_walk_of_euler_and_maruyama_ends_at_the_normal_target() -> None:
-    made = TrueDiffusion(1, 1, 4).walk(nothing(20_000), torch.Generator().manual_seed(0), n_steps=200)
-    assert float(made.mean()) == pytest.approx(MU, abs=0.02)
-    assert float(made.std()) == pytest.approx(S, abs=0.03)
+@pytest.mark.parametrize("s", [0.1, 0.4, 2.0])
+def test_the_walk_ends_at_the_normal_target_and_is_never_wider_however_few_its_steps(s: float) -> None:
+    diffusion = TrueDiffusion(1, 1, 4)
+    diffusion.s = s
+    spreads = []
+    for n_steps in (2, 6, 16, 500):
+        made = diffusion.walk(nothing(20_000), torch.Generator().manual_seed(0), n_steps=n_steps)
+        assert float(made.mean()) == pytest.approx(MU, abs=0.05 * max(s, 0.4))
+        spreads.append(float(made.std()) / s)
+    assert spreads == sorted(spreads)
+    assert spreads[1] > 0.35
+    assert spreads[-1] == pytest.approx(1, abs=0.07)
+
+
+def test_a_walk_is_the_closed_form_where_the_answer_does_not_change() -> None:
+    class Sure(DiffusionGenerator):
+        def denoised(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
+            return torch.full_like(x, MU)
+
+    for n_steps in (2, 6, 100):
+        torch.testing.assert_close(Sure(1, 1, 4).walk(nothing(9), n_steps=n_steps), torch.full_like(nothing(9), MU))
 
 
 def test_before_training_the_score_is_near_that_of_a_standard_normal_target() -> None:

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from profuse.fusion.constraint._coordinated import centred
 
-__all__ = ["Canonical", "canonical", "whitened"]
+__all__ = ["Canonical", "canonical", "double", "whitened"]
+
+
+def double(x: Tensor) -> Tensor:
+    """Returns numbers in double precision, on the CPU where the device has none; a mask as it is, on that device."""
+    x = x.cpu() if x.device.type == "mps" else x
+    return x.double() if x.is_floating_point() else x
 
 
 @dataclass(frozen=True, eq=False)

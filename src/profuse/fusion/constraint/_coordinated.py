@@ -49,7 +49,7 @@ class Coordinated(Fusion):
     ) -> None:
         super().__init__(channels, width)
         who = type(self).__name__
-        if space_dim < 1 or weight < 0:
+        if space_dim < 1 or not 0 <= weight < float("inf"):
             raise ConfigError(
                 f"{who}: space_dim must be at least 1 and weight at least 0; got space_dim={space_dim}, "
                 f"weight={weight}."

@@ -94,5 +94,7 @@ class Contrastive(Coordinated):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def disagreement(self, z: Tensor, present: Tensor) -> Tensor:
-        scale = self.log_scale.to(z.dtype).clamp(max=_LARGEST).exp()
+        logs = self.log_scale.to(z.dtype)
+        # the bound in the value alone: with its slope, a temperature beyond it would never come back
+        scale = (logs - (logs - _LARGEST).clamp(min=0).detach()).exp()
         return over_pairs(lambda x, y, rows: info_nce(x, y, rows, scale), unit(z), present)

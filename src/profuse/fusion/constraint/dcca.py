@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError
-from profuse.fusion.constraint._canonical import canonical, whitened
+from profuse.fusion.constraint._canonical import canonical, double, whitened
 from profuse.fusion.constraint._coordinated import Coordinated, centred, over_pairs, unit
 from profuse.tokens import Tokens
 
@@ -33,12 +33,14 @@ def correlation(x: Tensor, y: Tensor, rows: Tensor, *, norm: Norm = "nuclear", r
         ridge: At least 0; with 0 the covariances must be of full rank.
     """
     n_rows = (rows.sum() - 1).clamp(min=1)
-    x, y = centred(x, rows), centred(y, rows)
+    given = x
+    # single precision loses what a small ridge lets through
+    x, y, n_rows = centred(double(x), double(rows)), centred(double(y), double(rows)), double(n_rows)
     left, right = whitened(x.T @ x / n_rows, ridge), whitened(y.T @ y / n_rows, ridge)
     t = torch.linalg.solve_triangular(left, x.T @ y / n_rows, upper=False)
     t = torch.linalg.solve_triangular(right, t.T, upper=False)
     total: Tensor = t.square().sum() if norm == "fro2" else torch.linalg.svdvals(t).sum()
-    return total
+    return total.to(given)
 
 
 class DCCA(Coordinated):
@@ -47,7 +49,8 @@ class DCCA(Coordinated):
     z_m is a linear map of the normalised mean of the tokens of m, a_m a learned vector where m is absent. The penalty
     is the mean over pairs of modalities, on rows that have both; d is the number of correlations that so many rows can
     show, min(space_dim, rows - 1). It lies between 0 and 1, whatever the size of the batch and of the space, and is 0
-    where one modality's coordinates are a linear map of the other's. It needs batches of many more rows than
+    where one modality's coordinates are a linear map of the other's; of a modality of fewer channels than that a part
+    that no training changes is left. It needs batches of many more rows than
     `space_dim`: in fewer, everything correlates.
 
     Shape:
@@ -101,7 +104,7 @@ class DCCA(Coordinated):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(channels, width, space_dim=space_dim, weight=weight, dropout=dropout)
-        if norm not in ("nuclear", "fro2") or ridge <= 0:
+        if norm not in ("nuclear", "fro2") or not 0 < ridge < float("inf"):
             raise ConfigError(
                 f"DCCA: norm must be 'nuclear' or 'fro2' and ridge above 0; got norm={norm!r}, ridge={ridge}."
             )
@@ -125,7 +128,7 @@ class DCCA(Coordinated):
         z, present = self.space(tokens), self.present(tokens)
         if len(self.names) == 1 or len(z) < 2:
             return
-        found = canonical(z.double().unbind(1), present, self.space_dim, ridge=self.ridge)
+        found = canonical(double(z).unbind(1), double(present), self.space_dim, ridge=self.ridge)
         self.means.copy_(torch.stack(found.means))
         self.maps.copy_(torch.stack(found.maps) * found.correlations)
 

@@ -114,7 +114,7 @@ class SharedPrivate(Fusion):
         dropout: float = 0.1,
     ) -> None:
         super().__init__(channels, width)
-        if min(difference, similarity, reconstruction) < 0 or n_moments < 1:
+        if not all(0 <= w < float("inf") for w in (difference, similarity, reconstruction)) or n_moments < 1:
             raise ConfigError(
                 "SharedPrivate: difference, similarity and reconstruction must be at least 0, n_moments at least 1; "
                 f"got difference={difference}, similarity={similarity}, reconstruction={reconstruction}, "

@@ -72,7 +72,7 @@ class MultiplicativeLate(DecisionFusion):
         detach: bool = False,
     ) -> None:
         super().__init__(channels, width, link=link)
-        if not beta >= 0:
+        if not 0 <= beta < float("inf"):
             raise ConfigError(f"MultiplicativeLate: beta must be at least 0; got beta={beta}.")
         self.beta, self.detach = beta, detach
 

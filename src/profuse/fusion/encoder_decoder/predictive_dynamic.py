@@ -82,7 +82,7 @@ class PredictiveDynamic(DecisionFusion):
         detach: bool = False,
     ) -> None:
         super().__init__(channels, width, link=link)
-        if hidden_dim < 1 or not confidence_weight >= 0:
+        if hidden_dim < 1 or not 0 <= confidence_weight < float("inf"):
             raise ConfigError(
                 "PredictiveDynamic: hidden_dim must be at least 1 and confidence_weight at least 0; got "
                 f"hidden_dim={hidden_dim}, confidence_weight={confidence_weight}."

@@ -90,7 +90,7 @@ class QualityAware(DecisionFusion):
         detach: bool = False,
     ) -> None:
         super().__init__(channels, width, link=link)
-        if not (temperature > 0 and rank_weight >= 0):
+        if not (0 < temperature < float("inf") and 0 <= rank_weight < float("inf")):
             raise ConfigError(
                 "QualityAware: temperature must be above 0 and rank_weight at least 0; got "
                 f"temperature={temperature}, rank_weight={rank_weight}."

@@ -59,7 +59,7 @@ class Stacking(DecisionFusion):
 
     def __init__(self, channels: Mapping[str, int], width: int, *, link: Link = "softmax", l2: float = 1.0) -> None:
         super().__init__(channels, width, link=link)
-        if not l2 >= 0:
+        if not 0 <= l2 < float("inf"):
             raise ConfigError(f"Stacking: l2 must be at least 0; got l2={l2}.")
         self.l2 = l2
         self.maps = nn.Parameter(torch.zeros(len(self.names), width, width))

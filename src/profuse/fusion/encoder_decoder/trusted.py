@@ -90,7 +90,7 @@ class Trusted(DecisionFusion):
         self, channels: Mapping[str, int], width: int, *, link: Link = "softmax", kl_weight: float = 0.1
     ) -> None:
         super().__init__(channels, width, link=link)
-        if not kl_weight >= 0:
+        if not 0 <= kl_weight < float("inf"):
             raise ConfigError(f"Trusted: kl_weight must be at least 0; got kl_weight={kl_weight}.")
         self.kl_weight = kl_weight
 

@@ -63,7 +63,7 @@ class MultimodalAutoencoder(Fusion):
         self, channels: Mapping[str, int], width: int, *, n_latent: int, beta: float, weight: float, fixed_targets: bool
     ) -> None:
         super().__init__(channels, width)
-        if n_latent < 1 or beta < 0 or weight < 0:
+        if n_latent < 1 or not 0 <= beta < float("inf") or not 0 <= weight < float("inf"):
             raise ConfigError(
                 f"{type(self).__name__}: n_latent must be at least 1, beta and weight at least 0; "
                 f"got n_latent={n_latent}, beta={beta}, weight={weight}."

@@ -199,7 +199,7 @@ class DiffusionGenerator(Generator):
     def __init__(self, n_condition: int, n_target: int, width: int, *, sigma: float = 25.0, n_steps: int = 16) -> None:
         super().__init__(n_condition, n_target, n_target)
         _check_steps("DiffusionGenerator", n_steps)
-        if not sigma > 1:
+        if not 1 < sigma < math.inf:
             raise ConfigError(f"DiffusionGenerator: sigma must be above 1; got sigma={sigma}.")
         self.sigma, self.n_steps, self.earliest = float(sigma), n_steps, 1e-3
         self.field = _Field(n_target, n_condition, width)
@@ -225,37 +225,43 @@ class DiffusionGenerator(Generator):
         off = (self.denoised(x, t, condition) - x) / deviation + z
         return {"imputation": off.square().mean(-1).flatten(0, -2).mean(0)}
 
-    def transport(self, condition: Tensor, start: Tensor) -> Tensor:
-        # steps of equal length in the cube root of sigma: small ones where the answer is decided
+    def _steps(self, n_steps: int) -> list[tuple[float, float, float]]:
+        """Returns time, sigma there and sigma after it of each step, down to 0."""
+        # of equal length in the cube root of sigma: small ones where the answer is decided
         high, low = (float(self.deviation(t) ** (1 / 3)) for t in (1.0, self.earliest))
-        sigmas: list[float] = [(high + (low - high) * i / (self.n_steps - 1)) ** 3 for i in range(self.n_steps)]
+        sigmas: list[float] = [(high + (low - high) * i / (n_steps - 1)) ** 3 for i in range(n_steps)]
         twice = 2 * math.log(self.sigma)
-        times = [math.log1p(twice * deviation**2) / twice for deviation in sigmas]
-        sigmas.append(0.0)
+        times = [math.log1p(twice * sigma**2) / twice for sigma in sigmas]
+        return list(zip(times, sigmas, [*sigmas[1:], 0.0], strict=True))
+
+    def _begin(self, condition: Tensor, start: Tensor) -> Tensor:
         # around what the network takes for the mean: from around 0 the answer would keep a part of the way
-        first = torch.full_like(start[..., :1], times[0])
-        x = self.denoised(torch.zeros_like(start), first, condition) + sigmas[0] * start
-        for i, t in enumerate(times):
-            here, there = sigmas[i], sigmas[i + 1]
+        first = torch.ones_like(start[..., :1])
+        return self.denoised(torch.zeros_like(start), first, condition) + self.deviation(1.0) * start
+
+    def transport(self, condition: Tensor, start: Tensor) -> Tensor:
+        x, steps = self._begin(condition, start), self._steps(self.n_steps)
+        for i, (t, here, there) in enumerate(steps):
             slope = (x - self.denoised(x, torch.full_like(start[..., :1], t), condition)) / here
             ahead = x + (there - here) * slope
             if there > 0:
-                after = self.denoised(ahead, torch.full_like(start[..., :1], times[i + 1]), condition)
+                after = self.denoised(ahead, torch.full_like(start[..., :1], steps[i + 1][0]), condition)
                 ahead = x + (there - here) / 2 * (slope + (ahead - after) / there)
             x = ahead
         return x
 
     def walk(self, condition: Tensor, generator: torch.Generator | None = None, *, n_steps: int = 100) -> Tensor:
-        """Returns one draw for each row by Euler and Maruyama's steps of the reversed process, as IMDer draws."""
-        x = self.deviation(1.0) * self.noise(condition, generator)
-        x = x + self.denoised(torch.zeros_like(x), torch.ones_like(x[..., :1]), condition)
-        dt = (1 - self.earliest) / (n_steps - 1)
-        for i in range(n_steps):
-            t = 1 - i * dt
-            drift = self.sigma ** (2 * t) * dt / self.deviation(t) ** 2
-            x = x + drift * (self.denoised(x, torch.full_like(x[..., :1], t), condition) - x)
-            if i + 1 < n_steps:  # the last step's noise would stay in the answer
-                x = x + self.sigma**t * math.sqrt(dt) * self.noise(condition, generator)
+        """Returns one draw for each row by steps of the reversed stochastic process.
+
+        A step from sigma to tau is x <- D + (tau / sigma)^2 (x - D) + tau sqrt(1 - (tau / sigma)^2) z, exact where D is
+        the same all along it. IMDer's steps, Euler and Maruyama's, are its limit, and overshoot where steps are few.
+        """
+        x = self._begin(condition, self.noise(condition, generator))
+        for t, here, there in self._steps(n_steps):
+            answer, kept = self.denoised(x, torch.full_like(x[..., :1], t), condition), (there / here) ** 2
+            x = answer + kept * (x - answer)
+            if there > 0:
+                x = x + there * math.sqrt(1 - kept) * self.noise(condition, generator)
         return x
 
 
@@ -284,7 +290,7 @@ class GanGenerator(Generator):
         diversity: float = 0.0,
     ) -> None:
         super().__init__(n_condition, n_target, n_noise)
-        if l1 < 0 or n_noise < 1 or not 0 <= diversity <= 1:
+        if not 0 <= l1 < math.inf or n_noise < 1 or not 0 <= diversity <= 1:
             raise ConfigError(
                 "GanGenerator: l1 must be at least 0, n_noise at least 1 and diversity 0 to 1; "
                 f"got l1={l1}, n_noise={n_noise}, diversity={diversity}."

@@ -44,7 +44,7 @@ class ModalityImputer(Fusion):
         dropout: float,
     ) -> None:
         super().__init__(channels, width)
-        if not weight >= 0:
+        if not 0 <= weight < float("inf"):
             raise ConfigError(f"{type(self).__name__}: weight must be at least 0; got weight={weight}.")
         self.weight = weight
         self.dropout = checked_dropout(type(self).__name__, dropout)

@@ -35,8 +35,8 @@ class DiffusionImputer(ModalityImputer):
         channels: Width of each modality's tokens.
         width: Width of the joint vector, of all u_m, and of the hidden layers.
         sigma: Base of the noise, above 1: at t = 1 its deviation is about sigma / sqrt(2 ln sigma), 9.8 for 25.
-        n_steps: Steps from t = 1 to 0, at least 2; the ODE's evaluate the score twice. The paper's Euler and
-            Maruyama need about 100; Heun's method on the ODE is content with 6 to 20.
+        n_steps: Steps from t = 1 to 0, at least 2; the ODE's evaluate the score twice. Heun's method on the ODE is
+            content with 6 to 20; draws of the SDE are too narrow with few, about half as wide as they should be with 6.
         sampler: ode: the answer in training is that of evaluation; sde: it is a draw.
         weight: Weight of the penalty, at least 0.
         dropout: Probability that a hidden channel of the joint MLP is dropped in training, 0 to below 1.
@@ -48,7 +48,8 @@ class DiffusionImputer(ModalityImputer):
         Wang, Li, Cui, Incomplete Multimodality-Diffused Emotion Recognition, NeurIPS 2023 (IMDer), section 3.
         *Differs from the paper*: pooled vectors and small MLPs in place of sequences and convolutions; no refinement
         network; trained together with the rest, not on complete rows before; the ODE in evaluation, with far fewer
-        steps; the score is parametrised as in Karras et al. 2022 (right for N(0, 1) before any training).
+        steps; the SDE by steps that are exact for a constant answer, as Euler and Maruyama's overshoot where few; the
+        score is parametrised as in Karras et al. 2022 (right for N(0, 1) before any training).
 
     Example:
         >>> import torch

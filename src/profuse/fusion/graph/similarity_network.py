@@ -74,8 +74,9 @@ def _nearest(affinities: Tensor, k: int) -> Tensor:
 
 
 def _distance(x: Tensor, y: Tensor) -> Tensor:
+    wide = torch.promote_types(x.dtype, torch.float32)  # half precision has no such kernel
     # the other way of computing it, by a product, loses small distances
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(x.to(wide), y.to(wide), compute_mode="donot_use_mm_for_euclid_dist").to(x.dtype)
 
 
 def _scale(distance: Tensor, k: int) -> Tensor:
