@@ -235,7 +235,8 @@ class TestAtRest:
         module, wrapped, inputs = two(stem)
         calls: list[str] = []
         for name in ("stem.0", "a"):
-            module.get_submodule(name).register_forward_hook(lambda *_, name=name: calls.append(name))
+            layer = module.get_submodule(name)  # not by a hook: layers with hooks are not reused
+            layer.forward = lambda x, name=name, own=layer.forward: (calls.append(name), own(x))[1]  # type: ignore[method-assign]
         with torch.set_grad_enabled(grad):
             wrapped(*inputs)
         assert calls.count("stem.0") == 1

@@ -4,77 +4,105 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections import OrderedDict
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["Advice", "around", "change_first", "checkpointing", "described", "floats", "leaves", "mapped", "tensors"]
+__all__ = [
+    "PASSES",
+    "Advice",
+    "Change",
+    "around",
+    "change_first",
+    "checkpointing",
+    "described",
+    "floats",
+    "hooked",
+    "leaves",
+    "mapped",
+    "tensors",
+    "within",
+]
 
 Advice = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """`advice(call, args, kwargs)` runs in place of a layer's call; `call(*args, **kwargs)` is the layer's own."""
 
+Change = Callable[[Any], Any]
+
+PASSES = threading.RLock()
+"""Held while layers, modes or buffers of a module are changed for a time, as another thread may use the module too."""
+
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
+def hooked(layer: nn.Module) -> bool:
+    """Returns whether anything is attached to `layer` itself."""
+    return any(getattr(layer, name) for name in _HOOKS)
+
+
 @contextmanager
-def around(layer: nn.Module, advice: Advice, *, visible: bool = False) -> Iterator[None]:
-    """Runs `advice` in place of every call of `layer`, its own hooks included; afterwards the layer is as it was.
+def around(layer: nn.Module, advice: Advice) -> Iterator[None]:
+    """Runs `advice` in place of every call of `layer` by this thread; afterwards the layer is as it was.
 
     It is done by an instance's `forward`, not by a registered hook, because a call can be left out so, and because
     torch takes other kernels in a Transformer layer to which a hook is attached: results would differ in the last bits.
-
-    Args:
-        layer: Whose calls; it may be called several times.
-        advice: Gets `layer`'s call and what it was called with.
-        visible: Attach a hook that does nothing, for layers within a `TransformerEncoderLayer`, whose fused kernels
-            would otherwise bypass them.
     """
-    attributes = vars(layer)
-    names = ("forward", *_HOOKS)
-
-    def put(saved: dict[str, Any]) -> None:
-        for name in names:
-            if name in saved:
-                attributes[name] = saved[name]
-            else:
-                attributes.pop(name, None)
-
-    own = {name: attributes[name] for name in names if name in attributes}
-    hooked = any(own.get(name) for name in _HOOKS)
+    attributes, owner = vars(layer), threading.get_ident()
+    own = {name: attributes[name] for name in ("forward",) if name in attributes}
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not hooked:
-            return own["forward"](*args, **kwargs) if "forward" in own else type(layer).forward(layer, *args, **kwargs)
-        during = {name: attributes[name] for name in names if name in attributes}
-        put(own)
-        try:
-            return nn.Module.__call__(layer, *args, **kwargs)
-        finally:
-            put(during)
+        return own["forward"](*args, **kwargs) if own else type(layer).forward(layer, *args, **kwargs)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return advice(call, args, kwargs)
+        return advice(call, args, kwargs) if threading.get_ident() == owner else call(*args, **kwargs)
 
-    ours: dict[str, Any] = {**own, "forward": forward}
-    for name in _HOOKS:
-        if own.get(name):
-            ours[name] = OrderedDict()
-    if visible:
-        ours["_forward_hooks"] = OrderedDict({-1: _nothing})
-    put(ours)
+    attributes["forward"] = forward
     try:
         yield
     finally:
-        put(own)
+        del attributes["forward"]
+        attributes.update(own)
 
 
-def _nothing(*_: object) -> None:
-    """A hook that changes nothing."""
+@contextmanager
+def within(layer: nn.Module, before: Change, after: Change, *, visible: bool = False) -> Iterator[None]:
+    """Changes by `before` what `layer` is called with in this thread, and by `after` what it gives, for a time.
+
+    Hooks that are attached to it run in between. Only where there are some, it is done by hooks itself.
+
+    Args:
+        layer: Whose calls; it may be called several times.
+        before: Gets and returns `(args, kwargs)`.
+        after: Gets and returns the output.
+        visible: Use hooks in any case, for layers within a `TransformerEncoderLayer`, whose fused kernels would
+            otherwise bypass them.
+    """
+    owner = threading.get_ident()
+
+    def advice(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = before((args, kwargs))
+        return after(call(*args, **kwargs))
+
+    # the default is for a thread that is about to call it just when it is removed
+    def first(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
+        return before((args, kwargs)) if threading.get_ident() == owner else None
+
+    def last(_: nn.Module, __: Any, output: Any) -> Any:
+        return after(output) if threading.get_ident() == owner else None
+
+    with ExitStack() as stack:
+        if visible or hooked(layer):
+            handle = layer.register_forward_pre_hook(first, prepend=True, with_kwargs=True)
+            stack.callback(handle.remove)
+            stack.callback(layer.register_forward_hook(last).remove)
+        else:
+            stack.enter_context(around(layer, advice))
+        yield
 
 
 def checkpointing() -> object:

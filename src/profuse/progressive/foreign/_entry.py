@@ -14,7 +14,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive._feedback import Feedback
 from profuse.progressive.foreign._layers import Layout, Side, declared
-from profuse.progressive.foreign._state import State
+from profuse.progressive.foreign._state import STATE_OF, State
 from profuse.tokens import Tokens
 
 __all__ = ["WHERE", "Entry", "entries_of", "layer_of"]
@@ -81,15 +81,19 @@ class Entry:
     def rows_of(self, state: State, n_rows: int, state_layer: str) -> State:
         """Returns the state for each of `n_rows` rows."""
         given = state.vector.shape[0]
-        if self.folded and n_rows % given == 0:
-            return state.repeated(n_rows // given)
-        if n_rows != given:
-            hint = "" if self.folded else f" If they are the batch times something, give folded=[{self.branch!r}]."
-            raise ShapeError(
-                f"{WHERE}: the {self} must have as many rows as the state; got {n_rows} rows, and a state of "
-                f"shape={tuple(state.vector.shape)} from {state_layer!r}.{hint}"
-            )
-        return state
+        times = n_rows // given if given and n_rows % given == 0 else 0
+        if n_rows == given:
+            return state
+        if self.folded and times:
+            return state.repeated(times)
+        hint = (
+            f"; or folded=[{self.branch!r}] if they are the batch times something" if times and not self.folded else ""
+        )
+        raise ShapeError(
+            f"{WHERE}: the {self} must have as many rows as the state; got {n_rows} rows, and a state of "
+            f"shape={tuple(state.vector.shape)} from {state_layer!r}. Give batch_axis={{{self.branch!r}: ...}}; or "
+            f"state_of, {STATE_OF}{hint}."
+        )
 
     def change(self, feedback: Feedback, x: Any, state: State, state_layer: str) -> Any:
         """Returns `x` as `state` changes it: same shape, type and strides."""

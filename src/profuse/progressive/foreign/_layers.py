@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from profuse.progressive.foreign._calls import tensors
 from profuse.progressive.foreign._reuse import Call
 
-__all__ = ["Layout", "Side", "declared", "layout_of"]
+__all__ = ["RECURRENT", "Layout", "Side", "declared", "layout_of", "layout_within"]
 
 Side = Literal["input", "output"]
 
@@ -39,7 +39,7 @@ _POOL = (
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
 )
-_RECURRENT = (nn.RNN, nn.GRU, nn.LSTM)
+RECURRENT = (nn.RNN, nn.GRU, nn.LSTM)
 _CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 _POSITIONWISE = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 _LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
@@ -68,7 +68,7 @@ def declared(layer: nn.Module, side: Side) -> tuple[Layout | None, int | None]:
         return Layout(), layer.normalized_shape[0]
     if isinstance(layer, nn.Embedding) and not takes:
         return Layout(), layer.embedding_dim
-    if isinstance(layer, _RECURRENT):
+    if isinstance(layer, RECURRENT):
         given = (layer.proj_size or layer.hidden_size) * (2 if layer.bidirectional else 1)
         return Layout(0 if layer.batch_first else 1), layer.input_size if takes else given
     if isinstance(layer, _CELLS):
@@ -98,6 +98,17 @@ def _elementwise(layer: nn.Module) -> bool:
     )
 
 
+def layout_within(layer: nn.Module, side: Side, tree: Any, tensor: Tensor) -> Layout | None:
+    """Returns the layout of `tensor` in what `layer` takes or gives, None where its type does not tell.
+
+    What a recurrent layer takes and gives beside its series are hidden states, `[layer, batch, channel]` in any case.
+    """
+    place = next((place for place, each in enumerate(tensors(tree)) if each is tensor), None)
+    if place is None:
+        return None
+    return Layout(1) if place and isinstance(layer, RECURRENT) else declared(layer, side)[0]
+
+
 def layout_of(tensor: Tensor, calls: Sequence[Call]) -> Layout:
     """Returns the layout of `tensor`, as the layers tell that took or gave it in `calls`, else the usual.
 
@@ -111,8 +122,8 @@ def layout_of(tensor: Tensor, calls: Sequence[Call]) -> Layout:
                 continue
             touched: tuple[tuple[Side, Any], ...] = (("input", call.inputs), ("output", call.output))
             for side, tree in touched:
-                layout, _ = declared(call.layer, side)
-                if layout is not None and any(t is at for t in tensors(tree)):
+                layout = layout_within(call.layer, side, tree, at)
+                if layout is not None:
                     found.append(layout)
             if isinstance(call.layer, _POSITIONWISE) or _elementwise(call.layer):
                 ends = tensors((call.inputs, call.output))

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from profuse.errors import ConfigError
 from profuse.progressive._chance import Chance, same_chance
+from profuse.progressive.foreign._calls import PASSES
 
 __all__ = ["Replay", "rows_are_one_system"]
 
@@ -46,7 +47,7 @@ class Replay:
         if self.is_last:
             yield
             return
-        with self._again(), self._copied(self._above):
+        with PASSES, self._again(), self._copied(self._above):
             yield
 
     @contextmanager

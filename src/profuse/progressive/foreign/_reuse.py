@@ -1,9 +1,10 @@
 """What lies below the feedback runs once a batch: outputs of layers that get the same inputs again are kept.
 
 A layer's output of the first round is used again when all of this holds, else the layer runs again: neither feedback
-nor state was within the call; the inputs are the same tensors, or equal ones that need no gradient; none of them, nor
-the outputs, nor any parameter, buffer or other attribute of the layer, was changed since by anybody but the layer
-itself. So a layer must depend on nothing but its inputs, its own attributes and chance.
+nor state was within the call; the inputs are the same tensors, or equal ones whose gradients go the same way, if they
+need any; none of them, nor the outputs, nor any parameter, buffer or other attribute of the layer, was changed since by
+anybody but the layer itself; and no hook is attached to it or within, as hooks may collect what they see in each round.
+So a layer must depend on nothing but its inputs, its own attributes and chance.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
 from torch.nn.utils.rnn import PackedSequence
 
 from profuse.progressive._chance import Chance
-from profuse.progressive.foreign._calls import Advice, checkpointing, leaves, mapped, tensors
+from profuse.progressive.foreign._calls import Advice, checkpointing, hooked, leaves, mapped, tensors
+from profuse.progressive.foreign._graph import made_alike
 from profuse.progressive.foreign._replay import Replay
 
-__all__ = ["Call", "Memory"]
+__all__ = ["Call", "Memory", "same"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, slice, torch.dtype, torch.device, torch.Size, Enum, type)
 _SKIPPED = ("forward", "_modules", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -46,17 +50,17 @@ class Memory:
     """The calls of one batch's first round, and which of them later rounds could leave out.
 
     Args:
-        n_met: How often feedback or state was met so far; a call within which it grows is never left out.
         replay: What makes all rounds alike, if they are to be: a call that is left out then moves the random streams
             on as if it ran, and one that is not changes no buffer.
 
     Attributes:
+        n_met: How often feedback or state was met so far; a call within which it grows is never left out.
         any_grad: Whether outputs that carry gradient may stand in where gradients are off now.
     """
 
-    def __init__(self, n_met: Callable[[], int], replay: Replay | None = None) -> None:
-        self.n_met = n_met
+    def __init__(self, replay: Replay | None = None) -> None:
         self.replay = replay
+        self.n_met = 0
         self.any_grad = False
         self.first = True
         self.calls: list[Call] = []
@@ -91,13 +95,13 @@ class Memory:
         return keep
 
     def _record(self, layer: nn.Module, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        inputs, met = mapped((args, kwargs), lambda leaf: leaf), self.n_met()
+        inputs, met = mapped((args, kwargs), lambda leaf: leaf), self.n_met
         before = _versions(inputs)
         output = call(*args, **kwargs)
         kept = mapped(output, lambda leaf: leaf)
         after = _versions(kept)
         # a call that a gradient checkpoint repeats must not have been left out when it ran first
-        pure = met == self.n_met() and checkpointing() is self._checkpoint and _known((inputs, kept))
+        pure = met == self.n_met and checkpointing() is self._checkpoint and _known((inputs, kept))
         versions = (before, after) if before is not None and after is not None else None
         own = _attributes(layer) if pure and versions else []
         drawn = None if self.replay is None else self.replay.drawn()
@@ -109,7 +113,7 @@ class Memory:
 def _unchanged(call: Call, inputs: Any, *, any_grad: bool) -> bool:
     if not call.pure or call.versions is None or (call.grad != torch.is_grad_enabled() and not any_grad):
         return False
-    if not _same(inputs, call.inputs):
+    if _hooks_within(call.layer) or not same(inputs, call.inputs, any_grad=any_grad and not torch.is_grad_enabled()):
         return False
     if (_versions(call.inputs), _versions(call.output)) != call.versions:
         return False
@@ -129,9 +133,15 @@ def _known(tree: Any) -> bool:
     return all(isinstance(leaf, (Tensor, PackedSequence, *_PLAIN)) for leaf in leaves(tree))
 
 
-def _same(now: Any, before: Any) -> bool:
+def _hooks_within(layer: nn.Module) -> bool:
+    """Whether hooks are attached to `layer`, to what is in it, or to all modules there are."""
+    return bool(global_hooks._has_any_global_hook()) or any(map(hooked, layer.modules()))  # type: ignore[no-untyped-call]
+
+
+def same(now: Any, before: Any, *, any_grad: bool = False) -> bool:
+    """Returns whether all in `now` equals that in `before`, and, unless `any_grad`, its gradients go the same way."""
     a, b = leaves(now), leaves(before)
-    return len(a) == len(b) and _shape(now) == _shape(before) and all(map(_same_leaf, a, b))
+    return len(a) == len(b) and _shape(now) == _shape(before) and all(map(partial(_same_leaf, any_grad), a, b))
 
 
 def _shape(tree: Any) -> Any:
@@ -143,17 +153,18 @@ def _shape(tree: Any) -> Any:
     return type(tree)
 
 
-def _same_leaf(now: Any, before: Any) -> bool:
+def _same_leaf(any_grad: bool, now: Any, before: Any) -> bool:
     if isinstance(before, PackedSequence):
-        return all(
-            a is b or (a is not None and b is not None and _same_leaf(a, b)) for a, b in zip(now, before, strict=True)
-        )
+        parts = zip(now, before, strict=True)
+        return all(a is b or (a is not None and b is not None and _same_leaf(any_grad, a, b)) for a, b in parts)
     if not isinstance(before, Tensor):
         return isinstance(before, _PLAIN) and bool(now == before)
     if now is before:
         return True
     # masks and positions are often made anew for each pass; values cannot be read while a program is being traced
-    if torch.compiler.is_compiling() or now.requires_grad or before.requires_grad or now.is_nested or before.is_nested:
+    if torch.compiler.is_compiling() or now.is_nested or before.is_nested:
+        return False
+    if not any_grad and (now.requires_grad or before.requires_grad) and not made_alike(now, before):
         return False
     alike = now.shape == before.shape and now.dtype == before.dtype and now.device == before.device
     return alike and bool(torch.equal(now, before))

@@ -14,9 +14,10 @@ from profuse.progressive.foreign._calls import described, floats
 from profuse.progressive.foreign._layers import Layout
 from profuse.tokens import Tokens
 
-__all__ = ["State", "StateOf", "chosen", "pick", "pool"]
+__all__ = ["STATE_OF", "State", "StateOf", "chosen", "pick", "pool"]
 
 StateOf = str | int | Callable[[Any], Tensor] | None
+STATE_OF = "a function that returns the state as [batch, channel]"
 _WHERE = "ProgressiveFusion.wrap"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,17 +12,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from profuse._lookup import resolve
-from profuse.errors import ConfigError, ShapeError
+from profuse.errors import ConfigError, ProfuseWarning, ShapeError
 from profuse.progressive._anytime import Anytime, Settling
 from profuse.progressive._equilibrium import Rounds, Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.progressive.foreign._calls import described, tensors
 from profuse.progressive.foreign._entry import WHERE, entries_of, layer_of
-from profuse.progressive.foreign._layers import Side, declared, layout_of
-from profuse.progressive.foreign._pass import Pass, disturbed, evaluating, quietly
+from profuse.progressive.foreign._layers import Layout, Side, declared, layout_of, layout_within
+from profuse.progressive.foreign._pass import Pass, changed, evaluating, quietly, versions
 from profuse.progressive.foreign._replay import Replay, rows_are_one_system
 from profuse.progressive.foreign._rest import at_rest
 from profuse.progressive.foreign._state import State, StateOf, chosen, pick, pool
+from profuse.progressive.foreign._trial import Trial
 
 __all__ = ["WrappedProgressive"]
 
@@ -43,33 +45,37 @@ class WrappedProgressive(nn.Module):
         at: Whether feedback changes the "input" of a layer or its "output", the first floating tensor in it; by
             branch if a mapping.
         example: What the module is called with: a tuple of positional arguments, or the only one. It runs two times
-            on it, in evaluation mode and without gradients, to learn sizes, axes and what can be reused. Without it,
-            sizes are read off the layers where their types tell them (Linear, Conv, LSTM, ...).
+            on it, in evaluation mode with gradients on, to learn sizes, axes and what can be reused, and whether
+            feedback has an effect. Without it, sizes are read off the layers where their types tell them (Linear,
+            Conv, LSTM, ...).
         example_kwargs: Keyword arguments of the example.
         channel_axis: Which axis of what feedback changes holds the channels; by branch if a mapping. If None, the
             layers that take or give the same tensor tell.
         batch_axis: Which axis of it holds the batch, likewise.
         folded: Branches whose rows are batch times something, batch outermost, as `flatten(0, 1)` makes them (frames
-            of a video): a row's state goes to each.
+            of a video): a row's state goes to each. The state must have a row for each of the batch.
         state_of: The fused state in the output of its layer: a key or attribute, an index, or a function of the
             output. If None, the only floating tensor, in a tuple or list the first.
         state_axis: Which axis of the state holds the channels; the mean is taken over those that are neither batch
             nor channels. If None, the layers tell.
         start: The state before round one: "zero", or "learned", one vector for all rows.
         gradient_rounds: How many of the last rounds the gradient of the last output goes through, at least 1; all if
-            None.
+            None. Those before then cost no memory, unless the outputs of all rounds are asked for.
         reuse: Whether outputs of layers below the feedback are kept for later rounds: True finds them, False runs
-            everything in each round, names of layers keep only those. `reused` tells which.
+            everything in each round, names of layers keep only those. `reused` tells which. Layers with hooks run in
+            each round.
         max_rounds: Equilibrium: how often the state is computed, at most, and as often at most for the gradient.
         tolerance: Equilibrium: the state rests in a row where another round changes it by no more than this part of its
             length.
         damping: Equilibrium: how far each step goes, over 0 to 1.
 
     Warns:
-        ProfuseWarning: Equilibrium: the state of some rows has not come to rest, or rows depend on each other.
+        ProfuseWarning: Equilibrium: the state of some rows has not come to rest, or rows depend on each other. A
+            branch is detached from what it is fused to, so that its feedback cannot learn.
 
     Raises:
-        ConfigError: Unknown values, layers that did not run or in the wrong order, sizes that cannot be known.
+        ConfigError: Unknown values, layers that did not run or in the wrong order, sizes that cannot be known, a change
+            without effect, a state that is changed in place.
         UnknownNameError: A layer that is not there; the nearest names are told.
         ShapeError: State and branch do not fit; the message tells layers and shapes.
     """
@@ -116,7 +122,8 @@ class WrappedProgressive(nn.Module):
         self.state_of = state_of
         self.state_axis = state_axis
         self.gradient_rounds = gradient_rounds
-        self._layout = declared(layer_of(module, state, "state"), "output")[0]
+        layer_of(module, state, "state")
+        self._layout: Layout | None = None
         # None: not yet known which layers can be reused
         self._reused = self._named_for_reuse(reuse)
         if example is None and example_kwargs is None:
@@ -158,15 +165,18 @@ class WrappedProgressive(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the module returns in the last round."""
-        return self.all_rounds(*args, **kwargs)[-1]
+        if self.rounds == "equilibrium":
+            return self._at_rest(args, kwargs)
+        if self.rounds == 1 and self.start is None:
+            return self.module(*args, **kwargs)
+        *_, one_pass = self._each_round(args, kwargs, self.rounds, last=True)  # the pass keeps what the last one gave
+        return one_pass.output
 
     def all_rounds(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Returns what the module returns in each round; in equilibrium what it returns at rest, alone."""
-        if self.rounds == "equilibrium":
-            return (self._at_rest(args, kwargs),)
-        if self.rounds == 1 and self.start is None:
-            return (self.module(*args, **kwargs),)
-        return tuple(output for output, _ in self._each_round(args, kwargs, self.rounds))
+        if self.rounds == "equilibrium" or self.rounds == 1:
+            return (self.forward(*args, **kwargs),)
+        return tuple(one_pass.output for one_pass in self._each_round(args, kwargs, self.rounds))
 
     def anytime(
         self,
@@ -197,8 +207,8 @@ class WrappedProgressive(nn.Module):
             rounds = self.max_rounds if self.rounds == "equilibrium" else self.rounds
         settling = Settling(tolerance, rounds, where=WHERE)
         with evaluating(self):
-            for output, one_pass in self._each_round(args, kwargs, rounds):
-                predictions = self._predictions(output, outputs, len(self._state_in(one_pass).vector))
+            for one_pass in self._each_round(args, kwargs, rounds):
+                predictions = self._predictions(one_pass.output, outputs, len(self._state_in(one_pass).vector))
                 goes_on = settling.add(predictions[settling.open] if settling.predictions else predictions)
                 if not goes_on.any():
                     break
@@ -216,20 +226,24 @@ class WrappedProgressive(nn.Module):
         predictions: Tensor = found.detach()
         return predictions
 
-    def _each_round(self, args: Any, kwargs: Any, rounds: int) -> Iterator[tuple[Any, Pass]]:
-        """Yields what the module returns, and the pass that has run, round by round."""
+    def _each_round(self, args: Any, kwargs: Any, rounds: int, *, last: bool = False) -> Iterator[Pass]:
+        """Yields the pass, the same one each time, after each round that it has run.
+
+        With `last` only the output of the last round has a gradient.
+        """
         self._find_reused(args, kwargs)
         one_pass = Pass(self.module, self.entries, self.state_layer)
         kept, learns = self._kept(), self._learns()
-        given = _versions(args, kwargs)
+        given = versions((args, kwargs))
         state: State | None = None
         for left in range(rounds, 0, -1):
-            output = one_pass.run(args, kwargs, self._changes(state), kept, learns)
+            one_pass.run(args, kwargs, self._changes(state), kept, learns)
             self._check_inputs(given)
-            yield output, one_pass
+            yield one_pass
             if left > 1:
                 state = self._state_in(one_pass)
-                state = state.detached() if left - 1 == self.gradient_rounds else state
+                beyond = left - 1 - (self.gradient_rounds or rounds)
+                state = state.detached() if beyond == 0 or (last and beyond > 0) else state
 
     def _at_rest(self, args: Any, kwargs: Any) -> Any:
         """What the module returns at the state that another round leaves as it is."""
@@ -239,14 +253,14 @@ class WrappedProgressive(nn.Module):
         kept, learns = self._kept(), self._learns()
         replay = Replay(self, kept, [*tensors((args, kwargs)), *self.parameters()])
         one_pass = Pass(self.module, self.entries, self.state_layer, replay)
-        given = _versions(args, kwargs)
+        given = versions((args, kwargs))
 
         def run(state: State | None) -> tuple[Any, State]:
             grad = torch.is_grad_enabled()
             one_pass.memory.any_grad = not grad
-            output = one_pass.run(args, kwargs, self._changes(state), kept, learns if grad else ())
+            one_pass.run(args, kwargs, self._changes(state), kept, learns if grad else ())
             self._check_inputs(given)
-            return output, self._state_in(one_pass)
+            return one_pass.output, self._state_in(one_pass)
 
         by_token = any(isinstance(feedback, Feedback) and feedback.attends for feedback in self.feedbacks)
         return at_rest(run, replay, search, by_token=by_token, jointly=rows_are_one_system(self, kept))
@@ -266,10 +280,13 @@ class WrappedProgressive(nn.Module):
         return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks]
 
     def _state_in(self, one_pass: Pass) -> State:
-        return pool(pick(one_pass.state, self.state_of, self.state_layer), self._layout, self.state_axis)
+        output = one_pass.state
+        picked = pick(output, self.state_of, self.state_layer)
+        layer = layer_of(self.module, self.state_layer, "state")
+        return pool(picked, self._layout or layout_within(layer, "output", output, picked), self.state_axis)
 
     def _check_inputs(self, given: list[tuple[Tensor, int]]) -> None:
-        if any(tensor._version != version for tensor, version in given):
+        if changed(given):
             raise ConfigError(
                 f"{WHERE}: the module must not change its inputs in place; {type(self.module).__name__} does, and "
                 "each round would do it again. Copy them at the beginning of its forward."
@@ -334,35 +351,37 @@ class WrappedProgressive(nn.Module):
 
     def _learned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], list[Tensor]]:
         """Runs the module twice, learns axes and what can be reused, and returns as `_declared` does."""
-        met: list[Any] = [None] * len(self.entries)
-
-        def look(index: int, x: Any) -> Any:
-            met[index] = x if met[index] is None else met[index]
-            return x
-
         layers = list(dict.fromkeys(self._reusable().values()))
-        one_pass = Pass(self.module, self.entries, self.state_layer)
-        with quietly(self.module, (args, kwargs)):
-            one_pass.run(args, kwargs, look, layers)
-            calls = one_pass.memory.calls
-            seen = [x.data if isinstance(x, PackedSequence) else x for x in met]
-            self.entries = tuple(
-                replace(e, layout=layout_of(x, calls)) for e, x in zip(self.entries, seen, strict=True)
-            )
-            picked = pick(one_pass.state, self.state_of, self.state_layer)
-            self._layout = None if callable(self.state_of) else layout_of(picked, calls)
-            state = pool(picked, self._layout, self.state_axis)
-            widths = []
+        with quietly(self.module, (args, kwargs)) as alike:
+            trial = Trial(self.module, self.entries, self.state_layer, args, kwargs)
+            with alike():
+                met = trial.as_it_is(layers)
+                calls = trial.one_pass.memory.calls
+                seen = [x.data if isinstance(x, PackedSequence) else x for x in met]
+                self.entries = tuple(
+                    replace(e, layout=layout_of(x, calls)) for e, x in zip(self.entries, seen, strict=True)
+                )
+                picked = pick(trial.one_pass.state, self.state_of, self.state_layer)
+                self._layout = layout_of(picked, calls)
+                state = self._state_in(trial.one_pass)
+                sizes = [entry.size(x) for entry, x in zip(self.entries, met, strict=True)]
+                for entry, (n_rows, _) in zip(self.entries, sizes, strict=True):
+                    entry.rows_of(state, n_rows, self.state_layer)
+                unlearned = trial.disturbed(layers)
+            told = []
+            for index in unlearned if len(state.vector) else ():
+                with alike():
+                    told.append(trial.check_effect(index))
             for entry, x in zip(self.entries, met, strict=True):
-                n_rows, width = entry.size(x)
-                entry.rows_of(state, n_rows, self.state_layer)
-                widths.append(width)
-            if self._reused is None:
-                # a random change marks all that is above the entries, whatever the weights of the feedback
-                one_pass.run(args, kwargs, lambda _, x: disturbed(x), layers)
-                hits = one_pass.memory.hits
-                self._reused = tuple(sorted(name for name, layer in self.module.named_modules() if layer in hits))
-        return [*widths, state.vector.shape[1]], seen
+                if entry.folded:
+                    with alike():
+                        trial.check_rows(entry, x, state, self._state_in)
+        if self._reused is None:
+            hits = trial.one_pass.memory.hits
+            self._reused = tuple(sorted(name for name, layer in self.module.named_modules() if layer in hits))
+        for message in filter(None, told):
+            warnings.warn(message, ProfuseWarning, stacklevel=4)
+        return [*(width for _, width in sizes), state.vector.shape[1]], seen
 
 
 def _check_rounds(rounds: Any, start: str, gradient_rounds: int | None) -> None:
@@ -374,8 +393,3 @@ def _check_rounds(rounds: Any, start: str, gradient_rounds: int | None) -> None:
             )
     elif not isinstance(rounds, int) or rounds < 1:
         raise ConfigError(f"{WHERE}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
-
-
-def _versions(args: Any, kwargs: Any) -> list[tuple[Tensor, int]]:
-    """How often each tensor among the inputs was changed in place so far."""
-    return [(tensor, tensor._version) for tensor in tensors((args, kwargs)) if not tensor.is_inference()]
