@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 
-__all__ = ["Anytime", "Settling", "evaluating"]
+__all__ = ["Anytime", "Settling", "in_evaluation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +79,12 @@ class Settling:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def in_evaluation(module: nn.Module) -> Iterator[None]:
     """Evaluation mode and no gradients; afterwards each layer's mode is as before."""
     modes = {layer: layer.training for layer in module.modules()}
     try:
-        module.eval()
+        for layer in modes:  # not module.eval(), which layers may have made their own
+            layer.training = False
         with torch.no_grad():
             yield
     finally:

@@ -17,7 +17,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
 from profuse.model import FusionModel, Output
-from profuse.progressive._anytime import Anytime, Settling, evaluating
+from profuse.progressive._anytime import Anytime, Settling, in_evaluation
 from profuse.progressive._chance import same_chance
 from profuse.progressive._entry import (
     Below,
@@ -191,7 +191,7 @@ class ProgressiveFusion(nn.Module):
         if rounds is None:
             rounds = self.max_rounds if self.rounds == "equilibrium" else self.rounds
         settling = Settling(tolerance, rounds, where="ProgressiveFusion")
-        with evaluating(self):
+        with in_evaluation(self):
             under = below(self.model, inputs, self.entries)
             state = self._start(under)
             for _ in range(rounds):

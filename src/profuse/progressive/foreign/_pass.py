@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from profuse._lookup import nearest
 from profuse.errors import ConfigError
+from profuse.progressive._anytime import in_evaluation
 from profuse.progressive.foreign._calls import PASSES, around, change_first, checkpointing, mapped, tensors, within
 from profuse.progressive.foreign._entry import WHERE, Entry, layer_of
 from profuse.progressive.foreign._replay import Replay
@@ -195,17 +196,9 @@ def changed(given: list[tuple[Tensor, int]]) -> bool:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients; afterwards each layer's mode is as before."""
-    with PASSES:
-        modes = {layer: layer.training for layer in module.modules()}
-        try:
-            for layer in modes:
-                layer.training = False
-            with torch.no_grad():
-                yield
-        finally:
-            for layer, mode in modes.items():
-                layer.training = mode
+    """Evaluation mode and no gradients, while no other thread is in a pass; see `in_evaluation`."""
+    with PASSES, in_evaluation(module):
+        yield
 
 
 @contextmanager
