@@ -151,7 +151,17 @@ def test_the_encoder_that_a_schema_names_is_used(tmp_path: Path) -> None:
     assert type(model.trained_.model.encoders[0]).__name__ == "DilatedEncoder"
     model.save(tmp_path / "model")
     again = profuse.FusionClassifier.load(tmp_path / "model")
-    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
+    X = frame[["x", "curve"]]
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_a_target_in_another_order_is_a_mistake() -> None:
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 12), "z": [0.5, 1.5, 3.0] * 4})
+    y = pd.Series(["a", "b"] * 6)
+    with pytest.raises(
+        DataError, match=r"compare: X and target must be in the same order.*Use target\.loc\[X\.index\]"
+    ):
+        profuse.compare(frame, y[::-1])
 
 
 def test_a_wrong_number_of_rows_is_told() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from torch import Tensor, nn
 
 from profuse import FusionClassifier, FusionRegressor
-from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, ShapeError
+from profuse.data.tensors import from_frame
+from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, ProfuseWarning, ShapeError
 from profuse.fusion import Fused, Fusion
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.schema import Schema
@@ -180,6 +183,39 @@ def test_groups_stay_whole_in_the_inner_split(monkeypatch: pytest.MonkeyPatch) -
     split = seen[0][1]
     assert not set(groups[split.train]) & set(groups[split.valid])
     assert len(split.train) + len(split.valid) == N
+
+
+class TestRounds:
+    def test_a_classifier_says_what_it_would_after_each_round_and_how_many_a_row_used(self) -> None:
+        X = table()
+        model = FusionClassifier(rounds=3, supervise="all", **QUICK).fit(X, labels(X))
+        said, used = model.predict_rounds(X)
+        assert said.shape == (3, N, 2)
+        assert (used == 3).all()
+        np.testing.assert_allclose(said[-1], model.predict_proba(X), atol=1e-6)
+        assert np.array_equal(model.classes_[said[-1].argmax(1)], model.predict(X))
+        assert len(model.predict_rounds(X, rounds=5)[0]) == 5
+        moves = np.abs(np.diff(said, axis=0)).max(2)
+        tolerance = float(np.quantile(moves[0], 0.5))
+        _, fewer = model.predict_rounds(X.head(40), tolerance=tolerance)
+        assert np.array_equal(fewer, np.where(moves[0, :40] <= tolerance, 2, 3))
+        assert set(fewer) == {2, 3}
+
+    def test_a_regressor_takes_a_dict_with_a_presence_mask_and_answers_in_the_targets_units(self) -> None:
+        X, there = tensors(), {"b": np.arange(N) % 3 > 0}
+        y = 1000 + 5 * X["a"][:, 0]
+        model = FusionRegressor(rounds=2, **QUICK).fit(X, y, presence=there)
+        said, used = model.predict_rounds(X, presence=there)
+        assert said.shape == (2, N, 1)
+        np.testing.assert_allclose(said[-1, :, 0], model.predict(X, presence=there), rtol=1e-6)
+        assert not np.allclose(said, model.predict_rounds(X)[0])
+        assert (used == 2).all()
+
+    def test_what_cannot_be_is_refused(self, fitted: FusionClassifier) -> None:
+        with pytest.raises(ConfigError, match="must be progressive; got rounds=1. Fit it with rounds=2"):
+            fitted.predict_rounds(table())
+        with pytest.raises(NotFittedError):
+            FusionClassifier(rounds=2).predict_rounds(table())
 
 
 class TestWithinScikitLearn:
@@ -388,6 +424,17 @@ class TestBadInput:
         with pytest.raises(DataError, match=r"same order.*y\.loc\[X\.index\]"):
             FusionClassifier(**QUICK).fit(X, labels(X).sample(frac=1, random_state=0))
 
+    def test_groups_in_another_order_are_a_mistake(self) -> None:
+        X = table()
+        groups = pd.Series(np.arange(N) // 4)[::-1]
+        with pytest.raises(DataError, match=r"X and groups must be in the same order.*groups\.loc\[X\.index\]"):
+            FusionClassifier(**QUICK).fit(X, labels(X), groups=groups)
+
+    @pytest.mark.parametrize("y", [np.array([b"a", b"b"] * 60), np.array([b"a", b"b"] * 60, dtype=object)])
+    def test_labels_of_bytes_are_refused(self, y: Any) -> None:
+        with pytest.raises(DataError, match=r"labels must be words or numbers; got bytes, b'a' first\. Decode them"):
+            FusionClassifier(**QUICK).fit(table(), y)
+
     def test_other_columns_than_in_training_are_told_with_the_nearest(self, fitted: FusionClassifier) -> None:
         with pytest.raises(DataError, match="'color' is near 'colour'"):
             fitted.predict(table().rename(columns={"colour": "color"}))
@@ -408,6 +455,58 @@ class TestBadInput:
     def test_presence_belongs_to_dicts(self) -> None:
         with pytest.raises(DataError, match="presence belongs to a dict"):
             FusionClassifier(**QUICK).fit(table(), labels(table()), presence={"note": np.ones(N, bool)})
+
+
+class TestNotes:
+    def test_what_was_counted_in_a_table_is_a_warning(self) -> None:
+        X = table().assign(key=np.arange(N), paid=["1.5", "2", "soon", "4"] * (N // 4))
+        model = FusionClassifier(**QUICK, schema={"columns": {"paid": "numeric"}})
+        with pytest.warns(ProfuseWarning) as told:
+            model.fit(X, labels(X))
+        assert [str(w.message) for w in told] == [
+            "FusionClassifier: Column 'key' is not used: a running number.",
+            "FusionClassifier: Column 'paid': 30 rows (2, 6, 10, 14, 18, ...; counted from 0) hold no number ('soon') "
+            "and count as missing.",
+        ]
+        with pytest.warns(ProfuseWarning, match="Columns that the schema does not know are not used: 'more'"):
+            model.predict(X.assign(paid=1.0, more=1))
+
+    def test_an_inferred_id_that_repeats_does_not_stop_a_prediction(self) -> None:
+        X = table().assign(key=np.arange(N))
+        with pytest.warns(ProfuseWarning, match="'key' is not used"):
+            model = FusionClassifier(**QUICK).fit(X, labels(X))
+        with pytest.warns(ProfuseWarning, match="Column 'key': as an id it is again in 1 row"):
+            assert len(model.predict(X.iloc[[3, 3]])) == 2
+
+    def test_official_test_rows_are_not_learned_from(self) -> None:
+        X = table(40)
+        split = np.array(["train", "test"] * 20)
+        data, _ = from_frame(X, labels(X))
+        model, alone = FusionClassifier(**QUICK), FusionClassifier(**QUICK)
+        with pytest.warns(ProfuseWarning, match="FusionClassifier: 20 official test rows are not learned from"):
+            model.fit(replace(data, split=split), groups=np.arange(40) // 4)
+        alone.fit(data.rows(np.flatnonzero(split == "train")), groups=np.arange(40)[::2] // 4)
+        np.testing.assert_array_equal(model.predict_proba(data), alone.predict_proba(data))
+        assert model.trained_.n_rows == alone.trained_.n_rows
+
+
+def test_dates_mean_the_same_row_by_row_and_after_saving(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=N, freq="3D")
+    X = pd.DataFrame({"when": days.strftime("%d/%m/%Y")})
+    model = FusionClassifier(**QUICK).fit(X, np.where(days.month < 7, "early", "late"))
+    model.save(tmp_path / "m")
+    again = FusionClassifier.load(tmp_path / "m")
+    whole = model.predict_proba(X)[:12]
+    np.testing.assert_allclose(np.concatenate([again.predict_proba(X[i : i + 1]) for i in range(12)]), whole, atol=1e-6)
+
+
+def test_labels_are_words_for_whoever_reads_the_schema_and_a_loaded_model_may_be_fitted_again(tmp_path: Path) -> None:
+    X = table()
+    model = FusionClassifier(**QUICK).fit(X, pd.Series(np.where(X["unit price"] > 0, "01", "2"), name="size"))
+    assert model.schema_.words == ("colour", "note", *model.schema_.target.columns)
+    model.save(tmp_path / "m")
+    again = FusionClassifier.load(tmp_path / "m").set_params(epochs=1)
+    assert again.fit(X, labels(X)).schema_.words == model.schema_.words
 
 
 def test_own_module_with_tokens_and_feedback_rounds() -> None:

@@ -27,7 +27,8 @@ from profuse.errors import ConfigError, DataError
 from profuse.evaluate.compare import CompareOptions, Event, compare_dataset
 from profuse.evaluate.results import Results
 from profuse.evaluate.summary import Summary, summarise
-from profuse.inputs import as_schema, check_encoders, device_faults
+from profuse.inputs import as_schema, check_encoders, device_faults, same_order
+from profuse.progressive import Rounds
 from profuse.report import write_report
 from profuse.schema import Schema, SplitOptions, Target
 
@@ -98,7 +99,7 @@ def compare(
     base_dir: str | Path | None = None,
     on_bad_file: Literal["raise", "skip"] = "raise",
     fusions: Sequence[str] | None = None,
-    rounds: Sequence[int] | None = None,
+    rounds: Sequence[Rounds] | None = None,
     seeds: int | None = None,
     trials: int | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
@@ -121,7 +122,7 @@ def compare(
         base_dir: Where relative paths in a DataFrame start; the working directory if None.
         on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
         fusions: Names or level:name to compare besides those that always are; ("all",) for every operator.
-        rounds: Rounds of the progressive twins; () for none.
+        rounds: Rounds of the progressive twins, numbers or "equilibrium"; () for none.
         seeds: Repetitions, each with its own weights and, if not official, split.
         trials: Configurations that each method tries.
         split: A method, or fields of `SplitOptions`.
@@ -291,6 +292,7 @@ def _of_frame(
         task = schema.target.task if schema.target else None
         schema = schema.model_copy(update={"target": Target(columns=columns, task=task)})
     elif target is not None:
+        same_order(data, target, "compare", what="target")
         return from_frame(data, target, schema=schema, base_dir=base_dir, on_bad_file=on_bad_file, name=name)
     elif schema.target is None:
         raise DataError(

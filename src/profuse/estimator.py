@@ -16,20 +16,19 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from profuse.checkpoint import load_model, save_model
-from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split, split_off
-from profuse.data.tensors import from_tensors
 from profuse.errors import CheckpointError, DataError
 from profuse.fusion import Fusion
 from profuse.inputs import (
     around,
-    as_table,
     as_target,
     check_encoders,
     columns_of,
     is_lists,
+    new_data,
     settings_of,
+    to_learn_from,
     training_data,
 )
 from profuse.learner import Prepared, TrainedModel, fit_model
@@ -138,7 +137,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         presence: Mapping[str, Any] | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> Self:
-        """Learns from all rows; `validation_fraction` of them choose the epoch.
+        """Learns from all rows but official test rows; `validation_fraction` of them choose the epoch.
 
         Args:
             X: A DataFrame (kinds of columns are inferred, `schema` overrides), a 2-D array of numbers, a dict
@@ -164,8 +163,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             base_dir=self.base_dir or ".",
             on_bad_file=self.on_bad_file,
         )
-        if groups is not None:
-            dataset = replace(dataset, groups=np.asarray(groups))
+        dataset = to_learn_from(X, dataset, groups, who=type(self).__name__)
         if dataset.task not in self._tasks:
             raise DataError(
                 f"{type(self).__name__}: the task must be one of {', '.join(self._tasks)}; got {dataset.task!r}. "
@@ -195,6 +193,27 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns a prediction for each row."""
+
+    def predict_rounds(
+        self,
+        X: Input,
+        *,
+        rounds: int | None = None,
+        tolerance: float | None = None,
+        presence: Mapping[str, Any] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a progressive model's probabilities or values `[round, row, output]`, and rounds used, `[row]`.
+
+        Args:
+            X: As in `predict`; and so `presence`.
+            rounds: How many, at most; those of the model if None.
+            tolerance: Change of a prediction by which a row has settled; see `TrainedModel.predict_rounds`.
+
+        Raises:
+            ConfigError: The model has no rounds, or options are out of range.
+        """
+        dataset = self._dataset(X, presence)
+        return self.trained_.predict_rounds(dataset, rounds=rounds, tolerance=tolerance)
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted model into `folder`, which must be new, empty, or a saved model.
@@ -255,29 +274,14 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _outputs(self, X: Any, presence: Mapping[str, Any] | None) -> np.ndarray:
         """Returns probabilities or values for the rows of X."""
+        dataset = self._dataset(X, presence)
+        return self.trained_.predict(dataset)
+
+    def _dataset(self, X: Any, presence: Mapping[str, Any] | None) -> Dataset:
+        """Returns the rows of X, read as those of fit were."""
         check_is_fitted(self)
-        who = type(self).__name__
-        trained = self.trained_
-        if isinstance(X, Dataset):
-            return trained.predict(X)
-        rates = trained.pipeline.rates
-        if isinstance(X, Mapping):
-            kinds = {name: p.takes for name, p in trained.pipeline.preprocessors.items()}
-            known = {name: values for name, values in X.items() if name in kinds}
-            kinds = {name: kind for name, kind in kinds.items() if name in known}
-            return trained.predict(from_tensors(known, presence=presence, kinds=kinds, rates=rates, name=who))
-        if self.schema_ is None:
-            raise DataError(
-                f"{who}: X must be what it was in fit, a dict of modalities {sorted(trained.modalities)}; "
-                f"got {type(X).__name__}."
-            )
-        table = as_table(X, who)
-        return trained.predict(
-            assemble(
-                table, self.schema_, name=who, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file,
-                need_target=False, fitting=False, rates=rates,
-            )
-        )  # fmt: skip
+        options: Any = {"base_dir": self.base_dir or ".", "on_bad_file": self.on_bad_file}
+        return new_data(X, self.trained_, presence, who=type(self).__name__, **options)
 
 
 class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +24,9 @@ from profuse.data.target import read_target
 from profuse.data.tensors import from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
-from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.fusion import FUSIONS, Fusion
-from profuse.learner import Prepared
+from profuse.learner import Prepared, TrainedModel
 from profuse.schema import Schema, Target, Task
 from profuse.train import TrainOptions
 
@@ -39,9 +40,11 @@ __all__ = [
     "columns_of",
     "device_faults",
     "is_lists",
+    "new_data",
     "same_length",
     "same_order",
     "settings_of",
+    "to_learn_from",
     "training_data",
 ]
 
@@ -219,7 +222,7 @@ def is_lists(y: Any) -> bool:
     return len(y) > 0 and isinstance(y.iloc[0] if isinstance(y, pd.Series) else y[0], (list, tuple, set))
 
 
-def same_order(X: Any, y: Any, who: str) -> None:
+def same_order(X: Any, y: Any, who: str, *, what: str = "y") -> None:
     """Rows are taken by position; the same labels in another order are a mistake, not a wish."""
     if not isinstance(X, pd.DataFrame) or not isinstance(y, (pd.Series, pd.DataFrame)):
         return
@@ -230,8 +233,8 @@ def same_order(X: Any, y: Any, who: str) -> None:
         and X.index.sort_values().equals(y.index.sort_values())
     ):
         raise DataError(
-            f"{who}: X and y must be in the same order; their indices hold the same labels in another one. "
-            "Use y.loc[X.index]."
+            f"{who}: X and {what} must be in the same order; their indices hold the same labels in another one. "
+            f"Use {what}.loc[X.index]."
         )
 
 
@@ -304,16 +307,78 @@ def training_data(
     if y is None and asked is not None:
         task = task or task_of(table[[c for c in asked.columns if c in table.columns]])
         told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
-        resolved = infer(table, told).schema
-        return assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=on_bad_file), resolved
+        inference = infer(table, told)
+        resolved = inference.schema
+        dataset = assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=on_bad_file)
+        return replace(dataset, notes=(*inference.notes, *dataset.notes)), resolved
     same_length(X, y, who)
     same_order(X, y, who)
     # y stands beside the table: a target that the schema names must not be an input either
     told = (schema or Schema()).model_copy(update={"target": None})
     inside = tuple(c for c in (asked.columns if asked else ()) if c in table.columns)
-    told = told.model_copy(update={"ignore": (*told.ignore, *inside)})
+    words = tuple(c for c in told.words if c in table.columns)
+    told = told.model_copy(update={"ignore": (*told.ignore, *inside), "words": words})
     dataset, resolved = from_frame(
         table, as_target(y), schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
     )
     names = tuple(asked.columns) if asked else tuple(dataset.target_names)
+    assert dataset.target is not None
+    if isinstance(dataset.target.flat[0], str):
+        resolved = resolved.model_copy(update={"words": (*resolved.words, *(n for n in names if n not in inside))})
     return dataset, resolved.model_copy(update={"target": Target(columns=names, task=dataset.task)})
+
+
+def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset:
+    """Returns the rows of X with their `groups`, if given, and without official test rows; notes are warnings."""
+    if groups is not None:
+        same_order(X, groups, who, what="groups")
+        dataset = replace(dataset, groups=np.asarray(groups))
+    notes = () if isinstance(X, Dataset) else tuple(dataset.notes)  # a Dataset's own are with its maker
+    rows = np.arange(len(dataset)) if dataset.split is None else np.flatnonzero(np.asarray(dataset.split) != "test")
+    if len(rows) < len(dataset):
+        notes = (*notes, f"{len(dataset) - len(rows)} official test rows are not learned from.")
+        dataset = dataset.rows(rows)
+    _tell(notes, who)
+    return dataset
+
+
+def _tell(notes: Iterable[str], who: str) -> None:
+    for note in notes:
+        warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=4)
+
+
+def new_data(
+    X: Any,
+    trained: TrainedModel,
+    presence: Mapping[str, Any] | None,
+    *,
+    who: str,
+    base_dir: str | Path,
+    on_bad_file: Literal["raise", "skip"],
+) -> Dataset:
+    """Returns rows to predict for, read as those of training were; see `training_data` for the arguments.
+
+    What was counted in a table is told as a `ProfuseWarning`.
+
+    Raises:
+        DataError: X is no input of the kind in training.
+    """
+    if isinstance(X, Dataset):
+        return X
+    rates = trained.pipeline.rates
+    if isinstance(X, Mapping):
+        kinds = {name: p.takes for name, p in trained.pipeline.preprocessors.items()}
+        known = {name: values for name, values in X.items() if name in kinds}
+        kinds = {name: kind for name, kind in kinds.items() if name in known}
+        return from_tensors(known, presence=presence, kinds=kinds, rates=rates, name=who)
+    if trained.schema is None:
+        raise DataError(
+            f"{who}: X must be what it was in fit, a dict of modalities {sorted(trained.modalities)}; "
+            f"got {type(X).__name__}."
+        )
+    dataset = assemble(
+        as_table(X, who), trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
+        need_target=False, fitting=False, rates=rates,
+    )  # fmt: skip
+    _tell(dataset.notes, who)
+    return dataset

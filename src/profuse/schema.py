@@ -20,6 +20,7 @@ __all__ = [
     "COLUMN_KINDS",
     "KINDS",
     "ColumnKind",
+    "DateOrder",
     "Kind",
     "Modality",
     "Schema",
@@ -31,6 +32,7 @@ __all__ = [
 
 Kind = Literal["table", "text", "image", "audio", "series", "vector"]
 ColumnKind = Literal["numeric", "category", "timestamp", "text", "image", "audio", "series", "vector"]
+DateOrder = Literal["year-month-day", "month/day/year", "day/month/year"]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[str, ...] = get_args(Kind)
 COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
@@ -74,8 +76,13 @@ class Schema(_Strict):
     target: Target | None = None
     modalities: dict[str, Modality] = Field(default_factory=dict)
     columns: dict[str, ColumnKind] = Field(default_factory=dict, description="Overrides of inferred column kinds.")
+    words: tuple[str, ...] = Field(
+        (), description="Columns that are text in CSV and TSV files, even where all their cells look like numbers."
+    )
+    dates: dict[str, DateOrder] = Field(default_factory=dict, description="Order of the parts of dates, by column.")
     ignore: tuple[str, ...] = Field((), description="Columns that are not used.")
     id: str | None = Field(None, description="Column that names a row; tables are joined by it.")
+    id_inferred: bool = Field(False, description="Whether id was inferred: new rows then may lack it, or repeat it.")
     split: SplitOptions = SplitOptions()
 
 

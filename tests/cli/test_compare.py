@@ -154,13 +154,14 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     assert "must be numbers" in done.stderr  # words and numbers together are no target
     done = run(
         "compare", files / "mine.csv", "-t", "high, or low", "-t", "unit price", "--split", "time",
-        "--split-column", "day", "--test-size", 0.3, "--fusions", "mean,hybrid:concat", "--rounds", "2, 3",
+        "--split-column", "day", "--test-size", 0.3, "--fusions", "mean,hybrid:concat", "--rounds", "2, equilibrium",
         "--seeds", 5, "--trials", 2, "--epochs", 7, "--width", 24, "--modality-dropout", 0.2, "--own-weight", 0.5,
         "--encoder", "note=words", "--device", "cpu", "--jobs", 2, "--learning-rate", 0.01,
     )  # fmt: skip
     assert done.stderr == "Error: enough\n"
     options, dataset = seen["options"], seen["dataset"]
-    assert (options.fusions, options.rounds, options.seeds, options.trials) == (("mean", "hybrid:concat"), (2, 3), 5, 2)
+    assert (options.fusions, options.rounds) == (("mean", "hybrid:concat"), (2, "equilibrium"))
+    assert (options.seeds, options.trials) == (5, 2)
     assert (options.split.method, options.split.column, options.split.test_size) == ("time", "day", 0.3)
     assert (options.model.width, options.model.own_weight, options.model.encoders) == (24, 0.5, {"note": "words"})
     assert (options.train.epochs, options.train.modality_dropout, options.train.device) == (7, 0.2, "cpu")
@@ -180,7 +181,9 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     (("{mine}", "-t", "my label", "--fusions", "concatt"), "Did you mean 'concat'?"),
     (("{mine}", "-t", "my label", "--fusions", "late:concat"), "level must be a known name"),
     (("{mine}", "-t", "my label", "--rounds", "1"), "rounds of a progressive twin must be at least 2"),
-    (("{mine}", "-t", "my label", "--rounds", "x"), "rounds.0 must be a valid integer"),
+    (("{mine}", "-t", "my label", "--rounds", "x"), "rounds.0 must be a valid integer, unable to parse string as an "),
+    (("{mine}", "-t", "my label", "--rounds", "2,x"), "as an integer, or 'equilibrium'; got rounds.1='x'."),
+    (("{mine}", "-t", "my label", "--rounds", "2.5"), "or 'equilibrium'; got rounds.0='2.5'."),
     (("{mine}", "-t", "my label", "--split", "rnd", "--test-size", 2), "split.test_size must be less than 1"),
     (("{mine}", "-t", "my label", "--split", "time"), "needs times"),
     (("{mine}", "-t", "my label", "--split-column", "dya"), "did you mean 'day'?"),

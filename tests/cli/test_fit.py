@@ -86,6 +86,18 @@ def test_equal_seeds_give_equal_models(model: Path, run: Any, files: Path, tmp_p
     assert said[0] != said[2]
 
 
+def test_the_form_of_the_rounds_is_asked_for_by_flags(run: Any, files: Path, tmp_path: Path) -> None:
+    flags = ("--rounds", 2, "--feedback", "gate", "--into", "note", "--entry", "input", "--supervise", "all")
+    args = ("--schema", files / "schema.yaml", "--out", tmp_path / "model", "--fusion", "concat")
+    done = run("fit", files / "mine.csv", *args, *QUICK, *flags)
+    assert done.exit_code == 0, done.stderr
+    options = load_model(tmp_path / "model").model_options
+    assert (options.rounds, options.feedback, options.into) == (2, "gate", ("note",))
+    assert (options.entry, options.supervise) == ("input", "all")
+    told = run("fit", "--help").stdout
+    assert all(flag in told for flag in flags[::2])
+
+
 class TestBadInput:
     def test_a_folder_that_holds_something_else_is_told_before_training(
         self, run: Any, files: Path, tmp_path: Path
@@ -119,6 +131,7 @@ class TestBadInput:
             (("--fusion", "hybrid:concat", "--rounds", 100), "rounds must be less than or equal to 64"),
             (("--encoder", "nota=words"), "Did you mean 'note'?"),
             (("--encoder", "note=cnn"), "must take kind 'text'"),
+            (("--rounds", 2, "--into", "table,nota"), "Did you mean 'note'?"),
         ],
     )
     def test_faults_of_the_options_are_told_before_anything_else(
@@ -128,6 +141,27 @@ class TestBadInput:
         assert done.exit_code == 2
         (line,) = done.stderr.splitlines()
         assert line.startswith("Error: ")
+        assert message in line
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (("--rounds", 2, "--feedback", "mul"), "feedback must be 'scale_shift', 'gate'"),
+            (("--rounds", 2, "--entry", "middle"), "entry must be 'input', 'early' or 'later'; got entry='middle'"),
+            (("--rounds", 2, "--supervise", "first"), "supervise must be 'last' or 'all'; got supervise='first'"),
+            (("--rounds", "equilibrium", "--supervise", "all"), "fit: rounds='equilibrium' must go with"),
+            (
+                ("--entry", "input", "--into", "note"),
+                "into and entry must go with rounds; got rounds=1. Add --rounds 2",
+            ),
+        ],
+    )
+    def test_faults_of_the_rounds_are_told_before_data_are_read(
+        self, run: Any, tmp_path: Path, args: tuple[object, ...], message: str
+    ) -> None:
+        done = run("fit", tmp_path / "missing.csv", "-t", "my label", "--out", tmp_path / "m", *args)
+        assert done.exit_code == 2
+        (line,) = done.stderr.splitlines()
         assert message in line
 
     def test_a_column_that_is_lacking_is_told_with_the_nearest(
@@ -169,3 +203,50 @@ class TestBadInput:
         done = run("evaluate", tmp_path / "m", files / "test.csv")
         assert done.exit_code == 2
         assert "newer" in done.stderr
+
+
+def test_new_rows_are_read_as_those_of_training_were(run: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({
+        "id": [f"{i:04d}" for i in range(60)],
+        "when": pd.date_range("2024-01-01", periods=60, freq="6D").strftime("%d/%m/%Y"),
+        "paid": rng.choice(["true", "false", "unknown"], 60),
+        "vec": [f"[{a}, {b}, 0.5]" for a, b in rng.normal(size=(60, 2)).round(2)],
+        "y": np.where(np.arange(60) % 2, "01", "02"),
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    frame[3:5].assign(paid="true").to_csv(tmp_path / "two.csv", index=False)
+    frame[3:5].assign(paid="true", when=None, vec=None).to_csv(tmp_path / "gaps.csv", index=False)
+    frame[3:5].assign(id="0007").to_csv(tmp_path / "twice.csv", index=False)
+    frame.assign(paid=frame["paid"].mask(frame.index.isin([3, 4]), "true")).to_csv(tmp_path / "whole.csv", index=False)
+    done = run("fit", tmp_path / "all.csv", "-t", "y", "-o", tmp_path / "m", *QUICK)
+    assert done.exit_code == 0, done.stderr
+    read = {"dtype": {"id": str, "prediction": str}}
+
+    def said(name: str) -> pd.DataFrame:
+        done = run("predict", tmp_path / "m", tmp_path / name)
+        assert done.exit_code == 0, done.stderr
+        return pd.read_csv(io.StringIO(done.stdout), **read)
+
+    two = said("two.csv")
+    pd.testing.assert_frame_equal(two, said("whole.csv")[3:5].reset_index(drop=True), rtol=1e-5)
+    assert two["id"].tolist() == ["0003", "0004"]
+    assert set(two["prediction"]) <= {"01", "02"}
+    assert said("gaps.csv")["id"].tolist() == ["0003", "0004"]
+    assert said("twice.csv")["row"].tolist() == [0, 1]
+    assert run("evaluate", tmp_path / "m", tmp_path / "two.csv").exit_code == 0
+
+
+@pytest.mark.parametrize("labels", [("row", "b"), ("a", "prob_a")])
+def test_a_label_that_is_called_as_another_column_is_refused(
+    run: Any, files: Path, tmp_path: Path, labels: tuple[str, str]
+) -> None:
+    frame = pd.read_csv(files / "mine.csv").drop(columns="row id")
+    frame.assign(**{name: np.arange(90) % (2 + i) == 0 for i, name in enumerate(labels)}).to_csv(tmp_path / "t.csv")
+    args = ("-t", labels[0], "-t", labels[1], "-o", tmp_path / "m", "--epochs", 1, "--width", 8)
+    (tmp_path / "s.yaml").write_text('ignore: ["Unnamed: 0"]')
+    assert run("fit", tmp_path / "t.csv", *args, "--schema", tmp_path / "s.yaml").exit_code == 0
+    done = run("predict", tmp_path / "m", tmp_path / "t.csv")
+    assert done.exit_code == 2
+    assert "predict: names of the columns written must differ; got" in done.stderr
+    assert "Rename it in the training table" in done.stderr

@@ -12,8 +12,9 @@ import pytest
 import soundfile
 from PIL import Image
 
-from profuse.data.assemble import assemble, check_same_columns, load_table_dataset
+from profuse.data.assemble import assemble, check_same_columns, load_new_rows, load_table_dataset
 from profuse.data.infer import infer_schema
+from profuse.data.preprocess.vector import VectorPreprocessor
 from profuse.data.split import make_split
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Modality, Schema, SplitOptions, Target
@@ -221,6 +222,111 @@ def test_the_column_of_the_split_becomes_groups_or_times(split: SplitOptions, fi
     data = assemble(frame, schema, name="t")
     assert np.array_equal(getattr(data, field), values)
     assert (data.groups is None) != (data.times is None)
+
+
+def dates_of(frame: pd.DataFrame, schema: Schema) -> list[str]:
+    data = assemble(frame, schema, name="t", need_target=False, fitting=False)
+    return data.modalities["table"].values["d"].dt.strftime("%Y-%m-%d").fillna("none").tolist()
+
+
+def test_the_order_of_dates_in_training_holds_for_every_later_table_and_row() -> None:
+    schema = infer_schema(pd.DataFrame({"d": ["25/12/2024", "05/03/2024"], "x": [1.0, 2.0]}))
+    later = pd.DataFrame({"d": ["05/03/2024", "05/03/2024 10:30", "2024-03-06", "06.03.2024", "12/25/2024"], "x": 1.0})
+    read = ["2024-03-05", "2024-03-05", "2024-03-06", "2024-03-06", "none"]
+    assert dates_of(later, schema) == read
+    assert [dates_of(later[i : i + 1], schema)[0] for i in range(len(later))] == read
+    as_before = schema.model_copy(update={"dates": {}})  # a model saved by an older version
+    assert dates_of(later[:1], as_before) == ["2024-05-03"]
+
+
+def test_the_order_of_dates_in_training_holds_for_the_test_file_and_the_times_of_the_split(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"d": [f"{i + 11}/03/2024" for i in range(8)], "x": [1.0, 2.0] * 4, "y": ["a", "b"] * 4})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.assign(d="05/03/2024").to_csv(tmp_path / "b.csv", index=False)
+    schema = Schema(split=SplitOptions(column="d"))
+    data, _ = load_table_dataset(tmp_path / "a.csv", target="y", schema=schema, test=tmp_path / "b.csv")
+    assert data.modalities["table"].values["d"].iloc[8] == pd.Timestamp("2024-03-05")
+    assert data.times is not None
+    assert data.times[8] == np.datetime64("2024-03-05")
+
+
+def test_a_category_means_the_same_in_every_file(tmp_path: Path) -> None:
+    train = {
+        "truth": ["true", "false", "unknown", "true"],
+        "code": ["1.10", "1.20", "free", "pro"],
+        "set": ["1.10", "1.20", "1.10", "2"],
+        "zip": ["00501", "90210", "00501", "90210"],
+        "y": ["01", "10", "01", "10"],
+    }
+    frame = pd.DataFrame(train)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    few = frame.iloc[[1, 1]].assign(truth="false")
+    few.to_csv(tmp_path / "b.csv", index=False)
+    given = Schema(columns={"code": "category", "set": "category"})
+    data, schema = load_table_dataset(tmp_path / "a.csv", target="y", schema=given, test=tmp_path / "b.csv")
+    table = data.modalities["table"].values
+    assert table.iloc[4].to_dict() == {"truth": "false", "code": "1.20", "set": "1.20", "zip": "90210"}
+    assert set(table.iloc[:4]["set"]) == {"1.10", "1.20", "2"}
+    assert data.target.tolist() == ["01", "10"] * 2 + ["10"] * 2
+    assert (
+        load_new_rows(tmp_path / "b.csv", schema).modalities["table"].values.iloc[0].to_dict()
+        == table.iloc[4].to_dict()
+    )
+
+
+def test_whole_numbers_set_as_categories_do_not_mind_missing_cells(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"shop": [1, 2, None, 1], "x": [1.5, 2.5, 3.5, 0.5], "y": ["a", "b"] * 2})
+    frame.to_csv(tmp_path / "a.csv", index=False)  # 1.0, 2.0
+    (tmp_path / "b.csv").write_text("shop,x\n1,2.5\n")
+    _, schema = load_table_dataset(tmp_path / "a.csv", target="y", schema=Schema(columns={"shop": "category"}))
+    assert load_new_rows(tmp_path / "b.csv", schema).modalities["table"].values["shop"].tolist() == ["1"]
+
+
+def test_true_and_false_are_labels_and_numbers_where_these_are_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [True, False, None, True], "a": [True, False] * 2, "b": [False, False, True, True]})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    data, _ = load_table_dataset(tmp_path / "a.csv", target=["a", "b"], schema=Schema(columns={"x": "numeric"}))
+    assert (data.task, data.target[0].tolist()) == ("multilabel", [1, 0])
+    np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, 0, np.nan, 1])
+
+
+def test_columns_that_are_empty_throughout_may_be_predicted_from(tmp_path: Path) -> None:
+    frame = pd.DataFrame({
+        "d": ["25/12/2024", "05/03/2024"] * 2, "v": ["[1, 2, 3]", "[4, 5, 6]"] * 2, "s": ["[1]", "[1, 2]"] * 2,
+        "x": [1.5, 2.5, 3.0, 4.0], "y": ["a", "b"] * 2,
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.assign(d=None, v=None, s=None).to_csv(tmp_path / "b.csv", index=False)
+    data, schema = load_table_dataset(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
+    assert data.modalities["table"].values["d"].isna().tolist() == [False] * 4 + [True] * 4
+    assert data.modalities["v"].values.shape == (8, 3)
+    assert data.modalities["v"].present.tolist() == [True] * 4 + [False] * 4
+    new = assemble(pd.read_csv(tmp_path / "b.csv"), schema, name="new", need_target=False, fitting=False)
+    train = data.rows(np.arange(4)).modalities["v"]
+    made = VectorPreprocessor()
+    made.fit(train)
+    assert made.transform(new.modalities["v"]).values.shape == made.transform(train).values.shape
+    assert np.isnan(made.features(new.modalities["v"])).all()
+
+
+@pytest.mark.parametrize(("ids", "what"), [(["7", "7"], "again in 1 row (1;"), (["7", None], "missing in 1 row (1;")])
+def test_an_inferred_id_that_is_no_id_later_is_told_and_not_used(ids: list[Any], what: str) -> None:
+    frame = pd.DataFrame({"user_id": ["u1", "u2", "u3", "u4"], "x": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]})
+    later = pd.DataFrame({"user_id": ids, "x": 1.0})
+    target = Target(columns=("y",))
+    found = infer_schema(frame, Schema(target=target))
+    data = assemble(later, found, name="t", need_target=False, fitting=False)
+    assert data.ids is None
+    assert f"Column 'user_id': as an id it is {what}" in data.notes[0]
+    named = infer_schema(frame, Schema(target=target, id="user_id"))
+    with pytest.raises(DataError, match="id 'user_id': each row must have its own"):
+        assemble(later, named, name="t", need_target=False, fitting=False)
+
+
+def test_ids_keep_their_leading_zeros(tmp_path: Path) -> None:
+    schema = infer_schema(pd.DataFrame({"id": range(20), "x": np.arange(20.0) ** 2}))
+    (tmp_path / "new.csv").write_text("id,x\n0007,1\n0008,2\n")
+    assert load_new_rows(tmp_path / "new.csv", schema).ids.tolist() == ["0007", "0008"]
 
 
 def test_an_id_that_is_not_unique_is_refused() -> None:

@@ -200,6 +200,41 @@ def test_dates_that_can_be_read_two_ways_are_told() -> None:
     assert "month/day/year (day/month/year fits as well" in found.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("cells", "order"),
+    [
+        (["25/12/2024", "05/03/2024"], "day/month/year"),
+        (["12/25/2024 10:00", "05/03/2024 11:30"], "month/day/year"),
+        (["2024-12-25", "2024/3/5"], "year-month-day"),
+        (["1/2/2024", "3/4/2024"], "month/day/year"),
+    ],
+)
+def test_the_order_of_dates_and_the_columns_of_words_are_kept(cells: list[str], order: str) -> None:
+    frame = pd.DataFrame({"d": cells, "c": ["a", "b"], "n": ["1.5", "2"], "x": [1.0, 2.0], "f": [True, False]})
+    found = infer_schema(frame)
+    assert found.dates == {"d": order}
+    assert found.words == ("d", "c")
+    assert infer_schema(frame, found) == found
+
+
+def test_an_order_of_dates_that_the_schema_sets_stands() -> None:
+    schema = Schema(dates={"d": "day/month/year"})
+    found = infer(pd.DataFrame({"d": ["1/2/2024", "3/4/2024"]}), schema)
+    assert found.schema.dates == schema.dates
+    assert found.notes == ()
+    with pytest.raises(ConfigError, match=r"dates: no column 'D' in the table \(did you mean 'd'\?\)"):
+        infer(pd.DataFrame({"d": ["1/2/2024", "3/4/2024"]}), Schema(dates={"D": "day/month/year"}))
+
+
+def test_the_inferred_id_has_no_missing_cell_and_says_that_it_was_inferred() -> None:
+    frame = pd.DataFrame(
+        {"code": [f"{i:04d}" for i in range(11)] + [None], "key": range(5, 17), "x": np.arange(12.0) ** 2}
+    )
+    found = infer_schema(frame)
+    assert (found.id, found.id_inferred, found.ignore) == ("key", True, ("code",))
+    assert not infer_schema(frame, Schema(id="key")).id_inferred
+
+
 def test_a_schema_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text("target: {columns: [y]}\ncolumns: {a: category}\nsplit: {method: group, column: who}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -86,6 +87,64 @@ def test_a_path_that_is_no_file_says_so(tmp_path: Path) -> None:
         read_table(tmp_path / "film.csv")
     with pytest.raises(DataError, match="the file must exist"):
         read_table(tmp_path / "nowhere" / "film.csv")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kept"),
+    [
+        (["01", "2"], ["01", "2"]),
+        (["-007", "12"], ["-007", "12"]),
+        (["05.5", "1"], ["05.5", "1"]),
+        (["true", "false"], ["true", "false"]),
+        (["True", ""], ["True", None]),
+        (["0", "-0.5"], [0.0, -0.5]),
+        (["0", "12"], [0, 12]),
+        (["1.10", "NA"], [1.1, None]),
+        (["1e05", "0e1"], [1e5, 0.0]),
+        (["", "n/a"], [None, None]),
+    ],
+)
+@pytest.mark.parametrize("other", ["1", '"a ""b"", c"', '5"'])
+def test_codes_with_leading_zeros_and_booleans_stay_text(
+    tmp_path: Path, cells: list[str], kept: list[Any], other: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\na,x,b\n" + "".join(f"{other},{cell},2\n\n" for cell in cells))
+    frame = read_table(path)
+    assert [None if pd.isna(v) else v for v in frame["x"]] == kept
+    assert [type(v) for v in frame["x"].dropna()] == [type(v) for v in kept if v is not None]
+    assert frame["b"].tolist() == [2, 2]
+
+
+def test_columns_named_as_words_are_text_and_the_others_are_as_pandas_finds_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b;c;d\n1,10;01;true;\n2,50;02;false;\n")
+    frame = read_table(path, words=["a", "d", "nowhere"])
+    assert frame["a"].tolist() == ["1,10", "2,50"]
+    assert frame["b"].tolist() == [1, 2]
+    assert frame["c"].tolist() == [True, False]
+    assert frame["d"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a,b\nx,1\ny\rz,2\n", 3), ("a\r1\r2\r", 1), ('a,b\n"x\ry",1\nx\ry,2\n', 3), ("a\n1\n2\r3\n", 3)],
+)
+def test_a_carriage_return_alone_is_refused_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    with pytest.raises(DataError, match=rf"got a carriage return \(\\r\) alone in line {line}\. Put quotes"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_carriage_return_in_quotes_is_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b'a,b\r\n"x\ry",1\r\nz,2\r\n')
+    assert read_table(tmp_path / "t.csv")["a"].tolist() == ["x\ry", "z"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_blank_line_of_a_single_column_is_a_row(tmp_path: Path, end: str) -> None:
+    (tmp_path / "t.csv").write_bytes(end.join(["", "a", "red", "", "blue", ""]).encode())
+    assert read_table(tmp_path / "t.csv")["a"].fillna("none").tolist() == ["red", "none", "blue"]
 
 
 LEFT = pd.DataFrame({"id": ["a", "b", "c"], "x": [1, 2, 3]})

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from known_answers import make_product
 
 from profuse.build import ModelOptions
+from profuse.comparison import read_options
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.evaluate.classical import fit_classical
 from profuse.evaluate.compare import CompareOptions, Event, best_fusion, compare_dataset
+from profuse.evaluate.leaks import tell_leaks
 from profuse.evaluate.methods import methods_for
 from profuse.evaluate.results import COLUMNS, Results
+from profuse.evaluate.summary import summarise
+from profuse.report import write_report
 from profuse.train import TrainOptions
 
 OPTIONS = CompareOptions(
@@ -162,11 +168,38 @@ def test_what_each_modality_adds_is_the_difference_that_masking_makes(finished: 
     assert all(a.full == full for a in found if a.seed == 0)
 
 
+def test_rows_on_both_sides_of_a_split_are_told(tmp_path: Path) -> None:
+    twice = make_product(60).rows(np.tile(np.arange(60), 2))
+    assert run(twice, tmp_path, SMALL).dataset.notes == tell_leaks(twice, SMALL.split) != []
+
+
 def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     options = SMALL.model_copy(update={"train": TrainOptions(epochs=3, learning_rate=1e30, clip=1e30)})
     results = run(make_product(task="regression"), tmp_path, options)
     assert {"linear", "gradient_boosting", "trivial"} <= {m.name for m in results.methods}
     assert any("the loss must stay finite" in s.reason for s in results.skipped)
+
+
+def test_a_twin_at_rest_stands_in_tables_and_report(tmp_path: Path) -> None:
+    model = ModelOptions(width=8, into=("a",), max_rounds=300, tolerance=0.01)
+    options = SMALL.model_copy(update={"rounds": (2, "equilibrium"), "model": model})
+    results = run(make_product(), tmp_path, options)
+    assert not results.skipped
+    rounds = {m.name: m.rounds for m in results.methods if m.fusion == "concat"}
+    assert rounds == {
+        "concat": 1,
+        "progressive (2 rounds) concat": 2,
+        "progressive (equilibrium) concat": "equilibrium",
+    }
+    again = Results.read(tmp_path)
+    assert [m.rounds for m in again.methods] == [m.rounds for m in results.methods]
+    assert set(pd.read_csv(tmp_path / "results.csv")["rounds"]) == {"1", "2", "equilibrium"}
+    twins = {c.method: c.against for c in summarise(again).comparisons if c.kind == "twin"}
+    assert twins["progressive (equilibrium) concat"] == "concat"
+    told = write_report(again, tmp_path).read_text(encoding="utf-8")
+    assert "progressive (equilibrium) token transformer" in told
+    assert "<td>equilibrium</td>" in told
+    assert read_options(tmp_path / "config.yaml").rounds == (2, "equilibrium")
 
 
 class TestMethods:
@@ -206,6 +239,20 @@ class TestMethods:
         with pytest.raises(ConfigError, match="at least 2"):
             methods_for(["a", "b"], [], rounds=[1], base=ModelOptions(), link="softmax")
 
+    @pytest.mark.parametrize("rounds", [3, "equilibrium"])
+    @pytest.mark.parametrize("twins", [(), (2,)])
+    def test_rounds_are_asked_of_the_comparison_not_of_the_model(self, rounds: Any, twins: tuple[int, ...]) -> None:
+        told = rf"compare: model.rounds must be left at 1; got model.rounds={rounds!r}. Use rounds=\({rounds!r},\)"
+        with pytest.raises(ConfigError, match=told):
+            methods_for(["a", "b"], [], rounds=twins, base=ModelOptions(rounds=rounds), link="softmax")
+
+    def test_what_every_twin_would_fail_of_is_told_at_once(self) -> None:
+        with pytest.raises(UnknownNameError, match="compare: modality must be a known name; got modality='textt'"):
+            methods_for(["text", "b"], [], rounds=[2], base=ModelOptions(into=("textt",)), link="softmax")
+        base = ModelOptions(supervise="all")
+        with pytest.raises(ConfigError, match="compare: rounds='equilibrium' must go with supervise='last'"):
+            methods_for(["a", "b"], [], rounds=[2, "equilibrium"], base=base, link="softmax")
+
 
 class TestClassical:
     def fit(self, name: str, task: str, target: np.ndarray, n_outputs: int) -> np.ndarray:
@@ -232,16 +279,3 @@ class TestClassical:
     def test_the_trivial_guess_is_the_mean_of_all_known_rows(self) -> None:
         target = np.arange(200.0)[:, None]
         assert np.unique(self.fit("trivial", "regression", target, 1)) == pytest.approx(target.mean())
-
-    def test_the_linear_model_is_scikit_learns_on_standardised_features(self) -> None:
-        from sklearn.linear_model import Ridge
-        from sklearn.preprocessing import StandardScaler
-
-        rng = np.random.default_rng(0)
-        x = rng.normal(size=(200, 4)) * [1, 10, 100, 1]
-        y = x @ np.ones((4, 1)) + rng.normal(size=(200, 1))
-        rows = np.arange(200)
-        said = fit_classical("linear", {"x": x}, y, rows[:150], rows[150:], "regression", 1).predict(x)
-        scaler = StandardScaler().fit(x[:150])
-        oracle = Ridge(alpha=100.0).fit(scaler.transform(x[:150]), y[:150, 0]).predict(scaler.transform(x))
-        np.testing.assert_allclose(said[:, 0], oracle)

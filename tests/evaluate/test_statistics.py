@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, signal, stats
 
 from profuse.errors import DataError
 from profuse.evaluate.statistics import Sample, holm, interval, paired_difference, pooled, seeds_only, time_blocks
@@ -90,9 +90,82 @@ def test_seeds_only_with_shared_rows_is_the_plain_t_interval() -> None:
     ends = stats.ttest_1samp(m, 0.0).confidence_interval(0.95)
     found = seeds_only(m, n_rows=10)
     assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
-    alone = seeds_only([0.8], n_rows=10)
-    assert math.isinf(alone.low)
-    assert math.isinf(alone.high)
+
+
+@pytest.mark.parametrize("values", [[0.8], [0.1, 0.1, 0.1], [0.0, 0.0]])
+def test_seeds_that_cannot_vary_or_do_not_say_nothing(values: list[float]) -> None:
+    found = seeds_only(values, n_rows=10)
+    assert (found.low, found.high, found.p) == (-math.inf, math.inf, 1.0)
+    assert "nothing says" in found.rule
+
+
+def test_where_neither_rows_nor_seeds_vary_nothing_is_shown() -> None:
+    found = paired_difference(_samples(np.ones((3, 20))), _samples(np.zeros((3, 20))), n_train=10)
+    assert (found.value, found.low, found.high, found.p) == (1.0, -math.inf, math.inf, 1.0)
+    assert interval(_samples(np.ones((1, 20))), n_train=10, bounds=(0, 1)).low == 0
+
+
+def test_rows_of_a_single_group_stand_for_themselves_and_it_is_told() -> None:
+    a, b = np.random.default_rng(14).normal(size=(2, 22))
+    one = np.zeros(22, dtype=int)
+    found = paired_difference(_samples(a[None], one), _samples(b[None], one), n_train=10)
+    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert "22 test rows of a single group, which say nothing of others" in found.rule
+    right = np.tile(np.repeat([1.0, 0.0], [16, 6]), (3, 1))
+    score = interval(_samples(right, one), n_train=10, proportion=True)
+    oracle = stats.binomtest(16, 22).proportion_ci(method="wilson")
+    assert (score.low, score.high) == pytest.approx((oracle.low, oracle.high), abs=0.02)
+
+
+def test_seeds_that_see_one_group_each_are_compared_by_seeds() -> None:
+    """A group is all of its seed's test rows: it tells how seeds differ, and nothing of rows."""
+    m, ids = np.array([0.6, 0.7, 0.95]), np.arange(6)
+    samples = [Sample(6 * s + ids, np.full(6, s), v + np.array([0.1, -0.1] * 3)) for s, v in enumerate(m)]
+    found = interval(samples, n_train=12)
+    assert found.standard_error == pytest.approx(math.sqrt((1 / 3 + 6 / 12) * m.var(ddof=1)))
+    assert found.degrees == pytest.approx(2)
+
+
+def test_unequal_groups_are_those_of_bell_and_mccaffrey() -> None:
+    """Oracle: bias-reduced linearization of a regression on a constant, written with its matrices."""
+    rng = np.random.default_rng(15)
+    sizes = np.array([1, 3, 4, 9, 20])
+    groups, n = np.repeat(np.arange(5), sizes), sizes.sum()
+    x = rng.normal(size=5)[groups] + rng.normal(size=n)
+    annihilator = np.eye(n) - 1 / n
+    weights = np.stack([
+        np.where(groups == g, 1.0, 0.0) / n
+        @ linalg.block_diag(np.eye((groups < g).sum()), _root(annihilator[groups == g][:, groups == g]),
+                            np.eye((groups > g).sum()))
+        @ annihilator
+        for g in range(5)
+    ])  # fmt: skip
+    found = interval(_samples(x[None], groups), n_train=100)
+    assert found.standard_error**2 == pytest.approx(((weights @ x) ** 2).sum())
+    gram = weights @ weights.T
+    assert found.degrees == pytest.approx(np.trace(gram) ** 2 / (gram**2).sum())
+
+
+def _root(a: np.ndarray) -> np.ndarray:
+    """`a^(-1/2)`."""
+    return np.asarray(linalg.fractional_matrix_power(a, -0.5))
+
+
+@pytest.mark.parametrize("n_groups", [2, 3, 5, 10, 30])
+@pytest.mark.parametrize("sizes", ["equal", "lognormal", "one of half"])
+def test_groups_of_any_sizes_cover_about_as_often_as_they_say(n_groups: int, sizes: str) -> None:
+    rng, hits = np.random.default_rng(16), 0
+    for _ in range(400):
+        n = np.full(n_groups, 10)
+        if sizes == "lognormal":
+            n = np.maximum(1, rng.lognormal(2, 1, n_groups)).astype(int)
+        if sizes == "one of half":
+            n[0] = 10 * (n_groups - 1)
+        groups = np.repeat(np.arange(n_groups), n)
+        x = rng.normal(size=n_groups)[groups] + rng.normal(size=len(groups))
+        found = interval(_samples(x[None], groups), n_train=100)
+        hits += found.low <= 0 <= found.high
+    assert 0.92 <= hits / 400 <= 0.985
 
 
 def test_all_right_is_wilson_s_interval_not_certainty() -> None:
@@ -115,6 +188,25 @@ def test_two_methods_that_always_agree_are_not_certainly_equal() -> None:
     assert found.value == 0
     assert found.low < 0 < found.high
     assert found.p == 1.0
+
+
+def test_the_pseudo_row_weighs_one_row_however_large_its_group() -> None:
+    same, groups = np.ones((1, 200)), np.repeat(np.arange(5), 40)
+    found = paired_difference(_samples(same, groups), _samples(same, groups), n_train=10, proportion=True)
+    assert found.high == pytest.approx(stats.t.ppf(0.975, 4) / math.sqrt(200 * 199))
+
+
+@pytest.mark.parametrize(("n_groups", "width"), [(5, 0.25), (22, 0.1)])
+def test_accuracies_in_few_groups_are_compared_as_surely_as_their_rows_allow(n_groups: int, width: float) -> None:
+    rng, groups, hits, widths = np.random.default_rng(17), np.repeat(np.arange(n_groups), 40), 0, []
+    for _ in range(400):
+        lift = rng.normal(0.05, 0.03, n_groups)[groups]
+        a, b = (rng.random(len(groups)) < 0.8 + lift), (rng.random(len(groups)) < 0.8)
+        x, y = (_samples(r[None].astype(float), groups) for r in (a, b))
+        found = paired_difference(x, y, n_train=10, proportion=True)
+        hits, widths = hits + (found.low <= 0.05 <= found.high), [*widths, found.high - found.low]
+    assert 0.92 <= hits / 400 <= 0.98
+    assert np.median(widths) < width
 
 
 def test_the_difference_changes_sign_with_the_order_and_nothing_else() -> None:
@@ -233,17 +325,33 @@ def test_time_blocks_are_runs_of_nearly_equal_size_that_split_no_moment() -> Non
         time_blocks(times, n_blocks=1)
 
 
-def test_blocks_of_time_cover_where_single_rows_do_not() -> None:
-    rng, n_rows, hits = np.random.default_rng(12), 800, np.zeros(2)
-    for _ in range(200):
-        steps = rng.normal(size=n_rows + 60)
-        x = np.convolve(steps, np.ones(15) / 15, mode="valid")[:n_rows]
-        for k, groups in enumerate((np.arange(n_rows), time_blocks(np.arange(n_rows), n_blocks=20))):
-            found = interval(_samples(x[None], groups), n_train=100)
-            hits[k] += found.low <= 0 <= found.high
-    alone, blocked = hits / 200
-    assert alone < 0.7
-    assert blocked > 0.89
+@pytest.mark.parametrize(("n_rows", "n_blocks"), [(3, 3), (60, 5), (200, 6), (1000, 10), (2000, 13), (10_000, 22)])
+def test_blocks_of_time_are_as_many_as_the_cube_root_of_the_rows(n_rows: int, n_blocks: int) -> None:
+    assert len(np.unique(time_blocks(np.arange(n_rows)))) == n_blocks
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "likeness", "least"),
+    [(100, 0.7, 0.9), (100, 0.9, 0.85), (200, 0.9, 0.89)]
+    + [(n, 0.0, 0.92) for n in (100, 200, 500, 2000)]
+    + [(n, rho, 0.92) for n, rho in ((200, 0.7), (500, 0.7), (500, 0.9), (2000, 0.9), (10_000, 0.9))],
+)
+def test_blocks_of_time_cover_where_rows_next_to_each_other_are_alike(
+    n_rows: int, likeness: float, least: float
+) -> None:
+    """Each row's score takes the fraction `likeness` of the score before it."""
+    steps = np.random.default_rng(12).normal(size=(600, n_rows + 100))
+    x = signal.lfilter([1.0], [1.0, -likeness], steps, axis=1)[:, 100:]
+    blocks = time_blocks(np.arange(n_rows))
+    found = [interval(_samples(row[None], blocks), n_train=100) for row in x]
+    assert least <= np.mean([f.low <= 0 <= f.high for f in found]) <= 0.975
+
+
+def test_counting_rows_that_are_alike_one_by_one_covers_far_too_little() -> None:
+    steps = np.random.default_rng(12).normal(size=(300, 600))
+    x = signal.lfilter([1.0], [1.0, -0.9], steps, axis=1)[:, 100:]
+    found = [interval(_samples(row[None]), n_train=100) for row in x]
+    assert np.mean([f.low <= 0 <= f.high for f in found]) < 0.5
 
 
 def test_names_of_rows_and_groups_may_be_texts_or_any_integers() -> None:

@@ -87,9 +87,21 @@ def test_a_fusion_no_better_than_the_trivial_answer_has_learned_nothing() -> Non
     assert summarise(_results(BASE)).verdict.learned is True
 
 
+def test_a_single_group_of_test_rows_is_told_and_is_no_certainty() -> None:
+    results = _results(BASE, n_rows=40)
+    assert not any("single group" in n for n in summarise(results).notes)
+    for rows in results.rows.values():
+        rows.groups = np.zeros(40, dtype=int)
+    summary = summarise(results)
+    assert any("of a single group, or of one time" in n and "nothing of others" in n for n in summary.notes)
+    assert all(r.estimate.low < r.estimate.value < r.estimate.high for r in summary.rows)
+    assert all((c.estimate.p or 0) > 0 for c in summary.comparisons)
+
+
 def test_lost_rows_fall_back_to_seeds_and_it_is_told() -> None:
     results = _results(BASE)
     results.rows.clear()
+    results.scores = [s.model_copy(update={"value": s.value + 0.01 * s.seed}) for s in results.scores]
     summary = summarise(results)
     assert any("6 of 6 methods without their rows" in n for n in summary.notes)
     assert "taken as given" in summary.row("gated").estimate.rule

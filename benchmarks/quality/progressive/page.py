@@ -9,6 +9,7 @@ The page is written by hand but for what stands between `<!-- NAME -->` and `<!-
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -34,6 +35,8 @@ def told(e: Estimate | None, digits: int = 1) -> str:
     """Mean and interval; bold where 0 is outside."""
     if e is None:
         return "-"
+    if not math.isfinite(e.low):
+        return f"{e.value:+.{digits}f} (not known)"
     text = f"{e.value:+.{digits}f} ({e.low:+.{digits}f} to {e.high:+.{digits}f})"
     return f"**{text}**" if e.low > 0 or e.high < 0 else text
 

@@ -44,10 +44,13 @@ def read_for(
             "The model must have been trained on a table to read one; it was trained on other data, and has no schema. "
             "Use profuse.load_model and its predict(dataset) in Python."
         )
-    frame = read_table(path)
+    schema = _with_target(trained, target)
+    # labels that were text are text here too, whatever this file's look like
+    labels = schema.target.columns if schema.target and trained.pipeline.target.classes.dtype.kind in "UO" else ()
+    frame = read_table(path, words=(*schema.words, *labels, *([schema.id] if schema.id else [])))
     return assemble(
         frame,
-        _with_target(trained, target),
+        schema,
         name=path.name.partition(".")[0],
         base_dir=path.parent,
         on_bad_file=on_bad_file,

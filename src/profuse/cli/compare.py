@@ -84,7 +84,12 @@ def compare(
     ] = None,
     rounds: Annotated[
         str | None,
-        typer.Option("--rounds", metavar="N,..|none", help="Rounds of the progressive twins (2).", rich_help_panel=HOW),
+        typer.Option(
+            "--rounds",
+            metavar="N|equilibrium,..|none",
+            help="Rounds of the progressive twins (2).",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Repetitions (3).", rich_help_panel=HOW)] = None,
     trials: Annotated[

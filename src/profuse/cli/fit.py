@@ -27,6 +27,7 @@ from profuse.cli._arguments import (
     Width,
     bad_file,
     given,
+    listed,
     pairs,
 )
 
@@ -79,6 +80,33 @@ def fit(
             rich_help_panel=MODEL,
         ),
     ] = None,
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            "--feedback",
+            metavar="NAME",
+            help="Of the rounds: scale_shift, gate, add, concat or attend (scale_shift).",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into", metavar="MODALITY,..", help="Modalities that receive feedback (all).", rich_help_panel=MODEL
+        ),
+    ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            "--entry", metavar="input|early|later", help="Where feedback enters them (early).", rich_help_panel=MODEL
+        ),
+    ] = None,
+    supervise: Annotated[
+        str | None,
+        typer.Option(
+            "--supervise", metavar="last|all", help="Rounds whose output has a loss (last).", rich_help_panel=MODEL
+        ),
+    ] = None,
     epochs: Epochs = None,
     width: Width = None,
     learning_rate: LearningRate = None,
@@ -96,15 +124,19 @@ def fit(
     [bold]Example[/bold]: profuse fit mine.csv --target price --out model
     """
     from profuse._folder import check_folder
+    from profuse._lookup import resolve
     from profuse.cli._print import console
     from profuse.comparison import open_data
+    from profuse.errors import ConfigError
     from profuse.estimator import FusionClassifier, FusionRegressor
     from profuse.inputs import check_encoders, settings_of
+    from profuse.progressive._model import check_rounds
     from profuse.schema import SplitOptions
 
     check_folder(out)
     level, _, name = (fusion or "").rpartition(":")
-    options: dict[str, Any] = given(
+    progressive = given(feedback=feedback, into=listed(into), entry=entry, supervise=supervise)
+    options: dict[str, Any] = progressive | given(
         fusion=name or None,
         level=level or None,
         rounds=int(rounds) if rounds is not None and rounds.isdecimal() else rounds,
@@ -119,13 +151,19 @@ def fit(
         validation_fraction=validation_fraction,
         random_state=seed,
     )
-    settings_of(FusionClassifier(**options).get_params(deep=False), who="fit")  # before data are read
+    # before data are read
+    asked = settings_of(FusionClassifier(**options).get_params(deep=False), who="fit").model
+    check_rounds(asked.rounds, asked.supervise, asked.start, asked.gradient_rounds, where="fit")
+    if progressive and asked.rounds == 1:
+        raise ConfigError(f"fit: {' and '.join(progressive)} must go with rounds; got rounds=1. Add --rounds 2.")
     split = SplitOptions(column=split_column)
     opened = open_data(data, target, schema=schema, split=split, variant=variant, on_bad_file=bad_file(on_bad_file))
     dataset = opened.dataset
     if dataset.split is not None:
         dataset = dataset.rows((dataset.split != "test").nonzero()[0])
     check_encoders(dataset, options.get("encoders", {}), who="fit")
+    for modality in asked.into or ():
+        resolve(modality, dataset.modalities, where="fit", what="modality")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     model = kind(**options, schema=opened.schema)
     for note in dataset.notes:

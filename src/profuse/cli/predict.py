@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,12 +35,18 @@ def predict(
     """
     from profuse.checkpoint import load_model
     from profuse.cli._print import check_output, write_text
-    from profuse.cli._table import read_for
+    from profuse.data.assemble import load_new_rows
+    from profuse.errors import CheckpointError
 
     if out is not None:
         check_output(out)
     trained = load_model(model)
-    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file))
+    if trained.schema is None:
+        raise CheckpointError(
+            "predict: the model must have been trained on a table to read one; it was trained on other data, and has "
+            "no schema. Use profuse.load_model and its predict(dataset) in Python."
+        )
+    dataset = load_new_rows(file, trained.schema, on_bad_file=bad_file(on_bad_file), rates=trained.pipeline.rates)
     for note in dataset.notes:
         typer.echo(f"note: {note}", err=True)
     text = answers(trained, dataset).to_csv(index=False, lineterminator="\n")
@@ -51,16 +58,31 @@ def predict(
 
 
 def answers(trained: TrainedModel, dataset: Dataset) -> pd.DataFrame:
-    """Returns `id` or `row`; `prediction` and `prob_CLASS`, `LABEL` and `prob_LABEL`, or one column a target."""
+    """Returns `id` or `row`; `prediction` and `prob_CLASS`, `LABEL` and `prob_LABEL`, or one column a target.
+
+    Raises:
+        DataError: Two columns would have one name, as a label called `row` and the row's number do.
+    """
     import pandas as pd
 
+    from profuse.data._wording import tell_values
+    from profuse.errors import DataError
+
     said, codec = trained.predict(dataset), trained.pipeline.target
-    named: dict[str, object] = {"row": range(len(dataset))} if dataset.ids is None else {"id": dataset.ids}
+    columns: list[tuple[str, Any]] = [("row", range(len(dataset))) if dataset.ids is None else ("id", dataset.ids)]
     if codec.task == "regression":
-        columns = ["prediction"] if len(codec.names) == 1 else list(codec.names)
-        return pd.DataFrame({**named, **dict(zip(columns, said.T, strict=True))})
-    probs = {f"prob_{name}": column for name, column in zip(codec.classes, said.T, strict=True)}
-    if codec.task == "multilabel":
-        chosen = {str(name): (column >= 0.5).astype(int) for name, column in zip(codec.classes, said.T, strict=True)}
-        return pd.DataFrame({**named, **chosen, **probs})
-    return pd.DataFrame({**named, "prediction": codec.classes[said.argmax(1)], **probs})
+        names = ["prediction"] if len(codec.names) == 1 else list(codec.names)
+        columns += zip(names, said.T, strict=True)
+    else:
+        if codec.task == "multilabel":
+            columns += zip(map(str, codec.classes), (said.T >= 0.5).astype(int), strict=True)
+        else:
+            columns.append(("prediction", codec.classes[said.argmax(1)]))
+        columns += zip((f"prob_{name}" for name in codec.classes), said.T, strict=True)
+    twice = [name for name, n in Counter(name for name, _ in columns).items() if n > 1]
+    if twice:
+        raise DataError(
+            f"predict: names of the columns written must differ; got {tell_values(twice)} more than once, as a target "
+            "or label is called so. Rename it in the training table and fit again, or predict in Python."
+        )
+    return pd.DataFrame(dict(columns))

@@ -184,7 +184,7 @@ def _read(retriever: Retriever, data: str, variant: str | None) -> Dataset:
     if data in DATASETS:
         return retriever.read(load(data, variant=variant))
     retriever.base_dir = Path(data).parent
-    return retriever.read(read_table(Path(data)))
+    return retriever.read(read_table(Path(data), words=() if retriever.schema_ is None else retriever.schema_.words))
 
 
 def _fit(retriever: Retriever, dataset: Dataset, modalities: tuple[str, str] | None) -> None:

@@ -14,14 +14,14 @@ from profuse._lookup import nearest
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.cells import Cells, as_times
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.infer import infer, load_schema, plain_names
+from profuse.data.infer import infer, load_schema, plain_names, target_cells
 from profuse.data.read import read_table
 from profuse.data.repeats import repeated_rows
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema, Target
 
-__all__ = ["assemble", "check_same_columns", "concatenate", "load_table_dataset"]
+__all__ = ["assemble", "check_same_columns", "concatenate", "load_new_rows", "load_table_dataset"]
 
 
 def assemble(
@@ -54,7 +54,8 @@ def assemble(
     Raises:
         ConfigError: The schema is not resolved, or names no target though one is needed.
         DataError: A column is not there, a cell or file cannot be read (row and column are told), a modality is
-            missing in all rows, ids are missing or not unique, or the target cannot be learned.
+            missing in all rows, ids are missing or not unique, or the target cannot be learned. Without `fitting` an
+            inferred id that is so is not used, and a note says it.
     """
     if not schema.modalities or any(m.kind is None for m in schema.modalities.values()):
         raise ConfigError(
@@ -64,7 +65,7 @@ def assemble(
         raise ConfigError("assemble: a target must be named; the schema has none. Name a column (--target).")
     frame = plain_names(frame)
     extra = check_same_columns(schema, frame, need_target=need_target)
-    cells = Cells(frame, Path(base_dir), on_bad_file, dict(rates or {}))
+    cells = Cells(frame, Path(base_dir), on_bad_file, dict(rates or {}), schema.dates)
     if extra:
         cells.notes.append(f"Columns that the schema does not know are not used: {tell_values(extra)}.")
     modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
@@ -79,15 +80,16 @@ def assemble(
     task = schema.target.task if schema.target else None
     names: tuple[str, ...] = ("target",)
     if need_target and schema.target is not None:
-        columns = frame[list(schema.target.columns)]
+        columns = target_cells(frame, schema.target)
         target, task, names = read_target(columns, schema.target.task, labels=labels, fitting=fitting)
+    ids = _ids(frame, schema, cells.notes, fitting=fitting)
     return Dataset(
         name=name,
         modalities=modalities,
         target=target,
         task=task or "regression",
         target_names=names,
-        ids=_ids(frame, schema.id),
+        ids=ids,
         notes=tuple(cells.notes),
         **split,
     )
@@ -157,9 +159,9 @@ def load_table_dataset(
             the training file has not.
     """
     path = Path(path)
-    frame = read_table(path)
-    notes = list(frame.attrs.get("notes", ()))
     given = schema if isinstance(schema, Schema) else load_schema(schema) if schema is not None else Schema()
+    frame = _read(path, given)
+    notes = list(frame.attrs.get("notes", ()))
     inference = infer(frame, _with_target(given, target))
     resolved = inference.schema
     notes += inference.notes
@@ -173,6 +175,33 @@ def load_table_dataset(
     return replace(dataset, notes=(*notes, *dataset.notes)), resolved
 
 
+def load_new_rows(
+    path: str | Path,
+    schema: Schema,
+    *,
+    on_bad_file: Literal["raise", "skip"] = "raise",
+    rates: Mapping[str, int] | None = None,
+) -> Dataset:
+    """Reads the table file `path`, without a target, as the one was read on which `schema` was resolved.
+
+    Raises:
+        DataError: See `read_table` and `assemble`.
+    """
+    path = Path(path)
+    frame = read_table(path, words=(*schema.words, *([schema.id] if schema.id else [])))
+    dataset = assemble(
+        frame,
+        schema,
+        name=path.name.partition(".")[0],
+        base_dir=path.parent,
+        on_bad_file=on_bad_file,
+        need_target=False,
+        fitting=False,
+        rates=rates,
+    )
+    return replace(dataset, notes=(*frame.attrs.get("notes", ()), *dataset.notes))
+
+
 def concatenate(first: Dataset, second: Dataset) -> Dataset:
     """Returns the rows of `first`, then those of `second`; both were assembled with one schema."""
     modalities = {}
@@ -180,6 +209,8 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
         b = second.modalities[name]
         if a.kind == "table":
             values: Any = pd.concat([a.values, b.values], ignore_index=True)
+        elif a.kind == "vector" and not b.present.any():
+            values = np.concatenate([a.values, np.full((len(b), a.values.shape[1]), np.nan)])
         elif a.kind == "vector" and a.values.shape[1] != b.values.shape[1]:
             raise DataError(
                 f"modality {name!r}: vectors must be of one length in both tables; got {a.values.shape[1]} and "
@@ -196,7 +227,7 @@ def concatenate(first: Dataset, second: Dataset) -> Dataset:
 
 
 def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal["raise", "skip"]) -> Dataset:
-    frame = read_table(path)
+    frame = read_table(path, words=schema.words)
     rates = {k: m.rate for k, m in train.modalities.items() if m.rate is not None}
     try:
         test = assemble(
@@ -248,13 +279,28 @@ def _with_target(schema: Schema, target: str | Sequence[str] | None) -> Schema:
     return schema
 
 
-def _ids(frame: pd.DataFrame, column: str | None) -> np.ndarray | None:
+def _read(path: Path, given: Schema) -> pd.DataFrame:
+    """Reads the training table: what is named a category but looks like a fraction, as 1.10 does, is a code."""
+    frame = read_table(path)
+    codes = [c for c, kind in given.columns.items() if kind in ("category", "text") and c in frame.columns]
+    codes = [c for c in codes if pd.api.types.is_float_dtype(frame[c]) and (frame[c].dropna() % 1 != 0).any()]
+    words = [c for c in frame.columns if c in {*given.words, *given.dates, *codes}]
+    if words:
+        frame[words] = read_table(path, words=words)[words]
+    return frame
+
+
+def _ids(frame: pd.DataFrame, schema: Schema, notes: list[str], *, fitting: bool) -> np.ndarray | None:
+    column = schema.id
     if column is None or column not in frame.columns:
         return None
     ids = frame[column]
     missing, twice = np.flatnonzero(ids.isna()), np.flatnonzero(ids.duplicated())
     if len(missing) or len(twice):
         what = f"missing in {tell_rows(missing)}" if len(missing) else f"again in {tell_rows(twice)}"
+        if schema.id_inferred and not fitting:
+            notes.append(f"Column {column!r}: as an id it is {what}; rows are told by their numbers instead.")
+            return None
         raise DataError(
             f"id {column!r}: each row must have its own; it is {what}. Correct it; if it names what several rows "
             "share, it is split.column, not id."
@@ -277,7 +323,9 @@ def _split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
                 if is_number
                 else cells.to_numpy(dtype=object)
             }
-        times = cells if pd.api.types.is_datetime64_any_dtype(cells.dtype) else as_times(cells)
+        times = (
+            cells if pd.api.types.is_datetime64_any_dtype(cells.dtype) else as_times(cells, schema.dates.get(column))
+        )
         times = times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz is not None else times
         return {"times": times.to_numpy(dtype="datetime64[ns]")}
     return {"groups": cells.to_numpy(dtype=object)}

@@ -28,9 +28,9 @@ from profuse.data.media import (
     to_numbers,
 )
 from profuse.errors import DataError, MissingDependencyError
-from profuse.schema import ColumnKind, Modality
+from profuse.schema import ColumnKind, DateOrder, Modality
 
-__all__ = ["Cells", "as_picture", "as_times", "object_array"]
+__all__ = ["Cells", "as_picture", "as_times", "as_truth", "object_array"]
 
 _REMEDY = (
     "Correct the file or the cell, or go on with on_bad_file='skip' (--on-bad-file skip): it then counts as missing."
@@ -54,6 +54,7 @@ class Cells:
         base_dir: Paths in cells are relative to it.
         on_bad_file: "raise", or "skip": a file or list that cannot be read counts as missing.
         rates: Samples a second of audio modalities, where they are fixed already.
+        dates: The order of the parts of dates, by column, where it is fixed already.
         notes: What was counted.
     """
 
@@ -61,6 +62,7 @@ class Cells:
     base_dir: Path
     on_bad_file: Literal["raise", "skip"] = "raise"
     rates: dict[str, int] = field(default_factory=dict)
+    dates: dict[str, DateOrder] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def modality(self, name: str, modality: Modality, kinds: dict[str, ColumnKind]) -> ModalityData:
@@ -100,7 +102,7 @@ class Cells:
         if pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
             numbers = pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
         else:
-            plain = cells.astype(object)
+            plain = as_truth(cells).astype(object)
             numbers = pd.Series(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
             lost = np.flatnonzero(numbers.isna() & ~_empty(cells))
             if len(lost):
@@ -120,7 +122,7 @@ class Cells:
         cells = self.frame[name]
         if pd.api.types.is_datetime64_any_dtype(cells.dtype):
             return cells
-        times = as_times(cells)
+        times = as_times(cells, self.dates.get(name))
         lost = np.flatnonzero(times.isna() & ~_empty(cells))
         if len(lost):
             self.notes.append(
@@ -292,8 +294,19 @@ def as_picture(cell: Any) -> np.ndarray:
     return values
 
 
-def as_times(cells: pd.Series) -> pd.Series:
-    """Returns words, dates, or seconds or milliseconds since 1970 as times; NaT where they are none."""
+def as_truth(cells: pd.Series) -> pd.Series:
+    """Returns the words true and false, as a CSV file holds booleans, as booleans; a column of others as it is."""
+    found = cells.astype("str").str.lower().map({"true": True, "false": False})
+    return found if bool((found.notna() | cells.isna()).all()) else cells
+
+
+def as_times(cells: pd.Series, order: DateOrder | None = None) -> pd.Series:
+    """Returns words (their parts in `order`, if it is known), dates, or seconds or milliseconds since 1970 as times.
+
+    What is none is NaT.
+    """
+    if cells.isna().all():
+        return pd.Series(pd.NaT, index=cells.index, dtype="datetime64[us]")
     if pd.api.types.is_numeric_dtype(cells.dtype):
         middle = float(cells.abs().median())
         unit: Literal["s", "ms"] | None = "s" if 1e8 <= middle < 1e11 else "ms" if 1e11 <= middle < 1e14 else None
@@ -304,7 +317,7 @@ def as_times(cells: pd.Series) -> pd.Series:
             )
         return pd.Series(pd.to_datetime(cells, unit=unit))
     if all(isinstance(v, str) for v in cells.dropna()):
-        return parse_times(cells)[0]
+        return parse_times(cells, order)[0]
     return pd.Series(pd.to_datetime(cells, errors="coerce"))
 
 

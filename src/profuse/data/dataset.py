@@ -96,6 +96,13 @@ class Dataset:
                     f"Dataset {self.name!r}: all parts must have one entry a row; got {len(values)} of {what!r} "
                     f"and {n_rows} of {first!r}. Join them by an id first."
                 )
+        if self.target is not None and self.target.dtype.kind in "SO":
+            coded = np.flatnonzero([isinstance(v, bytes) for v in self.target.ravel()])
+            if len(coded):
+                raise DataError(
+                    f"Dataset {self.name!r}: labels must be words or numbers; got bytes, "
+                    f"{self.target.ravel()[coded[0]]!r} first. Decode them: y.astype(str)."
+                )
 
     def __len__(self) -> int:
         return len(next(iter(self.modalities.values())))

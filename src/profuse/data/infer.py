@@ -15,10 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from profuse._lookup import nearest
 from profuse.data._wording import tell_values, tell_yaml
-from profuse.data.kinds import ID, UNUSED, column_kind
+from profuse.data.cells import as_truth
+from profuse.data.kinds import ID, UNUSED, column_kind, parse_times
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
-from profuse.schema import ColumnKind, Kind, Modality, Schema, SplitOptions, Target
+from profuse.schema import ColumnKind, DateOrder, Kind, Modality, Schema, SplitOptions, Target
 
 __all__ = ["Inference", "Reason", "infer", "infer_schema", "load_schema"]
 
@@ -56,8 +57,9 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     What the schema says stands. Kinds of the other columns are told by `profuse.data.kinds`. At least 8 columns of
     numbers that share a prefix and are numbered without a gap from 0 or 1 (`emb_0` ... `emb_63`) are one vector
     modality, named after the prefix. Numbers, categories and time stamps make the modality `table`; each other
-    column is a modality of its own name. The first id-like column becomes `id`; ids, empty and constant columns
-    are not used. The column of the split is not an input, unless it is a time stamp.
+    column is a modality of its own name. The first id-like column without a missing cell becomes `id`; ids, empty
+    and constant columns are not used. Which columns hold words, and the order of dates, is kept, so that later
+    tables are read alike. The column of the split is not an input, unless it is a time stamp.
 
     Args:
         frame: The table; the target may be absent when the schema names none.
@@ -82,13 +84,15 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
             reasons[name] = (ID, "named as the id")
         elif name in schema.ignore:
             reasons[name] = (UNUSED, "named in ignore")
+        elif name in schema.dates:
+            reasons[name] = ("timestamp", f"dates, read as {schema.dates[name]}, set in the schema")
         elif name in schema.columns:
             reasons[name] = (schema.columns[name], "set in the schema")
         elif name in grouped and (kind := _given_kind(*grouped[name])):
             reasons[name] = (kind, f"set by modality {grouped[name][0]!r}")
         else:
             reasons[name] = _inferred(name, frame[name], needed=name in grouped)
-    row_id = schema.id or next((c for c, (kind, _) in reasons.items() if kind == ID), None)
+    row_id = schema.id or next((c for c, (kind, _) in reasons.items() if kind == ID and _names_rows(frame[c])), None)
     split_column = schema.split.column
     if split_column is not None and split_column not in grouped:
         kind, _ = reasons[split_column]
@@ -98,13 +102,18 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     kinds = {c: cast(ColumnKind, reasons[c][0]) for m in modalities.values() for c in m.columns}
     if split_column is not None and split_column not in kinds:
         kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
+    words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
+    times = [c for c in words if "timestamp" in (reasons[c][0], kinds.get(c))]
     resolved = schema.model_copy(
         update={
             "target": _target(frame, schema.target),
             "modalities": modalities,
             "columns": kinds,
+            "words": tuple(c for c in frame.columns if c in words or c in schema.words),
+            "dates": {c: schema.dates.get(c) or _order(frame[c]) for c in times},
             "ignore": tuple(c for c, (kind, _) in reasons.items() if kind in (ID, UNUSED, "split") and c != row_id),
             "id": row_id,
+            "id_inferred": row_id is not None and (schema.id is None or schema.id_inferred),
         }
     )
     notes = [
@@ -198,6 +207,8 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
     target = schema.target.columns if schema.target else ()
     known(target, "target")
     known(schema.columns, "columns")
+    known(schema.words, "words")
+    known(schema.dates, "dates")
     known(schema.ignore, "ignore")
     known([schema.id], "id")
     known([schema.split.column], "split.column")
@@ -327,10 +338,29 @@ def _vectors(columns: list[str]) -> dict[str, list[str]]:
     }
 
 
+def _is_words(cells: pd.Series) -> bool:
+    values = cells.cat.categories if isinstance(cells.dtype, pd.CategoricalDtype) else cells
+    return pd.api.types.infer_dtype(values, skipna=True) == "string"
+
+
+def _order(cells: pd.Series) -> DateOrder:
+    return parse_times(cells[cells.notna() & (cells.astype("str").str.strip() != "")])[1]
+
+
+def _names_rows(cells: pd.Series) -> bool:
+    return bool(cells.notna().all() and cells.is_unique)
+
+
+def target_cells(frame: pd.DataFrame, target: Target) -> pd.DataFrame:
+    """Returns the columns of the target; several of true and false, which a CSV file holds as words, are labels."""
+    cells = frame[list(target.columns)]
+    return cells.apply(as_truth) if cells.shape[1] > 1 else cells
+
+
 def _target(frame: pd.DataFrame, target: Target | None) -> Target | None:
     if target is None:
         return None
-    _, task, _ = read_target(frame[list(target.columns)], target.task)
+    _, task, _ = read_target(target_cells(frame, target), target.task)
     return target.model_copy(update={"task": task})
 
 

@@ -26,6 +26,7 @@ import pandas as pd
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
 from profuse.errors import DataError
+from profuse.schema import DateOrder
 
 __all__ = ["ID", "UNUSED", "column_kind", "parse_times"]
 
@@ -38,6 +39,8 @@ _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|row)$|^Unname
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(\D.*)?$", re.DOTALL)
 _DRESSED = re.compile(r"\s*([$€£¥]\s?[-+]?[\d.,]+|[-+]?[\d.,]+\s?[%$€£¥]|\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d+,\d+)\s*")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
+_ORDERS: dict[DateOrder, str] = {"month/day/year": "%m/%d/%Y", "day/month/year": "%d/%m/%Y"}
+_PADDED = r"^[-+]?0\d"  # 007 is a code, not a number
 
 
 def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
@@ -65,11 +68,12 @@ def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
     return _object_kind(name, cells, known) if cells.dtype == object else _word_kind(name, cells, known)
 
 
-def parse_times(cells: pd.Series) -> tuple[pd.Series, str]:
-    """Returns the words of `cells` as times (NaT where they are none) and how they were read.
+def parse_times(cells: pd.Series, order: DateOrder | None = None) -> tuple[pd.Series, DateOrder, str]:
+    """Returns the words of `cells` as times (NaT where they are none), their order, and what is to be told of it.
 
     Year-month-day comes first (ISO 8601, also with `/` and `.`); then day/month/year and month/day/year,
-    whichever reads more cells; where both read all, month/day/year is taken and the answer says so.
+    whichever reads more cells; where both read all, month/day/year is taken and the answer says so. Where the
+    `order` is known, each cell is read by it, or as year-month-day, whatever stands in the others.
     """
     words = cells.astype("str").str.strip()
     iso = words.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3", regex=True)
@@ -77,24 +81,27 @@ def parse_times(cells: pd.Series) -> tuple[pd.Series, str]:
     iso = iso.str.replace(r"^(\d{4}-\d{2})-(\d)(?!\d)", r"\1-0\2", regex=True)
     zoned = bool(iso.str.contains(r"\d(?:Z|[+-]\d{2}:?\d{2})$", regex=True, na=False).any())
     best = pd.Series(pd.to_datetime(iso, format="ISO8601", errors="coerce", utc=zoned), index=cells.index)
-    how, n_best = "year-month-day" + (" in UTC" if zoned else ""), int(best.notna().sum())
-    if n_best == int(cells.notna().sum()):
-        return best, how
+    n_best, found_order, told = int(best.notna().sum()), order or "year-month-day", " in UTC" if zoned else ""
+    if n_best == int(cells.notna().sum()) or order == "year-month-day" or (order and zoned):
+        return best, found_order, told
     plain = words.str.replace(r"^(\d{1,2})[-.](\d{1,2})[-.](\d{4})", r"\1/\2/\3", regex=True)
-    found: dict[str, tuple[int, pd.Series]] = {}
-    for clock in _CLOCKS:
-        for order, form in (("month/day/year", "%m/%d/%Y"), ("day/month/year", "%d/%m/%Y")):
-            times = pd.Series(pd.to_datetime(plain, format=form + clock, errors="coerce"), index=cells.index)
-            n_read = int(times.notna().sum())
-            if n_read > found.get(order, (0, times))[0]:
-                found[order] = n_read, times
-    for order, (n_read, times) in found.items():
-        if n_read > n_best:
-            best, n_best, how = times, n_read, order
-    counts = [n for n, _ in found.values()]
-    if len(counts) == 2 and counts[0] == counts[1] == n_best:
-        how += " (day/month/year fits as well: write year-month-day if it is meant)"
-    return best, how
+    found: dict[DateOrder, list[pd.Series]] = {}
+    for name, form in _ORDERS.items():
+        if order in (None, name):
+            forms = [pd.to_datetime(plain, format=form + clock, errors="coerce") for clock in _CLOCKS]
+            found[name] = [pd.Series(times, index=cells.index) for times in forms]
+    if order is not None:
+        for times in found[order]:
+            best = best.fillna(times)
+        return best, order, told
+    counts = {name: max(int(times.notna().sum()) for times in all_forms) for name, all_forms in found.items()}
+    for name, all_forms in found.items():
+        if counts[name] > n_best:
+            best, n_best = max(all_forms, key=lambda times: int(times.notna().sum())), counts[name]
+            found_order, told = name, ""
+    if set(counts.values()) == {n_best} and n_best:
+        told = " (day/month/year fits as well: if it is meant, say so in dates of the schema)"
+    return best, found_order, told
 
 
 def _constant(known: pd.Series, n_rows: int) -> tuple[str, str] | None:
@@ -144,7 +151,7 @@ def _word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]
 
 
 def _time_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
-    times, how = parse_times(known[known.str.strip() != ""])
+    times, order, told = parse_times(known[known.str.strip() != ""])
     if times.isna().any():
         wrong = times.index[times.isna()]
         rows = cells.index.get_indexer(wrong)
@@ -153,7 +160,7 @@ def _time_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]
             f"{tell_values(known.loc[wrong[:3]])}. Correct them; or set its kind in the schema: timestamp (what is no "
             "time becomes missing), or category."
         )
-    return "timestamp", f"dates, read as {how}"
+    return "timestamp", f"dates, read as {order}{told}"
 
 
 def _mixed_or_number(name: str, cells: pd.Series, known: pd.Series, sample: list[str]) -> tuple[str, str] | None:
@@ -164,7 +171,7 @@ def _mixed_or_number(name: str, cells: pd.Series, known: pd.Series, sample: list
     numbers = pd.to_numeric(filled.astype(object), errors="coerce")
     share = float(numbers.notna().mean())
     if share == 1:
-        padded = filled.str.strip().str.match(r"^0\d").any()
+        padded = filled.str.strip().str.match(_PADDED).any()
         if padded or np.isinf(numbers).any():
             return ("category" if filled.nunique() < len(filled) else ID), "digits with leading zeros: a code"
         return "numeric", "numbers, written as words"

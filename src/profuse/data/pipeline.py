@@ -102,6 +102,11 @@ class Pipeline:
             features[name][~data.present] = np.nan
         return features
 
+    @property
+    def category_features(self) -> dict[str, tuple[bool, ...]]:
+        """For each column of `features`, whether it holds codes of a category; empty where none does."""
+        return {name: p.category_features for name, p in self.preprocessors.items()}
+
     def state(self) -> dict[str, Any]:
         """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""
         return {

@@ -13,7 +13,7 @@ import json
 import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,19 @@ _PARQUET = (".parquet", ".pq")
 _KNOWN = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .pq"
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.DataFrame:
     """Returns the table in the file `path`, rows numbered from 0.
 
     The suffix tells the format: `.csv`, `.tsv`, `.jsonl`, `.ndjson` (each also with `.gz`), `.parquet`, `.pq`.
     Text is UTF-8. Empty cells, `NA`, `NaN`, `null`, `None` are missing. A `.csv` whose first line holds
-    semicolons or tabs and no comma is read with these; the table's `attrs["notes"]` says so.
+    semicolons or tabs and no comma is read with these; the table's `attrs["notes"]` says so. In these and in `.tsv`
+    a column is numeric if every filled cell is a number and none begins as 007 does; else it is text, `true` too.
+
+    Args:
+        path: The file.
+        words: Columns of a `.csv` or `.tsv` that are text whatever they hold, as `Schema.words` of a model tells
+            them: a new file then is read as that of training was. The others are then numbers, booleans or text
+            as pandas finds them.
 
     Raises:
         DataError: No such file, a folder, an unknown suffix, no rows, a column name twice, a row with too few or
@@ -60,7 +67,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         frame = _parquet(path)
     elif suffix in _SEPARATORS or suffix in _JSON_LINES:
         text = _text(path, packed)
-        frame = _json_lines(text, path) if suffix in _JSON_LINES else _delimited(text, path, _SEPARATORS[suffix])
+        frame = _json_lines(text, path) if suffix in _JSON_LINES else _delimited(text, path, _SEPARATORS[suffix], words)
     else:
         raise DataError(
             f"read_table: the suffix must be one of {_KNOWN}; got {path.name!r}. Convert or rename the file."
@@ -165,7 +172,8 @@ def _unique_names(names: Sequence[str], path: Path) -> None:
         )
 
 
-def _delimited(text: str, path: Path, separator: str) -> pd.DataFrame:
+def _delimited(text: str, path: Path, separator: str, words: Collection[str] | None) -> pd.DataFrame:
+    _line_ends(text, path)
     notes = []
     first = text.lstrip("\r\n").partition("\n")[0]
     if separator == "," and "," not in first:
@@ -191,14 +199,59 @@ def _delimited(text: str, path: Path, separator: str) -> pd.DataFrame:
             "Add a line of names."
         )
     _same_width(text, separator, len(header), path)
+    raw = (text if len(header) > 1 else text.lstrip("\r\n")).encode()  # a blank line is a row of a single column
+
+    def read(words: Iterable[str] = (), **options: Any) -> pd.DataFrame:
+        frame: pd.DataFrame = pd.read_csv(
+            io.BytesIO(raw), sep=separator, decimal=decimal, low_memory=False, index_col=False,
+            skip_blank_lines=len(header) > 1, dtype=dict.fromkeys(words, "str"), **options,
+        )  # fmt: skip
+        return frame
+
     try:
-        frame = pd.read_csv(
-            io.BytesIO(text.encode()), sep=separator, decimal=decimal, low_memory=False, index_col=False
-        )
+        frame = read(words or ())
+        if words is None:
+            doubtful = _doubtful(frame, raw, separator)
+            again = read(doubtful, usecols=doubtful)
+            numbers = set(frame.select_dtypes("number"))
+            codes = [c for c in doubtful if c not in numbers or again[c].str.match(r"\s*[-+]?0\d").any()]
+            frame[codes] = again[codes]
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
         raise DataError(f"{path.name}: the file must be a table; got {error}. Check the quotes.") from error
     frame.attrs["notes"] = notes
     return frame
+
+
+def _line_ends(text: str, path: Path) -> None:
+    """Checks that no carriage return stands alone outside quotes: pandas would begin a row there."""
+    if re.search(r"\r(?!\n)", text):
+        alone = next((m for m in re.finditer(r'"[^"]*"|\r(?!\n)', text) if m[0] == "\r"), None)
+        if alone is not None:
+            line = text.count("\n", 0, alone.start()) + 1
+            raise DataError(
+                f"{path.name}: lines must end in \\n or \\r\\n; got a carriage return (\\r) alone in line {line}. "
+                "Put quotes around the cell that holds it, or save the file with other line ends."
+            )
+
+
+def _doubtful(frame: pd.DataFrame, raw: bytes, separator: str) -> list[str]:
+    """Returns the columns that pandas takes as booleans, or as numbers though a cell may begin as 007 does."""
+    held = np.frombuffer(raw + bytes(6), dtype=np.uint8)
+    quoted = np.bitwise_xor.accumulate(held == ord('"')) if b'"' in raw else np.zeros(1, dtype=bool)
+    separators, ends = (np.flatnonzero((held == ord(end)) & ~quoted) for end in (separator, "\n"))
+    begins = np.concatenate([separators, ends])
+    first = begins + 1
+    before = np.isin(np.arange(256), list(b' "+-'))
+    for _ in range(4):
+        first = first + before[held[first]]
+    begins = begins[(held[first] == ord("0")) & np.isin(held[first + 1], list(b"0123456789"))]
+    lines = np.append(0, ends)[np.searchsorted(ends, begins, side="right")]  # where the line of each begins
+    places = np.searchsorted(separators, begins, side="right") - np.searchsorted(separators, lines)
+    n_rows, n_columns = frame.shape
+    whole = n_columns > 1 and len(separators) == (n_rows + 1) * (n_columns - 1)  # else a quote stands within a cell
+    padded = set(frame.columns[np.unique(places)] if whole else frame.columns)
+    sure = {*frame.select_dtypes("string"), *(c for c in frame.select_dtypes("number") if c not in padded)}
+    return [c for c in frame.columns if c not in sure]
 
 
 def _same_width(text: str, separator: str, width: int, path: Path) -> None:

@@ -24,7 +24,8 @@ from profuse.build import ModelOptions
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError, ProfuseError
 from profuse.evaluate.jobs import Job, JobResult, prepare, read_result, run_job, slug
-from profuse.evaluate.methods import DEFAULT_FUSIONS, Method, methods_for
+from profuse.evaluate.leaks import tell_leaks
+from profuse.evaluate.methods import DEFAULT_FUSIONS, Method, TwinRounds, methods_for
 from profuse.evaluate.metrics import primary_metric, row_scores
 from profuse.evaluate.results import (
     Ablation,
@@ -52,7 +53,9 @@ class CompareOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fusions: tuple[str, ...] = Field(DEFAULT_FUSIONS, description="name or level:name; 'all' for every operator.")
-    rounds: tuple[int, ...] = Field((2,), description="Rounds of the progressive twins; empty for none.")
+    rounds: tuple[TwinRounds, ...] = Field(
+        (2,), description="Rounds of the progressive twins, numbers or 'equilibrium'; empty for none."
+    )
     seeds: int = Field(3, ge=1, description="Repetitions, each with its own weights and (if not official) split.")
     trials: int = Field(1, ge=1, description="Configurations each method tries; the best on validation is kept.")
     split: SplitOptions = SplitOptions()
@@ -337,7 +340,7 @@ def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any]) -> 
         modalities=modalities,
         split=_split_in_words(dataset, options),
         group="" if dataset.groups is None else f"{len(np.unique(dataset.groups.astype(str)))} groups kept whole",
-        notes=[*dataset.notes, *first["notes"]],
+        notes=[*dataset.notes, *tell_leaks(dataset, options.split), *first["notes"]],
     )
 
 

@@ -25,7 +25,7 @@ from profuse.build import ModelOptions
 from profuse.checkpoint import save_model
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
-from profuse.evaluate.classical import fit_classical
+from profuse.evaluate.classical import TRIALS, fit_classical
 from profuse.evaluate.methods import Method
 from profuse.evaluate.metrics import measure, primary_metric
 from profuse.learner import Prepared, TrainedModel, fit_model
@@ -235,18 +235,17 @@ def _classical(
     sign = 1 if metric.larger_is_better else -1
     best, seconds = None, 0.0
     known, by_time = len(split.train) + len(split.valid), prepared.dataset.times is not None
-    for trial in range(job.trials):
+    for trial in range(min(job.trials, len(TRIALS[job.method.name]))):
         fit = fit_classical(
             job.method.name, used, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
             trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
+            categories=prepared.pipeline.category_features,
         )  # fmt: skip
         seconds += fit.fit_seconds
         valid = codec.in_units(fit.valid_prediction)
         score = sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
         if best is None or score > best[0]:
             best = (score, fit, valid, trial)
-        if job.method.role == "trivial":
-            break
     assert best is not None
     _, fit, valid, trial = best
     start = time.perf_counter()

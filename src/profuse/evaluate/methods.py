@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from profuse._lookup import resolve
 from profuse.build import ModelOptions
@@ -12,8 +13,10 @@ from profuse.errors import ConfigError
 from profuse.evaluate.results import MethodInfo, Role, Skipped
 from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
 from profuse.model import LEVELS
+from profuse.progressive import Rounds
+from profuse.progressive._model import check_rounds
 
-__all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "methods_for"]
+__all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "TwinRounds", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits", "token_transformer")
 """Fusions that stand in every table, whatever was asked for."""
@@ -21,6 +24,19 @@ DEFAULT_FUSIONS: tuple[str, ...] = ()
 """Fusions that are compared besides when none are named: none, so that a first answer comes soon."""
 CLASSICAL = ("gradient_boosting", "linear")
 TRIVIAL = "trivial"
+
+
+def _in_one_fault(asked: Any, check: ValidatorFunctionWrapHandler) -> Rounds:
+    """What is neither a number nor "equilibrium" is one fault, not two."""
+    try:
+        rounds: Rounds = check(asked)
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise ValueError(f"{told}, or 'equilibrium'") from None
+    return rounds
+
+
+TwinRounds = Annotated[Rounds, WrapValidator(_in_one_fault)]
 
 
 class Method(BaseModel):
@@ -56,13 +72,15 @@ class Method(BaseModel):
             family="single" if single else fusion(self.model.fusion).family(),
             level="single" if single else self.model.resolved_level(),
             rounds=self.model.rounds,
-            fusion=self.name if single else self.name.removeprefix(_PROGRESSIVE.format(self.model.rounds)),
+            fusion=self.name if single else self.name.removeprefix(_progressive(self.model.rounds)),
             modalities=list(self.modalities),
             role=self.role,
         )
 
 
-_PROGRESSIVE = "progressive ({} rounds) "
+def _progressive(rounds: Rounds) -> str:
+    """What stands before the name of a twin."""
+    return f"progressive ({rounds if rounds == 'equilibrium' else f'{rounds} rounds'}) "
 
 
 def _parse(asked: str) -> tuple[str, str | None]:
@@ -78,7 +96,7 @@ def methods_for(
     modalities: Sequence[str],
     fusions: Sequence[str],
     *,
-    rounds: Sequence[int],
+    rounds: Sequence[Rounds],
     base: ModelOptions,
     link: Link,
 ) -> tuple[list[Method], list[Skipped]]:
@@ -87,17 +105,26 @@ def methods_for(
     Args:
         modalities: All modalities of the data.
         fusions: What was asked for: `name` or `level:name`; `all` is every operator at its own level.
-        rounds: Rounds of the progressive twins, each at least 2; empty for none.
-        base: Options that all models share (width, dropout, encoders, ...).
+        rounds: Rounds of the progressive twins, each at least 2, or "equilibrium"; empty for none.
+        base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         link: How the task's outputs become predictions; not every decision operator is defined for all.
 
     Raises:
-        ConfigError: Rounds below 2.
-        UnknownNameError: An unknown operator or level.
+        ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium.
+        UnknownNameError: An unknown operator, level, or modality that is to receive feedback.
     """
-    if any(r < 2 for r in rounds):
-        raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
+    if base.rounds != 1:
+        raise ConfigError(
+            f"compare: model.rounds must be left at 1; got model.rounds={base.rounds!r}. "
+            f"Use rounds=({base.rounds!r},), the rounds of the progressive twins."
+        )
+    for r in rounds:
+        if r != "equilibrium" and r < 2:
+            raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
+        check_rounds(r, base.supervise, base.start, base.gradient_rounds, where="compare")
     names = tuple(sorted(modalities))
+    for name in base.into or ():
+        resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
     methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
     for name in names:
@@ -128,7 +155,7 @@ def methods_for(
             continue
         for r in rounds:
             twin = plain.model_copy(update={"rounds": r})
-            methods.append(Method(name=_PROGRESSIVE.format(r) + label, role="fusion", modalities=names, model=twin))
+            methods.append(Method(name=_progressive(r) + label, role="fusion", modalities=names, model=twin))
     if len(names) == 1:
         kept = [m for m in methods if m.role not in ("baseline", "fusion")]
         skipped += [

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import yaml
@@ -48,6 +48,7 @@ __all__ = [
 FORMAT = 1
 PACKAGES = ("profuse", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 Role = Literal["trivial", "single", "classical", "baseline", "fusion"]
+Rounds = Annotated[int, Field(ge=1)] | Literal["equilibrium"]
 
 
 class _Plain(BaseModel):
@@ -81,13 +82,13 @@ class DatasetFacts(_Plain):
 
 
 class MethodInfo(_Plain):
-    """One row of the table. A progressive method has the `fusion` of its plain twin and more `rounds`."""
+    """One row of the table. A progressive method has the `fusion` of its plain twin and other `rounds`."""
 
     name: str
     label: str = Field("", description="As the report says it; the name when empty.")
     family: str = ""
     level: str = ""
-    rounds: int = Field(1, ge=1)
+    rounds: Rounds = 1
     fusion: str = ""
     modalities: list[str] = []
     role: Role
@@ -100,7 +101,7 @@ class Score(_Plain):
     method: str
     family: str = ""
     level: str = ""
-    rounds: int = 1
+    rounds: Rounds = 1
     seed: int
     split: Literal["train", "valid", "test"]
     metric: str

@@ -3,12 +3,19 @@
 Two things are left to chance in a test score: the fit (initial weights, order of batches, and, where each seed
 draws its own split, the training rows) and the test rows. Both are measured, each from what speaks of it:
 thousands of test rows speak of the rows, a handful of seeds of the fit. With `u[s, g]` the influence of cluster g
-(a group of rows that belong together, else one row) on the score `m[s]` of seed s, S seeds and G clusters:
+(a group of rows that belong together, else one row) on the score `m[s]` of seed s, divided by `sqrt(1 - h[s, g])`,
+h being the cluster's share of the rows, and S seeds:
 
-    rows  = G/(G-1) * sum_g mean_s(u[s, g])^2                      test rows, clustered and shared by the seeds
+    rows  = sum_g mean_s(u[s, g])^2                                test rows, clustered and shared by the seeds
     seeds = var_s(m) / S                                           what the seeds show, sampling of rows included
-    noise = G/(G-1) * sum_sg (u[s, g] - mean_s u[s, g])^2 / (S (S-1))    the part of `seeds` that is such sampling
-    V     = rows + c * max(seeds - noise, 0),     m +- t(df) sqrt(V),     df = V^2 / (rows^2/(G-1) + (c seeds)^2/(S-1))
+    noise = sum_sg (u[s, g] - mean_s u[s, g])^2 / (S (S-1))        the part of `seeds` that is such sampling
+    V     = rows + c * max(seeds - noise, 0),     m +- t(df) sqrt(V),     df = V^2 / (rows^2/d + (c seeds)^2/(S-1))
+    d     = 1 / (sum_g h[g]^2 + (sum_g a[g])^2 - sum_g a[g]^2),    a = h^2 / (1 - h),    h[g] = mean_s h[s, g]
+
+`rows` and its degrees of freedom d are Bell and McCaffrey's for a mean. With G clusters of one size they are the
+G/(G-1) sum u^2 and the G - 1 of the textbook, and with unequal ones what few large clusters can tell: for lognormal
+sizes the textbook's cover 86 to 91 %, these 93 to 96 %. A single cluster says nothing of others; its rows then stand
+for themselves, and `Estimate.rule` says so.
 
 c = 1 where all seeds share the test rows: this is the crossed random-effects model of multi-reader multi-case
 studies, seeds being the readers and rows the cases. Where each seed has its own split the scores are correlated by
@@ -30,6 +37,8 @@ also where methods differ threefold in their spread (simulated).
 References:
     Satterthwaite, Biometrics Bulletin 2 (1946). Hillis, Statistics in Medicine 26 (2007), multi-reader multi-case.
     Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52 (2003), section 3.
+    Bell and McCaffrey, Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples, Survey
+    Methodology 28 (2002).
     Korn and Graubard, Survey Methodology 24 (1998), effective sample size of a proportion; Wilson, JASA 22 (1927).
     Agresti and Min, Statistics in Medicine 24 (2005), pseudo-counts for paired proportions.
     Holm, Scandinavian Journal of Statistics 6 (1979).
@@ -81,14 +90,14 @@ class Estimate:
 
     Attributes:
         value: The mean over seeds of the mean over rows.
-        low: Lower end of the interval.
+        low: Lower end of the interval; -inf where nothing varied, or where one fit without its rows is all there is.
         high: Upper end.
         p: Two-sided p value of "0"; None for a score, which is not tested.
         standard_error: `sqrt(V)`, in the score's units.
-        degrees: Degrees of freedom; inf where nothing varies.
+        degrees: Degrees of freedom.
         n_seeds: Fits that were scored.
         n_rows: Distinct test rows.
-        n_clusters: Distinct clusters of them; 0 where rows were not kept.
+        n_clusters: Distinct clusters of them, as many as rows where there is but one; 0 where rows were not kept.
         rule: What the interval takes into account and what it speaks of, in words.
     """
 
@@ -232,9 +241,10 @@ def seeds_only(values: Sequence[float], *, n_rows: int, n_train: int | None = No
     if len(m) == 0 or not np.isfinite(m).all():
         raise DataError(f"seeds_only: values must be finite, one a seed; got values={list(values)}.")
     value, size = float(m.mean()), len(m)
-    if size == 1:
-        rule = "one seed and no row kept: nothing says how sure it is"
-        return Estimate(value, -math.inf, math.inf, 1.0, math.inf, 0.0, 1, n_rows, 0, rule)
+    if np.allclose(m, m[0], rtol=1e-12, atol=0.0):
+        what = "one seed" if size == 1 else f"{size} seeds of one score"
+        rule = f"{what} and no row to tell more: nothing says how sure it is"
+        return Estimate(value, -math.inf, math.inf, 1.0, math.inf, 0.0, size, n_rows, 0, rule)
     factor = 1.0 if n_train is None else 1.0 + size * n_rows / n_train
     error = math.sqrt(factor * float(m.var(ddof=1)) / size)
     what = "a t interval, these test rows taken as given" if n_train is None else "the corrected resampled t interval"
@@ -252,19 +262,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(v) for v in adjusted]
 
 
-def time_blocks(times: np.ndarray, *, n_blocks: int = 40) -> np.ndarray:
+def time_blocks(times: np.ndarray, *, n_blocks: int | None = None) -> np.ndarray:
     """Returns the block of each row, `[row]`: runs of consecutive rows in time, to be used as groups.
 
     Rows next to each other in time are alike, and counting each as news makes intervals too narrow; blocks that are
-    long against that likeness are nearly independent. Rows of one time stay in one block.
+    long against that likeness are nearly independent. Rows of one time stay in one block. Few and long blocks cost
+    little, as t intervals know that they are few, and cover more: in 200 rows of which each is like the one before
+    (correlation 0.9), 40 blocks cover 63 %, 10 cover 87 %, 6 cover 91 %.
 
     Args:
         times: `[row]`, sortable.
-        n_blocks: At most so many; fewer where there are fewer times.
+        n_blocks: At most so many; fewer where there are fewer times. The cube root of the number of rows, and at
+            least 5, if None.
 
     Reference:
         Künsch, The Jackknife and the Bootstrap for General Stationary Observations, Annals of Statistics 17 (1989).
+        Schmeiser, Batch Size Effects in the Analysis of Simulation Output, Operations Research 30 (1982).
+        Ibragimov and Müller, t-Statistic Based Correlation and Heterogeneity Robust Inference, Journal of Business
+        and Economic Statistics 28 (2010).
     """
+    if n_blocks is None:
+        n_blocks = max(5, round(len(times) ** (1 / 3)))
     if n_blocks < 2:
         raise DataError(f"time_blocks: n_blocks must be at least 2; got n_blocks={n_blocks}.")
     _, code, count = np.unique(times, return_inverse=True, return_counts=True)
@@ -275,28 +293,34 @@ def time_blocks(times: np.ndarray, *, n_blocks: int = 40) -> np.ndarray:
 def _combine(samples: Sequence[Sample], n_train: int, level: float, parts: Parts | None, *, pseudo: float) -> Estimate:
     if not samples or any(len(s.scores) == 0 or not np.isfinite(s.scores).all() for s in samples):
         raise DataError("statistics: every seed must have finite scores of at least one row; got none, or others.")
-    influence, means = _influence(samples)
+    single = all((s.clusters == samples[0].clusters[0]).all() for s in samples)
+    if single:
+        samples = [replace(s, clusters=s.ids) for s in samples]
+    influence, share, means = _influence(samples)
     n_seeds, n_clusters = influence.shape
     fixed = all(np.array_equal(s.ids, samples[0].ids) for s in samples[1:])
     n_rows = len(samples[0].ids) if fixed else _codes(np.concatenate([s.ids for s in samples]))[1]
     value = float(means.mean())
-    if n_clusters < 2:  # rows cannot tell how much they vary
+    if n_clusters < 2:  # one row cannot tell how much rows vary
         n_test = len(samples[0].ids)
         return seeds_only(means.tolist(), n_rows=n_test, n_train=None if fixed else n_train, level=level)
-    correction = n_clusters / (n_clusters - 1)
+    leverage = share**2 / (1 - share)
+    rows_degrees = float(1 / ((share**2).sum() + leverage.sum() ** 2 - (leverage**2).sum()))
     shared = influence.mean(0)
-    rows = correction * (float((shared**2).sum()) + pseudo / n_clusters**2)
-    variance, below = rows, rows**2 / (n_clusters - 1)
+    rows = float((shared**2).sum()) + pseudo / (n_rows * (n_rows - 1))
+    variance, below, least = rows, rows**2 / rows_degrees, rows_degrees
     if n_seeds > 1:
         factor = 1.0 if fixed else 1.0 + n_seeds * float(np.mean([len(s.ids) for s in samples])) / n_train
         found = parts or ((float(means.var(ddof=1)), n_seeds - 1.0),)
         scaled = [(factor * v / n_seeds, d) for v, d in found]
-        noise = factor * correction * float(((influence - shared) ** 2).sum()) / (n_seeds * (n_seeds - 1))
+        noise = factor * float(((influence - shared) ** 2).sum()) / (n_seeds * (n_seeds - 1))
         variance += max(sum(v for v, _ in scaled) - noise, 0.0)
         below += sum(v**2 / d for v, d in scaled)
-    least = min(n_seeds - 1, n_clusters - 1) if n_seeds > 1 else n_clusters - 1
-    degrees = max(variance**2 / below, least) if below > 0 else float(n_clusters - 1)
+        least = min(least, n_seeds - 1)
+    degrees = max(variance**2 / below, least) if below > 0 else rows_degrees
     units = f"{n_rows:,} test rows" + (f" in {n_clusters:,} groups" if n_clusters < n_rows else "")
+    if single:
+        units += " of a single group, which say nothing of others"
     if n_seeds == 1:
         rule = f"{units}, one seed: speaks of this one fit on new rows of the same kind"
     elif fixed:
@@ -315,23 +339,32 @@ def _codes(names: np.ndarray) -> tuple[np.ndarray, int]:
     return codes, len(distinct)
 
 
-def _influence(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns `u[seed, cluster]`, each cluster's sum of `(score - mean) / rows`, and the means `[seed]`."""
+def _influence(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `u[seed, cluster]`, the clusters' shares `h[cluster]` of the rows, and the means `[seed]`.
+
+    `u` is the cluster's sum of `(score - mean) / rows`, divided by `sqrt(1 - h[seed, cluster])`; 0 where the cluster is
+    all of a seed.
+    """
     codes, size = _codes(np.concatenate([s.clusters for s in samples]))
     parts = np.split(codes, np.cumsum([len(s.scores) for s in samples])[:-1])
     means = np.array([float(np.mean(s.scores, dtype=float)) for s in samples])
-    influence = [
+    share = np.stack([np.bincount(code, minlength=size) / len(code) for code in parts])
+    influence = np.stack([
         np.bincount(code, (s.scores - m) / len(s.scores), minlength=size)
         for s, m, code in zip(samples, means, parts, strict=True)
-    ]
-    return np.stack(influence), means
+    ])  # fmt: skip
+    some = share < 1
+    return np.divide(influence, np.sqrt(1 - share), out=np.zeros_like(influence), where=some), share.mean(0), means
 
 
 def _t_interval(
     value: float, error: float, degrees: float, level: float, n_seeds: int, n_rows: int, n_clusters: int, rule: str
 ) -> Estimate:
-    half = float(stats.t.ppf((1 + level) / 2, degrees)) * error
-    p = float(2 * stats.t.sf(abs(value) / error, degrees)) if error > 0 else float(value == 0)
+    if error <= 1e-12 * abs(value):  # nothing varies, but for rounding: that is no certainty
+        half, p = math.inf, 1.0
+    else:
+        half = float(stats.t.ppf((1 + level) / 2, degrees)) * error
+        p = float(2 * stats.t.sf(abs(value) / error, degrees))
     return Estimate(value, value - half, value + half, p, error, degrees, n_seeds, n_rows, n_clusters, rule)
 
 

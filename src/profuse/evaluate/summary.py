@@ -179,6 +179,12 @@ class _Evidence:
                 f"{len(lost)} of {len(results.methods)} methods without their rows ({', '.join(lost[:3])}"
                 f"{', ...' if len(lost) > 3 else ''}): their intervals speak of seeds only, these test rows given."
             )
+        samples = [s for methods in self._samples.values() for s in methods.values()]
+        if samples and all((s.clusters == samples[0].clusters[0]).all() for s in samples):
+            self.notes.append(
+                "All test rows are of a single group, or of one time: intervals and p values speak of new rows of that "
+                "one and say nothing of others."
+            )
         seeds = sorted({s for m in results.methods for s in self.test(m.name)})
         whole = [m.name for m in results.methods if m.role != "trivial" and sorted(self.test(m.name)) == seeds]
         self.pooled = pooled({n: [self.test(n)[s].value for s in seeds] for n in whole})

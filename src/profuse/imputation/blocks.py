@@ -28,8 +28,7 @@ class Block:
         self._preprocessor = preprocessor(data.preprocess or DEFAULTS[data.kind])()
         self._preprocessor.fit(data)
         raw = self._preprocessor.features(data)
-        codes = getattr(self._preprocessor, "category_features", (False,) * raw.shape[1])
-        self._codes = np.flatnonzero(codes)
+        self._codes = np.flatnonzero(self._preprocessor.category_features)
         self._kept = [_frequent(raw[:, j]) for j in self._codes]
         x = self._spread_out(raw)
         known = x[data.present]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,11 +120,11 @@ class Words:
             return f"Yes. On the same test rows {measured}.{also}"
         if v.helps == "no":
             return f"No. On the same test rows {measured}.{also}"
-        best = numbers.difference(max(e.high, 0.0), self.metric.name, sign=False)
-        return (
-            f"It is not shown. On the same test rows {measured}, which does not exclude 0. "
-            f"A gain of more than {best} would not fit these rows.{also}"
-        )
+        most = ""
+        if math.isfinite(e.high):
+            best = numbers.difference(max(e.high, 0.0), self.metric.name, sign=False)
+            most = f" A gain of more than {best} would not fit these rows."
+        return f"It is not shown. On the same test rows {measured}, which does not exclude 0.{most}{also}"
 
     def _which(self) -> str:
         v = self.verdict
@@ -162,7 +163,7 @@ class Words:
         sure = v.sure[:1].upper() + v.sure[1:]
         return (
             f"{sure}: p {self._p(e.p)} for the one comparison that answers the question; the fusion and the single "
-            f"modality were both chosen before the test rows were looked at. Based on {e.rule}."
+            f"modality were both chosen by validation rows. Based on {e.rule}."
         )
 
     def _price(self) -> str:

@@ -26,6 +26,9 @@ class Preprocessor(ABC):
     spec: Spec
     """What it tells the encoder; set by `fit`."""
 
+    category_features: tuple[bool, ...] = ()
+    """For each column of `features`, whether it holds codes of a category; empty where none does."""
+
     @abstractmethod
     def fit(self, data: ModalityData) -> None:
         """Learns its statistics from `data`, which holds training rows only. Absent rows are not read."""

@@ -68,11 +68,7 @@ class VectorPreprocessor(Preprocessor):
         self._describe()
 
     def transform(self, data: ModalityData) -> Raw:
-        x = self._read(data)
-        if x.shape[1] != len(self._mean):
-            raise DataError(
-                f"{_WHO}: the vectors must have the channels of train; got {x.shape[1]} channels for {len(self._mean)}."
-            )
+        x = self._known(data)
         missing = np.isnan(x)
         present = data.present.copy()
         present[data.present] = ~missing.all(1)
@@ -95,7 +91,7 @@ class VectorPreprocessor(Preprocessor):
 
     def features(self, data: ModalityData) -> np.ndarray:
         """Returns the numbers as they are, NaN = missing."""
-        x = self._read(data)
+        x = self._known(data)
         out = np.full((len(data), x.shape[1]), np.nan)
         out[data.present] = x
         return out
@@ -121,6 +117,17 @@ class VectorPreprocessor(Preprocessor):
 
     def _describe(self) -> None:
         self.spec = Spec(kind="vector", n_channels=len(self._mean) + len(self._marked))
+
+    def _known(self, data: ModalityData) -> np.ndarray:
+        """Returns the present rows, with the channels of train; where none is present, nothing tells how many."""
+        x = self._read(data)
+        if not len(x):
+            return np.empty((0, len(self._mean)))
+        if x.shape[1] != len(self._mean):
+            raise DataError(
+                f"{_WHO}: the vectors must have the channels of train; got {x.shape[1]} channels for {len(self._mean)}."
+            )
+        return x
 
     def _read(self, data: ModalityData) -> np.ndarray:
         """Returns the present rows as float64."""

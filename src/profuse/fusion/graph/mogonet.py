@@ -96,7 +96,9 @@ class Mogonet(Fusion):
     """
 
     formula: ClassVar[str] = "MLP([x_m ...; outer product of sigmoid(V_m x_m)]), x_m = GCN_m on similar rows"
-    cost: ClassVar[str] = "O(T d + M n_remembered (d + n_layers width) + K^M width); a batch M n_layers n_remembered^2 width more"
+    cost: ClassVar[str] = (
+        "O(T d + M n_remembered (d + n_layers width) + K^M width); a batch M n_layers n_remembered^2 width more"
+    )
     missing: ClassVar[str] = "it has no node; its factor is 1/2"
     reference: ClassVar[str] = "Wang et al. 2021 (Nature Communications 12:3445)"
 
