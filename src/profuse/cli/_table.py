@@ -21,16 +21,14 @@ def read_for(
     *,
     on_bad_file: Literal["raise", "skip"],
     target: list[str] | None = None,
-    need_target: bool = False,
 ) -> Dataset:
-    """Reads the file `path` by the schema that the model was trained with.
+    """Reads the file `path`, with its target, by the schema that the model was trained with.
 
     Args:
         trained: The model.
         path: The table.
         on_bad_file: "raise" or "skip".
         target: Its target columns, where the model does not know their names or they have others here.
-        need_target: Whether the target is read.
 
     Raises:
         CheckpointError: The model was not trained on a table.
@@ -54,7 +52,7 @@ def read_for(
         name=path.name.partition(".")[0],
         base_dir=path.parent,
         on_bad_file=on_bad_file,
-        need_target=need_target,
+        need_target=True,
         fitting=False,
         rates=trained.pipeline.rates,
         labels=trained.pipeline.target.names if trained.pipeline.task == "multilabel" else None,
