@@ -250,3 +250,16 @@ def test_a_label_that_is_called_as_another_column_is_refused(
     assert done.exit_code == 2
     assert "predict: names of the columns written must differ; got" in done.stderr
     assert "Rename it in the training table" in done.stderr
+
+
+def test_labels_that_were_text_are_text_whatever_the_file_to_evaluate_holds(run: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    flag, code = rng.choice(["true", "false", "unknown"], 80), rng.choice(["01", "10"], 80)
+    table = pd.DataFrame({"flag": flag, "x": rng.normal(size=80), "label": code})
+    table.to_csv(tmp_path / "train.csv", index=False)
+    assert run("fit", tmp_path / "train.csv", "-t", "label", "--out", tmp_path / "model", *QUICK).exit_code == 0
+    few = table[(table["flag"] != "unknown") & (table["label"] == "10")]  # booleans and numbers, by themselves
+    few.to_csv(tmp_path / "few.csv", index=False)
+    done = run("evaluate", tmp_path / "model", tmp_path / "few.csv")
+    assert done.exit_code == 0, done.stderr
+    assert "unknown" not in done.stderr

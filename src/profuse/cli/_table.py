@@ -34,8 +34,7 @@ def read_for(
         CheckpointError: The model was not trained on a table.
         DataError: The file cannot be read, or lacks columns.
     """
-    from profuse.data.assemble import assemble
-    from profuse.data.read import read_table
+    from profuse.data.assemble import load_new_rows
 
     if trained.schema is None:
         raise CheckpointError(
@@ -43,19 +42,16 @@ def read_for(
             "Use profuse.load_model and its predict(dataset) in Python."
         )
     schema = _with_target(trained, target)
-    # labels that were text are text here too, whatever this file's look like
-    labels = schema.target.columns if schema.target and trained.pipeline.target.classes.dtype.kind in "UO" else ()
-    frame = read_table(path, words=(*schema.words, *labels, *([schema.id] if schema.id else [])))
-    return assemble(
-        frame,
+    codec = trained.pipeline.target
+    return load_new_rows(
+        path,
         schema,
-        name=path.name.partition(".")[0],
-        base_dir=path.parent,
         on_bad_file=on_bad_file,
-        need_target=True,
-        fitting=False,
         rates=trained.pipeline.rates,
-        labels=trained.pipeline.target.names if trained.pipeline.task == "multilabel" else None,
+        need_target=True,
+        # labels that were text are text here too, whatever this file's look like
+        words=schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else (),
+        labels=codec.names if trained.pipeline.task == "multilabel" else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -181,23 +181,36 @@ def load_new_rows(
     *,
     on_bad_file: Literal["raise", "skip"] = "raise",
     rates: Mapping[str, int] | None = None,
+    need_target: bool = False,
+    words: Collection[str] = (),
+    labels: Sequence[str] | None = None,
 ) -> Dataset:
-    """Reads the table file `path`, without a target, as the one was read on which `schema` was resolved.
+    """Reads the table file `path` as the one was read on which `schema` was resolved.
+
+    Args:
+        path: The table.
+        schema: Resolved.
+        on_bad_file: "raise" or "skip".
+        rates: See `assemble`.
+        need_target: Whether the target is read.
+        words: Further columns that are text, whatever they hold.
+        labels: See `assemble`.
 
     Raises:
         DataError: See `read_table` and `assemble`.
     """
     path = Path(path)
-    frame = read_table(path, words=(*schema.words, *([schema.id] if schema.id else [])))
+    frame = read_table(path, words=(*schema.words, *words, *([schema.id] if schema.id else [])))
     dataset = assemble(
         frame,
         schema,
         name=path.name.partition(".")[0],
         base_dir=path.parent,
         on_bad_file=on_bad_file,
-        need_target=False,
+        need_target=need_target,
         fitting=False,
         rates=rates,
+        labels=labels,
     )
     return replace(dataset, notes=(*frame.attrs.get("notes", ()), *dataset.notes))
 
