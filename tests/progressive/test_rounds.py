@@ -343,6 +343,8 @@ def test_what_cannot_be_is_refused() -> None:
         ProgressiveFusion(plain(), feedback="scale_shif")
     with pytest.raises(KeyError, match="modality"):
         ProgressiveFusion(plain(), into=["aa"])
+    with pytest.raises(KeyError, match="modality='aa'"):
+        ProgressiveFusion(plain(), into="aa")
     with pytest.raises(ConfigError, match="supervise must be last or all; got supervise='some'"):
         ProgressiveFusion(plain(), supervise="some")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="start must be zero or learned; got start='one'"):

@@ -113,6 +113,7 @@ class ProgressiveFusion(nn.Module):
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where="ProgressiveFusion", what="feedback")
         encoders = encoders_of(model)
+        into = (into,) if isinstance(into, str) else into
         for name in into or ():
             resolve(name, encoders, where="ProgressiveFusion", what="modality")
         self.model = model
