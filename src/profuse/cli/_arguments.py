@@ -71,7 +71,7 @@ Width = Annotated[
     typer.Option("--width", min=4, help="Channels of tokens and of the joint vector (64).", rich_help_panel=MODEL),
 ]
 LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak learning rate of AdamW (0.002).", rich_help_panel=MODEL)
+    float | None, typer.Option("--learning-rate", help="Peak learning rate of AdamW (0.0015).", rich_help_panel=MODEL)
 ]
 Dropout = Annotated[
     float | None,
