@@ -46,6 +46,7 @@ __all__ = [
     "settings_of",
     "to_learn_from",
     "training_data",
+    "without_test_rows",
 ]
 
 
@@ -328,18 +329,24 @@ def training_data(
     return dataset, resolved.model_copy(update={"target": Target(columns=names, task=dataset.task)})
 
 
+def without_test_rows(dataset: Dataset) -> Dataset:
+    """Returns the rows that are no official test rows."""
+    if dataset.split is None or not (dataset.split == "test").any():
+        return dataset
+    return dataset.rows(np.flatnonzero(dataset.split != "test"))
+
+
 def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset:
     """Returns the rows of X with their `groups`, if given, and without official test rows; notes are warnings."""
     if groups is not None:
         same_order(X, groups, who, what="groups")
         dataset = replace(dataset, groups=np.asarray(groups))
     notes = () if isinstance(X, Dataset) else tuple(dataset.notes)  # a Dataset's own are with its maker
-    rows = np.arange(len(dataset)) if dataset.split is None else np.flatnonzero(np.asarray(dataset.split) != "test")
-    if len(rows) < len(dataset):
-        notes = (*notes, f"{len(dataset) - len(rows)} official test rows are not learned from.")
-        dataset = dataset.rows(rows)
+    learned = without_test_rows(dataset)
+    if len(learned) < len(dataset):
+        notes = (*notes, f"{len(dataset) - len(learned)} official test rows are not learned from.")
     _tell(notes, who)
-    return dataset
+    return learned
 
 
 def _tell(notes: Iterable[str], who: str) -> None:

@@ -21,14 +21,16 @@ def read_for(
     *,
     on_bad_file: Literal["raise", "skip"],
     target: list[str] | None = None,
+    need_target: bool = False,
 ) -> Dataset:
-    """Reads the file `path`, with its target, by the schema that the model was trained with.
+    """Reads the file `path` by the schema that the model was trained with.
 
     Args:
         trained: The model.
         path: The table.
         on_bad_file: "raise" or "skip".
         target: Its target columns, where the model does not know their names or they have others here.
+        need_target: Whether the target is read.
 
     Raises:
         CheckpointError: The model was not trained on a table.
@@ -48,7 +50,7 @@ def read_for(
         schema,
         on_bad_file=on_bad_file,
         rates=trained.pipeline.rates,
-        need_target=True,
+        need_target=need_target,
         # labels that were text are text here too, whatever this file's look like
         words=schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else (),
         labels=codec.names if trained.pipeline.task == "multilabel" else None,

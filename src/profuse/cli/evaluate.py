@@ -30,7 +30,7 @@ def evaluate(
     from profuse.evaluate.metrics import measure, metrics_for
 
     trained = load_model(model)
-    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file), target=target)
+    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file), target=target, need_target=True)
     codec, task = trained.pipeline.target, trained.pipeline.task
     assert dataset.target is not None
     true = codec.encode(dataset.target)  # tells classes that training had not

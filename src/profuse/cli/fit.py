@@ -129,7 +129,7 @@ def fit(
     from profuse.comparison import open_data
     from profuse.errors import ConfigError
     from profuse.estimator import FusionClassifier, FusionRegressor
-    from profuse.inputs import check_encoders, settings_of
+    from profuse.inputs import check_encoders, settings_of, without_test_rows
     from profuse.progressive._model import check_rounds
     from profuse.schema import SplitOptions
 
@@ -158,9 +158,7 @@ def fit(
         raise ConfigError(f"fit: {' and '.join(progressive)} must go with rounds; got rounds=1. Add --rounds 2.")
     split = SplitOptions(column=split_column)
     opened = open_data(data, target, schema=schema, split=split, variant=variant, on_bad_file=bad_file(on_bad_file))
-    dataset = opened.dataset
-    if dataset.split is not None:
-        dataset = dataset.rows((dataset.split != "test").nonzero()[0])
+    dataset = without_test_rows(opened.dataset)
     check_encoders(dataset, options.get("encoders", {}), who="fit")
     for modality in asked.into or ():
         resolve(modality, dataset.modalities, where="fit", what="modality")

@@ -35,18 +35,12 @@ def predict(
     """
     from profuse.checkpoint import load_model
     from profuse.cli._print import check_output, write_text
-    from profuse.data.assemble import load_new_rows
-    from profuse.errors import CheckpointError
+    from profuse.cli._table import read_for
 
     if out is not None:
         check_output(out)
     trained = load_model(model)
-    if trained.schema is None:
-        raise CheckpointError(
-            "predict: the model must have been trained on a table to read one; it was trained on other data, and has "
-            "no schema. Use profuse.load_model and its predict(dataset) in Python."
-        )
-    dataset = load_new_rows(file, trained.schema, on_bad_file=bad_file(on_bad_file), rates=trained.pipeline.rates)
+    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file))
     for note in dataset.notes:
         typer.echo(f"note: {note}", err=True)
     text = answers(trained, dataset).to_csv(index=False, lineterminator="\n")

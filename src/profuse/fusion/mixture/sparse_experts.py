@@ -120,16 +120,13 @@ class SparseExperts(Fusion):
 
     def _answers(self, x: Tensor) -> Tensor:
         """Returns what all experts say, `[batch, gate, expert, channel]`."""
-        if self.router == "disjoint":
-            return torch.stack([experts(x[:, i]) for i, experts in enumerate(self.experts)], dim=1)
-        said: Tensor = self.experts[0](x)
-        return said
+        of_pools = x.chunk(len(self.experts), dim=1)
+        return torch.cat([experts(part) for experts, part in zip(self.experts, of_pools, strict=True)], dim=1)
 
     def _balance(self, gates: Tensor, there: Tensor) -> Tensor:
         """Returns the mean of the pools' penalties."""
-        if self.router == "disjoint":
-            return torch.stack([balance(gates[:, i], there[:, i]) for i in range(len(self.names))]).mean()
-        return balance(gates, there)
+        of_pools = (each.chunk(len(self.experts), dim=1) for each in (gates, there))
+        return torch.stack([balance(*pool) for pool in zip(*of_pools, strict=True)]).mean()
 
     def fuse(self, tokens: dict[str, Tokens]) -> Fused:
         x, there = self._inputs(tokens), self.present(tokens)
