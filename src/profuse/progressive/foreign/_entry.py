@@ -14,10 +14,11 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive._feedback import Feedback
 from profuse.progressive.foreign._layers import Layout, Side, declared
+from profuse.progressive.foreign._mask import Mask, check_mask, fitted
 from profuse.progressive.foreign._state import STATE_OF, State
 from profuse.tokens import Tokens
 
-__all__ = ["WHERE", "Entry", "entries_of", "layer_of"]
+__all__ = ["WHERE", "Entry", "declared_sizes", "entries_of", "layer_of"]
 
 WHERE = "ProgressiveFusion.wrap"
 
@@ -39,6 +40,7 @@ class Entry:
         layout: Its axes; None where the layer's type does not tell.
         given: The axes of batch and channels that the user gave.
         folded: Whether its rows are batch times something.
+        mask: What names the mask of its padding.
         n_channels: How many feedback was made for.
     """
 
@@ -48,6 +50,7 @@ class Entry:
     layout: Layout | None
     given: tuple[int | None, int | None]
     folded: bool
+    mask: Mask | None = None
     n_channels: int = 0
 
     def __str__(self) -> str:
@@ -95,8 +98,22 @@ class Entry:
             f"state_of, {STATE_OF}{hint}."
         )
 
-    def change(self, feedback: Feedback, x: Any, state: State, state_layer: str) -> Any:
-        """Returns `x` as `state` changes it: same shape, type and strides."""
+    def rowwise(self, x: Tensor) -> Tensor:
+        """Returns `x`, a tensor that is not nested, as `[row, position, channel]`."""
+        moved = x.movedim(self.axes(x), (0, -1))
+        return moved[:, None] if moved.ndim == 2 else moved.reshape(moved.shape[0], -1, moved.shape[-1])
+
+    def real(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Returns which of `values[row, position, channel]` are real.
+
+        Raises:
+            ShapeError: The mask does not fit.
+        """
+        what = f"mask of branch {self.branch!r}, for the {self},"
+        return fitted(mask, values.shape[:2], values.device, what)
+
+    def change(self, feedback: Feedback, x: Any, state: State, state_layer: str, mask: Tensor | None = None) -> Any:
+        """Returns `x` as `state` changes it where `mask` is True: same shape, type and strides."""
         n_rows, width = self.size(x)
         if width != self.n_channels:
             shape = tuple((x.data if isinstance(x, PackedSequence) else x).shape)
@@ -107,25 +124,30 @@ class Entry:
         state = self.rows_of(state, n_rows, state_layer)
         if isinstance(x, PackedSequence):
             values, lengths = pad_packed_sequence(x, batch_first=True)
-            changed = _fed(feedback, values, state, lengths)
+            changed = _fed(feedback, values, state, _within(lengths, values))
             return pack_padded_sequence(changed, lengths, batch_first=True, enforce_sorted=x.sorted_indices is None)
         if x.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
             rows = x.unbind()
             lengths = torch.tensor([len(row) for row in rows])
-            changed = _fed(feedback, pad_sequence(list(rows), batch_first=True), state, lengths)
+            values = pad_sequence(list(rows), batch_first=True)
+            changed = _fed(feedback, values, state, _within(lengths, values))
             return torch.nested.as_nested_tensor([row[:n] for row, n in zip(changed, lengths.tolist(), strict=True)])
-        axes = self.axes(x)
-        moved = x.movedim(axes, (0, -1))
-        values = moved[:, None] if moved.ndim == 2 else moved.reshape(moved.shape[0], -1, moved.shape[-1])
-        changed = _fed(feedback, values, state).reshape(moved.shape).movedim((0, -1), axes)
+        axes, values = self.axes(x), self.rowwise(x)
+        real = self.real(values, mask)
+        changed = _fed(feedback, values, state, real)
+        if mask is not None:
+            changed = torch.where(real[..., None], changed, values)
+        changed = changed.reshape(x.movedim(axes, (0, -1)).shape).movedim((0, -1), axes)
         # the same strides, or the layer might take another kernel and differ in the last bits
         return changed if changed.stride() == x.stride() else torch.empty_like(x).copy_(changed)
 
 
-def _fed(feedback: Feedback, values: Tensor, state: State, lengths: Tensor | None = None) -> Tensor:
-    real = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
-    if lengths is not None:
-        real = torch.arange(values.shape[1], device=values.device) < lengths.to(values.device)[:, None]
+def _within(lengths: Tensor, values: Tensor) -> Tensor:
+    return torch.arange(values.shape[1], device=values.device) < lengths.to(values.device)[:, None]
+
+
+def _fed(feedback: Feedback, values: Tensor, state: State, real: Tensor) -> Tensor:
+    """Returns `values[row, position, channel]` as feedback changes them, `real[row, position]` among them."""
     state = state.to(next(feedback.parameters()).dtype)
     fused = state.tokens if feedback.attends else None
     changed: Tensor = feedback(Tokens(values, real), state.vector, fused).values
@@ -138,6 +160,7 @@ def entries_of(
     at: Side | Mapping[str, Side],
     axes: tuple[int | Mapping[str, int] | None, int | Mapping[str, int] | None],
     folded: Sequence[str],
+    masks: Mapping[str, Mask] | None,
 ) -> tuple[Entry, ...]:
     """Returns every place where feedback enters.
 
@@ -147,7 +170,11 @@ def entries_of(
     """
     if not isinstance(into, Mapping) or not into:
         raise ConfigError(f"{WHERE}: into must name a layer for at least one branch; got into={into!r}.")
-    for given in (at, *axes, dict.fromkeys(folded)):
+    if masks is not None and not isinstance(masks, Mapping):
+        raise ConfigError(
+            f"{WHERE}: mask must be told by branch, as in mask={{{next(iter(into))!r}: ...}}; got mask={masks!r}."
+        )
+    for given in (at, *axes, dict.fromkeys(folded), masks):
         for name in given if isinstance(given, Mapping) else ():
             resolve(name, into, where=WHERE, what="branch")
     entries: list[Entry] = []
@@ -155,10 +182,13 @@ def entries_of(
         side: Side = at.get(branch, "input") if isinstance(at, Mapping) else at
         if side not in get_args(Side):
             raise ConfigError(f"{WHERE}: at must be input or output; got at={side!r}.")
+        mask = (masks or {}).get(branch)
+        if mask is not None:
+            check_mask(mask, "mask")
         batch, channel = (each.get(branch) if isinstance(each, Mapping) else each for each in axes)
         for name in (layers,) if isinstance(layers, str) else layers:
             layout = declared(layer_of(module, name, "layer"), side)[0]
-            entries.append(Entry(branch, name, side, layout, (batch, channel), branch in folded))
+            entries.append(Entry(branch, name, side, layout, (batch, channel), branch in folded, mask))
     _once(module, entries)
     return tuple(entries)
 
@@ -174,3 +204,25 @@ def _once(module: nn.Module, entries: Iterable[Entry]) -> None:
                 "feedback at each of its calls."
             )
         seen[place] = entry
+
+
+def declared_sizes(module: nn.Module, entries: Iterable[Entry], state_layer: str) -> tuple[list[int], list[Tensor]]:
+    """Returns the widths of the entries and the state, as types of layers tell, and tensors like those at the entries.
+
+    Raises:
+        ConfigError: A type does not tell.
+    """
+    places: list[tuple[str, Side]] = [*((e.layer, e.at) for e in entries), (state_layer, "output")]
+    widths, like = [], []
+    for name, side in places:
+        layer = layer_of(module, name, "layer")
+        width = declared(layer, side)[1]
+        if width is None:
+            raise ConfigError(
+                f"{WHERE}: the channels of the {side} of {name!r} must be known; its type {type(layer).__name__} "
+                "does not tell. Give example=, what the module is called with."
+            )
+        widths.append(width)
+        owned = [p for p in (*layer.parameters(), *module.parameters()) if p.is_floating_point()]
+        like.append(owned[0] if owned else torch.zeros(()))
+    return widths, like[:-1]

@@ -12,6 +12,7 @@ from torch import Tensor
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive.foreign._calls import described, floats
 from profuse.progressive.foreign._layers import Layout
+from profuse.progressive.foreign._mask import fitted
 from profuse.tokens import Tokens
 
 __all__ = ["STATE_OF", "State", "StateOf", "chosen", "pick", "pool"]
@@ -27,6 +28,11 @@ class State:
 
     vector: Tensor
     tokens: Tokens | None = None
+
+    @classmethod
+    def of(cls, tokens: Tokens) -> State:
+        """Returns the mean of the real tokens, zero where there is none, and the tokens."""
+        return cls(tokens.mean(), tokens)
 
     def repeated(self, n: int) -> State:
         """Returns each row n times, one after the other."""
@@ -46,17 +52,16 @@ class State:
         numbers = numbers.to(self.vector.dtype)
         if not by_token or self.tokens is None:
             return State(numbers)
-        values = numbers.reshape(self.tokens.values.shape)
-        return State(values.mean(1), Tokens(values, self.tokens.mask))
+        return State.of(Tokens(numbers.reshape(self.tokens.values.shape), self.tokens.mask))
 
     def to(self, dtype: torch.dtype) -> State:
         """Returns it as `dtype`."""
-        tokens = self.tokens and Tokens(self.tokens.values.to(dtype), self.tokens.mask)
-        return State(self.vector.to(dtype), tokens)
+        return self._each(lambda t: t.to(dtype) if t.is_floating_point() else t)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> State:
-        tokens = self.tokens and Tokens(change(self.tokens.values), change(self.tokens.mask))
-        return State(change(self.vector), tokens)
+        tokens = self.tokens
+        changed = None if tokens is None else Tokens(change(tokens.values), change(tokens.mask))
+        return State(change(self.vector), changed)
 
 
 def pick(output: Any, state_of: StateOf, layer: str) -> Tensor:
@@ -110,10 +115,20 @@ def chosen(output: Any, which: StateOf, *, option: str, what: str, source: str, 
         ) from error
 
 
-def pool(state: Tensor, layout: Layout | None, axis: int | None) -> State:
-    """Returns the mean over all axes but batch and channels, and what it is the mean of."""
+def pool(state: Tensor, layout: Layout | None, axis: int | None, mask: Tensor | None = None) -> State:
+    """Returns the mean over all axes but batch and channels of what `mask` says is real, and what it is the mean of.
+
+    Raises:
+        ShapeError: The mask does not fit, or there is nothing to take a mean over.
+    """
     if state.ndim == 2:
+        if mask is not None:
+            raise ShapeError(
+                f"{_WHERE}: state_mask must be for a state of several positions; got one of "
+                f"shape={tuple(state.shape)}, [batch, channel]. Leave it out."
+            )
         return State(state)
     layout = layout or Layout.usual(state.ndim)
     values = state.movedim((layout.batch, layout.channel if axis is None else axis), (0, -1)).flatten(1, -2)
-    return State(values.mean(1), Tokens(values, torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)))
+    real = fitted(mask, values.shape[:2], values.device, "state_mask")
+    return State.of(Tokens(values, real).zeroed())

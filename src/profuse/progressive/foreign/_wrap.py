@@ -17,8 +17,9 @@ from profuse.progressive._anytime import Anytime, Settling
 from profuse.progressive._equilibrium import Rounds, Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.progressive.foreign._calls import described, tensors
-from profuse.progressive.foreign._entry import WHERE, entries_of, layer_of
-from profuse.progressive.foreign._layers import Layout, Side, declared, layout_of, layout_within
+from profuse.progressive.foreign._entry import WHERE, declared_sizes, entries_of, layer_of
+from profuse.progressive.foreign._layers import Layout, Side, layout_of, layout_within
+from profuse.progressive.foreign._mask import Mask, Padding, check_mask, padding_in
 from profuse.progressive.foreign._pass import Pass, changed, evaluating, quietly, versions
 from profuse.progressive.foreign._replay import Replay, rows_are_one_system
 from profuse.progressive.foreign._rest import at_rest
@@ -58,6 +59,11 @@ class WrappedProgressive(nn.Module):
             output. If None, the only floating tensor, in a tuple or list the first.
         state_axis: Which axis of the state holds the channels; the mean is taken over those that are neither batch
             nor channels. If None, the layers tell.
+        mask: Which positions of a branch are real, where others are padding, which feedback then leaves as it is; by
+            branch. The name of an argument of the module's forward, or a function that is called as the module is:
+            `[row]` or `[row, position]`, True or 1 where it is real (a `key_padding_mask` is the contrary). Packed
+            and nested inputs hold nothing but what is real.
+        state_mask: Likewise of the fused state, which is then the mean of what is real, and zero where nothing is.
         start: The state before round one: "zero", or "learned", one vector for all rows.
         gradient_rounds: How many of the last rounds the gradient of the last output goes through, at least 1; all if
             None. Those before then cost no memory, unless the outputs of all rounds are asked for.
@@ -96,6 +102,8 @@ class WrappedProgressive(nn.Module):
         folded: Sequence[str] = (),
         state_of: StateOf = None,
         state_axis: int | None = None,
+        mask: Mapping[str, Mask] | None = None,
+        state_mask: Mask | None = None,
         start: Literal["zero", "learned"] = "zero",
         gradient_rounds: int | None = None,
         reuse: bool | Sequence[str] = True,
@@ -117,17 +125,20 @@ class WrappedProgressive(nn.Module):
         self.damping = damping
         self._search()
         self.module = module
-        self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded)
+        self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded, mask)
         self.state_layer = state
         self.state_of = state_of
         self.state_axis = state_axis
+        if state_mask is not None:
+            check_mask(state_mask, "state_mask")
+        self.state_mask = state_mask
         self.gradient_rounds = gradient_rounds
         layer_of(module, state, "state")
         self._layout: Layout | None = None
         # None: not yet known which layers can be reused
         self._reused = self._named_for_reuse(reuse)
         if example is None and example_kwargs is None:
-            widths, like = self._declared()
+            widths, like = declared_sizes(module, self.entries, state)
         else:
             args = example if isinstance(example, tuple) else () if example is None else (example,)
             widths, like = self._learned(args, dict(example_kwargs or {}))
@@ -233,15 +244,15 @@ class WrappedProgressive(nn.Module):
         """
         self._find_reused(args, kwargs)
         one_pass = Pass(self.module, self.entries, self.state_layer)
-        kept, learns = self._kept(), self._learns()
+        kept, learns, padding = self._kept(), self._learns(), self._padding(args, kwargs)
         given = versions((args, kwargs))
         state: State | None = None
         for left in range(rounds, 0, -1):
-            one_pass.run(args, kwargs, self._changes(state), kept, learns)
+            one_pass.run(args, kwargs, self._changes(state, padding), kept, learns)
             self._check_inputs(given)
             yield one_pass
             if left > 1:
-                state = self._state_in(one_pass)
+                state = self._state_in(one_pass, padding.state)
                 beyond = left - 1 - (self.gradient_rounds or rounds)
                 state = state.detached() if beyond == 0 or (last and beyond > 0) else state
 
@@ -250,7 +261,7 @@ class WrappedProgressive(nn.Module):
         search = self._search()
         search.refuse_export()
         self._find_reused(args, kwargs)
-        kept, learns = self._kept(), self._learns()
+        kept, learns, padding = self._kept(), self._learns(), self._padding(args, kwargs)
         replay = Replay(self, kept, [*tensors((args, kwargs)), *self.parameters()])
         one_pass = Pass(self.module, self.entries, self.state_layer, replay)
         given = versions((args, kwargs))
@@ -258,9 +269,9 @@ class WrappedProgressive(nn.Module):
         def run(state: State | None) -> tuple[Any, State]:
             grad = torch.is_grad_enabled()
             one_pass.memory.any_grad = not grad
-            one_pass.run(args, kwargs, self._changes(state), kept, learns if grad else ())
+            one_pass.run(args, kwargs, self._changes(state, padding), kept, learns if grad else ())
             self._check_inputs(given)
-            return one_pass.output, self._state_in(one_pass)
+            return one_pass.output, self._state_in(one_pass, padding.state)
 
         by_token = any(isinstance(feedback, Feedback) and feedback.attends for feedback in self.feedbacks)
         return at_rest(run, replay, search, by_token=by_token, jointly=rows_are_one_system(self, kept))
@@ -279,11 +290,15 @@ class WrappedProgressive(nn.Module):
     def _learns(self) -> list[bool]:
         return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks]
 
-    def _state_in(self, one_pass: Pass) -> State:
+    def _padding(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Padding:
+        return padding_in(self.module, args, kwargs, [entry.mask for entry in self.entries], self.state_mask)
+
+    def _state_in(self, one_pass: Pass, real: Tensor | None = None) -> State:
         output = one_pass.state
         picked = pick(output, self.state_of, self.state_layer)
         layer = layer_of(self.module, self.state_layer, "state")
-        return pool(picked, self._layout or layout_within(layer, "output", output, picked), self.state_axis)
+        layout = self._layout or layout_within(layer, "output", output, picked)
+        return pool(picked, layout, self.state_axis, real)
 
     def _check_inputs(self, given: list[tuple[Tensor, int]]) -> None:
         if changed(given):
@@ -292,7 +307,7 @@ class WrappedProgressive(nn.Module):
                 "each round would do it again. Copy them at the beginning of its forward."
             )
 
-    def _changes(self, state: State | None) -> Callable[[int, Any], Any]:
+    def _changes(self, state: State | None, padding: Padding) -> Callable[[int, Any], Any]:
         """Returns what feedback of `state`, None before the first round, makes of the tensor at an entry."""
 
         def change(index: int, x: Any) -> Any:
@@ -302,26 +317,9 @@ class WrappedProgressive(nn.Module):
                     return x
                 at = State(self.start.expand(entry.size(x)[0], -1))
             feedback: Any = self.feedbacks[index]
-            return entry.change(feedback, x, at, self.state_layer)
+            return entry.change(feedback, x, at, self.state_layer, padding.entries[index])
 
         return change
-
-    def _declared(self) -> tuple[list[int], list[Tensor]]:
-        """Widths of the entries and the state, as the layers' types tell; and tensors that tell type and device."""
-        places: list[tuple[str, Side]] = [*((e.layer, e.at) for e in self.entries), (self.state_layer, "output")]
-        widths, like = [], []
-        for name, side in places:
-            layer = layer_of(self.module, name, "layer")
-            width = declared(layer, side)[1]
-            if width is None:
-                raise ConfigError(
-                    f"{WHERE}: the channels of the {side} of {name!r} must be known; its type {type(layer).__name__} "
-                    "does not tell. Give example=, what the module is called with."
-                )
-            widths.append(width)
-            owned = [p for p in (*layer.parameters(), *self.module.parameters()) if p.is_floating_point()]
-            like.append(owned[0] if owned else torch.zeros(()))
-        return widths, like[:-1]
 
     def _named_for_reuse(self, reuse: bool | Sequence[str]) -> tuple[str, ...] | None:
         if isinstance(reuse, bool):
@@ -350,7 +348,7 @@ class WrappedProgressive(nn.Module):
         return {name: layer for name, layer in layers.items() if not name.startswith(tuple(inner))}
 
     def _learned(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[int], list[Tensor]]:
-        """Runs the module twice, learns axes and what can be reused, and returns as `_declared` does."""
+        """Runs the module twice, learns axes and what can be reused, and returns as `declared_sizes` does."""
         layers = list(dict.fromkeys(self._reusable().values()))
         with quietly(self.module, (args, kwargs)) as alike:
             trial = Trial(self.module, self.entries, self.state_layer, args, kwargs)
@@ -363,10 +361,13 @@ class WrappedProgressive(nn.Module):
                 )
                 picked = pick(trial.one_pass.state, self.state_of, self.state_layer)
                 self._layout = layout_of(picked, calls)
-                state = self._state_in(trial.one_pass)
+                padding = self._padding(args, kwargs)
+                state = self._state_in(trial.one_pass, padding.state)
                 sizes = [entry.size(x) for entry, x in zip(self.entries, met, strict=True)]
-                for entry, (n_rows, _) in zip(self.entries, sizes, strict=True):
+                for entry, x, (n_rows, _), real in zip(self.entries, met, sizes, padding.entries, strict=True):
                     entry.rows_of(state, n_rows, self.state_layer)
+                    if isinstance(x, Tensor) and not x.is_nested:
+                        entry.real(entry.rowwise(x), real)
                 unlearned = trial.disturbed(layers)
             told = []
             for index in unlearned if len(state.vector) else ():
@@ -375,7 +376,7 @@ class WrappedProgressive(nn.Module):
             for entry, x in zip(self.entries, met, strict=True):
                 if entry.folded:
                     with alike():
-                        trial.check_rows(entry, x, state, self._state_in)
+                        trial.check_rows(entry, x, state, lambda one_pass: self._state_in(one_pass, padding.state))
         if self._reused is None:
             hits = trial.one_pass.memory.hits
             self._reused = tuple(sorted(name for name, layer in self.module.named_modules() if layer in hits))
