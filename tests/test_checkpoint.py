@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from known_answers import make_product
 
-from profuse._folder import check_folder, put_arrays, take_arrays
+from profuse._folder import check_folder, digest_of, put_arrays, take_arrays
 from profuse.build import ModelOptions
 from profuse.checkpoint import load_model, save_model
 from profuse.data.split import Split
@@ -41,6 +43,9 @@ def test_a_model_of_a_version_that_did_not_write_what_it_is_can_be_read(trained:
     save_model(trained, tmp_path / "m")
     facts = json.loads((tmp_path / "m" / "model.json").read_text())
     assert facts.pop("what") == "model"
+    del facts["digests"]["model.json"]
+    facts["history"]["balance_weights"] = {}  # once those of the last epoch
+    del facts["history"]["n_parameters"]
     (tmp_path / "m" / "model.json").write_text(json.dumps(facts))
     dataset = make_product(seed=5)
     assert np.array_equal(trained.predict(dataset), load_model(tmp_path / "m").predict(dataset))
@@ -118,7 +123,79 @@ def test_a_lacking_file_is_named(trained: TrainedModel, tmp_path: Path, name: st
 
 
 def change(path: Path, **facts: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    """Changes the facts, and their digest with them."""
+    told = {**json.loads(path.read_text()), **facts}
+    if "digests" not in facts:
+        told["digests"][path.name] = digest_of(told)
+    path.write_text(json.dumps(told))
+
+
+def test_a_changed_fact_is_found(trained: TrainedModel, tmp_path: Path) -> None:
+    save_model(trained, tmp_path / "m")
+    path = tmp_path / "m" / "model.json"
+    facts = json.loads(path.read_text())
+    path.write_text(json.dumps(facts))  # another layout of the same
+    load_model(tmp_path / "m")
+    path.write_text(json.dumps({**facts, "n_rows": facts["n_rows"] + 1}))
+    with pytest.raises(CheckpointError, match=r"model\.json must have the digest.*damaged"):
+        load_model(tmp_path / "m")
+
+
+def test_an_interrupted_save_leaves_what_was_there(
+    trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(trained, tmp_path / "m")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()}
+    rename = Path.rename
+    for fails_at in (1, 2):
+        calls: list[Path] = []
+
+        def interrupted(path: Path, target: Path, calls: list[Path] = calls, fails_at: int = fails_at) -> Path:
+            calls.append(path)
+            if len(calls) == fails_at:
+                raise KeyboardInterrupt
+            return rename(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                save_model(trained, tmp_path / "m")
+        assert {p.name: p.read_bytes() for p in (tmp_path / "m").iterdir()} == before
+        assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("facts", ['{"tfjs": 1}', "[1]", "{", None])
+def test_a_folder_with_files_of_other_programs_is_not_overwritten(
+    trained: TrainedModel, tmp_path: Path, facts: str | None
+) -> None:
+    if facts is None:  # a saved model with a user's notes in it
+        save_model(trained, tmp_path)
+        (tmp_path / "notes.md").write_text("mine")
+    else:
+        (tmp_path / "model.json").write_text(facts)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(CheckpointError, match="holds something else"):
+        save_model(trained, tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_the_folder_has_the_rights_that_the_user_gives_new_ones(trained: TrainedModel, tmp_path: Path) -> None:
+    mask = os.umask(0o077)
+    try:
+        save_model(trained, tmp_path / "m")
+        assert (tmp_path / "m").stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(mask)
+
+
+def test_a_history_with_scores_that_are_not_defined_is_kept(trained: TrainedModel, tmp_path: Path) -> None:
+    assert trained.history is not None
+    epochs = tuple(replace(e, valid_score=math.nan) for e in trained.history.epochs)
+    save_model(replace(trained, history=replace(trained.history, epochs=epochs)), tmp_path / "m")
+    again = load_model(tmp_path / "m").history
+    assert again is not None
+    assert all(math.isnan(e.valid_score) for e in again.epochs)
+    assert again.n_parameters == trained.history.n_parameters > 0
 
 
 def test_a_newer_format_is_told(trained: TrainedModel, tmp_path: Path) -> None:

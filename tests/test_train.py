@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from known_answers import make_product
 
+from profuse import train as train_module
 from profuse.balance import ModalityDropout
 from profuse.build import ModelOptions, build_model
 from profuse.data.dataset import Dataset
@@ -15,10 +19,11 @@ from profuse.errors import ConfigError, ProfuseError
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
+from profuse.heads import head_for
 from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.model import FusionModel
 from profuse.tokens import Raw
-from profuse.train import Epoch, TrainOptions, batches, train
+from profuse.train import Epoch, History, TrainOptions, batches, retrain, train
 
 OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
 MODEL = ModelOptions(fusion="concat", width=16)
@@ -27,6 +32,13 @@ MODEL = ModelOptions(fusion="concat", width=16)
 def prepared(dataset: Dataset) -> Prepared:
     rows = np.arange(len(dataset))
     return Prepared.make(dataset, Split(rows[:120], rows[120:160], rows[160:]))
+
+
+def built() -> FusionModel:
+    data = prepared(make_product())
+    model = build_model(data.pipeline.specs, "binary", 2, MODEL, n_rows=100, seed=0)
+    assert isinstance(model, FusionModel)
+    return model
 
 
 def weights(model: TrainedModel) -> torch.Tensor:
@@ -86,9 +98,75 @@ def test_max_steps_bounds_the_epochs() -> None:
     assert len(model.history.epochs) == 3  # 4 steps an epoch, rounded up
 
 
+def test_a_model_that_is_not_finite_after_its_last_step_is_told() -> None:
+    """The loss of an epoch is that before its last step; the validation rows, or the weights, tell what came of it."""
+    far = TrainOptions(epochs=1, batch_size=1000, learning_rate=1e30, warmup=0.0)
+    with pytest.raises(ProfuseError, match="validation error of epoch 1 must stay finite.*Lower learning_rate"):
+        fit_model(prepared(make_product()), MODEL, far)
+    data, model = prepared(make_product()), built()
+    done = History((Epoch(1, 0.0, 0.0, 0.0, 0.0),), 1, 100, 0.0)
+    with pytest.raises(ProfuseError, match=r"encoders.* must stay finite; got .*Lower learning_rate"):
+        retrain(model, data.inputs, data.target, torch.arange(100), far.model_copy(update={"weight_decay": 1e30}), done)
+
+
+def test_a_fit_anew_takes_batches_as_the_first_one_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between 1,000 and 1,249 rows all rows would have another batch size than training rows alone."""
+    steps: list[int] = []
+    make = train_module.adamw
+
+    def counted(*args: Any, n_steps: int, **options: Any) -> Any:
+        steps.append(n_steps)
+        return make(*args, n_steps=n_steps, **options)
+
+    monkeypatch.setattr(train_module, "adamw", counted)
+    data = make_product(1_100)
+    rows = np.arange(1_100)
+    split = Split(rows[:900], rows[900:], rows[:0])
+    fit_model(Prepared.make(data, split), MODEL, TrainOptions(epochs=1, refit=True))
+    assert steps == [29, 35]  # batches of 32
+
+
+def test_parameters_are_counted_that_were_trained() -> None:
+    """Of early fusion nothing is mixed; of a decision there is no joint head."""
+    data = prepared(make_product())
+    for options, unused in (
+        ({"fusion": "concat"}, ()),
+        ({"fusion": "concat", "level": "raw", "own_weight": 0.0}, ("encoders.0.mlp", "encoders.1.mlp")),
+        ({"fusion": "mean_logits"}, ("head",)),
+    ):
+        trained = fit_model(data, ModelOptions(width=16, **options), TrainOptions(epochs=1))
+        model = trained.model
+        idle = sum(p.numel() for n, p in model.named_parameters() if n.startswith(unused))
+        assert (idle > 0) == bool(unused)
+        assert trained.n_parameters == sum(p.numel() for p in model.parameters()) - idle
+
+
+def test_a_validation_target_without_spread_has_no_r2() -> None:
+    head = head_for("regression")(4, 2)
+    outputs, target = torch.zeros(3, 2), torch.tensor([[0.3, 0.1], [0.3, 0.2], [0.3, 0.6]])
+    spread = float((target[:, 1] - target[:, 1].mean()).square().sum())
+    assert head.score(outputs, target) == pytest.approx(1 - float(target[:, 1].square().sum()) / spread)
+    assert math.isnan(head.score(outputs[:1], target[:1]))
+
+
+def test_losses_of_many_rows_are_those_of_a_sample() -> None:
+    """Rows of a table are often sorted; the first of them would be of one class."""
+    data = make_product(6_000)
+    inputs = Prepared.make(data, Split(np.arange(4_000), np.arange(4_000, 6_000), np.arange(0)))
+    seen: list[torch.Tensor] = []
+    model = built()
+    loss = model.losses
+    model.losses = lambda output, target: seen.append(target) or loss(output, target)  # type: ignore[method-assign, assignment, func-returns-value]
+    for _ in range(2):
+        train_module._losses(model, inputs.inputs, torch.arange(6_000) % 2, torch.arange(4_000))
+    assert sum(map(len, seen)) == 4_000
+    half = len(seen) // 2
+    assert torch.equal(torch.cat(seen[:half]), torch.cat(seen[half:]))
+
+
 def test_a_loss_that_is_no_longer_finite_is_told() -> None:
     data = prepared(make_product(task="regression"))
-    with pytest.raises(ProfuseError, match="the loss must stay finite.*Lower learning_rate"):
+    with pytest.raises(ProfuseError, match="the loss of epoch .* must stay finite.*Lower learning_rate"):
         fit_model(data, MODEL, TrainOptions(epochs=5, learning_rate=1e30, clip=1e30))
 
 
@@ -216,6 +294,12 @@ class TestModalityDropout:
     def test_zero_changes_nothing(self) -> None:
         present = torch.rand(50, 3) < 0.6
         assert torch.equal(ModalityDropout(0.0).draw(present, torch.Generator()), present)
+
+    def test_near_certainty_one_modality_is_left_and_each_as_often(self) -> None:
+        present = torch.tensor([[True, True, False]]).expand(20_000, 3)
+        keep = ModalityDropout(1 - 1e-7).draw(present, torch.Generator().manual_seed(0))
+        assert torch.equal(keep.sum(1), torch.ones(20_000, dtype=torch.long))
+        assert keep.double().mean(0).tolist() == pytest.approx([0.5, 0.5, 0], abs=0.02)
 
     def test_a_certain_drop_is_refused(self) -> None:
         with pytest.raises(ConfigError, match=r"prob must be in \[0, 1\); got prob=1"):

@@ -1,7 +1,7 @@
 """A folder of facts, arrays and weights: `model.json`, `arrays.safetensors`, `weights.safetensors`. No pickle, no code.
 
-It is written beside its place and then renamed, so that nothing half-written stays behind; digests of the two
-tensor files stand in the JSON, so that damage is found before anything is used.
+It is written beside its place and then renamed, so that nothing half-written stays behind, and what was there before
+comes back where that fails; digests stand in the JSON, so that damage is found before anything is used.
 """
 
 from __future__ import annotations
@@ -23,10 +23,21 @@ from profuse.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Format", "check_folder", "put_arrays", "read_folder", "take_arrays", "why_unwritable", "write_folder"]
+__all__ = [
+    "Format",
+    "check_folder",
+    "digest_of",
+    "put_arrays",
+    "read_folder",
+    "take_arrays",
+    "why_unwritable",
+    "write_folder",
+]
 
 _ARRAY, _SHAPE = "@array", "shape"
-_FILES = ("weights.safetensors", "arrays.safetensors")
+_FACTS, _FILES = "model.json", ("weights.safetensors", "arrays.safetensors")
+_KNOWN = {_FACTS, *_FILES, "recall.csv"}
+"""What may stand in a folder that is replaced: the last is told of a retriever by the command line."""
 T = TypeVar("T")
 
 
@@ -74,8 +85,23 @@ def put_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return value
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """Returns the digest of JSON values but `digests`, whatever their order and layout."""
+    told = {name: value for name, value in facts.items() if name != "digests"}
+    return _digest(json.dumps(told, sort_keys=True, allow_nan=False).encode())
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether all that stands in `folder` is what `write_folder` writes."""
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and "digests" in facts and {p.name for p in folder.iterdir()} <= _KNOWN
 
 
 def why_unwritable(path: Path) -> str:
@@ -103,7 +129,7 @@ def check_folder(folder: str | Path) -> Path:
     found = Path(os.path.realpath(folder))
     why = why_unwritable(found)
     if not why and found.exists():
-        if not found.is_dir() or (any(found.iterdir()) and not (found / "model.json").is_file()):
+        if not found.is_dir() or (any(found.iterdir()) and not _is_saved(found)):
             raise CheckpointError(
                 f"save_model: {folder} must be new, empty or a saved model; it holds something else. "
                 "Name another folder."
@@ -113,7 +139,7 @@ def check_folder(folder: str | Path) -> Path:
             raise CheckpointError(
                 f"save_model: {folder} must be a folder that can be replaced; it is {fixed}. Name a folder in it."
             )
-        why = why_unwritable(found / "model.json")
+        why = why_unwritable(found / _FACTS)
     if why:
         raise CheckpointError(f"save_model: {folder} must be writable; {why}. Name another folder.")
     return found
@@ -130,21 +156,24 @@ def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[
 
     folder = check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    new, old = aside / "new", aside / "old"
     try:
+        new.mkdir()
         arrays: dict[str, np.ndarray] = {}
         told = {"what": form.what, "format": form.version}
         told |= {name: take_arrays(value, arrays, name) for name, value in facts.items()}
-        save_file(arrays, partial / "arrays.safetensors")
-        save_tensors({k: v.detach().cpu().contiguous() for k, v in weights.items()}, partial / "weights.safetensors")
-        told["digests"] = {name: _digest(partial / name) for name in _FILES}
-        (partial / "model.json").write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
-        partial.chmod(0o755)
+        save_file(arrays, new / "arrays.safetensors")
+        save_tensors({k: v.detach().cpu().contiguous() for k, v in weights.items()}, new / "weights.safetensors")
+        told["digests"] = {_FACTS: digest_of(told)} | {name: _digest((new / name).read_bytes()) for name in _FILES}
+        (new / _FACTS).write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
         if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+            folder.rename(old)
+        new.rename(folder)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_folder(folder: str | Path, restore: Callable[[dict[str, Any], dict[str, Tensor]], T], form: Format) -> T:
@@ -164,11 +193,11 @@ def read_folder(folder: str | Path, restore: Callable[[dict[str, Any], dict[str,
             f"{where} must be the folder of a saved {form.what}; {holds}. Name a folder that {form.writers} wrote."
         )
 
-    for name in ("model.json", *_FILES):
+    for name in (_FACTS, *_FILES):
         if not (folder / name).is_file():
             raise other(f"{name} is not there")
     try:
-        facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         what, number, digests = facts.get("what", "model"), int(facts["format"]), dict(facts["digests"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{where}: model.json must be readable; got {error!r}. Save it again.") from error
@@ -179,8 +208,11 @@ def read_folder(folder: str | Path, restore: Callable[[dict[str, Any], dict[str,
             f"{where} must be of format {form.version}; got format={number}. A newer one was saved by a newer "
             "profuse: upgrade this one."
         )
-    for name in _FILES:
-        if _digest(folder / name) != digests.get(name):
+    found = {name: _digest((folder / name).read_bytes()) for name in _FILES}
+    if _FACTS in digests:  # which earlier versions did not write
+        found[_FACTS] = digest_of(facts)
+    for name, digest in found.items():
+        if digest != digests.get(name):
             raise CheckpointError(
                 f"{where}: {name} must have the digest that model.json names; it is damaged. "
                 f"Copy the folder again, or fit the {what} again."

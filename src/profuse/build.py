@@ -139,7 +139,7 @@ def build_model(
     for name in [*options.encoders, *given]:
         if name not in specs:
             raise ConfigError(f"build_model: an encoder is given for {name!r}; the modalities are {sorted(specs)}.")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         made = {
             name: copy.deepcopy(given[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,13 @@ def save_model(trained: TrainedModel, folder: str | Path) -> None:
         "history": None
         if history is None
         else {
-            "epochs": [vars(e) for e in history.epochs],
+            # JSON has no NaN
+            "epochs": [{k: v if math.isfinite(v) else None for k, v in vars(e).items()} for e in history.epochs],
             "best_epoch": history.best_epoch,
             "n_train_rows": history.n_train_rows,
             "fit_seconds": history.fit_seconds,
-            "balance_weights": dict(history.balance_weights),
+            "n_parameters": history.n_parameters,
+            "balance_weights": [dict(weights) for weights in history.balance_weights],
         },
     }
     write_folder(folder, facts, trained.model.state_dict(), _MODEL)
@@ -78,8 +81,15 @@ def _restore(facts: dict[str, Any], weights: dict[str, Tensor]) -> TrainedModel:
         n_rows=n_rows,
         model_options=options,
         train_options=TrainOptions.model_validate(facts["train_options"]),
-        history=None
-        if history is None
-        else History(**{**history, "epochs": tuple(Epoch(**e) for e in history["epochs"])}),
+        history=None if history is None else _history(history),
         schema=None if facts["schema"] is None else Schema.model_validate(facts["schema"]),
     )
+
+
+def _history(facts: dict[str, Any]) -> History:
+    epochs: list[dict[str, Any]] = [{k: math.nan if v is None else v for k, v in e.items()} for e in facts["epochs"]]
+    weights: Any = facts.get("balance_weights", [])
+    if not isinstance(weights, list):  # once they were those of the last epoch alone
+        weights = []
+    told = {"epochs": tuple(Epoch(**e) for e in epochs), "balance_weights": tuple(weights)}
+    return History(**{**facts, **told})

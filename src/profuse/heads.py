@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -139,8 +138,10 @@ class ValuesHead(Head):
         return outputs
 
     def score(self, outputs: Tensor, target: Tensor) -> float:
-        spread = (target - target.mean(0)).square().sum(0).clamp(min=torch.finfo(target.dtype).tiny)
-        return (1 - (outputs - target).square().sum(0) / spread).mean().item()
+        spread = (target - target.mean(0)).square().mean(0)
+        r2 = 1 - (outputs - target).square().mean(0) / spread
+        # targets have unit variance in training: below this they are constant here, and R2 is not defined
+        return r2.masked_fill(spread < 1e-10, float("nan")).nanmean().item()
 
 
 HEADS: dict[str, type[Head]] = {

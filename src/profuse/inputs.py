@@ -256,7 +256,7 @@ def around(modules: Mapping[str, nn.Module], prepared: Prepared, width: int, *, 
             continue
         example = prepared.inputs[name].rows(torch.as_tensor(prepared.split.train[:2]))
         spec = prepared.pipeline.specs[name]
-        with torch.random.fork_rng(devices=[]):  # its own layers start from the seed, whatever ran before
+        with torch.random.fork_rng():  # its own layers start from the seed, whatever ran before
             torch.manual_seed(seed)
             made[name] = OwnEncoder.around(module, spec, width, example=example, name=name)
     return made

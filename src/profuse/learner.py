@@ -78,8 +78,9 @@ class TrainedModel:
 
     @property
     def n_parameters(self) -> int:
-        """Trained numbers in the model."""
-        return sum(p.numel() for p in self.model.parameters())
+        """Numbers in the model that training has changed; all that can be trained where that is not known."""
+        known = self.history.n_parameters if self.history is not None else 0
+        return known or sum(p.numel() for p in self.model.parameters() if p.requires_grad)
 
     def predict(self, dataset: Dataset) -> np.ndarray:
         """Returns probabilities `[row, class or label]`, or values `[row, target]` in the target's units."""

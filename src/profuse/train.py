@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator as Steps
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Generator, Tensor, nn
 
+from profuse._adamw import adamw
 from profuse._options import check_keywords
 from profuse.balance import BALANCES, Balance, Losses, ModalityDropout, balance, skill
 from profuse.errors import ConfigError, ProfuseError, UnknownNameError
@@ -34,10 +36,12 @@ class TrainOptions(BaseModel):
     epochs: int | None = Field(
         None, ge=1, description="Passes over the training rows, at most; 15 to 60 by the number of rows when absent."
     )
-    max_steps: int = Field(4000, ge=1, description="Gradient steps, at most; large data see fewer epochs.")
+    max_steps: int = Field(4000, ge=1, description="Gradient steps, rounded up to whole epochs; large data see fewer.")
     batch_size: int | None = Field(None, ge=1, description="Rows a step; 32 to 512 by the number of rows when absent.")
     learning_rate: float = Field(1.5e-3, gt=0, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(0.02, ge=0, description="Decoupled weight decay; not on norms, biases, embeddings.")
+    weight_decay: float = Field(
+        0.02, ge=0, description="Decoupled weight decay, of what has two axes or more, but tables of embeddings."
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps in which the rate rises.")
     patience: int | None = Field(
         None, ge=1, description="Epochs without a smaller validation error before stopping; a third when absent."
@@ -113,13 +117,20 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """All epochs, which one's weights were kept, how long it took, and what the remedy learned from validation rows."""
+    """All epochs, which one's weights were kept, and how long it took.
+
+    Attributes:
+        n_parameters: Numbers that training has changed; 0 where a model of an earlier version did not tell.
+        balance_weights: What the remedy, with what it had learned from validation rows, used in each epoch up to the
+            best one.
+    """
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
     n_train_rows: int
     fit_seconds: float
-    balance_weights: Mapping[str, float] = field(default_factory=dict)
+    n_parameters: int = 0
+    balance_weights: tuple[Mapping[str, float], ...] = ()
 
     @property
     def best(self) -> Epoch:
@@ -221,20 +232,24 @@ def train(
     patience = options.patience or max(4, n_epochs // 3)
     done: list[Epoch] = []
     best, kept = 0, {}
-    weights: Mapping[str, float] = {}
+    weights: list[Mapping[str, float]] = []
 
     def losses() -> tuple[Losses, Losses]:
         return _losses(model, inputs, target, train_rows), _losses(model, inputs, target, valid_rows)
 
     with _remedy(model, options) as remedy:
-        epochs = _epochs(model, inputs, target, train_rows, options, n_epochs, remedy)
-        for epoch, train_loss in enumerate(epochs, start=1):
+        size = options.rows_a_step(len(train_rows))
+        epochs = _epochs(model, inputs, target, train_rows, options, n_epochs, size, remedy)
+        weights += [] if remedy is None else [remedy.weights()]
+        for epoch, (train_loss, n_trained) in enumerate(epochs, start=1):
             outputs = torch.cat([o.outputs.float().cpu() for o in predict(model, inputs, valid_rows)])
             valid, head = target[valid_rows], model.head.eval()
             found = head.loss(outputs, valid).item(), head.score(outputs, valid), head.error(outputs, valid)
             done.append(Epoch(epoch, train_loss, *found))
+            _check_finite(done[-1].valid_error, f"the validation error of epoch {epoch}", options)
             if on_epoch is not None:
                 on_epoch(done[-1])
+            n_parameters = n_trained
             if best == 0 or done[-1].valid_error < done[best - 1].valid_error:
                 best = epoch
                 kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -242,10 +257,11 @@ def train(
                 break
             if remedy is not None:
                 remedy.after_epoch(losses)
-                weights = remedy.weights()
+                weights.append(remedy.weights())
     model.load_state_dict(kept)
     model.to("cpu").eval()
-    return History(tuple(done), best, len(train_rows), time.perf_counter() - start, weights)
+    seconds = time.perf_counter() - start
+    return History(tuple(done), best, len(train_rows), seconds, n_parameters, tuple(weights[:best]))
 
 
 def retrain(
@@ -261,12 +277,15 @@ def retrain(
     start = time.perf_counter()
     n_epochs = options.n_epochs(history.n_train_rows)
     with _remedy(model, options) as remedy:
-        if remedy is not None:
-            remedy.repeat(history.balance_weights)
-        epochs = _epochs(model, inputs, target, rows, options, n_epochs, remedy)
-        for epoch, _ in enumerate(epochs, start=1):
-            if epoch == history.best_epoch:
-                break
+        size = options.rows_a_step(history.n_train_rows)
+        epochs = _epochs(model, inputs, target, rows, options, n_epochs, size, remedy)
+        for epoch in range(history.best_epoch):
+            if remedy is not None and epoch < len(history.balance_weights):
+                remedy.repeat(history.balance_weights[epoch])
+            next(epochs)
+        epochs.close()
+    for name, parameter in model.named_parameters():
+        _check_finite(parameter.detach().abs().max().item() if parameter.numel() else 0.0, name, options)
     model.to("cpu").eval()
     return time.perf_counter() - start
 
@@ -285,8 +304,9 @@ def _remedy(model: Model, options: TrainOptions) -> Iterator[Balance | None]:
 
 
 def _losses(model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor) -> Losses:
-    """Returns the mean losses of at most 2,000 of the rows, in evaluation mode."""
-    rows = rows[:2000]
+    """Returns the mean losses of at most 2,000 of the rows, the same ones each time, in evaluation mode."""
+    if len(rows) > 2000:
+        rows = rows[torch.randperm(len(rows), generator=Generator().manual_seed(0))[:2000]]
     joint, own = torch.zeros(()), dict.fromkeys(model.names, torch.zeros(()))
     model.head.eval()
     for output, part in zip(predict(model, inputs, rows), torch.split(rows, 512), strict=True):
@@ -305,20 +325,21 @@ def _epochs(
     rows: Tensor,
     options: TrainOptions,
     n_epochs: int,
+    size: int,
     remedy: Balance | None,
-) -> Iterator[float]:
-    """Trains epoch after epoch and yields each one's mean loss; the random state outside is left as it was."""
+) -> Steps[tuple[float, int], None, None]:
+    """Trains epoch after epoch, with `size` rows a step; the random state outside is left as it was.
+
+    Yields:
+        The epoch's mean loss, and how many numbers have been trained so far.
+    """
     # costs seconds: only where training starts
     from lightning_fabric import Fabric
 
     fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)
     generator = Generator().manual_seed(options.seed)
     drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
-    # one kernel for all parameters: four times as fast on a CPU; it cannot go with a loss scaler and clipping
-    fused = options.precision != "16-mixed"
-    optimizer = torch.optim.AdamW(_groups(model, options), lr=options.learning_rate, fused=fused)
-    rate = _rate(options, n_epochs * options.steps_an_epoch(len(rows)))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    optimizer, schedule = adamw(model, options, n_steps=n_epochs * math.ceil(len(rows) / size))
     step, optimizer = fabric.setup(_Step(model, apart=remedy is not None), optimizer)
     operators = [module for module in model.modules() if isinstance(module, Fusion)]
     shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))
@@ -339,7 +360,7 @@ def _epochs(
         total, seen = torch.zeros((), dtype=torch.float64), 0
         with torch.random.fork_rng():
             torch.manual_seed(options.seed * 10_007 + epoch)
-            for batch, index in batches(inputs, rows, options.rows_a_step(len(rows)), generator=generator):
+            for batch, index in batches(inputs, rows, size, generator=generator):
                 if drop is not None:
                     batch = drop(batch, generator)
                 for part, some in [(batch, None)] if remedy is None else remedy.passes(batch):
@@ -352,40 +373,25 @@ def _epochs(
                         remedy.backward(loss, own, skilled)
                     fabric.clip_gradients(step, optimizer, max_norm=options.clip, error_if_nonfinite=False)
                     optimizer.step()
+                    if remedy is not None:
+                        remedy.after_step()
                 schedule.step()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)
         train_loss = float(total) / seen
-        if not math.isfinite(train_loss):
-            raise ProfuseError(
-                f"train: the loss must stay finite; got {train_loss} in epoch {epoch}. "
-                f"Lower learning_rate (now {options.learning_rate})."
-            )
+        _check_finite(train_loss, f"the loss of epoch {epoch}", options)
         for operator in operators:
             operator.progress = 1.0
         remember()
-        yield train_loss
+        yield train_loss, sum(p.numel() for p in optimizer.state)
+
+
+def _check_finite(value: float, what: str, options: TrainOptions) -> None:
+    if not math.isfinite(value):
+        raise ProfuseError(
+            f"train: {what} must stay finite; got {value}. Lower learning_rate (now {options.learning_rate})."
+        )
 
 
 def _flat(batch: Mapping[str, Raw]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return {n: raw.values for n, raw in batch.items()}, {n: raw.mask for n, raw in batch.items()}
-
-
-def _groups(model: nn.Module, options: TrainOptions) -> list[dict[str, object]]:
-    embeddings = {
-        id(p) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag) for p in m.parameters()
-    }
-    decayed = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
-    others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
-    return [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _rate(options: TrainOptions, n_steps: int) -> Callable[[int], float]:
-    rise = max(1, round(options.warmup * n_steps))
-
-    def rate(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, n_steps - rise))))
-
-    return rate

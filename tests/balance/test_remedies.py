@@ -222,6 +222,17 @@ def test_a_factor_is_above_0_and_at_most_1_and_the_weakest_keeps_its_gradient(s:
 MODEL = model()
 
 
+@pytest.mark.parametrize(("s", "factors"), [
+    ((0.3, 0.0, 0.3), (1, 1, 1)),
+    ((0.3, 0.0, 0.0), (1, 1, 1)),
+    ((0.0, 0.0, 0.0), (1, 1, 1)),
+    ((0.6, 0.0, 0.3), (1 - np.tanh(0.3), 1, 1)),
+])  # fmt: skip
+def test_a_modality_that_is_absent_in_a_whole_batch_slows_nobody_down(s: Any, factors: Any) -> None:
+    found = OGMGE(MODEL, alpha=0.3).factors(dict(zip("abc", torch.tensor(s), strict=True)))
+    assert [float(f) for f in found.values()] == pytest.approx(list(factors))
+
+
 def test_the_noise_has_the_spread_of_the_scaled_gradient() -> None:
     built = model(width=64)
     assert isinstance(built, FusionModel)
@@ -282,6 +293,30 @@ def test_agreeing_gradients_are_summed_and_lengthened() -> None:
     torch.testing.assert_close(of_encoder(backward(MMPareto(built), built), built, "a"), want)
 
 
+@pytest.mark.parametrize("fusion", ["vote", "stacking"])
+def test_a_joint_loss_without_gradient_leaves_the_own_ones(fusion: str) -> None:
+    built = model(fusion=fusion)
+    found = backward(MMPareto(built, gamma=1.5), built)
+    inputs, target = batch()
+    built.zero_grad()
+    _, own = built.losses(built(inputs), target)
+    torch.stack([*own.values()]).sum().backward()
+    for name, parameter in built.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        factor = 1.5 if name.startswith("encoders") else 1.0
+        torch.testing.assert_close(found[name], expected * factor)
+
+
+def test_opposite_gradients_make_no_step() -> None:
+    built = model()
+    weight = next(built.encoders[0].parameters())
+    loss = sum(p.sum() for p in built.encoders[0].parameters())
+    own = {"a": -2 * loss, "b": 0 * weight.sum(), "c": 0 * weight.sum()}
+    MMPareto(built).backward(loss, own, {})
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, torch.zeros_like(weight))
+
+
 def test_what_is_no_encoder_gets_the_sum_of_all_gradients() -> None:
     built = model()
     found, want = backward(MMPareto(built), built), backward(Uniform(built), built)
@@ -331,8 +366,35 @@ def test_a_fit_anew_uses_the_weights_that_validation_gave() -> None:
     train = TrainOptions(epochs=6, batch_size=30, refit=True, balance="gradient_blending", balance_options={"span": 1})
     fitted = fit_model(prepared, ModelOptions(fusion="concat", width=16), train)
     assert fitted.history is not None
-    assert set(fitted.history.balance_weights) == {"(all)", "a", "b"}
-    assert sum(fitted.history.balance_weights.values()) == pytest.approx(1)
+    assert len(fitted.history.balance_weights) == fitted.history.best_epoch
+    assert fitted.history.balance_weights[0] == {}  # all alike
+    for weights in fitted.history.balance_weights[2:]:
+        assert set(weights) == {"(all)", "a", "b"}
+        assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_a_fit_anew_uses_in_each_epoch_what_the_first_one_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was learned after the best epoch, or later in it, must not rule the fit anew from its first step."""
+    used: list[list[dict[str, float]]] = [[]]
+    backward = GradientBlending.backward
+
+    def noted(self: GradientBlending, *losses: Any) -> None:
+        if used[-1][-1:] != [self.weights()]:
+            used[-1].append(self.weights())
+        backward(self, *losses)
+
+    close = GradientBlending.close
+    monkeypatch.setattr(GradientBlending, "close", lambda self: used.append([]) or close(self))
+    monkeypatch.setattr(GradientBlending, "backward", noted)
+    rows = np.arange(200)
+    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
+    train = TrainOptions(epochs=8, batch_size=30, refit=True, balance="gradient_blending", balance_options={"span": 1})
+    history = fit_model(prepared, ModelOptions(fusion="concat", width=16), train).history
+    assert history is not None
+    first, again, _ = used
+    assert len(first) > 2
+    assert again == first[: len(again)]
+    assert again == list(map(dict, dict.fromkeys(tuple(w.items()) for w in history.balance_weights)))
 
 
 # -- MLA
@@ -364,22 +426,30 @@ def test_each_modality_has_a_pass_in_which_the_others_are_missing_and_the_last_p
     assert seen[3][1] is None
 
 
-def test_the_heads_gradient_is_kept_off_the_directions_of_the_steps_before() -> None:
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_step_of_the_head_is_kept_off_the_directions_of_the_steps_before(optimizer: Any) -> None:
+    """AdamW's steps do not lie along gradients, have momentum and decay: it is the step that is projected."""
     built = model()
+    weight = built.head.linear.weight
+    steps = optimizer(built.parameters(), lr=0.01, weight_decay=0.1)
     remedy = MLA(built, alpha=1e-9)
     inputs, target = batch()
-    used: list[torch.Tensor] = []
-    for part, rows in remedy.passes(inputs):
-        built.zero_grad()
-        goal = target if rows is None else target[rows]
-        output = built(part)
-        remedy.backward(*built.losses(output, goal), skill(built, output, goal))
-        gradient = built.head.linear.weight.grad
-        assert gradient is not None
-        if rows is not None:
-            for h in used:
-                assert float((gradient @ h).norm() / (gradient.norm() * h.norm())) < 1e-3
-            assert remedy._direction is not None
-            used.append(remedy._direction)
+    for _ in range(2):  # the second batch begins anew, with momentum
+        used: list[torch.Tensor] = []
+        for part, rows in remedy.passes(inputs):
+            before = weight.detach().clone()
+            built.zero_grad()
+            goal = target if rows is None else target[rows]
+            output = built(part)
+            remedy.backward(*built.losses(output, goal), skill(built, output, goal))
+            steps.step()
+            remedy.after_step()
+            if rows is not None:
+                change = weight.detach() - before
+                for h in used:
+                    assert float((change @ h).norm() / (change.norm() * h.norm())) < 1e-3
+                assert remedy._direction is not None
+                used.append(remedy._direction)
+        assert (weight - before).abs().sum() > 0
     remedy.close()
     assert len(used) == 3

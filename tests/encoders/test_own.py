@@ -99,3 +99,33 @@ def test_probing_leaves_the_modules_mode_alone() -> None:
     module = nn.Linear(3, 7).train()
     OwnEncoder.around(module, VECTOR, 8, example=vectors(), name="a")
     assert module.training
+
+
+class Averaging(nn.Module):
+    """Knows nothing of padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 3)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.linear(values).mean(1)
+
+
+@pytest.mark.parametrize("module", [
+    Averaging(), nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), nn.Linear(2, 6), Summing(),
+])  # fmt: skip
+def test_a_row_does_not_depend_on_how_far_its_batch_is_padded(module: nn.Module) -> None:
+    encoder = OwnEncoder.around(module, SERIES, 8, example=series(), name="a").eval()
+    whole = encoder(series())
+    for i, length in enumerate((5, 3, 1)):
+        alone = encoder(series().rows(torch.tensor([i])).trim())
+        torch.testing.assert_close(alone.values[0, :length], whole.values[i, : len(alone.values[0, :length])])
+
+
+def test_finding_the_channels_leaves_the_users_module_as_it_is() -> None:
+    lazy = nn.LazyLinear(7)
+    encoder = OwnEncoder.around(lazy, VECTOR, 8, example=vectors(), name="a")
+    assert lazy.has_uninitialized_params()
+    assert encoder.embed_width == 7
+    assert [p.shape for p in encoder.module.parameters()] == [(7, 3), (7,)]

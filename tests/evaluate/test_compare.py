@@ -177,7 +177,7 @@ def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     options = SMALL.model_copy(update={"train": TrainOptions(epochs=3, learning_rate=1e30, clip=1e30)})
     results = run(make_product(task="regression"), tmp_path, options)
     assert {"linear", "gradient_boosting", "trivial"} <= {m.name for m in results.methods}
-    assert any("the loss must stay finite" in s.reason for s in results.skipped)
+    assert any("must stay finite" in s.reason for s in results.skipped)
 
 
 def test_a_twin_at_rest_stands_in_tables_and_report(tmp_path: Path) -> None:

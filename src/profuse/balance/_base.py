@@ -68,15 +68,18 @@ class Balance(ABC):
             skill: For each modality, the mean over its rows of exp(-loss): of classes, the probability of the true one.
         """
 
+    def after_step(self) -> None:  # noqa: B027  # most change gradients alone
+        """Told when the optimizer has made a step."""
+
     def after_epoch(self, losses: Callable[[], tuple[Losses, Losses]]) -> None:  # noqa: B027  # most need nothing
         """Told at the end of an epoch; `losses()` returns those of training rows and of validation rows."""
 
     def weights(self) -> dict[str, float]:
-        """Returns what was learned from validation rows and must be repeated where there are none."""
+        """Returns what was learned from validation rows so far and must be repeated where there are none."""
         return {}
 
     def repeat(self, weights: Mapping[str, float]) -> None:  # noqa: B027  # most learn nothing there
-        """Uses what `weights` returned in an earlier run."""
+        """Uses what `weights` returned in an earlier run, before the same epoch."""
 
     def close(self) -> None:  # noqa: B027  # most leave nothing at the model
         """Takes away what it has left at the model; called when training is over."""

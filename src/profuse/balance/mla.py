@@ -30,13 +30,13 @@ def shrink(projection: Tensor, direction: Tensor, alpha: float) -> Tensor:
 
 
 class MLA(Balance):
-    """For each m in turn, a step with m alone: W <- W - rate grad_m P; P <- P - P h_m h_m^T P / (alpha + h_m^T P h_m).
+    """For each m in turn, a step with m alone: W <- W + step_m P; P <- P - P h_m h_m^T P / (alpha + h_m^T P h_m).
 
-    In the step of m all other modalities are missing, so its encoder cannot leave the work to another one. The gradient
-    of the head's weights, which all share, is kept off the directions h (mean inputs of the head) that the steps before
-    have used, so that one modality does not overwrite what another has learned. A last step sees all modalities. M + 1
-    steps a batch. At the decision level no head is shared: there the steps in turn are all. The paper's rule for
-    prediction, weights by exp(-entropy), is the operator `confidence`.
+    In the step of m all other modalities are missing, so its encoder cannot leave the work to another one. What a
+    step changes of the head's weights, which all share, is kept off the directions h (mean inputs of the head) that
+    the steps before have used, so that one modality does not overwrite what another has learned. A last step sees
+    all modalities. M + 1 steps a batch. At the decision level no head is shared: there the steps in turn are all.
+    The paper's rule for prediction, weights by exp(-entropy), is the operator `confidence`.
 
     Args:
         model: What is trained.
@@ -46,9 +46,11 @@ class MLA(Balance):
         ConfigError: `alpha` is not above 0, or the modalities have no losses of their own.
 
     Reference:
-        Zhang, Yoon, Bansal, Yao, Multimodal Representation Learning by Alternating Unimodal Adaptation, CVPR 2024,
-        eq. 4 to 8. *Differs from the paper*: a joint step, which operators on features need; P begins anew with each
-        batch, since without it the head would stop to learn.
+        Zhang, Yoon, Bansal, Yao, Multimodal Representation Learning by Alternating Unimodal Adaptation, CVPR
+        2024, eq. 4 to 8. *Differs from the paper*: the optimizer's step is projected, not its gradient, which
+        is the same for gradient descent and holds for AdamW too, whose steps do not lie along gradients; a
+        joint step, which operators on features need; P begins anew with each batch, since without it the head
+        would stop to learn.
     """
 
     reference: ClassVar[str] = "Zhang et al. 2024, eq. 4 to 8"
@@ -61,6 +63,7 @@ class MLA(Balance):
         self._projection: Tensor | None = None
         self._alone = False
         self._direction: Tensor | None = None
+        self._before = self.model.head.linear.weight.detach()
         self._hook = self.model.head.linear.register_forward_pre_hook(self._look)
 
     def close(self) -> None:
@@ -85,9 +88,13 @@ class MLA(Balance):
 
     def backward(self, joint: Tensor, own: Mapping[str, Tensor], skill: Mapping[str, Tensor]) -> None:
         self.model.blended(joint, own).backward()  # type: ignore[no-untyped-call]
+        self._before = self.model.head.linear.weight.detach().clone()
+
+    def after_step(self) -> None:
         weight = self.model.head.linear.weight
         if not self._alone or weight.grad is None or self._direction is None or self._projection is None:
             return
         projection = self._projection.to(weight)
-        weight.grad = weight.grad @ projection
+        with torch.no_grad():
+            weight.copy_(self._before + (weight - self._before) @ projection)
         self._projection = shrink(projection, self._direction.to(weight), self.alpha)

@@ -17,7 +17,8 @@ __all__ = ["MMPareto", "pareto_weight"]
 
 
 def pareto_weight(joint: Tensor, own: Tensor) -> Tensor:
-    """Returns a in [0, 1] for which a joint + (1 - a) own is shortest; 1/2 where the two agree (joint . own > 0).
+    """Returns a in [0, 1] for which a joint + (1 - a) own is shortest; 1/2 where they agree (joint . own > 0)
+    or one is 0.
 
     Args:
         joint: Gradient of the joint loss, flat.
@@ -25,7 +26,8 @@ def pareto_weight(joint: Tensor, own: Tensor) -> Tensor:
     """
     difference = joint - own
     best = (own @ -difference) / (difference @ difference).clamp(min=torch.finfo(joint.dtype).tiny)
-    return torch.where(joint @ own > 0, torch.full_like(best, 0.5), best.clamp(0, 1))
+    alone = (joint.norm() == 0) | (own.norm() == 0)
+    return torch.where((joint @ own > 0) | alone, torch.full_like(best, 0.5), best.clamp(0, 1))
 
 
 class MMPareto(Balance):
@@ -33,7 +35,9 @@ class MMPareto(Balance):
 
     a is 1/2 where the gradient of the joint loss and that of the modality's own loss agree; where they conflict it is
     the weight of the shortest combination, whose direction lowers both losses. Its length is then restored, as short
-    steps generalise worse. What is not an encoder gets the sum of all gradients.
+    steps generalise worse. What is not an encoder gets the sum of all gradients. M more backward passes a step.
+
+    Note that AdamW divides a gradient by its recent size: a steady `gamma` cancels, the change of direction does not.
 
     Args:
         model: What is trained.
@@ -59,15 +63,22 @@ class MMPareto(Balance):
         encoders = self.encoders
         mine = {id(p) for parameters in encoders.values() for p in parameters}
         shared = [p for p in self.whole.parameters() if p.requires_grad and id(p) not in mine]
-        for parameter, gradient in zip(shared, _gradients(joint + sum(own.values()), shared), strict=True):
-            parameter.grad = gradient
+        everywhere = iter(_gradients(joint, [*shared, *(p for each in encoders.values() for p in each)]))
+        for parameter in shared:
+            parameter.grad = next(everywhere)
         for name, parameters in encoders.items():
-            together, alone = _gradients(joint, parameters), _gradients(own[name], parameters)
+            together = [next(everywhere) for _ in parameters]
+            found = _gradients(own[name], [*shared, *parameters])
+            for parameter, gradient in zip(shared, found, strict=False):
+                parameter.grad = parameter.grad + gradient  # type: ignore[operator]
+            alone = found[len(shared) :]
             a = pareto_weight(_flat(together), _flat(alone))
             combined = [2 * (a * t + (1 - a) * s) for t, s in zip(together, alone, strict=True)]
             length = _flat(combined).norm()
             wanted = torch.maximum(length, (_flat(together) + _flat(alone)).norm())
-            scale = self.gamma * wanted / length.clamp(min=torch.finfo(length.dtype).tiny)
+            # where the two are opposite no step serves both, and what is left of d is rounding
+            serves = length > 1e-6 * (_flat(together).norm() + _flat(alone).norm())
+            scale = torch.where(serves, self.gamma * wanted / length, 0.0)
             for parameter, gradient in zip(parameters, combined, strict=True):
                 parameter.grad = scale * gradient
 

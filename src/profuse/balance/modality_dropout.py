@@ -12,6 +12,9 @@ from profuse.tokens import Raw
 
 __all__ = ["ModalityDropout"]
 
+_DRAWS = 100
+"""How often rows are drawn again, at most."""
+
 
 class ModalityDropout:
     """Each present modality of a row is dropped with probability `prob`; never the last one.
@@ -35,11 +38,16 @@ class ModalityDropout:
         """Returns which of `present[batch, modality]` stay, of the same shape."""
         keep = present.clone()
         again = present.any(1)
-        while again.any():
+        for _ in range(_DRAWS):
+            if not again.any():
+                return keep
             drawn = torch.rand(present.shape, generator=generator) >= self.prob
             keep = torch.where(again[:, None], present & drawn, keep)
             again = present.any(1) & ~keep.any(1)
-        return keep
+        # so near 1 a row keeps one modality, any of those it has
+        chances = torch.rand(present.shape, generator=generator).masked_fill(~present, -1.0)
+        one = torch.nn.functional.one_hot(chances.argmax(1), present.shape[1]).bool()
+        return torch.where(again[:, None], one, keep)
 
     def __call__(self, inputs: Mapping[str, Raw], generator: Generator) -> dict[str, Raw]:
         """Returns the batch with modalities dropped."""

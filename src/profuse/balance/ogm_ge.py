@@ -51,10 +51,11 @@ class OGMGE(Balance):
         self.alpha, self.noise = alpha, noise
 
     def factors(self, skill: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns k_m for each modality, a number above 0 and at most 1."""
+        """Returns k_m, a number above 0 and at most 1, for each modality; 1 of those that are absent (skill 0)."""
         names = list(self.encoders)
         s = torch.stack([skill[name] for name in names])
-        others = (s.sum() - s) / max(1, len(names) - 1)
+        n_others = (s > 0).sum() - (s > 0).long()
+        others = torch.where(n_others > 0, (s.sum() - s) / n_others.clamp(min=1), s)
         ratio = s / others.clamp(min=torch.finfo(s.dtype).tiny)
         factor = 1 - torch.tanh(self.alpha * (ratio - 1).clamp(min=0))
         return dict(zip(names, factor, strict=True))

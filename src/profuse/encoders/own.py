@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from profuse.encoders._base import Encoder
 from profuse.errors import ShapeError
@@ -21,7 +23,9 @@ class OwnEncoder(Encoder):
     The module gets the values of its modality (see `profuse.schema` for what each kind holds), 0 where nothing is
     real, and the mask too if its `forward` has a parameter called `mask`. It may return a vector a row, tokens
     (masked as the input is where it has as many positions, else real in every row that has the modality), or
-    `Tokens` of its own making. Feedback comes after it, so rounds cost little.
+    `Tokens` of its own making. Without the mask it sees all rows padded to `max_length` of the modality, so that a
+    row does not depend on the others in its batch; with it, to the longest of the batch. Feedback comes after it,
+    so rounds cost little.
 
     Shape:
         `module([batch, ...])` -> `[batch, channel]`, `[batch, token, channel]` or `Tokens`
@@ -50,7 +54,7 @@ class OwnEncoder(Encoder):
 
     @classmethod
     def around(cls, module: nn.Module, spec: Spec, width: int, *, example: Raw, name: str) -> OwnEncoder:
-        """Returns an encoder around `module`, whose channels are found by running it on `example`.
+        """Returns an encoder around a copy of `module`, whose channels are found by running it on `example`.
 
         Args:
             module: The user's.
@@ -62,10 +66,10 @@ class OwnEncoder(Encoder):
         Raises:
             ShapeError: The module fails on the example, or returns what are no tokens.
         """
-        was_training = module.training
+        was_training, module = module.training, deepcopy(module)
         try:
             with torch.no_grad():
-                tokens = _run(module.eval(), example)
+                tokens = _run(module.eval(), example, spec.max_length)
         except ShapeError as error:
             raise ShapeError(f"encoder of {name!r}: {error}") from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -73,21 +77,24 @@ class OwnEncoder(Encoder):
                 f"encoder of {name!r}: the module must take values of shape {tuple(example.values.shape)}, "
                 f"{example.values.dtype}; {type(module).__name__} raised {error}."
             ) from error
-        finally:
-            module.train(was_training)
+        module.train(was_training)
         return cls(spec, width, module, channels=tokens.n_channels)
 
     def embed(self, raw: Raw) -> Tokens:
-        return _run(self.module, raw)
+        return _run(self.module, raw, self.spec.max_length)
 
     def mix(self, tokens: Tokens) -> Tokens:
         return Tokens(self.layers(tokens.values), tokens.mask)
 
 
-def _run(module: nn.Module, raw: Raw) -> Tokens:
+def _run(module: nn.Module, raw: Raw, max_length: int) -> Tokens:
+    takes_mask = "mask" in inspect.signature(module.forward).parameters
+    if not takes_mask and raw.mask.ndim == 2 and raw.mask.shape[1] < max_length:
+        lacking = max_length - raw.mask.shape[1]
+        after = (0, 0) * (raw.values.ndim - 2) + (0, lacking)
+        raw = Raw(F.pad(raw.values, after), F.pad(raw.mask, (0, lacking)))
     mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))
     values = raw.values.masked_fill(~mask, 0)
-    takes_mask = "mask" in inspect.signature(module.forward).parameters
     out = module(values, mask=raw.mask) if takes_mask else module(values)
     if isinstance(out, Tokens):
         return out

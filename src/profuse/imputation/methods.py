@@ -117,7 +117,7 @@ class NetworkMethod(Method):
         deviation = left.std(0)
         self.unit = np.where(deviation > 1e-9, deviation, 1.0)
         condition, target = torch.from_numpy(matrix), torch.from_numpy((left / self.unit).astype(np.float32))
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.generator = make(condition.shape[1], target.shape[1], width)
             self.generator.begin_with_noise()  # the regression's errors, normal and alike everywhere

@@ -48,7 +48,7 @@ class RetrievalOptions(BaseModel):
 
 def build(specs: Mapping[str, Spec], options: RetrievalOptions, *, n_rows: int, seed: int) -> RetrievalModel:
     """Makes an untrained model; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoders = {
             name: encoder(options.encoders.get(name) or DEFAULTS[specs[name].kind]).make(

@@ -183,7 +183,7 @@ def gradient_is_the_slope(s: Subject) -> None:
 
     leaves = [inputs[name].values.clone().requires_grad_() for name in names]
     if leaves:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(0)  # the fast mode draws its directions
             torch.autograd.gradcheck(function, leaves, fast_mode=True, eps=1e-6, atol=1e-4, rtol=1e-3)
 

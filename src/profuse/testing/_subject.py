@@ -56,7 +56,7 @@ class Subject:
 
     def fresh(self, seed: int = 0) -> nn.Module:
         """Returns a newly built one in eval mode, its parameters moved away from their initial values."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
             module = self.build().eval()
             with torch.no_grad():
