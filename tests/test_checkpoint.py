@@ -16,7 +16,7 @@ from known_answers import make_product
 
 from profuse._folder import check_folder, digest_of, put_arrays, take_arrays
 from profuse.build import ModelOptions
-from profuse.checkpoint import load_model, save_model
+from profuse.checkpoint import load_estimator, load_model, save_model
 from profuse.data.split import Split
 from profuse.errors import CheckpointError
 from profuse.learner import Prepared, TrainedModel, fit_model
@@ -49,6 +49,15 @@ def test_a_model_of_a_version_that_did_not_write_what_it_is_can_be_read(trained:
     (tmp_path / "m" / "model.json").write_text(json.dumps(facts))
     dataset = make_product(seed=5)
     assert np.array_equal(trained.predict(dataset), load_model(tmp_path / "m").predict(dataset))
+
+
+def test_what_an_estimator_knows_besides_comes_back(trained: TrainedModel, tmp_path: Path) -> None:
+    save_model(trained, tmp_path / "m", estimator={"columns": ["b", "a"]})
+    again, told = load_estimator(tmp_path / "m")
+    assert told == {"columns": ["b", "a"]}
+    assert again.modalities == trained.modalities
+    save_model(trained, tmp_path / "m")
+    assert load_estimator(tmp_path / "m")[1] == {}
 
 
 def test_predictions_are_equal_in_a_fresh_process(trained: TrainedModel, tmp_path: Path) -> None:

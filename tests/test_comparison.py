@@ -95,6 +95,34 @@ def test_a_split_that_is_asked_for_wins_over_the_schemas() -> None:
     assert asked.dataset.groups is not None
 
 
+def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
+    """An option on the command line must not make a column of groups an input, whose rows then leak."""
+    frame = table().assign(shop=np.arange(60) % 6)
+    schema = {"target": {"columns": ["y"]}, "split": {"method": "group", "column": "shop", "test_size": 0.4}}
+    for asked, told in (
+        (SplitOptions(test_size=0.3), {"method": "group", "column": "shop", "test_size": 0.3}),
+        (SplitOptions(test_size=0.2), {"method": "group", "column": "shop", "test_size": 0.2}),
+        (SplitOptions(method="group"), {"method": "group", "column": "shop", "test_size": 0.4}),
+        (SplitOptions(), {"method": "group", "column": "shop", "test_size": 0.4}),
+        (None, {"method": "group", "column": "shop", "test_size": 0.4}),
+    ):
+        opened = open_data(frame, schema=schema, split=asked)
+        assert opened.split.model_dump(exclude={"valid_size"}) == told
+        assert opened.dataset.groups is not None
+        assert "shop" not in opened.dataset.modalities["table"].values
+    found = read_options(CompareOptions(seeds=2), split={"test_size": 0.2})
+    assert found.split.model_fields_set == {"test_size"}
+    assert found.seeds == 2
+
+
+@pytest.mark.parametrize("data", ["glyphs", "a dict"])
+def test_a_column_to_split_by_is_refused_where_there_are_none(data: str) -> None:
+    inputs, y = tensors()
+    door = (data, None) if data == "glyphs" else (inputs, y)
+    with pytest.raises(ConfigError, match=r"split\.column must not be given with"):
+        open_data(*door, split=SplitOptions(column="foo"))
+
+
 def test_options_are_laid_over_each_other(tmp_path: Path) -> None:
     (tmp_path / "options.yaml").write_text("seeds: 5\nmodel: {width: 32, dropout: 0.3}\n", encoding="utf-8")
     options = read_options(tmp_path / "options.yaml", seeds=2, model={"width": 16})

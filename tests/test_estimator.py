@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
@@ -20,6 +22,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from torch import Tensor, nn
 
 from profuse import FusionClassifier, FusionRegressor
+from profuse._folder import digest_of
 from profuse.data.tensors import from_frame
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, ProfuseWarning, ShapeError
 from profuse.fusion import Fused, Fusion
@@ -134,6 +137,30 @@ def test_a_dict_of_arrays_and_tensors_with_a_presence_mask() -> None:
     np.testing.assert_array_equal(model.predict_proba(changed, presence=presence), probs)
     assert not np.array_equal(model.predict_proba(changed), probs)
     assert not hasattr(model, "n_features_in_")
+
+
+def test_sounds_in_a_dict_have_a_rate(tmp_path: Path) -> None:
+    sounds = np.random.default_rng(0).uniform(-1, 1, (40, 1600))
+    X, y = {"sound": ("audio", sounds), "a": sounds[:, :2]}, np.arange(40) % 2
+    model = FusionClassifier(**QUICK).fit(X, y, rates={"sound": 8000})
+    probs = model.predict_proba(X)
+    model.save(tmp_path / "m")
+    again = FusionClassifier.load(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict_proba({"sound": sounds, "a": sounds[:, :2]}), probs)
+    with pytest.raises(ConfigError, match=r"audio needs its samples a second; got none. Give rates=\{'sound': 16000\}"):
+        FusionClassifier(**QUICK).fit(X, y)
+    with pytest.raises(DataError, match=r"lacking \['sound'\]"):
+        model.predict({"a": sounds[:, :2]})
+
+
+def test_what_an_earlier_fit_knew_of_columns_is_forgotten() -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = FusionClassifier(**QUICK)
+    for first in (X, pd.DataFrame(X, columns=list("abc"))):
+        model.fit(first, X[:, 0] > 0)
+        model.fit({"v": X}, X[:, 0] > 0)
+        assert not hasattr(model, "n_features_in_")
+        assert not hasattr(model, "feature_names_in_")
 
 
 def test_a_two_dimensional_array_is_a_table() -> None:
@@ -359,6 +386,36 @@ class TestSaving:
         with pytest.raises(CheckpointError, match=r"holds 'binary'. Use FusionClassifier"):
             FusionRegressor.load(tmp_path / "model")
 
+    def test_a_loaded_estimator_has_the_parameters_and_columns_of_the_saved_one(self, tmp_path: Path) -> None:
+        X = table()[["note", "colour", "unit price"]]
+        told = {"on_bad_file": "skip", "validation_fraction": np.float32(0.25), "random_state": None}
+        model = FusionClassifier(**QUICK, **told).fit(X, labels(X))
+        model.save(tmp_path / "m")
+        again = FusionClassifier.load(tmp_path / "m", base_dir=tmp_path)
+        assert again.feature_names_in_.tolist() == ["note", "colour", "unit price"]
+        assert again.n_features_in_ == 3
+        expected = {**model.get_params(), "base_dir": tmp_path, "schema": model.schema_}
+        assert again.get_params() == expected
+
+    def test_what_had_no_names_of_columns_has_none_after_loading(self, tmp_path: Path) -> None:
+        X = np.random.default_rng(0).normal(size=(60, 3))
+        for given, n_columns in ((X, 3), ({"a": X}, None)):
+            FusionClassifier(**QUICK).fit(given, X[:, 0] > 0).save(tmp_path / "m")
+            again = FusionClassifier.load(tmp_path / "m")
+            assert not hasattr(again, "feature_names_in_")
+            assert getattr(again, "n_features_in_", None) == n_columns
+
+    def test_a_model_of_an_earlier_version_is_read(self, fitted: FusionClassifier, tmp_path: Path) -> None:
+        fitted.save(tmp_path / "m")
+        path = tmp_path / "m" / "model.json"
+        facts = json.loads(path.read_text())
+        del facts["estimator"]
+        facts["digests"][path.name] = digest_of(facts)
+        path.write_text(json.dumps(facts))
+        again = FusionClassifier.load(tmp_path / "m")
+        assert sorted(again.feature_names_in_) == sorted(fitted.feature_names_in_)
+        np.testing.assert_array_equal(again.predict(table()), fitted.predict(table()))
+
 
 class TestSchema:
     def test_a_dict_a_file_and_a_schema_say_the_same(self, tmp_path: Path) -> None:
@@ -404,6 +461,80 @@ class TestBadInput:
         ):
             assert part in str(error.value)
 
+    @pytest.mark.parametrize(("options", "message"), [
+        (
+            {"balance": "ogm", "epochs": 0},
+            "epochs must be greater than or equal to 1; got epochs=0; "
+            "balance must be a known name; got balance='ogm'. Did you mean 'ogm_ge'?",
+        ),
+        (
+            {"balance": "ogm_ge", "balance_options": {"beta": 1}},
+            "balance_options: balance='ogm_ge' has the options alpha, noise; got 'beta'.",
+        ),
+        ({"balance_options": {"alpha": 1}}, "balance_options need a balance; got balance_options={'alpha': 1}."),
+        (
+            {"balance": "uniform", "precision": "16-mixed"},
+            "precision must suit the balance; got precision='16-mixed': use bf16-mixed.",
+        ),
+        (
+            {"operator_options": {"low_rank": {"rnk": 2}}},
+            "operator_options: 'low_rank' has the options rank; got 'rnk'.",
+        ),
+        (
+            {"operator_options": {"concta": {}}},
+            "operator_options: fusion must be a known name; got fusion='concta'. Did you mean 'concat'?",
+        ),
+        ({"rounds": 0}, "rounds must be greater than or equal to 1; got rounds=0."),
+        ({"encoders": "vit"}, "encoders must be a valid dictionary; got encoders='vit'."),
+        ({"encoders": ["vit"]}, "encoders must be a valid dictionary; got encoders=['vit']."),
+        ({"base_dir": 3}, "base_dir must be a path; got base_dir=3."),
+        (
+            {"random_state": 2**62},
+            "random_state must be an int from 0 to 4294967295, a RandomState or None; "
+            "got random_state=4611686018427387904.",
+        ),
+        (
+            {"width": "8", "epochs": True, "refit": "no"},
+            "width must be 8 if that is meant; got width='8'; epochs must be 1 if that is meant; got epochs=True; "
+            "refit must be False if that is meant; got refit='no'.",
+        ),
+    ])  # fmt: skip
+    def test_a_fault_is_told_as_one_plain_sentence(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(ConfigError) as error:
+            FusionClassifier(**options).fit(table(), labels(table()))
+        assert str(error.value) == f"FusionClassifier: {message}"
+
+    def test_numbers_of_numpy_are_numbers(self) -> None:
+        numbers = {"epochs": np.int64(1), "width": np.int32(8), "dropout": np.float32(0.1), "fusion": np.str_("concat")}
+        model = FusionClassifier(**numbers, validation_fraction=np.float32(0.2), refit=np.True_)
+        assert model.fit(table(), labels(table())).trained_.model_options.width == 8
+
+    def test_a_factory_must_return_a_fusion(self) -> None:
+        with pytest.raises(ConfigError, match="fusion must return a Fusion; got a int. Inherit from"):
+            FusionClassifier(**QUICK, fusion=lambda channels, width: 3).fit(table(), labels(table()))
+
+    @pytest.mark.parametrize(("y", "message"), [
+        (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01"] * (N // 2))), "words or numbers; got time stamps"),
+        (pd.cut(pd.Series(np.arange(N)), [-1, 50, N]), "words or numbers; got interval"),
+        (pd.Series(pd.to_timedelta(np.arange(N), "D")), "words or numbers; got timedelta64"),
+        (np.arange(N) * 1j, "words or numbers; got complex"),
+        (np.array([1, "a"] * (N // 2), dtype=object), "all numbers or all words; got both"),
+        ([1, "a"] * (N // 2), "all numbers or all words; got both"),
+        ([{"a": 1}] * N, "words or numbers; got dict"),
+        (np.array([np.inf, 1.0] * (N // 2)), "must be finite; infinite in 60 rows"),
+        (1, r"must be \[row\] or \[row, target\]; got int of shape \(\)"),
+        (np.zeros((N, 2, 2)), r"must be \[row\] or \[row, target\]; got ndarray of shape \(120, 2, 2\)"),
+        (csr_matrix(np.eye(N)), r"must be a dense array; got csr_matrix. Give target.toarray\(\)"),
+    ])  # fmt: skip
+    @pytest.mark.parametrize("kind", [FusionClassifier, FusionRegressor])
+    def test_a_target_of_another_kind_is_refused_whatever_the_task(self, kind: Any, y: Any, message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            kind(**QUICK).fit(table(), y)
+
+    def test_decimals_among_objects_are_no_classes(self) -> None:
+        with pytest.raises(DataError, match="y must be classes; got numbers with decimals. Use FusionRegressor"):
+            FusionClassifier(**QUICK).fit(table(), np.array([0.5, 1.25] * (N // 2), dtype=object))
+
     @pytest.mark.parametrize(("y", "message"), [
         (np.linspace(0, 1, N), "FusionClassifier: y must be classes; got numbers with decimals. Use FusionRegressor"),
         (np.zeros(N), "at least two different values"),
@@ -430,6 +561,55 @@ class TestBadInput:
         with pytest.raises(DataError, match=r"X and groups must be in the same order.*groups\.loc\[X\.index\]"):
             FusionClassifier(**QUICK).fit(X, labels(X), groups=groups)
 
+    @pytest.mark.parametrize(("change", "message"), [
+        ({"y": True}, r"X\['t'\] and y must be in the same order.*Use y\.loc\[X\['t'\]\.index\]"),
+        ({"u": True}, r"X\['t'\] and X\['u'\] must be in the same order"),
+        ({"presence": True}, r"X\['t'\] and presence\['t'\] must be in the same order"),
+        ({"groups": True}, r"X\['t'\] and groups must be in the same order"),
+    ])  # fmt: skip
+    def test_parts_of_a_dict_in_another_order_are_a_mistake(self, change: dict[str, bool], message: str) -> None:
+        X = table()
+        X.index = [f"p{i}" for i in range(N)]
+        parts: dict[str, Any] = {
+            "u": X[["colour"]],
+            "y": labels(X),
+            "presence": X["unit price"] > 9,
+            "groups": pd.Series(np.arange(N) // 4, index=X.index),
+        }
+        parts = {k: v.sample(frac=1, random_state=0) if k in change else v for k, v in parts.items()}
+        given = {"t": X, "u": parts["u"]}
+        with pytest.raises(DataError, match=message):
+            FusionClassifier(**QUICK).fit(given, parts["y"], presence={"t": parts["presence"]}, groups=parts["groups"])
+
+    def test_a_mask_in_another_order_is_a_mistake_at_prediction_too(self) -> None:
+        X = table()
+        model = FusionClassifier(**QUICK).fit({"t": X}, labels(X))
+        with pytest.raises(DataError, match=r"X\['t'\] and presence\['t'\] must be in the same order"):
+            model.predict({"t": X}, presence={"t": (X["unit price"] > 0)[::-1]})
+
+    def test_groups_are_one_value_a_row(self) -> None:
+        with pytest.raises(DataError, match=r"groups must be one value a row; got shape=\(120, 2\)"):
+            FusionClassifier(**QUICK).fit(table(), labels(table()), groups=np.zeros((N, 2)))
+
+    @pytest.mark.parametrize("n_columns", [1, 3])
+    def test_an_array_must_have_the_columns_of_fit(self, n_columns: int) -> None:
+        X = np.random.default_rng(0).normal(size=(60, 2))
+        model = FusionClassifier(**QUICK).fit(X, X[:, 0] > 0)
+        with pytest.raises(DataError, match=f"X must have the 2 columns of fit, in their order; got {n_columns}"):
+            model.predict(np.zeros((5, n_columns)))
+
+    def test_the_target_may_stand_in_an_array_too(self) -> None:
+        X = np.random.default_rng(0).normal(size=(60, 3)).round(1)
+        model = FusionRegressor(**QUICK, schema={"target": {"columns": ["x2"]}}).fit(X)
+        np.testing.assert_array_equal(model.predict(X), model.predict(X[:, :2]))
+
+    def test_columns_that_were_not_learned_from_count_too(self) -> None:
+        X = np.random.default_rng(0).normal(size=(60, 4))
+        X[:, 1], X[:, 2] = 1.0, np.arange(60)
+        with pytest.warns(ProfuseWarning):
+            model = FusionClassifier(**QUICK).fit(X, X[:, 0] > 0)
+        assert model.predict(X[:7]).shape == (7,)
+
     @pytest.mark.parametrize("y", [np.array([b"a", b"b"] * 60), np.array([b"a", b"b"] * 60, dtype=object)])
     def test_labels_of_bytes_are_refused(self, y: Any) -> None:
         with pytest.raises(DataError, match=r"labels must be words or numbers; got bytes, b'a' first\. Decode them"):
@@ -451,6 +631,14 @@ class TestBadInput:
     def test_what_is_no_table_is_told(self, X: Any) -> None:
         with pytest.raises(DataError, match="X must be a DataFrame, a 2-D array, a dict"):
             FusionClassifier(**QUICK).fit(X, np.arange(len(X)))
+
+    def test_rates_belong_to_dicts(self) -> None:
+        with pytest.raises(DataError, match="rates belongs to a dict"):
+            FusionClassifier(**QUICK).fit(table(), labels(table()), rates={"sound": 8000})
+
+    def test_a_sparse_modality_is_told(self) -> None:
+        with pytest.raises(DataError, match="modality 'a': must be a dense array; got a csr_matrix"):
+            FusionClassifier(**QUICK).fit({"a": csr_matrix(np.eye(N))}, labels(table()))
 
     def test_presence_belongs_to_dicts(self) -> None:
         with pytest.raises(DataError, match="presence belongs to a dict"):

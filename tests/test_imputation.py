@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 
 from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.fusion.generative._generators import RegressionGenerator
 from profuse.imputation import METHODS, Imputer
 from profuse.imputation.blocks import Told
 from profuse.imputation.methods import Drawn, NearestMethod
 from profuse.imputation.quality import measure
+from profuse.imputation.training import Progress, train
 
 DONORS = ("nearest", "mean")
 
@@ -228,6 +231,19 @@ class TestQuality:
         assert crps == pytest.approx(1 / np.sqrt(np.pi), rel=0.05)  # of a standard normal
         assert self.figures(0.3 * drawn, true).crps > crps  # type: ignore[attr-defined]
 
+    @pytest.mark.parametrize("n_draws", [19, 20, 25, 29, 30, 31, 40, 99])
+    def test_draws_of_the_same_law_cover_nine_tenths_however_many_they_are(self, n_draws: int) -> None:
+        rng = np.random.default_rng(n_draws)
+        covered = [
+            self.figures(rng.normal(size=(n_draws, 5000, 1)), rng.normal(size=(5000, 1))).coverage  # type: ignore[attr-defined]
+            for _ in range(4)
+        ]
+        assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
+
+    def test_the_coverage_of_few_draws_is_not_told(self) -> None:
+        rng = np.random.default_rng(0)
+        assert self.figures(rng.normal(size=(18, 50, 1)), rng.normal(size=(50, 1))).coverage is None  # type: ignore[attr-defined]
+
     def test_baselines_are_told_beside_the_method_once_each(self) -> None:
         frame = table()
         assert [q.method for q in quick("regression").fit(frame).quality_] == ["regression", "nearest", "mean"]
@@ -238,6 +254,17 @@ class TestQuality:
         found = quick("mean").fit(table(1500)).quality_[0]
         assert found.error == pytest.approx(1.0, abs=0.1)
         assert found.coverage == pytest.approx(0.9, abs=0.04)
+
+
+@pytest.mark.parametrize("n_steps", [*range(1, 13), 20])
+def test_a_network_is_trained_for_any_number_of_steps(n_steps: int) -> None:
+    rows = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+    seen: list[Progress] = []
+    valid = np.arange(12) < 3
+    train(RegressionGenerator(3, 3, 8), rows, rows, valid=valid, epochs=n_steps, on_epoch=seen.append)
+    assert [p.epoch for p in seen] == list(range(1, len(seen) + 1))
+    assert seen[-1].epoch == n_steps or n_steps > 10
+    assert np.isfinite(seen[-1].train_loss)
 
 
 @pytest.mark.slow
@@ -281,6 +308,11 @@ class TestFaults:
     def test_names_that_would_be_added_must_be_free(self) -> None:
         with pytest.raises(DataError, match="must not be there yet; got 'price_spread'"):
             quick().fit(table().assign(price_spread=1.0))
+
+    @pytest.mark.parametrize("named", [{"target": "prize"}, {"schema": {"target": {"columns": ["prize"]}}}])
+    def test_a_target_that_is_not_there_is_told_as_the_target(self, named: dict[str, object]) -> None:
+        with pytest.raises(ConfigError, match="target: it must be a column .* got 'prize'. Did you mean 'price'"):
+            quick(**named).fit(table())
 
     def test_a_target_must_be_named_once(self) -> None:
         with pytest.raises(ConfigError, match="target: it must be named once"):

@@ -191,6 +191,24 @@ def test_chance_and_intervals_are_those_of_scipy() -> None:
     assert not median["larger_is_better"]
 
 
+@pytest.mark.parametrize("n_right", [1, 2, 5])
+def test_the_chance_of_the_median_rank_is_that_of_items_in_random_order(n_right: int) -> None:
+    rng, n = np.random.default_rng(n_right), 40
+    right = np.full(n, n_right)
+    medians = [
+        np.median(rng.permuted(np.tile(np.arange(1, n + 1), (n, 1)), axis=1)[:, :n_right].min(1)) for _ in range(2000)
+    ]
+    told = scores(np.ones(n, dtype=int), right, None, method="m", query="a", item="b").set_index("metric")
+    assert told.loc["median_rank", "chance"] == pytest.approx(np.mean(medians), abs=0.6)
+
+
+def test_the_chance_of_the_median_rank_weighs_questions_with_many_right_answers() -> None:
+    right = np.array([1] * 30 + [20] * 30)
+    told = scores(np.ones(60, dtype=int), right, None, method="m", query="a", item="b").set_index("metric")
+    law = [np.mean([1 - hypergeom(60, int(c), k).pmf(0) for c in right]) for k in range(1, 61)]
+    assert told.loc["median_rank", "chance"] == 1 + np.flatnonzero(np.array(law) >= 0.5)[0]
+
+
 def test_rows_that_belong_together_make_the_interval_wider() -> None:
     found, right = np.arange(1, 41), np.ones(40)
     wide = scores(found, right, np.arange(40) // 4, method="m", query="a", item="b").set_index("metric")
@@ -339,6 +357,11 @@ def test_a_folder_that_is_no_retriever_or_is_damaged_is_told(fitted: Retriever, 
 def test_options_out_of_range_are_told(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Retriever(**{**QUICK, **options}).fit(arrays(40))
+
+
+def test_a_target_that_is_not_there_is_told_as_the_target() -> None:
+    with pytest.raises(ConfigError, match="target: it must be a column .* got 'anser'. Did you mean 'answer'"):
+        Retriever(**QUICK, schema={"target": {"columns": ["anser"]}}).fit(table())
 
 
 def test_misuse_is_told(fitted: Retriever) -> None:

@@ -75,6 +75,8 @@ def draw(found: Sequence[tuple[Results, Summary]], path: Path) -> None:
         axis.set_title(f"{results.dataset.name}, {results.config['seeds']} seeds", fontsize=9)
         axis.set_xlabel(f"points of {summary.metric} above\nthe best single modality", fontsize=8)
         axis.tick_params(labelsize=7)
+        axis.locator_params(axis="x", nbins=6)
+        axis.margins(y=0.01)
         axis.grid(axis="x", linewidth=0.3)
     axes[0][0].set_yticks(range(len(names)), names)
     axes[0][0].invert_yaxis()

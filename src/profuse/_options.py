@@ -14,7 +14,7 @@ from profuse.errors import ConfigError
 M = TypeVar("M", bound=BaseModel)
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
-__all__ = ["check_keywords", "checked", "faults_of"]
+__all__ = ["check_keywords", "checked", "faults_of", "in_one", "misread"]
 
 
 def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, ...]:
@@ -24,6 +24,24 @@ def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str 
     except ValidationError as error:
         return tuple(_fault(model, dict(fault), prefix) for fault in error.errors())
     return ()
+
+
+def misread(made: BaseModel, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns which of the `values` of `made` are text read as a number, or truth read as one, as `faults_of` does.
+
+    A YAML file and a command line write numbers as text; in Python nobody means that.
+    """
+    return tuple(
+        f"{name} must be {getattr(made, name)!r} if that is meant; got {name}={value!r}"
+        for name, value in values.items()
+        if any(isinstance(value, kind) and not isinstance(getattr(made, name), kind) for kind in (str, bool))
+    )
+
+
+def in_one(where: str, faults: Iterable[str]) -> str:
+    """Returns the message that tells all faults."""
+    told = "; ".join(faults)
+    return f"{where}: {told}{'' if told.endswith('?') else '.'}"
 
 
 def check_keywords(
@@ -60,7 +78,7 @@ def checked(model: type[M], values: Mapping[str, Any], *, where: str) -> M:
     """
     faults = faults_of(model, values)
     if faults:
-        raise ConfigError(f"{where}: " + "; ".join(faults) + ".")
+        raise ConfigError(in_one(where, faults))
     return model.model_validate(dict(values))
 
 
@@ -72,8 +90,11 @@ def _fault(model: type[BaseModel], fault: dict[str, Any], prefix: str) -> str:
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(sorted(known))}"
         return f"{path!r} is no option ({hint})"
     said = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    if fault["type"] == "value_error" and "; got " in said:  # a whole sentence of ours
+        said = said.removeprefix("profuse: ").rstrip(".")
+        return said if not path or str(fault["loc"][-1]) in said else f"{path}: {said}"
     value = fault["input"]
-    return f"{path} must be {said}; got {path}={value!r}"
+    return f"{path} {'' if said.startswith('must ') else 'must be '}{said}; got {path}={value!r}"
 
 
 def _names_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -185,6 +185,11 @@ def build_model(
                 n_stages = int(asked.get("n_stages", taken["n_stages"].default))
                 offered["stage_channels"] = stage_channels(made, max(1, n_stages))  # it says itself what it may be
             operator = cls(widths, width, **{k: v for k, v in offered.items() if k in taken} | asked)
+            if not isinstance(operator, Fusion):
+                raise ConfigError(
+                    f"build_model: fusion must return a Fusion; got a {type(operator).__name__}. Inherit from "
+                    "profuse.fusion.Fusion."
+                )
         model = FusionModel(
             made,
             operator,

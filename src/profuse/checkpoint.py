@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ from profuse.learner import TrainedModel
 from profuse.schema import Schema
 from profuse.train import Epoch, History, TrainOptions
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_estimator", "load_model", "save_model"]
 
 _MODEL = Format("model", 1, "load_model", "'profuse fit --out' or save_model")
 
 
-def save_model(trained: TrainedModel, folder: str | Path) -> None:
+def save_model(trained: TrainedModel, folder: str | Path, *, estimator: Mapping[str, Any] | None = None) -> None:
     """Writes a trained model into `folder`, replacing a saved model that stands there.
+
+    Args:
+        trained: The model.
+        folder: Where to.
+        estimator: What an estimator knows besides, as JSON values; `load_estimator` returns it.
 
     Raises:
         CheckpointError: `folder` holds something else or cannot be written, or the model has the user's own parts,
@@ -53,6 +59,7 @@ def save_model(trained: TrainedModel, folder: str | Path) -> None:
             "balance_weights": [dict(weights) for weights in history.balance_weights],
         },
     }
+    facts |= {} if estimator is None else {"estimator": dict(estimator)}
     write_folder(folder, facts, trained.model.state_dict(), _MODEL)
 
 
@@ -62,7 +69,16 @@ def load_model(folder: str | Path) -> TrainedModel:
     Raises:
         CheckpointError: The folder is not a saved model, is damaged, or is of a newer version.
     """
-    return read_folder(folder, _restore, _MODEL)
+    return load_estimator(folder)[0]
+
+
+def load_estimator(folder: str | Path) -> tuple[TrainedModel, dict[str, Any]]:
+    """Reads what `save_model` wrote, and what it was told of the estimator: nothing where there was none.
+
+    Raises:
+        CheckpointError: See `load_model`.
+    """
+    return read_folder(folder, lambda facts, weights: (_restore(facts, weights), facts.get("estimator", {})), _MODEL)
 
 
 def _restore(facts: dict[str, Any], weights: dict[str, Tensor]) -> TrainedModel:

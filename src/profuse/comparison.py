@@ -20,14 +20,14 @@ from profuse.data.assemble import assemble, load_table_dataset
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
 from profuse.data.split import check_parts, make_split
-from profuse.data.tensors import from_frame, from_tensors
+from profuse.data.tensors import from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.errors import ConfigError, DataError
 from profuse.evaluate.compare import CompareOptions, Event, compare_dataset
 from profuse.evaluate.results import Results
 from profuse.evaluate.summary import Summary, summarise
-from profuse.inputs import as_schema, check_encoders, device_faults, same_order
+from profuse.inputs import as_schema, check_encoders, device_faults
 from profuse.progressive import Rounds
 from profuse.report import write_report
 from profuse.schema import Schema, SplitOptions, Target
@@ -205,7 +205,7 @@ def read_options(
     if base is None:
         values = {}
     elif isinstance(base, CompareOptions):
-        values = base.model_dump()
+        values = base.model_dump(exclude_unset=True)
     else:
         values, where = _yaml(Path(base)), str(base)
     for key, value in (("fusions", fusions), ("rounds", rounds), ("seeds", seeds), ("trials", trials)):
@@ -245,28 +245,29 @@ def open_data(
 ) -> Opened:
     """Returns the data behind any door; see `compare` for the arguments.
 
-    A `split` with anything set wins over the schema's.
+    What is set in `split` wins over the schema's.
     """
     if on_bad_file not in ("raise", "skip"):
         raise ConfigError(f"compare: on_bad_file must be 'raise' or 'skip'; got on_bad_file={on_bad_file!r}.")
     split = split or SplitOptions()
+    column = {"split.column": split.column}
     if isinstance(data, Dataset):
-        _only(f"a Dataset, {data.name!r}", target=target, schema=schema, test=test, variant=variant)
+        _only(f"a Dataset, {data.name!r}", target=target, schema=schema, test=test, variant=variant, **column)
         return Opened(data if name is None else replace(data, name=name), split)
     if isinstance(data, Mapping):
-        _only("a dict of arrays", schema=schema, test=test, variant=variant)
+        _only("a dict of arrays", schema=schema, test=test, variant=variant, **column)
         if target is None or isinstance(target, str):
             raise DataError(f"compare: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
         return Opened(from_tensors(data, target, name=name or "tensors"), split)
     told = as_schema(schema) or Schema()
-    if split != SplitOptions():
-        told = told.model_copy(update={"split": split})
+    both = {**told.split.model_dump(exclude_unset=True), **split.model_dump(exclude_unset=True)}
+    told = told.model_copy(update={"split": SplitOptions.model_validate(both)})
     if isinstance(data, pd.DataFrame):
         _only("a DataFrame", test=test, variant=variant)
         dataset, full = _of_frame(data, target, told, name or "table", base_dir or ".", on_bad_file)
         return Opened(dataset, full.split, full)
     if str(data) in DATASETS:
-        _only(f"the named data set {str(data)!r}", target=target, schema=schema, test=test)
+        _only(f"the named data set {str(data)!r}", target=target, schema=schema, test=test, **column)
         dataset = load_dataset(str(data), variant=variant)
         return Opened(dataset if name is None else replace(dataset, name=name), split)
     path = Path(data)
@@ -292,7 +293,7 @@ def _of_frame(
         task = schema.target.task if schema.target else None
         schema = schema.model_copy(update={"target": Target(columns=columns, task=task)})
     elif target is not None:
-        same_order(data, target, "compare", what="target")
+        same_order({"X": data, "target": target}, where="compare")
         return from_frame(data, target, schema=schema, base_dir=base_dir, on_bad_file=on_bad_file, name=name)
     elif schema.target is None:
         raise DataError(

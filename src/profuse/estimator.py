@@ -15,17 +15,18 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from profuse.checkpoint import load_model, save_model
+from profuse.checkpoint import load_estimator, save_model
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split, split_off
+from profuse.data.task import class_task
+from profuse.data.tensors import same_order
 from profuse.errors import CheckpointError, DataError
 from profuse.fusion import Fusion
 from profuse.inputs import (
     around,
-    as_target,
     check_encoders,
+    columns_in,
     columns_of,
-    is_lists,
     new_data,
     settings_of,
     to_learn_from,
@@ -135,6 +136,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         *,
         groups: Sequence[object] | np.ndarray | None = None,
         presence: Mapping[str, Any] | None = None,
+        rates: Mapping[str, int] | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> Self:
         """Learns from all rows but official test rows; `validation_fraction` of them choose the epoch.
@@ -146,30 +148,26 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 schema says it.
             groups: `[row]`: rows with one value stay on one side of the inner split.
             presence: For a dict: bool `[row]` by modality, False where it is missing.
+            rates: For a dict: samples a second of its sounds, by modality; those of later rows must be the same.
             on_epoch: Called after each epoch.
 
         Raises:
             ConfigError: Parameters out of range, or unknown: all are told together.
             DataError: The data or the target cannot be learned from.
         """
-        settings = settings_of(self.get_params(deep=False), who=type(self).__name__)
+        who = type(self).__name__
+        settings = settings_of(self.get_params(deep=False), who=who)
+        same_order({"X": X, "y": y, "presence": presence, "groups": groups}, where=who)
         dataset, schema = training_data(
-            X,
-            y,
-            settings.schema,
-            presence,
-            who=type(self).__name__,
-            task_of=self._task,
-            base_dir=self.base_dir or ".",
-            on_bad_file=self.on_bad_file,
+            X, y, settings.schema, presence, rates=rates, task_of=self._task, **self._reading()
         )
-        dataset = to_learn_from(X, dataset, groups, who=type(self).__name__)
+        dataset = to_learn_from(X, dataset, groups, who=who)
         if dataset.task not in self._tasks:
             raise DataError(
-                f"{type(self).__name__}: the task must be one of {', '.join(self._tasks)}; got {dataset.task!r}. "
+                f"{who}: the task must be one of {', '.join(self._tasks)}; got {dataset.task!r}. "
                 f"Use {'FusionRegressor' if dataset.task == 'regression' else 'FusionClassifier'}."
             )
-        check_encoders(dataset, self.encoders or {}, who=type(self).__name__)
+        check_encoders(dataset, self.encoders or {}, who=who)
         learn, choose = split_off(dataset, self.validation_fraction, seed=settings.train.seed)
         prepared = Prepared.make(dataset, Split(learn, choose, np.empty(0, dtype=np.int64)))
         trained = fit_model(
@@ -180,15 +178,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             operator=settings.operator,
             on_epoch=on_epoch,
         )
-        names = [str(c) for c in X.columns] if isinstance(X, pd.DataFrame) else None
-        if names is not None and schema is not None and schema.target is not None:
-            names = [name for name in names if name not in schema.target.columns]
-        if hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self._take(replace(trained, schema=schema), names)
-        if names is None and isinstance(X, np.ndarray):
-            self.n_features_in_ = X.shape[1]
-        return self
+        return self._take(replace(trained, schema=schema), columns_in(X, schema))
 
     @abstractmethod
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
@@ -222,16 +212,25 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             CheckpointError: The folder holds something else, or a part is the user's own object.
         """
         check_is_fitted(self)
-        save_model(self.trained_, folder)
+        names = getattr(self, "feature_names_in_", None)
+        told = {
+            "validation_fraction": float(self.validation_fraction),
+            "on_bad_file": self.on_bad_file,
+            "random_state": None if self.random_state is None else self.trained_.train_options.seed,
+            "columns": getattr(self, "n_features_in_", None) if names is None else list(names),
+        }
+        save_model(self.trained_, folder, estimator=told)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, *, base_dir: str | Path | None = None) -> Self:
         """Returns the estimator that `save`, `profuse fit` or a comparison left in `folder`, ready to predict.
+
+        Its `schema` is the resolved one, and its `base_dir`, a place on a machine, the one given here.
 
         Raises:
             CheckpointError: No saved model, a damaged or newer one, or one for another task.
         """
-        trained = load_model(folder)
+        trained, told = load_estimator(folder)
         task = trained.pipeline.task
         if task not in cls._tasks:
             raise CheckpointError(
@@ -239,11 +238,12 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 f"Use {'FusionRegressor' if task == 'regression' else 'FusionClassifier'}."
             )
         options = {**trained.model_options.model_dump(), **trained.train_options.model_dump()}
-        seed = options.pop("seed")
-        options["encoders"] = options["encoders"] or None
-        made = cls(**options, schema=trained.schema, random_state=seed)
-        made._take(trained, None if trained.schema is None else columns_of(trained.schema))
-        return made
+        options |= {name: options[name] or None for name in ("encoders", "operator_options", "balance_options")}
+        options["random_state"] = options.pop("seed")
+        columns = told.pop("columns", None)
+        if columns is None and trained.schema is not None:
+            columns = columns_of(trained.schema)
+        return cls(**options | told, schema=trained.schema, base_dir=base_dir)._take(trained, columns)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -255,33 +255,35 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         tags.non_deterministic = self.random_state is None
         return tags
 
-    def _take(self, trained: TrainedModel, names: list[str] | None) -> None:
-        """Sets what a fitted estimator has."""
+    def _take(self, trained: TrainedModel, columns: list[str] | int | None) -> Self:
+        """Sets what a fitted estimator has; columns: the names of a table's, the number of an array's, or None."""
         self.trained_ = trained
         self.task_ = trained.pipeline.task
         self.schema_ = trained.schema
-        if names is not None:
-            self.feature_names_in_ = np.asarray(names, dtype=object)
-            self.n_features_in_ = len(names)
+        for name in ("feature_names_in_", "n_features_in_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if isinstance(columns, list):
+            self.feature_names_in_ = np.asarray(columns, dtype=object)
+        if columns is not None:
+            self.n_features_in_ = len(columns) if isinstance(columns, list) else columns
         epochs = () if trained.history is None else trained.history.epochs
         self.history_ = pd.DataFrame(
             [vars(e) for e in epochs], columns=["epoch", "train_loss", "valid_loss", "valid_score"]
         )
+        return self
 
     @abstractmethod
     def _task(self, y: Any) -> Task:
         """Returns what kind of target y is."""
 
-    def _outputs(self, X: Any, presence: Mapping[str, Any] | None) -> np.ndarray:
-        """Returns probabilities or values for the rows of X."""
-        dataset = self._dataset(X, presence)
-        return self.trained_.predict(dataset)
+    def _reading(self) -> dict[str, Any]:
+        """Returns how X is read, in fit and later."""
+        return {"who": type(self).__name__, "base_dir": self.base_dir or ".", "on_bad_file": self.on_bad_file}
 
     def _dataset(self, X: Any, presence: Mapping[str, Any] | None) -> Dataset:
         """Returns the rows of X, read as those of fit were."""
         check_is_fitted(self)
-        options: Any = {"base_dir": self.base_dir or ".", "on_bad_file": self.on_bad_file}
-        return new_data(X, self.trained_, presence, who=type(self).__name__, **options)
+        return new_data(X, self.trained_, presence, **self._reading())
 
 
 class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
@@ -317,7 +319,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         warmup: Fraction of the steps in which the rate rises.
         patience: Epochs without a smaller validation error before stopping; a third of them if None.
         refit: Whether to learn anew from all rows, for as many epochs as validation chose; if None, where there
-            are fewer than 2,000.
+            are fewer than 2,000, or where validation is later in time.
         clip: Largest norm of the gradient.
         modality_dropout: Probability of hiding a modality of a training row.
         balance: Remedy for a modality that dominates: uniform, ogm_ge, gradient_blending, mmpareto, mla.
@@ -325,7 +327,8 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         device: "auto", "cpu", "cuda" or "mps".
         precision: lightning-fabric's: "32-true", "bf16-mixed", ...
         schema: Path of a YAML file, dict or `Schema`, for tables; what it leaves open is inferred.
-        base_dir: Where relative paths of pictures, sounds and series start; the working directory if None.
+        base_dir: Where relative paths of pictures, sounds and series start; the working directory if None. It is not
+            saved: `load` takes it.
         on_bad_file: "raise", or "skip": a broken file counts as missing.
         validation_fraction: Rows (groups) that choose the epoch; see `refit` for whether they are learned from.
         random_state: An int, for equal results again; None for other ones each time.
@@ -333,7 +336,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
     Attributes:
         classes_: The classes, sorted; the names of the labels of a multilabel target.
         history_: DataFrame of the epochs: losses and validation score.
-        feature_names_in_: Columns of the table in fit.
+        feature_names_in_: Columns of the table in fit; an array has only `n_features_in_`, other input neither.
         schema_: The table's resolved schema.
         trained_: The `TrainedModel`.
 
@@ -350,34 +353,30 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the most probable class of each row; for labels, 0/1 `[row, label]`."""
-        probs = self._outputs(X, presence)
+        probs = self.predict_proba(X, presence=presence)
         if self.task_ == "multilabel":
             return np.asarray(probs >= 0.5, dtype=np.int64)
         return np.asarray(self.classes_[probs.argmax(1)])
 
     def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
-        return self._outputs(X, presence)
+        dataset = self._dataset(X, presence)
+        return self.trained_.predict(dataset)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _take(self, trained: TrainedModel, names: list[str] | None) -> None:
-        super()._take(trained, names)
+    def _take(self, trained: TrainedModel, columns: list[str] | int | None) -> Self:
         self.classes_ = trained.pipeline.target.classes
+        return super()._take(trained, columns)
 
     def _task(self, y: Any) -> Task:
-        y = as_target(y)
-        if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
-            y = y.iloc[:, 0]
-        if (y.ndim == 2 and y.shape[1] > 1) or is_lists(y):
-            return "multilabel"
-        values = pd.Series(y.ravel() if isinstance(y, np.ndarray) else y).dropna()
-        if pd.api.types.is_float_dtype(values) and not (values == np.floor(values)).all():
+        task = class_task(y)
+        if task == "regression":
             raise DataError("FusionClassifier: y must be classes; got numbers with decimals. Use FusionRegressor.")
-        return "binary" if values.nunique() == 2 else "multiclass"
+        return task
 
 
 class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
@@ -392,7 +391,8 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
-        values = self._outputs(X, presence)
+        dataset = self._dataset(X, presence)
+        values = self.trained_.predict(dataset)
         return values[:, 0] if self.trained_.pipeline.target.flat else values
 
     def _task(self, y: Any) -> Task:

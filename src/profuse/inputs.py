@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from profuse._lookup import resolve
-from profuse._options import checked, faults_of
+from profuse._options import checked, faults_of, in_one, misread
 from profuse.build import ModelOptions
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer, load_schema
 from profuse.data.preprocess import preprocessor
 from profuse.data.target import read_target
-from profuse.data.tensors import from_frame, from_tensors
+from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
@@ -35,19 +35,20 @@ __all__ = [
     "around",
     "as_schema",
     "as_table",
-    "as_target",
     "check_encoders",
+    "columns_in",
     "columns_of",
     "device_faults",
-    "is_lists",
     "new_data",
     "same_length",
-    "same_order",
     "settings_of",
     "to_learn_from",
     "training_data",
     "without_test_rows",
 ]
+
+
+_MOST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,30 +77,35 @@ def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
         ConfigError: Values out of range, unknown names: all are told together; or a level that does not fit.
     """
     name, operator = _named(values["fusion"])
-    given = values["encoders"] or {}
-    modules = {k: v for k, v in given.items() if isinstance(v, nn.Module)}
-    model = {k: values[k] for k in ModelOptions.model_fields}
-    model |= {"fusion": name, "encoders": {k: v for k, v in given.items() if k not in modules}}
+    encoders = values["encoders"] or {}
+    modules: dict[str, nn.Module] = {}
+    if isinstance(encoders, Mapping):
+        modules = {k: v for k, v in encoders.items() if isinstance(v, nn.Module)}
+        encoders = {k: v for k, v in encoders.items() if k not in modules}
+    model = {k: values[k] for k in ModelOptions.model_fields} | {"fusion": name, "encoders": encoders}
     model["operator_options"] = values["operator_options"] or {}
     train = {k: values[k] for k in TrainOptions.model_fields if k != "seed"}
     train["balance_options"] = values["balance_options"] or {}
     faults = [*faults_of(ModelOptions, model), *faults_of(TrainOptions, train)]
     faults += _unknown("fusion", [name], FUSIONS) + _unknown("decision", [values["decision"]], FUSIONS)
-    faults += _unknown("encoder", model["encoders"].values(), ENCODERS)
+    faults += _unknown("encoder", encoders.values() if isinstance(encoders, Mapping) else (), ENCODERS)
     faults += device_faults(values["device"])
-    fraction, on_bad_file = values["validation_fraction"], values["on_bad_file"]
-    if not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+    fraction, on_bad_file, base_dir = values["validation_fraction"], values["on_bad_file"], values["base_dir"]
+    if not isinstance(fraction, float | int | np.floating) or not 0 < fraction < 1:
         faults.append(f"validation_fraction must be above 0 and below 1; got validation_fraction={fraction!r}")
     if on_bad_file not in ("raise", "skip"):
         faults.append(f"on_bad_file must be 'raise' or 'skip'; got on_bad_file={on_bad_file!r}")
+    if not isinstance(base_dir, str | Path | None):
+        faults.append(f"base_dir must be a path; got base_dir={base_dir!r}")
     seed = _seed(values["random_state"])
     if seed is None:
         told = f"got random_state={values['random_state']!r}"
-        faults.append(f"random_state must be an int of at least 0, a RandomState or None; {told}")
+        faults.append(f"random_state must be an int from 0 to {_MOST_SEED}, a RandomState or None; {told}")
+    if not faults:
+        made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
+        faults += misread(made, model) + misread(trained, train)
     if faults:
-        told = "; ".join(faults)
-        raise ConfigError(f"{who}: {told}{'' if told.endswith('?') else '.'}")
-    made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
+        raise ConfigError(in_one(who, faults))
     if operator is None:
         made.resolved_level()
     return Settings(made, trained, operator, modules, as_schema(values["schema"]))
@@ -172,8 +178,8 @@ def _seed(random_state: Any) -> int | None:
         return int(np.random.default_rng().integers(2**31))
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
-        return int(random_state)
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
+        return int(random_state) if 0 <= random_state <= _MOST_SEED else None
     return None
 
 
@@ -200,43 +206,18 @@ def as_table(X: Any, who: str) -> pd.DataFrame:
     )
 
 
-def as_target(y: Any) -> Any:
-    """Returns y as what `read_target` takes."""
-    if isinstance(y, (pd.DataFrame, pd.Series)):
-        return y
-    if isinstance(y, torch.Tensor):
-        return y.detach().cpu().numpy()
-    try:
-        return np.asarray(y)
-    except ValueError:  # lists of labels, of several lengths
-        return pd.Series(list(y), dtype=object)
-
-
 def same_length(X: Any, y: Any, who: str) -> None:
     """Checks that X and y have the same rows."""
     if len(X) != len(y):
         raise DataError(f"{who}: X and y must have the same rows; got {len(X)} and {len(y)}.")
 
 
-def is_lists(y: Any) -> bool:
-    """Tells whether y is a list column."""
-    return len(y) > 0 and isinstance(y.iloc[0] if isinstance(y, pd.Series) else y[0], (list, tuple, set))
-
-
-def same_order(X: Any, y: Any, who: str, *, what: str = "y") -> None:
-    """Rows are taken by position; the same labels in another order are a mistake, not a wish."""
-    if not isinstance(X, pd.DataFrame) or not isinstance(y, (pd.Series, pd.DataFrame)):
-        return
-    if (
-        len(X) == len(y)
-        and X.index.is_unique
-        and not X.index.equals(y.index)
-        and X.index.sort_values().equals(y.index.sort_values())
-    ):
-        raise DataError(
-            f"{who}: X and {what} must be in the same order; their indices hold the same labels in another one. "
-            f"Use {what}.loc[X.index]."
-        )
+def columns_in(X: Any, schema: Schema | None) -> list[str] | int | None:
+    """Returns the columns of a table but its target, the number of those of an array, None for other input."""
+    if isinstance(X, pd.DataFrame):
+        target = schema.target.columns if schema is not None and schema.target is not None else ()
+        return [str(c) for c in X.columns if str(c) not in target]
+    return X.shape[1] if isinstance(X, np.ndarray) else None
 
 
 def columns_of(schema: Schema) -> list[str]:
@@ -268,6 +249,7 @@ def training_data(
     schema: Schema | None,
     presence: Mapping[str, Any] | None,
     *,
+    rates: Mapping[str, int] | None,
     who: str,
     task_of: Callable[[Any], Task],
     base_dir: str | Path,
@@ -280,6 +262,7 @@ def training_data(
         y: The target, or None where X or the schema says it.
         schema: What is known of a table.
         presence: For a dict: bool `[row]` by modality.
+        rates: For a dict: samples a second of sounds by modality.
         who: Who asks, for messages.
         task_of: Returns what kind of target y is.
         base_dir: Where relative paths start.
@@ -288,8 +271,10 @@ def training_data(
     Raises:
         DataError: No target, or rows that do not belong together.
     """
-    if presence is not None and not isinstance(X, Mapping):
-        raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(X).__name__}.")
+    for what, given in (("presence", presence), ("rates", rates)):
+        if given is not None and not isinstance(X, Mapping):
+            raise DataError(f"{who}: {what} belongs to a dict of arrays; got it with {type(X).__name__}.")
+    y = None if y is None else as_target(y)
     asked = schema.target if schema is not None else None
     task = (asked.task if asked else None) or (None if y is None else task_of(y))
     if isinstance(X, Dataset):
@@ -298,12 +283,12 @@ def training_data(
         if y is None:
             return X, schema
         same_length(X, y, who)
-        target, task, names = read_target(as_target(y), task)
+        target, task, names = read_target(y, task)
         return replace(X, target=target, task=task, target_names=names), schema
     if y is None and (asked is None or isinstance(X, Mapping)):
         raise DataError(f"{who}: y must be given; got None. Or name the target of a table in the schema.")
     if isinstance(X, Mapping):
-        return from_tensors(X, as_target(y), presence=presence, task=task, name=who), None
+        return from_tensors(X, y, presence=presence, rates=rates, task=task, name=who), None
     table = as_table(X, who)
     if y is None and asked is not None:
         task = task or task_of(table[[c for c in asked.columns if c in table.columns]])
@@ -313,14 +298,13 @@ def training_data(
         dataset = assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=on_bad_file)
         return replace(dataset, notes=(*inference.notes, *dataset.notes)), resolved
     same_length(X, y, who)
-    same_order(X, y, who)
     # y stands beside the table: a target that the schema names must not be an input either
     told = (schema or Schema()).model_copy(update={"target": None})
     inside = tuple(c for c in (asked.columns if asked else ()) if c in table.columns)
     words = tuple(c for c in told.words if c in table.columns)
     told = told.model_copy(update={"ignore": (*told.ignore, *inside), "words": words})
     dataset, resolved = from_frame(
-        table, as_target(y), schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
+        table, y, schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
     )
     names = tuple(asked.columns) if asked else tuple(dataset.target_names)
     assert dataset.target is not None
@@ -339,7 +323,6 @@ def without_test_rows(dataset: Dataset) -> Dataset:
 def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset:
     """Returns the rows of X with their `groups`, if given, and without official test rows; notes are warnings."""
     if groups is not None:
-        same_order(X, groups, who, what="groups")
         dataset = replace(dataset, groups=np.asarray(groups))
     notes = () if isinstance(X, Dataset) else tuple(dataset.notes)  # a Dataset's own are with its maker
     learned = without_test_rows(dataset)
@@ -374,17 +357,26 @@ def new_data(
         return X
     rates = trained.pipeline.rates
     if isinstance(X, Mapping):
+        same_order({"X": X, "presence": presence}, where=who)
         kinds = {name: p.takes for name, p in trained.pipeline.preprocessors.items()}
         known = {name: values for name, values in X.items() if name in kinds}
         kinds = {name: kind for name, kind in kinds.items() if name in known}
+        rates = {name: rate for name, rate in rates.items() if name in known}
         return from_tensors(known, presence=presence, kinds=kinds, rates=rates, name=who)
     if trained.schema is None:
         raise DataError(
             f"{who}: X must be what it was in fit, a dict of modalities {sorted(trained.modalities)}; "
             f"got {type(X).__name__}."
         )
+    table, columns = as_table(X, who), columns_of(trained.schema)
+    target = trained.schema.target.columns if trained.schema.target else ()
+    if isinstance(X, np.ndarray) and len([c for c in table if c not in target]) != len(columns):
+        raise DataError(
+            f"{who}: X must have the {len(columns)} columns of fit, in their order; got {X.shape[1]}. Give a DataFrame "
+            "if columns are to be found by their names."
+        )
     dataset = assemble(
-        as_table(X, who), trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
+        table, trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
         need_target=False, fitting=False, rates=rates,
     )  # fmt: skip
     _tell(dataset.notes, who)

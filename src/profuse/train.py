@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Generator as Steps
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Generator, Tensor, nn
 
 from profuse._adamw import adamw
@@ -63,20 +63,21 @@ class TrainOptions(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     seed: int = Field(0, ge=0, description="Of weights, order of rows and dropout.")
 
-    @model_validator(mode="after")
-    def _known_balance(self) -> TrainOptions:
-        if self.balance is None:
-            if self.balance_options:
-                raise ValueError(f"balance_options need a balance; got balance_options={self.balance_options}")
-            return self
+    @field_validator("balance", "balance_options", "precision")
+    @classmethod
+    def _fits_balance(cls, asked: Any, info: ValidationInfo) -> Any:
+        field, name = info.field_name, asked if info.field_name == "balance" else info.data.get("balance")
         try:
-            remedy = balance(self.balance)
+            remedy = None if name is None else balance(name)
         except UnknownNameError as error:
             raise ValueError(str(error)) from None
-        check_keywords(remedy, self.balance_options, who=f"balance={self.balance!r}")
-        if self.precision == "16-mixed":
-            raise ValueError("balance must not go with precision='16-mixed', which scales gradients: use bf16-mixed")
-        return self
+        if field == "balance_options" and remedy is not None:
+            check_keywords(remedy, asked, who=f"balance={name!r}")
+        elif field == "balance_options" and asked and "balance" in info.data:
+            raise ValueError(f"balance_options need a balance; got balance_options={asked}")
+        if remedy is not None and asked == "16-mixed":  # which scales gradients
+            raise ValueError("precision must suit the balance; got precision='16-mixed': use bf16-mixed")
+        return asked
 
     def rows_a_step(self, n_rows: int) -> int:
         """Returns the batch size for `n_rows` training rows."""
@@ -227,9 +228,10 @@ def train(
         raise ConfigError(
             f"train: there must be rows to learn from and to validate; got {len(train_rows)} and {len(valid_rows)}."
         )
+    import lightning_fabric  # noqa: F401  # costs seconds, which are not the fit's
+
     start = time.perf_counter()
-    n_epochs = options.n_epochs(len(train_rows))
-    patience = options.patience or max(4, n_epochs // 3)
+    patience = options.patience or max(4, options.n_epochs(len(train_rows)) // 3)
     done: list[Epoch] = []
     best, kept = 0, {}
     weights: list[Mapping[str, float]] = []
@@ -238,8 +240,7 @@ def train(
         return _losses(model, inputs, target, train_rows), _losses(model, inputs, target, valid_rows)
 
     with _remedy(model, options) as remedy:
-        size = options.rows_a_step(len(train_rows))
-        epochs = _epochs(model, inputs, target, train_rows, options, n_epochs, size, remedy)
+        epochs = _epochs(model, inputs, target, train_rows, options, remedy, sized_for=len(train_rows))
         weights += [] if remedy is None else [remedy.weights()]
         for epoch, (train_loss, n_trained) in enumerate(epochs, start=1):
             outputs = torch.cat([o.outputs.float().cpu() for o in predict(model, inputs, valid_rows)])
@@ -275,10 +276,8 @@ def retrain(
         Seconds.
     """
     start = time.perf_counter()
-    n_epochs = options.n_epochs(history.n_train_rows)
     with _remedy(model, options) as remedy:
-        size = options.rows_a_step(history.n_train_rows)
-        epochs = _epochs(model, inputs, target, rows, options, n_epochs, size, remedy)
+        epochs = _epochs(model, inputs, target, rows, options, remedy, sized_for=history.n_train_rows)
         for epoch in range(history.best_epoch):
             if remedy is not None and epoch < len(history.balance_weights):
                 remedy.repeat(history.balance_weights[epoch])
@@ -324,11 +323,11 @@ def _epochs(
     target: Tensor,
     rows: Tensor,
     options: TrainOptions,
-    n_epochs: int,
-    size: int,
     remedy: Balance | None,
+    *,
+    sized_for: int,
 ) -> Steps[tuple[float, int], None, None]:
-    """Trains epoch after epoch, with `size` rows a step; the random state outside is left as it was.
+    """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
 
     Yields:
         The epoch's mean loss, and how many numbers have been trained so far.
@@ -339,7 +338,10 @@ def _epochs(
     fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)
     generator = Generator().manual_seed(options.seed)
     drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
-    optimizer, schedule = adamw(model, options, n_steps=n_epochs * math.ceil(len(rows) / size))
+    rates = options.model_dump(include={"learning_rate", "weight_decay", "warmup"})
+    n_epochs, size = options.n_epochs(sized_for), options.rows_a_step(sized_for)
+    n_steps, fused = n_epochs * math.ceil(len(rows) / size), options.precision != "16-mixed"
+    optimizer, schedule = adamw(model, **rates, n_steps=n_steps, fused=fused)
     step, optimizer = fabric.setup(_Step(model, apart=remedy is not None), optimizer)
     operators = [module for module in model.modules() if isinstance(module, Fusion)]
     shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 QUICK = ("--epochs", 2, "--width", 8, "--samples", 4)
 
@@ -99,6 +100,97 @@ def test_json_lines_and_lists_are_read_and_written_as_csv(run: Any, tmp_path: Pa
     assert len(json.loads(table["code"][0])) == len(json.loads(table["code_spread"][0])) == 3
 
 
+def numbered(n: int, seed: int = 0) -> pd.DataFrame:
+    numbers = np.random.default_rng(seed).normal(size=(n, 8)).round(3)
+    return pd.DataFrame({f"emb_{i}": numbers[:, i] for i in range(8)})
+
+
+class TestWhatIsMissingWithoutBeingEmpty:
+    """Cells that hold something else than the modality are replaced too."""
+
+    def test_pictures_that_cannot_be_read(self, run: Any, tmp_path: Path) -> None:
+        rng, mine, out = np.random.default_rng(0), tmp_path / "mine.csv", tmp_path / "f.csv"
+        for i in range(30):
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        (tmp_path / "bad.png").write_bytes(b"hello")
+        frame = numbered(30).assign(photo=[f"{i}.png" for i in range(30)])
+        frame.loc[[5, 6], "photo"] = ["bad.png", "none.png"]
+        frame.to_csv(mine, index=False)
+        args = ("--method", "nearest", "--samples", 3, "--on-bad-file", "skip")
+        done = run("impute", mine, "-m", "photo", "-o", out, *args)
+        assert done.exit_code == 0, done.stderr
+        assert "(2 of 30 rows)" in done.stdout
+        filled = pd.read_csv(out)
+        assert filled["photo"].drop([5, 6]).tolist() == frame["photo"].drop([5, 6]).tolist()
+        assert set(filled["photo"][[5, 6]]) <= {f"{i}.png" for i in range(30)}
+        assert filled["photo_filled"][[5, 6]].all()
+
+    def test_blank_text(self, run: Any, tmp_path: Path) -> None:
+        mine, out = tmp_path / "mine.csv", tmp_path / "f.csv"
+        frame = numbered(40)
+        frame["note"] = [f"the {'big' if x > 0 else 'odd'} dog number {i} runs" for i, x in enumerate(frame["emb_0"])]
+        frame.loc[:4, "note"] = "   "
+        frame.to_csv(mine, index=False)
+        done = run("impute", mine, "-m", "note", "-o", out, "--method", "nearest", "--samples", 3)
+        assert done.exit_code == 0, done.stderr
+        assert "(5 of 40 rows)" in done.stdout
+        assert set(pd.read_csv(out)["note"][:5]) <= set(frame["note"][5:])
+
+    def test_words_in_a_column_of_numbers(self, run: Any, tmp_path: Path) -> None:
+        mine, out, schema = tmp_path / "mine.csv", tmp_path / "f.csv", tmp_path / "s.yaml"
+        frame = numbered(40)
+        frame["dose"] = [f"{10 + 2 * x:.2f}" for x in frame["emb_0"]]
+        frame.loc[:4, "dose"] = "unknown"
+        frame.to_csv(mine, index=False)
+        schema.write_text("columns: {dose: numeric}\n", encoding="utf-8")
+        done = run("impute", mine, "-m", "table", "-o", out, "--schema", schema, "--method", "regression", *QUICK)
+        assert done.exit_code == 0, done.stderr
+        filled = pd.read_csv(out, dtype=str)
+        assert filled["dose"][:5].astype(float).notna().all()
+        assert filled["dose"][5:].tolist() == frame["dose"][5:].tolist()
+
+
+def test_names_of_columns_stay_as_they_are_an_empty_one_too(run: Any, tmp_path: Path) -> None:
+    mine, out = tmp_path / "mine.csv", tmp_path / "f.csv"
+    frame = numbered(40).assign(price=np.arange(40) % 7, **{"a, b": 1})
+    frame["price"] = frame["price"].mask(frame.index % 4 == 0)
+    frame.to_csv(mine)
+    done = run("impute", mine, "-m", "table", "-o", out, "--method", "nearest", "--samples", 3)
+    assert done.exit_code == 0, done.stderr
+    before, after = (path.read_text(encoding="utf-8").splitlines() for path in (mine, out))
+    assert before[0].startswith(",emb_0,")
+    assert after[0] == f"{before[0]},price_spread,table_filled"
+    assert after[2] == f"{before[2]},,False"
+
+
+def test_no_method_is_said_to_be_no_worse_where_nothing_is_wrong(run: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    frame = numbered(80)
+    up = frame["emb_0"] > 0
+    frame = (frame / 10).add(np.where(up, 3, -3), axis=0)
+    frame["flag"] = np.where(up, "up", "down")
+    frame.loc[::5, "flag"] = None
+    frame.to_csv(mine, index=False)
+    done = run("impute", mine, "-m", "table", "-o", tmp_path / "f.csv", *QUICK)
+    assert done.exit_code == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:3]] == ["0", "0"]
+    assert "no worse" not in done.stderr
+
+
+def test_ten_steps_of_training_are_enough(run: Any, mine: Path) -> None:
+    write(mine, 50)  # 25 rows to learn from: two batches
+    args = ("--epochs", 5, "--width", 8, "--samples", 4, "--method", "regression")
+    done = run("impute", mine, "-m", "table", "-t", "label", "-o", mine.with_name("f.csv"), *args)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+
+
+def test_help_says_what_options_do_here(run: Any) -> None:
+    told = " ".join(run("impute", "--help").stdout.replace("│", " ").split())
+    assert "What to predict" not in told
+    assert "joint vector" not in told
+    assert "Channels of a network's hidden layers" in told
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("args", "said"),
@@ -107,7 +199,7 @@ class TestBadInput:
             (("-m", "table", "--method", "knn"), "method must be a known name"),
             (("-m", "emb"), "must be missing in at least one row to be filled"),
             (("-m", "table", "--held-out", 2), "held_out must be less than 1; got held_out=2.0"),
-            (("-m", "table", "--target", "lable"), "no column 'lable' in the table (did you mean 'label'?)"),
+            (("-m", "table", "--target", "lable"), "target: it must be a column of the table; got 'lable'. Did you"),
             (("-m", "table", "--samples", 1), "--samples"),
             (("-m", "table", "--on-bad-file", "no"), "must be raise or skip"),
             (("-m", "table", "--schema", "nosuch.yaml"), "nosuch.yaml"),

@@ -98,3 +98,62 @@ def test_a_comparison_is_not_begun_where_only_its_work_could_be_kept(
 
     monkeypatch.setattr(os, "mkdir", as_others)
     assert "must be writable; Permission denied" in refused("compare", out)
+
+
+@pytest.fixture(scope="module")
+def model(run: Any, files: Path) -> Path:
+    out = files / "kept model"
+    done = run("fit", files / "mine.csv", "-t", "my label", "--epochs", 1, "--width", 8, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    return out
+
+
+class TestWhatIsReadIsNotWrittenOver:
+    @pytest.fixture
+    def kept(self, run: Any, mine: Path, model: Path) -> Callable[..., None]:
+        """Runs a command that must be refused and leave every file as it was."""
+
+        def kept(*args: object) -> None:
+            def files() -> dict[Path, bytes]:
+                return {p: p.read_bytes() for home in (mine.parent, model) for p in home.rglob("*") if p.is_file()}
+
+            before = files()
+            done = run(*args)
+            assert done.exit_code == 2, (done.stdout, done.stderr)
+            assert done.stdout == ""
+            assert "must not be, or lie in, what is read" in done.stderr.splitlines()[-1]
+            assert files() == before
+
+        return kept
+
+    def test_by_predict(self, kept: Any, mine: Path, model: Path) -> None:
+        kept("predict", model, mine, "--out", mine)
+        kept("predict", model, mine, "--out", mine.parent / "." / ".." / mine.parent.name / mine.name)
+        kept("predict", model, mine, "--out", model / "model.json")
+        kept("predict", model, mine, "--out", model / "new.csv")
+
+    def test_by_predict_through_a_link(self, kept: Any, mine: Path, model: Path) -> None:
+        (mine.parent / "link.csv").symlink_to(mine)
+        (mine.parent / "linked").symlink_to(model)
+        kept("predict", model, mine, "--out", mine.parent / "link.csv")
+        kept("predict", model, mine, "--out", mine.parent / "linked" / "model.json")
+
+    def test_by_schema(self, kept: Any, mine: Path) -> None:
+        given = mine.with_name("given.yaml")
+        given.write_text("ignore: [shop]\n", encoding="utf-8")
+        kept("schema", mine, "--target", "my label", "--out", mine)
+        kept("schema", mine, "--target", "my label", "--schema", given, "--out", given)
+
+    def test_by_impute(self, kept: Any, mine: Path) -> None:
+        given = mine.with_name("given.csv")
+        given.write_text("ignore: [shop]\n", encoding="utf-8")
+        args = ("impute", mine, "-m", "note", "--method", "nearest")
+        kept(*args, "--out", mine)
+        kept(*args, "--out", mine.with_name("f.csv"), "--samples-out", mine)
+        kept(*args, "--schema", given, "--out", given)
+
+    def test_a_file_that_is_not_read_is_replaced(self, run: Any, mine: Path, model: Path) -> None:
+        out = mine.with_name("answers.csv")
+        out.write_text("old", encoding="utf-8")
+        assert run("predict", model, mine, "--out", out).exit_code == 0
+        assert out.read_text(encoding="utf-8").startswith("id,prediction")

@@ -80,13 +80,25 @@ def test_rows_ask_instead_of_a_text(run: Any, files: Path, finder: Path) -> None
         (("--evaluate", "--space", "cube"), "space must be"),
         (("--evaluate", "--variant", "sans"), "--variant must go with a named data set"),
         (("--from", "not", "--to", "table", "--query", "x"), "Did you mean 'note'"),
+        (("--from", "not", "--to", "not", "--rows", "0"), "Did you mean 'note'"),
+        (("--evaluate", "--from", "nte"), "--from and --to must be named together"),
+        (("--evaluate", "--to", "note"), "--from and --to must be named together"),
+        (("--evaluate", "--from", "nte", "--to", "table"), "Did you mean 'note'"),
+        (("--evaluate", "--from", "note", "--to", "note"), "--from and --to must differ"),
+        (("--out", "never", "--from", "note"), "--from and --to must be named together"),
+        (("--evaluate", "--k", 3), "must go with --query or --rows"),
+        (("--evaluate", "--target", "notes"), "target: it must be a column of the table; got 'notes'. Did you mean"),
     ],
 )
-def test_a_question_that_cannot_be_answered_is_told(run: Any, files: Path, args: tuple[Any, ...], told: str) -> None:
+def test_a_question_that_cannot_be_answered_is_told(
+    run: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[Any, ...], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     done = run("retrieve", files / "mine.csv", *IGNORE, *args)
     assert done.exit_code == 2
     assert told in done.stderr
     assert done.stdout == ""
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("way", [("--evaluate",), ("--from", "note", "--to", "table", "--rows", "0,x")])
@@ -109,6 +121,11 @@ def test_what_does_not_fit_a_saved_retriever_is_told(run: Any, files: Path, find
         return str(done.stderr)
 
     assert "only --query or --rows go with it" in said("--evaluate")
+    question = ("--from", "note", "--to", "table", "--query", "red")
+    ignored = ("--seed", 4), ("--schema", "nofile.yaml"), ("--target", "zzz"), ("--split-column", "q"), ("--epochs", 3)
+    for option in ignored:
+        assert f"only --query or --rows go with it; got {option[0]}" in said(*question, *option)
+    assert "--variant must go with a named data set" in said(*question, "--variant", "v")
     assert "a table cannot be typed" in said("--from", "table", "--to", "note", "--query", "red")
     assert "must be row numbers from 0 to 29" in said("--from", "table", "--to", "note", "--rows", "30")
 
@@ -117,3 +134,26 @@ def test_a_named_data_set_brings_its_own_columns(run: Any) -> None:
     done = run("retrieve", "glyphs", "--evaluate", "--target", "x")
     assert done.exit_code == 2
     assert "must not be given with the data set 'glyphs'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["query", "rank", "similarity"])
+def test_a_text_modality_of_any_name_has_a_key_of_its_own(run: Any, files: Path, tmp_path: Path, name: str) -> None:
+    mine = tmp_path / "mine.csv"
+    table = pd.read_csv(files / "mine.csv").rename(columns={"note": name})
+    table.to_csv(mine, index=False)
+    asked = ("--from", "table", "--to", name, "--rows", "3", "--k", 2)
+    done = run("retrieve", mine, *IGNORE, *asked, "--json", *QUICK)
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(t["query"], t["rank"]) for t in told] == [("3", 1), ("3", 2)]
+    assert all(isinstance(t["similarity"], float) for t in told)
+    assert [t[f"text_{name}"] for t in told] == [table[name][t["row"]] for t in told]
+    lines = run("retrieve", mine, *IGNORE, *asked, *QUICK).stdout.splitlines()
+    assert lines[0].split() == ["query", "rank", "id", "row", "similarity", f"text_{name}"]
+
+
+def test_help_says_what_options_do_here(run: Any) -> None:
+    told = " ".join(run("retrieve", "--help").stdout.replace("│", " ").split())
+    assert "What to predict" not in told
+    assert "15 to 60" not in told
+    assert "at most (40)" in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,18 @@ def test_the_task_follows_from_the_values(target: Any, task: Task) -> None:
         (S(["a", "a", "b"]), None, "1 of 2 classes have one: 'b' in 1 row (2;"),
         (S([1.0, np.inf, 2.0]), "regression", "must be finite; infinite in 1 row (1;"),
         (S(["a", "b", "c"] * 2), "binary", "a binary target must have two values; got 3"),
+        (S([1.0, np.inf]), "binary", "must be finite; infinite in 1 row (1;"),
+        (S([1, "a", 2], dtype=object), "multiclass", "all numbers or all words; got both, the rarer in 1 row (1;"),
+        (S(pd.to_timedelta([1, 2], "D")), "regression", "must be words or numbers; got timedelta64"),
+        (S([1 + 2j, 2 - 1j]), "regression", "must be words or numbers; got complex"),
+        (pd.cut(S([1, 2]), [0, 1, 2]), None, "must be words or numbers; got interval"),
+        (S([{1: 2}, {3: 4}]), "multiclass", "must be words or numbers; got dict"),
+        (
+            pd.DataFrame({"a": [1, 2], "b": pd.to_datetime(["2020-01-01", "2021-01-01"])}),
+            "regression",
+            "target 'b': must be words or numbers; got time stamps",
+        ),
+        (pd.DataFrame({"a": [1, 2], "b": ["x", "3"]}), "regression", "got words in 1 row (0;"),
         (S(["a", "b", "1"]), "regression", "a regression target must be numbers; got words in 2 rows (0, 1;"),
         (S([1, "a", 2], dtype=object), None, "all numbers or all words; got both, the rarer in 1 row (1;"),
         (S(pd.to_datetime(["2020-01-01", "2021-01-01"])), None, "got time stamps"),
@@ -73,6 +86,12 @@ def test_a_target_that_cannot_be_learned_says_why(target: Any, task: Task | None
     with pytest.raises(DataError) as caught:
         read_target(target, task)
     assert message in str(caught.value)
+
+
+def test_objects_are_what_they_hold() -> None:
+    for values in ([0.5, 1.25, 3.0], [Decimal("0.5"), Decimal("1.25"), Decimal(3)]):
+        target, task, _ = read_target(np.array(values, dtype=object))
+        assert (task, target.dtype, target.tolist()) == ("regression", np.float64, [0.5, 1.25, 3.0])
 
 
 def test_an_unknown_task_is_told() -> None:
@@ -128,6 +147,22 @@ def test_numbers_are_standardised_by_the_training_rows() -> None:
     np.testing.assert_allclose(codec.unscale(codec.scale(y + 7)), y + 7)
 
 
+@pytest.mark.parametrize(("unit", "offset"), [(4e-13, 0.0), (1e-4, 1e9), (1e-170, 0.0), (5e-324, 0.0), (1e-16, 1.0)])
+def test_a_target_in_small_units_is_standardised_like_any_other(unit: float, offset: float) -> None:
+    y = offset + unit * np.array([0, 1, 3, 2, 7.0])
+    codec = TargetCodec.fit(y, "regression")
+    z = codec.encode(y)
+    assert np.isfinite(z).all()
+    assert 0.1 < np.abs(z).max() < 3
+    np.testing.assert_allclose(codec.decode(z), y, rtol=1e-6, atol=unit * 1e-6)
+
+
+def test_a_number_that_float32_cannot_hold_is_told_with_its_row() -> None:
+    codec = TargetCodec.fit(np.array([0.0, 1e-300]), "regression")
+    with pytest.raises(DataError, match=r"less than 3e38 standard deviations.*farther in 1 row \(1;"):
+        codec.encode(np.array([0.0, 1.0]))
+
+
 @pytest.mark.parametrize(
     ("fitted", "task", "given", "message"),
     [
@@ -144,7 +179,9 @@ def test_what_training_has_not_seen_is_told_with_its_row(fitted: Any, task: Task
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(("target", "task"), [(["a", "a"], "binary"), ([1.0, 1.0], "regression")])
+@pytest.mark.parametrize(
+    ("target", "task"), [(["a", "a"], "binary"), ([0.1] * 7, "regression"), ([1e9] * 7, "regression")]
+)
 def test_constant_training_rows_are_refused(target: Any, task: Task) -> None:
     with pytest.raises(DataError, match="in the training rows: must have at least two different values"):
         TargetCodec.fit(np.asarray(target), task)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy.sparse import csr_matrix
 
 from profuse.data.tensors import from_frame, from_tensors
 from profuse.errors import ConfigError, DataError
@@ -98,6 +99,20 @@ INF[4, 1] = np.inf
         ({"t": ("text", ["a"] * 5 + [3])}, {}, DataError, "text must be str; got int in 1 row (5;"),
         ({"i": np.full((N, 3, 8, 8), 7.0)}, {}, DataError, "bytes 0..255 or floats 0..1; got 7 to 7"),
         ({"v": [None] * N}, {}, DataError, "it is missing in all 6"),
+        ({"v": csr_matrix(np.eye(N))}, {}, DataError, "modality 'v': must be a dense array; got a csr_matrix"),
+        ({"v": np.ones((N, 2))}, {"groups": np.ones((N, 2))}, DataError, "groups must be one value a row; got shape"),
+        (
+            {"v": pd.DataFrame({"a": range(N)}), "w": ("text", pd.Series(list("abcdef"))[::-1])},
+            {},
+            DataError,
+            "modalities['v'] and modalities['w'] must be in the same order",
+        ),
+        (
+            {"v": pd.DataFrame({"a": range(N)})},
+            {"times": pd.Series(range(N))[::-1]},
+            DataError,
+            "Use times.loc[modalities['v'].index]",
+        ),
         ({"f": pd.DataFrame({"a": [1, 2, 3, "x", 5, 6]})}, {}, DataError, "column 'a': cells must be of one type"),
     ],
 )  # fmt: skip
@@ -114,6 +129,8 @@ def test_targets_of_every_task_come_through() -> None:
     assert from_tensors(x, [["a"], ["b", "a"], [], ["a"], ["b"], []]).target_names == ("a", "b")
     assert from_tensors(x, np.eye(N, dtype=int)).task == "multilabel"
     assert from_tensors(x).target is None
+    with pytest.raises(DataError, match="got both, the rarer in 3 rows"):
+        from_tensors(x, [1, "a"] * 3)
 
 
 def test_a_frame_and_a_target_beside_it_become_a_data_set() -> None:
@@ -144,6 +161,8 @@ def test_a_frame_and_a_target_beside_it_become_a_data_set() -> None:
         ([0, 1], None, DataError, "X and y must have the same rows; got 3 and 2"),
         ([0, 1, 0], Schema(target=Target(columns=("a",))), ConfigError, "the schema names ['a'] too"),
         ([0, 1, None], None, DataError, "target 'target': must be known in every row"),
+        (pd.Series([0, 1, 0], index=[2, 1, 0]), None, DataError, "X and y must be in the same order"),
+        (3, None, DataError, "must be [row] or [row, target]; got int of shape ()"),
     ],
 )
 def test_a_frame_that_does_not_fit_its_target_says_why(target: Any, schema: Any, error: Any, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import torch
 from known_answers import make_product
 
 from profuse.build import ModelOptions
-from profuse.comparison import read_options
+from profuse.comparison import open_data, read_options
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.evaluate.classical import fit_classical
-from profuse.evaluate.compare import CompareOptions, Event, best_fusion, compare_dataset
+from profuse.evaluate.compare import CompareOptions, Event, compare_dataset
+from profuse.evaluate.jobs import slug
 from profuse.evaluate.leaks import tell_leaks
 from profuse.evaluate.methods import methods_for
 from profuse.evaluate.results import COLUMNS, Results
 from profuse.evaluate.summary import summarise
 from profuse.report import write_report
+from profuse.schema import SplitOptions
 from profuse.train import TrainOptions
 
 OPTIONS = CompareOptions(
@@ -125,6 +128,68 @@ def test_a_folder_of_other_data_is_not_overwritten(finished: Path) -> None:
         run(make_product(seed=3), finished)
 
 
+@pytest.mark.parametrize("there", ["models/mine.pt", "work/.git/HEAD", "work/notes/a.txt", "config.yaml", "report.md"])
+def test_files_of_others_are_not_touched(there: str, tmp_path: Path) -> None:
+    path = tmp_path / there
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(DataError, match="Name another folder"):
+        run(make_product(), tmp_path, SMALL)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
+    assert path.read_text() == "mine"
+
+
+def test_files_of_other_names_do_not_matter_and_stay(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    (out / "mine.csv").write_text("mine")
+    run(make_product(absent=0.1), out)
+    assert (out / "mine.csv").read_text() == "mine"
+    (out / "models" / "mine.pt").write_text("mine")
+    with pytest.raises(DataError, match=r"models must hold nothing but what a comparison left there; got 'mine\.pt'"):
+        run(make_product(absent=0.1), out)
+
+
+def test_facts_do_not_depend_on_which_fit_is_done_first(finished: Path, tmp_path: Path) -> None:
+    """The number of training rows, which intervals use, may differ from seed to seed."""
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    for folder in (out / "work").glob("*-seed1-*"):
+        path = folder / "result.json"
+        facts = json.loads(path.read_text())
+        facts["n_rows"]["train"] += 7
+        path.write_text(json.dumps(facts))
+    # the first method's first fit is done last
+    shutil.rmtree(next((out / "work").glob("trivial-seed0-*")))
+    again = run(make_product(absent=0.1), out)
+    assert again.dataset.n_train == Results.read(finished).dataset.n_train
+
+
+def test_a_long_name_of_a_modality_is_cut_in_names_of_folders(tmp_path: Path) -> None:
+    data = make_product(60)
+    name = "Please describe in your own words, " + "ü" * 200
+    long = Dataset(data.name, {name: data.modalities["a"], "b": data.modalities["b"]}, data.target, data.task)
+    assert name in run(long, tmp_path, SMALL).dataset.modalities
+    assert len(slug(name).encode()) <= 100
+
+
+def test_sizes_of_parts_that_the_data_name_are_told_to_be_unused(tmp_path: Path) -> None:
+    data = make_product(100)
+    official = Dataset(data.name, data.modalities, data.target, data.task, split=np.array(["train", "test"] * 50))
+    options = SMALL.model_copy(update={"split": SplitOptions(test_size=0.5, valid_size=0.3)})
+    assert run(official, tmp_path, options).dataset.notes == [
+        "test_size = 0.5 is not used: the data say which rows are test."
+    ]
+
+
+def test_equal_tables_with_other_columns_are_other_data() -> None:
+    frame = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "colour": ["r", "g", "r", "g"]})
+    y = np.array([0, 1, 0, 1])
+    one, two = (open_data(f, y).dataset for f in (frame, frame.rename(columns={"colour": "kolour"})))
+    assert one.digest() != two.digest()
+    assert one.digest() == open_data(frame.copy(), y).dataset.digest()
+
+
 def test_test_rows_have_no_influence_on_what_is_chosen(tmp_path: Path) -> None:
     """With an official test set, changing its targets changes no validation score."""
     split = np.array(["train"] * 150 + ["test"] * 50)
@@ -144,7 +209,7 @@ def test_test_rows_have_no_influence_on_what_is_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
 def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
     results = run(make_product(100, task=task), tmp_path, SMALL)
-    assert best_fusion(results) is not None
+    assert summarise(results).verdict.fusion is not None
     assert {s.method for s in results.scores} == {m.name for m in results.methods}
     assert bool(results.confusion) == (task == "multiclass")
     assert bool(results.residuals) == (task == "regression")
@@ -154,7 +219,8 @@ def test_the_best_fusions_models_are_kept_and_load(finished: Path) -> None:
     from profuse.checkpoint import load_model
 
     folders = sorted((finished / "models").iterdir())
-    assert len(folders) == 2
+    best = slug(summarise(Results.read(finished)).verdict.fusion or "")
+    assert [f.name for f in folders] == [f"{best}-seed0", f"{best}-seed1"]
     prediction = load_model(folders[0]).predict(make_product(absent=0.1))
     assert prediction.shape == (200, 2)
 

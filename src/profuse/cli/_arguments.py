@@ -15,6 +15,7 @@ __all__ = [
     "Epochs",
     "Json",
     "LearningRate",
+    "LeftOut",
     "Model",
     "OnBadFile",
     "OwnWeight",
@@ -38,6 +39,13 @@ Targets = Annotated[
         "--target", "-t", metavar="COLUMN", help="What to predict; repeat for many targets.", rich_help_panel=DATA
     ),
 ]
+LeftOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target", "-t", metavar="COLUMN", help="A column that must not be learned from; repeat.", rich_help_panel=DATA
+    ),
+]
+"""The target, of a command that does not predict it."""
 SchemaFile = Annotated[
     Path | None,
     typer.Option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,20 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     out.print(table)
 
 
-def check_output(path: Path) -> None:
-    """Checks, before the work is done, that a file can stand at `path`."""
+def check_output(path: Path, *, reads: Iterable[Path | None]) -> None:
+    """Checks, before the work is done, that a file can stand at `path`, and is no file of, or in a folder of, `reads`.
+
+    Raises:
+        DataError: It cannot, or is.
+    """
     why = "it is a folder" if path.is_dir() else "" if path.parent.is_dir() else f"there is no folder {path.parent}"
     if why := why or why_unwritable(path):
         raise DataError(f"{path}: must be readable, or writable for output; {why}. Name another path.")
+    place = path.parent.resolve() / path.name
+    held = [p for p in (place, *place.parents) if p.exists()]
+    for read in reads:
+        if read is not None and read.exists() and any(p.samefile(read) for p in held):
+            raise DataError(f"{path}: it must not be, or lie in, what is read: {read}. Name another path.")
 
 
 def write_text(path: Path, text: str) -> None:

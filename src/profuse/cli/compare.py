@@ -178,7 +178,11 @@ def compare(
 
 
 def _rounds(text: str | None) -> tuple[Any, ...] | None:
+    from profuse.errors import ConfigError
+
     asked = listed(text)
+    if asked is not None and "none" in asked and len(asked) > 1:
+        raise ConfigError(f"compare: --rounds must be none alone, or rounds; got {text!r}. Leave none out.")
     return () if asked == ("none",) else asked
 
 

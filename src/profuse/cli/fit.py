@@ -156,7 +156,7 @@ def fit(
     check_rounds(asked.rounds, asked.supervise, asked.start, asked.gradient_rounds, where="fit")
     if progressive and asked.rounds == 1:
         raise ConfigError(f"fit: {' and '.join(progressive)} must go with rounds; got rounds=1. Add --rounds 2.")
-    split = SplitOptions(column=split_column)
+    split = SplitOptions() if split_column is None else SplitOptions(column=split_column)
     opened = open_data(data, target, schema=schema, split=split, variant=variant, on_bad_file=bad_file(on_bad_file))
     dataset = without_test_rows(opened.dataset)
     check_encoders(dataset, options.get("encoders", {}), who="fit")

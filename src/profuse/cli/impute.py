@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, OnBadFile, SchemaFile, Seed, Targets, Width, bad_file
+from profuse.cli._arguments import DATA, MODEL, LeftOut, OnBadFile, SchemaFile, Seed, bad_file, given
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +38,7 @@ def impute(
         Path | None, typer.Option("--samples-out", metavar="FILE", help="CSV for all draws, a line each.")
     ] = None,
     schema: SchemaFile = None,
-    target: Targets = None,
+    target: LeftOut = None,
     ignore: Annotated[
         list[str] | None,
         typer.Option("--ignore", metavar="COLUMN", help="A column not to be told; repeat.", rich_help_panel=DATA),
@@ -54,7 +54,10 @@ def impute(
         int | None,
         typer.Option("--epochs", min=1, help="Passes over the rows, at most (10 to 300).", rich_help_panel=MODEL),
     ] = None,
-    width: Width = None,
+    width: Annotated[
+        int | None,
+        typer.Option("--width", min=4, help="Channels of a network's hidden layers (64).", rich_help_panel=MODEL),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Fill in a modality that rows of a table lack as a whole, learned from the rows that have it.
@@ -73,13 +76,13 @@ def impute(
     from profuse.imputation import Imputer
     from profuse.imputation.written import as_written, csv_of, plain_csv
 
-    outputs = [path for path in (samples_out, out) if path is not None]
-    for path in outputs:
-        if path.suffix.lower() != ".csv":
-            raise typer.BadParameter(f"must end in .csv; got {path.name!r}", param_hint="--out")
-        check_output(path)
-    if len({path.resolve() for path in (*outputs, file)}) <= len(outputs):
-        raise typer.BadParameter("files to read and to write must differ; one is named twice", param_hint="--out")
+    for option, path in {"--samples-out": samples_out, "--out": out}.items():
+        if path is not None:
+            if path.suffix.lower() != ".csv":
+                raise typer.BadParameter(f"must end in .csv; got {path.name!r}", param_hint=option)
+            check_output(path, reads=(file, schema))
+    if samples_out is not None and samples_out.resolve() == out.resolve():
+        raise typer.BadParameter("must not be that of --out; name another file", param_hint="--samples-out")
     frame = read_table(file)
     imputer = Imputer(
         modality,
@@ -93,7 +96,7 @@ def impute(
         base_dir=file.parent,
         on_bad_file=bad_file(on_bad_file),
         random_state=seed,
-        **({} if width is None else {"width": width}),
+        **given(width=width),
     )
     with _told(console(stderr=True)) as on_epoch:
         filled = imputer.fit_fill(frame, on_epoch=on_epoch)
@@ -151,7 +154,7 @@ def _remarks(quality: tuple[Quality, ...]) -> list[str]:
 
 
 def _worse(ours: float | None, theirs: float | None) -> bool:
-    return ours is not None and theirs is not None and ours >= theirs
+    return ours is not None and theirs is not None and ours >= theirs and ours > 0
 
 
 @contextmanager

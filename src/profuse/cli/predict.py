@@ -38,7 +38,7 @@ def predict(
     from profuse.cli._table import read_for
 
     if out is not None:
-        check_output(out)
+        check_output(out, reads=(model, file))
     trained = load_model(model)
     dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file))
     for note in dataset.notes:

@@ -12,12 +12,10 @@ from profuse.cli._arguments import (
     MODEL,
     Device,
     Encoders,
-    Epochs,
     Json,
+    LeftOut,
     OnBadFile,
     SchemaFile,
-    Seed,
-    Targets,
     Variant,
     Width,
     bad_file,
@@ -55,11 +53,13 @@ def retrieve(
         str | None,
         typer.Option("--rows", metavar="N,..", help="Rows of DATA, from 0, that ask instead.", rich_help_panel=ASK),
     ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Items to find for each question.", rich_help_panel=ASK)] = 10,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, help="Items to find for each question (10).", rich_help_panel=ASK)
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Measure recall on rows held out.", rich_help_panel=ASK)
     ] = False,
-    target: Targets = None,
+    target: LeftOut = None,
     schema: SchemaFile = None,
     on_bad_file: OnBadFile = "raise",
     variant: Variant = None,
@@ -79,17 +79,23 @@ def retrieve(
             "--space", metavar="NAME", help="contrastive, ranking, dcca, dcca_ey (contrastive).", rich_help_panel=MODEL
         ),
     ] = None,
-    epochs: Epochs = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Passes over the training rows, at most (40).", rich_help_panel=MODEL),
+    ] = None,
     width: Width = None,
     encoder: Encoders = None,
     device: Device = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Of weights, order of rows and dropout (0).", rich_help_panel=MODEL),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find rows of one modality by another: pictures by words, words by pictures. No target is needed.
 
     With --evaluate test rows are held out, and recall is measured on them in every direction, beside chance and
-    linear CCA. Without, all rows are learned from and searched. --target names columns that are to be left out.
+    linear CCA. Without, all rows are learned from and searched.
 
     [bold]Examples[/bold]
 
@@ -100,27 +106,37 @@ def retrieve(
     profuse retrieve mine.csv --from photo --to description --rows 0,7 --k 5
     """
     from profuse._folder import check_folder
+    from profuse._lookup import resolve
     from profuse.retrieval import Retriever
 
-    if not evaluate and query is None and rows is None and out is None:
-        raise typer.BadParameter("say --evaluate, or ask by --query or --rows, or name --out", param_hint="--query")
     asks = query is not None or rows is not None
-    if asks and (by is None or to is None):
-        raise typer.BadParameter("--from and --to must be named with a question", param_hint="--query")
+    if not evaluate and not asks and out is None:
+        raise typer.BadParameter("say --evaluate, or ask by --query or --rows, or name --out", param_hint="--query")
     if (evaluate and asks) or (query is not None and rows is not None):
         raise typer.BadParameter("--evaluate, --query and --rows must come one at a time", param_hint="--query")
+    _check_ways(by, to, k, asks=asks)
     if out is not None:
         check_folder(out)
-    options: dict[str, Any] = given(
-        space=space, epochs=epochs, width=width, encoders=pairs(encoder, option="--encoder"), device=device
-    )
-    if model is not None and (options or out or evaluate):
-        raise typer.BadParameter("--model is used as it is: only --query or --rows go with it", param_hint="--model")
+    learning = {
+        "--evaluate": evaluate or None, "--out": out, "--target": target, "--schema": schema,
+        "--split-column": split_column, "--space": space, "--epochs": epochs, "--width": width, "--encoder": encoder,
+        "--device": device, "--seed": seed,
+    }  # fmt: skip
+    if model is not None and (idle := list(given(**learning))):
+        raise typer.BadParameter(
+            f"--model is used as it is: only --query or --rows go with it; got {', '.join(idle)}", param_hint="--model"
+        )
     if model is None:
-        retriever = Retriever(**options, on_bad_file=bad_file(on_bad_file), random_state=seed)
+        options = given(
+            space=space, epochs=epochs, width=width, encoders=pairs(encoder, option="--encoder"), device=device,
+            random_state=seed,
+        )  # fmt: skip
+        retriever = Retriever(**options, on_bad_file=bad_file(on_bad_file))
         retriever.settings()  # before data are read
         dataset, told, retriever.base_dir = _opened(data, target, schema, variant, split_column, on_bad_file)
         retriever.schema = told
+        for name in given(by=by, to=to).values():
+            resolve(name, dataset.modalities, where="retrieve", what="modality")
         for note in dataset.notes:
             typer.echo(f"note: {note}", err=True)
         both = (by, to) if by is not None and to is not None and by != to else None
@@ -138,7 +154,19 @@ def retrieve(
     if asks:
         assert by is not None
         assert to is not None
-        _search(retriever, dataset, by, to, query, rows, k, as_json)
+        _search(retriever, dataset, by, to, query, rows, k or 10, as_json)
+
+
+def _check_ways(by: str | None, to: str | None, k: int | None, *, asks: bool) -> None:
+    """Checks what goes with a question and what without one."""
+    if asks and (by is None or to is None):
+        raise typer.BadParameter("--from and --to must be named with a question", param_hint="--query")
+    if (by is None) != (to is None):
+        raise typer.BadParameter("--from and --to must be named together", param_hint="--from")
+    if not asks and by is not None and by == to:
+        raise typer.BadParameter(f"--from and --to must differ; both are {by!r}", param_hint="--from")
+    if not asks and k is not None:
+        raise typer.BadParameter("it must go with --query or --rows", param_hint="--k")
 
 
 def _opened(
@@ -164,8 +192,7 @@ def _opened(
                 "brings its own. Leave them out."
             )
         return load(data, variant=variant), None, None
-    if variant is not None:
-        raise ConfigError(f"retrieve: --variant must go with a named data set; got the file {data!r}. Leave it out.")
+    _no_variant(data, variant)
     told = as_schema(schema) or Schema()
     if target:
         told = told.model_copy(update={"target": Target(columns=tuple(target))})
@@ -176,6 +203,13 @@ def _opened(
     return dataset, resolved, path.parent
 
 
+def _no_variant(data: str, variant: str | None) -> None:
+    from profuse.errors import ConfigError
+
+    if variant is not None:
+        raise ConfigError(f"retrieve: --variant must go with a named data set; got the file {data!r}. Leave it out.")
+
+
 def _read(retriever: Retriever, data: str, variant: str | None) -> Dataset:
     """Returns the rows of DATA for a saved retriever."""
     from profuse.data.read import read_table
@@ -183,6 +217,7 @@ def _read(retriever: Retriever, data: str, variant: str | None) -> Dataset:
 
     if data in DATASETS:
         return retriever.read(load(data, variant=variant))
+    _no_variant(data, variant)
     retriever.base_dir = Path(data).parent
     return retriever.read(read_table(Path(data), words=() if retriever.schema_ is None else retriever.schema_.words))
 
@@ -275,7 +310,8 @@ def _search(
         for rank, (name, similarity, row) in enumerate(zip(ids, near, places, strict=True), start=1):
             said = "" if words is None else str(dataset.modalities[words].values[row] or "")
             lines.append([who, rank, str(name), int(row), float(similarity), said])
-    columns = ["query", "rank", "id", "row", "similarity", words or ""]
+    columns = ["query", "rank", "id", "row", "similarity"]
+    columns.append(f"text_{words}" if words in columns else words or "")
     if as_json:
         import json
 

@@ -33,6 +33,10 @@ def plain(values: Any) -> Any:
 
 
 def modality(name: str, values: Any, kind: Kind | None, presence: Any, rate: int | None) -> ModalityData:
+    if hasattr(values, "toarray"):
+        raise DataError(
+            f"modality {name!r}: must be a dense array; got a {type(values).__name__}. Give values.toarray()."
+        )
     if (isinstance(values, np.ndarray) and values.ndim == 0) or not hasattr(values, "__len__"):
         raise DataError(
             f"modality {name!r}: must have rows first; got a {type(values).__name__}. Give an array or a list."
@@ -55,7 +59,8 @@ def modality(name: str, values: Any, kind: Kind | None, presence: Any, rate: int
     kind = kind or _kind(name, values, present)
     if kind == "audio" and rate is None:
         raise ConfigError(
-            f"modality {name!r}: audio needs its samples a second; got none. Give rates={{{name!r}: 16000}}."
+            f"modality {name!r}: audio needs its samples a second; got none. Give rates={{{name!r}: 16000}}, "
+            "or a Dataset of from_tensors where there is no such argument."
         )
     if kind == "table":
         return _table(name, values, present)

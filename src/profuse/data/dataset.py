@@ -96,6 +96,11 @@ class Dataset:
                     f"Dataset {self.name!r}: all parts must have one entry a row; got {len(values)} of {what!r} "
                     f"and {n_rows} of {first!r}. Join them by an id first."
                 )
+            if values is not None and what in _ONE_AXIS and np.ndim(values) != 1:
+                raise DataError(
+                    f"Dataset {self.name!r}: {what} must be one value a row; got shape={np.shape(values)}. Name one "
+                    "column."
+                )
         if self.target is not None and self.target.dtype.kind in "SO":
             coded = np.flatnonzero([isinstance(v, bytes) for v in self.target.ravel()])
             if len(coded):
@@ -123,7 +128,8 @@ class Dataset:
         for name in sorted(self.modalities):
             data = self.modalities[name]
             _feed(digest, [name, data.kind, data.rate, data.preprocess, data.encoder, data.present])
-            _feed(digest, [data.values[c].to_numpy() for c in data.values] if data.kind == "table" else data.values)
+            columns = list(data.values) if data.kind == "table" else []
+            _feed(digest, [columns, *(data.values[c].to_numpy() for c in columns)] if columns else data.values)
         for part in _BY_ROW:
             _feed(digest, getattr(self, part))
         return digest.hexdigest()
@@ -142,4 +148,5 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(repr(value).encode())
 
 
-_BY_ROW = ("target", "groups", "times", "ids", "split")
+_ONE_AXIS = ("groups", "times", "ids", "split")
+_BY_ROW = ("target", *_ONE_AXIS)

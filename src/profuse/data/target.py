@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
-from profuse.data.task import check_target, infer_task, no_missing, not_constant, read_target
+from profuse.data.task import check_target, infer_task, no_missing, not_constant, plain_target, read_target
 from profuse.errors import DataError
 from profuse.schema import Task
 
@@ -56,10 +56,11 @@ class TargetCodec:
         """Learns classes, or mean and standard deviation, from `target`: training rows only.
 
         Raises:
-            DataError: A value is missing or infinite, or all are equal.
+            DataError: A value is missing or infinite, or all are equal; or they are no words or numbers.
         """
         target = np.asarray(target)
         no_missing(target)
+        target = plain_target(target)
         if task in ("binary", "multiclass"):
             classes = np.array(sorted(set(target.tolist()))) if target.dtype == object else np.unique(target)
             not_constant("target in the training rows", len(classes), target[0])
@@ -75,10 +76,11 @@ class TargetCodec:
         if task == "multilabel":
             labels = list(names) if len(names) == columns.shape[1] else [str(j) for j in range(columns.shape[1])]
             return cls(task, np.array(labels), names=labels, flat=False)
+        for j in np.flatnonzero((columns == columns[0]).all(0)):
+            not_constant(f"target column {j} in the training rows", 1, columns[0, j])
         mean, std = columns.mean(0), columns.std(0)
-        for j in range(len(std)):
-            if std[j] <= 1e-12 * max(1.0, abs(float(mean[j]))):
-                not_constant(f"target column {j} in the training rows", 1, columns[0, j])
+        # squares of less than 1e-162 are 0
+        std = np.where(std > 0, std, np.abs(columns - mean).max(0))
         return cls(task, np.empty(0), names=names, mean=mean, std=std, flat=target.ndim == 1)
 
     def encode(self, target: np.ndarray) -> np.ndarray:
@@ -90,7 +92,7 @@ class TargetCodec:
 
         Raises:
             DataError: A class was not seen in training (the class and its rows are told), or a number is
-                missing or infinite.
+                missing, infinite, or so far from the training rows that float32 cannot hold it.
         """
         target = np.asarray(target)
         if self.task in ("binary", "multiclass"):
@@ -116,7 +118,16 @@ class TargetCodec:
         if not np.isfinite(columns).all():
             rows = np.flatnonzero(~np.isfinite(columns).all(1))
             raise DataError(f"target: must be known and finite; it is not in {tell_rows(rows)}. Drop these rows.")
-        return (self.scale(columns) if self.task == "regression" else columns).astype(np.float32)
+        if self.task == "regression":
+            with np.errstate(over="ignore"):
+                columns = self.scale(columns)
+            far = np.flatnonzero((np.abs(columns) > np.finfo(np.float32).max).any(1))
+            if len(far):
+                raise DataError(
+                    "target: must be less than 3e38 standard deviations of the training rows from their mean; it is "
+                    f"farther in {tell_rows(far)}. Correct or drop these rows."
+                )
+        return columns.astype(np.float32)
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Returns labels from class numbers `[row]`; 0/1 int64 `[row, label]` unchanged for multilabel; numbers in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, get_args
 
 import numpy as np
@@ -13,11 +14,13 @@ from profuse.data._wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Task
 
-__all__ = ["check_target", "infer_task", "no_missing", "not_constant", "read_target"]
+__all__ = ["check_target", "class_task", "infer_task", "no_missing", "not_constant", "plain_target", "read_target"]
 
 _MOST_CLASSES = 20
 _ROWS_PER_CLASS = 3
 _LARGEST = 1e100  # squares of numbers, and their sums, end at 1e308
+_PLAIN = ("string", "bytes", "boolean", "integer", "floating", "mixed-integer-float", "decimal", "empty")
+"""What pandas calls cells that can be a target; a `Dataset` tells bytes itself."""
 
 
 def read_target(
@@ -43,10 +46,7 @@ def read_target(
     """
     if task not in (None, *get_args(Task)):
         raise ConfigError(f"target: task must be one of {', '.join(get_args(Task))}; got task={task!r}.")
-    if isinstance(target, pd.DataFrame) and target.shape[1] == 1:
-        target = target.iloc[:, 0]
-    elif isinstance(target, np.ndarray) and target.ndim == 2 and target.shape[1] == 1:
-        target = target[:, 0]
+    target = _one_axis(target)
     if len(target) == 0:
         raise DataError("target: at least one row must be given; got none. Check the file.")
     names = _names(target)
@@ -61,7 +61,7 @@ def read_target(
         task = "multilabel"
     else:
         task = task or infer_task(target)
-        values = _as_array(target)
+        values = plain_target(target)
     if task in ("regression", "multilabel"):
         values = _numbers(values, names, task)
     if task == "multilabel" and values.ndim == 1:
@@ -85,10 +85,9 @@ def infer_task(target: pd.DataFrame | pd.Series | np.ndarray) -> Task:
     Numbers with decimals in their type (1.0, 2.0, 3.0) are regression unless there are only two of them.
 
     Raises:
-        DataError: The values are time stamps, or numbers and words are mixed.
+        DataError: See `plain_target`.
     """
-    if isinstance(target, pd.DataFrame):
-        target = target.iloc[:, 0] if target.shape[1] == 1 else target
+    target = _one_axis(target)
     if target.ndim == 2:
         columns = [pd.Series(c) for _, c in pd.DataFrame(target).items()]
         if not all(pd.api.types.is_numeric_dtype(c) or pd.api.types.is_bool_dtype(c) for c in columns):
@@ -99,14 +98,9 @@ def infer_task(target: pd.DataFrame | pd.Series | np.ndarray) -> Task:
         return "multilabel" if all(c.dropna().isin([0, 1]).all() for c in columns) else "regression"
     if _lists(target) is not None:
         return "multilabel"
-    name = _names(target)[0]
-    values = pd.Series(_as_array(target)).dropna().infer_objects()
-    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
-        raise DataError(f"target {name!r}: must be classes or numbers; got time stamps. Convert them to numbers.")
+    values = pd.Series(plain_target(target)).dropna()
     is_category = isinstance(target, pd.Series) and isinstance(target.dtype, pd.CategoricalDtype)
     if is_category or not pd.api.types.is_numeric_dtype(values):
-        if not isinstance(values.dtype, pd.StringDtype):
-            _no_mixture(values, name)
         return "binary" if values.nunique() == 2 else "multiclass"
     n_distinct = values.nunique()
     whole = pd.api.types.is_bool_dtype(values) or bool((values == np.floor(values)).all())
@@ -115,6 +109,22 @@ def infer_task(target: pd.DataFrame | pd.Series | np.ndarray) -> Task:
     is_integer = pd.api.types.is_integer_dtype(values)
     few = n_distinct <= _MOST_CLASSES and len(values) >= _ROWS_PER_CLASS * n_distinct
     return "multiclass" if is_integer and few else "regression"
+
+
+def class_task(target: pd.DataFrame | pd.Series | np.ndarray) -> Task:
+    """Returns the task of values that are meant as classes: regression where decimals show that they are none.
+
+    Raises:
+        DataError: A value is missing; or see `plain_target`.
+    """
+    target = _one_axis(target)
+    if target.ndim == 2 or _lists(target) is not None:
+        return "multilabel"
+    no_missing(target)
+    values = pd.Series(plain_target(target))
+    if pd.api.types.is_float_dtype(values) and not (values == np.floor(values)).all():
+        return "regression"
+    return "binary" if values.nunique() == 2 else "multiclass"
 
 
 def check_target(target: np.ndarray, task: Task, *, names: Sequence[str] = ("target",)) -> None:
@@ -131,6 +141,7 @@ def check_target(target: np.ndarray, task: Task, *, names: Sequence[str] = ("tar
             raise DataError(
                 f"{where}: a {task} target must be one column; got {target.shape[1]}. Use task='multilabel'."
             )
+        _finite(where, target)
         counts = pd.Series(target).value_counts(sort=False)
         not_constant(where, len(counts), counts.index[0])
         if task == "binary" and len(counts) > 2:
@@ -150,9 +161,7 @@ def check_target(target: np.ndarray, task: Task, *, names: Sequence[str] = ("tar
     columns = target.reshape(len(target), -1).astype(np.float64)
     for j in range(columns.shape[1]):
         label = f"target {names[j]!r}" if j < len(names) else f"target column {j}"
-        infinite = np.flatnonzero(np.isinf(columns[:, j]))
-        if len(infinite):
-            raise DataError(f"{label}: must be finite; infinite in {tell_rows(infinite)}. Correct or drop these rows.")
+        _finite(label, columns[:, j])
         huge = np.flatnonzero(np.abs(columns[:, j]) > _LARGEST)
         if len(huge):
             raise DataError(
@@ -168,6 +177,13 @@ def check_target(target: np.ndarray, task: Task, *, names: Sequence[str] = ("tar
         not_constant(label, 1 if (columns[:, j] == columns[0, j]).all() else 2, columns[0, j])
 
 
+def _one_axis(target: pd.DataFrame | pd.Series | np.ndarray) -> pd.DataFrame | pd.Series | np.ndarray:
+    """Returns a table of one column as that column."""
+    if target.ndim == 2 and target.shape[1] == 1:
+        return target.iloc[:, 0] if isinstance(target, pd.DataFrame) else target[:, 0]
+    return target
+
+
 def _names(target: pd.DataFrame | pd.Series | np.ndarray) -> tuple[str, ...]:
     if isinstance(target, pd.DataFrame):
         return tuple(map(str, target.columns))
@@ -176,22 +192,46 @@ def _names(target: pd.DataFrame | pd.Series | np.ndarray) -> tuple[str, ...]:
     return ("target",) if target.ndim == 1 else tuple(f"target_{j}" for j in range(target.shape[1]))
 
 
-def _as_array(target: pd.DataFrame | pd.Series | np.ndarray) -> np.ndarray:
-    """Returns plain NumPy: strings as object arrays of str, nullable integers and booleans as what they are."""
-    if isinstance(target, np.ndarray):
-        return target.astype(object) if target.dtype.kind in "US" else target
-    if isinstance(target, pd.DataFrame):
-        return np.asarray(target.to_numpy())
-    if pd.api.types.is_bool_dtype(target):
-        return target.to_numpy(dtype=bool)
-    if pd.api.types.is_integer_dtype(target):
-        return target.to_numpy(dtype=np.int64)
-    if pd.api.types.is_float_dtype(target):
-        return target.to_numpy(dtype=np.float64)
-    if pd.api.types.is_datetime64_any_dtype(target):
-        return np.asarray(target.to_numpy(dtype="datetime64[ns]"))
-    values = target.to_numpy(dtype=object)
-    return np.asarray(pd.Series(values).infer_objects().to_numpy())
+def plain_target(target: pd.DataFrame | pd.Series | np.ndarray) -> np.ndarray:
+    """Returns plain NumPy: words as objects, objects as the numbers they are, if they are.
+
+    Raises:
+        DataError: Values that are neither words, booleans nor real numbers, or words and numbers in one column.
+    """
+    if isinstance(target, np.ndarray) and target.dtype.kind in "biuf":
+        return target
+    names = _names(target)
+    if target.ndim == 2:
+        for name, (_, column) in zip(names, pd.DataFrame(target).items(), strict=True):
+            _plain(column, name)
+        return np.asarray(target)
+    return _plain(pd.Series(target), names[0])
+
+
+def _plain(cells: pd.Series, name: str) -> np.ndarray:
+    types = pd.api.types
+    if types.is_object_dtype(cells) or isinstance(cells.dtype, pd.CategoricalDtype):
+        cells = pd.Series(cells.to_numpy(dtype=object)).infer_objects()
+    kind = types.infer_dtype(cells, skipna=False)
+    if kind.startswith("mixed"):
+        _no_mixture(cells, name)
+        kind = next((type(v).__name__ for v in cells if not isinstance(v, Real | np.bool_)), "integer")
+    if kind not in _PLAIN:
+        told = "time stamps" if kind.startswith("date") else kind
+        raise DataError(f"target {name!r}: must be words or numbers; got {told}. Convert them to one or the other.")
+    if types.is_bool_dtype(cells):
+        return cells.to_numpy(dtype=bool)
+    if types.is_integer_dtype(cells):
+        return cells.to_numpy(dtype=np.int64)
+    if types.is_float_dtype(cells) or kind == "decimal":
+        return cells.to_numpy(dtype=np.float64)
+    return cells.to_numpy(dtype=object)
+
+
+def _finite(where: str, values: np.ndarray) -> None:
+    infinite = np.flatnonzero(np.isinf(values)) if values.dtype.kind == "f" else ()
+    if len(infinite):
+        raise DataError(f"{where}: must be finite; infinite in {tell_rows(infinite)}. Correct or drop these rows.")
 
 
 def no_missing(target: pd.DataFrame | pd.Series | np.ndarray) -> None:
@@ -273,7 +313,8 @@ def _numbers(values: np.ndarray, names: Sequence[str], task: Task) -> np.ndarray
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError) as error:
-        wrong = np.flatnonzero(pd.to_numeric(pd.Series(values.reshape(len(values), -1)[:, 0]), errors="coerce").isna())
+        cells = pd.DataFrame(values.reshape(len(values), -1))
+        wrong = np.flatnonzero(cells.apply(pd.to_numeric, errors="coerce").isna().any(axis=1))
         raise DataError(
             f"target {tell_values(names)}: a {task} target must be numbers; got words in {tell_rows(wrong)}. "
             "Use task='multiclass', or correct the values."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,7 +20,7 @@ from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
 from profuse.schema import KINDS, Kind, Schema, Task
 
-__all__ = ["from_frame", "from_tensors"]
+__all__ = ["as_target", "from_frame", "from_tensors", "same_order"]
 
 
 def from_tensors(
@@ -63,10 +64,13 @@ def from_tensors(
     Raises:
         ConfigError: No modality, or an unknown name or kind.
         DataError: Shapes that fit no kind, infinite numbers (modality and row are told), numbers of rows that
-            differ, a modality missing in all rows, or a target that cannot be learned.
+            differ or hold the same labels in another order, a modality missing in all rows, or a target that
+            cannot be learned.
     """
     if not modalities:
         raise ConfigError("from_tensors: at least one modality must be given; got none.")
+    by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids}
+    same_order({"modalities": modalities, "target": target, "presence": presence, **by_row}, where="from_tensors")
     presence, kinds, rates = dict(presence or {}), dict(kinds or {}), dict(rates or {})
     for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates)):
         for key in given:
@@ -85,7 +89,6 @@ def from_tensors(
     if target is not None:
         check_present(found)
     values, task, names = _read_target(target, task)
-    by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids}
     by_row = {k: None if v is None else np.asarray(plain(v)) for k, v in by_row.items()}
     return Dataset(name=name, modalities=found, target=values, task=task, target_names=names, **by_row)
 
@@ -122,13 +125,15 @@ def from_frame(
 
     Raises:
         ConfigError: The schema names a target, or columns that are not there.
-        DataError: See `infer` and `assemble`; or frame and target differ in length.
+        DataError: See `infer` and `assemble`; or frame and target differ in length, or in the order of their labels.
     """
     if schema is not None and schema.target is not None:
         raise ConfigError(
             "from_frame: the target must be given beside the table; the schema names "
             f"{list(schema.target.columns)} too. Leave it out of the schema."
         )
+    same_order({"X": frame, "y": target, "groups": groups, "times": times}, where="from_frame")
+    target = None if target is None else as_target(target)
     if target is not None and len(target) != len(frame):
         raise DataError(f"from_frame: X and y must have the same rows; got {len(frame)} and {len(target)}.")
     notes: tuple[str, ...] = ()
@@ -165,15 +170,61 @@ def from_frame(
     )
 
 
-def _read_target(target: Any, task: Task | None) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
-    if target is None:
-        return None, task or "regression", ("target",)
+def as_target(target: Any) -> pd.DataFrame | np.ndarray:
+    """Returns a target as `read_target` takes it, rows first: numbers stay numbers where words stand beside them.
+
+    Raises:
+        DataError: It has no rows, or more than two axes.
+    """
     target = plain(target)
-    if isinstance(target, list):
-        try:
-            target = np.asarray(target)
-        except ValueError:  # lists of labels, of several lengths
-            target = object_array(target)
-    if isinstance(target, pd.DataFrame | pd.Series):
-        target = target.reset_index(drop=True)
-    return read_target(target, task)
+    if isinstance(target, pd.DataFrame):
+        return target.reset_index(drop=True)
+    if hasattr(target, "toarray"):
+        raise DataError(f"target: must be a dense array; got {type(target).__name__}. Give target.toarray().")
+    try:
+        made = np.asarray(target)
+        if made.dtype.kind in "US" and not isinstance(target, np.ndarray):
+            made = np.array(target, dtype=object)
+    except ValueError:  # lists of labels, of several lengths
+        made = object_array(list(target))
+    if made.ndim not in (1, 2):
+        raise DataError(
+            f"target: must be [row] or [row, target]; got {type(target).__name__} of shape {made.shape}. Give one "
+            "value, or as many as there are targets, a row."
+        )
+    return made
+
+
+def _read_target(target: Any, task: Task | None) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
+    return (None, task or "regression", ("target",)) if target is None else read_target(as_target(target), task)
+
+
+def same_order(parts: Mapping[str, Any], *, where: str) -> None:
+    """Checks that no two data frames or series hold the same labels in another order.
+
+    Rows are taken by position, so that such labels are a mistake, not a wish.
+
+    Args:
+        parts: By the name that the message tells; dicts of parts, and `(kind, values)`, too.
+        where: Who asks; the message begins with it.
+
+    Raises:
+        DataError: Two do.
+    """
+    for (first, one), (second, other) in combinations(_labels(parts), 2):
+        if len(one) == len(other) and not one.equals(other) and set(one) == set(other):
+            raise DataError(
+                f"{where}: {first} and {second} must be in the same order; their indices hold the same labels in "
+                f"another one. Use {second}.loc[{first}.index]."
+            )
+
+
+def _labels(parts: Mapping[str, Any]) -> Iterator[tuple[str, pd.Index]]:
+    """Yields the names and indices of what has unique labels."""
+    for name, part in parts.items():
+        if isinstance(part, Mapping):
+            yield from _labels({f"{name}[{key!r}]": inner for key, inner in part.items()})
+        elif isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str):
+            yield from _labels({name: part[1]})
+        elif isinstance(part, pd.DataFrame | pd.Series) and part.index.is_unique:
+            yield name, part.index

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from profuse._folder import why_unwritable
 from profuse.build import ModelOptions
 from profuse.data.dataset import Dataset
-from profuse.errors import DataError, ProfuseError
+from profuse.errors import ProfuseError
+from profuse.evaluate._place import check_place
 from profuse.evaluate.jobs import Job, JobResult, prepare, read_result, run_job, slug
 from profuse.evaluate.leaks import tell_leaks
 from profuse.evaluate.methods import DEFAULT_FUSIONS, Method, TwinRounds, methods_for
-from profuse.evaluate.metrics import primary_metric, row_scores
+from profuse.evaluate.metrics import row_scores
 from profuse.evaluate.results import (
     Ablation,
     Confusion,
@@ -40,11 +40,12 @@ from profuse.evaluate.results import (
     Skipped,
 )
 from profuse.evaluate.statistics import time_blocks
+from profuse.evaluate.summary import summarise
 from profuse.heads import head_for
 from profuse.schema import Schema, SplitOptions
 from profuse.train import TrainOptions
 
-__all__ = ["CompareOptions", "Event", "best_fusion", "compare_dataset"]
+__all__ = ["CompareOptions", "Event", "compare_dataset"]
 
 
 class CompareOptions(BaseModel):
@@ -119,7 +120,7 @@ def compare_dataset(
         ProfuseError: Every fit failed.
     """
     digest = dataset.digest()
-    _check_out(out, dataset, digest)
+    check_place(out, dataset, digest)
     methods, skipped = methods_for(
         list(dataset.modalities),
         options.fusions,
@@ -132,7 +133,7 @@ def compare_dataset(
     threads = max(1, (os.cpu_count() or 1) // n_jobs)
     work = out / "work"
     work.mkdir(parents=True, exist_ok=True)
-    for partial in work.glob(".*"):
+    for partial in work.glob(".*"):  # fits that were interrupted
         shutil.rmtree(partial, ignore_errors=True)
     tell = on_event or (lambda event: None)
     with tempfile.TemporaryDirectory(prefix="profuse-") as scratch:
@@ -146,20 +147,6 @@ def compare_dataset(
     _keep_best(results, run, out)
     tell(Event("done", len(jobs), len(jobs)))
     return results
-
-
-def _check_out(out: Path, dataset: Dataset, digest: str) -> None:
-    if out.exists() and not out.is_dir():
-        raise DataError(f"compare: out must be a folder; {out} is a file. Name another folder.")
-    if why := why_unwritable(out / "work") or why_unwritable(out / "work" / "fit"):
-        raise DataError(f"compare: {out} must be writable; {why}. Name another folder.")
-    if (out / "results.json").is_file():
-        before = Results.read(out).config.get("data_digest")
-        if before != digest:
-            raise DataError(
-                f"compare: {out} holds a comparison of other data than these ({dataset.name!r}). "
-                "Name another folder, or delete this one."
-            )
 
 
 def _jobs(
@@ -262,7 +249,9 @@ def _watch(scratch: Path, counter: dict[str, int], total: int, tell: Callable[[E
 
 
 def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: _Run) -> Results:
-    first = next(iter(next(iter(run.found.values())).values())).facts
+    # of all that succeeded, whichever came first
+    found = (run.found[m.name][s].facts for s in range(options.seeds) for m in run.methods if s in run.found[m.name])
+    first = next(found)
     task = dataset.task
     results = Results(
         dataset=_facts(dataset, options, first),
@@ -340,8 +329,21 @@ def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any]) -> 
         modalities=modalities,
         split=_split_in_words(dataset, options),
         group="" if dataset.groups is None else f"{len(np.unique(dataset.groups.astype(str)))} groups kept whole",
-        notes=[*dataset.notes, *tell_leaks(dataset, options.split), *first["notes"]],
+        notes=[*dataset.notes, *_unused(dataset, options.split), *tell_leaks(dataset, options.split), *first["notes"]],
     )
+
+
+def _unused(dataset: Dataset, split: SplitOptions) -> list[str]:
+    """Tells sizes that were asked for, of parts that the data name themselves."""
+    if split.method != "auto" or dataset.split is None:
+        return []
+    usual, parts = SplitOptions(), set(np.asarray(dataset.split).astype(str))
+    asked = [f"{p}_size" for p in ("test", "valid") if p in parts]
+    return [
+        f"{name} = {getattr(split, name)} is not used: the data say which rows are {name.removesuffix('_size')}."
+        for name in asked
+        if getattr(split, name) != getattr(usual, name)
+    ]
 
 
 def _split_in_words(dataset: Dataset, options: CompareOptions) -> str:
@@ -371,21 +373,9 @@ def _shape(spec: dict[str, Any], kind: str) -> str:
     return f"{spec['n_channels']} channels"
 
 
-def best_fusion(results: Results) -> str | None:
-    """Returns the fusion with the best mean validation score, None where nothing was fused."""
-    metric = primary_metric(results.dataset.task)
-    fused = {m.name for m in results.methods if m.role in ("baseline", "fusion")}
-    frame = results.frame()
-    frame = frame[(frame.split == "valid") & (frame.metric == metric.name) & frame.method.isin(fused)]
-    if frame.empty:
-        return None
-    means = frame.groupby("method", sort=False).value.mean()
-    return str(means.idxmax() if metric.larger_is_better else means.idxmin())
-
-
 def _keep_best(results: Results, run: _Run, out: Path) -> None:
-    """Copies the best fusion's models into `models/`, one folder a seed; an older choice goes."""
-    best = best_fusion(results)
+    """Copies the models of the report's best fusion into `models/`, one folder a seed; an older choice goes."""
+    best = summarise(results).verdict.fusion
     models, fresh = out / "models", out / ".models"
     shutil.rmtree(fresh, ignore_errors=True)
     if best is not None:

@@ -70,8 +70,9 @@ class JobResult:
 
 
 def slug(name: str) -> str:
-    """Returns a folder name for a method: what is not a letter, digit, dot or dash becomes `_`."""
-    return "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("_")
+    """Returns a folder name for a method: what is not a letter, digit, dot or dash becomes `_`; 100 bytes at most."""
+    plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("_")
+    return plain.encode()[:100].decode(errors="ignore")
 
 
 def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:

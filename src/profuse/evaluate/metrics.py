@@ -105,7 +105,7 @@ def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
         return np.asarray(p.argmax(1) == y, dtype=np.float64)
     if task == "regression":
         spread = (y - y.mean(0)) ** 2
-        if not np.all(spread.mean(0) > 0):
+        if (y == y[0]).all(0).any():
             raise DataError("row_scores: the target must vary over the rows for R2; got a constant. Use more rows.")
         error = (y - p) ** 2
         ratio = error.mean(0) / spread.mean(0)
@@ -251,7 +251,7 @@ def _absolute(y: Array, p: Array) -> float:
 def _r2(y: Array, p: Array) -> float:
     y, p = _columns(y, p)
     spread = ((y - y.mean(0)) ** 2).mean(0)
-    if not np.all(spread > 0):
+    if (y == y[0]).all(0).any():
         raise DataError("r2: the target must vary over the rows; got a constant. The score is left out.")
     return float(np.mean(1 - ((y - p) ** 2).mean(0) / spread))
 

@@ -19,6 +19,7 @@ from profuse.data._wording import tell_rows, tell_values
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
+from profuse.data.leave_out import leave_out_target
 from profuse.data.split import split_off
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.blocks import Block, Told, blocks_of, told_of
@@ -28,7 +29,7 @@ from profuse.imputation.methods import DONORS, METHODS, Drawn, Method, NearestMe
 from profuse.imputation.quality import N_MEASURED, Quality, measure
 from profuse.imputation.training import Progress
 from profuse.inputs import as_schema, as_table
-from profuse.schema import Schema
+from profuse.schema import Schema, Target
 
 __all__ = ["Filled", "Imputer"]
 
@@ -57,12 +58,14 @@ class Filled:
         samples: Long form: `row` (its id, or number from 0), `sample` (from 0), and the columns of the modality.
         rows: Numbers of the filled rows, from 0.
         notes: What was counted.
+        columns: Names of the columns that are filled in these rows, whatever stood there.
     """
 
     table: pd.DataFrame
     samples: pd.DataFrame
     rows: np.ndarray
     notes: tuple[str, ...]
+    columns: tuple[str, ...]
 
 
 class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -153,7 +156,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:
         self._check()
         frame = as_table(X, "Imputer")
-        inference = infer(frame, self._asked())
+        inference = infer(frame, leave_out_target(frame, self._asked()))
         self.schema_ = inference.schema
         resolve(self.modality, self.schema_.modalities, where="Imputer", what="modality")
         dataset = self._read(frame)
@@ -271,7 +274,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         names: np.ndarray = np.arange(len(frame)) if dataset.ids is None else dataset.ids
         table = filled_table(frame, rows, self.modality, self._coding, drawn, self._donors)
         samples = long_form(rows, names, self._coding, drawn, self._donors)
-        return Filled(table, samples, rows, notes)
+        return Filled(table, samples, rows, notes, tuple(part.column for part in self._coding.parts))
 
     def transform(self, X: Any) -> pd.DataFrame:
         """Returns `fill(X).table`."""
@@ -290,7 +293,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _asked(self) -> Schema:
         asked = as_schema(self.schema) or Schema()
-        target = (self.target,) if isinstance(self.target, str) else tuple(self.target or ())
+        target = (self.target,) if isinstance(self.target, str) else tuple(map(str, self.target or ()))
         if asked.target is not None:
             if target and target != asked.target.columns:
                 raise ConfigError(
@@ -298,9 +301,8 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"{list(asked.target.columns)}. Leave one of them out."
                 )
             target = asked.target.columns
-        # the target is only kept out: it need not be one that can be learned
-        ignore = tuple(dict.fromkeys([*asked.ignore, *self.ignore, *target]))
-        return asked.model_copy(update={"target": None, "ignore": ignore})
+        ignore = tuple(dict.fromkeys([*asked.ignore, *self.ignore]))
+        return asked.model_copy(update={"target": Target(columns=target) if target else None, "ignore": ignore})
 
     def _check(self) -> None:
         resolve(self.method, dict.fromkeys(METHODS), where="Imputer", what="method")

@@ -31,8 +31,8 @@ class Quality:
         high: Upper end.
         crps: Continuous ranked probability score of the samples, in the same unit: it judges their spread too;
             smaller is better.
-        coverage: Share of the hidden numbers inside the middle 90 % of their samples: 0.9 is right, less is too sure;
-            None for fewer than 19 samples.
+        coverage: Share of the hidden numbers inside the middle 90 % of their samples: 0.9 is right for any number of
+            them, less is too sure; None for fewer than 19 samples.
         wrong: Share of the categories that are answered wrongly; smaller is better.
     """
 
@@ -75,14 +75,24 @@ def measure(
     squares = ((drawn.point[:, numbers] - y) ** 2).mean(1)
     low, high = _interval(squares, units, seed)
     n = len(x)
-    rank = round((1 - INTERVAL) / 2 * (n + 1)) - 1
-    enough = n >= _LEAST_DRAWS
-    coverage = float(((x[rank] <= y) & (y <= x[n - 1 - rank])).mean()) if enough else None
+    coverage = _coverage(x, y) if n >= _LEAST_DRAWS else None
     # E|X - X'| of sorted samples: 2 / n^2 sum_i (2 i - n + 1) x_i; "fair" divides by n (n - 1)
     apart = 2 * np.tensordot(2 * np.arange(n) - n + 1, x, axes=1) / (n * (n - 1))
     crps = np.abs(x - y).mean(0) - apart / 2
     error = float(np.sqrt(squares.mean()))
     return Quality(method, len(true), error, low, high, float(crps.mean()), coverage, wrong)
+
+
+def _coverage(x: np.ndarray, y: np.ndarray) -> float:
+    """Returns the share of `y[row, number]` inside the middle of the sorted samples `x[sample, row, number]`.
+
+    The k-th smallest and the k-th largest of n enclose 1 - 2 k / (n + 1) of what is drawn alike. The k at which that is
+    `INTERVAL` may lie between two ranks; their shares are then averaged by its distance to them.
+    """
+    n = len(x)
+    rest, k = np.modf(round((1 - INTERVAL) / 2 * (n + 1), 9))
+    outer, inner = (((x[i - 1] <= y) & (y <= x[n - i])).mean() for i in (int(k), int(k) + 1))
+    return float((1 - rest) * outer + rest * inner)
 
 
 def _interval(squares: np.ndarray, units: np.ndarray, seed: int) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from profuse.fusion.generative._generators import Generator
 __all__ = ["Progress", "train"]
 
 _N_STEPS = 3000
+_LEAST_STEPS = 11  # that the rate is planned for: its rise, a tenth of them, must be longer than one step
 _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 0.05
 
@@ -54,9 +55,8 @@ def train(
     n_epochs = epochs or int(np.clip(_N_STEPS // n_batches, 10, 300))
     patience = max(10, n_epochs // 4)
     optimiser = torch.optim.AdamW(generator.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=_LEARNING_RATE, total_steps=n_epochs * n_batches, pct_start=0.1
-    )
+    n_steps = max(n_epochs * n_batches, _LEAST_STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=_LEARNING_RATE, total_steps=n_steps, pct_start=0.1)
     best, best_epoch, state = (
         _score(generator, condition[choose], target[choose]),
         0,

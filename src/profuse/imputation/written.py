@@ -22,11 +22,13 @@ class Written:
     """The words of a table's cells, and how its file writes them.
 
     Attributes:
-        words: Every cell as it stands in the file.
+        header: The names of the columns; an empty one stays empty.
+        words: Every cell as it stands in the file; columns are numbered from 0.
         separator: Between cells.
         decimal: The mark in numbers.
     """
 
+    header: tuple[str, ...]
     words: pd.DataFrame
     separator: str = ","
     decimal: str = "."
@@ -44,9 +46,12 @@ def as_written(path: Path, frame: pd.DataFrame) -> Written | None:
     told = " ".join(frame.attrs.get("notes", ()))
     separator = "\t" if ".tsv" in suffixes else "," if "," in first else max(";\t", key=first.count)
     separator = separator if separator in first else ","
-    words = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    lines = pd.read_csv(
+        io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False, index_col=False
+    ).astype(object)
+    header, words = lines.iloc[0], lines.iloc[1:].reset_index(drop=True)
     assert words.shape == frame.shape
-    return Written(words.astype(object), separator, "," if "decimal comma" in told else ".")
+    return Written(tuple(header), words, separator, "," if "decimal comma" in told else ".")
 
 
 def csv_of(frame: pd.DataFrame, filled: Filled, written: Written | None) -> str:
@@ -56,14 +61,15 @@ def csv_of(frame: pd.DataFrame, filled: Filled, written: Written | None) -> str:
     """
     if written is None:
         return plain_csv(filled.table)
-    out = written.words.copy()
-    for column in frame.columns[[not _same(frame[c], filled.table[c], filled.rows) for c in frame.columns]]:
-        cells = out[str(column)].to_numpy(dtype=object, copy=True)
-        cells[filled.rows] = [_word(v, written.decimal) for v in filled.table[column].iloc[filled.rows]]
-        out[str(column)] = cells
-    for column in filled.table.columns[len(frame.columns) :]:
-        out[str(column)] = [_word(v, written.decimal) for v in filled.table[column]]
-    return out.to_csv(index=False, sep=written.separator, lineterminator="\n")
+    out, names = written.words.copy(), [str(c) for c in frame.columns]
+    for place in map(names.index, filled.columns):
+        cells = out.iloc[:, place].to_numpy(dtype=object, copy=True)
+        cells[filled.rows] = [_word(v, written.decimal) for v in filled.table.iloc[filled.rows, place]]
+        out.isetitem(place, cells)
+    added = filled.table.columns[len(names) :]
+    for column in added:
+        out[column] = [_word(v, written.decimal) for v in filled.table[column]]
+    return out.to_csv(index=False, header=[*written.header, *added], sep=written.separator, lineterminator="\n")
 
 
 def plain_csv(table: pd.DataFrame) -> str:
@@ -73,11 +79,6 @@ def plain_csv(table: pd.DataFrame) -> str:
         if pd.api.types.is_object_dtype(dtype):
             plain.isetitem(i, [_word(v, ".") if _is_list(v) else v for v in table.iloc[:, i]])
     return plain.to_csv(index=False, lineterminator="\n")
-
-
-def _same(before: pd.Series, after: pd.Series, rows: np.ndarray) -> bool:
-    """Tells whether none of the `rows` was filled."""
-    return bool(after.iloc[rows].isna().equals(before.iloc[rows].isna()))
 
 
 def _is_list(value: Any) -> bool:

@@ -218,6 +218,9 @@ def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
             for p in seed
             if (v := p[column]) is not None
         ]
+        if len(pairs) == 1:  # a mark, where there is no line
+            x, y = pairs[0].split(",")
+            pairs = [f"{max(0.0, float(x) - 2):.2f},{y}", f"{min(100.0, float(x) + 2):.2f},{y}"]
         return f'<polyline class="{name}" points="{" ".join(pairs)}"/>' if pairs else ""
 
     y = [

@@ -50,9 +50,14 @@ class Words:
                 if len(self.modalities) == 1
                 else "No answer yet: a part is missing."
             )
-        if not v.learned:
-            return f"Nothing was learned that beats {self._trivial()}."
         simple = self.labels.get(v.classical or "", "")
+        if not v.learned:
+            told = self.summary.comparison(v.classical, "trivial") if v.classical else None
+            if told is None:
+                return f"Not shown: {self.labels[v.fusion or '']} is not clearly better than {self._trivial()}."
+            if told.shown != "better":
+                return f"Nothing was learned that clearly beats {self._trivial()}."
+            return f"Deep fusion is not worth it here: it does not clearly beat {self._trivial()}, {simple} does."
         helped_simply = v.classical_over_single is not None and v.classical_over_single.shown == "better"
         if self.classical_wins and v.helps == "yes":
             return f"Using all modalities helps, but deep fusion is not worth it here: {simple} is better."
@@ -236,11 +241,8 @@ class Words:
         )
 
     def _trivial(self) -> str:
-        return (
-            "always answering the mean"
-            if self.results.dataset.task == "regression"
-            else "always answering the most frequent class"
-        )
+        told = {"regression": "the mean", "multilabel": "how frequent each label is"}
+        return f"always answering {told.get(self.results.dataset.task, 'the most frequent class')}"
 
     def _fuses(self, method: str) -> bool:
         return self.results.method(method).role in ("baseline", "fusion")

@@ -7,6 +7,7 @@ The rank is the place of the best right answer; wrong ones that are exactly as s
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
@@ -69,7 +70,8 @@ def scores(
     """Returns recall at each of `DEPTHS` and the median rank, one row each, with 95 % intervals and chance.
 
     Recall has Wilson's interval, the median that of order statistics; both count clusters of rows that belong
-    together, not rows. Chance is what items in random order would give.
+    together, not rows. Chance is what items in random order would give: of the median, the depth at which half of the
+    questions would be answered.
 
     Args:
         found: `[row]` ranks.
@@ -86,7 +88,9 @@ def scores(
         rows.append((f"recall@{depth}", value, low, high, float(_by_chance(n, right, depth).mean()), True))
     half = _Z * 0.5 / n_clusters**0.5
     low, middle, high = np.quantile(found, [max(0.0, 0.5 - half), 0.5, min(1.0, 0.5 + half)])
-    rows.append(("median_rank", middle, low, high, float(np.median(1 + (n - right) / (right + 1))), False))
+    depths = range(1, n + 1)
+    chance = depths[bisect_left(depths, 0.5 - 1e-9, key=lambda depth: _by_chance(n, right, depth).mean())]
+    rows.append(("median_rank", middle, low, high, float(chance), False))
     return pd.DataFrame([(method, query, item, *row, n, n_clusters) for row in rows], columns=list(COLUMNS))
 
 

@@ -18,6 +18,7 @@ from profuse._options import faults_of
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
+from profuse.data.leave_out import leave_out_target
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import split_off
 from profuse.data.tensors import from_tensors
@@ -366,10 +367,7 @@ def paired(
     if isinstance(data, Dataset):
         return data, schema
     if isinstance(data, pd.DataFrame):
-        told = schema or Schema()
-        if told.target is not None:  # what is predicted elsewhere is neither a modality nor checked here
-            told = told.model_copy(update={"target": None, "ignore": (*told.ignore, *told.target.columns)})
-        inference = infer(data, told)
+        inference = infer(data, leave_out_target(data, schema or Schema()))
         dataset = assemble(
             data, inference.schema, name="table", base_dir=base_dir, on_bad_file=on_bad_file, need_target=False
         )

@@ -1,0 +1,64 @@
+"""How faults of options are told: one plain sentence part each, all together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, field_validator
+
+from profuse._options import checked, faults_of, in_one, misread
+from profuse.errors import ConfigError
+
+
+class Tea(BaseModel):
+    """Options with validators that say a part of a sentence, or a whole one."""
+
+    cups: int = 1
+    sugar: bool | None = None
+    leaf: str = "green"
+
+    @field_validator("leaf")
+    @classmethod
+    def _known(cls, asked: str) -> str:
+        if asked == "mint":
+            raise ValueError("profuse: tea must be a known name; got tea='mint'. Did you mean 'mate'?")
+        if asked == "old":
+            raise ValueError("leaf must be fresh; got leaf='old'.")
+        if asked == "dust":
+            raise ValueError("must not be dust")
+        if asked == "":
+            raise ValueError("a word")
+        return asked
+
+
+@pytest.mark.parametrize(("values", "told"), [
+    ({"leaf": "old"}, "leaf must be fresh; got leaf='old'"),
+    ({"leaf": "mint"}, "leaf: tea must be a known name; got tea='mint'. Did you mean 'mate'?"),
+    ({"leaf": "dust"}, "leaf must not be dust; got leaf='dust'"),
+    ({"leaf": ""}, "leaf must be a word; got leaf=''"),
+    ({"leaf": 3}, "leaf must be a valid string; got leaf=3"),
+])  # fmt: skip
+def test_a_validator_may_say_a_part_of_the_sentence_or_all_of_it(values: dict[str, Any], told: str) -> None:
+    assert faults_of(Tea, values) == (told,)
+
+
+def test_all_faults_are_one_message_that_ends_once() -> None:
+    with pytest.raises(ConfigError) as error:
+        checked(Tea, {"cups": "many", "leaf": "mint"}, where="tea")
+    told = "leaf: tea must be a known name; got tea='mint'. Did you mean 'mate'?"
+    assert (
+        str(error.value)
+        == f"tea: cups must be a valid integer, unable to parse string as an integer; got cups='many'; {told}"
+    )
+    assert in_one("tea", ["a", "b"]) == "tea: a; b."
+
+
+def test_text_and_truth_that_were_read_as_something_else_are_told() -> None:
+    values = {"cups": "2", "sugar": "no", "leaf": "oolong"}
+    assert misread(Tea(**values), values) == (
+        "cups must be 2 if that is meant; got cups='2'",
+        "sugar must be False if that is meant; got sugar='no'",
+    )
+    assert misread(Tea(cups=True), {"cups": True}) == ("cups must be 1 if that is meant; got cups=True",)
+    assert misread(Tea(cups=2, sugar=True), {"cups": 2, "sugar": True}) == ()
