@@ -142,6 +142,14 @@ def test_text_is_copied_from_the_nearest_row_and_only_by_nearest() -> None:
             Imputer("note", method=method).fit(frame)
 
 
+def test_columns_called_as_those_of_the_draws_replace_none_of_them() -> None:
+    frame = table().rename(columns={"price": "row", "size": "sample"})
+    drawn = quick().fit_fill(frame)
+    assert drawn.samples.columns.tolist() == ["row", "sample", "row_value", "sample_value", "colour"]
+    assert drawn.samples["row"].tolist() == np.repeat(drawn.rows, 5).tolist()
+    assert drawn.samples["row_value"].isin(frame["row"].dropna()).all()
+
+
 @pytest.mark.parametrize("as_words", [False, True])
 def test_a_vector_in_one_column_is_filled_with_lists(as_words: bool) -> None:
     rng = np.random.default_rng(0)

@@ -75,22 +75,26 @@ def filled_table(
 
 
 def long_form(rows: np.ndarray, names: np.ndarray, coding: Coding, drawn: Drawn, donors: pd.DataFrame) -> pd.DataFrame:
-    """Returns one line for each filled row and sample: its name in `names`, the sample's number from 0, the cells."""
+    """Returns one line for each filled row and sample: its name in `names`, the sample's number from 0, the cells.
+
+    A column of the modality that is called row or sample itself becomes row_value or sample_value.
+    """
     n_samples, n_rows = len(drawn.samples), len(rows)
     columns: dict[str, Any] = {
         "row": np.repeat(names[rows], n_samples),
         "sample": np.tile(np.arange(n_samples), n_rows),
     }
     for part in coding.parts:
+        name = f"{part.column}_value" if part.column in ("row", "sample") else part.column
         if part.kind == "cell":
             assert drawn.donors is not None
-            columns[part.column] = donors[part.column].to_numpy(dtype=object)[drawn.donors.T.ravel()]
+            columns[name] = donors[part.column].to_numpy(dtype=object)[drawn.donors.T.ravel()]
             continue
         values = np.moveaxis(coding.values(part, drawn.samples), 0, 1)
         if part.kind == "list":
-            columns[part.column] = object_array([v.tolist() for v in values.reshape(n_rows * n_samples, -1)])
+            columns[name] = object_array([v.tolist() for v in values.reshape(n_rows * n_samples, -1)])
         else:
-            columns[part.column] = _as_given(part, donors, values.ravel())
+            columns[name] = _as_given(part, donors, values.ravel())
     return pd.DataFrame(columns).infer_objects()
 
 
