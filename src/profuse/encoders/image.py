@@ -109,7 +109,8 @@ class ConvEncoder(Encoder):
             they are (letters on their line), and small data then learn slower from shifted pictures.
 
     Shape:
-        Raw `[batch, channel, height, width]` -> `embed` `[batch, patch, dims[0]]` -> `[batch, <= 25, width]`.
+        Raw `[batch, channel, height, width]` -> `embed` `[batch, patch, dims[0]]` -> `[batch, 9 to 36, width]` for
+        square pictures.
 
     Reference:
         He et al.: Identity mappings in deep residual networks, ECCV 2016; Huang et al.: Deep networks with
