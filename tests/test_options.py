@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, field_validator
 
 from profuse._options import checked, faults_of, in_one, misread
+from profuse.build import ModelOptions
 from profuse.errors import ConfigError
+from profuse.estimator import FusionClassifier
 
 
 class Tea(BaseModel):
@@ -62,3 +65,11 @@ def test_text_and_truth_that_were_read_as_something_else_are_told() -> None:
     )
     assert misread(Tea(cups=True), {"cups": True}) == ("cups must be 1 if that is meant; got cups=True",)
     assert misread(Tea(cups=2, sugar=True), {"cups": 2, "sugar": True}) == ()
+
+
+def test_rounds_that_contradict_other_options_are_told_with_the_other_faults() -> None:
+    told = faults_of(ModelOptions, {"rounds": "equilibrium", "supervise": "all"})
+    assert len(told) == 1
+    assert told[0].startswith("rounds='equilibrium' must go with supervise='last'")
+    with pytest.raises(ConfigError, match=r"rounds='equilibrium' must go with.*; balance must be a known name"):
+        FusionClassifier(rounds="equilibrium", start="learned", balance="ogm").fit(np.zeros((4, 2)), [0, 1, 0, 1])

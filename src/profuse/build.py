@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from torch import nn
 
 from profuse._options import check_keywords
@@ -18,6 +18,7 @@ from profuse.fusion import DecisionFusion, Fusion, fusion
 from profuse.heads import head_for
 from profuse.model import JOINT, LEVELS_OF, FusionModel, Level, stage_channels
 from profuse.progressive import ProgressiveFusion, Rounds
+from profuse.progressive._model import check_rounds
 from profuse.schema import Spec, Task
 
 __all__ = ["ModelOptions", "build_model"]
@@ -95,6 +96,14 @@ class ModelOptions(BaseModel):
             # these three are the model's to say
             check_keywords(operator, options, who=repr(name), ours=("link", "dropout", "stage_channels"))
         return asked
+
+    @model_validator(mode="after")
+    def _rounds_fit(self) -> ModelOptions:
+        try:
+            check_rounds(self.rounds, self.supervise, self.start, self.gradient_rounds, where="profuse")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     def resolved_level(self) -> Level:
         """Returns the level, the operator's own when none is given.

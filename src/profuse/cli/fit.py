@@ -130,7 +130,6 @@ def fit(
     from profuse.errors import ConfigError
     from profuse.estimator import FusionClassifier, FusionRegressor
     from profuse.inputs import check_encoders, settings_of, without_test_rows
-    from profuse.progressive._model import check_rounds
     from profuse.schema import SplitOptions
 
     check_folder(out)
@@ -153,7 +152,6 @@ def fit(
     )
     # before data are read
     asked = settings_of(FusionClassifier(**options).get_params(deep=False), who="fit").model
-    check_rounds(asked.rounds, asked.supervise, asked.start, asked.gradient_rounds, where="fit")
     if progressive and asked.rounds == 1:
         raise ConfigError(f"fit: {' and '.join(progressive)} must go with rounds; got rounds=1. Add --rounds 2.")
     split = SplitOptions() if split_column is None else SplitOptions(column=split_column)
