@@ -249,3 +249,20 @@ class TestHuggingFace:
         )
         assert wrapped.state_width == 16
         assert torch.equal(wrapped.eval()(**batch)["logits"], module(**batch)["logits"])
+
+    def test_words_that_are_padding_do_not_tell_pictures_what_to_look_at(self) -> None:
+        module, batch = hugging_face()
+        vit, bert = layer_names(module, 1)
+        row = {name: x[1:2] for name, x in batch.items()}
+        short = row | {name: row[name][:, :5] for name in ("input_ids", "attention_mask")}
+        agree = []
+        for masks in ({}, {"mask": {"text": "attention_mask"}, "state_mask": "attention_mask"}):
+            wrapped = ProgressiveFusion.wrap(
+                module, into={"image": vit, "text": bert}, state="bert", state_of="last_hidden_state",
+                example_kwargs=batch, **masks,  # type: ignore[arg-type]
+            ).eval()  # fmt: skip
+            torch.manual_seed(2)
+            for feedback in wrapped.feedbacks:
+                nn.init.normal_(feedback.linear.weight, std=0.3)  # type: ignore[arg-type, union-attr]
+            agree.append(wrapped(**row)["logits"].isclose(wrapped(**short)["logits"], atol=1e-5).all().item())
+        assert agree == [False, True]
