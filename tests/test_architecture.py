@@ -25,6 +25,7 @@ LAYERS = (
     ("progressive",),
     ("build",),
     ("balance",),
+    ("train_options",),
     ("train",),
     ("learner",),
     ("checkpoint", "testing"),

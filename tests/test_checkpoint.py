@@ -188,6 +188,16 @@ def test_a_folder_with_files_of_other_programs_is_not_overwritten(
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_what_a_system_leaves_in_a_folder_does_not_matter(trained: TrainedModel, tmp_path: Path) -> None:
+    save_model(trained, tmp_path / "m")
+    (tmp_path / "m" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "._x").write_bytes(b"x")
+    for folder in ("m", "new"):
+        save_model(trained, tmp_path / folder)
+        assert load_model(tmp_path / folder).modalities == trained.modalities
+
+
 def test_the_folder_has_the_rights_that_the_user_gives_new_ones(trained: TrainedModel, tmp_path: Path) -> None:
     mask = os.umask(0o077)
     try:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 import profuse
 from profuse.comparison import open_data, read_options
+from profuse.data.split import make_split
 from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.evaluate.compare import CompareOptions
 from profuse.schema import SplitOptions
@@ -110,9 +112,34 @@ def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
         assert opened.split.model_dump(exclude={"valid_size"}) == told
         assert opened.dataset.groups is not None
         assert "shop" not in opened.dataset.modalities["table"].values
+    by_time = {"target": {"columns": ["y"]}, "split": {"method": "time", "column": "day"}}
+    days = frame.assign(day=pd.date_range("2020-01-01", periods=60))
+    for told, asked, method, column in (
+        (schema, SplitOptions(column="day"), "auto", "day"),  # which then is by time
+        (by_time, SplitOptions(column="shop"), "auto", "shop"),
+        (schema, SplitOptions(column="shop"), "group", "shop"),
+        (schema, SplitOptions(method="random"), "random", "shop"),
+        (schema, SplitOptions(method="time", column="day"), "time", "day"),
+    ):
+        opened = open_data(days, schema=told, split=asked)
+        assert (opened.split.method, opened.split.column) == (method, column)
+    assert open_data(days, schema=schema, split=SplitOptions(column="day")).dataset.times is not None
+    for told, asked in ((schema, SplitOptions(method="time")), (by_time, SplitOptions(method="group"))):
+        opened = open_data(days, schema=told, split=asked)  # the column was named for another method
+        with pytest.raises(ConfigError, match="Name the (time|group) column"):
+            make_split(opened.dataset, opened.split, seed=0)
     found = read_options(CompareOptions(seeds=2), split={"test_size": 0.2})
     assert found.split.model_fields_set == {"test_size"}
     assert found.seeds == 2
+
+
+def test_the_defaults_in_an_earlier_config_do_not_hide_the_schemas_split(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CompareOptions(seeds=2).model_dump(mode="json")))
+    options = read_options(tmp_path / "config.yaml")
+    frame = table().assign(day=pd.date_range("2020-01-01", periods=60))
+    schema = {"target": {"columns": ["y"]}, "split": {"method": "time", "column": "day", "test_size": 0.3}}
+    opened = open_data(frame, schema=schema, split=options.split)
+    assert opened.split.model_dump() == {"method": "time", "column": "day", "test_size": 0.3, "valid_size": 0.2}
 
 
 @pytest.mark.parametrize("data", ["glyphs", "a dict"])

@@ -73,3 +73,9 @@ def test_rounds_that_contradict_other_options_are_told_with_the_other_faults() -
     assert told[0].startswith("rounds='equilibrium' must go with supervise='last'")
     with pytest.raises(ConfigError, match=r"rounds='equilibrium' must go with.*; balance must be a known name"):
         FusionClassifier(rounds="equilibrium", start="learned", balance="ogm").fit(np.zeros((4, 2)), [0, 1, 0, 1])
+
+
+def test_numbers_within_options_must_be_numbers_too() -> None:
+    for value in ("0.5", True):
+        with pytest.raises(ConfigError, match=r"balance_options\['alpha'\] must be .* if that is meant"):
+            FusionClassifier(balance="ogm_ge", balance_options={"alpha": value}).fit(np.zeros((4, 2)), [0, 1, 0, 1])  # type: ignore[dict-item]

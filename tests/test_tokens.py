@@ -124,3 +124,12 @@ def test_rows_are_cut_with_their_mask() -> None:
     assert raw.values.tolist() == [[4, 5], [2, 3]]
     assert raw.mask.tolist() == [True, False]
     assert len(raw) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_mean_of_many_tokens_is_right_in_every_precision(dtype: torch.dtype) -> None:
+    """In half precision their sum is beyond the largest number, and small parts of it would be lost."""
+    values = torch.full((1, 9_000, 1), 20.0, dtype=dtype)
+    mean = Tokens(values, torch.ones(1, 9_000).bool()).mean()
+    assert mean.dtype == dtype
+    assert mean.item() == 20.0

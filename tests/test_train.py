@@ -109,6 +109,14 @@ def test_a_model_that_is_not_finite_after_its_last_step_is_told() -> None:
         retrain(model, data.inputs, data.target, torch.arange(100), far.model_copy(update={"weight_decay": 1e30}), done)
 
 
+def test_a_frozen_number_that_is_not_finite_is_the_users_own() -> None:
+    """A causal mask, say."""
+    data, model = prepared(make_product()), built()
+    model.register_parameter("causal", torch.nn.Parameter(torch.tensor([-math.inf]), requires_grad=False))
+    done = History((Epoch(1, 0.0, 0.0, 0.0, 0.0),), 1, 100, 0.0)
+    assert retrain(model, data.inputs, data.target, torch.arange(100), OPTIONS, done) > 0
+
+
 def test_a_fit_anew_takes_batches_as_the_first_one_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between 1,000 and 1,249 rows all rows would have another batch size than training rows alone."""
     steps: list[int] = []

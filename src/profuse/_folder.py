@@ -27,6 +27,7 @@ __all__ = [
     "Format",
     "check_folder",
     "digest_of",
+    "names_in",
     "put_arrays",
     "read_folder",
     "take_arrays",
@@ -95,13 +96,21 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     return _digest(json.dumps(told, sort_keys=True, allow_nan=False).encode())
 
 
+def names_in(folder: Path) -> list[str]:
+    """Returns what stands in `folder`, sorted, but for what systems leave in any; nothing if there is none."""
+    if not folder.is_dir():
+        return []
+    names = (p.name for p in folder.iterdir())
+    return sorted(n for n in names if not (n in (".DS_Store", "Thumbs.db", "desktop.ini") or n.startswith("._")))
+
+
 def _is_saved(folder: Path) -> bool:
     """Whether all that stands in `folder` is what `write_folder` writes."""
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(facts, dict) and "digests" in facts and {p.name for p in folder.iterdir()} <= _KNOWN
+    return isinstance(facts, dict) and "digests" in facts and set(names_in(folder)) <= _KNOWN
 
 
 def why_unwritable(path: Path) -> str:
@@ -129,7 +138,7 @@ def check_folder(folder: str | Path) -> Path:
     found = Path(os.path.realpath(folder))
     why = why_unwritable(found)
     if not why and found.exists():
-        if not found.is_dir() or (any(found.iterdir()) and not _is_saved(found)):
+        if not found.is_dir() or (names_in(found) and not _is_saved(found)):
             raise CheckpointError(
                 f"save_model: {folder} must be new, empty or a saved model; it holds something else. "
                 "Name another folder."

@@ -31,10 +31,14 @@ def misread(made: BaseModel, values: Mapping[str, Any]) -> tuple[str, ...]:
 
     A YAML file and a command line write numbers as text; in Python nobody means that.
     """
+    pairs = [(name, value, getattr(made, name)) for name, value in values.items()]
+    for name, given, taken in list(pairs):
+        if isinstance(given, Mapping) and isinstance(taken, Mapping):
+            pairs += [(f"{name}[{key!r}]", value, taken[key]) for key, value in given.items()]
     return tuple(
-        f"{name} must be {getattr(made, name)!r} if that is meant; got {name}={value!r}"
-        for name, value in values.items()
-        if any(isinstance(value, kind) and not isinstance(getattr(made, name), kind) for kind in (str, bool))
+        f"{name} must be {taken!r} if that is meant; got {name}={given!r}"
+        for name, given, taken in pairs
+        if any(isinstance(given, kind) and not isinstance(taken, kind) for kind in (str, bool))
     )
 
 

@@ -239,7 +239,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             )
         options = {**trained.model_options.model_dump(), **trained.train_options.model_dump()}
         options |= {name: options[name] or None for name in ("encoders", "operator_options", "balance_options")}
-        options["random_state"] = options.pop("seed")
+        options["random_state"] = options.pop("seed") % 2**32  # once there was no bound
         columns = told.pop("columns", None)
         if columns is None and trained.schema is not None:
             columns = columns_of(trained.schema)

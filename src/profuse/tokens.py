@@ -131,8 +131,10 @@ class Tokens:
 
     def mean(self) -> Tensor:
         """Returns the mean of the real tokens, `[batch, channel]`; 0 where there is none."""
-        total = self.values.masked_fill(~self.mask[..., None], 0.0).sum(1)
-        return total / self.mask.sum(1, keepdim=True).clamp(min=1)
+        # a sum of many may be beyond what half precision holds, their mean is not
+        wide = torch.promote_types(self.values.dtype, torch.float32)
+        total = self.values.masked_fill(~self.mask[..., None], 0.0).sum(1, dtype=wide)
+        return (total / self.mask.sum(1, keepdim=True).clamp(min=1)).to(self.values.dtype)
 
     def max(self) -> Tensor:
         """Returns the largest real value of each channel, `[batch, channel]`; 0 where there is none."""

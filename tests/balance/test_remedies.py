@@ -117,6 +117,15 @@ def test_training_with_it_lowers_the_loss_at_every_level(name: str, options: dic
     assert not fitted.model.head.linear._forward_pre_hooks
 
 
+@pytest.mark.parametrize("name", BALANCES)
+def test_it_trains_in_mixed_precision(name: str) -> None:
+    rows = np.arange(200)
+    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
+    options = TrainOptions(epochs=2, balance=name, precision="bf16-mixed", refit=True)
+    fitted = fit_model(prepared, ModelOptions(fusion="concat", width=16), options)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in fitted.model.parameters())
+
+
 def test_a_single_modality_trains_as_without() -> None:
     rows = np.arange(200)
     prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))

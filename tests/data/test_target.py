@@ -185,3 +185,9 @@ def test_what_training_has_not_seen_is_told_with_its_row(fitted: Any, task: Task
 def test_constant_training_rows_are_refused(target: Any, task: Task) -> None:
     with pytest.raises(DataError, match="in the training rows: must have at least two different values"):
         TargetCodec.fit(np.asarray(target), task)
+
+
+def test_decimals_beside_other_numbers_are_numbers() -> None:
+    y, task, _ = read_target(S([Decimal("1.5"), 2, 2.5, Decimal(4)], dtype=object), "regression")
+    assert task == "regression"
+    assert y.ravel().tolist() == [1.5, 2.0, 2.5, 4.0]

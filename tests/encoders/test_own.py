@@ -129,3 +129,10 @@ def test_finding_the_channels_leaves_the_users_module_as_it_is() -> None:
     assert lazy.has_uninitialized_params()
     assert encoder.embed_width == 7
     assert [p.shape for p in encoder.module.parameters()] == [(7, 3), (7,)]
+
+
+def test_rows_longer_than_those_of_training_are_refused_without_a_mask() -> None:
+    long = Raw(torch.randn(2, 7, 2), torch.ones(2, 7).bool())
+    with pytest.raises(ShapeError, match="longer than those of training, 5 positions; got 7.*called mask"):
+        OwnEncoder.around(Averaging(), SERIES, 8, example=series(), name="a")(long)
+    assert len(OwnEncoder.around(Summing(), SERIES, 8, example=series(), name="a")(long)) == 2

@@ -182,6 +182,24 @@ def test_sizes_of_parts_that_the_data_name_are_told_to_be_unused(tmp_path: Path)
     ]
 
 
+def test_a_validation_score_that_is_not_defined_stops_nothing(tmp_path: Path) -> None:
+    """One huge training target, and all others vary by little of its spread."""
+    data = make_product(100, task="regression")
+    assert data.target is not None
+    data.target[0] = 1e9
+    parts = np.array(["train"] * 60 + ["valid"] * 20 + ["test"] * 20)
+    results = run(Dataset(data.name, data.modalities, data.target, "regression", split=parts), tmp_path, SMALL)
+    assert {c.valid_score for c in results.curves} == {None}
+
+
+def test_what_a_system_leaves_in_folders_is_no_file_of_others(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    for folder in (out, out / "work", out / "models"):
+        (folder / ".DS_Store").write_bytes(b"x")
+    run(make_product(absent=0.1), out)
+
+
 def test_equal_tables_with_other_columns_are_other_data() -> None:
     frame = pd.DataFrame({"size": [1.0, 2.0, 3.0, 4.0], "colour": ["r", "g", "r", "g"]})
     y = np.array([0, 1, 0, 1])

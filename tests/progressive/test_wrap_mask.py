@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
+from profuse.progressive.foreign._mask import padding_in
 
 LENGTHS = (3, 7, 2, 5)
 
@@ -197,3 +198,19 @@ def test_what_is_refused() -> None:
     refused(ShapeError, "mask must be a tensor of bools.*float32", mask={"series": lambda s, o, r: r.float()})
     with pytest.raises(ShapeError, match=r"state_mask must be for a state of several positions.*\(4, 2\)"):
         ProgressiveFusion.wrap(Series(), into={"o": "other"}, state="head", example=rows(), state_mask="real")
+
+
+def test_names_are_found_in_a_compiled_module_and_asked_for_where_forward_hides_them() -> None:
+    class Hides(Series):
+        def forward(self, *args: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(*args)
+
+    torch.manual_seed(0)
+    inputs = rows()
+    with pytest.raises(ConfigError, match="mask='real' must be given by name in the call of a module whose forward"):
+        ProgressiveFusion.wrap(Hides(), into={"series": "conv"}, state="fusion", example=inputs, **MASKED)
+    compiled = torch.compile(Series(), backend="eager")
+    found = padding_in(compiled, inputs, {}, ["real", None], "real")  # type: ignore[arg-type]
+    assert found.entries[0] is not None
+    assert found.entries[0].equal(inputs[2])
+    assert found.entries[1] is None

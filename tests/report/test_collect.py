@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from profuse.evaluate.results import Results
+from profuse.evaluate.summary import summarise
 from profuse.report import collect, numbers, render_html
-from profuse.report.words import listed
+from profuse.report.words import Words, listed
 
 Example = Callable[..., Results]
 
@@ -39,14 +41,8 @@ def test_a_report_can_be_redrawn_from_its_folder(example: Example, tmp_path: Pat
             "Using all modalities helps, but deep fusion is not worth it",
         ),
         ({"gain": -0.02, "classical": 0.12}, "Deep fusion is not worth it here: gradient boosting on all features is"),
-        (
-            {"gain": -0.47, "classical": 0.2},
-            "Deep fusion is not worth it here: it does not clearly beat always answering the most frequent class, gr",
-        ),
-        (
-            {"gain": -0.47, "classical": -0.47},
-            "Nothing was learned that clearly beats always answering the most frequent class.",
-        ),
+        # one modality is good, and fusion no better than the most frequent class
+        ({"gain": -0.45, "classical": 0.0, "many": False}, "No, fusing does not help: text alone is better by"),
         ({"modalities": ("table",)}, "Nothing to fuse: one modality only."),
         ({"valid": False}, "No answer yet: a part is missing."),
     ],
@@ -54,6 +50,33 @@ def test_a_report_can_be_redrawn_from_its_folder(example: Example, tmp_path: Pat
 def test_the_headline_says_what_was_found(example: Example, options: dict, headline: str) -> None:
     options = {"n_test": 1200, "groups": False, "full": False, "resampled": False, **options}
     assert collect(example(**options))["headline"].startswith(headline)
+
+
+TRIVIAL = "always answering the most frequent class"
+
+
+@pytest.mark.parametrize(
+    ("low", "headline"),
+    [
+        (0.1, f"Deep fusion is not worth it here: it does not clearly beat {TRIVIAL}, gradient boosting does."),
+        (-0.1, f"Nothing was learned that clearly beats {TRIVIAL}."),
+        (None, "Not shown: "),
+    ],
+)
+def test_the_headline_where_the_fusion_is_not_shown_to_beat_the_trivial_answer(
+    example: Example, low: float | None, headline: str
+) -> None:
+    results = example(gain=0.0, n_test=1200, full=False)
+    summary = summarise(results)
+    best = summary.verdict.classical
+    assert best == "gradient_boosting"
+    verdict = replace(summary.verdict, learned=False, helps="not shown", classical=None if low is None else best)
+    comparisons = [
+        replace(c, estimate=replace(c.estimate, low=low or 0.0)) if (c.method, c.kind) == (best, "trivial") else c
+        for c in summary.comparisons
+    ]
+    told = replace(summary, verdict=verdict, comparisons=tuple(comparisons))
+    assert Words(results, told).headline().startswith(headline)
 
 
 def test_every_answer_carries_its_numbers(example: Example) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,10 +173,9 @@ def fit(
     model.save(out)
     history = model.trained_.history
     assert history is not None
-    unit = model.trained_.model.head.unit
-    typer.echo(
-        f"Validation {unit} {history.best.valid_score:.3f} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s"
-    )
+    unit, score = model.trained_.model.head.unit, history.best.valid_score
+    told = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
+    typer.echo(f"Validation {unit} {told} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
     typer.echo(f"Model: {out}")
 
 

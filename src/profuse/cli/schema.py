@@ -34,7 +34,7 @@ def schema(
     from profuse.schema import Schema, Target
 
     if out is not None:
-        check_output(out, reads=(file, given))
+        check_output(out, reads=(file,))
     told = load_schema(given) if given is not None else Schema()
     if target is not None:
         if told.target is not None and told.target.columns != tuple(target):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from numbers import Real
 from typing import Any, get_args
 
@@ -215,7 +216,8 @@ def _plain(cells: pd.Series, name: str) -> np.ndarray:
     kind = types.infer_dtype(cells, skipna=False)
     if kind.startswith("mixed"):
         _no_mixture(cells, name)
-        kind = next((type(v).__name__ for v in cells if not isinstance(v, Real | np.bool_)), "integer")
+        kind = next((type(v).__name__ for v in cells if not isinstance(v, Real | np.bool_ | Decimal)), "integer")
+        cells = cells.astype(np.float64) if kind == "integer" and any(isinstance(v, Decimal) for v in cells) else cells
     if kind not in _PLAIN:
         told = "time stamps" if kind.startswith("date") else kind
         raise DataError(f"target {name!r}: must be words or numbers; got {told}. Convert them to one or the other.")

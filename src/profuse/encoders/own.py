@@ -89,8 +89,13 @@ class OwnEncoder(Encoder):
 
 def _run(module: nn.Module, raw: Raw, max_length: int) -> Tokens:
     takes_mask = "mask" in inspect.signature(module.forward).parameters
-    if not takes_mask and raw.mask.ndim == 2 and raw.mask.shape[1] < max_length:
-        lacking = max_length - raw.mask.shape[1]
+    lacking = max_length - raw.mask.shape[1] if not takes_mask and raw.mask.ndim == 2 and raw.values.ndim > 2 else 0
+    if lacking < 0:
+        raise ShapeError(
+            f"a module without a mask must not get rows longer than those of training, {max_length} positions; got "
+            f"{raw.mask.shape[1]}. Shorten them, or give its forward a parameter called mask."
+        )
+    if lacking:
         after = (0, 0) * (raw.values.ndim - 2) + (0, lacking)
         raw = Raw(F.pad(raw.values, after), F.pad(raw.mask, (0, lacking)))
     mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))

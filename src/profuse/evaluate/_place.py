@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from profuse._folder import why_unwritable
+from profuse._folder import names_in, why_unwritable
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError
 from profuse.evaluate.results import Results
@@ -33,8 +33,8 @@ def check_place(out: Path, dataset: Dataset, digest: str) -> None:
         before = Results.read(out).config.get("data_digest")
         if before != digest:
             raise DataError(
-                f"compare: {out} holds a comparison of other data than these ({dataset.name!r}). "
-                "Name another folder, or delete this one."
+                f"compare: {out} holds a comparison of other data than these ({dataset.name!r}), or one of an earlier "
+                "version. Name another folder, or delete this one."
             )
     # an interrupted comparison has fits, and perhaps some of these files
     found = [] if any((out / "work").glob("*-seed*")) else [name for name in _FILES if (out / name).exists()]
@@ -44,8 +44,7 @@ def check_place(out: Path, dataset: Dataset, digest: str) -> None:
             "results.json. Name another folder."
         )
     for folder, ours in (("work", _WORK), ("models", _MODELS)):
-        others = [p.name for p in sorted((out / folder).glob("*")) + sorted((out / folder).glob(".*"))]
-        if foreign := [name for name in others if not ours.fullmatch(name)]:
+        if foreign := [name for name in names_in(out / folder) if not ours.fullmatch(name)]:
             raise DataError(
                 f"compare: {out / folder} must hold nothing but what a comparison left there; got {foreign[0]!r}. "
                 "Name another folder."

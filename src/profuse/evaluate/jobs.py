@@ -201,11 +201,16 @@ def _deep(
         "fit_seconds": seconds,
         "predict_rows_per_second": rate,
         "chosen_trial": chosen,
-        "curves": [{k: v for k, v in vars(e).items() if k != "valid_error"} for e in best.history.epochs],
+        "curves": [_defined(e) for e in best.history.epochs],
         "ablation": _ablation(job, prepared, best, facts),
     }
     save_model(replace(best, schema=job.schema), folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(test)}
+
+
+def _defined(epoch: Epoch) -> dict[str, float | None]:
+    """An epoch as JSON values: a score may not be defined, as R2 of equal targets."""
+    return {k: v if np.isfinite(v) else None for k, v in vars(epoch).items() if k != "valid_error"}
 
 
 def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:

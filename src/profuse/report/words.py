@@ -51,7 +51,7 @@ class Words:
                 else "No answer yet: a part is missing."
             )
         simple = self.labels.get(v.classical or "", "")
-        if not v.learned:
+        if not v.learned and v.helps != "no":
             told = self.summary.comparison(v.classical, "trivial") if v.classical else None
             if told is None:
                 return f"Not shown: {self.labels[v.fusion or '']} is not clearly better than {self._trivial()}."

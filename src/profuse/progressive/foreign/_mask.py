@@ -60,7 +60,13 @@ def padding_in(
         if mask is None:
             return None
         if isinstance(mask, str):
-            real = resolve(mask, _named(module, args, kwargs), where=_WHERE, what=what)
+            named, hidden = _named(module, args, kwargs)
+            if hidden and mask not in named:
+                raise ConfigError(
+                    f"{_WHERE}: {what}={mask!r} must be given by name in the call of a module whose forward does not "
+                    "name its arguments. Do so, or give a function that is called as the module is."
+                )
+            real = resolve(mask, named, where=_WHERE, what=what)
         else:
             real = mask(*args, **kwargs)
         if real is None:  # as by default: nothing is padded
@@ -75,15 +81,17 @@ def padding_in(
     return Padding(tuple(found(mask, "mask") for mask in entries), found(state, "state_mask"))
 
 
-def _named(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What the module is called with, by the names that its forward has for it."""
-    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+def _named(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What the module is called with, by the names that its forward has for it, and whether it names not all."""
+    compiled = getattr(module, "_orig_mod", module)  # torch.compile hides the names
+    bound = inspect.signature(compiled.forward).bind(*args, **kwargs)
     bound.apply_defaults()
-    named = dict(bound.arguments)
+    named, hidden = dict(bound.arguments), False
     for parameter in bound.signature.parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            named.update(named.pop(parameter.name))
-    return named
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            rest, hidden = named.pop(parameter.name), True
+            named.update(rest if parameter.kind is parameter.VAR_KEYWORD else {})
+    return named, hidden
 
 
 def fitted(mask: Tensor | None, shape: torch.Size, device: torch.device, what: str) -> Tensor:
