@@ -29,6 +29,7 @@ The map; imports go downward only:
     checkpoint.py   saved models: safetensors and JSON
     learner.py      data and a split -> a trained model that predicts
     train.py        one training loop
+    train_options.py  how models are trained
     balance/        remedies for a modality that dominates training
     build.py        names and options -> a model
     progressive/    the feedback loop, and nowhere else

@@ -252,7 +252,7 @@ def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_pa
 
     command = [
         sys.executable, "-m", "profuse", "compare", str(files / "mine.csv"), "--schema", str(files / "schema.yaml"),
-        "--out", str(tmp_path / "out"), "--seeds", "3", "--epochs", "3", "--width", "8", "--jobs", "2",
+        "--out", str(tmp_path / "out"), "--seeds", "3", "--epochs", "8", "--width", "8", "--jobs", "2",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from profuse.data.infer import load_schema
+
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "fit": (("-t", "my label", "--epochs", "1"), "profuse.estimator.fit_model"),
     "compare": (("-t", "my label", "--jobs", "1"), "profuse.evaluate.compare.run_job"),
@@ -138,11 +140,14 @@ class TestWhatIsReadIsNotWrittenOver:
         kept("predict", model, mine, "--out", mine.parent / "link.csv")
         kept("predict", model, mine, "--out", mine.parent / "linked" / "model.json")
 
-    def test_by_schema(self, kept: Any, mine: Path) -> None:
+    def test_by_schema(self, run: Any, kept: Any, mine: Path) -> None:
         given = mine.with_name("given.yaml")
         given.write_text("ignore: [shop]\n", encoding="utf-8")
         kept("schema", mine, "--target", "my label", "--out", mine)
-        kept("schema", mine, "--target", "my label", "--schema", given, "--out", given)
+        # a schema may be filled in where it stands: it is read whole before
+        done = run("schema", mine, "--target", "my label", "--schema", given, "--out", given)
+        assert done.exit_code == 0, done.stderr
+        assert load_schema(given).ignore == ("shop",)
 
     def test_by_impute(self, kept: Any, mine: Path) -> None:
         given = mine.with_name("given.csv")
