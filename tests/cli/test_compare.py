@@ -252,9 +252,14 @@ def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_pa
 
     command = [
         sys.executable, "-m", "profuse", "compare", str(files / "mine.csv"), "--schema", str(files / "schema.yaml"),
-        "--out", str(tmp_path / "out"), "--seeds", "3", "--epochs", "8", "--width", "8", "--jobs", "2",
+        "--out", str(tmp_path / "out"), "--seeds", "3", "--epochs", "3", "--width", "8", "--jobs", "2",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # where a job in the background runs the tests, its children would inherit that an interrupt is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("[2/"):
