@@ -203,6 +203,9 @@ def test_the_folder_has_the_rights_that_the_user_gives_new_ones(trained: Trained
     try:
         save_model(trained, tmp_path / "m")
         assert (tmp_path / "m").stat().st_mode & 0o777 == 0o700
+        os.umask(0o022)
+        save_model(trained, tmp_path / "other")
+        assert {p.stat().st_mode & 0o777 for p in (tmp_path / "other").iterdir()} == {0o644}
     finally:
         os.umask(mask)
 

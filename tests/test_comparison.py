@@ -113,6 +113,7 @@ def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
         assert opened.dataset.groups is not None
         assert "shop" not in opened.dataset.modalities["table"].values
     by_time = {"target": {"columns": ["y"]}, "split": {"method": "time", "column": "day"}}
+    by_column = {"target": {"columns": ["y"]}, "split": {"column": "shop"}}
     days = frame.assign(day=pd.date_range("2020-01-01", periods=60))
     for told, asked, method, column in (
         (schema, SplitOptions(column="day"), "auto", "day"),  # which then is by time
@@ -120,6 +121,9 @@ def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
         (schema, SplitOptions(column="shop"), "group", "shop"),
         (schema, SplitOptions(method="random"), "random", "shop"),
         (schema, SplitOptions(method="time", column="day"), "time", "day"),
+        (by_time, SplitOptions(method="random"), "random", None),  # a group of each day would hold nothing together
+        (by_time, SplitOptions(method="auto"), "auto", None),
+        (by_column, SplitOptions(method="group"), "group", "shop"),
     ):
         opened = open_data(days, schema=told, split=asked)
         assert (opened.split.method, opened.split.column) == (method, column)
@@ -133,13 +137,32 @@ def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
     assert found.seeds == 2
 
 
-def test_the_defaults_in_an_earlier_config_do_not_hide_the_schemas_split(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CompareOptions(seeds=2).model_dump(mode="json")))
+def test_the_defaults_in_an_earlier_config_do_not_hide_which_column_the_schema_splits_by(tmp_path: Path) -> None:
+    earlier = {"data_digest": "0", **CompareOptions(seeds=2).model_dump(mode="json")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(earlier))
     options = read_options(tmp_path / "config.yaml")
     frame = table().assign(day=pd.date_range("2020-01-01", periods=60))
-    schema = {"target": {"columns": ["y"]}, "split": {"method": "time", "column": "day", "test_size": 0.3}}
+    schema = {"target": {"columns": ["y"]}, "split": {"method": "time", "column": "day", "valid_size": 0.3}}
     opened = open_data(frame, schema=schema, split=options.split)
-    assert opened.split.model_dump() == {"method": "time", "column": "day", "test_size": 0.3, "valid_size": 0.2}
+    assert opened.split.model_dump() == {"method": "time", "column": "day", "test_size": 0.2, "valid_size": 0.2}
+
+
+def test_an_earlier_config_repeats_its_comparison(tmp_path: Path) -> None:
+    frame = table().assign(shop=np.arange(60) % 6)
+    schema = {"target": {"columns": ["y"]}, "split": {"method": "random", "test_size": 0.3}}
+    for asked in ({"test_size": 0.2}, {"method": "group", "column": "shop"}, {"valid_size": 0.4}):
+        opened = open_data(frame, schema=schema, split=SplitOptions(**asked))
+        config = {"data_digest": "0", **CompareOptions(split=opened.split).model_dump(mode="json")}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        again = open_data(frame, schema=schema, split=read_options(tmp_path / "config.yaml").split)
+        assert again.split == opened.split
+
+
+def test_what_stands_in_a_users_file_counts_as_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("split: {method: auto, test_size: 0.2}\n")
+    schema = {"target": {"columns": ["y"]}, "split": {"method": "random", "test_size": 0.3}}
+    opened = open_data(table(), schema=schema, split=read_options(tmp_path / "mine.yaml").split)
+    assert (opened.split.method, opened.split.test_size) == ("auto", 0.2)
 
 
 @pytest.mark.parametrize("data", ["glyphs", "a dict"])

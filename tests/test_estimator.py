@@ -443,6 +443,10 @@ class TestSchema:
 
 
 class TestBadInput:
+    def test_options_of_a_wrong_type_are_told_with_the_other_faults(self) -> None:
+        with pytest.raises(ConfigError, match="epochs.*on_bad_file must be"):
+            FusionClassifier(on_bad_file="x", epochs="3").fit(table(), labels(table()))
+
     def test_all_faults_of_the_parameters_are_told_together(self) -> None:
         model = FusionClassifier(
             width=1, epochs=0, fusion="tokn_transformer", encoders={"a": "vitt"}, validation_fraction=1.5,
@@ -555,6 +559,11 @@ class TestBadInput:
         with pytest.raises(DataError, match=r"same order.*y\.loc\[X\.index\]"):
             FusionClassifier(**QUICK).fit(X, labels(X).sample(frac=1, random_state=0))
 
+    def test_the_same_labels_in_another_type_are_in_the_same_order(self) -> None:
+        X, y = table(), labels(table())
+        y.index = pd.Index(np.arange(N)).astype("Int64")
+        assert FusionClassifier(**QUICK).fit(X, y).predict(X).shape == (N,)
+
     def test_groups_in_another_order_are_a_mistake(self) -> None:
         X = table()
         groups = pd.Series(np.arange(N) // 4)[::-1]
@@ -590,6 +599,28 @@ class TestBadInput:
     def test_groups_are_one_value_a_row(self) -> None:
         with pytest.raises(DataError, match=r"groups must be one value a row; got shape=\(120, 2\)"):
             FusionClassifier(**QUICK).fit(table(), labels(table()), groups=np.zeros((N, 2)))
+
+    def test_an_array_beside_targets_that_are_called_as_its_columns(self) -> None:
+        X = np.random.default_rng(0).normal(size=(60, 4))
+        model = FusionRegressor(**QUICK).fit(X, pd.DataFrame({"x0": X[:, 1], "x1": X[:, 2]}))
+        assert model.predict(X).shape == (60, 2)
+
+    def test_a_schemas_target_is_found_where_columns_are_numbers(self) -> None:
+        rng = np.random.default_rng(0)
+        X = pd.DataFrame(rng.normal(size=(60, 4)))
+        X[3] = rng.integers(0, 2, 60)
+        model = FusionClassifier(schema={"target": {"columns": ["3"]}}, **QUICK).fit(X)
+        assert model.task_ == "binary"
+        assert list(model.classes_) == [0, 1]
+        beside = FusionClassifier(schema={"target": {"columns": ["3"]}}, **QUICK).fit(X, X[3])
+        for found in (model, beside):
+            assert list(found.feature_names_in_) == ["0", "1", "2"]
+            assert all("3" not in m.columns for m in found.schema_.modalities.values())
+
+    def test_an_input_that_is_called_target_is_an_input(self) -> None:
+        X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "target"])
+        model = FusionClassifier(**QUICK).fit(X, X["a"].to_numpy() > 0)
+        assert list(model.feature_names_in_) == ["a", "b", "target"]
 
     @pytest.mark.parametrize("n_columns", [1, 3])
     def test_an_array_must_have_the_columns_of_fit(self, n_columns: int) -> None:

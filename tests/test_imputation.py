@@ -151,6 +151,12 @@ def test_columns_called_as_those_of_the_draws_replace_none_of_them() -> None:
     np.testing.assert_allclose(means, drawn.table["row"].iloc[drawn.rows].astype(float))
 
 
+def test_columns_of_the_draws_and_their_other_names_are_all_kept() -> None:
+    frame = table().rename(columns={"price": "row", "size": "row_value"})
+    drawn = quick().fit_fill(frame)
+    assert drawn.samples.columns.tolist() == ["row", "sample", "row_value_value", "row_value", "colour"]
+
+
 @pytest.mark.parametrize("as_words", [False, True])
 def test_a_vector_in_one_column_is_filled_with_lists(as_words: bool) -> None:
     rng = np.random.default_rng(0)

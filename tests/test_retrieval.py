@@ -264,6 +264,21 @@ def test_groups_stay_on_one_side_and_the_epochs_are_told() -> None:
     assert made.history_["valid_score"].between(0, 1).all()
 
 
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_groups_in_another_order_are_a_mistake(as_frame: bool) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 4)), columns=list("abcd"))
+    parts = {"left": frame[["a", "b"]], "right": frame[["c", "d"]]}
+    groups = pd.Series(np.arange(80) // 4)
+    schema = {"modalities": {"left": {"columns": ["a", "b"]}, "right": {"columns": ["c", "d"]}}} if as_frame else None
+    data: Any = frame if as_frame else parts
+    shuffled = groups.sample(frac=1, random_state=0)
+    with pytest.raises(DataError, match="and groups must be in the same order"):
+        Retriever(schema=schema, **QUICK).fit(data, groups=shuffled)
+    fitted = Retriever(schema=schema, **QUICK).fit(data, groups=groups)
+    with pytest.raises(DataError, match="and groups must be in the same order"):
+        fitted.evaluate(data, groups=shuffled)
+
+
 def test_absent_rows_are_no_hindrance() -> None:
     data = arrays(200)
     data["left"][::5] = np.nan

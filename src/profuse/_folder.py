@@ -176,6 +176,8 @@ def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[
         save_tensors({k: v.detach().cpu().contiguous() for k, v in weights.items()}, new / "weights.safetensors")
         told["digests"] = {_FACTS: digest_of(told)} | {name: _digest((new / name).read_bytes()) for name in _FILES}
         (new / _FACTS).write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
+        for name in _FILES:  # which safetensors lets no one else read
+            (new / name).chmod((new / _FACTS).stat().st_mode)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)

@@ -227,10 +227,11 @@ def _yaml(path: Path) -> dict[str, Any]:
     if values is not None and not isinstance(values, dict):
         raise ConfigError(f"{path.name}: the options must be names and values; got {type(values).__name__}.")
     values = dict(values or {})
-    values.pop("data_digest", None)  # an earlier comparison's config.yaml says which data it was of
-    if isinstance(split := values.get("split"), dict):  # and all defaults, which must not hide what a schema says
-        usual = SplitOptions().model_dump()
-        values["split"] = {k: v for k, v in split.items() if k not in usual or v != usual[k]}
+    earlier = values.pop("data_digest", None) is not None  # a config.yaml, which says which data it was of
+    usual = {"method": "auto", "column": None}
+    if earlier and isinstance(split := values.get("split"), dict) and usual.items() <= split.items():
+        # the defaults must not hide which column a schema splits by
+        values["split"] = {k: v for k, v in split.items() if k not in usual}
     return values
 
 
@@ -263,7 +264,7 @@ def open_data(
             raise DataError(f"compare: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
         return Opened(from_tensors(data, target, name=name or "tensors"), split)
     told = as_schema(schema) or Schema()
-    told = told.model_copy(update={"split": _laid_over(told.split, split)})
+    told = told.model_copy(update={"split": split.over(told.split)})
     if isinstance(data, pd.DataFrame):
         _only("a DataFrame", test=test, variant=variant)
         dataset, full = _of_frame(data, target, told, name or "table", base_dir or ".", on_bad_file)
@@ -280,20 +281,6 @@ def open_data(
     _only(f"the file {path.name}", variant=variant)
     dataset, full = load_table_dataset(path, target=target, schema=told, test=test, on_bad_file=on_bad_file, name=name)
     return Opened(dataset, full.split, full)
-
-
-def _laid_over(told: SplitOptions, asked: SplitOptions) -> SplitOptions:
-    """Returns a schema's split with what is set in `asked` in its place.
-
-    Method and column go together: a column that is asked for says nothing about the schema's method, nor does a method
-    about what the schema's column holds, if it was named for another one.
-    """
-    kept, ours = told.model_dump(exclude_unset=True), asked.model_dump(exclude_unset=True)
-    if "column" in ours and ours["column"] != told.column:
-        kept.pop("method", None)
-    if ours.get("method", told.method) not in (told.method, "auto", "random", "stratified"):
-        kept.pop("column", None)
-    return SplitOptions.model_validate({**kept, **ours})
 
 
 def _of_frame(

@@ -86,7 +86,9 @@ def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
     model["operator_options"] = values["operator_options"] or {}
     train = {k: values[k] for k in TrainOptions.model_fields if k != "seed"}
     train["balance_options"] = values["balance_options"] or {}
-    faults = [*faults_of(ModelOptions, model), *faults_of(TrainOptions, train)]
+    faults: list[str] = []
+    for kind, given in ((ModelOptions, model), (TrainOptions, train)):
+        faults += faults_of(kind, given) or misread(kind.model_validate(given), given)
     faults += _unknown("fusion", [name], FUSIONS) + _unknown("decision", [values["decision"]], FUSIONS)
     faults += _unknown("encoder", encoders.values() if isinstance(encoders, Mapping) else (), ENCODERS)
     faults += device_faults(values["device"])
@@ -101,11 +103,9 @@ def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
     if seed is None:
         told = f"got random_state={values['random_state']!r}"
         faults.append(f"random_state must be an int from 0 to {_MOST_SEED}, a RandomState or None; {told}")
-    if not faults:
-        made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
-        faults += misread(made, model) + misread(trained, train)
     if faults:
         raise ConfigError(in_one(who, faults))
+    made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
     if operator is None:
         made.resolved_level()
     return Settings(made, trained, operator, modules, as_schema(values["schema"]))
@@ -216,7 +216,8 @@ def columns_in(X: Any, schema: Schema | None) -> list[str] | int | None:
     """Returns the columns of a table but its target, the number of those of an array, None for other input."""
     if isinstance(X, pd.DataFrame):
         target = schema.target.columns if schema is not None and schema.target is not None else ()
-        return [str(c) for c in X.columns if str(c) not in target]
+        used = set() if schema is None else {c for m in schema.modalities.values() for c in m.columns}
+        return [str(c) for c in X.columns if str(c) in used or str(c) not in target]
     return X.shape[1] if isinstance(X, np.ndarray) else None
 
 
@@ -291,7 +292,7 @@ def training_data(
         return from_tensors(X, y, presence=presence, rates=rates, task=task, name=who), None
     table = as_table(X, who)
     if y is None and asked is not None:
-        task = task or task_of(table[[c for c in asked.columns if c in table.columns]])
+        task = task or task_of(table[[c for c in table.columns if str(c) in asked.columns]])
         told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
         inference = infer(table, told)
         resolved = inference.schema
@@ -300,8 +301,9 @@ def training_data(
     same_length(X, y, who)
     # y stands beside the table: a target that the schema names must not be an input either
     told = (schema or Schema()).model_copy(update={"target": None})
-    inside = tuple(c for c in (asked.columns if asked else ()) if c in table.columns)
-    words = tuple(c for c in told.words if c in table.columns)
+    there = {str(c) for c in table.columns}
+    inside = tuple(c for c in (asked.columns if asked else ()) if c in there)
+    words = tuple(c for c in told.words if c in there)
     told = told.model_copy(update={"ignore": (*told.ignore, *inside), "words": words})
     dataset, resolved = from_frame(
         table, y, schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
@@ -370,7 +372,7 @@ def new_data(
         )
     table, columns = as_table(X, who), columns_of(trained.schema)
     target = trained.schema.target.columns if trained.schema.target else ()
-    if isinstance(X, np.ndarray) and len([c for c in table if c not in target]) != len(columns):
+    if isinstance(X, np.ndarray) and len([c for c in table if c in columns or c not in target]) != len(columns):
         raise DataError(
             f"{who}: X must have the {len(columns)} columns of fit, in their order; got {X.shape[1]}. Give a DataFrame "
             "if columns are to be found by their names."

@@ -69,6 +69,19 @@ class SplitOptions(_Strict):
     test_size: float = Field(0.2, gt=0, lt=1, description="Fraction of the rows (of the groups) for test.")
     valid_size: float = Field(0.2, gt=0, lt=1, description="Fraction of what is not test for validation.")
 
+    def over(self, told: SplitOptions) -> SplitOptions:
+        """Returns a schema's split, `told`, with what is set here in its place.
+
+        Method and column go together: a column that is asked for says nothing about the schema's method, nor does a
+        method about the schema's column, if that was named for times and this is not about times, or the reverse.
+        """
+        kept, ours = told.model_dump(exclude_unset=True), self.model_dump(exclude_unset=True)
+        if "column" in ours and ours["column"] != told.column:
+            kept.pop("method", None)
+        if (ours.get("method", told.method) == "time") != (told.method == "time"):
+            kept.pop("column", None)
+        return SplitOptions.model_validate({**kept, **ours})
+
 
 class Schema(_Strict):
     """A table's schema; what is left out is inferred. The same names in YAML, Python and results."""

@@ -169,3 +169,21 @@ def test_a_frame_that_does_not_fit_its_target_says_why(target: Any, schema: Any,
     with pytest.raises(error) as caught:
         from_frame(pd.DataFrame({"a": [1.0, 2.0, 3.0]}), target, schema=schema)
     assert message in str(caught.value)
+
+
+def test_lists_of_labels_are_labels_whether_or_not_they_are_of_one_length() -> None:
+    data = {"a": np.random.default_rng(0).normal(size=(60, 2))}
+    for lists in ([["a"], ["b"], ["a"]] * 20, [["a", "c"], ["b", "c"], ["a", "b"]] * 20, [["a"], [], ["a", "b"]] * 20):
+        ours, theirs = from_tensors(data, lists), from_tensors(data, pd.Series(lists))
+        assert ours.task == theirs.task == "multilabel"
+        assert ours.target_names == theirs.target_names
+        np.testing.assert_array_equal(np.asarray(ours.target), np.asarray(theirs.target))
+
+
+def test_a_category_beside_the_data_is_classes() -> None:
+    rng = np.random.default_rng(0)
+    y = pd.Series(rng.integers(0, 25, 400)).astype("category")
+    frame = pd.DataFrame(rng.normal(size=(400, 2)), columns=["a", "b"])
+    assert from_frame(frame, y)[0].task == "multiclass"
+    assert from_tensors({"t": frame}, y).task == "multiclass"
+    assert from_tensors({"t": frame}, y.cat.rename_categories(str)).task == "multiclass"

@@ -131,8 +131,30 @@ def test_finding_the_channels_leaves_the_users_module_as_it_is() -> None:
     assert [p.shape for p in encoder.module.parameters()] == [(7, 3), (7,)]
 
 
-def test_rows_longer_than_those_of_training_are_refused_without_a_mask() -> None:
+@pytest.mark.parametrize("module", [Averaging(), nn.Linear(2, 6), Summing()])
+def test_rows_longer_than_those_of_training_do_not_depend_on_their_batch(module: nn.Module) -> None:
+    encoder = OwnEncoder.around(module, SERIES, 8, example=series(), name="a").eval()
+    lengths = torch.tensor([12, 5, 0, 7, 2, 6])
+    generator = torch.Generator().manual_seed(1)
+    batch = Raw(torch.randn(6, 12, 2, generator=generator), torch.arange(12) < lengths[:, None])
+    whole = encoder(batch)
+    assert whole.present.tolist() == (lengths > 0).tolist()
+    for i in (0, 1, 3, 4, 5):
+        alone = encoder(batch.rows(torch.tensor([i])).trim())
+        real = alone.mask[0]
+        torch.testing.assert_close(alone.values[0, real], whole.values[i, whole.mask[i]])
+
+
+def test_a_module_that_cannot_take_longer_rows_is_told() -> None:
     long = Raw(torch.randn(2, 7, 2), torch.ones(2, 7).bool())
-    with pytest.raises(ShapeError, match="longer than those of training, 5 positions; got 7.*called mask"):
-        OwnEncoder.around(Averaging(), SERIES, 8, example=series(), name="a")(long)
-    assert len(OwnEncoder.around(Summing(), SERIES, 8, example=series(), name="a")(long)) == 2
+    encoder = OwnEncoder.around(nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), SERIES, 8, example=series(), name="a")
+    with pytest.raises(ShapeError, match="longer than those of training, 5 positions; Sequential raised.* for 10"):
+        encoder(long)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated")
+def test_a_module_that_cannot_be_copied_is_told() -> None:
+    module = nn.utils.weight_norm(nn.Linear(3, 4))
+    module(torch.randn(2, 3))
+    with pytest.raises(ShapeError, match="copy.deepcopy copies; Linear raised .*parametrizations"):
+        OwnEncoder.around(module, VECTOR, 8, example=vectors(), name="a")

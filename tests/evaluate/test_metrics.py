@@ -134,3 +134,12 @@ def test_row_contributions_agree_with_the_jackknife(task: str) -> None:
     pseudo = np.array([n * whole - (n - 1) * measure(task, y[k], p[k]).values[name] for k in keep])
     assert row_scores(task, y, p) == pytest.approx(pseudo, abs=0.03 * (1 + np.ptp(pseudo)))
     assert np.corrcoef(row_scores(task, y, p), pseudo)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e-161, 1.0, 1e140])
+def test_r2_has_no_unit(unit: float) -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=50)
+    p = y + 0.5 * rng.normal(size=50)
+    assert measure("regression", y * unit, p * unit).values["r2"] == pytest.approx(sk.r2_score(y, p))
+    np.testing.assert_allclose(row_scores("regression", y * unit, p * unit), row_scores("regression", y, p))

@@ -87,6 +87,11 @@ def test_a_fusion_no_better_than_the_trivial_answer_has_learned_nothing() -> Non
     assert summarise(_results(BASE)).verdict.learned is True
 
 
+def test_fusion_single_modality_and_classical_model_are_each_compared_with_the_trivial_answer() -> None:
+    summary = summarise(_results(BASE))
+    assert {c.method for c in summary.comparisons if c.kind == "trivial"} == {"gated", "b only", "boost"}
+
+
 def test_a_single_group_of_test_rows_is_told_and_is_no_certainty() -> None:
     results = _results(BASE, n_rows=40)
     assert not any("single group" in n for n in summarise(results).notes)

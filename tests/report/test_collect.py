@@ -56,23 +56,28 @@ TRIVIAL = "always answering the most frequent class"
 
 
 @pytest.mark.parametrize(
-    ("low", "headline"),
+    ("low", "alone", "headline"),
     [
-        (0.1, f"Deep fusion is not worth it here: it does not clearly beat {TRIVIAL}, gradient boosting does."),
-        (-0.1, f"Nothing was learned that clearly beats {TRIVIAL}."),
-        (None, "Not shown: "),
+        (0.1, 0.1, f"Deep fusion is not worth it here: it does not clearly beat {TRIVIAL}, gradient boosting does."),
+        (-0.1, -0.1, f"Nothing was learned that clearly beats {TRIVIAL}."),
+        (-0.1, 0.1, f"Not shown: fusing does not clearly beat {TRIVIAL}, text alone does."),
+        (None, 0.1, f"Not shown: fusing does not clearly beat {TRIVIAL}, text alone does."),
+        (None, -0.1, f"Nothing was learned that clearly beats {TRIVIAL}."),
     ],
 )
 def test_the_headline_where_the_fusion_is_not_shown_to_beat_the_trivial_answer(
-    example: Example, low: float | None, headline: str
+    example: Example, low: float | None, alone: float, headline: str
 ) -> None:
     results = example(gain=0.0, n_test=1200, full=False)
     summary = summarise(results)
     best = summary.verdict.classical
     assert best == "gradient_boosting"
     verdict = replace(summary.verdict, learned=False, helps="not shown", classical=None if low is None else best)
+    lows = {best: low, verdict.single: alone}
     comparisons = [
-        replace(c, estimate=replace(c.estimate, low=low or 0.0)) if (c.method, c.kind) == (best, "trivial") else c
+        replace(c, estimate=replace(c.estimate, low=lows[c.method] or 0.0))
+        if c.kind == "trivial" and c.method in lows
+        else c
         for c in summary.comparisons
     ]
     told = replace(summary, verdict=verdict, comparisons=tuple(comparisons))

@@ -183,7 +183,7 @@ def _opened(
     from profuse.errors import ConfigError
     from profuse.inputs import as_schema
     from profuse.retrieval.retriever import paired
-    from profuse.schema import Schema, Target
+    from profuse.schema import Schema, SplitOptions, Target
 
     if data in DATASETS:
         if target or schema or split_column:
@@ -197,7 +197,7 @@ def _opened(
     if target:
         told = told.model_copy(update={"target": Target(columns=tuple(target))})
     if split_column is not None:
-        told = told.model_copy(update={"split": told.split.model_copy(update={"column": split_column})})
+        told = told.model_copy(update={"split": SplitOptions(column=split_column).over(told.split)})
     path = Path(data)
     dataset, resolved = paired(read_table(path), told, base_dir=path.parent, on_bad_file=bad_file(on_bad_file))
     return dataset, resolved, path.parent

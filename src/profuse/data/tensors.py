@@ -170,15 +170,21 @@ def from_frame(
     )
 
 
-def as_target(target: Any) -> pd.DataFrame | np.ndarray:
+def as_target(target: Any) -> pd.DataFrame | pd.Series | np.ndarray:
     """Returns a target as `read_target` takes it, rows first: numbers stay numbers where words stand beside them.
 
     Raises:
         DataError: It has no rows, or more than two axes.
     """
+    if isinstance(target, pd.Series) and isinstance(target.dtype, pd.CategoricalDtype):
+        return target.reset_index(drop=True).rename("target")
     target = plain(target)
     if isinstance(target, pd.DataFrame):
         return target.reset_index(drop=True)
+    if isinstance(target, list) and all(isinstance(row, list | tuple | set | frozenset) for row in target):
+        labels = [label for row in target for label in row]
+        if any(isinstance(label, str) for label in labels):  # whether they are of one length or of several
+            return object_array(target)
     if hasattr(target, "toarray"):
         raise DataError(f"target: must be a dense array; got {type(target).__name__}. Give target.toarray().")
     try:
@@ -212,7 +218,7 @@ def same_order(parts: Mapping[str, Any], *, where: str) -> None:
         DataError: Two do.
     """
     for (first, one), (second, other) in combinations(_labels(parts), 2):
-        if len(one) == len(other) and not one.equals(other) and set(one) == set(other):
+        if len(one) == len(other) and list(one) != list(other) and set(one) == set(other):
             raise DataError(
                 f"{where}: {first} and {second} must be in the same order; their indices hold the same labels in "
                 f"another one. Use {second}.loc[{first}.index]."

@@ -23,9 +23,9 @@ class OwnEncoder(Encoder):
     The module gets the values of its modality (see `profuse.schema` for what each kind holds), 0 where nothing is
     real, and the mask too if its `forward` has a parameter called `mask`. It may return a vector a row, tokens
     (masked as the input is where it has as many positions, else real in every row that has the modality), or
-    `Tokens` of its own making. Without the mask it sees all rows padded to `max_length` of the modality, so that a
-    row does not depend on the others in its batch; with it, to the longest of the batch. Feedback comes after it,
-    so rounds cost little.
+    `Tokens` of its own making. Without the mask it sees all rows padded to the modality's `max_length`, the longest in
+    training (longer rows: to its next multiple), so that a row does not depend on the others in its batch; with it,
+    to the longest of the batch. Feedback comes after it, so rounds cost little.
 
     Shape:
         `module([batch, ...])` -> `[batch, channel]`, `[batch, token, channel]` or `Tokens`
@@ -66,7 +66,14 @@ class OwnEncoder(Encoder):
         Raises:
             ShapeError: The module fails on the example, or returns what are no tokens.
         """
-        was_training, module = module.training, deepcopy(module)
+        try:
+            was_training, module = module.training, deepcopy(module)
+        except RuntimeError as error:
+            raise ShapeError(
+                f"encoder of {name!r}: the module must be one that copy.deepcopy copies; {type(module).__name__} "
+                f"raised {error}. Such is torch.nn.utils.parametrizations.weight_norm in place of "
+                "torch.nn.utils.weight_norm."
+            ) from error
         try:
             with torch.no_grad():
                 tokens = _run(module.eval(), example, spec.max_length)
@@ -88,16 +95,38 @@ class OwnEncoder(Encoder):
 
 
 def _run(module: nn.Module, raw: Raw, max_length: int) -> Tokens:
+    if "mask" in inspect.signature(module.forward).parameters or raw.mask.ndim != 2 or raw.values.ndim < 3:
+        return _once(module, raw)
+    if raw.mask.shape[1] <= max_length:
+        return _once(module, _padded(raw, max_length))
+    # rows longer than all of training: each is padded to the next multiple, whatever stands beside it
+    steps = torch.arange(1, raw.mask.shape[1] + 1, device=raw.mask.device)
+    multiples = (-(-(steps * raw.mask).amax(1) // max_length)).clamp(min=1)
+    parts = []
+    for multiple in sorted(set(multiples.tolist())):
+        rows, length = torch.nonzero(multiples == multiple).flatten(), multiple * max_length
+        cut = Raw(raw.values[rows, :length], raw.mask[rows, :length])
+        try:
+            parts.append((rows, _once(module, _padded(cut, length))))
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ShapeError(
+                f"a module without a mask must take rows longer than those of training, {max_length} positions; "
+                f"{type(module).__name__} raised {error} for {length}. Shorten them, or let it take any length."
+            ) from error
+    n_tokens = max(tokens.mask.shape[1] for _, tokens in parts)
+    order = torch.cat([rows for rows, _ in parts]).argsort()
+    whole = [_padded(Raw(tokens.values, tokens.mask), n_tokens) for _, tokens in parts]
+    return Tokens(torch.cat([w.values for w in whole])[order], torch.cat([w.mask for w in whole])[order])
+
+
+def _padded(raw: Raw, length: int) -> Raw:
+    lacking = length - raw.mask.shape[1]
+    after = (0, 0) * (raw.values.ndim - 2) + (0, lacking)
+    return Raw(F.pad(raw.values, after), F.pad(raw.mask, (0, lacking))) if lacking else raw
+
+
+def _once(module: nn.Module, raw: Raw) -> Tokens:
     takes_mask = "mask" in inspect.signature(module.forward).parameters
-    lacking = max_length - raw.mask.shape[1] if not takes_mask and raw.mask.ndim == 2 and raw.values.ndim > 2 else 0
-    if lacking < 0:
-        raise ShapeError(
-            f"a module without a mask must not get rows longer than those of training, {max_length} positions; got "
-            f"{raw.mask.shape[1]}. Shorten them, or give its forward a parameter called mask."
-        )
-    if lacking:
-        after = (0, 0) * (raw.values.ndim - 2) + (0, lacking)
-        raw = Raw(F.pad(raw.values, after), F.pad(raw.mask, (0, lacking)))
     mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))
     values = raw.values.masked_fill(~mask, 0)
     out = module(values, mask=raw.mask) if takes_mask else module(values)

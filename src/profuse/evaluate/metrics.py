@@ -104,10 +104,9 @@ def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
     if task in ("binary", "multiclass"):
         return np.asarray(p.argmax(1) == y, dtype=np.float64)
     if task == "regression":
-        spread = (y - y.mean(0)) ** 2
         if (y == y[0]).all(0).any():
             raise DataError("row_scores: the target must vary over the rows for R2; got a constant. Use more rows.")
-        error = (y - p) ** 2
+        spread, error = _squares(y, p)
         ratio = error.mean(0) / spread.mean(0)
         return np.asarray((1 - ratio - (error - ratio * spread) / spread.mean(0)).mean(1))
     twice_hit, total = _f1_parts(y, p >= 0.5)
@@ -250,10 +249,17 @@ def _absolute(y: Array, p: Array) -> float:
 
 def _r2(y: Array, p: Array) -> float:
     y, p = _columns(y, p)
-    spread = ((y - y.mean(0)) ** 2).mean(0)
     if (y == y[0]).all(0).any():
         raise DataError("r2: the target must vary over the rows; got a constant. The score is left out.")
-    return float(np.mean(1 - ((y - p) ** 2).mean(0) / spread))
+    spread, error = _squares(y, p)
+    return float(np.mean(1 - error.mean(0) / spread.mean(0)))
+
+
+def _squares(y: Array, p: Array) -> tuple[Array, Array]:
+    """(y - mean y)^2 and (y - p)^2 in units of the largest deviation, whose square may be no float64."""
+    apart = y - y.mean(0)
+    unit = np.abs(apart).max(0)
+    return (apart / unit) ** 2, ((y - p) / unit) ** 2
 
 
 _CLASSES = (

@@ -139,7 +139,7 @@ def summarise(results: Results) -> Summary:
     if fusion and classical:
         pairs.append((fusion, classical, "classical"))
     if trivial:
-        pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion or single, classical)) if name)
+        pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion, single, classical)) if name)
     estimates = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]
     comparisons = tuple(
         Comparison(a, b, k, e, p) for (a, b, k, e), p in zip(estimates, _adjusted(estimates), strict=True)

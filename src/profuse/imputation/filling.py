@@ -77,15 +77,19 @@ def filled_table(
 def long_form(rows: np.ndarray, names: np.ndarray, coding: Coding, drawn: Drawn, donors: pd.DataFrame) -> pd.DataFrame:
     """Returns one line for each filled row and sample: its name in `names`, the sample's number from 0, the cells.
 
-    A column of the modality that is called row or sample itself becomes row_value or sample_value.
+    A column of the modality that is called row or sample itself becomes row_value or sample_value, which
+    goes on where that is another column's name.
     """
     n_samples, n_rows = len(drawn.samples), len(rows)
+    given = {part.column for part in coding.parts}
     columns: dict[str, Any] = {
         "row": np.repeat(names[rows], n_samples),
         "sample": np.tile(np.arange(n_samples), n_rows),
     }
     for part in coding.parts:
-        name = f"{part.column}_value" if part.column in ("row", "sample") else part.column
+        name = part.column
+        while name in ("row", "sample") or (name != part.column and name in given):
+            name += "_value"
         if part.kind == "cell":
             assert drawn.donors is not None
             columns[name] = donors[part.column].to_numpy(dtype=object)[drawn.donors.T.ravel()]

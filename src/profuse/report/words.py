@@ -52,12 +52,11 @@ class Words:
             )
         simple = self.labels.get(v.classical or "", "")
         if not v.learned and v.helps != "no":
-            told = self.summary.comparison(v.classical, "trivial") if v.classical else None
-            if told is None:
-                return f"Not shown: {self.labels[v.fusion or '']} is not clearly better than {self._trivial()}."
-            if told.shown != "better":
-                return f"Nothing was learned that clearly beats {self._trivial()}."
-            return f"Deep fusion is not worth it here: it does not clearly beat {self._trivial()}, {simple} does."
+            if self._beats_trivial(v.classical):
+                return f"Deep fusion is not worth it here: it does not clearly beat {self._trivial()}, {simple} does."
+            if self._beats_trivial(v.single):
+                return f"Not shown: fusing does not clearly beat {self._trivial()}, {self.labels[v.single]} does."
+            return f"Nothing was learned that clearly beats {self._trivial()}."
         helped_simply = v.classical_over_single is not None and v.classical_over_single.shown == "better"
         if self.classical_wins and v.helps == "yes":
             return f"Using all modalities helps, but deep fusion is not worth it here: {simple} is better."
@@ -243,6 +242,10 @@ class Words:
     def _trivial(self) -> str:
         told = {"regression": "the mean", "multilabel": "how frequent each label is"}
         return f"always answering {told.get(self.results.dataset.task, 'the most frequent class')}"
+
+    def _beats_trivial(self, method: str | None) -> bool:
+        told = self.summary.comparison(method, "trivial") if method else None
+        return told is not None and told.shown == "better"
 
     def _fuses(self, method: str) -> bool:
         return self.results.method(method).role in ("baseline", "fusion")

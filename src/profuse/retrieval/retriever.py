@@ -21,7 +21,7 @@ from profuse.data.infer import infer
 from profuse.data.leave_out import leave_out_target
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import split_off
-from profuse.data.tensors import from_tensors
+from profuse.data.tensors import from_tensors, same_order
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import as_schema, check_encoders, device_faults
 from profuse.model import FusionModel
@@ -149,6 +149,7 @@ class Retriever:
             DataError: Fewer than two modalities, or too few rows that have two.
         """
         options, training = self.settings()
+        same_order({"data": data, "presence": presence, "groups": groups}, where="Retriever")
         dataset, schema = paired(
             data, as_schema(self.schema), presence, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
         )
@@ -283,6 +284,7 @@ class Retriever:
             DataError: No row has two of the modalities.
         """
         model, dataset = self.fitted, self.read(data)
+        same_order({"data": data, "groups": groups}, where="Retriever")
         clusters = dataset.groups if groups is None else np.asarray(groups)
         inputs = self._pipeline.transform(dataset)
         codes = {name: content(raw) for name, raw in inputs.items()}
