@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.fusion.generative._generators import RegressionGenerator
-from profuse.imputation import METHODS, Imputer
+from profuse.imputation import METHODS, Imputer, methods
 from profuse.imputation.blocks import Told
 from profuse.imputation.methods import Drawn, NearestMethod
 from profuse.imputation.quality import measure
@@ -199,6 +199,31 @@ def test_rows_with_some_of_the_cells_are_neither_learned_from_nor_filled() -> No
     assert filled.table["size"].iloc[rows].isna().all()
     assert "4 rows" in imputer.notes_[-1]
     assert imputer.n_learned_ + imputer.quality_[0].n_rows == frame["size"].notna().sum()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n_groups", [2, 4, 7])
+def test_few_groups_are_not_cut_where_the_regression_is_judged(n_groups: int) -> None:
+    groups = np.repeat(np.arange(n_groups), 10)
+    folds = methods._folds(len(groups), groups, 0)
+    assert len(folds) == min(5, n_groups)
+    assert all(not set(groups[a]) & set(groups[b]) for a, b in folds)
+    assert len(methods._folds(20, np.zeros(20), 0)) == 5  # of a single group nothing else can be done
+    assert len(methods._folds(20, None, 0)) == 5
+
+
+def test_what_is_filled_has_no_unit() -> None:
+    """Numbers around 1e-13 are numbers, both those that are filled and those that tell of them."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(200, 2))
+    frame = pd.DataFrame({"emb_0": a[:, 0], "emb_1": a[:, 1], "price": a[:, 0] + 0.1 * rng.normal(size=200)})
+    frame.loc[::4, "price"] = None
+    told = {"table": {"columns": ["price"]}, "emb": {"columns": ["emb_0", "emb_1"]}}
+    schema = {"modalities": told}
+    unit = 1e-13
+    ours = quick("regression", schema=schema).fit_fill(frame)
+    small = quick("regression", schema=schema).fit_fill(frame * unit)
+    np.testing.assert_allclose(small.table["price"] / unit, ours.table["price"], rtol=1e-4, atol=1e-4)
 
 
 def test_groups_stay_on_one_side_of_what_is_hidden() -> None:

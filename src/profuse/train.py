@@ -279,7 +279,7 @@ def _epochs(
             step.eval()
             with torch.no_grad():
                 device = next(model.parameters()).device
-                model.plain.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
+                model.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
 
     remember()
     for epoch in range(1, n_epochs + 1):

@@ -358,9 +358,28 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 @pytest.mark.parametrize("decision", ["vote", "trusted"])
-def test_a_hybrid_whose_outputs_have_no_loss_is_supervised_in_the_last_round_alone(decision: str) -> None:
+def test_a_hybrid_whose_outputs_have_no_loss_cannot_be_supervised_in_all_rounds(decision: str) -> None:
     model = plain(fusion="concat", level="hybrid", decision=decision)
-    around = ProgressiveFusion(model, rounds=2, supervise="all").train()
-    target = torch.tensor([0, 1, 2, 0, 1])
-    output = around(inputs())
-    assert around.losses(output, target)[0].item() == model.losses(output, target)[0].item()
+    with pytest.raises(ConfigError, match="supervise='all' must go with a model that learns by the loss"):
+        ProgressiveFusion(model, rounds=2, supervise="all")
+    assert ProgressiveFusion(model, rounds=2).supervise == "last"
+
+
+def test_what_the_operator_remembers_is_what_it_sees_in_the_last_round() -> None:
+    model = plain(fusion="mogonet", operator_options={"mogonet": {"n_remembered": 20, "n_neighbours": 2}})
+    around = ProgressiveFusion(model, rounds=3).eval()
+    batch = inputs(20)
+    with torch.no_grad():
+        model.remember(batch)
+        first = model.fusion.memory.values.clone()
+        around.remember(batch)  # feedback that is not trained changes nothing
+        torch.testing.assert_close(model.fusion.memory.values, first)
+        randomise(around)
+        seen: list[Tokens] = []
+        handle = model.fusion.register_forward_pre_hook(lambda _, given: seen.append(given[0]["a"]))
+        around(batch)
+        handle.remove()
+        around.remember(batch)
+    kept = model.fusion.memory.features()[0]
+    torch.testing.assert_close(kept[:20], seen[-1].mean())
+    assert not torch.allclose(kept[:20], seen[0].mean())

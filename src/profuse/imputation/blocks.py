@@ -11,8 +11,10 @@ import numpy as np
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, preprocessor
 
-__all__ = ["Block", "Told", "blocks_of", "told_of"]
+__all__ = ["SAME", "Block", "Told", "blocks_of", "told_of"]
 
+SAME = 1e-14
+"""Numbers with a smaller standard deviation than this part of the largest are one number, but for rounding."""
 _REACH = 5.0  # standard deviations at which a number is held
 _MOST_CATEGORIES = 50
 
@@ -36,7 +38,7 @@ class Block:
             count = np.maximum(1, (~np.isnan(known)).sum(0))
             self._mean = np.nansum(known, axis=0) / count
             std = np.sqrt(np.nansum((known - self._mean) ** 2, axis=0) / count)
-        self._std = np.where(std > 1e-12, std, np.inf)
+        self._std = np.where(std > SAME * np.abs(np.nan_to_num(known)).max(0, initial=0.0), std, np.inf)
 
     def __call__(self, data: ModalityData) -> np.ndarray:
         """Returns `[row, feature]`, 0 in absent rows."""

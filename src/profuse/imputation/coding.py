@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import ModalityData
-from profuse.imputation.blocks import Block
+from profuse.imputation.blocks import SAME, Block
 from profuse.schema import ColumnKind, Modality
 
 __all__ = ["Coding", "Part", "complete", "parts_of"]
@@ -59,7 +59,7 @@ class Coding:
         for part in self.parts:
             if part.kind == "category":  # one unit for all words: a rare one must not rule
                 std[part.start : part.stop] = np.sqrt((std[part.start : part.stop] ** 2).mean())
-        self._std = np.where(std > 1e-12, std, 1.0)
+        self._std = np.where(std > SAME * np.abs(raw).max(0), std, 1.0)
 
     @property
     def is_category(self) -> np.ndarray:

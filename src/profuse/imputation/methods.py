@@ -111,7 +111,7 @@ class NetworkMethod(Method):
         super().__init__(told, numbers)
         matrix = told.matrix()
         self.ridge = _ridge().fit(matrix, numbers)
-        unseen = cross_val_predict(_ridge(), matrix, numbers, groups=groups, cv=_folds(groups, seed))
+        unseen = cross_val_predict(_ridge(), matrix, numbers, cv=_folds(len(matrix), groups, seed))
         left = numbers - unseen.reshape(numbers.shape)
         self.reach = np.abs(left).max(0)
         deviation = left.std(0)
@@ -199,9 +199,13 @@ def _ridge() -> RidgeCV:
     return RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=True)
 
 
-def _folds(groups: np.ndarray | None, seed: int) -> KFold | GroupKFold:
-    whole = groups is not None and len(np.unique(groups)) >= _N_FOLDS
-    return GroupKFold(_N_FOLDS) if whole else KFold(_N_FOLDS, shuffle=True, random_state=seed)
+def _folds(n_rows: int, groups: np.ndarray | None, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows to learn from and to predict, five times, or once a group where there are fewer; a single group is cut."""
+    n_groups = 0 if groups is None else len(np.unique(groups))
+    rows = np.arange(n_rows)
+    if n_groups > 1:
+        return list(GroupKFold(min(_N_FOLDS, n_groups)).split(rows, groups=groups))
+    return list(KFold(_N_FOLDS, shuffle=True, random_state=seed).split(rows))
 
 
 def _distance(rows: Told, others: Told) -> np.ndarray:

@@ -108,6 +108,12 @@ class ProgressiveFusion(nn.Module):
             raise ConfigError(
                 f"ProgressiveFusion: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}."
             )
+        if supervise == "all" and not model.outputs_count:
+            raise ConfigError(
+                "ProgressiveFusion: supervise='all' must go with a model that learns by the loss of its outputs, which "
+                f"every round has; got decision={type(model.decider).__name__}, which learns otherwise. Use "
+                "supervise='last', or decision='mean_logits'."
+            )
         check_rounds(rounds, supervise, start, gradient_rounds, where="ProgressiveFusion")
         check_entry(model, entry)
         if isinstance(feedback, str):
@@ -174,6 +180,17 @@ class ProgressiveFusion(nn.Module):
             state = self._state(output)
             outputs.append(output.outputs)
         return Output(output.outputs, output.fused, output.parts, output.present, tuple(outputs))
+
+    def remember(self, inputs: Mapping[str, Raw]) -> None:
+        """Shows the operator the training rows `inputs` as it sees them in the last round; see `Fusion.remember`."""
+        seen: list[Mapping[str, Tokens]] = []
+        operator = self.model.fusion
+        hook = operator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            self(inputs)
+        finally:
+            hook.remove()
+        operator.remember({name: t.zeroed() for name, t in seen[-1].items()})
 
     def anytime(
         self, inputs: Mapping[str, Raw], *, rounds: int | None = None, tolerance: float | None = None
@@ -273,7 +290,7 @@ class ProgressiveFusion(nn.Module):
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""
         joint, own = self.model.losses(output, target)
         counted = output.rounds[-(self.gradient_rounds or len(output.rounds)) :]
-        if self.supervise == "all" and len(counted) > 1 and self.model.outputs_count:
+        if self.supervise == "all" and len(counted) > 1:
             losses = torch.stack([self.model.head.loss(o, target) for o in counted])
             joint = joint - losses[-1] + losses.mean()
         return joint, own

@@ -214,6 +214,14 @@ def test_the_halves_make_the_eckart_young_loss_of_small_batches_unbiased() -> No
     assert errors[False] > 6
 
 
+def test_a_modality_of_too_few_rows_takes_no_part_in_the_eckart_young_loss() -> None:
+    z, present = normal(40, 3, 2), torch.ones(40, 3, dtype=torch.bool)
+    present[3:, 2] = False
+    torch.testing.assert_close(eckart_young(z, present), eckart_young(z[:, :2], present[:, :2]))
+    wanted = 1 + eckart_young(z[:, :2], present[:, :2]) / 2  # k (M - 1)^2 of the two that take part
+    torch.testing.assert_close(made(DCCAEY, space_dim=2).disagreement(z, present), wanted)
+
+
 # -- contrast and ranking
 
 
@@ -352,6 +360,19 @@ def test_factors_scale_the_penalties_of_shared_private() -> None:
     for name, factor in (("difference", 0.5), ("similarity", 0.0), ("reconstruction", 2.0)):
         assert one[name].item() > 0
         torch.testing.assert_close(other[name], factor * one[name])
+
+
+def test_the_difference_of_shared_private_is_a_mean_over_what_there_are_rows_for() -> None:
+    tokens = tokens_of(20)
+    operator = made(SharedPrivate, difference=1.0)
+    _, shared, private = operator._split(tokens)
+    rows = torch.ones(20, dtype=torch.bool)
+    wanted = [overlap(shared[:, m], private[:, m], rows) for m in range(2)] + [
+        overlap(private[:, 0], private[:, 1], rows)
+    ]
+    present = torch.tensor([True, True, False]).expand(20, 3)
+    found = operator(tokens_of(20, present=present)).penalties["difference"]
+    torch.testing.assert_close(found, torch.stack(wanted).mean())
 
 
 # -- what all of them keep

@@ -196,6 +196,8 @@ def test_losses_are_means_over_the_rows_that_have_the_expert() -> None:
         alpha = 1 + evidence(x[rows, i])
         means.append(np.mean([loss_of(a, int(t), 0.1) for a, t in zip(alpha, TARGET[rows], strict=True)]))
     assert told["experts"].item() == pytest.approx(np.mean(means), rel=1e-6)
+    gone = present & torch.tensor([True, False, True])  # an expert of no row takes no share
+    assert losses(x, gone, TARGET)["experts"].item() == pytest.approx(np.mean([means[0], means[2]]), rel=1e-6)
     some = present.any(1)
     alone = losses(x[some], present[some], TARGET[some])
     twice = losses(torch.cat([x, x]), torch.cat([present, present]), torch.cat([TARGET, TARGET]))

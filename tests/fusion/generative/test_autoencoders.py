@@ -439,3 +439,11 @@ def test_subsets_are_counted_up_to_eight_modalities() -> None:
     assert MoPoE(dict.fromkeys("abcdefgh", 2), 8).subsets.shape == (255, 8)
     with pytest.raises(ConfigError, match="^MoPoE: at most 8 modalities must be given; got 9"):
         MoPoE(dict.fromkeys("abcdefghi", 2), 8)
+
+
+@pytest.mark.parametrize("name", ["mvae", "regression_imputer"])
+def test_two_channels_are_not_turned_into_a_sign(name: str) -> None:
+    torch.manual_seed(0)
+    operator = fusion(name)({"a": 2, "b": 2}, 2).eval()
+    pairs = {n: Tokens.vector(torch.tensor([[1.0, 2.0], [0.0, 50.0], [-7.0, -6.9]])) for n in ("a", "b")}
+    assert (operator(pairs).vector.std(0) > 1e-3).any()

@@ -124,12 +124,32 @@ def test_a_new_gate_neither_decides_all_nor_nothing(kind: Any, n_inputs: int) ->
     assert 0.3 < logits.std(1).mean() < 3
 
 
-@pytest.mark.parametrize("k", [1, 2, 5])
+@pytest.mark.parametrize("k", [2, 5])
 def test_exactly_k_gates_are_open_and_sum_to_one(k: int) -> None:
     logits = normal(20, 5)
     gates = top_k_softmax(logits, k)
     assert torch.equal((gates > 0).sum(1), torch.full((20,), k))
     np.testing.assert_allclose(numbers(gates), few(numbers(logits), k), atol=1e-12)
+
+
+def test_a_single_open_gate_is_the_largest_entry_of_the_whole_softmax() -> None:
+    logits = normal(20, 5)
+    whole = softmax(numbers(logits), axis=1)
+    wanted = np.where(whole == whole.max(1, keepdims=True), whole, 0)
+    np.testing.assert_allclose(numbers(top_k_softmax(logits, 1)), wanted, atol=1e-12)
+    everyone = torch.ones(20, dtype=torch.bool)
+    shares = wanted.sum(0) / wanted.sum()
+    found = float(balance(top_k_softmax(logits, 1), everyone))
+    assert found == pytest.approx((shares.std() / shares.mean()) ** 2)
+
+
+@pytest.mark.parametrize("cls", [SparseExperts, MissingExperts])
+def test_with_one_open_gate_every_gate_learns_from_what_comes_out(cls: type[Fusion]) -> None:
+    operator, tokens = made(cls, n_experts=5, top_k=1), batch()
+    operator(tokens).vector.square().sum().backward()
+    gates = {n: p.grad for n, p in operator.named_parameters() if "centres" in n}
+    assert gates
+    assert all(g is not None and bool(g.abs().sum() > 0) for g in gates.values())
 
 
 def test_equal_logits_still_open_exactly_k_gates() -> None:
@@ -211,6 +231,8 @@ def test_disjoint_experts_hear_their_own_modality_alone_and_are_balanced_each() 
     gates, there = operator.gates(tokens), operator.present(tokens)
     wanted = 2 * np.mean([float(balance(gates[:, m], there[:, m])) for m in range(3)])
     assert operator(tokens).penalties["balance"].item() == pytest.approx(wanted)
+    wanted = 2 * np.mean([float(balance(gates[:, m], there[:, m])) for m in (0, 2)])  # a modality that no row has
+    assert operator(without(tokens, "b")).penalties["balance"].item() == pytest.approx(wanted)
 
 
 def make_alike(experts: nn.Module) -> None:

@@ -26,12 +26,13 @@ def eckart_young(z: Tensor, present: Tensor, *, halves: bool = True) -> Tensor:
     Args:
         z: `[batch, modality, channel]`.
         present: Bool `[batch, modality]`. A covariance is of the rows that have both; a variance, of the rows that
-            have that modality and another one. 0 where fewer than 4 rows have two modalities.
+            have that modality and another one. 0 where fewer than 4 rows have two modalities. A modality with fewer
+            than two such rows in a half has no variance there, and takes no part: see `taking_part`.
         halves: See above.
     """
+    present = present & taking_part(present, halves=halves)
     shared = present.sum(1) >= 2
-    number = shared.long().cumsum(0)
-    parts = [number % 2 == 0, number % 2 == 1] if halves else [torch.ones_like(shared)] * 2
+    parts = _parts(shared, halves)
     trace, views = z.new_zeros(()), range(z.shape[1])
     for i, j in combinations(views, 2):
         rows = present[:, i] & present[:, j]
@@ -48,6 +49,20 @@ def eckart_young(z: Tensor, present: Tensor, *, halves: bool = True) -> Tensor:
     return loss * (shared.sum() >= 4).to(z.dtype)
 
 
+def taking_part(present: Tensor, *, halves: bool = True) -> Tensor:
+    """Returns which modalities, bool `[modality]`, have two rows beside another modality in each half of the batch."""
+    shared = present.sum(1) >= 2
+    counted = present & shared[:, None]
+    enough = torch.stack([(counted & part[:, None]).sum(0) >= 2 for part in _parts(shared, halves)])
+    return enough.all(0)
+
+
+def _parts(shared: Tensor, halves: bool) -> list[Tensor]:
+    """The two halves of the rows that have two modalities, by turns; or all rows, twice."""
+    number = shared.long().cumsum(0)
+    return [number % 2 == 0, number % 2 == 1] if halves else [torch.ones_like(shared)] * 2
+
+
 class DCCAEY(Coordinated):
     """h = MLP([z_1 or a_1; ...; z_M or a_M]); penalty = 1 + (-2 tr C + tr V V') / (k (M - 1)^2).
 
@@ -55,7 +70,8 @@ class DCCAEY(Coordinated):
     of the covariances of different modalities, V and V' the sums of the modalities' covariances with themselves on two
     halves of the batch, k = space_dim. The penalty's mean over batches is its value on all rows, so that small batches
     do not mislead it, and nothing is inverted. It is about 0 where k directions correlate perfectly, 1 where none
-    does, and 0 where fewer than 4 rows have two modalities.
+    does, and 0 where fewer than 4 rows have two modalities. A modality of which a batch has too few rows (fewer than
+    two in a half, beside another one) takes no part in that batch, and M is the number of the others.
 
     Shape:
         `{modality: [batch, token, channel]}` -> `[batch, width]`.
@@ -110,8 +126,9 @@ class DCCAEY(Coordinated):
         self.means: Tensor
 
     def disagreement(self, z: Tensor, present: Tensor) -> Tensor:
-        scale = self.space_dim * (len(self.names) - 1) ** 2
-        enough = ((present.sum(1) >= 2).sum() >= 4).to(z.dtype)
+        takes_part = taking_part(present, halves=self.halves)
+        scale = self.space_dim * (takes_part.sum() - 1).clamp(min=1) ** 2
+        enough = (((present & takes_part).sum(1) >= 2).sum() >= 4).to(z.dtype)
         return enough + eckart_young(z, present, halves=self.halves) / scale
 
     def remember(self, tokens: Mapping[str, Tokens]) -> None:

@@ -58,7 +58,7 @@ class SharedPrivate(Fusion):
     a map P_m of its own what m has alone. Three penalties: `similarity`, the discrepancy of five moments between the
     shared vectors of two modalities; `difference`, the overlap of m's shared and private vectors, and of the private
     vectors of two modalities; `reconstruction`, the squared error of u_m made from s_m + p_m. Each is a mean, over
-    rows that have what it needs. An absent modality is hidden from the Transformer.
+    what there are rows for. An absent modality is hidden from the Transformer.
 
     Shape:
         `{modality: [batch, token, channel]}` -> `[batch, width]`.
@@ -79,7 +79,7 @@ class SharedPrivate(Fusion):
     Reference:
         Hazarika, Zimmermann, Poria, MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment
         Analysis, ACM Multimedia 2020, sections 3.3 to 3.5. *Differs from the paper*: the overlap is
-        divided by the number of rows, so that it lies between 0 and 1 and the batch size does not change it; all
+        divided by the number of rows, so that it lies between 0 and 1 (about 1 / rows where nothing overlaps); all
         three factors are a tenth of the paper's, with which nothing else was learned where modalities must be
         multiplied (`synthetic`, synergy); lengths of rows carry a gradient; a pre-norm Transformer layer and a norm
         after it, in place of a post-norm one.
@@ -155,15 +155,14 @@ class SharedPrivate(Fusion):
 
     def _penalties(self, u: Tensor, shared: Tensor, private: Tensor, present: Tensor) -> dict[str, Tensor]:
         n = len(self.names)
-        overlaps = [overlap(shared[:, m], private[:, m], present[:, m]) for m in range(n)]
-        overlaps += [
-            overlap(private[:, i], private[:, j], present[:, i] & present[:, j]) for i, j in combinations(range(n), 2)
-        ]
+        pairs = [(shared[:, m], private[:, m], present[:, m]) for m in range(n)]
+        pairs += [(private[:, i], private[:, j], present[:, i] & present[:, j]) for i, j in combinations(range(n), 2)]
+        n_pairs = torch.stack([rows.sum() >= 2 for _, _, rows in pairs]).sum().clamp(min=1)
         made = torch.stack([d(shared[:, m] + private[:, m]) for m, d in enumerate(self.decoders)], dim=1)
         wrong = (made - u).square().mean(-1).masked_fill(~present, 0.0)
         alike = over_pairs(lambda x, y, rows: moment_discrepancy(x, y, rows, self.n_moments), shared, present)
         return {
-            "difference": self.difference * torch.stack(overlaps).mean(),
+            "difference": self.difference * torch.stack([overlap(*pair) for pair in pairs]).sum() / n_pairs,
             "similarity": self.similarity * alike,
             "reconstruction": self.reconstruction * wrong.sum() / present.sum().clamp(min=1),
         }

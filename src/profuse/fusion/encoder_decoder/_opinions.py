@@ -42,8 +42,12 @@ def log_pool(outputs: Tensor, weights: Tensor, link: Link) -> Tensor:
 
 
 def mean_of_rows(losses: Tensor, present: Tensor) -> Tensor:
-    """Returns the mean over modalities of the means over their rows of `losses[batch, modality]`; 0 of no row."""
-    return (losses.masked_fill(~present, 0.0).sum(0) / present.sum(0).clamp(min=1)).mean()
+    """Returns the mean over modalities of the means over their rows of `losses[batch, modality]`; 0 of no row.
+
+    A modality without rows is left out.
+    """
+    of_each = losses.masked_fill(~present, 0.0).sum(0) / present.sum(0).clamp(min=1)
+    return of_each.sum() / present.any(0).sum().clamp(min=1)
 
 
 def wide(x: Tensor) -> Tensor:

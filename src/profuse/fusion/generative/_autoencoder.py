@@ -91,9 +91,9 @@ class MultimodalAutoencoder(Fusion):
 
     def infer(self, tokens: Mapping[str, Tokens]) -> Inference:
         """Returns experts and joint posterior; missing tokens must be 0."""
-        # without gain and bias: they could shrink the target instead of explaining it; one channel would be a constant
+        # without gain and bias: they could shrink the target instead of explaining it; of two a sign would be left
         targets = [
-            functional.layer_norm(t.mean(), (c,)) if (c := t.n_channels) > 1 else t.mean() for t in tokens.values()
+            functional.layer_norm(t.mean(), (c,)) if (c := t.n_channels) > 2 else t.mean() for t in tokens.values()
         ]
         told = torch.stack([encoder(v) for encoder, v in zip(self.encoders, targets, strict=True)], dim=1)
         mean, log_variance = told.chunk(2, dim=-1)

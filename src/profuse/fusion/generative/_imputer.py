@@ -60,7 +60,7 @@ class ModalityImputer(Fusion):
         """Returns u, `[batch, modality, width]`; 0 where a modality is missing."""
         u = self.project(tokens)
         # without gain and bias: they could shrink the target instead of explaining it
-        u = functional.layer_norm(u, (self.width,)) if self.width > 1 else u
+        u = functional.layer_norm(u, (self.width,)) if self.width > 2 else u
         return u.masked_fill(~self.present(tokens)[..., None], 0.0)
 
     def conditions(self, u: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

@@ -141,7 +141,10 @@ class SimilarityNetwork(Fusion):
     """
 
     formula: ClassVar[str] = "W_o GCN([v_1; ...; v_M]) on W, P_m <- S_m mean of the other P S_m', W = mean of P_m"
-    cost: ClassVar[str] = "O(T d + n_remembered (M d + n_remembered + n_layers width))"
+    cost: ClassVar[str] = (
+        "O(T d + n_remembered (M d + n_remembered + n_layers width)); "
+        "a batch n_remembered^2 (M d + n_layers width) more"
+    )
     missing: ClassVar[str] = "a learned vector stands in its place; it adds no edges"
     reference: ClassVar[str] = "Wang et al. 2014 (Nature Methods 11:333), eq. 1-5"
 

@@ -102,20 +102,26 @@ class Gate(nn.Module):
 
 
 def top_k_softmax(logits: Tensor, k: int) -> Tensor:
-    """Returns the softmax over the k largest logits of the last axis, and 0 at the others."""
+    """Returns the softmax over the k largest logits of the last axis, and 0 at the others.
+
+    With k = 1 that would be 1, whatever the logits, and no gate could learn: then the largest entry of the softmax over
+    all, as in Fedus, Zoph, Shazeer, Switch Transformers, JMLR 2022, equation 2.
+    """
     chosen = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, logits.topk(k, dim=-1).indices, True)
+    if k == 1:
+        return logits.softmax(-1).masked_fill(~chosen, 0.0)
     return logits.masked_fill(~chosen, -torch.inf).softmax(-1)
 
 
 def balance(gates: Tensor, rows: Tensor) -> Tensor:
-    """Returns the squared coefficient of variation of the experts' shares of the rows; 0 of fewer than two.
+    """Returns the squared coefficient of variation of the experts' shares of all gates; 0 of fewer than two rows.
 
     0 where all experts have the same share, E - 1 where one of E experts has all.
 
     Args:
-        gates: `[..., expert]`; they sum to 1.
+        gates: `[..., expert]`, at least 0.
         rows: Bool `[...]`: those that count.
     """
-    n_rows = rows.sum()
-    shares = (gates * rows[..., None]).flatten(0, -2).sum(0) / n_rows.clamp(min=1)
-    return (gates.shape[-1] * shares.square().sum() - 1) * (n_rows > 1)
+    sums = (gates * rows[..., None]).flatten(0, -2).sum(0)
+    shares = sums / sums.sum().clamp(min=torch.finfo(sums.dtype).tiny)
+    return (gates.shape[-1] * shares.square().sum() - 1) * (rows.sum() > 1)

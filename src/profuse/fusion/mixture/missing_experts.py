@@ -37,7 +37,8 @@ class MissingExperts(Fusion):
         channels: Width of each modality's tokens; at most 8 modalities, as the bank has 2^M sets.
         width: Width of the joint vector.
         n_experts: Experts E, at least `top_k`.
-        top_k: Experts that a row is sent to, at least 1. With 1 the gates learn from the penalties alone.
+        top_k: Experts that a row is sent to, at least 1. With 1, g is the largest entry of the softmax
+            over all experts (Switch Transformers), so that the gates learn.
         balance_weight: Weight of the penalty `balance`, at least 0.
         combination_weight: Weight of the penalty `combination`, at least 0.
         dropout: Probability that a channel of u_m is dropped in training, 0 to below 1.

@@ -40,7 +40,8 @@ class SparseExperts(Fusion):
         channels: Width of each modality's tokens.
         width: Width of the joint vector.
         n_experts: Experts E, at least `top_k`; with the router disjoint, for each modality.
-        top_k: Experts that a row is sent to, at least 1. With 1 the gate learns from the penalty alone.
+        top_k: Experts that a row is sent to, at least 1. With 1, g is the largest entry of the softmax
+            over all experts (Switch Transformers), so that the gate learns.
         gate: softmax, gaussian or laplace.
         router: joint, modality or disjoint.
         noise: Standard deviation of normal noise on the logits, in training only, at least 0.
@@ -124,9 +125,10 @@ class SparseExperts(Fusion):
         return torch.cat([experts(part) for experts, part in zip(self.experts, of_pools, strict=True)], dim=1)
 
     def _balance(self, gates: Tensor, there: Tensor) -> Tensor:
-        """Returns the mean of the pools' penalties."""
-        of_pools = (each.chunk(len(self.experts), dim=1) for each in (gates, there))
-        return torch.stack([balance(*pool) for pool in zip(*of_pools, strict=True)]).mean()
+        """Returns the mean of the penalties of the pools that have two rows."""
+        of_pools = list(zip(*(each.chunk(len(self.experts), dim=1) for each in (gates, there)), strict=True))
+        n_pools = torch.stack([rows.sum() > 1 for _, rows in of_pools]).sum().clamp(min=1)
+        return torch.stack([balance(*pool) for pool in of_pools]).sum() / n_pools
 
     def fuse(self, tokens: dict[str, Tokens]) -> Fused:
         x, there = self._inputs(tokens), self.present(tokens)
