@@ -29,6 +29,7 @@ from profuse.inputs import (
     columns_of,
     new_data,
     settings_of,
+    tell,
     to_learn_from,
     training_data,
 )
@@ -170,6 +171,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         check_encoders(dataset, self.encoders or {}, who=who)
         learn, choose = split_off(dataset, self.validation_fraction, seed=settings.train.seed)
         prepared = Prepared.make(dataset, Split(learn, choose, np.empty(0, dtype=np.int64)))
+        tell(() if isinstance(X, Dataset) else prepared.pipeline.notes, who)
         trained = fit_model(
             prepared,
             settings.model,
@@ -360,8 +362,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
-        dataset = self._dataset(X, presence)
-        return self.trained_.predict(dataset)
+        return self.trained_.predict(self._dataset(X, presence))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -391,8 +392,7 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
-        dataset = self._dataset(X, presence)
-        values = self.trained_.predict(dataset)
+        values = self.trained_.predict(self._dataset(X, presence))
         return values[:, 0] if self.trained_.pipeline.target.flat else values
 
     def _task(self, y: Any) -> Task:

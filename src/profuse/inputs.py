@@ -330,11 +330,12 @@ def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset
     learned = without_test_rows(dataset)
     if len(learned) < len(dataset):
         notes = (*notes, f"{len(dataset) - len(learned)} official test rows are not learned from.")
-    _tell(notes, who)
+    tell(notes, who)
     return learned
 
 
-def _tell(notes: Iterable[str], who: str) -> None:
+def tell(notes: Iterable[str], who: str) -> None:
+    """Gives notes as warnings of the line that called an estimator."""
     for note in notes:
         warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=4)
 
@@ -381,5 +382,5 @@ def new_data(
         table, trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
         need_target=False, fitting=False, rates=rates,
     )  # fmt: skip
-    _tell(dataset.notes, who)
+    tell(dataset.notes, who)
     return dataset

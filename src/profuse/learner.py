@@ -174,7 +174,8 @@ def fit_model(
     history = fit(model, split.train, on_epoch)
     decider = model.plain.decider
     if isinstance(decider, Stacking):
-        _stack(decider, build, fit, inputs, prepared)
+        seconds = _stack(decider, build, fit, inputs, prepared)
+        history = replace(history, fit_seconds=history.fit_seconds + seconds)
     valid_prediction = _predict(model, pipeline, inputs, split.valid)
     known = np.concatenate([split.train, split.valid])
     if train_options.refits(len(known), by_time=prepared.dataset.times is not None):
@@ -224,14 +225,15 @@ def _stack(
     fit: Callable[[Model, np.ndarray], History],
     inputs: Mapping[str, Raw],
     prepared: Prepared,
-) -> None:
-    """Fits a stacking operator on outputs for rows that the model behind them has not learned from."""
-    outputs, present, rows = [], [], []
+) -> float:
+    """Fits a stacking operator on outputs for rows that the model behind them has not learned from; returns seconds."""
+    outputs, present, rows, seconds = [], [], [], 0.0
     for learned, held_out in folds(prepared.dataset, prepared.split.train, k=3, seed=0):
         model = build()
-        fit(model, learned)
+        seconds += fit(model, learned).fit_seconds
         for output in predict(model, inputs, torch.as_tensor(held_out)):
             outputs.append(torch.stack([output.parts[name] for name in operator.names], dim=1))
             present.append(torch.stack([output.present[name] for name in operator.names], dim=1))
         rows.append(torch.as_tensor(held_out))
     operator.fit_out_of_fold(torch.cat(outputs), torch.cat(present), prepared.target[torch.cat(rows)])
+    return seconds

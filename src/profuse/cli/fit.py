@@ -170,6 +170,8 @@ def fit(
     )
     with _told(console(stderr=True)) as on_epoch:
         model.fit(dataset, on_epoch=on_epoch)
+    for note in model.trained_.pipeline.notes:
+        typer.echo(f"note: {note}", err=True)
     model.save(out)
     history = model.trained_.history
     assert history is not None

@@ -79,6 +79,11 @@ class Pipeline:
         rates = {name: getattr(p, "rate", None) for name, p in self.preprocessors.items()}
         return {name: int(rate) for name, rate in rates.items() if rate is not None}
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What preprocessors have counted, each with its modality."""
+        return tuple(f"{name}: {note}" for name, p in self.preprocessors.items() for note in p.notes)
+
     def _data(self, dataset: Dataset) -> dict[str, ModalityData]:
         lacking = sorted(set(self.preprocessors) - set(dataset.modalities))
         if lacking:

@@ -281,7 +281,7 @@ def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) ->
         "seed": job.seed,
         "n_rows": {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)},
         "scores": {name: m.values for name, m in measured.items()},
-        "notes": list(measured["test"].notes),
+        "notes": [*prepared.pipeline.notes, *measured["test"].notes],
         "test_rows": split.test.tolist(),
         "classes": classes,
         "specs": {name: spec.model_dump(mode="json") for name, spec in prepared.pipeline.specs.items()},

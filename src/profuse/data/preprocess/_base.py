@@ -26,6 +26,9 @@ class Preprocessor(ABC):
     spec: Spec
     """What it tells the encoder; set by `fit`."""
 
+    notes: tuple[str, ...] = ()
+    """What was counted in `fit` and since: rows that are cut, numbers that are set. Told to the user."""
+
     category_features: tuple[bool, ...] = ()
     """For each column of `features`, whether it holds codes of a category; empty where none does."""
 

@@ -131,7 +131,12 @@ class LogMelPreprocessor(Preprocessor):
         self.rate = int(data.rate)
         n_mels = self.n_mels or (40 if self.rate <= 8000 else 64)
         lengths = self._lengths(data, index)
-        cap = int(np.ceil(np.quantile(self._n_frames(lengths), 0.99)))
+        frames = self._n_frames(lengths)
+        cap, n_long = int(np.ceil(np.quantile(frames, 0.99))), int((frames > self.max_frames).sum())
+        seconds = self.max_frames * self.hop_seconds
+        self.notes = ()
+        if cap > self.max_frames:
+            self.notes = (f"{n_long} of {len(frames)} sounds are longer than {seconds:g} seconds: cut.",)
         self.spec = Spec(kind="audio", n_channels=n_mels, max_length=min(cap, self.max_frames))
 
         total, squares, n_frames = np.zeros(n_mels), np.zeros(n_mels), 0

@@ -73,6 +73,8 @@ class SubwordPreprocessor(Preprocessor):
         self._n_buckets = int(np.clip(1 << max(0, n_ngrams - 1).bit_length(), 1 << 10, 1 << 15))
         n_words = int(np.ceil(np.percentile([len(row) for row in rows], 99)))
         self._max_words = min(n_words, self.max_words)
+        n_long = sum(len(row) > self.max_words for row in rows) if n_words > self.max_words else 0
+        self.notes = (f"{n_long} of {len(rows)} texts are longer than {self.max_words} words: cut.",) if n_long else ()
         by_occurrence = np.repeat([1 + len(parts[w]) for w in counts], list(counts.values()))
         n_slots = int(np.clip(np.ceil(np.percentile(by_occurrence, 99)), 4, 40))
         self._n_slots = max(4, min(n_slots, _MAX_IDS // (len(data) * self._max_words)))
