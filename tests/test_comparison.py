@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import profuse
 from profuse.comparison import open_data, read_options
 from profuse.data.split import make_split
 from profuse.errors import ConfigError, DataError, ProfuseError
+from profuse.evaluate import compare as comparing
 from profuse.evaluate.compare import CompareOptions
+from profuse.fusion import Fused, Fusion
+from profuse.fusion.encoder_decoder.mean import Mean
 from profuse.schema import SplitOptions
 
 QUICK: dict[str, Any] = {
@@ -246,3 +250,92 @@ def test_a_wrong_number_of_rows_is_told() -> None:
     data, y = tensors()
     with pytest.raises(DataError, match="one entry a row"):
         profuse.compare(data, y[:-1], **QUICK)
+
+
+# -- operators of the user's own
+
+
+def mine() -> type[Fusion]:
+    class Mine(Mean):
+        """One of ours in another class: so it must score what ours does."""
+
+    return Mine
+
+
+def test_an_own_operator_is_compared_as_one_of_ours_is(tmp_path: Path) -> None:
+    quick = {**QUICK, "rounds": (2,), "n_jobs": 2}
+    cls = mine()
+    own = {"my mean": cls, "made": lambda channels, width: cls(channels, width, dropout=0.2)}  # the default
+    found = profuse.compare(*tensors(), own=own, out=tmp_path / "o", **quick)
+    frame = found.frame.set_index(["method", "split", "metric"])["value"]
+    for name in own:
+        pd.testing.assert_series_equal(frame[name], frame["mean"])
+        pd.testing.assert_series_equal(frame[f"progressive (2 rounds) {name}"], frame["progressive (2 rounds) mean"])
+        info = found.results.method(name)
+        assert (info.family, info.level, info.role, info.modalities) == ("own", "feature", "fusion", ["a", "b"])
+    assert not list((tmp_path / "o" / "work").glob("my_mean*/model"))
+    assert "my mean" in found.report().read_text(encoding="utf-8")
+
+
+class Shifting(Fusion):
+    """What it fuses depends on a number that is no option: nothing can tell that it has changed."""
+
+    formula = cost = missing = reference = "-"
+    factor = 0.0
+
+    def __init__(self, channels: Any, width: int) -> None:
+        super().__init__(channels, width)
+        self.map = torch.nn.Linear(sum(channels.values()), width)
+
+    def fuse(self, tokens: Any) -> Fused:
+        means = torch.cat([t.mean() for t in tokens.values()], dim=1)
+        return Fused(self.factor * self.map(means))
+
+
+def test_fits_of_own_operators_are_done_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses() -> list[float]:
+        found = profuse.compare(*tensors(), own={"mine": Shifting}, out=tmp_path / "o", **QUICK)
+        frame = found.frame
+        return [frame[(frame.method == m) & (frame.metric == "log_loss")].value.iloc[0] for m in ("mine", "mean")]
+
+    before = losses()
+    monkeypatch.setattr(Shifting, "factor", 1.0)
+    after = losses()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+def test_an_own_operator_that_is_the_best_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = comparing.summarise
+
+    def chosen(results: profuse.Results) -> Any:
+        summary = real(results)
+        return replace(summary, verdict=replace(summary.verdict, fusion="mine"))
+
+    monkeypatch.setattr(comparing, "summarise", chosen)
+    profuse.compare(*tensors(), own={"mine": Shifting}, out=tmp_path / "o", **QUICK)
+    assert list((tmp_path / "o" / "models").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"concat": Shifting}, "must have names of their own; got 'concat'"),
+        ({"a only": Shifting}, "must have names of their own; got 'a only'"),
+        ({" ": Shifting}, "must have names of their own; got ' '"),
+        ({"mine": torch.nn.Linear}, "must be classes of Fusion, or functions"),
+        ({"mine": Mean({"a": 3, "b": 2}, 4)}, "must be classes of Fusion, or functions"),
+        ({"mine": 3}, "must be classes of Fusion, or functions"),
+    ],
+)
+def test_own_operators_that_cannot_be_are_told_before_anything_is_fitted(own: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        profuse.compare(*tensors(), own=own, **QUICK)
+
+
+def test_an_own_operator_that_is_not_for_the_data_is_told() -> None:
+    class Few(Mean):
+        max_modalities = 1
+
+    found = profuse.compare(*tensors(), own={"few": Few}, **QUICK)
+    assert [s.reason for s in found.results.skipped] == ["takes at most 1 modalities; there are 2"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -130,7 +130,7 @@ def build_model(
     n_rows: int,
     seed: int,
     encoders: Mapping[str, Encoder] | None = None,
-    operator: Fusion | type[Fusion] | None = None,
+    operator: Fusion | Callable[..., Fusion] | None = None,
 ) -> FusionModel | ProgressiveFusion:
     """Makes an untrained model.
 
@@ -142,7 +142,8 @@ def build_model(
         n_rows: Training rows, by which encoders choose their size.
         seed: Of the initial weights; the global random state is left as it was.
         encoders: The user's own encoders, in place of made ones.
-        operator: The user's own operator (a class or an instance), in place of `options.fusion`.
+        operator: The user's own operator (a class, a function `(channels, width) -> Fusion`, or an instance), in
+            place of `options.fusion`.
     """
     given = encoders or {}
     for name in [*options.encoders, *given]:

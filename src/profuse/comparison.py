@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.errors import ConfigError, DataError
 from profuse.evaluate.compare import CompareOptions, Event, compare_dataset
+from profuse.evaluate.methods import OwnFusion
 from profuse.evaluate.results import Results
 from profuse.evaluate.summary import Summary, summarise
 from profuse.inputs import as_schema, check_encoders, device_faults
@@ -99,6 +101,7 @@ def compare(
     base_dir: str | Path | None = None,
     on_bad_file: Literal["raise", "skip"] = "raise",
     fusions: Sequence[str] | None = None,
+    own: Mapping[str, OwnFusion] | None = None,
     rounds: Sequence[Rounds] | None = None,
     seeds: int | None = None,
     trials: int | None = None,
@@ -122,6 +125,8 @@ def compare(
         base_dir: Where relative paths in a DataFrame start; the working directory if None.
         on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
         fusions: Names or level:name to compare besides those that always are; ("all",) for every operator.
+        own: Operators of your own to compare besides, by the names that results call them: classes of `Fusion`, or
+            functions `(channels, width) -> Fusion`. Their fits are done anew each time, and their models not kept.
         rounds: Rounds of the progressive twins, numbers or "equilibrium"; () for none.
         seeds: Repetitions, each with its own weights and, if not official, split.
         trials: Configurations that each method tries.
@@ -158,23 +163,23 @@ def compare(
     check_encoders(opened.dataset, resolved.model.encoders, who="compare")
     for seed in range(resolved.seeds):
         check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
+    run = partial(_run, opened, resolved, own=own, n_jobs=n_jobs, on_event=on_event)
     if out is not None:
-        return Comparison(_run(opened, resolved, Path(out), n_jobs, on_event), Path(out))
+        return Comparison(run(Path(out)), Path(out))
     with tempfile.TemporaryDirectory(prefix="profuse-") as folder:
-        return Comparison(_run(opened, resolved, Path(folder), n_jobs, on_event))
+        return Comparison(run(Path(folder)))
 
 
 def _run(
     opened: Opened,
     options: CompareOptions,
     out: Path,
-    n_jobs: int | None,
-    on_event: Callable[[Event], None] | None,
+    **how: Any,
 ) -> Results:
-    """Compares, and leaves no empty folders where nothing came of it."""
+    """Compares, and leaves no empty folders where nothing came of it; `how` is of `compare_dataset`."""
     new = [p for p in (out, *out.parents) if not p.exists()]
     try:
-        return compare_dataset(opened.dataset, options, out, schema=opened.schema, n_jobs=n_jobs, on_event=on_event)
+        return compare_dataset(opened.dataset, options, out, schema=opened.schema, **how)
     except BaseException:
         work = out / "work"
         for folder in [work, *new]:

@@ -130,7 +130,7 @@ def fit_model(
     *,
     modalities: tuple[str, ...] | None = None,
     encoders: Mapping[str, Encoder] | None = None,
-    operator: Fusion | type[Fusion] | None = None,
+    operator: Fusion | Callable[..., Fusion] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> TrainedModel:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from profuse.errors import ProfuseError
 from profuse.evaluate._place import check_place
 from profuse.evaluate.jobs import Job, JobResult, prepare, read_result, run_job, slug
 from profuse.evaluate.leaks import tell_leaks
-from profuse.evaluate.methods import DEFAULT_FUSIONS, Method, TwinRounds, methods_for
+from profuse.evaluate.methods import DEFAULT_FUSIONS, Method, OwnFusion, TwinRounds, methods_for
 from profuse.evaluate.metrics import row_scores
 from profuse.evaluate.results import (
     Ablation,
@@ -99,6 +99,7 @@ def compare_dataset(
     out: Path,
     *,
     schema: Schema | None = None,
+    own: Mapping[str, OwnFusion] | None = None,
     n_jobs: int | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Results:
@@ -112,6 +113,7 @@ def compare_dataset(
         out: Folder: results.csv, results.json, rows.npz, config.yaml, models/ (the best fusion's) and work/ (one
             folder a fit; may be deleted, and is what a second run goes on from).
         schema: The table's resolved schema, saved with the models, so that they read other tables.
+        own: Operators of the user's own to compare besides, by name; their fits are always done anew.
         n_jobs: Fits at a time, each on one core; as many as there are cores if None.
         on_event: Told of progress, from this process; from another thread while fits run.
 
@@ -127,6 +129,7 @@ def compare_dataset(
         rounds=options.rounds,
         base=options.model,
         link=head_for(dataset.task).link,
+        own=own,
     )
     run = _Run(methods, list(skipped))
     n_jobs = n_jobs or os.cpu_count() or 1
@@ -137,7 +140,7 @@ def compare_dataset(
         shutil.rmtree(partial, ignore_errors=True)
     tell = on_event or (lambda event: None)
     with tempfile.TemporaryDirectory(prefix="profuse-") as scratch:
-        jobs = _jobs(run, options, digest, work, Path(scratch), schema)
+        jobs = _jobs(run, options, digest, work, Path(scratch), schema, own or {})
         _run_all(dataset, jobs, options, run, Path(scratch), n_jobs, threads, tell)
     if not run.found:
         reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
@@ -150,7 +153,13 @@ def compare_dataset(
 
 
 def _jobs(
-    run: _Run, options: CompareOptions, digest: str, work: Path, scratch: Path, schema: Schema | None
+    run: _Run,
+    options: CompareOptions,
+    digest: str,
+    work: Path,
+    scratch: Path,
+    schema: Schema | None,
+    own: Mapping[str, OwnFusion],
 ) -> list[Job]:
     """One for each method and seed, seeds outermost; a folder's name tells all that decides its numbers."""
     jobs = []
@@ -163,7 +172,9 @@ def _jobs(
             key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
             name = f"{slug(method.name)}-seed{seed}-{key}"
             heartbeat, prepared = scratch / f"{name}.beat", scratch / f"seed{seed}.pickle"
-            jobs.append(Job(method, seed, options.train, options.trials, work / name, prepared, heartbeat, schema))
+            operator = own[method.plain_name] if method.own_level else None
+            rest = prepared, heartbeat, schema, operator
+            jobs.append(Job(method, seed, options.train, options.trials, work / name, *rest))
             run.folders[method.name, seed] = work / name
     return jobs
 
@@ -180,7 +191,7 @@ def _run_all(
 ) -> None:
     from joblib import Parallel, delayed
 
-    missing = [job for job in jobs if not (job.folder / "result.json").is_file()]
+    missing = [job for job in jobs if not job.done]
     done = len(jobs) - len(missing)
     for job in jobs:
         if job not in missing:
@@ -379,7 +390,10 @@ def _keep_best(results: Results, run: _Run, out: Path) -> None:
     models, fresh = out / "models", out / ".models"
     shutil.rmtree(fresh, ignore_errors=True)
     if best is not None:
+        fresh.mkdir()
         for seed in run.found[best]:
-            shutil.copytree(run.folders[best, seed] / "model", fresh / f"{slug(best)}-seed{seed}")
+            model = run.folders[best, seed] / "model"
+            if model.is_dir():  # a model with an operator of the user's own cannot be saved
+                shutil.copytree(model, fresh / f"{slug(best)}-seed{seed}")
         shutil.rmtree(models, ignore_errors=True)
         fresh.rename(models)

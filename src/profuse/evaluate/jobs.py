@@ -26,7 +26,7 @@ from profuse.checkpoint import save_model
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.evaluate.classical import TRIALS, fit_classical
-from profuse.evaluate.methods import Method
+from profuse.evaluate.methods import Method, OwnFusion
 from profuse.evaluate.metrics import measure, primary_metric
 from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.schema import Schema, SplitOptions
@@ -48,6 +48,8 @@ class Job:
         prepared: File of the prepared data of this seed.
         heartbeat: File that tells how far the fit is, for the progress display; None for none.
         schema: The table's resolved schema, saved with the model; None for other data.
+        operator: The user's own, in place of the method's. Such a fit is always done anew, for nothing tells whether
+            the operator is still the same, and its model is not kept.
     """
 
     method: Method
@@ -58,6 +60,12 @@ class Job:
     prepared: Path
     heartbeat: Path | None = None
     schema: Schema | None = None
+    operator: OwnFusion | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether an earlier run has left what this one would."""
+        return self.operator is None and (self.folder / "result.json").is_file()
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +122,7 @@ def _trial(options: ModelOptions, train: TrainOptions, trial: int, seed: int) ->
 
 def run_job(job: Job, *, threads: int = 1) -> Path:
     """Fits, predicts, measures, and leaves the folder; returns it. Does nothing where the folder is there."""
-    if (job.folder / "result.json").is_file():
+    if job.done:
         return job.folder
     with held_to_threads(threads):
         return _run(job)
@@ -183,7 +191,10 @@ def _deep(
     seconds, chosen = 0.0, 0
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
-        model = fit_model(prepared, options, train, modalities=job.method.modalities, on_epoch=_epochs(job, trial))
+        model = fit_model(
+            prepared, options, train, modalities=job.method.modalities, operator=job.operator,
+            on_epoch=_epochs(job, trial),
+        )  # fmt: skip
         assert model.history is not None
         seconds += model.history.fit_seconds
         if best is None or model.history.best.valid_error < best.history.best.valid_error:  # type: ignore[union-attr]
@@ -204,7 +215,8 @@ def _deep(
         "curves": [_defined(e) for e in best.history.epochs],
         "ablation": _ablation(job, prepared, best, facts),
     }
-    save_model(replace(best, schema=job.schema), folder / "model")
+    if job.operator is None:
+        save_model(replace(best, schema=job.schema), folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(test)}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from profuse._lookup import resolve
 from profuse.build import ModelOptions
@@ -16,7 +16,7 @@ from profuse.model import LEVELS
 from profuse.progressive import Rounds
 from profuse.progressive._model import check_rounds
 
-__all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "TwinRounds", "methods_for"]
+__all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "OwnFusion", "TwinRounds", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits", "token_transformer")
 """Fusions that stand in every table, whatever was asked for."""
@@ -24,6 +24,8 @@ DEFAULT_FUSIONS: tuple[str, ...] = ()
 """Fusions that are compared besides when none are named: none, so that a first answer comes soon."""
 CLASSICAL = ("gradient_boosting", "linear")
 TRIVIAL = "trivial"
+OwnFusion = type[Fusion] | Callable[..., Fusion]
+"""An operator of the user's own: a class, or a function `(channels, width) -> Fusion`."""
 
 
 def _in_one_fault(asked: Any, check: ValidatorFunctionWrapHandler) -> Rounds:
@@ -47,6 +49,7 @@ class Method(BaseModel):
         role: Where it stands in the report.
         modalities: The ones it uses.
         model: How the model is made; None for a classical or trivial method, which is told by its name.
+        own_level: The level of an operator of the user's own, which stands in the place of the model's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +58,12 @@ class Method(BaseModel):
     role: Role
     modalities: tuple[str, ...]
     model: ModelOptions | None = None
+    own_level: str | None = Field(None, exclude=True)
+
+    @property
+    def plain_name(self) -> str:
+        """The name without what a twin has before it."""
+        return self.name if self.model is None else self.name.removeprefix(_progressive(self.model.rounds))
 
     def info(self) -> MethodInfo:
         """Returns what results say of it."""
@@ -65,14 +74,14 @@ class Method(BaseModel):
                 name=self.name, label=self.name.replace("_", " "), family=family, level=level,
                 modalities=list(self.modalities), role=self.role,
             )  # fmt: skip
-        single = self.role == "single"
+        single, own = self.role == "single", self.own_level
         return MethodInfo(
             name=self.name,
             label=self.name.replace("_", " "),
-            family="single" if single else fusion(self.model.fusion).family(),
-            level="single" if single else self.model.resolved_level(),
+            family="single" if single else "own" if own else fusion(self.model.fusion).family(),
+            level="single" if single else own or self.model.resolved_level(),
             rounds=self.model.rounds,
-            fusion=self.name if single else self.name.removeprefix(_progressive(self.model.rounds)),
+            fusion=self.plain_name,
             modalities=list(self.modalities),
             role=self.role,
         )
@@ -99,6 +108,7 @@ def methods_for(
     rounds: Sequence[Rounds],
     base: ModelOptions,
     link: Link,
+    own: Mapping[str, OwnFusion] | None = None,
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -108,9 +118,11 @@ def methods_for(
         rounds: Rounds of the progressive twins, each at least 2, or "equilibrium"; empty for none.
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         link: How the task's outputs become predictions; not every decision operator is defined for all.
+        own: Operators of the user's own, by the names that results call them.
 
     Raises:
-        ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium.
+        ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium; an operator of
+            the user's own that is none, or is called as another method.
         UnknownNameError: An unknown operator, level, or modality that is to receive feedback.
     """
     if base.rounds != 1:
@@ -147,8 +159,8 @@ def methods_for(
             skipped.append(Skipped(method=label, reason=reason))
             continue
         role: Role = "baseline" if asked in ALWAYS else "fusion"
-        own = {k: v for k, v in base.operator_options.items() if k in (name, base.decision)}
-        plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": own})
+        told = {k: v for k, v in base.operator_options.items() if k in (name, base.decision)}
+        plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": told})
         plain.resolved_level()
         methods.append(Method(name=label, role=role, modalities=names, model=plain))
         if operator.level == "decision":
@@ -156,6 +168,17 @@ def methods_for(
         for r in rounds:
             twin = plain.model_copy(update={"rounds": r})
             methods.append(Method(name=_progressive(r) + label, role="fusion", modalities=names, model=twin))
+    for name, given in (own or {}).items():
+        own_level = _checked(name, given, {m.name for m in methods} | set(FUSIONS))
+        reason = _not_for(given, len(names), link) if isinstance(given, type) else ""
+        if reason:
+            skipped.append(Skipped(method=name, reason=reason))
+            continue
+        plain = base.model_copy(update={"fusion": ALWAYS[0], "level": None, "rounds": 1, "operator_options": {}})
+        for r in (1, *(() if own_level == "decision" else rounds)):
+            label = name if r == 1 else _progressive(r) + name
+            model = plain.model_copy(update={"rounds": r})
+            methods.append(Method(name=label, role="fusion", modalities=names, model=model, own_level=own_level))
     if len(names) == 1:
         kept = [m for m in methods if m.role not in ("baseline", "fusion")]
         skipped += [
@@ -165,6 +188,20 @@ def methods_for(
         ]
         return kept, skipped
     return methods, skipped
+
+
+def _checked(name: str, operator: Any, taken: Collection[str]) -> str:
+    """Returns the level of an operator of the user's own."""
+    if not isinstance(name, str) or not name.strip() or name in taken:
+        raise ConfigError(f"compare: own operators must have names of their own; got {name!r}. Choose another name.")
+    if isinstance(operator, Fusion) or not (
+        issubclass(operator, Fusion) if isinstance(operator, type) else callable(operator)
+    ):
+        raise ConfigError(
+            f"compare: own operators must be classes of Fusion, or functions (channels, width) -> Fusion, as every fit "
+            f"makes one of its own; got {name!r}: {operator!r}."
+        )
+    return str(getattr(operator, "level", "feature"))
 
 
 def _not_for(operator: type[Fusion], n_modalities: int, link: Link) -> str:

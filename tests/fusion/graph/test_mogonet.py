@@ -34,15 +34,15 @@ def rows(n: int, seed: int = 0) -> dict[str, Tokens]:
     }
 
 
-def numpys_graph(x: np.ndarray, k: int) -> np.ndarray:
-    """The graph of present rows only."""
+def numpys_graph(x: np.ndarray, k: int) -> tuple[np.ndarray, float]:
+    """The graph of present rows only, and its threshold."""
     similarity = cosine_similarity(x)
     n = len(x)
     ranked = np.sort(similarity[~np.eye(n, dtype=bool)])[::-1]
     threshold = ranked[min(k * n, len(ranked)) - 1]
     weights = np.where(similarity >= threshold, np.maximum(similarity, 0), 0)
     np.fill_diagonal(weights, 1)
-    return weights / np.abs(weights).sum(1, keepdims=True)
+    return weights / np.abs(weights).sum(1, keepdims=True), float(threshold)
 
 
 # -- the graph
@@ -57,9 +57,10 @@ def test_the_cosine_is_scikit_learns_and_0_for_a_row_of_zeros() -> None:
 @pytest.mark.parametrize("k", [1, 3, 8, 100])
 def test_the_graph_is_numpys_on_the_rows_that_are_there(k: int) -> None:
     x, present = normal(20, 4), normal(20, seed=1) > -0.7
-    graph = threshold_graph(cosine(x, x), present, k)
-    wanted = numpys_graph(x[present].numpy(), k)
+    graph, threshold = threshold_graph(cosine(x, x), present, k)
+    wanted, wanted_threshold = numpys_graph(x[present].numpy(), k)
     np.testing.assert_allclose(graph[present][:, present], wanted, atol=1e-12)
+    assert float(threshold) == pytest.approx(wanted_threshold)
     assert not graph[~present].any()
     assert not graph[:, ~present].any()
 
@@ -67,7 +68,7 @@ def test_the_graph_is_numpys_on_the_rows_that_are_there(k: int) -> None:
 @pytest.mark.parametrize("k", [2, 4])
 def test_a_row_has_k_neighbours_on_average_and_its_weights_sum_to_1(k: int) -> None:
     x = normal(30, 6)
-    graph = threshold_graph(cosine(x, x), torch.ones(30).bool(), k)
+    graph, _ = threshold_graph(cosine(x, x), torch.ones(30).bool(), k)
     assert float((graph > 0).sum(1).double().mean()) == k + 1  # and itself
     torch.testing.assert_close(graph.sum(1), torch.ones(30).double())
 
@@ -78,16 +79,18 @@ def test_the_graph_turns_with_the_rows() -> None:
         normal(20, seed=1) > -0.7,
         torch.from_numpy(np.random.default_rng(0).permutation(20)),
     )
-    graph = threshold_graph(cosine(x, x), present, 3)
-    turned = threshold_graph(cosine(x[order], x[order]), present[order], 3)
+    graph, threshold = threshold_graph(cosine(x, x), present, 3)
+    turned, same = threshold_graph(cosine(x[order], x[order]), present[order], 3)
     torch.testing.assert_close(turned, graph[order][:, order])
+    torch.testing.assert_close(same, threshold)
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_row_without_others_has_itself(n: int) -> None:
+def test_a_row_without_others_has_itself_and_no_edge_can_be_reached(n: int) -> None:
     x = normal(5, 4)
-    graph = threshold_graph(cosine(x, x), torch.arange(5) < n, 3)
+    graph, threshold = threshold_graph(cosine(x, x), torch.arange(5) < n, 3)
     torch.testing.assert_close(graph, torch.diag((torch.arange(5) < n).double()))
+    assert threshold == torch.inf
 
 
 # -- the rows
@@ -98,13 +101,12 @@ def nodes_by_hand(operator: Mogonet, old: dict[str, Tokens], new: dict[str, Toke
     result = []
     for m, name in enumerate(CHANNELS):
         x = old[name].values[:, 0][old[name].present]
-        graph = numpys_graph(x.numpy(), operator.n_neighbours)
+        middle = x.mean(0)
+        graph, threshold = numpys_graph((x - middle).numpy(), operator.n_neighbours)
         found = []
         for row in new[name].values[:, 0]:
-            similarity = cosine_similarity(row[None], x)[0]
-            edges = np.zeros(len(x))
-            nearest = np.argsort(similarity)[-operator.n_neighbours :]
-            edges[nearest] = np.maximum(similarity[nearest], 0)
+            similarity = cosine_similarity(row[None] - middle, x - middle)[0]
+            edges = np.where(similarity >= threshold, np.maximum(similarity, 0), 0)
             whole = np.zeros((len(x) + 1, len(x) + 1))
             whole[:-1, :-1] = graph
             whole[-1] = np.append(edges, 1) / (edges.sum() + 1)
@@ -147,25 +149,22 @@ def test_a_row_that_is_remembered_itself_counts_twice() -> None:
     operator, alone = made(n_layers=1), made(n_layers=1)
     row = {name: Tokens.vector(t.values[:2, 0]) for name, t in rows(2).items()}
     opposite = {name: Tokens(torch.cat([t.values[:1], -t.values[:1]]), t.mask) for name, t in row.items()}
-    operator.remember(opposite)  # the edge to the other has a negative similarity, hence no weight
+    operator.remember(opposite)  # the only edge has a negative similarity, hence no weight
     torch.testing.assert_close(operator(row).vector[0], alone(row).vector[0])  # the mean of a row and its copy
 
 
-def test_rows_under_dropout_have_as_many_neighbours_as_rows_in_use() -> None:
+def test_rows_under_dropout_have_as_many_neighbours_in_training_as_rows_in_use() -> None:
     """Where clusters are clear, rows whose channels are dropped are less alike than those that are remembered."""
-    operator = made(n_layers=1)
-    centres = 5 * normal(3, 5, seed=2)
-    clear = centres.repeat(8, 1) + 0.1 * normal(24, 5)
+    operator = made()
+    clear = (5 * normal(3, 5, seed=2)).repeat(8, 1) + 0.1 * normal(24, 5)
     old = {name: Tokens.vector(clear[:, :c]) for name, c in CHANNELS.items()}
     operator.remember(old)
-    alone = made(n_layers=1)
-    noisy = {
-        name: Tokens.vector(t.values[:, 0] * (normal(24, c, seed=i) > -0.5))
-        for i, ((name, c), t) in enumerate(zip(CHANNELS.items(), old.values(), strict=True))
-    }
-    for new in (old, noisy):
-        apart = (operator(new).vector - alone(new).vector).abs().amax(1)
-        assert (apart > 1e-6).all()  # each row hears others
+    noisy = clear * (normal(24, 5, seed=3) > -0.5)
+    there = torch.ones(24, dtype=torch.bool)
+    assert (operator.edges(0, clear, there) > 0).sum(1).double().mean() == 5  # 4, and its own copy
+    assert (operator.edges(0, noisy, there) > 0).sum(1).double().mean() < 3
+    assert (operator.train().edges(0, noisy, there) > 0).sum(1).double().mean() == 4
+    assert not operator.edges(0, noisy, ~there).any()
 
 
 # -- the size of the product

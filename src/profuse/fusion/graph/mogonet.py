@@ -26,13 +26,16 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     return functional.normalize(x, dim=1) @ functional.normalize(y, dim=1).T
 
 
-def threshold_graph(similarity: Tensor, present: Tensor, n_neighbours: int) -> Tensor:
-    """Returns the graph A = D^-1 (max(S, S') + I), S = similarity where it reaches the threshold.
+def threshold_graph(similarity: Tensor, present: Tensor, n_neighbours: int) -> tuple[Tensor, Tensor]:
+    """Returns the graph A = D^-1 (max(S, S') + I), S = similarity where it reaches the threshold, and the threshold.
 
     Args:
         similarity: `[row, row]`, symmetric; edges of a negative similarity have weight 0.
         present: Bool `[row]`; other rows have no edge, not even to themselves.
         n_neighbours: Neighbours that a row has on average, itself not counted; all others if there are no more.
+
+    Returns:
+        The graph, and the least similarity of an edge, which is infinite where there are fewer than two rows.
     """
     n_rows = present.sum()
     itself = torch.eye(len(present), dtype=torch.bool, device=present.device)
@@ -42,18 +45,26 @@ def threshold_graph(similarity: Tensor, present: Tensor, n_neighbours: int) -> T
     threshold = torch.where(n_edges > 0, ranked[(n_edges - 1).clamp(min=0)], torch.inf)
     weights = similarity.clamp(min=0).masked_fill(~(pair & (similarity >= threshold)), 0.0)
     weights = torch.maximum(weights, weights.T) + (itself & present).to(similarity)
-    return weights / weights.sum(1, keepdim=True).clamp(min=1)
+    return weights / weights.sum(1, keepdim=True).clamp(min=1), threshold
+
+
+def _alike(x: Tensor, known: Tensor, present: Tensor) -> Tensor:
+    """Returns the cosine of rows with `known` ones, all less the mean of those known ones that are there."""
+    middle = known.masked_fill(~present[:, None], 0.0).sum(0) / present.sum().clamp(min=1)
+    return cosine(x - middle, known - middle)
 
 
 class Mogonet(Fusion):
     """h = MLP([x_1; ...; x_M; sigmoid(V_1 x_1) (x) ... (x) sigmoid(V_M x_M)]), x_m = GCN_m on similar rows.
 
     Each modality has a graph whose nodes are remembered training rows: an edge where the cosine of the means of their
-    tokens reaches a threshold, at which a row has `n_neighbours` on average; edges weigh the cosine, a row's edge to
-    itself weighs 1, and the weights of a row are divided by their sum. Remembered rows pass messages among themselves;
-    a new row has edges to itself and to the `n_neighbours` remembered rows most similar to it, and none leads back.
-    Before anything is remembered a new row has only itself, and the graph convolutions are an MLP. x_m is 0 where m is
-    missing, and its factor in the outer product 1/2, which is that of a modality that takes no side.
+    tokens, less the mean of all, reaches a threshold, at which a row has `n_neighbours` on average; edges weigh the
+    cosine, a row's edge to itself weighs 1, and the weights of a row are divided by their sum. Remembered rows pass
+    messages among themselves; a new row has edges to itself and to the remembered rows that reach the threshold, and
+    none leads back. In training the threshold is that at which the rows of the batch have `n_neighbours` on average: at
+    that of the remembered rows, which are free of dropout, they would hardly have any. Before anything is remembered a
+    new row has only itself, and the graph convolutions are an MLP. x_m is 0 where m is missing, and its factor in the
+    outer product 1/2, which is that of a modality that takes no side.
 
     A training row that is among the remembered ones has an edge to its own copy, of weight 1 while the encoder stays
     the same. That edge stays: the copy holds no target, and nothing that the row does not hold itself.
@@ -78,11 +89,11 @@ class Mogonet(Fusion):
     Reference:
         Wang, Shao, Huang, et al., MOGONET integrates multi-omics data using graph convolutional networks, Nature
         Communications 12:3445, 2021. *Differs from the paper*: the graphs hold a sample of the training rows, as
-        their encoders see them after each epoch, so that the rows of a batch do not see each other; a new row has its
-        nearest neighbours, not those that reach the threshold, which rows under dropout hardly ever would, so that
-        training would know no neighbours; the product (VCDN) is of small learned vectors, not of each modality's
-        decision, and stands beside the nodes, for the head comes later; the average number of neighbours does not count
-        the row itself; 2 convolutions, not 3; the single modalities are not trained beforehand.
+        their encoders see them after each epoch, so that the rows of a batch do not see each other; the product (VCDN)
+        is of small learned vectors, not of each modality's decision, and stands beside the nodes, for the head
+        comes later; cosines are of centred features, as those of a network all point much the same way; the average
+        number of neighbours does not count the row itself; 2 convolutions, not 3; the single modalities are not
+        trained beforehand.
 
     Example:
         >>> import torch
@@ -101,6 +112,7 @@ class Mogonet(Fusion):
     reference: ClassVar[str] = "Wang et al. 2021 (Nature Communications 12:3445)"
 
     adjacency: Tensor
+    threshold: Tensor
 
     def __init__(
         self,
@@ -136,13 +148,33 @@ class Mogonet(Fusion):
         self.mlp = nn.Sequential(nn.LeakyReLU(0.25), nn.Dropout(dropout), nn.Linear(width, width))
         self.memory = Memory(self.channels, n_remembered)
         self.register_buffer("adjacency", torch.zeros(n, n_remembered, n_remembered))
+        self.register_buffer("threshold", torch.full((n,), torch.inf))
 
     @torch.no_grad()
     def remember(self, tokens: Mapping[str, Tokens]) -> None:
         """Makes the graphs of these rows, in place of those before."""
         self.memory.store("Mogonet", {name: tokens[name] for name in self.names})
         for m, x in enumerate(self.memory.features()):
-            self.adjacency[m] = threshold_graph(cosine(x, x), self.memory.present[:, m], self.n_neighbours)
+            present = self.memory.present[:, m]
+            graph, threshold = threshold_graph(_alike(x, x, present), present, self.n_neighbours)
+            self.adjacency[m], self.threshold[m] = graph, threshold
+
+    def edges(self, m: int, mean: Tensor, present: Tensor) -> Tensor:
+        """Returns the weights of the edges from new rows to remembered ones, `[batch, row]`.
+
+        Args:
+            m: Number of the modality.
+            mean: Means of the new rows' tokens, `[batch, channel]`.
+            present: Bool `[batch]`: the new rows that have the modality.
+        """
+        there = self.memory.present[:, m]
+        similarity = _alike(mean, self.memory.features()[m].to(mean.dtype), there)
+        least = self.threshold[m]
+        if self.training:
+            found = similarity[present][:, there].detach().flatten()
+            n_edges = min(self.n_neighbours * int(present.sum()), len(found))
+            least = found.topk(n_edges).values[-1] if n_edges else torch.full_like(least, torch.inf)
+        return similarity.clamp(min=0).masked_fill(~(there & (similarity >= least)), 0.0)
 
     def fuse(self, tokens: dict[str, Tokens]) -> Fused:
         nodes = []
@@ -150,9 +182,7 @@ class Mogonet(Fusion):
             zip(self.norms, self.graphs, tokens.values(), self.memory.features(), strict=True)
         ):
             mean, known = t.mean(), known.to(t.values.dtype)
-            similarity = cosine(mean, known).masked_fill(~self.memory.present[:, m], -torch.inf)
-            least = similarity.topk(self.n_neighbours, dim=1).values[:, -1:]
-            weights = similarity.clamp(min=0).masked_fill(similarity < least, 0.0)
+            weights = self.edges(m, mean, t.present)
             total = 1 + weights.sum(1, keepdim=True)
             x = graph(norm(mean), 1 / total, weights / total, norm(known), self.adjacency[m].to(mean.dtype))
             nodes.append(x.masked_fill(~t.present[:, None], 0.0))
