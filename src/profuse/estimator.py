@@ -269,9 +269,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         if columns is not None:
             self.n_features_in_ = len(columns) if isinstance(columns, list) else columns
         epochs = () if trained.history is None else trained.history.epochs
-        self.history_ = pd.DataFrame(
-            [vars(e) for e in epochs], columns=["epoch", "train_loss", "valid_loss", "valid_score"]
-        )
+        told = ["epoch", "train_loss", "valid_loss", "valid_score"]
+        self.history_ = pd.DataFrame([vars(e) for e in epochs], columns=told)
         return self
 
     @abstractmethod
@@ -362,7 +361,8 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
-        return self.trained_.predict(self._dataset(X, presence))
+        dataset = self._dataset(X, presence)
+        return self.trained_.predict(dataset)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -392,7 +392,8 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
-        values = self.trained_.predict(self._dataset(X, presence))
+        dataset = self._dataset(X, presence)
+        values = self.trained_.predict(dataset)
         return values[:, 0] if self.trained_.pipeline.target.flat else values
 
     def _task(self, y: Any) -> Task:
