@@ -70,8 +70,8 @@ def draw(found: Sequence[tuple[Results, Summary]], path: Path) -> None:
                 axis.plot([100 * e.low, 100 * e.high], [i, i], color=colour, linewidth=1.2)
                 axis.plot(100 * e.value, i, "o", color=colour, markersize=3.5)
         axis.axvline(0, color="black", linewidth=0.8)
-        # a decision rule that fails by far must not squeeze the others
-        axis.set_xlim(left=max(axis.get_xlim()[0], -25))
+        # neither a rule that fails by far nor intervals of a few groups, which end nowhere, must squeeze the others
+        axis.set_xlim(max(axis.get_xlim()[0], -30), min(axis.get_xlim()[1], 30))
         axis.set_title(f"{results.dataset.name}, {results.config['seeds']} seeds", fontsize=9)
         axis.set_xlabel(f"points of {summary.metric} above\nthe best single modality", fontsize=8)
         axis.tick_params(labelsize=7)
