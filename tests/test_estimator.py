@@ -617,6 +617,13 @@ class TestBadInput:
             assert list(found.feature_names_in_) == ["0", "1", "2"]
             assert all("3" not in m.columns for m in found.schema_.modalities.values())
 
+    def test_what_preprocessing_shortens_is_told_of_the_line_that_fits(self) -> None:
+        rng = np.random.default_rng(0)
+        data = {"s": [rng.normal(size=(600 if i < 3 else 5, 1)) for i in range(40)], "v": rng.normal(size=(40, 2))}
+        with pytest.warns(ProfuseWarning, match=r"s: \d of \d+ series are longer than 512 steps") as told:
+            FusionClassifier(**QUICK).fit(data, data["v"][:, 0] > 0)
+        assert {w.filename for w in told} == {__file__}
+
     def test_an_input_that_is_called_target_is_an_input(self) -> None:
         X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)), columns=["a", "b", "target"])
         model = FusionClassifier(**QUICK).fit(X, X["a"].to_numpy() > 0)

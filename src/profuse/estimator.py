@@ -171,7 +171,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         check_encoders(dataset, self.encoders or {}, who=who)
         learn, choose = split_off(dataset, self.validation_fraction, seed=settings.train.seed)
         prepared = Prepared.make(dataset, Split(learn, choose, np.empty(0, dtype=np.int64)))
-        tell(() if isinstance(X, Dataset) else prepared.pipeline.notes, who)
+        tell(() if isinstance(X, Dataset) else prepared.pipeline.notes, who, stacklevel=3)
         trained = fit_model(
             prepared,
             settings.model,

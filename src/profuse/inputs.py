@@ -334,10 +334,10 @@ def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset
     return learned
 
 
-def tell(notes: Iterable[str], who: str) -> None:
-    """Gives notes as warnings of the line that called an estimator."""
+def tell(notes: Iterable[str], who: str, *, stacklevel: int = 4) -> None:
+    """Gives notes as warnings of the line that called an estimator, `stacklevel` calls above the warning."""
     for note in notes:
-        warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=4)
+        warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=stacklevel)
 
 
 def new_data(

@@ -95,7 +95,9 @@ class OwnEncoder(Encoder):
 
 
 def _run(module: nn.Module, raw: Raw, max_length: int) -> Tokens:
-    if "mask" in inspect.signature(module.forward).parameters or raw.mask.ndim != 2 or raw.values.ndim < 3:
+    if "mask" in inspect.signature(module.forward).parameters:
+        return _once(module, raw, takes_mask=True)
+    if raw.mask.ndim != 2 or raw.values.ndim < 3:
         return _once(module, raw)
     if raw.mask.shape[1] <= max_length:
         return _once(module, _padded(raw, max_length))
@@ -125,8 +127,7 @@ def _padded(raw: Raw, length: int) -> Raw:
     return Raw(F.pad(raw.values, after), F.pad(raw.mask, (0, lacking))) if lacking else raw
 
 
-def _once(module: nn.Module, raw: Raw) -> Tokens:
-    takes_mask = "mask" in inspect.signature(module.forward).parameters
+def _once(module: nn.Module, raw: Raw, *, takes_mask: bool = False) -> Tokens:
     mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))
     values = raw.values.masked_fill(~mask, 0)
     out = module(values, mask=raw.mask) if takes_mask else module(values)

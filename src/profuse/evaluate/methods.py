@@ -163,11 +163,8 @@ def methods_for(
         plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": told})
         plain.resolved_level()
         methods.append(Method(name=label, role=role, modalities=names, model=plain))
-        if operator.level == "decision":
-            continue
-        for r in rounds:
-            twin = plain.model_copy(update={"rounds": r})
-            methods.append(Method(name=_progressive(r) + label, role="fusion", modalities=names, model=twin))
+        if operator.level != "decision":
+            methods += _twins(methods[-1], rounds)
     for name, given in (own or {}).items():
         own_level = _checked(name, given, {m.name for m in methods} | set(FUSIONS))
         reason = _not_for(given, len(names), link) if isinstance(given, type) else ""
@@ -175,10 +172,9 @@ def methods_for(
             skipped.append(Skipped(method=name, reason=reason))
             continue
         plain = base.model_copy(update={"fusion": ALWAYS[0], "level": None, "rounds": 1, "operator_options": {}})
-        for r in (1, *(() if own_level == "decision" else rounds)):
-            label = name if r == 1 else _progressive(r) + name
-            model = plain.model_copy(update={"rounds": r})
-            methods.append(Method(name=label, role="fusion", modalities=names, model=model, own_level=own_level))
+        methods.append(Method(name=name, role="fusion", modalities=names, model=plain, own_level=own_level))
+        if own_level != "decision":
+            methods += _twins(methods[-1], rounds)
     if len(names) == 1:
         kept = [m for m in methods if m.role not in ("baseline", "fusion")]
         skipped += [
@@ -188,6 +184,18 @@ def methods_for(
         ]
         return kept, skipped
     return methods, skipped
+
+
+def _twins(method: Method, rounds: Sequence[Rounds]) -> list[Method]:
+    """Returns the same method with feedback, one for each of `rounds`."""
+    assert method.model is not None
+    return [
+        method.model_copy(update={
+            "name": _progressive(r) + method.name, "role": "fusion",
+            "model": method.model.model_copy(update={"rounds": r}),
+        })
+        for r in rounds
+    ]  # fmt: skip
 
 
 def _checked(name: str, operator: Any, taken: Collection[str]) -> str:

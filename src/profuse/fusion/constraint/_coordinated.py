@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import combinations
 from typing import ClassVar
@@ -17,7 +17,7 @@ from profuse.fusion._base import Fused, Fusion
 from profuse.fusion._projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
-__all__ = ["Coordinated", "centred", "over_pairs", "unit"]
+__all__ = ["Coordinated", "centred", "mean_over", "over_pairs", "unit"]
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -101,11 +101,16 @@ def over_pairs(loss: PairLoss, z: Tensor, present: Tensor) -> Tensor:
         z: `[batch, modality, channel]`.
         present: Bool `[batch, modality]`.
     """
-    total, n_pairs = z.new_zeros(()), z.new_zeros(())
-    for i, j in combinations(range(z.shape[1]), 2):
-        rows = present[:, i] & present[:, j]
-        enough = (rows.sum() >= 2).to(z.dtype)
-        total = total + enough * loss(z[:, i], z[:, j], rows)
+    pairs = combinations(range(z.shape[1]), 2)
+    return mean_over(loss, [(z[:, i], z[:, j], present[:, i] & present[:, j]) for i, j in pairs], z)
+
+
+def mean_over(loss: PairLoss, given: Sequence[tuple[Tensor, Tensor, Tensor]], like: Tensor) -> Tensor:
+    """Returns the mean of `loss(x, y, rows)` over those of `given` that have at least two rows, else 0 as `like` is."""
+    total, n_pairs = like.new_zeros(()), like.new_zeros(())
+    for x, y, rows in given:
+        enough = (rows.sum() >= 2).to(like.dtype)
+        total = total + enough * loss(x, y, rows)
         n_pairs = n_pairs + enough
     return total / n_pairs.clamp(min=1)
 

@@ -14,7 +14,7 @@ from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
 from profuse.fusion._projection import Projection, checked_dropout
 from profuse.fusion.attention.token_transformer import TransformerLayer
-from profuse.fusion.constraint._coordinated import centred, over_pairs
+from profuse.fusion.constraint._coordinated import centred, mean_over, over_pairs
 from profuse.tokens import Tokens
 
 __all__ = ["SharedPrivate", "moment_discrepancy", "overlap"]
@@ -157,12 +157,11 @@ class SharedPrivate(Fusion):
         n = len(self.names)
         pairs = [(shared[:, m], private[:, m], present[:, m]) for m in range(n)]
         pairs += [(private[:, i], private[:, j], present[:, i] & present[:, j]) for i, j in combinations(range(n), 2)]
-        n_pairs = torch.stack([rows.sum() >= 2 for _, _, rows in pairs]).sum().clamp(min=1)
         made = torch.stack([d(shared[:, m] + private[:, m]) for m, d in enumerate(self.decoders)], dim=1)
         wrong = (made - u).square().mean(-1).masked_fill(~present, 0.0)
         alike = over_pairs(lambda x, y, rows: moment_discrepancy(x, y, rows, self.n_moments), shared, present)
         return {
-            "difference": self.difference * torch.stack([overlap(*pair) for pair in pairs]).sum() / n_pairs,
+            "difference": self.difference * mean_over(overlap, pairs, u),
             "similarity": self.similarity * alike,
             "reconstruction": self.reconstruction * wrong.sum() / present.sum().clamp(min=1),
         }
