@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fits import LEVELS, Fit, read
+from scipy.stats import chi2
 from settings import SETTINGS
 from study import chosen_rate, models_of
 
+from profuse.data.split import make_split
 from profuse.evaluate.robustness import effective, relative
-from profuse.evaluate.statistics import Estimate, Sample, paired_difference, pooled, seeds_only
+from profuse.evaluate.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only, time_blocks
+from profuse.schema import SplitOptions
 
-__all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "r2"]
+__all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "in_units", "logged", "r2", "saved"]
 
 ROUNDS = ("2 rounds", "3 rounds", "4 rounds")
 
@@ -53,6 +57,23 @@ class Model:
             found.append(np.asarray(right, dtype=np.float64).reshape(len(true), -1).mean(1))
         return found
 
+    def samples(self, n_seeds: int) -> list[Sample]:
+        """Returns what is compared, higher is better: 1 where the class is right, or minus the logarithm of the MSE.
+
+        The logarithm is taken along its tangent at the model's own MSE, so that it is a mean over rows.
+        """
+        rows = self.rows[:n_seeds]
+        if self.is_error:
+            mean = np.mean([r.mean() for r in rows])
+            rows = [-logged(r, mean) for r in rows]
+        return [Sample(one["rows"], one["clusters"], r) for one, r in zip(self.arrays, rows, strict=False)]
+
+    @property
+    def n_train(self) -> int | None:
+        """Training rows if every seed has a split of its own, else None."""
+        same = all(np.array_equal(one["rows"], self.arrays[0]["rows"]) for one in self.arrays)
+        return None if same else int(self.facts[0]["n_train"])
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
@@ -63,71 +84,134 @@ class Study:
     def get(self, data: str, base: str, twin: str, size: str = "") -> Model | None:
         return self.models.get((data, base, twin, size))
 
-    def unit(self, data: str, base: str, size: str = "") -> float:
-        """Returns what a gain is measured in: a hundredth of the plain model's MSE, or a point of accuracy."""
-        plain = self.models[data, base, "plain", size]
-        return plain.score / 100 if plain.is_error else 0.01
+    def pair(self, data: str, base: str, twin: str, other: str, size: str = "") -> tuple[Model, Model] | None:
+        a, b = self.get(data, base, twin, size), self.get(data, base, other, size)
+        return None if a is None or b is None else (a, b)
 
     def gain(self, data: str, base: str, twin: str, other: str = "plain", size: str = "") -> Estimate | None:
         """Returns by how much `twin` is better than `other`, on the same rows and seeds.
 
-        What seeds vary by is learned from all twins of the base model (`pooled`).
+        In points of accuracy, or in per cent of `other`'s MSE: 100 (1 - MSE / MSE of `other`), whose interval is worked
+        out on the logarithm, so that no more than 100 % can be saved.
         """
-        a, b = self.get(data, base, twin, size), self.get(data, base, other, size)
-        if a is None or b is None:
+        pair = self.pair(data, base, twin, other, size)
+        if pair is None:
             return None
+        a, b = pair
         n = min(len(a.facts), len(b.facts))
-        unit = self.unit(data, base, size) * (-1 if a.is_error else 1)
-
-        def samples(model: Model) -> list[Sample]:
-            return [
-                Sample(one["rows"], one["clusters"], scores / unit)
-                for one, scores in zip(model.arrays[:n], model.rows[:n], strict=True)
-            ]
-
-        twins = {t: m for (d, b2, t, s), m in self.models.items() if (d, b2, s) == (data, base, size)}
-        scores = {t: [f["score"] / unit for f in m.facts[:n]] for t, m in twins.items() if len(m.facts) >= n}
-        layout = pooled(scores)
-        return paired_difference(
-            samples(a),
-            samples(b),
+        found = paired_difference(
+            a.samples(n),
+            b.samples(n),
             n_train=a.facts[0]["n_train"],
             proportion=not a.is_error,
-            parts=layout and layout.difference(twin, other),
+            parts=self.spread(data, base, twin, other, size, n),
         )
+        return in_units(found, saved if a.is_error else points)
+
+    def spread(self, data: str, base: str, twin: str, other: str, size: str, n_seeds: int) -> Parts | None:
+        """Returns what all twins of a base model say of the variance between seeds: `pooled`, with another prior.
+
+        A twin that fails on a seed would rule the mean, and with it the intervals of those that do not. So the prior is
+        the median variance of a difference, over all pairs of twins; and a difference whose own is shown to be larger
+        (at 5 %) keeps that.
+        """
+        twins = {t: m for (d, b, t, s), m in self.models.items() if (d, b, s) == (data, base, size)}
+        scores = {
+            t: [float(s.scores.mean()) for s in m.samples(n_seeds)] for t, m in twins.items() if len(m.facts) >= n_seeds
+        }
+        layout = pooled(scores)
+        if layout is None:
+            return None
+        d = n_seeds - 1
+        prior = np.median([np.var(x - y, ddof=1) for x, y in combinations(layout.scores.values(), 2)])
+        prior *= d / chi2.median(d)  # the median of a variance lies below the variance
+        own = float(np.var(layout.scores[twin] - layout.scores[other], ddof=1))
+        if own > prior * chi2.ppf(0.95, d) / d:
+            return ((own, d),)
+        return replace(layout, residual=prior / 2).difference(twin, other)
 
     def robustness(self, data: str, base: str, twin: str, noise: str = "all") -> tuple[Estimate, Estimate] | None:
         """Returns the gain in relative robustness (the mean score over noise), and effective robustness to the plain.
 
-        Intervals are over seeds, paired: they speak of these test rows.
+        In points of accuracy, or in per cent of the plain model's mean MSE over levels and seeds. Intervals are over
+        seeds, paired: they speak of these test rows, or, where every seed has its own, of new splits.
         """
-        a, b = self.get(data, base, twin), self.get(data, base, "plain")
-        if a is None or b is None or "noise" not in a.facts[0]:
+        pair = self.pair(data, base, twin, "plain")
+        if pair is None or "noise" not in pair[0].facts[0]:
             return None
+        a, b = pair
         if noise not in a.facts[0]["noise"]:  # early fusion has a single modality
             noise = next(iter(a.facts[0]["noise"]))
-        unit, sign = self.unit(data, base), -1 if a.is_error else 1
-        pairs = [(x["noise"][noise], y["noise"][noise]) for x, y in zip(a.facts, b.facts, strict=False)]
-        gains = [sign * (relative(LEVELS, x) - relative(LEVELS, y)) / unit for x, y in pairs]
-        kept = [effective(LEVELS, x, y, larger_is_better=not a.is_error) / unit for x, y in pairs]
-        n_rows = len(a.arrays[0]["rows"])
-        return seeds_only(gains, n_rows=n_rows), seeds_only(kept, n_rows=n_rows)
+        curves = [(x["noise"][noise], y["noise"][noise]) for x, y in zip(a.facts, b.facts, strict=False)]
+        areas = np.array([[relative(LEVELS, x), relative(LEVELS, y)] for x, y in curves])
+        kept = np.array([effective(LEVELS, x, y, larger_is_better=not a.is_error) for x, y in curves])
+        unit = areas[:, 1].mean() if a.is_error else 1.0
+        lost = seeds_only(kept / unit, n_rows=len(a.arrays[0]["rows"]), n_train=a.n_train)
+        return by_seed(a, areas), in_units(lost, points)
 
     def missing(self, data: str, base: str, twin: str) -> Estimate | None:
-        """Returns the gain of the mean score over rates of missing modalities above 0."""
-        a, b = self.get(data, base, twin), self.get(data, base, "plain")
-        if a is None or b is None or "missing" not in a.facts[0]:
+        """Returns the gain of the mean score over rates of missing modalities above 0, in units as `robustness`."""
+        pair = self.pair(data, base, twin, "plain")
+        if pair is None or "missing" not in pair[0].facts[0]:
             return None
-        unit, sign = self.unit(data, base), -1 if a.is_error else 1
-        gains = [
-            sign * float(np.mean(x["missing"]["scores"][1:]) - np.mean(y["missing"]["scores"][1:])) / unit
+        a, b = pair
+        means = np.array([
+            [np.mean(x["missing"]["scores"][1:]), np.mean(y["missing"]["scores"][1:])]
             for x, y in zip(a.facts, b.facts, strict=False)
-        ]
-        return seeds_only(gains, n_rows=len(a.arrays[0]["rows"]))
+        ])  # fmt: skip
+        return by_seed(a, means)
+
+
+def by_seed(model: Model, scores: np.ndarray) -> Estimate:
+    """Returns the gain of `scores[seed, 0]` over `scores[seed, 1]`, in points or in per cent of the second."""
+    if model.is_error:
+        scores = -logged(scores, scores.mean(0))
+    found = seeds_only(
+        (scores[:, 0] - scores[:, 1]).tolist(), n_rows=len(model.arrays[0]["rows"]), n_train=model.n_train
+    )
+    return in_units(found, saved if model.is_error else points)
+
+
+def logged(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Returns the logarithm along its tangent at the mean: its own mean is the logarithm of the mean."""
+    return np.log(mean) + values / mean - 1
+
+
+def in_units(e: Estimate, unit: Callable[[float], float]) -> Estimate:
+    """Returns value and interval in other units."""
+    return replace(e, value=unit(e.value), low=unit(e.low), high=unit(e.high))
+
+
+def points(difference: float) -> float:
+    """Returns points of a difference of accuracies."""
+    return 100 * difference
+
+
+def saved(difference: float) -> float:
+    """Returns per cent of the MSE that are saved, from how much lower its logarithm is."""
+    return float(-100 * np.expm1(-difference))
+
+
+@cache
+def known(data: str, seed: int) -> tuple[np.ndarray, float]:
+    """Returns which rows of a data set belong together, `[row]`, and the mean of the training targets (MSE only)."""
+    found = SETTINGS[data].data(seed)
+    split = make_split(found, SplitOptions(), seed=seed)
+    mean = float(np.mean(found.target[split.train])) if SETTINGS[data].metric == "mse" else float("nan")
+    clusters = np.arange(len(found))
+    if found.times is not None:
+        clusters[split.test] = time_blocks(found.times[split.test])
+    elif found.groups is not None and len(np.unique(found.groups[split.test])) >= 10:
+        clusters = np.unique(found.groups, return_inverse=True)[1]
+    return clusters, mean
 
 
 def collect(out: Path) -> Study:
-    """Reads all models of which every seed that was fitted is there."""
+    """Reads all models of which two seeds or more are there.
+
+    Clusters of rows are groups, or blocks of time, else each row alone. Fewer than ten groups say nothing of others:
+    then intervals speak of new rows of these very groups.
+    """
     found = Study()
     for data in SETTINGS:
         for base, twin, size in models_of(data):
@@ -140,7 +224,9 @@ def collect(out: Path) -> Study:
                 file = Fit(data, base, twin, size, rate, seed).file(out)
                 if not file.is_file():
                     break
-                read_ones.append(read(file))
+                facts, arrays = read(file)
+                clusters, mean = known(data, seed)
+                read_ones.append((facts | {"train_mean": mean}, arrays | {"clusters": clusters[arrays["rows"]]}))
             if len(read_ones) >= 2:
                 facts, arrays = [f for f, _ in read_ones], [a for _, a in read_ones]
                 found.models[data, base, twin, size] = Model(data, base, twin, size, facts, arrays)

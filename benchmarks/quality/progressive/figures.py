@@ -8,13 +8,17 @@ import matplotlib
 import numpy as np
 from collect import ROUNDS, Study, bases, r2
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from settings import SETTINGS
 
 from profuse.datasets.synthetic.pointer import Pointer
+from profuse.evaluate.statistics import Estimate
 
 __all__ = ["draw_gains", "draw_pointer", "draw_robustness"]
 
 matplotlib.use("Agg")
+SHOWN = 40
+"""Points or per cent of a gain that a picture reaches to."""
 COLOURS = {"2 rounds": "C0", "3 rounds": "C1", "4 rounds": "C2", "wider": "C7", "deeper": "C5"}
 
 
@@ -52,6 +56,14 @@ def draw_pointer(study: Study, path: Path) -> None:
     pyplot.close(figure)
 
 
+def put(axis: Axes, e: Estimate, y: float, twin: str) -> None:
+    """Draws a gain and its interval up to `SHOWN`, so that none squeezes the others; an arrow is what lies outside."""
+    low, high = (float(np.clip(end, -SHOWN, SHOWN)) for end in (e.low, e.high))
+    axis.plot([low, high], [y, y], color=COLOURS[twin], linewidth=1)
+    mark = "<" if e.value < -SHOWN else ">" if e.value > SHOWN else "o" if twin in ROUNDS else "D"
+    axis.plot(np.clip(e.value, -SHOWN, SHOWN), y, mark, color=COLOURS[twin], markersize=3)
+
+
 def draw_gains(study: Study, path: Path) -> None:
     """What rounds add to each base model, beside a plain model of the compute of two rounds."""
     groups = {
@@ -66,16 +78,11 @@ def draw_gains(study: Study, path: Path) -> None:
             for k, twin in enumerate(twins):
                 e = study.gain(data, base, twin)
                 if e is not None:
-                    y = i + (k - 2) * 0.15
-                    mark = "o" if twin in ROUNDS else "D"
-                    axis.plot([e.low, e.high], [y, y], color=COLOURS[twin], linewidth=1)
-                    axis.plot(e.value, y, mark, color=COLOURS[twin], markersize=3)
+                    put(axis, e, i + (k - 2) * 0.15, twin)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(group)), [f"{SETTINGS[d].title}: {b}" for d, b, _ in group], fontsize=7)
         axis.set_ylim(len(group) - 0.4, -0.6)
         axis.set_xlabel(title, fontsize=9)
-        # one interval that spans everything must not squeeze the others
-        axis.set_xlim(max(axis.get_xlim()[0], -40), min(axis.get_xlim()[1], 40))
         axis.grid(axis="x", linewidth=0.3)
     handles = [
         pyplot.Line2D([], [], color=COLOURS[t], marker="o" if t in ROUNDS else "D", markersize=4, label=t)
@@ -106,11 +113,8 @@ def draw_robustness(study: Study, path: Path) -> None:
             for k, twin in enumerate(twins):
                 e = measure(data, base, twin)
                 if e is not None:
-                    y = i + (k - 1) * 0.22
-                    axis.plot([e.low, e.high], [y, y], color=COLOURS[twin], linewidth=1)
-                    axis.plot(e.value, y, "o" if twin in ROUNDS else "D", color=COLOURS[twin], markersize=3)
+                    put(axis, e, i + (k - 1) * 0.22, twin)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set_xlim(max(axis.get_xlim()[0], -40), min(axis.get_xlim()[1], 40))
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("gain: % of the plain model's MSE,\nor points of accuracy", fontsize=8)
         axis.grid(axis="x", linewidth=0.3)

@@ -18,12 +18,10 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 from profuse.build import ModelOptions
-from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.evaluate.jobs import held_to_threads
 from profuse.evaluate.metrics import primary_metric
 from profuse.evaluate.robustness import curve, missing_curve
-from profuse.evaluate.statistics import time_blocks
 from profuse.learner import Prepared, TrainedModel
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import SplitOptions
@@ -139,7 +137,6 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
         "true": true,
         "said": said.astype(np.float32),
         "rows": split.test,
-        "clusters": _clusters(prepared.dataset, split.test),
     }
     if fit.twin in MEASURED and not fit.size:
         seed = {"seed": fit.seed, "metric": metric}
@@ -154,24 +151,15 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
     return facts, arrays
 
 
-def _clusters(data: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Returns which rows belong together, `[row]`: groups, blocks of time, else each row alone.
-
-    Fewer than ten groups say nothing of others: then the intervals speak of new rows of these very groups.
-    """
-    if data.groups is not None and len(np.unique(data.groups[rows])) >= 10:
-        return np.unique(data.groups[rows], return_inverse=True)[1]
-    return rows if data.times is None else time_blocks(data.times[rows])
-
-
 def _mse(true: np.ndarray, said: np.ndarray) -> float:
     return float(((true.reshape(said.shape) - said) ** 2).mean())
 
 
 def _probes(trained: TrainedModel, prepared: Prepared, metric: str) -> dict[str, list[float]]:
-    """Test score by modality and round of a linear model on what the modality's encoder hands on, fitted on train.
+    """Test score by modality and round of a linear model on what goes into the fusion, fitted on train.
 
     It tells what a branch knows, whatever the head makes of it. From the second round on it knows of the others too.
+    (Operators at the levels raw and hierarchical are given tokens before they are mixed.)
     """
     model = trained.model
     plain = model.model if isinstance(model, ProgressiveFusion) else model

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from profuse.build import ModelOptions, build_model
@@ -35,6 +36,7 @@ TWINS: dict[str, dict[str, Any]] = {
     "3 rounds": {"rounds": 3},
     "4 rounds": {"rounds": 4},
     "wider": {},
+    "wider, no bottleneck": {},
     "deeper": {},
     # what feedback is made of: looked at where it matters
     "2 rounds, input": {"rounds": 2, "entry": "input"},
@@ -44,7 +46,7 @@ TWINS: dict[str, dict[str, Any]] = {
     "2 rounds, detached": {"rounds": 2, "gradient_rounds": 1},
     "3 rounds, all supervised": {"rounds": 3, "supervise": "all"},
 }
-"""How a twin differs from its plain model, by name; wider and deeper differ in size."""
+"""How a twin differs from its plain model, by name; the wider and the deeper ones differ in size."""
 
 
 @dataclass(frozen=True)
@@ -137,27 +139,33 @@ def flops(model: FusionModel | ProgressiveFusion, inputs: Mapping[str, Raw], *, 
     was_training = model.training
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore", UserWarning)  # of the flag, about hardware that is not there
-        # oneDNN's recurrent layers are not counted
-        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        # oneDNN's recurrent layers and the CPU's own attention are not counted
+        plain = torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH)
+        with plain[0], plain[1], FlopCounterMode(display=False) as counter:
             model.eval()(batch)
     model.train(was_training)
     return counter.get_total_flops() / n_rows
 
 
 def size_of(prepared: Prepared, base: Base, twin: str, size: Size) -> Size:
-    """Returns the size of a twin: for wider and deeper the one whose compute is nearest to `MATCHED` rounds'."""
-    if twin not in ("wider", "deeper"):
+    """Returns the size of a twin: of the wider and the deeper ones that whose compute is nearest to `MATCHED` rounds'.
+
+    "wider" keeps a narrow encoder narrow; "wider, no bottleneck" makes it as wide as all else.
+    """
+    if not twin.startswith(("wider", "deeper")):
         return size
 
     def cost(twin: str, size: Size) -> float:
         return flops(build(prepared, base, twin, size, seed=0), prepared.inputs)
 
     aim = cost(f"{MATCHED} rounds", size)
+    if twin == "wider, no bottleneck":
+        size = replace(size, narrow={})
     best, nearest = size, math.inf
     step = 8 if any(spec.kind == "audio" for spec in prepared.pipeline.specs.values()) else 4
     tried = (
-        (replace(size, width=size.width + step * k) for k in range(1, 32))
-        if twin == "wider"
+        (replace(size, width=size.width + step * k) for k in range(0, 32))
+        if twin.startswith("wider")
         else (replace(size, depth=size.depth + k) for k in range(1, 16))
     )
     for one in tried:

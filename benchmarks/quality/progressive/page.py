@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from collect import ROUNDS, Model, Study, bases, collect, r2
+from collect import ROUNDS, Model, Study, bases, collect, in_units, logged, r2, saved
 from figures import draw_gains, draw_pointer, draw_robustness
 from settings import SETTINGS
 from volatility import forecasts, read_returns
@@ -169,24 +169,32 @@ def by_modality(study: Study) -> str:
 
 
 def branches(study: Study) -> str:
-    """What a linear probe reads off each branch, plain and by round."""
+    """What a linear probe reads off each branch, plain and by round; without operators that get unmixed tokens."""
     rows = []
     for data, base, plain in bases(study):
-        three = study.get(data, base, "3 rounds")
-        if three is None or "probes" not in plain.facts[0]:
+        three, how = study.get(data, base, "3 rounds"), SETTINGS[data].bases[base]
+        if three is None or "probes" not in plain.facts[0] or how.level == "raw" or how.fusion == "stagewise":
             continue
         for name in plain.facts[0]["probes"]:
-            alone = np.mean([f["probes"][name][0] for f in plain.facts])
-            by_round = np.mean([f["probes"][name] for f in three.facts], axis=0)
+            alone = np.mean([probed(plain, i, name)[0] for i in range(len(plain.facts))])
+            by_round = np.mean([probed(three, i, name) for i in range(len(three.facts))], axis=0)
             rows.append([SETTINGS[data].title, base, name, f"{alone:.3f}", *(f"{v:.3f}" for v in by_round)])
     return table(["data", "base model", "branch", "plain", "round 1 of 3", "round 2", "round 3"], rows)
 
 
+def probed(model: Model, seed: int, branch: str) -> np.ndarray:
+    """Returns the probe's score by round: accuracy, or the share of the training mean's squared error that it saves."""
+    facts, true = model.facts[seed], model.arrays[seed]["true"]
+    found = np.array(facts["probes"][branch])
+    return 1 - (1 - found) * true.var() / np.mean((true - facts["train_mean"]) ** 2) if model.is_error else found
+
+
 def volatility(study: Study) -> str:
-    """MSE of the forecasts that need no network beside that of the networks."""
-    names = ("train_mean", "ewma", "har", "garch")
-    head = ["data", "mean of train", "EWMA", "HAR", "GARCH(1,1)", "plain late LSTM", "2 rounds",
-            "best plain network", "2 rounds against EWMA, % of EWMA's MSE"]  # fmt: skip
+    """MSE of the forecasts that need no network beside that of the networks, and both against EWMA."""
+    names = ("train_mean", "ewma", "har", "garch", "garch_raw")
+    head = ["data", "mean of train", "EWMA", "HAR", "GARCH(1,1)", "the same, as it is", "plain late LSTM", "2 rounds",
+            "best plain network", "HAR against EWMA", "best plain network against EWMA",
+            "2 rounds against EWMA"]  # fmt: skip
     rows = []
     for data in SETTINGS:
         if not data.startswith("stocks"):
@@ -197,43 +205,51 @@ def volatility(study: Study) -> str:
         assert stocks.target is not None
         assert stocks.times is not None
         test = np.flatnonzero(stocks.split == "test")
+        clusters = time_blocks(stocks.times[test])
         said = forecasts(read_returns(sector, None)[:, 0], stocks.target, stocks.split, log=bool(scale))
         errors = {name: ((said[name] - stocks.target) ** 2)[test] for name in names}
+        ewma, har = (Sample(test, clusters, -logged(e, e.mean())) for e in (errors["ewma"], errors["har"]))
+
+        def against(samples: list[Sample], ewma: Sample = ewma, n: int = len(stocks)) -> str:
+            return told(in_units(paired_difference(samples, [ewma] * len(samples), n_train=n), saved))
+
         two = study.get(data, "late LSTM", "2 rounds")
         plains = {b: study.get(data, b, "plain") for b in SETTINGS[data].bases}
         known = {b: m for b, m in plains.items() if m is not None}
-        against = None
-        if two is not None:
-            unit, clusters = -errors["ewma"].mean() / 100, time_blocks(stocks.times[test])
-            a = [Sample(test, clusters, rows / unit) for rows in two.rows]
-            b = [Sample(test, clusters, errors["ewma"] / unit)] * len(a)
-            against = paired_difference(a, b, n_train=two.facts[0]["n_train"])
         best = min(known, key=lambda b: known[b].mean("valid_error")) if known else None
         rows.append([
             SETTINGS[data].title, *(f"{errors[n].mean():.4f}" for n in names),
             *(f"{m.score:.4f}" if m else "-" for m in (plains.get("late LSTM"), two)),
-            f"{best} {known[best].score:.4f}" if best else "-", told(against),
+            f"{best} {known[best].score:.4f}" if best else "-", against([har]),
+            *(against(m.samples(len(m.facts))) if m else "-" for m in (known.get(best or ""), two)),
         ])  # fmt: skip
-    return table(head, rows) + "\n\nThe best plain network is the one with the least validation error."
+    return table(head, rows)
 
 
 def cost(study: Study) -> str:
     """Compute and time against the plain model: the median over base models, and the range."""
-    rows = []
-    for twin in (*ROUNDS, "wider", "deeper"):
-        pairs = [(one, plain) for data, base, plain in bases(study) if (one := study.get(data, base, twin)) is not None]
-        if not pairs:
-            continue
-        cells = []
-        for ratios in (
-            [a.mean("flops") / b.mean("flops") for a, b in pairs],
-            [np.mean([f["cpu_seconds"] / f["epochs"] for f in a.facts])
-             / np.mean([f["cpu_seconds"] / f["epochs"] for f in b.facts]) for a, b in pairs],
-            [a.mean("n_parameters") / b.mean("n_parameters") for a, b in pairs],
-        ):  # fmt: skip
-            cells.append(f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
-        rows.append([twin, *cells])
-    return table(["model", "operations a row", "time an epoch", "parameters"], rows)
+
+    def ratios(pairs: list[tuple[Model, Model]], measure: Callable[[Model], float]) -> str:
+        found = [measure(a) / measure(b) for a, b in pairs]
+        return f"{np.median(found):.2f} ({min(found):.2f} to {max(found):.2f})" if found else "-"
+
+    def pairs(twin: str, other: str) -> list[tuple[Model, Model]]:
+        return [pair for data, base, _ in bases(study) if (pair := study.pair(data, base, twin, other)) is not None]
+
+    def operations(model: Model) -> float:
+        return model.mean("flops")
+
+    rows = [
+        [
+            twin,
+            ratios(pairs(twin, "plain"), operations),
+            ratios(pairs(twin, "2 rounds"), operations),
+            ratios(pairs(twin, "plain"), lambda m: m.mean("cpu_seconds") / m.mean("epochs")),
+            ratios(pairs(twin, "plain"), lambda m: m.mean("n_parameters")),
+        ]
+        for twin in (*ROUNDS, "wider", "deeper")
+    ]
+    return table(["model", "operations a row", "against those of 2 rounds", "time an epoch", "parameters"], rows)
 
 
 TABLES = {

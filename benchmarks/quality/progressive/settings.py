@@ -129,7 +129,8 @@ def colours(seed: int, *, told: bool = False) -> Dataset:
     """Returns pictures of three written digits, one in red, one in green, one in blue, and which colour is asked for.
 
     Pictures are those of `avmnist`: 6,000 threes drawn from the training ones, a fifth of them for validation, and
-    2,000 from the test ones; no picture is on two sides. The target is the digit in the colour asked for.
+    2,000 from the test ones; no picture is on two sides. The target is the digit in the colour asked for, and scenes
+    with the same picture in that colour are a group.
 
     Args:
         seed: Of the draw.
@@ -157,6 +158,7 @@ def colours(seed: int, *, told: bool = False) -> Dataset:
         },
         target=np.asarray(found.target)[threes[rows, asked]],
         task="multiclass",
+        groups=threes[rows, asked],
         split=np.repeat(list(sizes), list(sizes.values())),
     )
 
@@ -204,7 +206,7 @@ SETTINGS: dict[str, Setting] = {
         size=Size(64, narrow={"items": 4}),
         train=CHOICES,
         seeds=5,
-        twins=(*MAIN, *FORMS, "3 rounds, all supervised"),
+        twins=(*MAIN, "wider, no bottleneck", *FORMS, "3 rounds, all supervised"),
         metric="mse",
         rates=(0.003, 0.01),
         dropout=0.0,
