@@ -1,13 +1,13 @@
-"""Equilibrium: fixed points against SciPy, gradients against a long loop, memory, dropout, warnings."""
+"""Models at rest: states against SciPy, gradients against a long loop, memory, dropout, warnings."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import fixed_point as scipy_fixed_point
 from scipy.optimize import root
 from torch import Tensor
 
@@ -16,7 +16,6 @@ from profuse.errors import ConfigError, ProfuseWarning
 from profuse.model import FusionModel
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.progressive._entry import below
-from profuse.progressive._equilibrium import attached, fixed_point
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -35,9 +34,12 @@ def inputs() -> dict[str, Raw]:
     }
 
 
-def around(*, strength: float = 0.03, fusion: str = "concat", **options: object) -> ProgressiveFusion:
+def around(
+    *, strength: float = 0.03, fusion: str = "concat", dropout: float = 0.2, **options: object
+) -> ProgressiveFusion:
     """A model in float64 with feedback that is weak enough, at the default strength, for the rounds to contract."""
-    plain = build_model(SPECS, "multiclass", 3, ModelOptions(width=8, fusion=fusion), n_rows=100, seed=0)
+    asked = ModelOptions(width=8, fusion=fusion, dropout=dropout)
+    plain = build_model(SPECS, "multiclass", 3, asked, n_rows=100, seed=0)
     assert isinstance(plain, FusionModel)
     given = {"rounds": "equilibrium", "tolerance": 1e-12, "max_rounds": 200, **options}
     model = ProgressiveFusion(plain, **given)  # type: ignore[arg-type]
@@ -48,79 +50,35 @@ def around(*, strength: float = 0.03, fusion: str = "concat", **options: object)
     return model.double().eval()
 
 
-def affine(n_rows: int, width: int, factor: float) -> tuple[Tensor, Tensor]:
-    """A matrix of spectral norm `factor` and offsets."""
-    generator = torch.Generator().manual_seed(2)
-    a = torch.randn(width, width, generator=generator, dtype=torch.float64)
-    offsets = torch.randn(n_rows, width, generator=generator, dtype=torch.float64)
-    return factor * a / torch.linalg.matrix_norm(a, 2), offsets
+@pytest.mark.parametrize("seed", [2, 9, 13])
+def test_an_operator_that_compares_rows_of_a_batch_rests_in_all_of_them(seed: int) -> None:
+    options = {"fusion": "mogonet", "dropout": 0.0, "tolerance": 1e-2, "strength": 0.1}
+    model, generator = around(**options), torch.Generator().manual_seed(seed)  # type: ignore[arg-type]
+
+    def rows(n: int) -> dict[str, Raw]:
+        return {
+            "a": Raw(torch.randn(n, 4, generator=generator, dtype=torch.float64), torch.ones(n, dtype=torch.bool)),
+            "c": Raw(
+                torch.randn(n, 12, 2, generator=generator, dtype=torch.float64), torch.ones(n, 12, dtype=torch.bool)
+            ),
+        }
+
+    with torch.no_grad():
+        model.remember(rows(40))
+        states: list[Tensor] = []
+        model.feedbacks[0].register_forward_pre_hook(lambda _, given: states.append(given[1]))
+        after = model.train()(rows(32)).fused.vector
+    assert bool(((after - states[-1]).norm(dim=1) <= 1e-2 * after.norm(dim=1)).all())
 
 
-@pytest.mark.parametrize("damping", [1.0, 0.4])
-@pytest.mark.parametrize("factor", [0.0, 0.5, 0.99])
-def test_the_fixed_point_of_an_affine_map_is_the_solution_of_its_equations(factor: float, damping: float) -> None:
-    a, b = affine(7, 30, factor)
-    found = fixed_point(
-        lambda x: x @ a.T + b, torch.zeros_like(b), tolerance=1e-12, max_evaluations=400, damping=damping
-    )
-    expected = torch.linalg.solve(torch.eye(30, dtype=torch.float64) - a, b.T).T
-    assert bool(found.reached.all())
-    torch.testing.assert_close(found.state, expected, atol=1e-9, rtol=1e-9)
-
-
-def test_the_fixed_point_is_that_of_scipy() -> None:
-    a, b = affine(3, 12, 0.9)
-    found = fixed_point(lambda x: torch.tanh(x @ a.T + b), torch.zeros_like(b), tolerance=1e-13, max_evaluations=300)
-    matrix = a.numpy()
-    for row, offset in zip(found.state.numpy(), b.numpy(), strict=True):
-        expected = scipy_fixed_point(
-            lambda x, offset=offset: np.tanh(matrix @ x + offset),
-            np.zeros(12),
-            xtol=1e-13,
-            maxiter=2000,
-            method="iteration",
-        )
-        np.testing.assert_allclose(row, expected, atol=1e-10)
-
-
-def test_it_comes_to_rest_where_plain_steps_run_away() -> None:
-    # slopes of -3 and -2: every plain step is longer than the one before
-    slopes = torch.tensor([-3.0, -2.0, 0.5], dtype=torch.float64)
-    start = torch.ones(2, 3, dtype=torch.float64)
-    found = fixed_point(lambda x: slopes * x + 4, start, tolerance=1e-10, max_evaluations=40)
-    assert bool(found.reached.all())
-    torch.testing.assert_close(found.state, (4 / (1 - slopes)).expand(2, 3), atol=1e-8, rtol=1e-8)
-
-
-@pytest.mark.parametrize("damping", [1.0, 0.5])
-def test_for_a_contraction_the_residual_falls_as_it_is_said_to(damping: float) -> None:
-    # a contraction of factor .9 that bends all the time, on which acceleration often fails
-    a, b = affine(5, 10, 1.0)
-
-    def f(x: Tensor) -> Tensor:
-        return 0.45 * (x @ a.T).abs() + 0.45 * torch.sin(3 * (x @ a)) / 3 + b
-
-    residuals = [
-        fixed_point(f, 10 * b, tolerance=1e-14, max_evaluations=n, damping=damping).residuals for n in range(1, 80)
-    ]
-    lengths = [
-        (f(s) - s).norm(dim=1)
-        for s in (
-            fixed_point(f, 10 * b, tolerance=1e-14, max_evaluations=n, damping=damping).state for n in range(1, 80)
-        )
-    ]
-    bound = max(0.99, 1 - damping * 0.1)
-    for before, after in zip(lengths, lengths[2:], strict=False):
-        assert bool((after <= bound * before + 1e-12).all())
-    assert residuals[-1].max() < residuals[0].min()
-
-
-def test_rows_that_rest_wait_for_the_others_without_a_change() -> None:
-    a, b = affine(4, 10, 0.95)
-    b[1:] = 0
-    alone = fixed_point(lambda x: x @ a.T + b[1:], b[1:] + 1, tolerance=1e-3, max_evaluations=99).state
-    together = fixed_point(lambda x: x @ a.T + b, b + 1, tolerance=1e-3, max_evaluations=99).state[1:]
-    torch.testing.assert_close(alone, together)
+@pytest.mark.parametrize("feedback", FEEDBACKS)
+def test_it_gives_the_same_with_and_without_gradients_bit_for_bit(feedback: str) -> None:
+    model = around(feedback=feedback, fusion="token_transformer", dropout=0.0, tolerance=1e-2).train()
+    with torch.no_grad():
+        expected = model(inputs()).outputs
+    found = model(inputs()).outputs
+    assert found.requires_grad
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("fusion", ["concat", "token_transformer"])
@@ -169,20 +127,6 @@ def test_outputs_and_gradients_are_those_of_a_long_loop(feedback: str, entry: st
     assert any(not torch.allclose(a, b, atol=1e-6, rtol=1e-4) for a, b in zip(short, expected, strict=True))
 
 
-def test_the_implicit_gradient_holds_under_gradcheck() -> None:
-    a, b = affine(3, 5, 0.8)
-
-    def at_rest(a: Tensor, b: Tensor) -> Tensor:
-        def f(x: Tensor) -> Tensor:
-            return torch.tanh(x @ a.T + b)
-
-        with torch.no_grad():
-            state = fixed_point(f, torch.zeros_like(b), tolerance=1e-14, max_evaluations=300).state
-        return attached(f, state, tolerance=1e-14, max_evaluations=300, damping=1.0, told=print, where="test")
-
-    assert torch.autograd.gradcheck(at_rest, (a.requires_grad_(), b.requires_grad_()), check_undefined_grad=False)
-
-
 def test_gradients_of_gradients_are_refused_at_rest_and_those_of_a_number_of_rounds_are_there() -> None:
     model = around()
 
@@ -198,6 +142,17 @@ def test_gradients_of_gradients_are_refused_at_rest_and_those_of_a_number_of_rou
     gradient = slope(create_graph=True)
     torch.testing.assert_close(gradient, first, atol=1e-6, rtol=1e-6)
     gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("options", [{"max_rounds": 30}, {"rounds": 3, "gradient_rounds": 1}])
+def test_under_autocast_all_weights_learn_though_passes_without_gradient_came_first(options: dict[str, Any]) -> None:
+    model = around(tolerance=0.05, **options).float().train()
+    batch = {name: Raw(raw.values.float(), raw.mask) for name, raw in inputs().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.loss(model(batch), TARGET)
+    loss.backward()
+    assert {name for name, p in model.named_parameters() if p.grad is None} == set()
+    assert all(p.grad.abs().sum() > 0 for p in model.feedbacks.parameters())  # type: ignore[union-attr]
 
 
 def test_memory_does_not_grow_with_the_number_of_iterations() -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from profuse.progressive import FEEDBACKS, AttendFeedback, ConcatFeedback, Feedback, GateFeedback
-from profuse.tokens import Tokens
+from profuse.build import ModelOptions, build_model
+from profuse.progressive import (
+    FEEDBACKS,
+    AttendFeedback,
+    ConcatFeedback,
+    Feedback,
+    GateFeedback,
+    ProgressiveFusion,
+)
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
 
 
 def tokens(n_tokens: int = 3, width: int = 6, *, seed: int = 0) -> Tokens:
@@ -102,3 +113,18 @@ def test_one_state_vector_is_one_fused_token() -> None:
     torch.testing.assert_close(
         feedback(tokens(), state()).values, feedback(tokens(), state(), Tokens.vector(state())).values
     )
+
+
+@pytest.mark.parametrize("rounds", [3, "equilibrium"])
+@pytest.mark.parametrize("fusion", ["concat", "token_transformer"])
+@pytest.mark.parametrize("feedback", FEEDBACKS)
+def test_a_batch_may_be_empty(feedback: str, fusion: str, rounds: Any) -> None:
+    specs = {"a": Spec(kind="vector", n_channels=4), "b": Spec(kind="vector", n_channels=3)}
+    options = ModelOptions(width=16, fusion=fusion, rounds=rounds, feedback=feedback)  # type: ignore[arg-type]
+    around = build_model(specs, "multiclass", 3, options, n_rows=100, seed=0)
+    assert isinstance(around, ProgressiveFusion)
+    nothing = {name: Raw(torch.zeros(0, s.n_channels), torch.zeros(0, dtype=torch.bool)) for name, s in specs.items()}
+    outputs = around(nothing).outputs
+    outputs.sum().backward()
+    assert outputs.shape == (0, 3)
+    assert around.anytime(nothing, rounds=3, tolerance=0.1).rounds.shape == (0,)

@@ -26,7 +26,8 @@ from profuse.train import TrainOptions
 
 OTHERS: list[dict[str, Any]] = [
     {"feedback": "gate", "into": ("b",), "entry": "input"},
-    {"feedback": "concat", "entry": "later", "start": "learned", "rounds": 3, "gradient_rounds": 1},
+    {"feedback": "concat", "entry": "later", "start": "learned", "rounds": 3, "gradient_rounds": 3},
+    {"rounds": 3, "gradient_rounds": 1},
     {"feedback": "attend", "supervise": "all", "fusion": "token_transformer"},
     {"rounds": "equilibrium", "max_rounds": 300, "tolerance": 1e-3, "damping": 0.7},
 ]
@@ -78,6 +79,13 @@ def test_every_option_of_progressive_fusion_is_one_of_models_with_the_same_defau
 )
 def test_wrong_rounds_are_told(rounds: Any, fault: str) -> None:
     assert faults_of(ModelOptions, {"rounds": rounds}) == (fault,)
+
+
+def test_a_learned_start_without_gradient_is_told() -> None:
+    asked = {"rounds": 3, "start": "learned", "gradient_rounds": 1}
+    (fault,) = faults_of(ModelOptions, asked)
+    assert "start='learned' must go with a gradient in all rounds" in fault
+    assert faults_of(ModelOptions, {**asked, "gradient_rounds": 3}) == ()
 
 
 def test_an_estimator_takes_them_and_finds_an_equilibrium() -> None:
@@ -197,10 +205,13 @@ class Exported(nn.Module):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("entry", ["input", "early", "later"])
+@pytest.mark.parametrize(
+    "options",
+    [{"entry": "input", "start": "learned"}, {"entry": "early", "gradient_rounds": 1}, {"entry": "later"}],
+)
 @pytest.mark.parametrize("feedback", FEEDBACKS)
-def test_it_exports_with_any_number_of_rows(feedback: Any, entry: Any) -> None:
-    options = ModelOptions(width=8, rounds=3, feedback=feedback, entry=entry, start="learned", gradient_rounds=1)
+def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None:
+    options = ModelOptions(width=8, rounds=3, feedback=feedback, **options)
     kinds = {name: KINDS[name] for name in ("number", "curve", "point")}
     model = build_model(kinds, "binary", 2, options, n_rows=100, seed=0).eval()
     with torch.no_grad():

@@ -120,6 +120,21 @@ def test_an_equilibrium_is_refused_after_options_that_contradict_it(options: dic
     assert len(model(inputs()).rounds) == 2
 
 
+def test_a_learned_start_is_refused_where_round_one_has_no_gradient() -> None:
+    told = (
+        "start='learned' must go with a gradient in all rounds.*got rounds=3, gradient_rounds=2. Use gradient_rounds="
+    )
+    with pytest.raises(ConfigError, match=f"ProgressiveFusion: {told}"):
+        ProgressiveFusion(plain(), rounds=3, start="learned", gradient_rounds=2)
+    model = ProgressiveFusion(plain(fusion="concat"), rounds=2, start="learned", gradient_rounds=2)
+    with pytest.raises(ConfigError, match=told):
+        model.rounds = 3
+    assert model.rounds == 2
+    randomise(model)
+    model.loss(model(inputs()), torch.tensor([0, 1, 2, 0, 1])).backward()
+    assert getattr(model.start, "grad", None) is not None
+
+
 def test_the_plain_model_is_at_hand() -> None:
     model = plain()
     assert ProgressiveFusion(model).plain is model

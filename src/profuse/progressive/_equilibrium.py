@@ -28,12 +28,14 @@ class Solution:
     Attributes:
         state: The best point of each row, `[batch, channel]`.
         residuals: `|f(state) - state| / |f(state)|` of each row, Euclidean, 0 where both are 0.
-        reached: Which rows are within the tolerance, `[batch]` bool.
+        allowed: The largest `|f(state) - state|` that counts as rest, `[batch]`.
+        reached: Which rows are within that, `[batch]` bool.
         n_evaluations: How often f was evaluated.
     """
 
     state: Tensor
     residuals: Tensor
+    allowed: Tensor
     reached: Tensor
     n_evaluations: int
 
@@ -57,9 +59,11 @@ def fixed_point(
     not.
 
     Args:
-        f: `[batch, channel]` to the same, each row by itself.
+        f: `[batch, channel]` to the same, each row by itself. Rows that depend on each other are reached only where
+            they rest together, but then nothing is promised.
         start: Where to begin.
-        tolerance: Largest relative residual.
+        tolerance: Largest relative residual. One below the rounding of f(start) is none, so that a row can rest at
+            zero.
         max_evaluations: Of f, at least 1.
         damping: Share of f(x) in a step, over 0 to 1: less is slower and converges for more f.
         memory: Points that are combined.
@@ -68,17 +72,19 @@ def fixed_point(
         Anderson 1965, Iterative procedures for nonlinear integral equations; Walker and Ni 2011, Anderson acceleration
         for fixed-point iterations. *Differs*: the safeguard, and a ridge on the weights.
     """
-    x, best = start, start
+    x = best = start
     fx = f_best = f(x)
     least = (fx - x).norm(dim=1)
+    rounding = 10 * torch.finfo(fx.dtype).eps * fx.norm(dim=1)
     guarded = torch.ones_like(least, dtype=torch.bool)
     plain = torch.zeros_like(guarded)
     points, values = [x], [fx]
     n_evaluations = 1
     while True:
-        reached = least <= tolerance * f_best.norm(dim=1)
+        allowed = torch.maximum(tolerance * f_best.norm(dim=1), rounding)
+        reached = least.isfinite() & (least <= allowed)
         if n_evaluations >= max_evaluations or bool(reached.all()):
-            return Solution(best, _relative(least, f_best), reached, n_evaluations)
+            return Solution(best, _relative(least, f_best), allowed, reached, n_evaluations)
         step = torch.where(plain[:, None], torch.lerp(best, f_best, damping), _combined(points, values, damping))
         x = torch.where(reached[:, None], best, step)
         fx = f(x)
@@ -86,10 +92,14 @@ def fixed_point(
         residual = (fx - x).norm(dim=1)
         guarded &= ~(plain & (residual > least))
         plain = guarded & ~plain & ~(residual <= _SMALLER * least)
-        better = residual < least
-        best, f_best = torch.where(better[:, None], x, best), torch.where(better[:, None], fx, f_best)
-        least = torch.where(better, residual, least)
-        points, values = [*points, x][-memory:], [*values, fx][-memory:]
+        # a row at rest is measured anew: those that it depends on may have moved it
+        newer = reached | (residual < least)
+        best, f_best = torch.where(newer[:, None], x, best), torch.where(newer[:, None], fx, f_best)
+        least = torch.where(newer, residual, least)
+        # what is not finite is not remembered, else no combination with it would be
+        finite = residual.isfinite()[:, None]
+        points = [*points, torch.where(finite, x, best)][-memory:]
+        values = [*values, torch.where(finite, fx, f_best)][-memory:]
 
 
 def _relative(residual: Tensor, f_best: Tensor) -> Tensor:
@@ -100,11 +110,14 @@ def _combined(points: list[Tensor], values: list[Tensor], damping: float) -> Ten
     """Anderson's next point."""
     x, fx = torch.stack(points, 1), torch.stack(values, 1)
     gaps = fx - x
-    sizes = gaps.norm(dim=2, keepdim=True).clamp(min=torch.finfo(gaps.dtype).tiny)
+    # what is shorter has a square of 0
+    sizes = gaps.norm(dim=2, keepdim=True).clamp(min=torch.finfo(gaps.dtype).tiny ** 0.5)
     # with gaps of length 1 the system is as well-conditioned as their directions allow, and no row's scale matters
     gaps, share = gaps / sizes, sizes.amin(1, keepdim=True) / sizes
     ridge = 10 * torch.finfo(gaps.dtype).eps * torch.eye(len(points), dtype=gaps.dtype, device=gaps.device)
-    weights: Tensor = share * torch.linalg.solve(gaps @ gaps.transpose(1, 2) + ridge, share)
+    # by sums: a matrix product may be rounded far above the ridge, under autocast or as TF32
+    products = torch.stack([(gaps * gap[:, None]).sum(2) for gap in gaps.unbind(1)], 1)
+    weights: Tensor = share * torch.linalg.solve(products + ridge, share)
     weights = weights / weights.sum(1, keepdim=True)
     combined: Tensor = (weights * torch.lerp(x, fx, damping)).sum(1)
     return combined
@@ -120,7 +133,7 @@ def attached(
     told: Callable[[Solution], Any],
     where: str,
 ) -> Tensor:
-    """Returns the fixed point `state` of f with the gradient of the implicit function theorem.
+    """Returns the fixed point `state` of f, as it is, with the gradient of the implicit function theorem.
 
     `s = f(s, w)` gives `ds/dw = (I - J)^-1 df/dw` with `J = df/ds`: on the way back a gradient g becomes the solution
     of `u = J' u + g`, found as the fixed point itself is (J' contracts where f does), and goes on through one
@@ -159,8 +172,8 @@ def attached(
         told(solution)
         return solution.state
 
-    # a tensor of its own: the hook must not meet the gradients that it asks for itself
-    result = value.clone()
+    # the state with the gradient of f, which is not quite it; and the hook must not meet the gradients it asks for
+    result = state.detach() + (value - value.detach())
     if result.requires_grad:
         result.register_hook(adjoint)  # type: ignore[no-untyped-call]
     return result
@@ -221,6 +234,8 @@ class Search:
         found = solution.state
         if torch.is_grad_enabled():
             told = partial(self._tell, what="its gradient", jointly=jointly)
+            # on older torch autocast would go on with weights that it cast without gradient
+            torch.clear_autocast_cache()
             found = attached(step, found, told=told, where=self.where, **options)
         return found.reshape(shape), solution
 
@@ -243,7 +258,7 @@ class Search:
             rows = "a batch whose rows are one system" if jointly else f"{n_open} of {len(found.reached)} rows"
             warnings.warn(
                 f"{self.where}: {what} must come to rest within tolerance={self.tolerance}; got {rows}, by up to "
-                f"{found.residuals.max().item():.1e}, that had not after {found.n_evaluations} rounds. "
+                f"{found.residuals[~found.reached].max().item():.1e}, that had not after {found.n_evaluations} rounds. "
                 "Raise max_rounds or tolerance, lower damping, or set a number.",
                 ProfuseWarning,
                 stacklevel=3,

@@ -129,7 +129,7 @@ class AttendFeedback(Feedback):
     def apply_maps(self, values: Tensor, maps: Tensor, mask: Tensor | None = None) -> Tensor:
         """`maps[batch, fused token, 2 state_width]` are keys and values; `mask[batch, fused token]`: which are real."""
         parts = (self.query(values), *maps.chunk(2, dim=-1))
-        query, key, value = (part.reshape(*part.shape[:2], self.n_heads, -1).transpose(1, 2) for part in parts)
+        query, key, value = (part.unflatten(2, (self.n_heads, -1)).transpose(1, 2) for part in parts)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min)

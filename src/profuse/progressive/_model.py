@@ -174,6 +174,9 @@ class ProgressiveFusion(nn.Module):
             return self._at_rest(under)
         state, outputs = self._start(under), []
         for left in range(self.rounds, 0, -1):
+            if left == self.gradient_rounds:
+                # on older torch autocast would go on with weights that it cast without gradient
+                torch.clear_autocast_cache()
             carries = self.gradient_rounds is None or left <= self.gradient_rounds
             with nullcontext() if carries else torch.no_grad():
                 output = self._round(under, state)
@@ -311,3 +314,8 @@ def check_rounds(rounds: Any, supervise: str, start: str, gradient_rounds: int |
             )
     elif not isinstance(rounds, int | np.integer) or rounds < 1:
         raise ConfigError(f"{where}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
+    elif start == "learned" and gradient_rounds is not None and gradient_rounds < rounds:
+        raise ConfigError(
+            f"{where}: start='learned' must go with a gradient in all rounds, as it learns by round one; "
+            f"got rounds={rounds}, gradient_rounds={gradient_rounds}. Use gradient_rounds=None, or start='zero'."
+        )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from profuse.errors import ProfuseWarning
+from profuse.errors import ProfuseWarning, ShapeError
 from profuse.progressive._equilibrium import Search
 from profuse.progressive.foreign._replay import Replay
 from profuse.progressive.foreign._state import State
@@ -34,6 +34,9 @@ def at_rest(
         by_token: Whether the state's tokens are searched for, where there are any, and not the vector alone.
         jointly: Whether the rows of a batch are one system.
 
+    Raises:
+        ShapeError: The state's positions are not as many in each round.
+
     Warns:
         ProfuseWarning: The state has not come to rest, or does not stay there.
     """
@@ -46,7 +49,14 @@ def at_rest(
     def following(x: Tensor) -> Tensor:
         with replay.one_pass():
             _, state = run(first.unflat(x, by_token=by_token))
-        return state.flat(dtype, by_token=by_token)
+        numbers = state.flat(dtype, by_token=by_token)
+        if numbers.shape != x.shape:
+            raise ShapeError(
+                f"{search.where}: the state must have as many positions in each round; got one of {x.shape[1]} numbers "
+                f"a row with gradients on, and of {numbers.shape[1]} with gradients off, as where torch nests padded "
+                "rows. Give state_mask."
+            )
+        return numbers
 
     rest, solution = search.rest(following, first.flat(dtype, by_token=by_token), jointly=jointly)
     replay.is_last = True
@@ -55,7 +65,7 @@ def at_rest(
         again = after.detached().flat(dtype, by_token=by_token)
         moved, length = (again - rest.detach()).norm(dim=1), again.norm(dim=1)
         # twice: the same round may differ in its last digits
-        astray = solution.reached & (moved > 2 * search.tolerance * length)
+        astray = solution.reached & (moved > 2 * solution.allowed)
         if bool(astray.any()):
             warnings.warn(
                 f"{search.where}: in equilibrium a row must depend on no other, and a round on nothing but the state; "
