@@ -3,10 +3,12 @@
     python benchmarks/speed/rounds.py --out results/speed
 
 writes a table, its CSV and a picture. The cost model is `embed + R (mix + fusion) + (R - 1) feedback`. Its three parts
-are timed alone, forward and backward, and the whole model for R = 1 to 8; nothing is fitted. Two modalities of a kind
-are fused by `concat`, in float32, on one thread. `trunk` is a user's own network, a large one as a pretrained one would
-be, in place of `embed`: feedback comes after it. Time is the least of the repetitions, which other work on the machine
-disturbs least; parts and rounds take turns.
+are timed alone, forward and backward, and the whole model for R = 1 to 8 and at rest; nothing is fitted. Two modalities
+of a kind are fused by `concat`, in float32, on one thread. `trunk` is a user's own network, a large one as a pretrained
+one would be, in place of `embed`: feedback comes after it. `wrapped` is a module of a user's own with small layers, so
+that what the wrapper takes beside them shows. Feedback is at zero, where the search for the state at rest takes the
+least rounds there are. Time is the least of the repetitions, which other work on the machine disturbs least; parts and
+rounds take turns.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from profuse.build import ModelOptions, build_model
 from profuse.encoders import Encoder
 from profuse.encoders.own import OwnEncoder
 from profuse.model import FusionModel
-from profuse.progressive import ProgressiveFusion
+from profuse.progressive import ProgressiveFusion, Rounds
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
@@ -59,7 +61,31 @@ def own(branch: str, width: int) -> dict[str, Encoder]:
     return {name: OwnEncoder.around(Trunk(), IMAGE, width, example=example, name=name) for name in ("a", "b")}
 
 
+class Late(nn.Module):
+    """A late fusion of two vectors as anybody would write it; the stems lie below the feedback."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stems = nn.ModuleDict({name: nn.Linear(64, width) for name in ("a", "b")})
+        self.branches = nn.ModuleDict({name: nn.Linear(width, width) for name in ("a", "b")})
+        self.fusion, self.head = nn.Linear(2 * width, width), nn.Linear(width, 10)
+
+    def below(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
+        """Returns what feedback changes."""
+        return {"a": self.stems["a"](a), "b": self.stems["b"](b)}
+
+    def above(self, z: Mapping[str, Tensor]) -> Tensor:
+        """Returns the outputs."""
+        fused = self.fusion(torch.cat([self.branches[name](x).relu() for name, x in z.items()], 1))
+        outputs: Tensor = self.head(fused.relu())
+        return outputs
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.above(self.below(a, b))
+
+
 BRANCHES = {"CNN": (IMAGE, "cnn"), "GRU": (SERIES, "gru"), "Transformer": (SERIES, "patch"), "trunk": (IMAGE, "cnn")}
+WRAPPED = "wrapped"
 
 
 def build(branch: str, width: int) -> FusionModel:
@@ -108,19 +134,53 @@ def jobs(branch: str, n_rows: int, width: int) -> dict[str, Callable[[], None]]:
         pairs = zip(progressive.into, progressive.feedbacks, strict=True)
         total({name: back(leaves[name], state) for name, back in pairs}).backward()
 
-    def whole(n_rounds: int) -> Callable[[], None]:
+    def whole(n_rounds: Rounds) -> Callable[[], None]:
         def run() -> None:
             progressive.rounds = n_rounds
             progressive.loss(progressive(batch), target).backward()
 
         return run
 
-    return {"embed": embed, "mix + fusion": rest, "feedback": feedback} | {f"R = {r}": whole(r) for r in ROUNDS}
+    return {"embed": embed, "mix + fusion": rest, "feedback": feedback} | all_of(whole)
+
+
+def wrapped_jobs(n_rows: int, width: int) -> dict[str, Callable[[], None]]:
+    """Returns the same of a module of a user's own."""
+    torch.manual_seed(0)
+    module, batch = Late(width), (torch.randn(n_rows, 64), torch.randn(n_rows, 64))
+    into = {"a": "branches.a", "b": "branches.b"}
+    progressive = ProgressiveFusion.wrap(module, into=into, state="fusion", example=batch)
+    leaves = {name: x.detach().requires_grad_() for name, x in module.below(*batch).items()}
+    state = torch.randn(n_rows, width, requires_grad=True)
+
+    def embed() -> None:
+        torch.stack([x.square().mean() for x in module.below(*batch).values()]).sum().backward()
+
+    def rest() -> None:
+        module.above(leaves).square().mean().backward()
+
+    def feedback() -> None:
+        pairs = zip(leaves.items(), progressive.feedbacks.values(), strict=True)
+        total({name: back(Tokens.vector(x), state) for (name, x), back in pairs}).backward()
+
+    def whole(n_rounds: Rounds) -> Callable[[], None]:
+        def run() -> None:
+            progressive.rounds = n_rounds
+            progressive(*batch).square().mean().backward()
+
+        return run
+
+    return {"embed": embed, "mix + fusion": rest, "feedback": feedback} | all_of(whole)
+
+
+def all_of(whole: Callable[[Rounds], Callable[[], None]]) -> dict[str, Callable[[], None]]:
+    """Returns the whole model with each number of rounds, and at rest."""
+    return {f"R = {r}": whole(r) for r in ROUNDS} | {"at rest": whole("equilibrium")}
 
 
 def measure(branch: str, *, n_rows: int, width: int, n_repeats: int) -> dict[str, float]:
     """Returns milliseconds by what was timed."""
-    asked = jobs(branch, n_rows, width)
+    asked = wrapped_jobs(n_rows, width) if branch == WRAPPED else jobs(branch, n_rows, width)
     seconds: dict[str, list[float]] = {name: [] for name in asked}
     for repeat in range(n_repeats + 1):
         for name, job in asked.items():
@@ -143,19 +203,29 @@ def rows(branch: str, found: Mapping[str, float]) -> list[dict[str, Any]]:
         {"branch": branch, "rounds": r, "ms": found[f"R = {r}"], "model_ms": said(found, r)}
         | {"all_again_ms": said(found, r) + (r - 1) * found["embed"]}
         | {f"{name} ms": value for name, value in parts.items()}
+        | {"at rest ms": found["at rest"]}
         for r in ROUNDS
     ]
 
 
 def table(found: list[dict[str, Any]]) -> str:
     """Returns the Markdown table: measured and, in parentheses, what the cost model says."""
-    heads = ["branches", "embed", "mix + fusion", "feedback", *(f"R = {r}" for r in ROUNDS), "R = 2 to R = 1"]
+    heads = [
+        "branches",
+        "embed",
+        "mix + fusion",
+        "feedback",
+        *(f"R = {r}" for r in ROUNDS),
+        "R = 2 to R = 1",
+        "at rest",
+    ]
     lines = []
     for branch in dict.fromkeys(row["branch"] for row in found):
         mine = {row["rounds"]: row for row in found if row["branch"] == branch}
-        parts = [f"{mine[1][f'{name} ms']:.1f}" for name in ("embed", "mix + fusion", "feedback")]
-        cells = [f"{row['ms']:.1f} ({row['model_ms']:.1f})" for row in mine.values()]
-        lines.append("| " + " | ".join([branch, *parts, *cells, f"{mine[2]['ms'] / mine[1]['ms']:.2f}"]) + " |")
+        parts = [f"{mine[1][f'{name} ms']:.2f}" for name in ("embed", "mix + fusion", "feedback")]
+        cells = [f"{row['ms']:.2f} ({row['model_ms']:.2f})" for row in mine.values()]
+        cells += [f"{mine[2]['ms'] / mine[1]['ms']:.2f}", f"{mine[1]['at rest ms']:.2f}"]
+        lines.append("| " + " | ".join([branch, *parts, *cells]) + " |")
     return "\n".join(["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *lines]) + "\n"
 
 
@@ -195,9 +265,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     found = []
-    for branch in BRANCHES:
+    for branch in (*BRANCHES, WRAPPED):
         found += rows(branch, measure(branch, n_rows=asked.rows, width=asked.width, n_repeats=asked.repeats))
-        print(f"{branch:12s} R = 8: {found[-1]['ms']:.1f} ms, cost model {found[-1]['model_ms']:.1f} ms", flush=True)
+        print(f"{branch:12s} R = 8: {found[-1]['ms']:.2f} ms, cost model {found[-1]['model_ms']:.2f} ms", flush=True)
     asked.out.mkdir(parents=True, exist_ok=True)
     with (asked.out / "rounds.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(found[0]))

@@ -292,8 +292,8 @@ class TestLoop:
 
         state, outputs = torch.zeros(N_ROWS, 7), []
         for _ in range(rounds):
-            z_a = module.a(scale_shift(wrapped.feedbacks[0], a, state))
-            z_b = module.b(scale_shift(wrapped.feedbacks[1], b, state))
+            z_a = module.a(scale_shift(next(iter(wrapped.feedbacks.values())), a, state))
+            z_b = module.b(scale_shift([*wrapped.feedbacks.values()][1], b, state))
             state = module.fusion(torch.cat([z_a, z_b], 1))
             outputs.append(module.head(state.tanh()))
         return outputs
@@ -325,7 +325,7 @@ class TestLoop:
 
             def feed(_: nn.Module, args: Any, which: int, axis: int, wrapped: Any = wrapped, state: Any = state) -> Any:
                 x = args[0]
-                maps = state[0] @ wrapped.feedbacks[which].linear.weight.T
+                maps = state[0] @ [*wrapped.feedbacks.values()][which].linear.weight.T
                 rows_first = x.ndim != 3 or not isinstance(_, nn.GRU)
                 shape = [1] * x.ndim
                 shape[0 if rows_first else 1], shape[axis] = N_ROWS, -1
@@ -347,17 +347,17 @@ class TestLoop:
         states: list[Tensor] = []
         module.fusion.register_forward_hook(lambda _, __, out: states.append(out))
         found = wrapped(x, other)
-        into_frames, into_other = (states[0] @ f.linear.weight.T for f in wrapped.feedbacks)  # type: ignore[union-attr, operator]
+        into_frames, into_other = (states[0] @ f.linear.weight.T for f in wrapped.feedbacks.values())  # type: ignore[union-attr, operator]
         torch.testing.assert_close(found, module(x + into_frames[:, None, :, None, None], other + into_other))
 
     def test_feedback_learns_with_two_rounds_and_rests_with_one(self) -> None:
         module, wrapped, inputs = two(rounds=2)
         wrapped(*inputs).square().sum().backward()
-        assert all(f.linear.weight.grad.abs().sum() > 0 for f in wrapped.feedbacks)  # type: ignore[union-attr]
+        assert all(f.linear.weight.grad.abs().sum() > 0 for f in wrapped.feedbacks.values())  # type: ignore[union-attr]
         wrapped.zero_grad(set_to_none=True)
         wrapped.rounds = 1
         wrapped(*inputs).square().sum().backward()
-        assert all(f.linear.weight.grad is None for f in wrapped.feedbacks)  # type: ignore[union-attr]
+        assert all(f.linear.weight.grad is None for f in wrapped.feedbacks.values())  # type: ignore[union-attr]
         assert module.head.weight.grad is not None
 
     def test_one_round_is_the_module_and_rounds_may_change(self) -> None:
@@ -398,13 +398,14 @@ class TestLoop:
         whole = {name: p.grad for name, p in wrapped.named_parameters()}
         assert not torch.allclose(found["module.a.3.weight"], whole["module.a.3.weight"])  # type: ignore[arg-type]
         # W of a branch is met first in round two, so both agree there
-        torch.testing.assert_close(found["feedbacks.0.linear.weight"], whole["feedbacks.0.linear.weight"])
+        name = "feedbacks.a:input:a/0:ScaleShiftFeedback.linear.weight"
+        torch.testing.assert_close(found[name], whole[name])
 
     def test_several_layers_of_a_branch_each_have_their_own_feedback(self) -> None:
         _, wrapped, inputs = two(into={"a": ["a.0", "a.3"]})
         assert [e.n_channels for e in wrapped.entries] == [3, 6]
         wrapped(*inputs).sum().backward()
-        assert all(f.linear.weight.grad is not None for f in wrapped.feedbacks)
+        assert all(f.linear.weight.grad is not None for f in wrapped.feedbacks.values())
 
 
 class Counted(nn.Linear):
@@ -528,7 +529,7 @@ class TestReuse:
         assert wrapped.reused == ("stem",)
         seen: list[Tensor] = []
         module.late.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        for feedback in wrapped.feedbacks:
+        for feedback in wrapped.feedbacks.values():
             nn.init.zeros_(feedback.linear.weight)  # type: ignore[arg-type, union-attr]
         wrapped.train()(*inputs)
         assert int(module.stem[1].num_batches_tracked) == 1  # type: ignore[index, union-attr]
@@ -637,7 +638,7 @@ class TestReuse:
         for reuse in (["a.1", "a.3"], False):
             _, wrapped, inputs = two(reuse=reuse)
             wrapped(*inputs).square().sum().backward()
-            gradients.append([f.linear.weight.grad for f in wrapped.feedbacks])  # type: ignore[union-attr]
+            gradients.append([f.linear.weight.grad for f in wrapped.feedbacks.values()])  # type: ignore[union-attr]
         torch.testing.assert_close(*gradients)
 
     def test_without_an_example_it_is_found_at_the_first_call(self) -> None:
@@ -727,7 +728,7 @@ class TestState:
         assert wrapped.state_width == 6
         randomise(wrapped)
         state = expected(module(*inputs))
-        feedback: Any = wrapped.feedbacks[0]
+        feedback: Any = next(iter(wrapped.feedbacks.values()))
         wanted = module(inputs[0] + state @ feedback.linear.weight.T, inputs[1])
         torch.testing.assert_close(expected(wrapped(*inputs)), expected(wanted))
 
@@ -744,7 +745,7 @@ class TestState:
         module, x = Fuses(), torch.randn(7, 4, 3)
         wrapped = ProgressiveFusion.wrap(module, into={"x": "inner"}, state="fusion", example=x, feedback="add")
         randomise(wrapped)
-        feedback: Any = wrapped.feedbacks[0]
+        feedback: Any = next(iter(wrapped.feedbacks.values()))
         state = module.fusion(module.inner(x))[0].mean(0)
         torch.testing.assert_close(wrapped(x), module(x + state @ feedback.linear.weight.T))
 
@@ -757,7 +758,7 @@ class TestState:
         ).eval()
         randomise(wrapped, 1.0)
         seen: list[Any] = []
-        wrapped.feedbacks[0].register_forward_pre_hook(lambda _, args: seen.append(args[2]))
+        next(iter(wrapped.feedbacks.values())).register_forward_pre_hook(lambda _, args: seen.append(args[2]))
         wrapped(*inputs)
         assert seen[0].values.shape == (N_ROWS, 2, 6)
 
@@ -791,7 +792,8 @@ class TestInputs:
         found = wrapped(*args, **kwargs)["logits"]
         _, positional, _ = two(into={"a": "a.0"})
         positional.module.load_state_dict(module.two.state_dict())
-        positional.feedbacks.load_state_dict(wrapped.feedbacks.state_dict())
+        for own, its in zip(positional.feedbacks.parameters(), wrapped.feedbacks.parameters(), strict=True):
+            own.data.copy_(its)
         torch.testing.assert_close(found, positional(a, b))
 
     def test_a_module_that_changes_its_inputs_in_place_is_refused(self) -> None:
@@ -830,7 +832,7 @@ class TestInputs:
             ProgressiveFusion.wrap(module, **options)
         wrapped = ProgressiveFusion.wrap(module, batch_axis=-1, channel_axis={"x": 0}, **options)
         randomise(wrapped)
-        feedback: Any = wrapped.feedbacks[0]
+        feedback: Any = next(iter(wrapped.feedbacks.values()))
         torch.testing.assert_close(wrapped(x), module(x + (module(x) @ feedback.linear.weight.T).T[:, None]))
 
     def test_a_shared_layer_receives_feedback_at_each_call(self) -> None:
@@ -846,7 +848,7 @@ class TestInputs:
         module, a, b = Shared(), torch.randn(4, 3), torch.randn(4, 3)
         wrapped = ProgressiveFusion.wrap(module, into={"both": "enc"}, state="fusion", feedback="add")
         randomise(wrapped)
-        feedback: Any = wrapped.feedbacks[0]
+        feedback: Any = next(iter(wrapped.feedbacks.values()))
         shift = module(a, b) @ feedback.linear.weight.T
         torch.testing.assert_close(wrapped(a, b), module(a + shift, b + shift))
 
@@ -918,7 +920,7 @@ class TestNoTrace:
         options: Any = {"example": inputs} if example else {}
         wrapped = ProgressiveFusion.wrap(module, into={"a": "a.0"}, state="fusion", rounds=3, **options)
         if not example:
-            wrapped._find_reused(inputs, {})
+            wrapped._learn_once(inputs, {})
         assert wrapped.reused
         assert all(x is y for x, y in zip(buffers, module.buffers(), strict=True))
         assert module.n == 0
@@ -928,11 +930,11 @@ class TestNoTrace:
         assert module.n == 3
 
     def test_its_own_hooks_run_and_count(self) -> None:
-        module, wrapped, inputs = two(rounds=2, feedback="add", example=None)
+        module, wrapped, inputs = two(rounds=2, feedback="add", reuse=False)
+        wrapped(*inputs)  # finds the axes, once
         calls: list[str] = []
         module.a[0].register_forward_pre_hook(lambda _, args: (calls.append("pre"), (args[0] * 2,))[1])
         module.fusion.register_forward_hook(lambda _, __, out: (calls.append("post"), out * 3)[1])
-        wrapped._reused = ()
         randomise(wrapped)
         found = wrapped(*inputs)
         assert calls == ["pre", "post"] * 2
@@ -940,14 +942,16 @@ class TestNoTrace:
         handle = module.fusion.register_forward_hook(lambda _, __, out: state.append(out))
         module(*inputs)
         handle.remove()
-        back = [state[0] @ f.linear.weight.T for f in wrapped.feedbacks]  # type: ignore[union-attr, operator]
+        back = [state[0] @ f.linear.weight.T for f in wrapped.feedbacks.values()]  # type: ignore[union-attr, operator]
         torch.testing.assert_close(found, module(inputs[0] + back[0], inputs[1] + back[1]))
 
     def test_it_is_saved_and_loaded(self) -> None:
         _, wrapped, inputs = two(example=None)
         randomise(wrapped)
         expected = wrapped(*inputs)
-        assert {"feedbacks.0.linear.weight", "module.a.0.weight"} <= set(wrapped.state_dict())
+        assert {"feedbacks.b:input:b/0:ScaleShiftFeedback.linear.weight", "module.a.0.weight"} <= set(
+            wrapped.state_dict()
+        )
         file = io.BytesIO()
         torch.save(wrapped.state_dict(), file)
         file.seek(0)
@@ -964,7 +968,7 @@ class TestNoTrace:
         expected = wrapped(*inputs)
         other = way(wrapped)
         assert torch.equal(other(*inputs), expected)
-        nn.init.zeros_(other.feedbacks[0].linear.weight)
+        nn.init.zeros_(next(iter(other.feedbacks.values())).linear.weight)
         assert torch.equal(wrapped(*inputs), expected)
         assert not torch.equal(other(*inputs), expected)
 

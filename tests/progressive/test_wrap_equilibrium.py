@@ -103,8 +103,8 @@ def written(module: Two, wrapped: WrappedProgressive, a: Tensor, b: Tensor, stat
         scale, shift = (state @ feedback.linear.weight.T).split(x.shape[1], 1)
         return x * (1 + scale) + shift
 
-    z_a = module.a(scale_shift(wrapped.feedbacks[0], module.stem(a)))
-    z_b = module.b(scale_shift(wrapped.feedbacks[1], b))
+    z_a = module.a(scale_shift(next(iter(wrapped.feedbacks.values())), module.stem(a)))
+    z_b = module.b(scale_shift([*wrapped.feedbacks.values()][1], b))
     following = module.fusion(module.late(torch.cat([z_a, z_b], 1).sin()))
     return following, module.head(following.tanh())
 
@@ -172,7 +172,8 @@ class TestAtRest:
     def test_attention_looks_at_tokens_that_rest(self) -> None:
         wrapped, inputs = pictures("attend")
         seen: list[Tensor] = []
-        wrapped.feedbacks[0].register_forward_pre_hook(lambda _, args: seen.append(args[2].values.detach()))
+        feedback, _ = wrapped.feedbacks.values()
+        feedback.register_forward_pre_hook(lambda _, args: seen.append(args[2].values.detach()))
         wrapped(*inputs)
         assert seen[-1].shape == (N, 13, 6)
         torch.testing.assert_close(seen[-1], seen[-2], atol=1e-10, rtol=1e-10)
@@ -199,6 +200,18 @@ class TestAtRest:
         assert len(wrapped.all_rounds(*inputs)) == 3
         wrapped.rounds = "equilibrium"
         assert len(wrapped.all_rounds(*inputs)) == 1
+
+    def test_it_may_rest_at_zero(self) -> None:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(5, 6, bias=False), nn.Linear(6, 4, bias=False))
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"x": "0"}, state="1", feedback="concat", rounds="equilibrium", example=torch.randn(N, 5)
+        )
+        weakly(wrapped, 0.5)
+        (feedback,) = wrapped.feedbacks.values()
+        nn.init.eye_(feedback.own.weight)  # type: ignore[arg-type, union-attr]
+        feedback.own.weight.data.neg_()  # type: ignore[operator, union-attr]
+        assert wrapped(torch.randn(N, 5)).abs().max() < 1e-5
 
     def test_no_row_sees_another(self) -> None:
         _, wrapped, inputs = two(tolerance=1e-5)

@@ -118,7 +118,7 @@ def test_it_reads_keywords_that_the_module_passes_on() -> None:
     wrapped = ProgressiveFusion.wrap(
         Passes(), into={"series": "conv"}, state="fusion", example=(series,), example_kwargs=given, **MASKED
     ).eval()
-    nn.init.normal_(wrapped.feedbacks[0].linear.weight)  # type: ignore[union-attr, arg-type]
+    nn.init.normal_(next(iter(wrapped.feedbacks.values())).linear.weight)  # type: ignore[union-attr, arg-type]
     changed = torch.where(real[..., None], series, 5.0)
     torch.testing.assert_close(wrapped(series, **given), wrapped(changed, **given))
 
@@ -165,7 +165,7 @@ def test_packed_and_nested_inputs_need_none_and_allow_one() -> None:
             example=(series, real),
             **options,  # type: ignore[arg-type]
         )
-        nn.init.constant_(wrapped.feedbacks[0].linear.weight, 0.3)  # type: ignore[union-attr, arg-type]
+        nn.init.constant_(next(iter(wrapped.feedbacks.values())).linear.weight, 0.3)  # type: ignore[union-attr, arg-type]
         found.append(wrapped.eval()(series, real))
     assert found[0].equal(found[1])
 

@@ -114,9 +114,12 @@ class TestMemory:
     @pytest.mark.parametrize("start", ["zero", "learned"])
     @pytest.mark.parametrize("gradient_rounds", [None, 1, 2, 9])
     def test_what_is_let_go_changes_no_gradient_of_the_last_round(self, gradient_rounds: Any, start: Any) -> None:
-        _, wrapped, inputs = two(rounds=4, gradient_rounds=gradient_rounds, start=start)
+        _, wrapped, inputs = two(rounds=4, gradient_rounds=gradient_rounds, start=start, returns="all")
         parameters, gradients = list(wrapped.parameters()), []
-        for outputs in (wrapped(*inputs), wrapped.all_rounds(*inputs)[-1]):
+        for returns in ("all", "last"):
+            wrapped.returns = returns  # type: ignore[assignment]
+            outputs = wrapped(*inputs)
+            outputs = outputs[-1] if returns == "all" else outputs
             gradients.append(torch.autograd.grad(outputs.square().sum(), parameters, allow_unused=True))
         torch.testing.assert_close(*gradients, rtol=0, atol=0)
 
@@ -293,8 +296,9 @@ class TestAxes:
             feedback="add",
             example=x if example else None,
         )
-        nn.init.normal_(wrapped.feedbacks[0].linear.weight)  # type: ignore[arg-type, union-attr]
-        back = read(module.fusion(module.a(x)), int(batch_first)) @ wrapped.feedbacks[0].linear.weight.T  # type: ignore[operator, union-attr]
+        (weight,) = wrapped.feedbacks.parameters()
+        nn.init.normal_(weight)
+        back = read(module.fusion(module.a(x)), int(batch_first)) @ weight.T
         torch.testing.assert_close(wrapped(x), module(x + back[:, None] if batch_first else x + back))
 
     def test_feedback_into_a_hidden_state_enters_by_row(self) -> None:
@@ -311,7 +315,7 @@ class TestAxes:
         wrapped = ProgressiveFusion.wrap(
             Bridge(), into={"x": "bridge"}, state="fusion", example=torch.randn(N, 7, 3), feedback="add"
         )
-        nn.init.normal_(wrapped.feedbacks[0].linear.weight)  # type: ignore[arg-type, union-attr]
+        nn.init.normal_(next(iter(wrapped.feedbacks.values())).linear.weight)  # type: ignore[arg-type, union-attr]
         x = torch.randn(3, 7, 3)
         torch.testing.assert_close(wrapped(x)[1:2], wrapped(x[1:2]))
 
@@ -348,10 +352,10 @@ class TestAxes:
             wrapped = ProgressiveFusion.wrap(
                 module, into={"x": "frame"}, state="fusion", folded=["x"], feedback="add", example=example
             )
-            nn.init.normal_(wrapped.feedbacks[0].linear.weight)  # type: ignore[arg-type, union-attr]
+            nn.init.normal_(next(iter(wrapped.feedbacks.values())).linear.weight)  # type: ignore[arg-type, union-attr]
             x = torch.randn(n, 3, 3)
             state = module.fusion(module.frame(x).mean(1))
-            back = state @ wrapped.feedbacks[0].linear.weight.T  # type: ignore[operator, union-attr]
+            back = state @ next(iter(wrapped.feedbacks.values())).linear.weight.T  # type: ignore[operator, union-attr]
             torch.testing.assert_close(wrapped(x), module(x + back[:, None]))
 
 

@@ -299,7 +299,7 @@ class TestHooks:
     def test_those_of_named_layers_run_once_a_round_and_are_as_they_were(self, at: Any) -> None:
         module, _, x = deep()
         wrapped = ProgressiveFusion.wrap(
-            module, into={"x": "late"}, state="fusion", rounds=3, at=at, feedback="add", reuse=False
+            module, into={"x": "late"}, state="fusion", rounds=3, at=at, feedback="add", reuse=False, example=x
         )
         for weight in wrapped.feedbacks.parameters():
             nn.init.normal_(weight, std=0.2)
@@ -315,7 +315,7 @@ class TestHooks:
         # feedback comes before what the entry's own hooks do to its input, and after what they do to its output
         state, z = torch.zeros(N, 4), module.stack(x)
         for output in found:
-            back = state @ wrapped.feedbacks[0].linear.weight.T  # type: ignore[operator, union-attr]
+            back = state @ next(iter(wrapped.feedbacks.values())).linear.weight.T  # type: ignore[operator, union-attr]
             late = module.late(z + back) if at == "input" else module.late(z) + back
             state = module.fusion(late.tanh())
             torch.testing.assert_close(output, state)

@@ -39,7 +39,7 @@ class Late(nn.Module):
         return outputs
 
 
-def late(rounds: int = 3) -> tuple[WrappedProgressive, tuple[Tensor, Tensor, Tensor]]:
+def late(rounds: int = 3, returns: Any = "last") -> tuple[WrappedProgressive, tuple[Tensor, Tensor, Tensor]]:
     torch.manual_seed(0)
     inputs = (torch.randint(0, 11, (4, 5)), torch.randn(4, 3, 8, 8), torch.randn(6, 4, 2))
     wrapped = ProgressiveFusion.wrap(
@@ -47,6 +47,7 @@ def late(rounds: int = 3) -> tuple[WrappedProgressive, tuple[Tensor, Tensor, Ten
         into={"t": "text.layers.0", "i": "image.3", "s": "series"},
         state="fusion",
         rounds=rounds,
+        returns=returns,
         example=inputs,
     ).eval()
     for parameter in wrapped.feedbacks.parameters():
@@ -76,33 +77,40 @@ from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, {folder!r})
 from test_wrap_slow import late
 
+RETURNS = {returns!r}
+
+def loss(model, given):
+    if RETURNS == "last":
+        return model(*given).square().mean()
+    return sum(outputs.square().mean() for outputs in model(*given))
+
 def run(rank, world, port):
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=world)
-    wrapped, inputs = late()
+    wrapped, inputs = late(returns=RETURNS)
     model = DistributedDataParallel(wrapped.train())
     rows = slice(2 * rank, 2 * rank + 2)
     mine = (inputs[0][rows], inputs[1][rows], inputs[2][:, rows])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        model(*mine).square().mean().backward()
+        loss(model, mine).backward()
         optimizer.step()
     flat = torch.cat([p.detach().flatten() for p in wrapped.parameters()])
     both = [torch.empty_like(flat) for _ in range(world)]
     dist.all_gather(both, flat)
     assert torch.equal(both[0], both[1])
     # what one process does: gradients averaged over the two halves
-    alone, _ = late()
+    alone, _ = late(returns=RETURNS)
     alone.train()
     halves = [(inputs[0][r], inputs[1][r], inputs[2][:, r]) for r in (slice(0, 2), slice(2, 4))]
     optimizer = torch.optim.SGD(alone.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        (sum(alone(*half).square().mean() for half in halves) / 2).backward()
+        (sum(loss(alone, half) for half in halves) / 2).backward()
         optimizer.step()
     expected = torch.cat([p.detach().flatten() for p in alone.parameters()])
     torch.testing.assert_close(flat, expected, atol=1e-5, rtol=1e-4)
-    assert all(f.linear.weight.grad.abs().sum() > 0 for f in wrapped.feedbacks)
+    assert all(f.linear.weight.grad.abs().sum() > 0 for f in wrapped.feedbacks.values())
     dist.destroy_process_group()
 
 if __name__ == "__main__":
@@ -111,12 +119,14 @@ if __name__ == "__main__":
 """
 
 
-def test_it_trains_in_several_processes_as_in_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("returns", ["last", "all"])
+def test_it_trains_in_several_processes_as_in_one(tmp_path: Path, returns: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     script = tmp_path / "train.py"
-    script.write_text(DISTRIBUTED.format(folder=str(Path(__file__).parent), port=port), encoding="utf-8")
+    text = DISTRIBUTED.format(folder=str(Path(__file__).parent), port=port, returns=returns)
+    script.write_text(text, encoding="utf-8")
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "both agree"
@@ -196,7 +206,7 @@ class TestHuggingFace:
                 module, into={"image": vit, "text": bert}, state="fusion", rounds=4, example_kwargs=batch, reuse=reuse
             ).eval()
             torch.manual_seed(2)
-            for feedback in wrapped.feedbacks:
+            for feedback in wrapped.feedbacks.values():
                 nn.init.normal_(feedback.linear.weight, std=0.1)  # type: ignore[arg-type, union-attr]
             calls: dict[str, int] = {}
             names = ["vit.embeddings", "bert.embeddings", vit, bert, *layer_names(module, 0)]
@@ -229,7 +239,7 @@ class TestHuggingFace:
                 if isinstance(part, nn.Dropout):
                     part.p = 0.0
             torch.manual_seed(2)
-            for feedback in wrapped.feedbacks:
+            for feedback in wrapped.feedbacks.values():
                 nn.init.normal_(feedback.linear.weight, std=0.1)  # type: ignore[arg-type, union-attr]
             if saves:
                 for part in (module.vit, module.bert):
@@ -262,7 +272,7 @@ class TestHuggingFace:
                 example_kwargs=batch, **masks,  # type: ignore[arg-type]
             ).eval()  # fmt: skip
             torch.manual_seed(2)
-            for feedback in wrapped.feedbacks:
+            for feedback in wrapped.feedbacks.values():
                 nn.init.normal_(feedback.linear.weight, std=0.3)  # type: ignore[arg-type, union-attr]
             agree.append(wrapped(**row)["logits"].isclose(wrapped(**short)["logits"], atol=1e-5).all().item())
         assert agree == [False, True]

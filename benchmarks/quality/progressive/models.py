@@ -45,6 +45,7 @@ TWINS: dict[str, dict[str, Any]] = {
     "2 rounds, gate": {"rounds": 2, "feedback": "gate"},
     "2 rounds, detached": {"rounds": 2, "gradient_rounds": 1},
     "3 rounds, all supervised": {"rounds": 3, "supervise": "all"},
+    "equilibrium": {"rounds": "equilibrium"},
 }
 """How a twin differs from its plain model, by name; the wider and the deeper ones differ in size."""
 

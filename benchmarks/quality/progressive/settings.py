@@ -206,7 +206,7 @@ SETTINGS: dict[str, Setting] = {
         size=Size(64, narrow={"items": 4}),
         train=CHOICES,
         seeds=5,
-        twins=(*MAIN, "wider, no bottleneck", *FORMS, "3 rounds, all supervised"),
+        twins=(*MAIN, "wider, no bottleneck", *FORMS, "3 rounds, all supervised", "equilibrium"),
         metric="mse",
         rates=(0.003, 0.01),
         dropout=0.0,
@@ -291,7 +291,7 @@ SETTINGS: dict[str, Setting] = {
         size=Size(64),
         train=CLIPS,
         seeds=10,
-        twins=("plain", *FORMS, "3 rounds, all supervised"),
+        twins=("plain", *FORMS, "3 rounds, all supervised", "equilibrium"),
     ),
     "mosi-dropout": Setting(
         title="mosi, trained with modality dropout .3",

@@ -178,6 +178,8 @@ def described(value: Any) -> str:
     """Returns type and shapes of `value`, for messages."""
     if isinstance(value, PackedSequence):
         return f"PackedSequence{tuple(value.data.shape)}"
+    if isinstance(value, Tensor) and value.is_nested:
+        return f"a nested tensor of {value.ndim} axes, {value.dtype}"
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}, {value.dtype}"
     if isinstance(value, Mapping):

@@ -8,17 +8,17 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive._feedback import Feedback
 from profuse.progressive.foreign._layers import Layout, Side, declared
-from profuse.progressive.foreign._mask import Mask, check_mask, fitted
+from profuse.progressive.foreign._mask import Mask, check_mask, fitted, padded, within
 from profuse.progressive.foreign._state import STATE_OF, State
 from profuse.tokens import Tokens
 
-__all__ = ["WHERE", "Entry", "declared_sizes", "entries_of", "layer_of"]
+__all__ = ["WHERE", "Entry", "declared_sizes", "entries_of", "layer_of", "weights_like"]
 
 WHERE = "ProgressiveFusion.wrap"
 
@@ -55,6 +55,10 @@ class Entry:
 
     def __str__(self) -> str:
         return f"{self.at} of {self.layer!r}"
+
+    def key(self, feedback: Feedback) -> str:
+        """Returns the name of its feedback, which tells place and form, so that weights load where they belong."""
+        return f"{self.branch}:{self.at}:{self.layer}:{type(feedback).__name__}".replace(".", "/")
 
     def axes(self, x: Tensor) -> tuple[int, int]:
         """Returns the axes of batch and channels in `x`."""
@@ -101,7 +105,7 @@ class Entry:
     def rowwise(self, x: Tensor) -> Tensor:
         """Returns `x`, a tensor that is not nested, as `[row, position, channel]`."""
         moved = x.movedim(self.axes(x), (0, -1))
-        return moved[:, None] if moved.ndim == 2 else moved.reshape(moved.shape[0], -1, moved.shape[-1])
+        return moved[:, None] if moved.ndim == 2 else moved.flatten(1, -2)
 
     def real(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """Returns which of `values[row, position, channel]` are real.
@@ -124,14 +128,12 @@ class Entry:
         state = self.rows_of(state, n_rows, state_layer)
         if isinstance(x, PackedSequence):
             values, lengths = pad_packed_sequence(x, batch_first=True)
-            changed = _fed(feedback, values, state, _within(lengths, values))
+            changed = _fed(feedback, values, state, within(lengths, values))
             return pack_padded_sequence(changed, lengths, batch_first=True, enforce_sorted=x.sorted_indices is None)
         if x.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
-            rows = x.unbind()
-            lengths = torch.tensor([len(row) for row in rows])
-            values = pad_sequence(list(rows), batch_first=True)
-            changed = _fed(feedback, values, state, _within(lengths, values))
-            return torch.nested.as_nested_tensor([row[:n] for row, n in zip(changed, lengths.tolist(), strict=True)])
+            values, real = padded(x)
+            changed = _fed(feedback, values, state, real)
+            return torch.nested.as_nested_tensor([row[own] for row, own in zip(changed, real, strict=True)])
         axes, values = self.axes(x), self.rowwise(x)
         real = self.real(values, mask)
         changed = _fed(feedback, values, state, real)
@@ -142,15 +144,13 @@ class Entry:
         return changed if changed.stride() == x.stride() else torch.empty_like(x).copy_(changed)
 
 
-def _within(lengths: Tensor, values: Tensor) -> Tensor:
-    return torch.arange(values.shape[1], device=values.device) < lengths.to(values.device)[:, None]
-
-
 def _fed(feedback: Feedback, values: Tensor, state: State, real: Tensor) -> Tensor:
     """Returns `values[row, position, channel]` as feedback changes them, `real[row, position]` among them."""
-    state = state.to(next(feedback.parameters()).dtype)
+    weight = next(feedback.parameters())
+    state = state.to(weight)
     fused = state.tokens if feedback.attends else None
-    changed: Tensor = feedback(Tokens(values, real), state.vector, fused).values
+    tokens = Tokens(values.to(torch.promote_types(values.dtype, weight.dtype)), real)
+    changed: Tensor = feedback(tokens, state.vector, fused).values
     return changed.to(values.dtype)
 
 
@@ -206,14 +206,14 @@ def _once(module: nn.Module, entries: Iterable[Entry]) -> None:
         seen[place] = entry
 
 
-def declared_sizes(module: nn.Module, entries: Iterable[Entry], state_layer: str) -> tuple[list[int], list[Tensor]]:
-    """Returns the widths of the entries and the state, as types of layers tell, and tensors like those at the entries.
+def declared_sizes(module: nn.Module, entries: Iterable[Entry], state_layer: str) -> list[int]:
+    """Returns the widths of the entries and the state, as types of layers tell.
 
     Raises:
         ConfigError: A type does not tell.
     """
     places: list[tuple[str, Side]] = [*((e.layer, e.at) for e in entries), (state_layer, "output")]
-    widths, like = [], []
+    widths = []
     for name, side in places:
         layer = layer_of(module, name, "layer")
         width = declared(layer, side)[1]
@@ -223,6 +223,17 @@ def declared_sizes(module: nn.Module, entries: Iterable[Entry], state_layer: str
                 "does not tell. Give example=, what the module is called with."
             )
         widths.append(width)
-        owned = [p for p in (*layer.parameters(), *module.parameters()) if p.is_floating_point()]
-        like.append(owned[0] if owned else torch.zeros(()))
-    return widths, like[:-1]
+    return widths
+
+
+def weights_like(module: nn.Module, name: str, x: Tensor | None = None) -> Tensor:
+    """Returns an empty tensor as weights at the layer `name` are to be.
+
+    Its dtype is that of the layer's own weights, else of the module's, and holds the numbers of `x`, which stands there
+    and which autocast may have made less exact. The device is that of `x`, if there is one.
+    """
+    layer = layer_of(module, name, "layer")
+    owned = next((p for p in (*layer.parameters(), *module.parameters()) if p.is_floating_point()), x)
+    owned = torch.empty(0) if owned is None else owned
+    x = owned if x is None else x
+    return torch.empty(0, dtype=torch.promote_types(owned.dtype, x.dtype), device=x.device)

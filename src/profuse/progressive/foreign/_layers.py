@@ -64,7 +64,8 @@ def declared(layer: nn.Module, side: Side) -> tuple[Layout | None, int | None]:
         return Layout(0, 1), None
     if isinstance(layer, nn.Linear):
         return Layout(), layer.in_features if takes else layer.out_features
-    if isinstance(layer, nn.LayerNorm | nn.RMSNorm) and len(layer.normalized_shape) == 1:
+    # not those derived from them, whose channels may come first
+    if (type(layer) is nn.LayerNorm or type(layer) is nn.RMSNorm) and len(layer.normalized_shape) == 1:
         return Layout(), layer.normalized_shape[0]
     if isinstance(layer, nn.Embedding) and not takes:
         return Layout(), layer.embedding_dim
@@ -99,22 +100,33 @@ def _elementwise(layer: nn.Module) -> bool:
 
 
 def layout_within(layer: nn.Module, side: Side, tree: Any, tensor: Tensor) -> Layout | None:
-    """Returns the layout of `tensor` in what `layer` takes or gives, None where its type does not tell.
+    """Returns the layout of `tensor` in what `layer` takes or gives, None where its type does not tell it truly.
 
     What a recurrent layer takes and gives beside its series are hidden states, `[layer, batch, channel]` in any case.
     """
     place = next((place for place, each in enumerate(tensors(tree)) if each is tensor), None)
     if place is None:
         return None
-    return Layout(1) if place and isinstance(layer, RECURRENT) else declared(layer, side)[0]
+    if place and isinstance(layer, RECURRENT):
+        return Layout(1)
+    layout, width = declared(layer, side)
+    astray = place == 0 and layout is not None and width not in (None, _size(tensor, layout.channel))
+    return None if astray else layout
+
+
+def _size(tensor: Tensor, axis: int) -> int | None:
+    return tensor.size(axis) if -tensor.ndim <= axis < tensor.ndim else None
 
 
 def layout_of(tensor: Tensor, calls: Sequence[Call]) -> Layout:
     """Returns the layout of `tensor`, as the layers tell that took or gave it in `calls`, else the usual.
 
     Whether time comes first only recurrent and attention layers know, which may stand behind some that change each
-    position by itself: those are followed.
+    position by itself: those are followed. Who declares another width than its axis has, as a layer derived from one of
+    torch's may, tells nothing.
     """
+    if tensor.is_nested:
+        return Layout()
     found, linked = [], [tensor]
     for at in linked:
         for call in calls:

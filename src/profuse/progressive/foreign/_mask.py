@@ -1,4 +1,4 @@
-"""Which positions of a foreign module's tensors are real, as a call of the module tells."""
+"""Which positions of a foreign module's tensors are real, as a call of the module or their own lengths tell."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive.foreign._calls import described
 
-__all__ = ["Mask", "Padding", "check_mask", "fitted", "padding_in"]
+__all__ = ["Mask", "Padding", "check_mask", "fitted", "padded", "padding_in", "within"]
 
 _WHERE = "ProgressiveFusion.wrap"
 
@@ -115,3 +117,20 @@ def fitted(mask: Tensor | None, shape: torch.Size, device: torch.device, what: s
             f"shape={tuple(mask.shape)}. Give a function that is called as the module is and returns that."
         )
     return whole.to(device)
+
+
+def within(lengths: Tensor, values: Tensor) -> Tensor:
+    """Returns which of `values[row, position, ...]` are within the lengths of their rows."""
+    return torch.arange(values.shape[1], device=values.device) < lengths.to(values.device)[:, None]
+
+
+def padded(nested: Tensor, n_positions: int | None = None) -> tuple[Tensor, Tensor]:
+    """Returns the rows of a nested tensor as `[row, position, channel]`, and which are real.
+
+    They are as long as the longest, or `n_positions` if that is more.
+    """
+    rows = nested.unbind()
+    values = pad_sequence(list(rows), batch_first=True)
+    if n_positions is not None and n_positions > values.shape[1]:
+        values = pad(values, (0, 0, 0, n_positions - values.shape[1]))
+    return values, within(torch.tensor([len(row) for row in rows]), values)

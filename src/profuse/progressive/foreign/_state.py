@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +13,10 @@ from torch import Tensor
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive.foreign._calls import described, floats
 from profuse.progressive.foreign._layers import Layout
-from profuse.progressive.foreign._mask import fitted
+from profuse.progressive.foreign._mask import fitted, padded
 from profuse.tokens import Tokens
 
-__all__ = ["STATE_OF", "State", "StateOf", "chosen", "pick", "pool"]
+__all__ = ["STATE_OF", "State", "StateOf", "pick", "pool", "prediction"]
 
 StateOf = str | int | Callable[[Any], Tensor] | None
 STATE_OF = "a function that returns the state as [batch, channel]"
@@ -54,9 +55,9 @@ class State:
             return State(numbers)
         return State.of(Tokens(numbers.reshape(self.tokens.values.shape), self.tokens.mask))
 
-    def to(self, dtype: torch.dtype) -> State:
-        """Returns it as `dtype`."""
-        return self._each(lambda t: t.to(dtype) if t.is_floating_point() else t)
+    def to(self, like: Tensor) -> State:
+        """Returns it on the device of `like`, its numbers of that dtype."""
+        return self._each(lambda t: t.to(like.device, like.dtype if t.is_floating_point() else t.dtype))
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> State:
         tokens = self.tokens
@@ -72,8 +73,9 @@ def pick(output: Any, state_of: StateOf, layer: str) -> Tensor:
         ShapeError: It is no floating tensor with a batch.
     """
     first = isinstance(output, tuple | list)
-    picked = chosen(output, state_of, option="state_of", what="the state", source=repr(layer), first=first)
-    if not isinstance(picked, Tensor) or picked.is_nested or not picked.is_floating_point() or picked.ndim < 2:
+    picked = _chosen(output, state_of, option="state_of", what="the state", source=repr(layer), first=first)
+    most = 3 if isinstance(picked, Tensor) and picked.is_nested else math.inf
+    if not isinstance(picked, Tensor) or not picked.is_floating_point() or not 2 <= picked.ndim <= most:
         raise ShapeError(
             f"{_WHERE}: the state must be a floating tensor, [batch, channel] or with more axes; {layer!r} gives "
             f"{described(picked)}. Name another layer, or give state_of."
@@ -81,7 +83,7 @@ def pick(output: Any, state_of: StateOf, layer: str) -> Tensor:
     return picked
 
 
-def chosen(output: Any, which: StateOf, *, option: str, what: str, source: str, first: bool = False) -> Any:
+def _chosen(output: Any, which: StateOf, *, option: str, what: str, source: str, first: bool = False) -> Any:
     """Returns what is meant in `output`.
 
     Args:
@@ -115,12 +117,31 @@ def chosen(output: Any, which: StateOf, *, option: str, what: str, source: str, 
         ) from error
 
 
+def prediction(output: Any, which: StateOf, n_rows: int, source: str) -> Tensor:
+    """Returns the prediction in what a module returns, without gradient.
+
+    Raises:
+        ConfigError: Several could be meant, or what is named is not there.
+        ShapeError: It is no floating tensor of `n_rows` rows.
+    """
+    found = _chosen(output, which, option="outputs", what="the prediction", source=source)
+    if not isinstance(found, Tensor) or not found.is_floating_point() or found.shape[:1] != (n_rows,):
+        raise ShapeError(
+            f"{_WHERE}: the prediction must be a floating tensor [batch, ...] of {n_rows} rows, as the state has; "
+            f"got {described(found)}. Give outputs: a key, an index, or a function of {described(output)}."
+        )
+    return found.detach()
+
+
 def pool(state: Tensor, layout: Layout | None, axis: int | None, mask: Tensor | None = None) -> State:
     """Returns the mean over all axes but batch and channels of what `mask` says is real, and what it is the mean of.
 
     Raises:
         ShapeError: The mask does not fit, or there is nothing to take a mean over.
     """
+    if state.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
+        values, own = padded(state, None if mask is None or mask.ndim < 2 else mask.shape[1])
+        return State.of(Tokens(values, own & fitted(mask, values.shape[:2], values.device, "state_mask")).zeroed())
     if state.ndim == 2:
         if mask is not None:
             raise ShapeError(

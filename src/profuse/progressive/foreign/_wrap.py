@@ -5,25 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from profuse._lookup import resolve
-from profuse.errors import ConfigError, ProfuseWarning, ShapeError
+from profuse.errors import ConfigError, ProfuseWarning
 from profuse.progressive._anytime import Anytime, Settling
 from profuse.progressive._equilibrium import Rounds, Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
-from profuse.progressive.foreign._calls import described, tensors
-from profuse.progressive.foreign._entry import WHERE, declared_sizes, entries_of, layer_of
+from profuse.progressive.foreign._calls import tensors
+from profuse.progressive.foreign._entry import WHERE, declared_sizes, entries_of, layer_of, weights_like
 from profuse.progressive.foreign._layers import Layout, Side, layout_of, layout_within
 from profuse.progressive.foreign._mask import Mask, Padding, check_mask, padding_in
+from profuse.progressive.foreign._options import Returns, Start, check_rounds
 from profuse.progressive.foreign._pass import Pass, changed, evaluating, quietly, versions
 from profuse.progressive.foreign._replay import Replay, rows_are_one_system
 from profuse.progressive.foreign._rest import at_rest
-from profuse.progressive.foreign._state import State, StateOf, chosen, pick, pool
+from profuse.progressive.foreign._state import State, StateOf, pick, pool, prediction
 from profuse.progressive.foreign._trial import Trial
 
 __all__ = ["WrappedProgressive"]
@@ -33,7 +35,7 @@ class WrappedProgressive(nn.Module):
     """Runs `module` in rounds: what the layer `state` gives in round t changes what the layers `into` take in t + 1.
 
     Made by `ProgressiveFusion.wrap`. It is called as the module is, and returns what the module returns in the last
-    round. Layers are met only while it runs: called by itself, `module` is what it was.
+    round, or in each. Layers are met only while it runs: called by itself, `module` is what it was.
 
     Args:
         module: Any module; it is used, not copied, and its code is not changed.
@@ -64,6 +66,8 @@ class WrappedProgressive(nn.Module):
             `[row]` or `[row, position]`, True or 1 where it is real (a `key_padding_mask` is the contrary). Packed
             and nested inputs hold nothing but what is real.
         state_mask: Likewise of the fused state, which is then the mean of what is real, and zero where nothing is.
+        returns: What a call returns: what the module returns in the "last" round, or a tuple of what it returns in
+            "all", for a loss on each; in equilibrium, of the one at rest. May be set anew at any time.
         start: The state before round one: "zero", or "learned", one vector for all rows.
         gradient_rounds: How many of the last rounds the gradient of the last output goes through, at least 1; all if
             None. Those before then cost no memory, unless the outputs of all rounds are asked for.
@@ -104,7 +108,8 @@ class WrappedProgressive(nn.Module):
         state_axis: int | None = None,
         mask: Mapping[str, Mask] | None = None,
         state_mask: Mask | None = None,
-        start: Literal["zero", "learned"] = "zero",
+        returns: Returns = "last",
+        start: Start = "zero",
         gradient_rounds: int | None = None,
         reuse: bool | Sequence[str] = True,
         max_rounds: int = 50,
@@ -114,12 +119,9 @@ class WrappedProgressive(nn.Module):
         super().__init__()
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where=WHERE, what="feedback")
-        if start not in ("zero", "learned"):
-            raise ConfigError(f"{WHERE}: start must be zero or learned; got start={start!r}.")
-        if gradient_rounds is not None and gradient_rounds < 1:
-            raise ConfigError(f"{WHERE}: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}.")
-        _check_rounds(rounds, start, gradient_rounds)
+        check_rounds(rounds, start, returns, gradient_rounds)
         self._rounds = rounds
+        self.returns = returns
         self.max_rounds = max_rounds
         self.tolerance = tolerance
         self.damping = damping
@@ -134,21 +136,24 @@ class WrappedProgressive(nn.Module):
         self.state_mask = state_mask
         self.gradient_rounds = gradient_rounds
         layer_of(module, state, "state")
+        # None: not yet known how its axes, and those of the entries, lie
         self._layout: Layout | None = None
         # None: not yet known which layers can be reused
         self._reused = self._named_for_reuse(reuse)
+        seen: list[Tensor] = []
         if example is None and example_kwargs is None:
-            widths, like = declared_sizes(module, self.entries, state)
+            widths = declared_sizes(module, self.entries, state)
         else:
             args = example if isinstance(example, tuple) else () if example is None else (example,)
-            widths, like = self._learned(args, dict(example_kwargs or {}))
+            widths, seen = self._learned(args, dict(example_kwargs or {}))
         *widths, self.state_width = widths
         self.entries = tuple(replace(e, n_channels=w) for e, w in zip(self.entries, widths, strict=True))
-        self.feedbacks = nn.ModuleList(
-            feedback(width, self.state_width).to(device=x.device, dtype=x.dtype)
-            for width, x in zip(widths, like, strict=True)
-        )
-        first = torch.zeros(self.state_width, dtype=like[0].dtype, device=like[0].device)
+        made = [
+            feedback(e.n_channels, self.state_width).to(weights_like(module, e.layer, x))
+            for e, x in zip_longest(self.entries, seen)
+        ]
+        self.feedbacks = nn.ModuleDict({e.key(f): f for e, f in zip(self.entries, made, strict=True)})
+        first = torch.zeros(self.state_width).to(weights_like(module, state))
         self.start = nn.Parameter(first) if start == "learned" else None
 
     @property
@@ -158,7 +163,7 @@ class WrappedProgressive(nn.Module):
 
     @rounds.setter
     def rounds(self, rounds: Rounds) -> None:
-        _check_rounds(rounds, "zero" if self.start is None else "learned", self.gradient_rounds)
+        check_rounds(rounds, "zero" if self.start is None else "learned", self.returns, self.gradient_rounds)
         self._rounds = rounds
 
     @property
@@ -175,7 +180,10 @@ class WrappedProgressive(nn.Module):
         return f"into=({into}), state={self.state_layer!r} ({self.state_width} channels), rounds={self.rounds}"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns what the module returns in the last round."""
+        """Returns what the module returns in the last round, or with `returns="all"` what `all_rounds` does."""
+        return self.all_rounds(*args, **kwargs) if self.returns == "all" else self._last_round(args, kwargs)
+
+    def _last_round(self, args: Any, kwargs: Any) -> Any:
         if self.rounds == "equilibrium":
             return self._at_rest(args, kwargs)
         if self.rounds == 1 and self.start is None:
@@ -186,7 +194,7 @@ class WrappedProgressive(nn.Module):
     def all_rounds(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Returns what the module returns in each round; in equilibrium what it returns at rest, alone."""
         if self.rounds == "equilibrium" or self.rounds == 1:
-            return (self.forward(*args, **kwargs),)
+            return (self._last_round(args, kwargs),)
         return tuple(one_pass.output for one_pass in self._each_round(args, kwargs, self.rounds))
 
     def anytime(
@@ -219,30 +227,19 @@ class WrappedProgressive(nn.Module):
         settling = Settling(tolerance, rounds, where=WHERE)
         with evaluating(self):
             for one_pass in self._each_round(args, kwargs, rounds):
-                predictions = self._predictions(one_pass.output, outputs, len(self._state_in(one_pass).vector))
+                n_rows = len(self._state_in(one_pass).vector)
+                predictions = prediction(one_pass.output, outputs, n_rows, type(self.module).__name__)
                 goes_on = settling.add(predictions[settling.open] if settling.predictions else predictions)
                 if not goes_on.any():
                     break
         return settling.result()
-
-    def _predictions(self, output: Any, outputs: StateOf, n_rows: int) -> Tensor:
-        source = f"{type(self.module).__name__}"
-        found = chosen(output, outputs, option="outputs", what="the prediction", source=source)
-        fits = isinstance(found, Tensor) and found.is_floating_point() and found.shape[:1] == (n_rows,)
-        if not fits:
-            raise ShapeError(
-                f"{WHERE}: the prediction must be a floating tensor [batch, ...] of {n_rows} rows, as the state has; "
-                f"got {described(found)}. Give outputs: a key, an index, or a function of {described(output)}."
-            )
-        predictions: Tensor = found.detach()
-        return predictions
 
     def _each_round(self, args: Any, kwargs: Any, rounds: int, *, last: bool = False) -> Iterator[Pass]:
         """Yields the pass, the same one each time, after each round that it has run.
 
         With `last` only the output of the last round has a gradient.
         """
-        self._find_reused(args, kwargs)
+        self._learn_once(args, kwargs)
         one_pass = Pass(self.module, self.entries, self.state_layer)
         kept, learns, padding = self._kept(), self._learns(), self._padding(args, kwargs)
         given = versions((args, kwargs))
@@ -260,7 +257,7 @@ class WrappedProgressive(nn.Module):
         """What the module returns at the state that another round leaves as it is."""
         search = self._search()
         search.refuse_export()
-        self._find_reused(args, kwargs)
+        self._learn_once(args, kwargs)
         kept, learns, padding = self._kept(), self._learns(), self._padding(args, kwargs)
         replay = Replay(self, kept, [*tensors((args, kwargs)), *self.parameters()])
         one_pass = Pass(self.module, self.entries, self.state_layer, replay)
@@ -273,22 +270,23 @@ class WrappedProgressive(nn.Module):
             self._check_inputs(given)
             return one_pass.output, self._state_in(one_pass, padding.state)
 
-        by_token = any(isinstance(feedback, Feedback) and feedback.attends for feedback in self.feedbacks)
+        by_token = any(isinstance(feedback, Feedback) and feedback.attends for feedback in self.feedbacks.values())
         return at_rest(run, replay, search, by_token=by_token, jointly=rows_are_one_system(self, kept))
 
     def _search(self) -> Search:
         return Search(WHERE, self.max_rounds, self.tolerance, self.damping)
 
-    def _find_reused(self, args: Any, kwargs: Any) -> None:
-        """Learns what can be reused, where that is not known yet."""
-        if self._reused is None and not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
+    def _learn_once(self, args: Any, kwargs: Any) -> None:
+        """Learns axes and what can be reused, where they are not known yet and can be."""
+        reused = self._reused is not None or torch.is_inference_mode_enabled()
+        if not (reused and self._layout) and not torch.compiler.is_compiling():
             self._learned(args, kwargs)
 
     def _kept(self) -> list[nn.Module]:
         return [layer_of(self.module, name, "reuse") for name in self.reused]
 
     def _learns(self) -> list[bool]:
-        return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks]
+        return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks.values()]
 
     def _padding(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Padding:
         return padding_in(self.module, args, kwargs, [entry.mask for entry in self.entries], self.state_mask)
@@ -309,6 +307,7 @@ class WrappedProgressive(nn.Module):
 
     def _changes(self, state: State | None, padding: Padding) -> Callable[[int, Any], Any]:
         """Returns what feedback of `state`, None before the first round, makes of the tensor at an entry."""
+        feedbacks: list[Any] = list(self.feedbacks.values())
 
         def change(index: int, x: Any) -> Any:
             entry, at = self.entries[index], state
@@ -316,8 +315,7 @@ class WrappedProgressive(nn.Module):
                 if self.start is None:  # a zero state, at which every feedback is the identity
                     return x
                 at = State(self.start.expand(entry.size(x)[0], -1))
-            feedback: Any = self.feedbacks[index]
-            return entry.change(feedback, x, at, self.state_layer, padding.entries[index])
+            return entry.change(feedbacks[index], x, at, self.state_layer, padding.entries[index])
 
         return change
 
@@ -377,20 +375,9 @@ class WrappedProgressive(nn.Module):
                 if entry.folded:
                     with alike():
                         trial.check_rows(entry, x, state, lambda one_pass: self._state_in(one_pass, padding.state))
-        if self._reused is None:
+        if self._reused is None and not torch.is_inference_mode_enabled():
             hits = trial.one_pass.memory.hits
             self._reused = tuple(sorted(name for name, layer in self.module.named_modules() if layer in hits))
         for message in filter(None, told):
             warnings.warn(message, ProfuseWarning, stacklevel=4)
         return [*(width for _, width in sizes), state.vector.shape[1]], seen
-
-
-def _check_rounds(rounds: Any, start: str, gradient_rounds: int | None) -> None:
-    if rounds == "equilibrium":
-        if (start, gradient_rounds) != ("zero", None):
-            raise ConfigError(
-                f"{WHERE}: rounds='equilibrium' must go with start='zero' and gradient_rounds=None, as the state at "
-                f"rest depends on no round and no start; got start={start!r}, gradient_rounds={gradient_rounds}."
-            )
-    elif not isinstance(rounds, int) or rounds < 1:
-        raise ConfigError(f"{WHERE}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")

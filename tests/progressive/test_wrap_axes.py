@@ -1,0 +1,278 @@
+"""Axes of wrapped modules: whose word counts, that nothing but the module decides, and batches that are odd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from profuse.errors import ConfigError, ShapeError
+from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
+
+N = 4
+
+
+class ChannelsFirst(nn.LayerNorm):
+    """As of a ConvNeXt: a norm over channels that come first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Mixes(nn.Linear):
+    """A linear map of channels that come first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Pictures(nn.Module):
+    """Pictures beside a vector, with a layer of somebody's before the second convolution."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.first, self.layer, self.second = nn.Conv2d(3, 5, 3), layer, nn.Conv2d(5, 6, 3)
+        self.other, self.fusion = nn.Linear(3, 4), nn.Linear(10, 6)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        seen = self.second(self.layer(self.first(x).relu()).relu()).mean((2, 3))
+        fused: Tensor = self.fusion(torch.cat([seen, self.other(other)], 1).tanh())
+        return fused
+
+
+def pictures(height: int = 9) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(N, 3, height, 12), torch.randn(N, 3)
+
+
+class TestWhoseWordCounts:
+    @pytest.mark.parametrize("height", [9, 7])  # with 7 the pictures are as high as they have channels
+    @pytest.mark.parametrize("at", ["input", "output"])
+    @pytest.mark.parametrize("layer", [ChannelsFirst(5), Mixes(5, 5)])
+    def test_a_layer_derived_from_one_of_torchs_does_not_turn_columns_into_channels(
+        self, layer: nn.Module, at: Any, height: int
+    ) -> None:
+        inputs, module = pictures(height), Pictures(layer)
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"x": "layer"}, at=at, state="fusion", example=inputs, feedback="add"
+        )
+        assert wrapped.entries[0].n_channels == 5
+        (weight,) = wrapped.feedbacks.parameters()
+        nn.init.normal_(weight)
+        back = (module(*inputs) @ weight.T)[..., None, None]
+        if at == "input":
+            seen = layer(module.first(inputs[0]).relu() + back)
+        else:
+            seen = layer(module.first(inputs[0]).relu()) + back
+        seen = module.second(seen.relu()).mean((2, 3))
+        expected = module.fusion(torch.cat([seen, module.other(inputs[1])], 1).tanh())
+        torch.testing.assert_close(wrapped(*inputs), expected)
+
+    def test_nor_where_it_gives_the_state(self) -> None:
+        inputs, module = pictures(), Pictures(ChannelsFirst(5))
+        wrapped = ProgressiveFusion.wrap(module, into={"x": "first"}, state="layer", example=inputs)
+        assert wrapped.state_width == 5
+
+    def test_it_needs_an_example(self) -> None:
+        with pytest.raises(ConfigError, match="its type ChannelsFirst does not tell. Give example="):
+            ProgressiveFusion.wrap(Pictures(ChannelsFirst(5)), into={"x": "layer"}, state="fusion")
+
+    @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+    def test_every_layer_of_a_convnext_gets_one_map_a_channel(self) -> None:
+        transformers = pytest.importorskip("transformers")
+        config = transformers.ConvNextConfig(
+            hidden_sizes=[8, 12], depths=[1, 1], num_stages=2, image_size=32, patch_size=2
+        )
+
+        class Both(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = transformers.ConvNextModel(config)
+                self.other, self.fusion = nn.Linear(3, 4), nn.Linear(16, 6)
+
+            def forward(self, x: Tensor, other: Tensor) -> Tensor:
+                seen = self.net(x).last_hidden_state.mean((2, 3))
+                fused: Tensor = self.fusion(torch.cat([seen, self.other(other)], 1))
+                return fused
+
+        module, example = Both(), (torch.randn(2, 3, 32, 40), torch.randn(2, 3))
+        names = {
+            name: 8 if ".stages.0." in name or ".downsampling_layer" in name else 12
+            for name, _ in module.named_modules()
+            if name.endswith((".layers.0", ".dwconv", ".layernorm", ".pwconv1", ".downsampling_layer.0"))
+        }
+        names = {name: 8 if ".embeddings." in name else width for name, width in names.items()}
+        del names["net.layernorm"]  # behind the pooling, whose output nobody uses
+        assert len(names) == 10
+        for name, width in names.items():
+            wrapped = ProgressiveFusion.wrap(module, into={"x": name}, state="fusion", example=example)
+            assert wrapped.entries[0].n_channels == width, name
+
+
+class Timed(nn.Module):
+    """A series, time first, of which a recurrent layer alone knows that it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each, self.gru = nn.Linear(3, 5), nn.GRU(5, 6)
+        self.fusion, self.head = nn.Linear(6, 7), nn.Linear(7, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.fusion(self.gru(self.each(x))[1][-1]).tanh())
+        return outputs
+
+
+class TestWithoutAnExample:
+    @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+    @pytest.mark.parametrize("reuse", [True, False, ["each"]])
+    def test_axes_depend_on_the_module_alone(self, reuse: Any, mode: Any) -> None:
+        at = "output" if isinstance(reuse, list) else "input"
+        module, x = Timed(), torch.randn(7, N, 3)
+        options: dict[str, Any] = {"into": {"x": "each"}, "state": "fusion", "reuse": reuse, "at": at}
+        told = ProgressiveFusion.wrap(module, example=x, **options)
+        wrapped = ProgressiveFusion.wrap(module, **options)
+        for weight in told.feedbacks.parameters():
+            nn.init.normal_(weight)
+        wrapped.load_state_dict(told.state_dict())
+        expected = told(x)
+        with mode():
+            torch.testing.assert_close(wrapped(x), expected)
+        assert wrapped.entries == told.entries
+
+    def test_what_can_be_reused_is_found_once_inference_mode_is_over(self) -> None:
+        class Stem(Timed):
+            def __init__(self) -> None:
+                super().__init__()
+                self.stem = nn.Linear(3, 3)
+
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(self.stem(x))
+
+        x = torch.randn(7, N, 3)
+        with torch.inference_mode():
+            example = torch.randn(7, N, 3)
+        for inside in (False, True):
+            with torch.inference_mode(inside):
+                wrapped = ProgressiveFusion.wrap(
+                    Stem(), into={"x": "each"}, state="fusion", example=example if inside else None
+                )
+            with torch.inference_mode():
+                wrapped(x)
+            assert wrapped.reused == ()
+            if not inside:  # else the weights are of inference mode too
+                wrapped(x)
+                assert wrapped.reused == ("stem",)
+
+
+class Reads(nn.Module):
+    """A padded series, fused by a Transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.embed, self.fuse, self.head = nn.Linear(3, 8), nn.TransformerEncoder(layer, 2), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+        read = self.fuse(self.embed(x), src_key_padding_mask=padding)
+        read = nn.functional.pad(read, (0, 0, 0, padding.shape[1] - read.shape[1]))
+        outputs: Tensor = self.head(read.masked_fill(padding[..., None], 0.0).sum(1))
+        return outputs
+
+
+def reads(lengths: tuple[int, ...] = (3, 4, 2, 5), **options: Any) -> tuple[WrappedProgressive, tuple[Tensor, Tensor]]:
+    torch.manual_seed(0)
+    padding = torch.arange(6) >= torch.tensor(lengths)[:, None]
+    inputs = (torch.randn(N, 6, 3), padding)
+    wrapped = ProgressiveFusion.wrap(
+        Reads(), into={"x": "embed"}, state="fuse.layers.1", mask={"x": real}, example=inputs, **options
+    ).eval()
+    for weight in wrapped.feedbacks.parameters():
+        nn.init.normal_(weight, std=0.1)
+    return wrapped, inputs
+
+
+def real(x: Tensor, padding: Tensor) -> Tensor:
+    return ~padding
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+class TestNestedState:
+    @pytest.mark.parametrize("rounds", [3, "equilibrium"])
+    @pytest.mark.parametrize("feedback", ["scale_shift", "attend"])
+    def test_it_gives_what_a_masked_state_gives_where_nothing_is_nested(self, feedback: str, rounds: Any) -> None:
+        wrapped, inputs = reads(feedback=feedback, rounds=rounds, state_mask=real)
+        expected = wrapped(*inputs).detach()  # with gradients torch nests nothing
+        with torch.no_grad():
+            torch.testing.assert_close(wrapped(*inputs), expected, atol=1e-4, rtol=1e-3)
+        assert not torch.allclose(expected, wrapped.module(*inputs), atol=1e-2)
+
+    def test_lengths_are_its_mask(self) -> None:
+        wrapped, inputs = reads(rounds=3)
+        masked, _ = reads(rounds=3, state_mask=real)
+        first, _ = reads(rounds=3, state_mask=lambda x, padding: ~padding & (torch.arange(6) < 2))
+        with torch.no_grad():
+            assert torch.equal(wrapped(*inputs), masked(*inputs))
+            assert not torch.allclose(first(*inputs), masked(*inputs))
+        gradients_on = first(*inputs)
+        with torch.no_grad():
+            torch.testing.assert_close(first(*inputs), gradients_on.detach(), atol=1e-4, rtol=1e-3)
+
+    def test_at_rest_a_state_of_fewer_positions_where_gradients_are_off_is_told(self) -> None:
+        wrapped, inputs = reads(rounds="equilibrium", feedback="attend")
+        with pytest.raises(
+            ShapeError, match="got one of 48 numbers a row with gradients on, and of 40 with.*state_mask"
+        ):
+            wrapped(*inputs)
+
+    def test_also_on_the_example(self) -> None:
+        module = Reads().eval().requires_grad_(False)
+        inputs = reads()[1]
+        wrapped = ProgressiveFusion.wrap(module, into={"x": "embed"}, state="fuse.layers.1", example=inputs)
+        assert wrapped.state_width == 8
+
+    def test_one_of_more_axes_is_refused_and_told(self) -> None:
+        from profuse.progressive.foreign._state import pick
+
+        nested = torch.nested.as_nested_tensor([torch.randn(2, 3, 4), torch.randn(3, 3, 4)])
+        with pytest.raises(ShapeError, match="'fuse' gives a nested tensor of 4 axes, torch.float32. Name another"):
+            pick(nested, None, "fuse")
+
+
+class TestNoRows:
+    @pytest.mark.parametrize("start", ["zero", "learned"])
+    @pytest.mark.parametrize("rounds", [2, 3, "equilibrium"])
+    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    def test_a_batch_of_none_gives_none(self, feedback: str, rounds: Any, start: Any) -> None:
+        if rounds == "equilibrium" and start == "learned":
+            return
+        example, module = pictures(), Pictures(nn.Identity())
+        wrapped = ProgressiveFusion.wrap(
+            module,
+            into={"x": "second", "other": "other"},
+            state="fusion",
+            example=example,
+            feedback=feedback,
+            rounds=rounds,
+            start=start,
+        )
+        found = wrapped(*(x[:0] for x in example))
+        assert found.shape == (0, 6)
+        found.sum().backward()
+
+    def test_nor_through_a_transformer_or_a_recurrent_layer(self) -> None:
+        class Series(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.text = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+                self.conv, self.fusion = nn.Conv1d(8, 8, 3), nn.Linear(8, 6)
+
+            def forward(self, x: Tensor) -> Tensor:
+                fused: Tensor = self.fusion(self.conv(self.text(x).transpose(1, 2)).transpose(1, 2))
+                return fused.mean(1)
+
+        wrapped = ProgressiveFusion.wrap(
+            Series(), into={"x": ["text", "conv"]}, state="fusion", example=torch.randn(N, 7, 8), rounds=3
+        )
+        assert wrapped(torch.randn(0, 7, 8)).shape == (0, 6)
