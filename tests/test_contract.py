@@ -95,6 +95,17 @@ def test_the_encoder_keeps_the_contract(name: str, check: str) -> None:
     check_encoder(cls, spec, raw, checks=[check])
 
 
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_the_encoder_takes_a_batch_without_rows(name: str) -> None:
+    cls = encoder(name)
+    spec, raw = sample(cls.kind)
+    made = cls.make(spec, 8, n_rows=100)
+    for module in (made.train(), made.eval()):
+        found = module(raw.rows(torch.arange(0)))
+        assert found.values.shape[0] == 0
+        assert found.values.shape[2] == 8
+
+
 def test_there_is_an_encoder_for_every_kind() -> None:
     assert {encoder(name).kind for name in ENCODERS} == set(KINDS)
 

@@ -24,7 +24,7 @@ def runs(x: Tensor, stride: int) -> Tensor:
     """`[batch, token, ...]` -> `[batch, ceil(token / stride), stride, ...]`, zeros (False) at the end."""
     missing = -x.shape[1] % stride
     x = F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing)) if missing else x
-    return x.reshape(x.shape[0], -1, stride, *x.shape[2:])
+    return torch.unflatten(x, 1, (-1, stride))
 
 
 def mean_of_runs(tokens: Tokens, stride: int) -> Tokens:

@@ -48,7 +48,7 @@ def _activate(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 
 def _halved(mask: Tensor) -> Tensor:
     """`[row, frame]` -> `[row, ceil(frame / 2)]`: whether either of two neighbours is real."""
-    return F.pad(mask, (0, mask.shape[1] % 2)).reshape(mask.shape[0], -1, 2).any(2)
+    return torch.unflatten(F.pad(mask, (0, mask.shape[1] % 2)), 1, (-1, 2)).any(2)
 
 
 class AudioEncoder(Encoder):
@@ -178,8 +178,8 @@ class AudioEncoder(Encoder):
         if self.pool > 1:
             extra = -x.shape[1] % self.pool
             x, mask = F.pad(x, (0, 0, 0, extra)), F.pad(mask, (0, extra))
-            real = mask.reshape(n_rows, -1, self.pool)
-            total = (x.reshape(n_rows, -1, self.pool, x.shape[2]) * real[..., None]).sum(2)
+            real = torch.unflatten(mask, 1, (-1, self.pool))
+            total = (torch.unflatten(x, 1, (-1, self.pool)) * real[..., None]).sum(2)
             x, mask = total / real.sum(2).clamp(min=1)[..., None], real.any(2)
         values = self.project(self.dropout(self.norm(x))) + self.position[: x.shape[1]]
         first = self.spectrum(self.dropout(self.spectrum_norm(spectrum)))

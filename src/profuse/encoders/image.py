@@ -62,7 +62,7 @@ class Patches(nn.Module):
         down, across = (n * self.side - size for n, size in zip(self.grid, self.shape[1:], strict=True))
         if down or across:
             pictures = F.pad(pictures, (across // 2, across - across // 2, down // 2, down - down // 2))
-        patches = F.pixel_unshuffle(pictures, self.side).flatten(2).transpose(1, 2)
+        patches = F.unfold(pictures, self.side, stride=self.side).transpose(1, 2)
         values = self.project(patches) + self.position
         return Tokens(values, raw.mask[:, None].expand(-1, values.shape[1]))
 
@@ -179,7 +179,7 @@ class ConvEncoder(Encoder):
         return self.patches(raw)  # type: ignore[no-any-return]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
-        x = tokens.values.transpose(1, 2).reshape(tokens.values.shape[0], -1, *self.grids[i])
+        x = torch.unflatten(tokens.values.transpose(1, 2), 2, self.grids[i])
         for layer in list(self.trunk)[self.ends[i] : self.ends[i + 1]]:
             x = layer(x)
         values = x.flatten(2).transpose(1, 2)

@@ -99,7 +99,7 @@ class WordEncoder(Encoder):
         if self.training and self.word_drop_prob > 0:
             keep = torch.rand(values.shape[0], 1, device=values.device) >= self.word_drop_prob
             values = values * keep / (1.0 - self.word_drop_prob)
-        return Tokens(values.view(n_rows, n_words, -1), raw.mask)
+        return Tokens(torch.unflatten(values, 0, (n_rows, n_words)), raw.mask)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         values = self.positions(tokens.values) if i == 0 else tokens.values

@@ -124,7 +124,7 @@ class PatchEncoder(Encoder):
             return Tokens(x, tokens.mask)
         x = self.norm(x)
         height, width = self.patches.grid
-        x = x.transpose(1, 2).reshape(x.shape[0], -1, height, width)
+        x = torch.unflatten(x.transpose(1, 2), 2, (height, width))
         x = F.adaptive_avg_pool2d(x, (min(height, _MAX_TOKENS_SIDE), min(width, _MAX_TOKENS_SIDE)))
         values = self.project(self.dropout(x.flatten(2).transpose(1, 2)))
         return Tokens(values, tokens.present[:, None].expand(-1, values.shape[1]))
