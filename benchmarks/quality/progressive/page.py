@@ -237,7 +237,7 @@ def cost(study: Study) -> str:
         return [pair for data, base, _ in bases(study) if (pair := study.pair(data, base, twin, other)) is not None]
 
     def operations(model: Model) -> float:
-        return model.mean("flops")
+        return float(model.facts[-1]["flops"])
 
     rows = [
         [
@@ -245,7 +245,7 @@ def cost(study: Study) -> str:
             ratios(pairs(twin, "plain"), operations),
             ratios(pairs(twin, "2 rounds"), operations),
             ratios(pairs(twin, "plain"), lambda m: m.mean("cpu_seconds") / m.mean("epochs")),
-            ratios(pairs(twin, "plain"), lambda m: m.mean("n_parameters")),
+            ratios(pairs(twin, "plain"), lambda m: float(m.facts[-1]["n_parameters"])),
         ]
         for twin in (*ROUNDS, "wider", "deeper")
     ]
