@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -16,6 +17,7 @@ from profuse.errors import ConfigError, ProfuseWarning
 from profuse.model import FusionModel
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.progressive._entry import below
+from profuse.progressive._equilibrium import above, share_of
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -208,7 +210,8 @@ def test_it_warns_where_the_state_or_the_gradient_does_not_come_to_rest() -> Non
     with (
         torch.no_grad(),
         pytest.warns(
-            ProfuseWarning, match=r"the fused state must come to rest within tolerance=1e-12; got \d of 6 rows"
+            ProfuseWarning,
+            match=r"the fused state must come to rest within tolerance=1e-12; got up to \d+% of a batch's rows",
         ),
     ):
         assert bool(model(inputs()).outputs.isfinite().all())
@@ -218,6 +221,28 @@ def test_it_warns_where_the_state_or_the_gradient_does_not_come_to_rest() -> Non
         "ProgressiveFusion: the fused state",
         "ProgressiveFusion: its gradient",
     ]
+
+
+def test_warnings_of_many_batches_are_few_as_equal_ones_are_told_once() -> None:
+    model = around(strength=0.3, max_rounds=3)
+    with torch.no_grad(), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        for seed in range(30):
+            model({name: Raw(raw.values + 0.1 * seed, raw.mask) for name, raw in inputs().items()})
+    assert 1 <= len(told) <= 8
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [([0.02, 0.1], "1e-01"), ([0.11], "1e+00"), ([3e-5], "1e-04"), ([math.inf], "inf"), ([0.0], "0.0")],
+)
+def test_a_size_is_told_by_the_power_of_ten_above_it(sizes: list[float], said: str) -> None:
+    assert above(torch.tensor(sizes, dtype=torch.float64)) == said
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "1%"), (2, "10%"), (50, "50%"), (51, "100%"), (100, "100%")])
+def test_a_share_is_told_by_the_round_one_above_it(n: int, said: str) -> None:
+    assert share_of(torch.arange(100) < n) == f"up to {said} of a batch's rows"
 
 
 def test_a_model_trained_with_rounds_can_be_used_at_rest_and_the_other_way_round() -> None:

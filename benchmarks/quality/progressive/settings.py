@@ -206,7 +206,7 @@ SETTINGS: dict[str, Setting] = {
         size=Size(64, narrow={"items": 4}),
         train=CHOICES,
         seeds=5,
-        twins=(*MAIN, "wider, no bottleneck", *FORMS, "3 rounds, all supervised", "equilibrium"),
+        twins=(*MAIN, "wider, no bottleneck", *FORMS, "3 rounds, all supervised"),
         metric="mse",
         rates=(0.003, 0.01),
         dropout=0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from profuse.errors import ConfigError, ProfuseWarning
 
-__all__ = ["Rounds", "Search", "Solution", "attached", "fixed_point"]
+__all__ = ["Rounds", "Search", "Solution", "above", "attached", "fixed_point", "share_of"]
 
 Rounds = int | Literal["equilibrium"]
 
@@ -253,13 +254,24 @@ class Search:
 
     def _tell(self, found: Solution, what: str, jointly: bool) -> None:
         """Warns where the search has not reached its end."""
-        n_open = int((~found.reached).sum())
-        if n_open:
-            rows = "a batch whose rows are one system" if jointly else f"{n_open} of {len(found.reached)} rows"
+        if not bool(found.reached.all()):
+            rows = "a batch whose rows are one system" if jointly else share_of(~found.reached)
             warnings.warn(
                 f"{self.where}: {what} must come to rest within tolerance={self.tolerance}; got {rows}, by up to "
-                f"{found.residuals[~found.reached].max().item():.1e}, that had not after {found.n_evaluations} rounds. "
+                f"{above(found.residuals[~found.reached])}, that had not after {found.n_evaluations} rounds. "
                 "Raise max_rounds or tolerance, lower damping, or set a number.",
                 ProfuseWarning,
                 stacklevel=3,
             )
+
+
+def share_of(rows: Tensor) -> str:
+    """Returns roughly how many `rows[batch]` are True: warnings of many batches then have few texts, each told once."""
+    share = rows.double().mean().item()
+    return f"up to {next(x for x in (0.01, 0.1, 0.5, 1.0) if share <= x):.0%} of a batch's rows"
+
+
+def above(sizes: Tensor) -> str:
+    """Returns the power of ten that no size exceeds, for the same reason."""
+    largest = sizes.max().item()
+    return f"{10 ** math.ceil(math.log10(largest)):.0e}" if 0 < largest < math.inf else str(largest)

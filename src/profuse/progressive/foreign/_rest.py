@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ProfuseWarning, ShapeError
-from profuse.progressive._equilibrium import Search
+from profuse.progressive._equilibrium import Search, above, share_of
 from profuse.progressive.foreign._replay import Replay
 from profuse.progressive.foreign._state import State
 
@@ -69,9 +69,8 @@ def at_rest(
         if bool(astray.any()):
             warnings.warn(
                 f"{search.where}: in equilibrium a row must depend on no other, and a round on nothing but the state; "
-                f"got {int(astray.sum())} of {len(astray)} rows that move again, by up to "
-                f"{(moved / length)[astray].max().item():.1e}. Look for what mixes rows or remembers calls, or set a "
-                "number of rounds.",
+                f"got {share_of(astray)} that move again, by up to {above((moved / length)[astray])}. "
+                "Look for what mixes rows or remembers calls, or set a number of rounds.",
                 ProfuseWarning,
                 stacklevel=5,
             )
