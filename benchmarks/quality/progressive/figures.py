@@ -116,7 +116,7 @@ def draw_robustness(study: Study, path: Path) -> None:
                     put(axis, e, i + (k - 1) * 0.22, twin)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_title(title, fontsize=9)
-        axis.set_xlabel("gain: % of the plain model's MSE,\nor points of accuracy", fontsize=8)
+        axis.set_xlabel("gain: % of the plain model's MSE there,\nor points of accuracy", fontsize=8)
         axis.grid(axis="x", linewidth=0.3)
     axes[0].set_yticks(range(len(group)), [f"{SETTINGS[d].title}: {b}" for d, b, _ in group], fontsize=7)
     axes[0].set_ylim(len(group) - 0.4, -0.6)
