@@ -57,16 +57,25 @@ class Model:
             found.append(np.asarray(right, dtype=np.float64).reshape(len(true), -1).mean(1))
         return found
 
+    @cached_property
+    def seeds(self) -> np.ndarray:
+        """Mean of `rows` by seed."""
+        return np.array([r.mean() for r in self.rows])
+
     def samples(self, n_seeds: int) -> list[Sample]:
         """Returns what is compared, higher is better: 1 where the class is right, or minus the logarithm of the MSE.
 
         The logarithm is taken along its tangent at the model's own MSE, so that it is a mean over rows.
         """
-        rows = self.rows[:n_seeds]
-        if self.is_error:
-            mean = np.mean([r.mean() for r in rows])
-            rows = [-logged(r, mean) for r in rows]
-        return [Sample(one["rows"], one["clusters"], r) for one, r in zip(self.arrays, rows, strict=False)]
+        mean = self.seeds[:n_seeds].mean()
+        return [
+            Sample(one["rows"], one["clusters"], self.compared(r, mean))
+            for one, r in zip(self.arrays[:n_seeds], self.rows, strict=False)
+        ]
+
+    def compared(self, values: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Returns scores whose difference is a gain: accuracies, or minus the logarithm of MSEs of this mean."""
+        return -logged(values, mean) if self.is_error else values
 
     @property
     def n_train(self) -> int | None:
@@ -116,10 +125,8 @@ class Study:
         (at 5 %) keeps that.
         """
         twins = {t: m for (d, b, t, s), m in self.models.items() if (d, b, s) == (data, base, size)}
-        scores = {
-            t: [float(s.scores.mean()) for s in m.samples(n_seeds)] for t, m in twins.items() if len(m.facts) >= n_seeds
-        }
-        layout = pooled(scores)
+        seeds = {t: (m, m.seeds[:n_seeds]) for t, m in twins.items() if len(m.facts) >= n_seeds}
+        layout = pooled({t: m.compared(scores, scores.mean()).tolist() for t, (m, scores) in seeds.items()})
         if layout is None:
             return None
         d = n_seeds - 1
@@ -164,11 +171,8 @@ class Study:
 
 def by_seed(model: Model, scores: np.ndarray) -> Estimate:
     """Returns the gain of `scores[seed, 0]` over `scores[seed, 1]`, in points or in per cent of the second."""
-    if model.is_error:
-        scores = -logged(scores, scores.mean(0))
-    found = seeds_only(
-        (scores[:, 0] - scores[:, 1]).tolist(), n_rows=len(model.arrays[0]["rows"]), n_train=model.n_train
-    )
+    one, other = model.compared(scores, scores.mean(0)).T
+    found = seeds_only((one - other).tolist(), n_rows=len(model.arrays[0]["rows"]), n_train=model.n_train)
     return in_units(found, saved if model.is_error else points)
 
 

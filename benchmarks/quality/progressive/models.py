@@ -165,7 +165,7 @@ def size_of(prepared: Prepared, base: Base, twin: str, size: Size) -> Size:
     best, nearest = size, math.inf
     step = 8 if any(spec.kind == "audio" for spec in prepared.pipeline.specs.values()) else 4
     tried = (
-        (replace(size, width=size.width + step * k) for k in range(0, 32))
+        (replace(size, width=size.width + step * k) for k in range(32))
         if twin.startswith("wider")
         else (replace(size, depth=size.depth + k) for k in range(1, 16))
     )

@@ -223,7 +223,7 @@ def volatility(study: Study) -> str:
             f"{best} {known[best].score:.4f}" if best else "-", against([har]),
             *(against(m.samples(len(m.facts))) if m else "-" for m in (known.get(best or ""), two)),
         ])  # fmt: skip
-    return table(head, rows)
+    return table(head, rows) + "\n\nThe best plain network is the one with the least validation error."
 
 
 def cost(study: Study) -> str:
