@@ -16,7 +16,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 # From the bottom up: a module imports from rows above its own only; those of one row never meet.
 LAYERS = (
     ("errors",),
-    ("_lookup", "_optional", "_folder", "_adamw"),
+    ("_files", "_lookup", "_optional", "_folder", "_adamw"),
     ("_options",),
     ("tokens", "schema"),
     ("data",),
