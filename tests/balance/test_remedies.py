@@ -351,10 +351,23 @@ def test_the_weights_are_gain_over_overfitting_squared() -> None:
     assert list(blend(before, after).values()) == pytest.approx(list(raw / raw.sum()))
 
 
-def test_a_gap_that_did_not_grow_is_divided_by_the_floor() -> None:
-    found = blend({"a": (1.0, 1.0), "b": (1.0, 1.0)}, {"a": (0.9, 0.8), "b": (0.5, 0.8)})
-    assert all(np.isfinite(v) and v >= 0 for v in found.values())
-    assert found["a"] > found["b"]
+@pytest.mark.parametrize("changes", [(-0.2, 0.1), (0.2, -0.1), (-0.3, -0.05), (0.4, 0.02), (-0.02, 0.02)])
+def test_a_gap_counts_by_how_much_it_changed_whether_it_grew_or_shrank(changes: tuple[float, float]) -> None:
+    before = dict.fromkeys("ab", (1.0, 1.2))
+    after = {name: (0.7 - change, 0.9) for name, change in zip("ab", changes, strict=True)}  # both gain .3
+    raw = 0.3 / np.square(changes)
+    assert list(blend(before, after).values()) == pytest.approx(list(raw / raw.sum()))
+
+
+@pytest.mark.parametrize("change", [0.0, 1e-9, -1e-9])
+def test_a_gap_that_did_not_change_is_divided_by_the_floor(change: float) -> None:
+    weights = blend(dict.fromkeys("ab", (1.0, 1.2)), {"a": (0.7 - change, 0.9), "b": (0.6, 0.9)}, floor=0.05)
+    raw = np.array([0.3 / 0.05**2, 0.3 / 0.1**2])
+    assert list(weights.values()) == pytest.approx(list(raw / raw.sum()))
+
+
+def test_a_loss_that_rose_gets_nothing() -> None:
+    assert blend(dict.fromkeys("ab", (1.0, 1.2)), {"a": (0.9, 1.3), "b": (0.9, 1.0)}) == {"a": 0, "b": 1}
 
 
 def test_blending_weighs_the_losses_and_repeats_what_it_found() -> None:

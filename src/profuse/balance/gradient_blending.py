@@ -23,18 +23,19 @@ def blend(
 ) -> dict[str, float]:
     """Returns w_k proportional to G_k / O_k^2, which sum to 1.
 
-    G is by how much the validation loss fell, O by how much the gap between validation and training loss grew. A loss
-    that did not fall gets 0; all get the same where none fell.
+    G is by how much the validation loss fell, O the change of the gap between validation and training loss. O counts by
+    its size, whether the gap grew or shrank, as in the paper. A loss that did not fall gets 0; all get the same where
+    none fell.
 
     Args:
         before: Training and validation loss, by name, at the start of a span of epochs.
         after: The same at its end.
-        floor: The least O that is divided by: a gap that did not grow would have infinite weight.
+        floor: The least size of O that is divided by: a gap that did not change would have infinite weight.
     """
     raw = {}
     for name, (train, valid) in after.items():
         gain = max(0.0, before[name][1] - valid)
-        overfitting = max(floor, (valid - train) - (before[name][1] - before[name][0]))
+        overfitting = max(floor, abs((valid - train) - (before[name][1] - before[name][0])))
         raw[name] = gain / overfitting**2
     total = sum(raw.values())
     return {name: value / total if total > 0 else 1 / len(raw) for name, value in raw.items()}
@@ -43,8 +44,8 @@ def blend(
 class GradientBlending(Balance):
     """loss = w_0 joint + sum over m of w_m own_m, w proportional to G / O^2, found anew every `span` epochs.
 
-    G is how much the validation loss fell in the span, O how much overfitting grew: see `blend`. The weights are equal
-    in the first span. Where a model is trained anew on all rows, the weights found before are used again.
+    G is how much the validation loss fell in the span, O by how much overfitting changed: see `blend`. The weights
+    are equal in the first span. Where a model is trained anew on all rows, the weights found before are used again.
 
     Args:
         model: What is trained.
@@ -56,7 +57,8 @@ class GradientBlending(Balance):
     Reference:
         Wang, Tran, Feiszli, What Makes Training Multi-Modal Classification Networks Hard?, CVPR 2020, eq. 2 to 5,
         online version. *Differs from the paper*: the losses are read off the model itself while it trains, not off
-        copies that are trained for each modality; overfitting has a floor.
+        copies that are trained for each modality; the size of O has a floor; a loss that rose gets 0, where the paper's
+        weight would be negative.
     """
 
     reference: ClassVar[str] = "Wang et al. 2020, online version"

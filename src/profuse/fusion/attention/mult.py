@@ -47,10 +47,12 @@ class MulT(Fusion):
     Reference:
         Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov, Multimodal Transformer for Unaligned Multimodal Language
         Sequences, ACL 2019, section 3. *Differs from the paper*: fewer layers (there 4 or 5, and 3 after them), and
-        the map back to `token_width`, which for three modalities is twice as wide there; a null key, for rows that
-        lack j; pooling by attention over real tokens, where the last step is read there, which may be padding.
-        From the authors' code differs that every token sees every other (theirs masks by time, between sequences
-        that are not aligned).
+        the map back to `token_width`, which for three modalities is twice as wide there; gelu, not relu; a null key,
+        for rows that lack j; positions are added through a learned gate, small at first, and embeddings are not scaled
+        by the root of the width; pooling by attention over real tokens, where the last step is read there, which may be
+        padding. From the authors' code differ: every token sees every other (theirs masks by time, between sequences
+        that are not aligned); keys and values have a layer norm of their own (theirs share the queries'); a stack ends
+        without a last layer norm, since pooling begins with one.
 
     Example:
         >>> import torch

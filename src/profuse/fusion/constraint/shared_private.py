@@ -79,9 +79,11 @@ class SharedPrivate(Fusion):
     Reference:
         Hazarika, Zimmermann, Poria, MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment
         Analysis, ACM Multimedia 2020, sections 3.3 to 3.5. *Differs from the paper*: the overlap is
-        divided by the number of rows, so that it lies between 0 and 1 (about 1 / rows where nothing overlaps); all
-        three factors are a tenth of the paper's, with which nothing else was learned where modalities must be
-        multiplied (`synthetic`, synergy); lengths of rows carry a gradient; a pre-norm Transformer layer and a norm
+        divided by the square of the number of rows, so that it lies between 0 and 1 (about 1 / rows where nothing
+        overlaps), and is a mean over the pairs, a sum there; the three factors are a tenth of those in the authors'
+        code (difference .3, similarity 1, reconstruction 1; the paper tunes them for each data set), with which
+        nothing else was learned where modalities must be multiplied (`synthetic`, synergy); lengths of rows carry a
+        gradient, as in the formula, where the authors' code stops it; gelu; a pre-norm Transformer layer and a norm
         after it, in place of a post-norm one.
 
     Example:

@@ -45,6 +45,7 @@ class MMVAE(MultimodalAutoencoder):
         importance-weighted bound with many; Gaussians with a fixed prior, not Laplace with a learned one; what is
         reconstructed is each modality's pooled and normalised tokens, as its encoder makes them, not the raw data;
         the head sees the mean of the experts' samples, not the sample of one.
+        Experts begin with log variance -4, bounded to -6 .. 6; the KL term is let in over the first half of training.
 
     Example:
         >>> import torch

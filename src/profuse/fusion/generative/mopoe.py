@@ -47,6 +47,7 @@ class MoPoE(MultimodalAutoencoder):
         reconstructed is each modality's pooled and normalised tokens, as its encoder makes them, not the raw data;
         the head sees the mean of the subsets' samples, not the sample of one. The authors' code gives the prior to the
         full subset alone; here it joins none or all.
+        Experts begin with log variance -4, bounded to -6 .. 6; the KL term is let in over the first half of training.
 
     Example:
         >>> import torch

@@ -47,6 +47,7 @@ class MVAE(MultimodalAutoencoder):
         product with the prior expert, and the sub-sampled training.
         *Differs from the paper*: what is reconstructed is each modality's pooled and normalised tokens, as its
         encoder makes them, not the raw data; subsets are drawn for each row, and only in training.
+        Experts begin with log variance -4, bounded to -6 .. 6; the KL term is let in over the first half of training.
 
     Example:
         >>> import torch

@@ -45,6 +45,7 @@ class MVTCAE(MultimodalAutoencoder):
         Hwang, Kim, Hong, Kim, Multi-View Representation Learning via Total Correlation Objective, NeurIPS 2021.
         *Differs from the paper*: n counts the modalities that a row has; what is reconstructed is each modality's
         pooled and normalised tokens, as its encoder makes them, not the raw data; the KL terms are let in slowly.
+        Experts begin with log variance -4, bounded to -6 .. 6; the KL term is let in over the first half of training.
 
     Example:
         >>> import torch

@@ -126,8 +126,11 @@ class SimilarityNetwork(Fusion):
 
     Reference:
         Wang, Mezlini, Demir, et al., Similarity network fusion for aggregating data types on a genomic scale, Nature
-        Methods 11:333, 2014, equations 1 to 5. *Differs from the paper*: sigma divides the distance before it is
-        squared, as in the authors' code, so that the unit of the features plays no part; rows may lack modalities;
+        Methods 11:333, 2014, equations 1 to 5. *Differs from the paper*: the affinity is exp(-(d / sigma)^2 / 2), where
+        the paper has exp(-d^2 / sigma), so that the unit of the features plays no part. The authors' code takes the
+        density of a normal distribution with this sigma, which divides by sigma once more (affinities of near rows
+        count more), and keeps a floor under sigma; here the diffusion keeps the paper's 1/2 on the diagonal, where
+        their code adds the identity after each round. Rows may lack modalities;
         the fused network serves graph convolutions, not clustering, and new rows are attached to it; the features
         are the encoders' after each epoch.
 

@@ -116,7 +116,8 @@ def top_k_softmax(logits: Tensor, k: int) -> Tensor:
 def balance(gates: Tensor, rows: Tensor) -> Tensor:
     """Returns the squared coefficient of variation of the experts' shares of all gates; 0 of fewer than two rows.
 
-    0 where all experts have the same share, E - 1 where one of E experts has all.
+    0 where all experts have the same share, E - 1 where one of E experts has all. The variance is that of a population,
+    divided by E; the authors' code of the mixtures that use it divides by E - 1, a loss E / (E - 1) times larger.
 
     Args:
         gates: `[..., expert]`, at least 0.

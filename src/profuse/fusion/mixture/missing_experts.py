@@ -50,7 +50,7 @@ class MissingExperts(Fusion):
         Yun, Choi, Peng, Wu, Bao, Zhang, Xin, Long, Chen, Flex-MoE: Modeling Arbitrary Modality Combination via the
         Flexible Mixture-of-Experts, NeurIPS 2024, section 3. *Differs from the paper*: one layer of experts on pooled
         vectors, without noise on the logits; both gates learn from the start, with no warm-up on rows sorted by how
-        complete they are; sets may share an expert.
+        complete they are; sets may share an expert; the balancing loss has a population's variance (over E, not E - 1).
 
     Example:
         >>> import torch

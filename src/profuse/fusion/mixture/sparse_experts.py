@@ -56,7 +56,7 @@ class SparseExperts(Fusion):
         section 3, with its routers joint, per-modality and disjoint; Shazeer et al., Outrageously Large Neural
         Networks, ICLR 2017, equations 3 to 7. *Differs from the papers*: one layer of experts on pooled vectors; the
         noise has a fixed size, as in Riquelme et al., Scaling Vision with Sparse Mixture of Experts, NeurIPS 2021; of
-        the two balancing losses the importance loss alone.
+        the two balancing losses the importance loss alone, its variance that of a population (over E, not E - 1).
 
     Example:
         >>> import torch
