@@ -93,7 +93,7 @@ def spoil(name: str) -> Edit:
 
 BAD_FILES: list[tuple[Edit, str, str]] = [
     (change("poster", "nowhere.png"), "row 2 (counted from 0), column 'poster'", "there is no such file"),
-    (change("poster", "."), "column 'poster'", "it is a folder, not a file"),
+    (change("poster", "."), "column 'poster'", "it is a folder, not a regular file"),
     (spoil("2.png"), "row 2 (counted from 0), column 'poster': pictures must be readable; got '2.png'", "no picture"),
     (spoil("4.wav"), "row 4 (counted from 0), column 'sound'", "the sound is broken"),
     (spoil("5.npy"), "row 5 (counted from 0), column 'sales'", "the array is broken"),

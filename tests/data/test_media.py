@@ -92,7 +92,7 @@ def without_soundfile(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, extra: str, why: str) -> None:
         raise MissingDependencyError(f"{why}: the package {name!r} must be installed")
 
-    monkeypatch.setattr(media, "need", refuse)
+    monkeypatch.setattr("profuse.data.media.sounds.need", refuse)
 
 
 def test_without_soundfile_other_sounds_name_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

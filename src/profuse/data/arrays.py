@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from profuse.data._wording import tell_rows
-from profuse.data.cells import Cells, as_picture, object_array
-from profuse.data.dataset import ModalityData
+from profuse.data.cells import Cells
+from profuse.data.dataset import ModalityData, object_array
 from profuse.data.infer import plain_names
 from profuse.data.kinds import UNUSED, column_kind
+from profuse.data.media import as_picture
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Kind, Modality
 

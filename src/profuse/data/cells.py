@@ -6,7 +6,7 @@ An empty cell is a missing value; what cannot be read is an error with its row, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,35 +14,20 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from profuse._files import check_source
 from profuse.data._wording import tell_rows, tell_values
-from profuse.data.dataset import ModalityData
+from profuse.data.dataset import ModalityData, object_array
 from profuse.data.kinds import parse_times
-from profuse.data.media import (
-    LARGEST_SIDE,
-    read_audio,
-    read_image,
-    read_series,
-    resample,
-    to_float32,
-    to_image,
-    to_numbers,
-)
+from profuse.data.media import to_numbers
+from profuse.data.media.columns import pictures, series, sounds
 from profuse.errors import DataError, MissingDependencyError
 from profuse.schema import ColumnKind, DateOrder, Modality
 
-__all__ = ["Cells", "as_picture", "as_times", "as_truth", "object_array"]
+__all__ = ["Cells", "as_times", "as_truth", "object_array"]
 
 _REMEDY = (
     "Correct the file or the cell, or go on with on_bad_file='skip' (--on-bad-file skip): it then counts as missing."
 )
-
-
-def object_array(values: Sequence[Any]) -> np.ndarray:
-    """Returns `[row]` of objects, whatever their shapes."""
-    out = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        out[i] = value
-    return out
 
 
 @dataclass
@@ -76,11 +61,11 @@ class Cells:
         elif modality.kind == "text":
             values, present = self._text(columns[0])
         elif modality.kind == "image":
-            values, present = self._images(columns[0])
+            values, present = pictures(self, columns[0])
         elif modality.kind == "audio":
-            values, present, rate = self._sounds(name, columns[0])
+            values, present, rate = sounds(self, name, columns[0])
         else:
-            values, present = self._series(columns[0])
+            values, present = series(self, columns[0])
         return ModalityData(
             modality.kind or "table", values, present, rate, preprocess=modality.preprocess, encoder=modality.encoder
         )
@@ -141,7 +126,7 @@ class Cells:
         if len(columns) > 1 or pd.api.types.is_numeric_dtype(first.dtype):
             values = np.stack([self._numbers(c).to_numpy(dtype=np.float64) for c in columns], axis=1)
             return values, ~np.isnan(values).all(axis=1)
-        found = self._each(columns[0], to_numbers, "vectors")
+        found = self.each(columns[0], to_numbers, "vectors")
         widths = Counter(v.shape for v in found if v is not None)
         shape = widths.most_common(1)[0][0] if widths else (1,)
         others = [i for i, v in enumerate(found) if v is not None and v.shape != shape]
@@ -155,89 +140,23 @@ class Cells:
         for i, v in enumerate(found):
             if v is not None:
                 values[i] = v
-        self._finite(columns[0], np.isinf(values).any(axis=1))
+        self.check_finite(columns[0], np.isinf(values).any(axis=1))
         return values, ~np.isnan(values).all(axis=1)
 
-    def _finite(self, name: str, infinite: np.ndarray) -> None:
+    def check_finite(self, name: str, infinite: np.ndarray) -> None:
         if infinite.any():
             raise DataError(
                 f"column {name!r}: numbers must be finite; infinite in {tell_rows(np.flatnonzero(infinite))}. "
                 "Write null if it means 'missing', or correct them."
             )
 
-    def _series(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        found = self._each(name, self._one_series, "series")
-        self._finite(name, np.array([v is not None and bool(np.isinf(v).any()) for v in found]))
-        widths = Counter(v.shape[1] for v in found if v is not None)
-        if len(widths) > 1:
-            width = widths.most_common(1)[0][0]
-            others = [i for i, v in enumerate(found) if v is not None and v.shape[1] != width]
-            raise DataError(
-                f"column {name!r}: all series must have the same channels, here {width}; got "
-                f"{found[others[0]].shape[1]} in {tell_rows(others)}. Correct them; a missing number is null or NaN."
-            )
-        blank = np.zeros((1, next(iter(widths), 1)), dtype=np.float32)
-        return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
-
-    def _one_series(self, cell: Any) -> np.ndarray | None:
-        if isinstance(cell, str) and not cell.lstrip().startswith("["):
-            return read_series(self._path(cell))
-        values = to_numbers(cell)
-        if values is None:
-            return None
-        if values.ndim > 2:
-            raise DataError(f"a series must be [time] or [time, channel]; got shape {values.shape}")
-        return to_float32(values).reshape(len(values), -1)
-
-    def _images(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        shrunk = 0
-
-        def one(cell: Any) -> np.ndarray:
-            nonlocal shrunk
-            if not isinstance(cell, str):
-                return as_picture(cell)
-            values, smaller = read_image(self._path(cell))
-            shrunk += smaller
-            return values
-
-        found = self._each(name, one, "pictures")
-        if shrunk:
-            self.notes.append(
-                f"Column {name!r}: {shrunk} pictures above {LARGEST_SIDE} pixels were shrunk to that size."
-            )
-        blank = np.zeros((1, 1, 1), dtype=np.uint8)
-        return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
-
-    def _sounds(self, name: str, column: str) -> tuple[np.ndarray, np.ndarray, int]:
-        def one(cell: Any) -> tuple[np.ndarray, int]:
-            if not isinstance(cell, str):
-                raise DataError("a sound must be the path of a file; for arrays use from_tensors with rates")
-            return read_audio(self._path(cell))
-
-        found = self._each(column, one, "sounds")
-        rates = Counter(v[1] for v in found if v is not None)
-        rate = self.rates.get(name) or (max(rates, key=lambda r: (rates[r], -r)) if rates else 16_000)
-        others = sum(n for r, n in rates.items() if r != rate)
-        if others:
-            told = ", ".join(f"{n} of {r} Hz" for r, n in sorted(rates.items()) if r != rate)
-            self.notes.append(f"Column {column!r}: {others} sounds ({told}) were resampled to {rate} Hz.")
-        waves = [None if v is None else v[0] if v[1] == rate else resample(v[0], v[1], rate) for v in found]
-        blank = np.zeros(1, dtype=np.float32)
-        present = np.array([v is not None for v in found])
-        return object_array([blank if v is None else v for v in waves]), present, rate
-
-    def _path(self, cell: str) -> Path:
+    def path(self, cell: str) -> Path:
+        """Returns the regular file that `cell` names."""
         path = self.base_dir / cell.strip()
-        try:
-            if path.is_dir():
-                raise DataError("it is a folder, not a file")
-            if not path.exists():
-                raise DataError("there is no such file")
-        except OSError as error:  # too long a name, a folder that may not be read
-            raise DataError(f"it is no path of a file ({error.strerror})") from error
+        check_source(path)
         return path
 
-    def _each(self, name: str, read: Callable[[Any], Any], what: str) -> list[Any]:
+    def each(self, name: str, read: Callable[[Any], Any], what: str) -> list[Any]:
         """Returns `read(cell)` for each cell, None where it is empty or, on request, cannot be read."""
         cells, empty = self.frame[name].to_numpy(dtype=object), _empty(self.frame[name])
         out: list[Any] = [None] * len(cells)
@@ -265,33 +184,6 @@ class Cells:
                 f"Column {name!r}: {tell_rows(bad)} could not be read and count as missing (the first: {first})."
             )
         return out
-
-
-def as_picture(cell: Any) -> np.ndarray:
-    """Returns `[height, width, channel]`, uint8 or float 0..1, from a Pillow picture, an array or a tensor."""
-    if type(cell).__module__.startswith("PIL."):
-        return to_image(cell)
-    if hasattr(cell, "detach"):
-        cell = cell.detach().cpu().numpy()
-    values = np.asarray(cell)
-    if values.dtype.kind not in "biuf" or values.ndim not in (2, 3) or values.size == 0:
-        raise DataError(
-            f"a picture must be [height, width] or [height, width, channel]; got {values.dtype}{values.shape}"
-        )
-    if values.ndim == 2:
-        values = values[..., None]
-    elif values.shape[-1] > 4 and values.shape[0] <= 4:
-        values = np.moveaxis(values, 0, -1)
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= 255:
-        return values.astype(np.uint8)
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise DataError(
-            f"a picture must be bytes 0..255 or floats 0..1; got {values.min():g} to {values.max():g}. Scale it first"
-        )
-    return values
 
 
 def as_truth(cells: pd.Series) -> pd.Series:

@@ -12,7 +12,15 @@ import numpy as np
 from profuse.errors import DataError
 from profuse.schema import KINDS, Kind, Task
 
-__all__ = ["Dataset", "ModalityData"]
+__all__ = ["Dataset", "ModalityData", "object_array"]
+
+
+def object_array(values: Sequence[Any]) -> np.ndarray:
+    """Returns `[row]` of objects, whatever their shapes."""
+    out = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        out[i] = value
+    return out
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,88 @@
+"""Columns of pictures, sounds and series: files, or what stands in the cells, to arrays of all rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from profuse.data._wording import tell_rows
+from profuse.data.dataset import object_array
+from profuse.data.media.arrays import to_float32, to_numbers
+from profuse.data.media.pictures import LARGEST_SIDE, as_picture, read_image
+from profuse.data.media.series_files import read_series
+from profuse.data.media.sounds import read_audio, resample
+from profuse.errors import DataError
+
+if TYPE_CHECKING:
+    from profuse.data.cells import Cells
+
+__all__ = ["pictures", "series", "sounds"]
+
+
+def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the series of column `name`, `[row]` of arrays `[time, channel]`, and where one is."""
+
+    def one(cell: Any) -> np.ndarray | None:
+        if isinstance(cell, str) and not cell.lstrip().startswith("["):
+            return read_series(cells.path(cell))
+        values = to_numbers(cell)
+        if values is None:
+            return None
+        if values.ndim > 2:
+            raise DataError(f"a series must be [time] or [time, channel]; got shape {values.shape}")
+        return to_float32(values).reshape(len(values), -1)
+
+    found = cells.each(name, one, "series")
+    cells.check_finite(name, np.array([v is not None and bool(np.isinf(v).any()) for v in found]))
+    widths = Counter(v.shape[1] for v in found if v is not None)
+    if len(widths) > 1:
+        width = widths.most_common(1)[0][0]
+        others = [i for i, v in enumerate(found) if v is not None and v.shape[1] != width]
+        raise DataError(
+            f"column {name!r}: all series must have the same channels, here {width}; got "
+            f"{found[others[0]].shape[1]} in {tell_rows(others)}. Correct them; a missing number is null or NaN."
+        )
+    blank = np.zeros((1, next(iter(widths), 1)), dtype=np.float32)
+    return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
+
+
+def pictures(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pictures of column `name`, `[row]` of arrays `[height, width, channel]`, and where one is."""
+    shrunk = 0
+
+    def one(cell: Any) -> np.ndarray:
+        nonlocal shrunk
+        if not isinstance(cell, str):
+            return as_picture(cell)
+        values, smaller = read_image(cells.path(cell))
+        shrunk += smaller
+        return values
+
+    found = cells.each(name, one, "pictures")
+    if shrunk:
+        cells.notes.append(f"Column {name!r}: {shrunk} pictures above {LARGEST_SIDE} pixels were shrunk to that size.")
+    blank = np.zeros((1, 1, 1), dtype=np.uint8)
+    return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
+
+
+def sounds(cells: Cells, name: str, column: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns the sounds of `column`, `[row]` of arrays `[sample]`, where one is, and their samples a second."""
+
+    def one(cell: Any) -> tuple[np.ndarray, int]:
+        if not isinstance(cell, str):
+            raise DataError("a sound must be the path of a file; for arrays use from_tensors with rates")
+        return read_audio(cells.path(cell))
+
+    found = cells.each(column, one, "sounds")
+    rates = Counter(v[1] for v in found if v is not None)
+    rate = cells.rates.get(name) or (max(rates, key=lambda r: (rates[r], -r)) if rates else 16_000)
+    others = sum(n for r, n in rates.items() if r != rate)
+    if others:
+        told = ", ".join(f"{n} of {r} Hz" for r, n in sorted(rates.items()) if r != rate)
+        cells.notes.append(f"Column {column!r}: {others} sounds ({told}) were resampled to {rate} Hz.")
+    waves = [None if v is None else v[0] if v[1] == rate else resample(v[0], v[1], rate) for v in found]
+    blank = np.zeros(1, dtype=np.float32)
+    present = np.array([v is not None for v in found])
+    return object_array([blank if v is None else v for v in waves]), present, rate
