@@ -97,7 +97,7 @@ BAD_FILES: list[tuple[Edit, str, str]] = [
     (spoil("2.png"), "row 2 (counted from 0), column 'poster': pictures must be readable; got '2.png'", "no picture"),
     (spoil("4.wav"), "row 4 (counted from 0), column 'sound'", "the sound is broken"),
     (spoil("5.npy"), "row 5 (counted from 0), column 'sales'", "the array is broken"),
-    (change("points", "[1, 2"), "row 2 (counted from 0), column 'points'", "the list is no JSON"),
+    (change("points", "[1, 2"), "row 2 (counted from 0), column 'points'", "a bracket of the list is not closed"),
     (change("steps", '["a"]'), "row 2 (counted from 0), column 'steps'", "it must be a list of numbers"),
     (change("steps", "[[1], [2, 3]]"), "column 'steps'", "or of lists of one length"),
 ]

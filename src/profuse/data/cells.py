@@ -18,6 +18,7 @@ from profuse._files import check_source
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.kinds import parse_times
+from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import to_numbers
 from profuse.data.media.columns import pictures, series, sounds
 from profuse.errors import DataError, MissingDependencyError
@@ -117,7 +118,7 @@ class Cells:
         return times
 
     def _text(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        values = [", ".join(map(str, v)) if _is_list(v) else v for v in _words(self.frame[name])]
+        values = [_joined(v) for v in _words(self.frame[name])]
         present = np.array([v is not None and bool(v.strip()) for v in values])
         return object_array([v if p else "" for v, p in zip(values, present, strict=True)]), present
 
@@ -238,7 +239,22 @@ def _words(cells: pd.Series) -> np.ndarray:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple, np.ndarray))
+    return isinstance(value, (list, tuple, set, frozenset, np.ndarray))
+
+
+def _joined(value: Any) -> str | None:
+    """Returns a text cell; a list of words, or the text of one, is its words."""
+    if isinstance(value, str) and is_list_text(value):
+        try:
+            words = parse_list(value)
+        except ShortenedListError:
+            raise
+        except DataError:  # words in brackets
+            return value
+        value = words if all(isinstance(w, str) for w in words) else value
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    return value if value is None or isinstance(value, str) else ", ".join(map(str, value))
 
 
 def _word(value: Any) -> str | None:

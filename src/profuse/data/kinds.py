@@ -8,7 +8,7 @@
 | three words or more on average, or 50 characters, mostly distinct | text |
 | mostly distinct single words without digits (names) | text |
 | file names ending as pictures, sounds, or series (`.npy`, `.csv`) do | image, audio, series |
-| lists (or their JSON text) of numbers: one length / several lengths, lists of lists | vector / series |
+| lists (or their text) of numbers: one length / several lengths, lists of lists | vector / series |
 | lists of words | text |
 | dates, `2024-05-31 ...` or `31/5/2024` | timestamp |
 | one value or none | not used |
@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
+from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
 from profuse.errors import DataError
 from profuse.schema import DateOrder
@@ -40,6 +40,8 @@ _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\
 _DRESSED = re.compile(r"\s*([$€£¥]\s?[-+]?[\d.,]+|[-+]?[\d.,]+\s?[%$€£¥]|\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d+,\d+)\s*")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
 _ORDERS: dict[DateOrder, str] = {"month/day/year": "%m/%d/%Y", "day/month/year": "%d/%m/%Y"}
+_NUMBERS = re.compile(r"\s*[\[({]+\s*[-+.]?\d")
+_CUT_OFF = re.compile(r"\s*\[+\s*[-+.\d][-+.\d\seEnaif,\[\]]*")
 _PADDED = r"^[-+]?0\d"  # 007 is a code, not a number
 
 
@@ -135,9 +137,8 @@ def _word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]
     filled = [w for w in some if w.strip()]
     if not filled:
         return UNUSED, "all cells are empty"
-    lists = sum(w.lstrip()[:1] == "[" and w.rstrip()[-1:] == "]" for w in filled)
-    if lists > 0.5 * len(filled):
-        kind = _json_list_kind(name, known)
+    if sum(is_list_text(w) or bool(_CUT_OFF.fullmatch(w)) for w in filled) > 0.5 * len(filled):
+        kind = _list_text_kind(name, cells, known)
         if kind:
             return kind
     for kind_name, suffixes in _MEDIA.items():
@@ -210,19 +211,31 @@ def _language_kind(name: str, cells: pd.Series, words: Any, sample: list[str]) -
     return "category", told
 
 
-def _json_list_kind(name: str, known: pd.Series) -> tuple[str, str] | None:
-    lists = []
-    for word in known.iloc[:: max(1, len(known) // _SAMPLE)]:
+def _list_text_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str] | None:
+    """Lists as text; None if most of them are words that only look so, as [deleted] does."""
+
+    def fault(row: Any, error: DataError, remedy: str) -> DataError:
+        place = f"row {cells.index.get_loc(row)} (counted from 0), column {name!r}"
+        cell = known[row]
+        return DataError(f"{place}: {error}; got {cell if len(cell) <= 60 else f'{cell[:57]}...'!r}. {remedy}")
+
+    lists, first = [], None
+    known = known[known.str.strip() != ""]
+    sample = known.iloc[:: max(1, len(known) // _SAMPLE)]
+    for row, word in sample.items():
         try:
-            value = json.loads(word)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(value, list):
-            lists.append(value)
-    if not lists:
+            lists.append(parse_list(word))
+        except ShortenedListError as error:
+            raise fault(row, error, "Or set its kind in the schema: text.") from error
+        except DataError as error:
+            if first is None and _NUMBERS.match(word):
+                first = fault(row, error, "Correct it, or name the column in ignore.")
+    if first is not None and len(lists) <= 0.5 * len(sample):
+        raise first
+    if len(lists) <= 0.5 * len(sample):
         return None
-    one_length = known.str.count(",").nunique() == 1
-    return _list_kind(name, lists, one_length=one_length)
+    n_items = known.str.count(r"[^\s,\[\](){}]+")
+    return _list_kind(name, lists, one_length=n_items[n_items > 0].nunique() == 1)
 
 
 def _list_kind(name: str, lists: list[Any], *, one_length: bool) -> tuple[str, str]:
@@ -245,7 +258,10 @@ def _list_kind(name: str, lists: list[Any], *, one_length: bool) -> tuple[str, s
 
 def _depth(value: Any) -> int:
     """Levels of lists; `np.ndim` refuses lists of several lengths."""
-    return 1 + _depth(value[0]) if isinstance(value, (list, tuple)) and value else int(np.ndim(value))
+    depth = 0
+    while isinstance(value, list | tuple) and value:
+        depth, value = depth + 1, value[0]
+    return depth + int(np.ndim(value))
 
 
 def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
@@ -272,6 +288,13 @@ def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
     first = known.iloc[0]
     if type(first).__module__.startswith("PIL."):
         return "image", "pictures"
+    if all(isinstance(v, (set, frozenset)) for v in known):
+        if all(isinstance(item, str) for v in known for item in v):
+            return "text", "sets of words, joined"
+        raise DataError(
+            f"column {name!r}: a set of numbers must be a list, as a set has no order; got {next(iter(known))!r}. "
+            "Give lists."
+        )
     if all(isinstance(v, (list, tuple)) or hasattr(v, "__array__") for v in known):
         return _array_kind(name, known)
     raise DataError(

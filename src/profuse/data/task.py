@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
+from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Task
 
@@ -33,7 +33,7 @@ def read_target(
 ) -> tuple[np.ndarray, Task, tuple[str, ...]]:
     """Returns the target as a `Dataset` holds it, its task, and one name a target column.
 
-    A list column (lists, or their JSON text in a CSV file) is multilabel: lists of labels become one 0/1 column
+    A list column (lists, or their text in a CSV file) is multilabel: lists of labels become one 0/1 column
     a label, in sorted order; lists of 0 and 1 of one length are taken as they are.
 
     Args:
@@ -272,16 +272,18 @@ def not_constant(where: str, n_distinct: int, value: object) -> None:
 
 
 def _lists(target: pd.DataFrame | pd.Series | np.ndarray) -> list[list[Any]] | None:
-    """Returns the lists of a list column (or of the JSON text of one), None if it is something else."""
+    """Returns the lists of a list column (or of their text), None if it is something else."""
     if target.ndim != 1:
         return None
     values = list(target)
     if all(isinstance(v, (list, tuple, set, frozenset, np.ndarray)) for v in values):
         return [sorted(v, key=str) if isinstance(v, (set, frozenset)) else list(v) for v in values]
-    if all(isinstance(v, str) and v.lstrip().startswith("[") and v.rstrip().endswith("]") for v in values):
+    if all(isinstance(v, str) and is_list_text(v) for v in values):
         try:
-            return [list(json.loads(v)) for v in values]
-        except json.JSONDecodeError:
+            return [parse_list(v) for v in values]
+        except ShortenedListError as error:
+            raise DataError(f"target {_names(target)[0]!r}: {error}.") from error
+        except DataError:  # words in brackets are classes
             return None
     return None
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
+from profuse.data.lists import parse_list
 from profuse.errors import DataError
 
 __all__ = ["to_float32", "to_numbers"]
 
 
 def to_numbers(cell: Any) -> np.ndarray | None:
-    """Returns the numbers of a list cell (a list, an array, or its JSON text), NaN for null; None if it is empty."""
+    """Returns the numbers of a list cell (a list, an array, or its text), NaN for null; None if it is empty."""
     if isinstance(cell, str):
-        try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError as error:
-            raise DataError(f"the list is no JSON ({error})") from error
+        cell = parse_list(cell)
     if hasattr(cell, "detach"):  # a torch tensor, without importing torch
         cell = cell.detach().cpu().numpy()
     if not isinstance(cell, (list, tuple, np.ndarray)):
@@ -31,7 +28,7 @@ def to_numbers(cell: Any) -> np.ndarray | None:
         cell = [list(c) if isinstance(c, np.ndarray) else c for c in cell]
     try:
         return np.asarray(cell, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError("it must be a list of numbers, or of lists of one length") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from profuse.data._wording import tell_rows
 from profuse.data.dataset import object_array
+from profuse.data.lists import is_list_text
 from profuse.data.media.arrays import to_float32, to_numbers
 from profuse.data.media.pictures import LARGEST_SIDE, as_picture, read_image
 from profuse.data.media.series_files import read_series
@@ -25,7 +26,7 @@ def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the series of column `name`, `[row]` of arrays `[time, channel]`, and where one is."""
 
     def one(cell: Any) -> np.ndarray | None:
-        if isinstance(cell, str) and not cell.lstrip().startswith("["):
+        if isinstance(cell, str) and not (is_list_text(cell) or cell.lstrip()[:1] == "["):
             return read_series(cells.path(cell))
         values = to_numbers(cell)
         if values is None:
