@@ -16,7 +16,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 # From the bottom up: a module imports from rows above its own only; those of one row never meet.
 LAYERS = (
     ("errors",),
-    ("_files", "_lookup", "_optional", "_folder", "_adamw"),
+    ("_escape", "_files", "_lookup", "_optional", "_folder", "_adamw"),
     ("_options",),
     ("tokens", "schema"),
     ("data",),
@@ -84,6 +84,21 @@ def prints(path: str, tree: ast.Module) -> list[str]:
     return [f"line {n.lineno}: print" for n in calls if n.func.id == "print" and unit(path) != "cli"]
 
 
+OWN_OUTPUT = ("cli/_print.py", "cli/_progress.py")
+
+
+def prints_past_the_escape(path: str, tree: ast.Module) -> list[str]:
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute | ast.Name)]
+    names = [(n.lineno, n.func.attr if isinstance(n.func, ast.Attribute) else n.func.id) for n in calls]
+    return [
+        f"line {line}: {name} must be profuse.cli._print.say, which makes text of the data visible"
+        for line, name in names
+        if name in ("echo", "secho", "print")
+        and unit(path) == "cli"
+        and path not in ("cli/_print.py", "cli/_progress.py")
+    ]
+
+
 def swallows(path: str, tree: ast.Module) -> list[str]:
     faults = []
     for node in ast.walk(tree):
@@ -125,7 +140,8 @@ def has_a_vague_name(path: str, tree: ast.Module) -> list[str]:
 
 
 RULES: dict[str, Callable[[str, ast.Module], list[str]]] = {
-    rule.__name__: rule for rule in (climbs, has_no_docstring, prints, swallows, exports_wrongly, has_a_vague_name)
+    rule.__name__: rule
+    for rule in (climbs, has_no_docstring, prints, prints_past_the_escape, swallows, exports_wrongly, has_a_vague_name)
 }
 
 
@@ -152,6 +168,8 @@ def test_no_file_is_longer_than_400_lines(path: str) -> None:
         ("climbs", "surprise.py", ""),
         ("has_no_docstring", "model.py", "x = 1"),
         ("prints", "train.py", "print('epoch')"),
+        ("prints_past_the_escape", "cli/show.py", "typer.echo(name)"),
+        ("prints_past_the_escape", "cli/show.py", "print(name)"),
         ("swallows", "train.py", "try:\n    x = 1\nexcept ValueError:\n    pass"),
         ("swallows", "train.py", "try:\n    x = 1\nexcept:\n    x = 2"),
         ("exports_wrongly", "model.py", "def f(): ..."),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from profuse.cli._print import say
 from profuse.cli.compare import compare
 from profuse.cli.datasets import datasets
 from profuse.cli.evaluate import evaluate
@@ -43,13 +44,13 @@ class _Group(TyperGroup):
         except (ProfuseError, OSError) as error:
             if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
                 raise
-            typer.echo(f"Error: {_told(error)}", err=True)
+            say(f"Error: {_told(error)}", err=True)
             raise typer.Exit(BAD_INPUT) from error
         except _UsageError as error:
-            typer.echo(f"Error: {_usage(error)}", err=True)
+            say(f"Error: {_usage(error)}", err=True)
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt as error:
-            typer.echo("Interrupted.", err=True)
+            say("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from error
 
 
@@ -71,7 +72,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"profuse {version('profuse')}")
+        say(f"profuse {version('profuse')}")
         raise typer.Exit
 
 

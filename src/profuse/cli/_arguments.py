@@ -19,6 +19,7 @@ __all__ = [
     "Model",
     "OnBadFile",
     "OwnWeight",
+    "SafeCsv",
     "SchemaFile",
     "Seed",
     "Targets",
@@ -120,6 +121,9 @@ Seed = Annotated[
 ]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Folder that 'profuse fit' wrote, or one in models/ of a comparison.")
+]
+SafeCsv = Annotated[
+    bool, typer.Option("--safe-csv", help="Put a ' before cells that a spreadsheet would run as a formula.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -1,18 +1,52 @@
-"""Tables for people: with rules and colours on a terminal, plain aligned text elsewhere."""
+"""All that is printed: text of the data reaches no terminal but as `visible` returns it.
+
+Tables are for people: with rules and colours on a terminal, plain aligned text elsewhere.
+"""
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profuse._folder import why_unwritable
+import typer
+
+from profuse._escape import formula_free, visible
 from profuse.errors import DataError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
-__all__ = ["check_output", "console", "print_table", "write_text"]
+__all__ = [
+    "as_csv",
+    "check_output",
+    "console",
+    "print_data",
+    "print_notes",
+    "print_table",
+    "safe_csv",
+    "say",
+    "write_text",
+]
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Prints lines for people."""
+    typer.echo(visible(text, lines=True), err=err)
+
+
+def print_notes(notes: Iterable[str], *, err: bool = True) -> None:
+    """Prints notes, a line each: none can look like two."""
+    for note in notes:
+        typer.echo(f"note: {visible(note)}", err=err)
+
+
+def print_data(text: str) -> None:
+    """Prints what programs read: every character as it is, but on a terminal, where it is made visible."""
+    typer.echo(visible(text, lines=True) if sys.stdout.isatty() else text, nl=False, color=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -32,9 +66,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     out = console()
     table = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(Text(visible(name)), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     out.print(table)
 
 
@@ -44,6 +78,8 @@ def check_output(path: Path, *, reads: Iterable[Path | None]) -> None:
     Raises:
         DataError: It cannot, or is.
     """
+    from profuse._folder import why_unwritable
+
     why = "it is a folder" if path.is_dir() else "" if path.parent.is_dir() else f"there is no folder {path.parent}"
     if why := why or why_unwritable(path):
         raise DataError(f"{path}: must be readable, or writable for output; {why}. Name another path.")
@@ -52,6 +88,24 @@ def check_output(path: Path, *, reads: Iterable[Path | None]) -> None:
     for read in reads:
         if read is not None and read.exists() and any(p.samefile(read) for p in held):
             raise DataError(f"{path}: it must not be, or lie in, what is read: {read}. Name another path.")
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Returns a table as CSV that reads as what it was."""
+    text = table.to_csv(index=False, lineterminator="\n")
+    # pandas leaves a lone carriage return bare, which ends a line wherever the file is read
+    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text
+
+
+def safe_csv(text: str, *, safe: bool, separator: str = ",") -> str:
+    """Returns a CSV file as it is, or, where it must be `safe`, without formulas; how many cells changed is a note."""
+    if not safe:
+        return text
+    text, n_changed = formula_free(text, separator=separator)
+    if n_changed:
+        cells = "1 cell that begins" if n_changed == 1 else f"{n_changed} cells that begin"
+        print_notes([f"{cells} like a formula {'has' if n_changed == 1 else 'have'} a ' before it (--safe-csv)."])
+    return text
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,6 +6,8 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from profuse._escape import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -97,7 +99,9 @@ class LineDisplay:
                 )
 
     def _say(self, line: str) -> None:
-        self.console.print(line, markup=False, soft_wrap=True)
+        from rich.text import Text
+
+        self.console.print(Text(visible(line)), soft_wrap=True)
 
 
 class LiveDisplay:
@@ -105,6 +109,7 @@ class LiveDisplay:
 
     def __init__(self, name: str, console: Console) -> None:
         from rich.live import Live
+        from rich.markup import escape
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -131,7 +136,7 @@ class LiveDisplay:
             console=console,
             speed_estimate_period=3600,
         )
-        self._task = self._progress.add_task(name, total=None)
+        self._task = self._progress.add_task(escape(visible(name)), total=None)
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveDisplay:
@@ -166,5 +171,6 @@ class LiveDisplay:
         if best:
             lines.append(best)
         return Group(
-            self._progress.get_renderable(), *(Text(f"  {line}", overflow="ellipsis", no_wrap=True) for line in lines)
+            self._progress.get_renderable(),
+            *(Text(f"  {visible(line)}", overflow="ellipsis", no_wrap=True) for line in lines),
         )

@@ -17,6 +17,7 @@ from profuse.cli._arguments import (
     LearningRate,
     OnBadFile,
     OwnWeight,
+    SafeCsv,
     SchemaFile,
     Targets,
     Variant,
@@ -26,6 +27,7 @@ from profuse.cli._arguments import (
     listed,
     pairs,
 )
+from profuse.cli._print import console, print_notes, print_table, safe_csv, say, write_text
 
 if TYPE_CHECKING:
     from profuse.evaluate.results import Results
@@ -120,6 +122,7 @@ def compare(
     own_weight: OwnWeight = None,
     encoder: Encoders = None,
     device: Device = None,
+    safe: SafeCsv = False,
 ) -> None:
     """Compare ways of fusing on your data, beside each modality alone and classical models; write a report.
 
@@ -134,7 +137,6 @@ def compare(
 
     profuse compare mine.parquet --target a --target b --fusions all --rounds 2,3 --seeds 5
     """  # fmt: skip
-    from profuse.cli._print import console
     from profuse.cli._progress import display
     from profuse.comparison import compare as run
     from profuse.comparison import read_options
@@ -170,11 +172,14 @@ def compare(
             )
         except KeyboardInterrupt:
             told = f"Interrupted: {progress.n_done} of {progress.n_total} fits are kept in {out / 'work'}. "
-            typer.echo(f"{told}The same command with --out {out} goes on from there.", err=True)
+            say(f"{told}The same command with --out {out} goes on from there.", err=True)
             raise typer.Exit(130) from None
     path = found.report(out)
+    if safe:  # results are read again from JSON: the table is for people
+        table = out / "results.csv"
+        write_text(table, safe_csv(table.read_text(encoding="utf-8"), safe=True))
     _show(found.results)
-    typer.echo(f"\nReport: {path}")
+    say(f"\nReport: {path}")
 
 
 def _rounds(text: str | None) -> tuple[Any, ...] | None:
@@ -188,7 +193,6 @@ def _rounds(text: str | None) -> tuple[Any, ...] | None:
 
 def _show(results: Results) -> None:
     """Prints the ranked table and the answers."""
-    from profuse.cli._print import print_table
     from profuse.evaluate.metrics import primary_metric
     from profuse.evaluate.summary import summarise
     from profuse.report import numbers
@@ -214,10 +218,9 @@ def _show(results: Results) -> None:
     columns = ["", "method", metric.label, "95 % interval", "vs single", "shown", "fit", "parameters"]
     print_table(columns, rows, right=["", metric.label, "95 % interval", "vs single", "fit", "parameters"])
     for skipped in results.skipped:
-        typer.echo(f"not compared: {skipped.method}: {skipped.reason}")
-    for note in results.dataset.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"\n{words.headline()}\n{words.lede()}")
+        say(f"not compared: {skipped.method}: {skipped.reason}")
+    print_notes(results.dataset.notes, err=False)
+    say(f"\n{words.headline()}\n{words.lede()}")
     for answer in words.answers():
         if answer["question"] in ("How sure?", "At what price?"):  # the report holds them all
-            typer.echo(f"{answer['question']} {answer['answer']}")
+            say(f"{answer['question']} {answer['answer']}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from profuse.cli._arguments import Json
+from profuse.cli._print import print_table, say
 
 __all__ = ["datasets"]
 
@@ -24,9 +23,8 @@ def datasets(as_json: Json = False) -> None:
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps([{k: v for k, v in asdict(i).items() if k != "loader"} for i in infos], indent=2))
+        say(json.dumps([{k: v for k, v in asdict(i).items() if k != "loader"} for i in infos], indent=2))
         return
-    from profuse.cli._print import print_table
 
     print_table(
         ["name", "modalities", "rows", "task", "target", "here", "licence"],
@@ -39,8 +37,8 @@ def datasets(as_json: Json = False) -> None:
         ],
         right=["rows"],
     )  # fmt: skip
-    typer.echo()
+    say()
     for i in infos:
-        typer.echo(f"{i.name}\n  source   {i.source}\n  split    {i.split}")
+        say(f"{i.name}\n  source   {i.source}\n  split    {i.split}")
         for name, what in i.variants.items():
-            typer.echo(f"  variant  {name}: {what}")
+            say(f"  variant  {name}: {what}")

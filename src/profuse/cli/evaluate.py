@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from profuse.cli._arguments import Json, Model, OnBadFile, Targets, bad_file
+from profuse.cli._print import print_notes, print_table, say
 
 __all__ = ["evaluate"]
 
@@ -41,11 +42,8 @@ def evaluate(
     if as_json:
         import json
 
-        typer.echo(
-            json.dumps({"task": task, "n_rows": len(dataset), "metrics": measured.values, "notes": notes}, indent=2)
-        )
+        say(json.dumps({"task": task, "n_rows": len(dataset), "metrics": measured.values, "notes": notes}, indent=2))
         return
-    from profuse.cli._print import print_table
 
     rows = [
         [
@@ -58,6 +56,5 @@ def evaluate(
         if m.name in measured.values
     ]
     print_table(["metric", "value", "unit", ""], rows, right=["value"])
-    typer.echo(f"{len(dataset)} rows of {file}")
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
+    say(f"{len(dataset)} rows of {file}")
+    print_notes(notes)

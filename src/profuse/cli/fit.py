@@ -31,6 +31,7 @@ from profuse.cli._arguments import (
     listed,
     pairs,
 )
+from profuse.cli._print import console, print_notes, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +127,6 @@ def fit(
     """
     from profuse._folder import check_folder
     from profuse._lookup import resolve
-    from profuse.cli._print import console
     from profuse.comparison import open_data
     from profuse.errors import ConfigError
     from profuse.estimator import FusionClassifier, FusionRegressor
@@ -163,22 +163,18 @@ def fit(
         resolve(modality, dataset.modalities, where="fit", what="modality")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     model = kind(**options, schema=opened.schema)
-    for note in dataset.notes:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(
-        f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True
-    )
+    print_notes(dataset.notes)
+    say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with _told(console(stderr=True)) as on_epoch:
         model.fit(dataset, on_epoch=on_epoch)
-    for note in model.trained_.pipeline.notes:
-        typer.echo(f"note: {note}", err=True)
+    print_notes(model.trained_.pipeline.notes)
     model.save(out)
     history = model.trained_.history
     assert history is not None
     unit, score = model.trained_.model.head.unit, history.best.valid_score
     told = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
-    typer.echo(f"Validation {unit} {told} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
-    typer.echo(f"Model: {out}")
+    say(f"Validation {unit} {told} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
+    say(f"Model: {out}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import typer
 
 from profuse._lookup import resolve
 from profuse.cli._arguments import Json
+from profuse.cli._print import print_table, say
 
 __all__ = ["fusions"]
 
@@ -47,9 +48,8 @@ def fusions(
     if as_json:
         import json
 
-        typer.echo(json.dumps(rows, indent=2))
+        say(json.dumps(rows, indent=2))
         return
-    from profuse.cli._print import print_table
 
     columns = ["name", "family", "level", "formula", "cost", "missing modality", "reference"]
     shown = ("name", "family", "level", "formula", "cost", "missing", "reference")

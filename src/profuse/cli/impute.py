@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, LeftOut, OnBadFile, SchemaFile, Seed, bad_file, given
+from profuse.cli._arguments import DATA, MODEL, LeftOut, OnBadFile, SafeCsv, SchemaFile, Seed, bad_file, given
+from profuse.cli._print import check_output, console, print_notes, print_table, safe_csv, say, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,6 +60,7 @@ def impute(
         typer.Option("--width", min=4, help="Channels of a network's hidden layers (64).", rich_help_panel=MODEL),
     ] = None,
     seed: Seed = 0,
+    safe: SafeCsv = False,
 ) -> None:
     """Fill in a modality that rows of a table lack as a whole, learned from the rows that have it.
 
@@ -71,7 +73,6 @@ def impute(
 
     [bold]Example[/bold]: profuse impute mine.csv --modality scan --target outcome --out filled.csv
     """
-    from profuse.cli._print import check_output, console, write_text
     from profuse.data.read import read_table
     from profuse.imputation import Imputer
     from profuse.imputation.written import as_written, csv_of, plain_csv
@@ -100,22 +101,21 @@ def impute(
     )
     with _told(console(stderr=True)) as on_epoch:
         filled = imputer.fit_fill(frame, on_epoch=on_epoch)
-    for note in (*frame.attrs.get("notes", ()), *imputer.notes_, *filled.notes, *_remarks(imputer.quality_)):
-        typer.echo(f"note: {note}", err=True)
-    table = csv_of(frame, filled, as_written(file, frame))
+    print_notes((*frame.attrs.get("notes", ()), *imputer.notes_, *filled.notes, *_remarks(imputer.quality_)))
+    written = as_written(file, frame)
+    table = safe_csv(csv_of(frame, filled, written), safe=safe, separator=written.separator if written else ",")
     if samples_out is not None:
-        write_text(samples_out, plain_csv(filled.samples))
+        write_text(samples_out, safe_csv(plain_csv(filled.samples), safe=safe))
     write_text(out, table)
     _show(imputer.quality_)
-    typer.echo(f"{imputer.quality_[0].n_rows} complete rows were hidden to measure, {imputer.n_learned_} learned from.")
-    typer.echo(f"Filled: {out} ({len(filled.rows)} of {len(frame)} rows)")
+    say(f"{imputer.quality_[0].n_rows} complete rows were hidden to measure, {imputer.n_learned_} learned from.")
+    say(f"Filled: {out} ({len(filled.rows)} of {len(frame)} rows)")
     if samples_out is not None:
-        typer.echo(f"Samples: {samples_out} ({len(filled.samples)} lines)")
+        say(f"Samples: {samples_out} ({len(filled.samples)} lines)")
 
 
 def _show(quality: tuple[Quality, ...]) -> None:
     """Prints a line a method; what does not apply to the modality is left out."""
-    from profuse.cli._print import print_table
 
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.3f}"

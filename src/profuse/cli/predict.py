@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import Model, OnBadFile, bad_file
+from profuse.cli._arguments import Model, OnBadFile, SafeCsv, bad_file
+from profuse.cli._print import as_csv, check_output, print_data, print_notes, safe_csv, say, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="CSV to write; standard output if absent.")
     ] = None,
+    safe: SafeCsv = False,
     on_bad_file: OnBadFile = "raise",
 ) -> None:
     """Predict the rows of a table with a saved model.
@@ -34,21 +36,19 @@ def predict(
     [bold]Example[/bold]: profuse predict model new.csv --out answers.csv
     """
     from profuse.checkpoint import load_model
-    from profuse.cli._print import check_output, write_text
     from profuse.cli._table import read_for
 
     if out is not None:
         check_output(out, reads=(model, file))
     trained = load_model(model)
     dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file))
-    for note in dataset.notes:
-        typer.echo(f"note: {note}", err=True)
-    text = answers(trained, dataset).to_csv(index=False, lineterminator="\n")
+    print_notes(dataset.notes)
+    text = safe_csv(as_csv(answers(trained, dataset)), safe=safe)
     if out is None:
-        typer.echo(text, nl=False)
+        print_data(text)
         return
     write_text(out, text)
-    typer.echo(f"Predictions: {out} ({len(dataset)} rows)")
+    say(f"Predictions: {out} ({len(dataset)} rows)")
 
 
 def answers(trained: TrainedModel, dataset: Dataset) -> pd.DataFrame:

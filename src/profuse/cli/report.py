@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from profuse.cli._print import say
+
 __all__ = ["report"]
 
 
@@ -22,4 +24,4 @@ def report(
     from profuse.evaluate.results import Results
     from profuse.report import write_report
 
-    typer.echo(f"Report: {write_report(Results.read(out), out)}")
+    say(f"Report: {write_report(Results.read(out), out)}")

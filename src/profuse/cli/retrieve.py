@@ -22,6 +22,7 @@ from profuse.cli._arguments import (
     given,
     pairs,
 )
+from profuse.cli._print import console, print_notes, print_table, say, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,8 +138,7 @@ def retrieve(
         retriever.schema = told
         for name in given(by=by, to=to).values():
             resolve(name, dataset.modalities, where="retrieve", what="modality")
-        for note in dataset.notes:
-            typer.echo(f"note: {note}", err=True)
+        print_notes(dataset.notes)
         both = (by, to) if by is not None and to is not None and by != to else None
         if evaluate:
             _evaluate(retriever, dataset, told, both, out, as_json)
@@ -146,7 +146,7 @@ def retrieve(
         _fit(retriever, dataset, both)
         if out is not None:
             retriever.save(out)
-            typer.echo(f"Retriever: {out}", err=True)
+            say(f"Retriever: {out}", err=True)
     else:
         retriever = Retriever.load(model)
         retriever.on_bad_file = bad_file(on_bad_file)
@@ -223,7 +223,6 @@ def _read(retriever: Retriever, data: str, variant: str | None) -> Dataset:
 
 
 def _fit(retriever: Retriever, dataset: Dataset, modalities: tuple[str, str] | None) -> None:
-    from profuse.cli._print import console
 
     out = console(stderr=True)
     if not out.is_terminal or out.is_dumb_terminal:
@@ -249,7 +248,6 @@ def _evaluate(
 ) -> None:
     import numpy as np
 
-    from profuse.cli._print import print_table, write_text
     from profuse.data.split import make_split
     from profuse.schema import SplitOptions
 
@@ -261,14 +259,14 @@ def _evaluate(
         retriever.save(out)
         write_text(out / "recall.csv", found.to_csv(index=False, lineterminator="\n"))
     if as_json:
-        typer.echo(found.to_json(orient="records", indent=2))
+        say(found.to_json(orient="records", indent=2))
         return
     columns = ["from", "to", "method", "recall@1", "95 % interval", "@5", "@10", "median rank"]
     print_table(columns, _lines(found), right=columns[3:])
     n = int(found["n_queries"].max())
-    typer.echo(f"\n{len(known)} rows learned from, {n} held out; higher recall and lower rank are better.")
+    say(f"\n{len(known)} rows learned from, {n} held out; higher recall and lower rank are better.")
     if out is not None:
-        typer.echo(f"Retriever and recall.csv: {out}")
+        say(f"Retriever and recall.csv: {out}")
 
 
 def _lines(found: pd.DataFrame) -> list[list[str]]:
@@ -295,11 +293,10 @@ def _lines(found: pd.DataFrame) -> list[list[str]]:
 def _search(
     retriever: Retriever, dataset: Dataset, by: str, to: str, query: str | None, rows: str | None, k: int, as_json: bool
 ) -> None:
-    from profuse.cli._print import print_table
 
     index = retriever.index(dataset, to)
     if index.n_left_out:
-        typer.echo(f"note: {index.n_left_out} of {len(dataset)} rows have no {to!r} and cannot be found.", err=True)
+        say(f"note: {index.n_left_out} of {len(dataset)} rows have no {to!r} and cannot be found.", err=True)
     numbers = None if rows is None else _numbers(rows, len(dataset))
     asked = _question(retriever, by, query or "") if numbers is None else dataset.rows(numbers)
     found = index.search(asked, by, min(k, len(index)))
@@ -315,7 +312,7 @@ def _search(
     if as_json:
         import json
 
-        typer.echo(json.dumps([{n: v for n, v in zip(columns, line, strict=True) if n} for line in lines], indent=2))
+        say(json.dumps([{n: v for n, v in zip(columns, line, strict=True) if n} for line in lines], indent=2))
         return
     told = [[str(v) if not isinstance(v, float) else f"{v:.3f}" for v in line] for line in lines]
     shown = len(columns) if words is not None else len(columns) - 1

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from profuse.cli._arguments import SchemaFile, Targets
+from profuse.cli._print import check_output, print_data, print_notes, print_table, say, write_text
 
 __all__ = ["schema"]
 
@@ -27,7 +28,6 @@ def schema(
     """
     import yaml
 
-    from profuse.cli._print import check_output, print_table, write_text
     from profuse.data.infer import infer, load_schema
     from profuse.data.read import read_table
     from profuse.errors import ConfigError
@@ -53,15 +53,14 @@ def schema(
         [[r.column, r.kind, homes.get(r.column, ""), r.reason] for r in found.reasons],
     )
     if resolved.target is not None:
-        typer.echo(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(frame)} rows")
-    for note in found.notes:
-        typer.echo(f"note: {note}")
+        say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(frame)} rows")
+    print_notes(found.notes, err=False)
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=True)
     if out is None:
-        typer.echo(f"\n{text}", nl=False)
+        print_data(f"\n{text}")
         return
     write_text(out, text)
-    typer.echo(f"\nSchema: {out}")
+    say(f"\nSchema: {out}")
 
 
 def _plain(schema: object) -> dict[str, object]:

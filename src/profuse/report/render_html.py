@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from profuse._escape import visible_values
 from profuse.report import figures, numbers
 from profuse.report.collect import ROLES
 from profuse.report.words import listed
@@ -29,6 +30,7 @@ def render_html(collected: dict[str, Any]) -> str:
     Args:
         collected: What `profuse.report.collect` returned, or the same read back from JSON.
     """
+    collected = visible_values(collected)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("profuse.report"),
         autoescape=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from profuse._escape import markdown
 from profuse.report import numbers
 from profuse.report.words import listed
 
@@ -21,9 +22,9 @@ def render_markdown(collected: dict[str, Any]) -> str:
     """
     data, metric = collected["dataset"], collected["metric"]
     name = metric["name"]
-    lines = [f"# {_plain(collected['headline'])}", "", _plain(collected["lede"]), ""]
+    lines = [f"# {markdown(collected['headline'])}", "", markdown(collected["lede"]), ""]
     for a in collected["answers"]:
-        lines += [f"**{_plain(a['question'])}** {_plain(a['answer'])}", ""]
+        lines += [f"**{markdown(a['question'])}** {markdown(a['answer'])}", ""]
     if collected["table"]:
         head = ["#", "method", metric["label"], "95 % interval", "seeds", "test rows", "parameters", "fit", "rows/s"]
         rows = [
@@ -49,7 +50,7 @@ def render_markdown(collected: dict[str, Any]) -> str:
         lines += [
             "## Not run",
             "",
-            *(f"- **{_plain(s['method'])}**: {_plain(s['reason'])}" for s in collected["skipped"]),
+            *(f"- **{markdown(s['method'])}**: {markdown(s['reason'])}" for s in collected["skipped"]),
             "",
         ]
     kinds = [
@@ -58,15 +59,15 @@ def render_markdown(collected: dict[str, Any]) -> str:
     lines += [
         "## The data",
         "",
-        _plain(
+        markdown(
             f"{data['name']}: {data['n_rows']:,} rows ({data['n_train']:,} train, {data['n_valid']:,} valid, "
             f"{data['n_test']:,} test), {data['task']}, target {listed(data['target_names'])}; {listed(kinds)}."
         ),
         "",
-        *(f"- {_plain(n)}" for n in collected["notes"]),
+        *(f"- {markdown(n)}" for n in collected["notes"]),
     ]
     if collected["rule"]:
-        lines += ["", f"Intervals: {_plain(collected['rule'])}."]
+        lines += ["", f"Intervals: {markdown(collected['rule'])}."]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -76,17 +77,9 @@ def _ends(r: dict[str, Any], metric: str, *, of_difference: bool = False) -> str
     return numbers.interval(r["low"], r["high"], metric, of_difference=of_difference)
 
 
-def _plain(text: str) -> str:
-    """Text in which nothing is markup: Markdown's own signs are escaped, line ends become spaces."""
-    out = " ".join(str(text).split())
-    for sign in "\\`*_[]<>|#":
-        out = out.replace(sign, "\\" + sign)
-    return out
-
-
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [
-        "| " + " | ".join(map(_plain, head)) + " |",
+        "| " + " | ".join(map(markdown, head)) + " |",
         "|" + " --- |" * len(head),
-        *("| " + " | ".join(map(_plain, row)) + " |" for row in rows),
+        *("| " + " | ".join(map(markdown, row)) + " |" for row in rows),
     ]
