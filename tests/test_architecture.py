@@ -16,7 +16,8 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 # From the bottom up: a module imports from rows above its own only; those of one row never meet.
 LAYERS = (
     ("errors",),
-    ("_escape", "_files", "_lookup", "_optional", "_folder", "_adamw"),
+    ("_adamw", "_cores", "_escape", "_files", "_json", "_lookup", "_optional", "_saving"),
+    ("_folder",),
     ("_options",),
     ("tokens", "schema"),
     ("data",),

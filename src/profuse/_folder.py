@@ -1,24 +1,28 @@
 """A folder of facts, arrays and weights: `model.json`, `arrays.safetensors`, `weights.safetensors`. No pickle, no code.
 
-It is written beside its place and then renamed, so that nothing half-written stays behind, and what was there before
-comes back where that fails; digests stand in the JSON, so that damage is found before anything is used.
+It is written beside its place, which it then takes in one step (see `profuse._saving`); digests stand in the JSON, so
+that damage is found before anything is used.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from profuse.errors import CheckpointError
+from profuse._files import read_source
+from profuse._json import parse_json
+from profuse._saving import claimed, new_folder, restore
+from profuse.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,11 +31,11 @@ __all__ = [
     "Format",
     "check_folder",
     "digest_of",
+    "held_folder",
     "names_in",
     "put_arrays",
     "read_folder",
     "take_arrays",
-    "why_unwritable",
     "write_folder",
 ]
 
@@ -39,6 +43,8 @@ _ARRAY, _SHAPE = "@array", "shape"
 _FACTS, _FILES = "model.json", ("weights.safetensors", "arrays.safetensors")
 _KNOWN = {_FACTS, *_FILES, "recall.csv"}
 """What may stand in a folder that is replaced: the last is told of a retriever by the command line."""
+_LEFT = re.compile(rf"\.({'|'.join(map(re.escape, sorted(_KNOWN)))})\.(save|lock)")
+"""What a process that was stopped has left of those."""
 T = TypeVar("T")
 
 
@@ -86,14 +92,23 @@ def put_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     return value
 
 
+def _array_names(value: Any) -> Iterator[str]:
+    """Yields the name of each array that `put_arrays` puts in."""
+    if isinstance(value, dict) and value.keys() == {_ARRAY, _SHAPE}:
+        yield value[_ARRAY]
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _array_names(part)
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_of(facts: Mapping[str, Any]) -> str:
     """Returns the digest of JSON values but `digests`, whatever their order and layout."""
-    told = {name: value for name, value in facts.items() if name != "digests"}
-    return _digest(json.dumps(told, sort_keys=True, allow_nan=False).encode())
+    kept = {name: value for name, value in facts.items() if name != "digests"}
+    return _digest(json.dumps(kept, sort_keys=True, allow_nan=False).encode())
 
 
 def names_in(folder: Path) -> list[str]:
@@ -101,137 +116,168 @@ def names_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     names = (p.name for p in folder.iterdir())
-    return sorted(n for n in names if not (n in (".DS_Store", "Thumbs.db", "desktop.ini") or n.startswith("._")))
+    left = (".DS_Store", "Thumbs.db", "desktop.ini"), ("._", ".nfs")
+    return sorted(n for n in names if not (n in left[0] or n.startswith(left[1])))
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether all that stands in `folder` is what `write_folder` writes."""
+    """Whether all that stands in `folder` is what `write_folder` writes, damaged or not."""
+    names = {name for name in names_in(folder) if not _LEFT.fullmatch(name)}
+    if {_FACTS, *_FILES} <= names:
+        return names <= _KNOWN
     try:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        facts = parse_json((folder / _FACTS).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(facts, dict) and "digests" in facts and set(names_in(folder)) <= _KNOWN
+    return isinstance(facts, dict) and "digests" in facts and names <= _KNOWN
 
 
-def why_unwritable(path: Path) -> str:
-    """Returns why nothing can be written at `path`, "" where it can: makes an empty folder beside it, and removes it.
+@contextmanager
+def held_folder(folder: str | Path) -> Iterator[Path]:
+    """Holds the place of a saved model against other processes, before hours of training rather than after.
 
-    Of folders that are not there yet, the one that they would be made in is tried.
-    """
-    try:
-        above = next(p for p in path.absolute().parents if p.exists())
-        os.rmdir(tempfile.mkdtemp(prefix=f".{path.name}-", dir=above))
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
-
-
-def check_folder(folder: str | Path) -> Path:
-    """Checks that a model may be saved in `folder`, before hours of training rather than after.
-
-    Returns:
+    Yields:
         The folder, links followed.
 
     Raises:
-        CheckpointError: It holds something else than a saved model, cannot be replaced, or cannot be written.
+        CheckpointError: It holds something else than a saved model, cannot be replaced or written, or another process
+            writes there.
     """
-    found = Path(os.path.realpath(folder))
-    why = why_unwritable(found)
-    if not why and found.exists():
-        if not found.is_dir() or (names_in(found) and not _is_saved(found)):
-            raise CheckpointError(
-                f"save_model: {folder} must be new, empty or a saved model; it holds something else. "
-                "Name another folder."
-            )
-        fixed = "the working folder" if found == Path.cwd() else "a mount point" if os.path.ismount(found) else ""
-        if fixed:
-            raise CheckpointError(
-                f"save_model: {folder} must be a folder that can be replaced; it is {fixed}. Name a folder in it."
-            )
-        why = why_unwritable(found / _FACTS)
-    if why:
-        raise CheckpointError(f"save_model: {folder} must be writable; {why}. Name another folder.")
-    return found
+    place = Path(os.path.realpath(folder))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(place))
+            _check_place(folder, place)
+        except DataError as error:
+            raise CheckpointError(f"save_model: {error}") from error
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        yield place
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Checks that a model may be saved in `folder` now, and returns it, links followed.
+
+    Raises:
+        CheckpointError: See `held_folder`.
+    """
+    with held_folder(folder) as place:
+        return place
+
+
+def _check_place(folder: str | Path, place: Path) -> None:
+    if not place.exists():
+        return
+    if not place.is_dir() or (names_in(place) and not _is_saved(place)):
+        raise CheckpointError(
+            f"save_model: {folder} must be new, empty or a saved model; it holds something else. Name another folder."
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    fixed = "the working folder" if place == Path.cwd() else "a mount point" if os.path.ismount(place) else ""
+    if fixed:
+        raise CheckpointError(
+            f"save_model: {folder} must be a folder that can be replaced; it is {fixed}. Name a folder in it."
+        )
+
+
+def _unwritable(folder: str | Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"save_model: {folder} must be writable; {error.strerror or error}. Name another folder, or make room in it."
+    )
 
 
 def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor], form: Format) -> None:
     """Writes facts (JSON values, and arrays among them) and weights, in place of what was saved there before.
 
     Raises:
-        CheckpointError: `folder` is none that `check_folder` lets pass.
+        CheckpointError: `folder` is none that `held_folder` lets pass, or the disk is full.
     """
-    from safetensors.numpy import save_file
-    from safetensors.torch import save_file as save_tensors
+    from safetensors import numpy as of_numpy
+    from safetensors import torch as of_torch
 
-    folder = check_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    new, old = aside / "new", aside / "old"
-    try:
-        new.mkdir()
-        arrays: dict[str, np.ndarray] = {}
-        told = {"what": form.what, "format": form.version}
-        told |= {name: take_arrays(value, arrays, name) for name, value in facts.items()}
-        save_file(arrays, new / "arrays.safetensors")
-        save_tensors({k: v.detach().cpu().contiguous() for k, v in weights.items()}, new / "weights.safetensors")
-        told["digests"] = {_FACTS: digest_of(told)} | {name: _digest((new / name).read_bytes()) for name in _FILES}
-        (new / _FACTS).write_text(json.dumps(told, indent=1, allow_nan=False), encoding="utf-8")
-        for name in _FILES:  # which safetensors lets no one else read
-            (new / name).chmod((new / _FACTS).stat().st_mode)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
+    arrays: dict[str, np.ndarray] = {}
+    written: dict[str, Any] = {"what": form.what, "format": form.version}
+    written |= {name: take_arrays(value, arrays, name) for name, value in facts.items()}
+    contents = {
+        "weights.safetensors": of_torch.save({k: v.detach().cpu().contiguous() for k, v in weights.items()}),
+        "arrays.safetensors": of_numpy.save(arrays),
+    }
+    written["digests"] = {_FACTS: digest_of(written)} | {name: _digest(c) for name, c in contents.items()}
+    contents[_FACTS] = json.dumps(written, indent=1, allow_nan=False).encode()
+    with held_folder(folder) as place:
+        try:
+            with new_folder(place) as new:
+                for name, content in contents.items():
+                    (new / name).write_bytes(content)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
 
 
-def read_folder(folder: str | Path, restore: Callable[[dict[str, Any], dict[str, Tensor]], T], form: Format) -> T:
-    """Reads what `write_folder` wrote and returns `restore(facts, weights)`.
+def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str, Tensor]], T], form: Format) -> T:
+    """Reads what `write_folder` wrote and returns `rebuild(facts, weights)`.
 
     Raises:
         CheckpointError: The folder holds no such thing, is damaged, or is of a newer version.
     """
-    from safetensors.numpy import load_file
-    from safetensors.torch import load_file as load_tensors
+    from safetensors import numpy as of_numpy
+    from safetensors import torch as of_torch
 
     folder = Path(folder)
     where = f"{form.reader}: {folder}"
-
-    def other(holds: str) -> CheckpointError:
-        return CheckpointError(
-            f"{where} must be the folder of a saved {form.what}; {holds}. Name a folder that {form.writers} wrote."
-        )
-
-    for name in (_FACTS, *_FILES):
-        if not (folder / name).is_file():
-            raise other(f"{name} is not there")
+    contents = _contents(folder, where, form)
     try:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        what, number, digests = facts.get("what", "model"), int(facts["format"]), dict(facts["digests"])
+        facts = parse_json(contents[_FACTS])
+        what, number, digests = facts.get("what", "model"), facts["format"], dict(facts["digests"])
+        if type(number) is not int:
+            raise TypeError(f"format={number!r}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{where}: model.json must be readable; got {error!r}. Save it again.") from error
+        raise CheckpointError(f"{where}: model.json must be readable; got {_brief(error)}. Save it again.") from error
     if what != form.what:
-        raise other(f"it holds a saved {what}")
+        raise _other(where, f"it holds a saved {what}", form)
     if not 1 <= number <= form.version:
         raise CheckpointError(
             f"{where} must be of format {form.version}; got format={number}. A newer one was saved by a newer "
             "profuse: upgrade this one."
         )
-    found = {name: _digest((folder / name).read_bytes()) for name in _FILES}
+    there = {name: _digest(contents[name]) for name in _FILES}
     if _FACTS in digests:  # which earlier versions did not write
-        found[_FACTS] = digest_of(facts)
-    for name, digest in found.items():
+        there[_FACTS] = digest_of(facts)
+    for name, digest in there.items():
         if digest != digests.get(name):
             raise CheckpointError(
                 f"{where}: {name} must have the digest that model.json names; it is damaged. "
                 f"Copy the folder again, or fit the {what} again."
             )
     try:
-        facts = put_arrays(facts, load_file(folder / "arrays.safetensors"))
-        return restore(facts, load_tensors(folder / "weights.safetensors"))
+        arrays = of_numpy.load(contents["arrays.safetensors"])
+        if unused := arrays.keys() - set(_array_names(facts)):
+            raise ValueError(f"arrays that model.json does not name: {sorted(unused)[:3]}")
+        return rebuild(put_arrays(facts, arrays), of_torch.load(contents["weights.safetensors"]))
     except CheckpointError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        raise CheckpointError(f"{where}: its parts must fit each other; got {error!r}. Save it again.") from error
+    except Exception as error:  # whatever a damaged state makes of the parts: it is told as one thing
+        raise CheckpointError(f"{where}: its parts must fit each other; got {_brief(error)}. Save it again.") from error
+
+
+def _contents(folder: Path, where: str, form: Format) -> dict[str, bytes]:
+    try:
+        restore(folder)
+        for name in (_FACTS, *_FILES):
+            if not (folder / name).is_file():
+                raise _other(where, f"{name} is not there", form)
+        return {name: read_source(folder / name) for name in (_FACTS, *_FILES)}
+    except (DataError, OSError, ValueError) as error:  # a zero byte in the path is a ValueError
+        raise CheckpointError(f"{where} must be readable; got {_brief(error)}. Name another folder.") from error
+
+
+def _other(where: str, holds: str, form: Format) -> CheckpointError:
+    return CheckpointError(
+        f"{where} must be the folder of a saved {form.what}; {holds}. Name a folder that {form.writers} wrote."
+    )
+
+
+def _brief(error: Exception) -> str:
+    """Returns an error in one line, cut where it is long."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text if len(text) <= 300 else f"{text[:300]}..."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +14,7 @@ import yaml
 
 from profuse._lookup import nearest
 from profuse._options import checked, faults_of
+from profuse._saving import scratch, write_file
 from profuse.build import ModelOptions
 from profuse.data._wording import tell_values, tell_yaml
 from profuse.data.assemble import assemble, load_table_dataset
@@ -80,9 +80,8 @@ class Comparison:
         path = Path(path or self.out or "")
         if path.suffix.lower() not in (".html", ".htm"):
             return write_report(self.results, path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".report-", dir=path.parent) as folder:
-            write_report(self.results, folder).replace(path)
+        with scratch() as folder:
+            write_file(path, write_report(self.results, folder).read_bytes())
         return path
 
     def __repr__(self) -> str:
@@ -166,8 +165,8 @@ def compare(
     run = partial(_run, opened, resolved, own=own, n_jobs=n_jobs, on_event=on_event)
     if out is not None:
         return Comparison(run(Path(out)), Path(out))
-    with tempfile.TemporaryDirectory(prefix="profuse-") as folder:
-        return Comparison(run(Path(folder)))
+    with scratch() as folder:
+        return Comparison(run(folder))
 
 
 def _run(

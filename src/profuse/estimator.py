@@ -85,6 +85,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         balance_options: Mapping[str, float] | None = None,
         device: str = "auto",
         precision: str = "32-true",
+        threads: int = 1,
         schema: Schema | Mapping[str, Any] | str | Path | None = None,
         base_dir: str | Path | None = None,
         on_bad_file: Literal["raise", "skip"] = "raise",
@@ -124,6 +125,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.balance_options = balance_options
         self.device = device
         self.precision = precision
+        self.threads = threads
         self.schema = schema
         self.base_dir = base_dir
         self.on_bad_file = on_bad_file
@@ -204,8 +206,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Raises:
             ConfigError: The model has no rounds, or options are out of range.
         """
-        dataset = self._dataset(X, presence)
-        return self.trained_.predict_rounds(dataset, rounds=rounds, tolerance=tolerance)
+        return self.trained_.predict_rounds(self._dataset(X, presence), rounds=rounds, tolerance=tolerance)
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted model into `folder`, which must be new, empty, or a saved model.
@@ -327,6 +328,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         balance_options: Its options: `{"alpha": 0.5}`.
         device: "auto", "cpu", "cuda" or "mps".
         precision: lightning-fabric's: "32-true", "bf16-mixed", ...
+        threads: Threads of the processor in fit and predict; the last digits depend on them.
         schema: Path of a YAML file, dict or `Schema`, for tables; what it leaves open is inferred.
         base_dir: Where relative paths of pictures, sounds and series start; the working directory if None. It is not
             saved: `load` takes it.
@@ -361,8 +363,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
-        dataset = self._dataset(X, presence)
-        return self.trained_.predict(dataset)
+        return self.trained_.predict(self._dataset(X, presence))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -392,8 +393,7 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
-        dataset = self._dataset(X, presence)
-        values = self.trained_.predict(dataset)
+        values = self.trained_.predict(self._dataset(X, presence))
         return values[:, 0] if self.trained_.pipeline.target.flat else values
 
     def _task(self, y: Any) -> Task:

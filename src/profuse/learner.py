@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from profuse._cores import limit_threads
 from profuse.build import ModelOptions, build_model
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
@@ -39,9 +40,10 @@ class Prepared:
     @classmethod
     def make(cls, dataset: Dataset, split: Split) -> Prepared:
         """Fits the preprocessing on the training rows and applies it to all."""
-        pipeline = Pipeline.fit(dataset, split.train)
-        target = torch.as_tensor(pipeline.target.encode(np.asarray(dataset.target)))
-        return cls(dataset, split, pipeline, pipeline.transform(dataset), target)
+        with limit_threads(1):
+            pipeline = Pipeline.fit(dataset, split.train)
+            target = torch.as_tensor(pipeline.target.encode(np.asarray(dataset.target)))
+            return cls(dataset, split, pipeline, pipeline.transform(dataset), target)
 
     def true(self, rows: np.ndarray) -> np.ndarray:
         """Returns the targets of rows as metrics take them: class numbers, 0/1, or values in the target's units."""
@@ -84,12 +86,15 @@ class TrainedModel:
 
     def predict(self, dataset: Dataset) -> np.ndarray:
         """Returns probabilities `[row, class or label]`, or values `[row, target]` in the target's units."""
-        return self.predict_inputs(self.pipeline.transform(dataset))
+        with limit_threads(1):
+            inputs = self.pipeline.transform(dataset)
+        return self.predict_inputs(inputs)
 
     def predict_inputs(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
         """Returns the same for rows (all if None) that are already preprocessed."""
         given = {name: inputs[name] for name in self.modalities}
-        return _predict(self.model, self.pipeline, given, rows)
+        with limit_threads(self.train_options.threads):
+            return _predict(self.model, self.pipeline, given, rows)
 
     def predict_rounds(
         self, dataset: Dataset, *, rounds: int | None = None, tolerance: float | None = None
@@ -110,12 +115,14 @@ class TrainedModel:
         """
         if not isinstance(self.model, ProgressiveFusion):
             raise ConfigError("predict_rounds: the model must be progressive; got rounds=1. Fit it with rounds=2.")
-        inputs = self.pipeline.transform(dataset)
+        with limit_threads(1):
+            inputs = self.pipeline.transform(dataset)
         given = {name: inputs[name] for name in self.modalities}
         every = torch.arange(len(next(iter(given.values()))))
-        found = [
-            self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(given, every, 512)
-        ]
+        with limit_threads(self.train_options.threads):
+            found = [
+                self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(given, every, 512)
+            ]
         longest = max(len(f.predictions) for f in found)
         # where a batch has settled early, all its rows keep their predictions
         parts = [f.predictions[torch.arange(longest).clamp(max=len(f.predictions) - 1)] for f in found]
@@ -146,6 +153,19 @@ def fit_model(
         operator: The user's own fusion operator.
         on_epoch: Called after each epoch.
     """
+    with limit_threads(train_options.threads):
+        return _fit(prepared, model_options, train_options, modalities, encoders, operator, on_epoch)
+
+
+def _fit(
+    prepared: Prepared,
+    model_options: ModelOptions,
+    train_options: TrainOptions,
+    modalities: tuple[str, ...] | None,
+    encoders: Mapping[str, Encoder] | None,
+    operator: Fusion | Callable[..., Fusion] | None,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> TrainedModel:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
     pipeline, split = prepared.pipeline, prepared.split

@@ -47,6 +47,7 @@ class TrainOptions(BaseModel):
     )
     device: str = Field("auto", description="auto, cpu, cuda, mps: lightning-fabric's accelerator.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    threads: int = Field(1, ge=1, le=1024, description="Threads of the processor; the last digits depend on them.")
     seed: int = Field(0, ge=0, description="Of weights, order of rows and dropout.")
 
     @field_validator("balance", "balance_options", "precision")

@@ -13,9 +13,24 @@ import pytest
 
 from profuse.data.infer import load_schema
 
+
+def forbid(monkeypatch: pytest.MonkeyPatch, where: Callable[[Path], bool]) -> None:
+    """Has nothing be made where `where` says; the tests may run as root, who may do all."""
+    for name in ("mkdir", "open"):
+        call = getattr(os, name)
+
+        def forbidding(path: Any, *args: Any, call: Any = call, **options: Any) -> Any:
+            makes = call.__name__ == "mkdir" or (args and args[0] & os.O_CREAT)
+            if makes and where(Path(os.fsdecode(path))):
+                raise PermissionError(13, "Permission denied", os.fsdecode(path))
+            return call(path, *args, **options)
+
+        monkeypatch.setattr(os, name, forbidding)
+
+
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "fit": (("-t", "my label", "--epochs", "1"), "profuse.estimator.fit_model"),
-    "compare": (("-t", "my label", "--jobs", "1"), "profuse.evaluate.compare.run_job"),
+    "compare": (("-t", "my label", "--jobs", "1"), "profuse.evaluate._running.run_job"),
     "impute": (("-m", "note", "--method", "nearest"), "profuse.imputation.imputer.make_method"),
     "retrieve": (("--epochs", "1"), "profuse.retrieval.retriever.train"),
 }
@@ -65,15 +80,9 @@ def test_a_name_that_is_too_long_is_told_before_anything_is_learned(refused: Any
 def test_a_folder_in_which_nothing_can_be_written_is_told_before_anything_is_learned(
     refused: Any, mine: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked, mkdir = mine.parent / "locked", os.mkdir
+    locked = mine.parent / "locked"
     locked.mkdir()
-
-    def as_others(path: Any, *args: Any, **options: Any) -> None:  # the tests may run as root, who may do all
-        if Path(path).is_relative_to(locked):
-            raise PermissionError(13, "Permission denied", str(path))
-        mkdir(path, *args, **options)
-
-    monkeypatch.setattr(os, "mkdir", as_others)
+    forbid(monkeypatch, lambda path: path.is_relative_to(locked))
     assert "must be writable" in (told := refused(command, locked / "out.csv")) or "writable for output" in told
     assert "Permission denied. Name another" in told
 
@@ -91,14 +100,7 @@ def test_a_comparison_is_not_begun_where_only_its_work_could_be_kept(
 ) -> None:
     out = mine.parent / "out"
     (out / "work").mkdir(parents=True)
-    mkdir = os.mkdir
-
-    def as_others(path: Any, *args: Any, **options: Any) -> None:
-        if Path(path).parent == out:
-            raise PermissionError(13, "Permission denied", str(path))
-        mkdir(path, *args, **options)
-
-    monkeypatch.setattr(os, "mkdir", as_others)
+    forbid(monkeypatch, lambda path: path.parent == out)
     assert "must be writable; Permission denied" in refused("compare", out)
 
 

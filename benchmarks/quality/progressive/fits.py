@@ -17,9 +17,9 @@ from settings import SETTINGS, joined
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
+from profuse._cores import limit_threads
 from profuse.build import ModelOptions
 from profuse.data.split import make_split
-from profuse.evaluate.jobs import held_to_threads
 from profuse.evaluate.metrics import primary_metric
 from profuse.evaluate.robustness import curve, missing_curve
 from profuse.learner import Prepared, TrainedModel
@@ -74,7 +74,7 @@ def run(fit: Fit, out: Path) -> None:
     """Trains, measures, and leaves the fit's file."""
     setting = SETTINGS[fit.data]
     base = setting.bases[fit.base]
-    with held_to_threads(1):
+    with limit_threads(1):
         size = sized(fit.data, fit.base, fit.twin, fit.size)
         prepared = prepared_for(fit.data, fit.seed, base.early)
         facts, arrays = _fitted(fit, base, size, prepared)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from profuse.cli._output import release_outputs
 from profuse.cli._print import say
 from profuse.cli.compare import compare
 from profuse.cli.datasets import datasets
@@ -52,6 +53,8 @@ class _Group(TyperGroup):
         except KeyboardInterrupt as error:
             say("Interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from error
+        finally:
+            release_outputs()
 
 
 def _usage(error: Any) -> str:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from profuse._escape import formula_free, visible
-from profuse.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_csv",
-    "check_output",
     "console",
     "print_data",
     "print_notes",
     "print_table",
     "safe_csv",
     "say",
-    "write_text",
 ]
 
 
@@ -72,24 +68,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     out.print(table)
 
 
-def check_output(path: Path, *, reads: Iterable[Path | None]) -> None:
-    """Checks, before the work is done, that a file can stand at `path`, and is no file of, or in a folder of, `reads`.
-
-    Raises:
-        DataError: It cannot, or is.
-    """
-    from profuse._folder import why_unwritable
-
-    why = "it is a folder" if path.is_dir() else "" if path.parent.is_dir() else f"there is no folder {path.parent}"
-    if why := why or why_unwritable(path):
-        raise DataError(f"{path}: must be readable, or writable for output; {why}. Name another path.")
-    place = path.parent.resolve() / path.name
-    held = [p for p in (place, *place.parents) if p.exists()]
-    for read in reads:
-        if read is not None and read.exists() and any(p.samefile(read) for p in held):
-            raise DataError(f"{path}: it must not be, or lie in, what is read: {read}. Name another path.")
-
-
 def as_csv(table: pd.DataFrame) -> str:
     """Returns a table as CSV that reads as what it was."""
     text = table.to_csv(index=False, lineterminator="\n")
@@ -106,13 +84,3 @@ def safe_csv(text: str, *, safe: bool, separator: str = ",") -> str:
         cells = "1 cell that begins" if n_changed == 1 else f"{n_changed} cells that begin"
         print_notes([f"{cells} like a formula {'has' if n_changed == 1 else 'have'} a ' before it (--safe-csv)."])
     return text
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes beside `path` and renames, so that nothing half-written stands there."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -27,7 +27,8 @@ from profuse.cli._arguments import (
     listed,
     pairs,
 )
-from profuse.cli._print import console, print_notes, print_table, safe_csv, say, write_text
+from profuse.cli._output import write_text
+from profuse.cli._print import console, print_notes, print_table, safe_csv, say
 
 if TYPE_CHECKING:
     from profuse.evaluate.results import Results

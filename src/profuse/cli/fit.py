@@ -125,15 +125,15 @@ def fit(
 
     [bold]Example[/bold]: profuse fit mine.csv --target price --out model
     """
-    from profuse._folder import check_folder
     from profuse._lookup import resolve
+    from profuse.cli._output import hold_model
     from profuse.comparison import open_data
     from profuse.errors import ConfigError
     from profuse.estimator import FusionClassifier, FusionRegressor
     from profuse.inputs import check_encoders, settings_of, without_test_rows
     from profuse.schema import SplitOptions
 
-    check_folder(out)
+    hold_model(out)
     level, _, name = (fusion or "").rpartition(":")
     progressive = given(feedback=feedback, into=listed(into), entry=entry, supervise=supervise)
     options: dict[str, Any] = progressive | given(

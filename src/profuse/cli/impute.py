@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from profuse.cli._arguments import DATA, MODEL, LeftOut, OnBadFile, SafeCsv, SchemaFile, Seed, bad_file, given
-from profuse.cli._print import check_output, console, print_notes, print_table, safe_csv, say, write_text
+from profuse.cli._output import check_output, write_text
+from profuse.cli._print import console, print_notes, print_table, safe_csv, say
 
 if TYPE_CHECKING:
     from rich.console import Console

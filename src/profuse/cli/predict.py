@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from profuse.cli._arguments import Model, OnBadFile, SafeCsv, bad_file
-from profuse.cli._print import as_csv, check_output, print_data, print_notes, safe_csv, say, write_text
+from profuse.cli._output import check_output, write_text
+from profuse.cli._print import as_csv, print_data, print_notes, safe_csv, say
 
 if TYPE_CHECKING:
     import pandas as pd

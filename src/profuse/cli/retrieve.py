@@ -22,7 +22,8 @@ from profuse.cli._arguments import (
     given,
     pairs,
 )
-from profuse.cli._print import console, print_notes, print_table, say, write_text
+from profuse.cli._output import write_text
+from profuse.cli._print import console, print_notes, print_table, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +107,8 @@ def retrieve(
 
     profuse retrieve mine.csv --from photo --to description --rows 0,7 --k 5
     """
-    from profuse._folder import check_folder
     from profuse._lookup import resolve
+    from profuse.cli._output import hold_model
     from profuse.retrieval import Retriever
 
     asks = query is not None or rows is not None
@@ -117,7 +118,7 @@ def retrieve(
         raise typer.BadParameter("--evaluate, --query and --rows must come one at a time", param_hint="--query")
     _check_ways(by, to, k, asks=asks)
     if out is not None:
-        check_folder(out)
+        hold_model(out)
     learning = {
         "--evaluate": evaluate or None, "--out": out, "--target": target, "--schema": schema,
         "--split-column": split_column, "--space": space, "--epochs": epochs, "--width": width, "--encoder": encoder,

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from profuse.cli._arguments import SchemaFile, Targets
-from profuse.cli._print import check_output, print_data, print_notes, print_table, say, write_text
+from profuse.cli._output import check_output, write_text
+from profuse.cli._print import print_data, print_notes, print_table, say
 
 __all__ = ["schema"]
 

@@ -2,50 +2,95 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from profuse._folder import names_in, why_unwritable
+from profuse._folder import names_in
+from profuse._saving import claimed, clear_dead, remove
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError
 from profuse.evaluate.results import Results
 
-__all__ = ["check_place"]
+__all__ = ["held_place"]
 
 _FILES = ("rows.npz", "results.csv", "config.yaml", "models", "report.html", "report.md")
 """What stands beside `results.json` where a comparison is finished."""
-_WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.\d+)?")
+_WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.\d+|\.save|\.lock)?|\.fit-\w{8}")
 """A fit, and what a process that was stopped has left of one."""
+_PARTIAL = re.compile(r"\..*-seed\d+-[0-9a-f]{10}\.\d+|\.fit-\w{8}")
+"""What earlier versions left where they were stopped."""
 _MODELS = re.compile(r"[^/]*-seed\d+")
 
 
-def check_place(out: Path, dataset: Dataset, digest: str) -> None:
-    """Checks that a comparison may be written in `out`: nothing of others stands where its own would.
+@contextmanager
+def held_place(out: Path, dataset: Dataset, digest: str) -> Iterator[None]:
+    """Holds the folder `out` against other runs, once it is sure that nothing of others stands where its own would.
+
+    What runs that have died left half done is cleared away.
 
     Raises:
-        DataError: It does, or `out` holds the comparison of other data, or cannot be written.
+        DataError: `out` holds other things or the comparison of other data, cannot be written, or another run has it.
     """
     if out.exists() and not out.is_dir():
         raise DataError(f"compare: out must be a folder; {out} is a file. Name another folder.")
-    if why := why_unwritable(out / "work") or why_unwritable(out / "work" / "fit"):
-        raise DataError(f"compare: {out} must be writable; {why}. Name another folder.")
-    if (out / "results.json").is_file():
-        before = Results.read(out).config.get("data_digest")
-        if before != digest:
+    work = out / "work"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(work))
+            _check_contents(out, dataset, digest)
+            work.mkdir(exist_ok=True)
+            with claimed(work / "fit"):  # can be written
+                clear_dead(work)
+            for name in names_in(work):
+                if _PARTIAL.fullmatch(name):
+                    remove(work / name)
+        except OSError as error:
             raise DataError(
-                f"compare: {out} holds a comparison of other data than these ({dataset.name!r}), or one of an earlier "
-                "version. Name another folder, or delete this one."
-            )
+                f"compare: {out} must be writable; {error.strerror or error}. Name another folder."
+            ) from error
+        stack.callback(_remove_if_empty, work)
+        yield
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        if not os.listdir(folder):
+            folder.rmdir()
+
+
+def _check_contents(out: Path, dataset: Dataset, digest: str) -> None:
     # an interrupted comparison has fits, and perhaps some of these files
-    found = [] if any((out / "work").glob("*-seed*")) else [name for name in _FILES if (out / name).exists()]
+    fits = any((out / "work").glob("*-seed*"))
+    if (out / "results.json").is_file() and _digest_before(out, fits) not in (digest, ""):
+        raise DataError(
+            f"compare: {out} holds a comparison of other data than these ({dataset.name!r}), or one of an earlier "
+            "version. Name another folder, or delete this one."
+        )
+    found = [] if fits else [name for name in _FILES if (out / name).exists()]
     if found and not (out / "results.json").is_file():
         raise DataError(
             f"compare: {out} must be new, without files of these names, or hold a comparison; it has {found[0]} and no "
             "results.json. Name another folder."
         )
     for folder, ours in (("work", _WORK), ("models", _MODELS)):
-        if foreign := [name for name in names_in(out / folder) if not ours.fullmatch(name)]:
+        if others := [name for name in names_in(out / folder) if not ours.fullmatch(name)]:
             raise DataError(
-                f"compare: {out / folder} must hold nothing but what a comparison left there; got {foreign[0]!r}. "
+                f"compare: {out / folder} must hold nothing but what a comparison left there; got {others[0]!r}. "
                 "Name another folder."
             )
+
+
+def _digest_before(out: Path, fits: bool) -> str:
+    """Returns the digest of the data whose results stand in `out`; "" where they are damaged and fits are there.
+
+    Fits tell by their names which data they are of, so that a damaged file of results can be written anew.
+    """
+    try:
+        return str(Results.read(out).config.get("data_digest"))
+    except DataError:
+        if fits:
+            return ""
+        raise

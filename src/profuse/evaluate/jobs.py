@@ -5,26 +5,30 @@ A job's folder appears whole or not at all, so an interrupted comparison goes on
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import pickle
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
+from pydantic import BaseModel
 
+from profuse._cores import limit_threads
+from profuse._files import read_source
+from profuse._json import parse_json
+from profuse._saving import naming, new_folder
 from profuse.build import ModelOptions
 from profuse.checkpoint import save_model
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
+from profuse.errors import DataError
 from profuse.evaluate.classical import TRIALS, fit_classical
 from profuse.evaluate.methods import Method, OwnFusion
 from profuse.evaluate.metrics import measure, primary_metric
@@ -32,7 +36,7 @@ from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.schema import Schema, SplitOptions
 from profuse.train import Epoch, TrainOptions
 
-__all__ = ["Job", "JobResult", "held_to_threads", "prepare", "read_result", "run_job", "slug"]
+__all__ = ["Job", "JobResult", "prepare", "read_result", "run_job", "slug"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,6 @@ class Job:
     schema: Schema | None = None
     operator: OwnFusion | None = None
 
-    @property
-    def done(self) -> bool:
-        """Whether an earlier run has left what this one would."""
-        return self.operator is None and (self.folder / "result.json").is_file()
-
 
 @dataclass(frozen=True, eq=False)
 class JobResult:
@@ -77,6 +76,29 @@ class JobResult:
     true: np.ndarray
 
 
+class _Facts(BaseModel):
+    """What `facts` hold at least."""
+
+    method: str
+    seed: int
+    threads: int
+    n_rows: dict[str, int]
+    scores: dict[str, dict[str, float]]
+    notes: list[str]
+    test_rows: list[int]
+    classes: list[str]
+    specs: dict[str, dict[str, Any]]
+    n_parameters: int
+    fit_seconds: float
+    predict_rows_per_second: float
+    curves: list[dict[str, float | None]]
+    ablation: list[dict[str, float | str]]
+
+
+_DIGESTS = "digests.json"
+"""The file with the digest of each of a job's others; it is written last."""
+
+
 def slug(name: str) -> str:
     """Returns a folder name for a method: what is not a letter, digit, dot or dash becomes `_`; 100 bytes at most."""
     plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("_")
@@ -85,7 +107,7 @@ def slug(name: str) -> str:
 
 def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
     """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
-    with held_to_threads(1):
+    with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
         features = prepared.pipeline.features(dataset)
     path.write_bytes(pickle.dumps((prepared, features), protocol=5))
@@ -120,53 +142,54 @@ def _trial(options: ModelOptions, train: TrainOptions, trial: int, seed: int) ->
     )
 
 
-def run_job(job: Job, *, threads: int = 1) -> Path:
-    """Fits, predicts, measures, and leaves the folder; returns it. Does nothing where the folder is there."""
-    if job.done:
-        return job.folder
-    with held_to_threads(threads):
-        return _run(job)
-
-
-@contextmanager
-def held_to_threads(n: int) -> Iterator[None]:
-    """Holds torch, trees and linear algebra to `n` threads, and gives back what there was.
-
-    Fits that run side by side must not fight for cores, or none is timed fairly.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        with threadpool_limits(limits=n):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _run(job: Job) -> Path:
-    prepared, features = _load(job.prepared)
-    partial = job.folder.with_name(f".{job.folder.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _beat(job)
-    try:
-        facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, features, partial)
-        np.savez_compressed(partial / "arrays.npz", prediction=arrays["prediction"], true=arrays["true"])
-        (partial / "result.json").write_text(json.dumps(facts), encoding="utf-8")
-        shutil.rmtree(job.folder, ignore_errors=True)
-        partial.rename(job.folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if job.heartbeat is not None:
-            job.heartbeat.unlink(missing_ok=True)
+def run_job(job: Job) -> Path:
+    """Fits, predicts, measures, and leaves the folder; returns it."""
+    with limit_threads(job.train.threads):
+        prepared, features = _load(job.prepared)
+        _beat(job)
+        try:
+            with new_folder(job.folder) as folder:
+                facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, features, folder)
+                packed = BytesIO()
+                np.savez_compressed(packed, prediction=arrays["prediction"], true=arrays["true"])
+                with naming(job.folder):
+                    (folder / "arrays.npz").write_bytes(packed.getvalue())
+                    (folder / "result.json").write_text(json.dumps(facts), encoding="utf-8")
+                    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+                    digests = {p.relative_to(folder).as_posix(): _digest(p.read_bytes()) for p in files}
+                    (folder / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
+        finally:
+            if job.heartbeat is not None:
+                job.heartbeat.unlink(missing_ok=True)
     return job.folder
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def read_result(folder: Path) -> JobResult:
-    """Reads a finished job."""
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        facts = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        return JobResult(facts, arrays["prediction"], arrays["true"])
+    """Reads a finished job.
+
+    Raises:
+        DataError: A file is not there, or is not what the job wrote.
+    """
+    try:
+        digests = parse_json(read_source(folder / _DIGESTS))
+        contents = {name: read_source(folder / name) for name in digests}
+        for name, content in contents.items():
+            if _digest(content) != digests[name]:
+                raise ValueError(f"{name} has another digest")
+        facts = json.loads(contents["result.json"])
+        _Facts.model_validate(facts)
+        with np.load(BytesIO(contents["arrays.npz"]), allow_pickle=False) as arrays:
+            result = JobResult(facts, arrays["prediction"], arrays["true"])
+        if not len(result.prediction) == len(result.true) == len(facts["test_rows"]) == facts["n_rows"]["test"]:
+            raise ValueError("its parts have different numbers of rows")
+    except Exception as error:  # a damaged file fails in a dozen ways
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder}: it must be what a fit left; got {reason}. Delete it.") from error
+    return result
 
 
 def _beat(job: Job, **facts: Any) -> None:
@@ -291,6 +314,7 @@ def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) ->
     return {
         "method": job.method.name,
         "seed": job.seed,
+        "threads": job.train.threads,
         "n_rows": {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)},
         "scores": {name: m.values for name, m in measured.items()},
         "notes": [*prepared.pipeline.notes, *measured["test"].notes],

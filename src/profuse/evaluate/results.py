@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
+from profuse._files import check_size, read_source
+from profuse._json import parse_json
+from profuse._saving import write_file
 from profuse.errors import DataError
 from profuse.schema import Task
 
@@ -278,20 +280,20 @@ class Results(_Plain):
     def write_csv(self, path: str | Path) -> None:
         """Writes `frame()` as CSV, whole or not at all."""
         text = self.frame().to_csv(index=False, lineterminator="\n")
-        _replace(Path(path), lambda f: f.write(text.encode()))
+        write_file(path, text)
 
     def write(self, folder: str | Path) -> None:
         """Writes the four files, each whole or not at all; `results.json` comes last."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         arrays = {k: v for seed, rows in self._rows.items() for k, v in _arrays(seed, rows).items()}
         save: Any = np.savez_compressed  # its stubs take the arrays for its flag
-        _replace(folder / "rows.npz", lambda f: save(f, **arrays))
+        save(packed := BytesIO(), **arrays)
+        write_file(folder / "rows.npz", packed.getvalue())
         self.write_csv(folder / "results.csv")
         config = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        _replace(folder / "config.yaml", lambda f: f.write(config.encode()))
+        write_file(folder / "config.yaml", config)
         text = json.dumps(self.model_dump(mode="json"), allow_nan=False, ensure_ascii=False, indent=1)
-        _replace(folder / "results.json", lambda f: f.write(text.encode()))
+        write_file(folder / "results.json", text)
 
     @classmethod
     def read(cls, folder: str | Path) -> Results:
@@ -304,8 +306,10 @@ class Results(_Plain):
         if not path.is_file():
             raise DataError(f"Results.read: the folder must hold results.json; got {str(folder)!r}. Run compare first.")
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            number = int(raw["format"])
+            raw = parse_json(read_source(path))
+            number = raw["format"]
+            if type(number) is not int:
+                raise TypeError(f"format={number!r}")
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"Results.read: {path} must be JSON that profuse wrote; got {error}. Run it again."
@@ -318,7 +322,9 @@ class Results(_Plain):
         try:
             results = cls.model_validate(raw)
         except ValidationError as error:
-            raise DataError(f"Results.read: {path} must be what profuse wrote; got {error}. Run it again.") from error
+            fault = error.errors()[0]
+            told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            raise DataError(f"Results.read: {path} must be what profuse wrote; got {told}. Run it again.") from error
         side = path.with_name("rows.npz")
         if side.is_file():
             results._rows = _rows_of(side)
@@ -341,33 +347,15 @@ def _arrays(seed: int, rows: SeedRows) -> dict[str, np.ndarray]:
 
 def _rows_of(path: Path) -> dict[int, SeedRows]:
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+        with np.load(BytesIO(read_source(path)), allow_pickle=False) as file:
+            check_size(sum(part.file_size for part in file.zip.infolist()))
             found = {}
             for seed in sorted(int(k.removeprefix("ids_")) for k in file.files if k.startswith("ids_")):
                 scores = dict(zip(file[f"methods_{seed}"].tolist(), file[f"scores_{seed}"], strict=True))
                 groups = file[f"groups_{seed}"] if f"groups_{seed}" in file.files else None
                 found[seed] = SeedRows(file[f"ids_{seed}"], groups, scores)
             return found
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive fails in a dozen ways
         raise DataError(
             f"Results.read: {path} must be arrays that profuse wrote; got {error}. Run it again."
         ) from error
-
-
-def _replace(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Fills a temporary neighbour, then renames it: a reader sees the old file or the new one, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from profuse._saving import write_file
 from profuse.evaluate.results import Results
 from profuse.report.collect import collect
 from profuse.report.render_html import render_html
@@ -15,10 +16,7 @@ __all__ = ["collect", "render_html", "render_markdown", "write_report"]
 def write_report(results: Results, folder: str | Path) -> Path:
     """Writes `report.html` and `report.md` into `folder`, each whole or not at all; returns the path of the first."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     collected = collect(results)
     for name, text in (("report.md", render_markdown(collected)), ("report.html", render_html(collected))):
-        half = folder / f".{name}.part"
-        half.write_text(text, encoding="utf-8")
-        half.replace(folder / name)
+        write_file(folder / name, text)
     return folder / "report.html"
