@@ -16,6 +16,7 @@ from torch import nn
 from profuse._lookup import resolve
 from profuse._options import checked, faults_of, in_one, misread
 from profuse.build import ModelOptions
+from profuse.data.arrays import plain
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer, load_schema
@@ -325,7 +326,7 @@ def without_test_rows(dataset: Dataset) -> Dataset:
 def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset:
     """Returns the rows of X with their `groups`, if given, and without official test rows; notes are warnings."""
     if groups is not None:
-        dataset = replace(dataset, groups=np.asarray(groups))
+        dataset = replace(dataset, groups=np.asarray(plain(groups)))
     notes = () if isinstance(X, Dataset) else tuple(dataset.notes)  # a Dataset's own are with its maker
     learned = without_test_rows(dataset)
     if len(learned) < len(dataset):

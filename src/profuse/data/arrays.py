@@ -10,6 +10,7 @@ import pandas as pd
 
 from profuse.data._wording import tell_rows
 from profuse.data.cells import Cells
+from profuse.data.column_types import plain_cells, plain_types
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.infer import plain_names
 from profuse.data.kinds import UNUSED, column_kind
@@ -21,13 +22,16 @@ __all__ = ["modality", "plain"]
 
 
 def plain(values: Any) -> Any:
-    """Returns tensors as arrays (on the CPU, without gradient), tuples as lists, the rest as it is."""
+    """Returns tensors as arrays (on the CPU, no gradient), columns in plain types, tuples as lists, others as is."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = values.float() if str(values.dtype) == "torch.bfloat16" else values
         return values.numpy()
     if isinstance(values, pd.Series):
+        values = plain_cells(values)
         return values.to_numpy(dtype=object) if values.dtype.kind not in "biufM" else values.to_numpy()
+    if isinstance(values, pd.DataFrame):
+        return plain_types(values)
     if isinstance(values, tuple):
         return list(values)
     return values

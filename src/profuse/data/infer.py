@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from profuse._lookup import nearest
 from profuse.data._wording import tell_values, tell_yaml
 from profuse.data.cells import as_truth
+from profuse.data.column_types import plain_types
 from profuse.data.kinds import ID, UNUSED, column_kind, parse_times
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
@@ -177,7 +178,7 @@ def _fault(error: Any) -> str:
 
 
 def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table with names as str and rows numbered from 0; names must differ."""
+    """Returns the table with names as str, rows numbered from 0 and plain types; names must differ."""
     names = [str(c) for c in frame.columns]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
@@ -186,7 +187,7 @@ def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
         )
     if len(frame) == 0:
         raise DataError("table: at least one row must be given; got none. Check the file.")
-    return frame.set_axis(names, axis=1).reset_index(drop=True)
+    return plain_types(frame.set_axis(names, axis=1).reset_index(drop=True))
 
 
 def _check(frame: pd.DataFrame, schema: Schema) -> None:

@@ -23,6 +23,7 @@ import pandas as pd
 from profuse._lookup import nearest
 from profuse._optional import need
 from profuse.data._wording import tell_rows, tell_values
+from profuse.data.column_types import arrow_cells
 from profuse.errors import DataError
 
 __all__ = ["join_tables", "read_table"]
@@ -318,10 +319,12 @@ def _parquet(path: Path) -> pd.DataFrame:
 
     try:
         table = pq.ParquetFile(path).read()
+        _unique_names(table.column_names, path)
+        columns = {name: arrow_cells(table[name]) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path.name}: the file must be a Parquet table; got {error}. Write it anew.") from error
-    _unique_names(table.column_names, path)
-    frame = table.to_pandas()
-    if not isinstance(frame.index, pd.RangeIndex):  # an index that pandas had put aside is a column like others
-        frame = frame.reset_index()
-    return pd.DataFrame(frame.reset_index(drop=True))
+    # an index that pandas had put aside is a column like others, and the first
+    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
+    held = [name for name in index if isinstance(name, str) and name in columns]
+    plain = {"index" if name.startswith("__index_level_") else name: columns.pop(name) for name in held}
+    return pd.DataFrame({**plain, **columns})

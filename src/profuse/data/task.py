@@ -289,6 +289,12 @@ def _lists(target: pd.DataFrame | pd.Series | np.ndarray) -> list[list[Any]] | N
 
 
 def _binarise(lists: list[list[Any]], name: str, known: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    nested = [i for i, v in enumerate(lists) if any(isinstance(x, list | tuple | dict | np.ndarray) for x in v)]
+    if nested:
+        raise DataError(
+            f"target {name!r}: the lists must hold labels; got lists within lists in {tell_rows(nested)}. Make one "
+            "list of labels a row, or a column a number."
+        )
     width = len(lists[0])
     if width > 1 and all(len(v) == width and all(x in (0, 1) for x in v) for v in lists):
         return np.array(lists, dtype=np.int64), tuple(f"{name}_{j}" for j in range(width))

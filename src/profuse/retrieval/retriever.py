@@ -15,6 +15,7 @@ import torch
 from profuse._folder import Format, read_folder, write_folder
 from profuse._lookup import resolve
 from profuse._options import faults_of
+from profuse.data.arrays import plain
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
@@ -154,7 +155,7 @@ class Retriever:
             data, as_schema(self.schema), presence, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
         )
         if groups is not None:
-            dataset = replace(dataset, groups=np.asarray(groups))
+            dataset = replace(dataset, groups=np.asarray(plain(groups)))
         names = sorted(dataset.modalities if modalities is None else modalities)
         for name in names:
             resolve(name, dataset.modalities, where="Retriever", what="modality")
@@ -285,7 +286,7 @@ class Retriever:
         """
         model, dataset = self.fitted, self.read(data)
         same_order({"data": data, "groups": groups}, where="Retriever")
-        clusters = dataset.groups if groups is None else np.asarray(groups)
+        clusters = dataset.groups if groups is None else np.asarray(plain(groups))
         inputs = self._pipeline.transform(dataset)
         codes = {name: content(raw) for name, raw in inputs.items()}
         places = {name: model.embed(name, inputs[name]) for name in model.names}
