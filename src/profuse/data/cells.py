@@ -84,7 +84,7 @@ class Cells:
     def _numbers(self, name: str) -> pd.Series:
         cells = self.frame[name]
         if pd.api.types.is_timedelta64_dtype(cells.dtype):
-            numbers = cells.dt.total_seconds()
+            numbers: pd.Series = cells.dt.total_seconds()
         elif pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
             numbers = pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
         else:
@@ -107,7 +107,7 @@ class Cells:
     def _times(self, name: str) -> pd.Series:
         cells = self.frame[name]
         if pd.api.types.is_datetime64_any_dtype(cells.dtype):
-            return cells.dt.as_unit("us")
+            return pd.Series(cells.dt.as_unit("us"))
         times = as_times(cells, self.dates.get(name))
         lost = np.flatnonzero(times.isna() & ~_empty(cells))
         if len(lost):

@@ -32,7 +32,7 @@ def plain_types(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     out = frame.copy(deep=False)
     for i, cells in enumerate(plain):
-        out.isetitem(i, cells)
+        out.isetitem(i, cells.array)
     out.attrs = frame.attrs
     return out
 
@@ -47,7 +47,7 @@ def plain_cells(cells: pd.Series) -> pd.Series:
     elif isinstance(kind, pd.SparseDtype):
         plain = pd.Series(np.asarray(cells.array), dtype=kind.subtype)
     elif isinstance(kind, pd.PeriodDtype):
-        return cells.dt.to_timestamp()
+        plain = cells.dt.to_timestamp()
     elif isinstance(kind, pd.IntervalDtype):
         return cells.astype("category")
     elif isinstance(kind, pd.StringDtype):
@@ -96,7 +96,7 @@ def _without_na(cells: pd.Series) -> pd.Series:
     """Returns pandas' nullable numbers and booleans in NumPy's types."""
     kind, missing = cells.dtype.kind, cells.isna()
     if not missing.any():
-        return pd.Series(cells.to_numpy(dtype=cells.dtype.numpy_dtype))
+        return pd.Series(cells.to_numpy(dtype=getattr(cells.dtype, "numpy_dtype", None)))
     if kind == "b" or (kind in "iu" and not _fits_float({"min": cells.min(), "max": cells.max()})):
         return pd.Series(cells.astype(object).where(~missing, None).to_numpy(dtype=object), dtype=object)
     return pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
