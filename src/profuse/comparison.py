@@ -17,7 +17,7 @@ from profuse._options import checked, faults_of
 from profuse._saving import scratch, write_file
 from profuse.build import ModelOptions
 from profuse.data._wording import tell_values, tell_yaml
-from profuse.data.assemble import assemble, load_table_dataset
+from profuse.data.assemble import assemble, load_table_dataset, with_ranges
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
 from profuse.data.split import check_parts, make_split
@@ -309,7 +309,7 @@ def _of_frame(
         )
     inference = infer(data, schema)
     dataset = assemble(data, inference.schema, name=name, base_dir=base_dir, on_bad_file=on_bad_file)
-    return replace(dataset, notes=(*inference.notes, *dataset.notes)), inference.schema
+    return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(inference.schema, dataset)
 
 
 def _names(target: Any) -> tuple[str, ...] | None:

@@ -17,7 +17,7 @@ from profuse._lookup import resolve
 from profuse._options import checked, faults_of, in_one, misread
 from profuse.build import ModelOptions
 from profuse.data.arrays import plain
-from profuse.data.assemble import assemble
+from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer, load_schema
 from profuse.data.preprocess import preprocessor
@@ -298,7 +298,7 @@ def training_data(
         inference = infer(table, told)
         resolved = inference.schema
         dataset = assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=on_bad_file)
-        return replace(dataset, notes=(*inference.notes, *dataset.notes)), resolved
+        return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(resolved, dataset)
     same_length(X, y, who)
     # y stands beside the table: a target that the schema names must not be an input either
     told = (schema or Schema()).model_copy(update={"target": None})
@@ -366,7 +366,10 @@ def new_data(
         known = {name: values for name, values in X.items() if name in kinds}
         kinds = {name: kind for name, kind in kinds.items() if name in known}
         rates = {name: rate for name, rate in rates.items() if name in known}
-        return from_tensors(known, presence=presence, kinds=kinds, rates=rates, name=who)
+        ranges = {name: levels for name, levels in trained.pipeline.ranges.items() if name in known}
+        dataset = from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
+        tell(dataset.notes, who)
+        return dataset
     if trained.schema is None:
         raise DataError(
             f"{who}: X must be what it was in fit, a dict of modalities {sorted(trained.modalities)}; "

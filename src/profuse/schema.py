@@ -12,9 +12,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = [
     "COLUMN_KINDS",
@@ -93,10 +94,21 @@ class Schema(_Strict):
         (), description="Columns that are text in CSV and TSV files, even where all their cells look like numbers."
     )
     dates: dict[str, DateOrder] = Field(default_factory=dict, description="Order of the parts of dates, by column.")
+    ranges: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, description="Levels of black and white in pictures of more than 8 bits, by column."
+    )
     ignore: tuple[str, ...] = Field((), description="Columns that are not used.")
     id: str | None = Field(None, description="Column that names a row; tables are joined by it.")
     id_inferred: bool = Field(False, description="Whether id was inferred: new rows then may lack it, or repeat it.")
     split: SplitOptions = SplitOptions()
+
+    @field_validator("ranges")
+    @classmethod
+    def _are_ranges(cls, given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (black, white) in given.items():
+            if not (math.isfinite(black) and math.isfinite(white) and black < white):
+                raise ValueError(f"black must be below white, and both finite; got {name}: [{black:g}, {white:g}]")
+        return given
 
 
 class Spec(_Strict):

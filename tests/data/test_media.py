@@ -25,7 +25,8 @@ def test_a_picture_of_any_mode_comes_back_as_bytes(tmp_path: Path, mode: str) ->
     path = tmp_path / ("x.tif" if mode in ("CMYK", "I") else "x.png")
     picture.save(path)
     values, shrunk = media.read_image(path)
-    assert values.dtype == np.uint8
+    assert values.dtype == (np.float32 if mode in ("I;16", "I") else np.uint8)
+    values = values / 257 if mode in ("I;16", "I") else values
     assert not shrunk
     assert values.shape == (10, 8, 1 if mode in ("1", "L", "I;16", "I") else 3)
     if mode != "1":
@@ -51,7 +52,9 @@ def test_a_photograph_is_shrunk_and_stood_upright(tmp_path: Path) -> None:
     assert values.shape == (512, 300, 3)
 
 
-@pytest.mark.parametrize(("cut", "message"), [(60, "the picture is broken"), (0, "no picture"), (-1, "no picture")])
+@pytest.mark.parametrize(
+    ("cut", "message"), [(60, "the picture is broken"), (0, "the file is empty"), (-1, "no picture")]
+)
 def test_a_broken_picture_is_told(tmp_path: Path, cut: int, message: str) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), dtype=np.uint8)).save(path)
@@ -97,10 +100,17 @@ def without_soundfile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_soundfile_other_sounds_name_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without_soundfile(monkeypatch)
+    (tmp_path / "x.flac").write_bytes(b"fLaC" + bytes(40))
     with pytest.raises(MissingDependencyError, match="soundfile"):
         media.read_audio(tmp_path / "x.flac")
+    write_wave(tmp_path / "x.wav", np.zeros((8, 1)), 2)
+    content = bytearray((tmp_path / "x.wav").read_bytes())
+    content[20] = 2  # compressed
+    (tmp_path / "x.wav").write_bytes(content)
+    with pytest.raises(DataError, match="the sound is compressed"):
+        media.read_audio(tmp_path / "x.wav")
     (tmp_path / "x.wav").write_bytes(b"RIFF")
-    with pytest.raises(DataError, match="broken or compressed"):
+    with pytest.raises(DataError, match="the sound is broken, or none of WAV"):
         media.read_audio(tmp_path / "x.wav")
 
 

@@ -97,7 +97,7 @@ INF[4, 1] = np.inf
         ({"v": ("vector", [[1, 2]] * 5 + [[1]])}, {}, DataError, "of one length, (2,); got (1,) in row 5"),
         ({"s": [np.ones((2, 2))] * 5 + [np.ones((2, 3))]}, {}, DataError, "the same channels, 2; got 3 in row 5"),
         ({"t": ("text", ["a"] * 5 + [3])}, {}, DataError, "text must be str; got int in 1 row (5;"),
-        ({"i": np.full((N, 3, 8, 8), 7.0)}, {}, DataError, "bytes 0..255 or floats 0..1; got 7 to 7"),
+        ({"i": np.full((N, 3, 8, 8), np.nan)}, {}, DataError, "levels of a picture must be finite; 192 are not"),
         ({"v": [None] * N}, {}, DataError, "it is missing in all 6"),
         ({"v": csr_matrix(np.eye(N))}, {}, DataError, "modality 'v': must be a dense array; got a csr_matrix"),
         ({"v": np.ones((N, 2))}, {"groups": np.ones((N, 2))}, DataError, "groups must be one value a row; got shape"),

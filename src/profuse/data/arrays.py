@@ -14,7 +14,7 @@ from profuse.data.column_types import plain_cells, plain_types
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.infer import plain_names
 from profuse.data.kinds import UNUSED, column_kind
-from profuse.data.media import as_picture
+from profuse.data.media import as_picture, as_shares, check_waveform, full_scale
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Kind, Modality
 
@@ -37,7 +37,16 @@ def plain(values: Any) -> Any:
     return values
 
 
-def modality(name: str, values: Any, kind: Kind | None, presence: Any, rate: int | None) -> ModalityData:
+def modality(
+    name: str,
+    values: Any,
+    kind: Kind | None,
+    presence: Any,
+    rate: int | None,
+    levels: tuple[float, float] | None,
+    notes: list[str],
+) -> ModalityData:
+    """Returns the rows of one modality; what was counted is added to `notes`."""
     if hasattr(values, "toarray"):
         raise DataError(
             f"modality {name!r}: must be a dense array; got a {type(values).__name__}. Give values.toarray()."
@@ -76,20 +85,27 @@ def modality(name: str, values: Any, kind: Kind | None, presence: Any, rate: int
         out = _vector(name, values, present)
         present = present & ~np.isnan(out).all(axis=1)
     elif isinstance(values, np.ndarray) and kind != "image":
-        out = _floats(name, values, present)
+        out = _floats(name, full_scale(values) if kind == "audio" else values, present)
         dims = 3 if kind == "series" else 2
         if kind == "series" and out.ndim == 2:
             out = out[..., None]
         if out.ndim != dims:
             raise _no_fit(name, kind, values.shape)
-        if kind == "series":
-            present = present & ~np.isnan(out).all(axis=(1, 2))
+        present = present & ~np.isnan(out).all(axis=tuple(range(1, dims)))
+        if kind == "audio":
+            for i in np.flatnonzero(present):
+                _check_sound(name, int(i), out[i])
     else:
-        out = object_array([_one(name, kind, i, values[i] if present[i] else None) for i in range(n_rows)])
+        rows = [_one(name, kind, i, values[i] if present[i] else None) for i in range(n_rows)]
+        if kind == "image":
+            shares, levels, said = as_shares([r if p else None for r, p in zip(rows, present, strict=True)], levels)
+            notes += [f"Modality {name!r}: {note}; from_tensors(ranges=...) sets the range." for note in said]
+            rows = [r if s is None else s for r, s in zip(rows, shares, strict=True)]
+        out = object_array(rows)
         if isinstance(values, np.ndarray) and kind == "image":
             out = np.stack(list(_same_shape(out, present)))
         _same_channels(name, kind, out, present)
-    return ModalityData(kind, out, present, rate if kind == "audio" else None)
+    return ModalityData(kind, out, present, rate if kind == "audio" else None, levels if kind == "image" else None)
 
 
 def _kind(name: str, values: Any, present: np.ndarray) -> Kind:
@@ -204,7 +220,7 @@ def _one(name: str, kind: Kind, row: int, value: Any) -> np.ndarray:
     try:
         if kind == "image":
             return as_picture(value)
-        array = np.asarray(value, dtype=np.float32)
+        array = np.asarray(full_scale(np.asarray(value)) if kind == "audio" else value, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(
             f"modality {name!r}, row {row} (counted from 0): {str(error).rstrip('.')}. Correct it."
@@ -216,11 +232,20 @@ def _one(name: str, kind: Kind, row: int, value: Any) -> np.ndarray:
             f"{'[time, channel]' if kind == 'series' else '[sample]'} "
             f"and not empty; got shape={array.shape}. Use None where it is missing."
         )
-    if np.isinf(array).any() or (kind == "audio" and np.isnan(array).any()):
+    if kind == "audio":
+        _check_sound(name, row, array)
+    elif np.isinf(array).any():
         raise DataError(
             f"modality {name!r}, row {row} (counted from 0): numbers must be finite; one is not. Correct it."
         )
     return array
+
+
+def _check_sound(name: str, row: int, wave: np.ndarray) -> None:
+    try:
+        check_waveform(wave)
+    except DataError as error:
+        raise DataError(f"modality {name!r}, row {row} (counted from 0): {error}.") from error
 
 
 def _same_shape(rows: np.ndarray, present: np.ndarray) -> list[np.ndarray]:

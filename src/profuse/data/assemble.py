@@ -21,7 +21,7 @@ from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema, Target
 
-__all__ = ["assemble", "check_same_columns", "concatenate", "load_new_rows", "load_table_dataset"]
+__all__ = ["assemble", "check_same_columns", "concatenate", "load_new_rows", "load_table_dataset", "with_ranges"]
 
 
 def assemble(
@@ -65,7 +65,7 @@ def assemble(
         raise ConfigError("assemble: a target must be named; the schema has none. Name a column (--target).")
     frame = plain_names(frame)
     extra = check_same_columns(schema, frame, need_target=need_target)
-    cells = Cells(frame, Path(base_dir), on_bad_file, dict(rates or {}), schema.dates)
+    cells = Cells(frame, Path(base_dir), on_bad_file, dict(rates or {}), schema.dates, schema.ranges)
     if extra:
         cells.notes.append(f"Columns that the schema does not know are not used: {tell_values(extra)}.")
     modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
@@ -93,6 +93,13 @@ def assemble(
         notes=tuple(cells.notes),
         **split,
     )
+
+
+def with_ranges(schema: Schema, dataset: Dataset) -> Schema:
+    """Returns `schema` with the range of each column of pictures, as it was decided on `dataset`."""
+    found = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items() if m.kind == "image"}
+    ranges = {column: levels for column, levels in found.items() if levels is not None}
+    return schema.model_copy(update={"ranges": schema.ranges | ranges})
 
 
 def check_present(modalities: Mapping[str, ModalityData]) -> None:
@@ -167,6 +174,7 @@ def load_table_dataset(
     notes += inference.notes
     name = name or path.name.partition(".")[0]
     dataset = assemble(frame, resolved, name=name, base_dir=path.parent, on_bad_file=on_bad_file)
+    resolved = with_ranges(resolved, dataset)
     if test is not None:
         if resolved.split.method != "auto":
             notes.append(f"The test file is the test part; split method {resolved.split.method!r} is not used.")

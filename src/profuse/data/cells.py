@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from profuse._files import check_source
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.kinds import parse_times
@@ -41,6 +40,7 @@ class Cells:
         on_bad_file: "raise", or "skip": a file or list that cannot be read counts as missing.
         rates: Samples a second of audio modalities, where they are fixed already.
         dates: The order of the parts of dates, by column, where it is fixed already.
+        ranges: Levels of black and white in pictures of more than 8 bits, by column, where they are fixed already.
         notes: What was counted.
     """
 
@@ -49,11 +49,14 @@ class Cells:
     on_bad_file: Literal["raise", "skip"] = "raise"
     rates: dict[str, int] = field(default_factory=dict)
     dates: dict[str, DateOrder] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _remarks: dict[str, list[int]] = field(default_factory=dict, init=False)
+    _row: int = field(default=0, init=False)
 
     def modality(self, name: str, modality: Modality, kinds: dict[str, ColumnKind]) -> ModalityData:
         """Returns the modality `name` of all rows."""
-        columns, rate = list(modality.columns), None
+        columns, rate, levels = list(modality.columns), None, None
         if modality.kind == "table":
             values: Any = pd.DataFrame({c: self._table_column(c, kinds[c]) for c in columns})
             present = values.notna().to_numpy().any(axis=1)
@@ -62,13 +65,19 @@ class Cells:
         elif modality.kind == "text":
             values, present = self._text(columns[0])
         elif modality.kind == "image":
-            values, present = pictures(self, columns[0])
+            values, present, levels = pictures(self, columns[0])
         elif modality.kind == "audio":
             values, present, rate = sounds(self, name, columns[0])
         else:
             values, present = series(self, columns[0])
         return ModalityData(
-            modality.kind or "table", values, present, rate, preprocess=modality.preprocess, encoder=modality.encoder
+            modality.kind or "table",
+            values,
+            present,
+            rate,
+            levels,
+            preprocess=modality.preprocess,
+            encoder=modality.encoder,
         )
 
     def _table_column(self, name: str, kind: ColumnKind) -> pd.Series:
@@ -152,10 +161,12 @@ class Cells:
             )
 
     def path(self, cell: str) -> Path:
-        """Returns the regular file that `cell` names."""
-        path = self.base_dir / cell.strip()
-        check_source(path)
-        return path
+        """Returns the path that `cell` tells."""
+        return self.base_dir / cell.strip()
+
+    def tell(self, remark: str) -> None:
+        """Counts `remark`, a sentence, for the row that `each` reads."""
+        self._remarks.setdefault(remark, []).append(self._row)
 
     def each(self, name: str, read: Callable[[Any], Any], what: str) -> list[Any]:
         """Returns `read(cell)` for each cell, None where it is empty or, on request, cannot be read."""
@@ -166,6 +177,7 @@ class Cells:
         for i, cell in enumerate(cells):
             if empty[i]:
                 continue
+            self._row = i
             try:
                 out[i] = read(cell)
             except MissingDependencyError:
@@ -184,6 +196,8 @@ class Cells:
             self.notes.append(
                 f"Column {name!r}: {tell_rows(bad)} could not be read and count as missing (the first: {first})."
             )
+        self.notes += [f"Column {name!r}, {tell_rows(rows)}: {remark}." for remark, rows in self._remarks.items()]
+        self._remarks.clear()
         return out
 
 

@@ -35,6 +35,7 @@ class ModalityData:
             -1..1), `[time, channel]` (NaN = a missing number). What stands in an absent row is not read.
         present: Bool `[row]`: False where the modality is missing.
         rate: Audio only: samples a second.
+        range: Image only: the levels that became 0 (black) and 1 (white) in pictures of more than 8 bits.
         preprocess: Name of a preprocessor, or None for the kind's default.
         encoder: Name of an encoder, or None for the kind's default.
     """
@@ -43,6 +44,7 @@ class ModalityData:
     values: Any
     present: np.ndarray
     rate: int | None = None
+    range: tuple[float, float] | None = None
     preprocess: str | None = None
     encoder: str | None = None
 

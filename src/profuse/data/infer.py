@@ -101,6 +101,10 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
             reasons[split_column] = ("split", "the split is made by it, so it is no input")
     modalities = _modalities(schema, reasons)
     kinds = {c: cast(ColumnKind, reasons[c][0]) for m in modalities.values() for c in m.columns}
+    if no_pictures := [c for c in schema.ranges if kinds.get(c) != "image"]:
+        raise ConfigError(
+            f"schema: ranges must name columns of pictures; got {tell_values(no_pictures)}. Leave it out."
+        )
     if split_column is not None and split_column not in kinds:
         kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
     words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
@@ -210,6 +214,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
     known(schema.columns, "columns")
     known(schema.words, "words")
     known(schema.dates, "dates")
+    known(schema.ranges, "ranges")
     known(schema.ignore, "ignore")
     known([schema.id], "id")
     known([schema.split.column], "split.column")

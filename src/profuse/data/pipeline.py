@@ -80,6 +80,12 @@ class Pipeline:
         return {name: int(rate) for name, rate in rates.items() if rate is not None}
 
     @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Levels of black and white of each image modality, as in training."""
+        ranges = {name: getattr(p, "range", None) for name, p in self.preprocessors.items()}
+        return {name: levels for name, levels in ranges.items() if levels is not None}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What preprocessors have counted, each with its modality."""
         return tuple(f"{name}: {note}" for name, p in self.preprocessors.items() for note in p.notes)

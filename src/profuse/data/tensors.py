@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from profuse._lookup import nearest
+from profuse._options import checked
 from profuse.data.arrays import modality, plain
-from profuse.data.assemble import assemble, check_present
+from profuse.data.assemble import assemble, check_present, with_ranges
 from profuse.data.cells import object_array
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer
@@ -34,6 +35,7 @@ def from_tensors(
     ids: Any = None,
     kinds: Mapping[str, Kind] | None = None,
     rates: Mapping[str, int] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
     name: str = "tensors",
 ) -> Dataset:
     """Returns a `Dataset` of NumPy arrays, torch tensors, lists or data frames, one a modality, rows first.
@@ -59,6 +61,8 @@ def from_tensors(
         groups, times, ids: `[row]`; see `Dataset`.
         kinds: Name to kind.
         rates: Name to samples a second; needed for audio.
+        ranges: Name to the levels of black and white in pictures that are no bytes; decided on all pictures, and
+            told, where they are not given.
         name: Of the data set.
 
     Raises:
@@ -71,26 +75,30 @@ def from_tensors(
         raise ConfigError("from_tensors: at least one modality must be given; got none.")
     by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids}
     same_order({"modalities": modalities, "target": target, "presence": presence, **by_row}, where="from_tensors")
-    presence, kinds, rates = dict(presence or {}), dict(kinds or {}), dict(rates or {})
-    for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates)):
+    presence, kinds, rates, ranges = dict(presence or {}), dict(kinds or {}), dict(rates or {}), dict(ranges or {})
+    for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates), ("ranges", ranges)):
         for key in given:
             if key not in modalities:
                 close = nearest(key, modalities)
                 hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(modalities)}."
                 raise ConfigError(f"from_tensors: {what} must name modalities; got {key!r}. {hint}")
+    ranges = checked(Schema, {"ranges": ranges}, where="from_tensors").ranges
     found: dict[str, ModalityData] = {}
+    notes: list[str] = []
     for key, values in modalities.items():
         kind = kinds.get(key)
         if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], str) and values[0] in KINDS:
             kind, values = cast(Kind, values[0]), values[1]
         if kind is not None and kind not in KINDS:
             raise ConfigError(f"from_tensors: kind of {key!r} must be one of {', '.join(KINDS)}; got kind={kind!r}.")
-        found[key] = modality(key, plain(values), kind, presence.get(key), rates.get(key))
+        found[key] = modality(key, plain(values), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
     if target is not None:
         check_present(found)
     values, task, names = _read_target(target, task)
     by_row = {k: None if v is None else np.asarray(plain(v)) for k, v in by_row.items()}
-    return Dataset(name=name, modalities=found, target=values, task=task, target_names=names, **by_row)
+    return Dataset(
+        name=name, modalities=found, target=values, task=task, target_names=names, notes=tuple(notes), **by_row
+    )
 
 
 def from_frame(
@@ -150,6 +158,7 @@ def from_frame(
         fitting=False,
         rates=rates,
     )
+    schema = with_ranges(schema, dataset)
     if target is not None:
         check_present(dataset.modalities)
     values, task, names = _read_target(target, task)

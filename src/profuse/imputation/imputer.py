@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from profuse._lookup import resolve
 from profuse._options import checked
 from profuse.data._wording import tell_rows, tell_values
-from profuse.data.assemble import assemble
+from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
 from profuse.data.leave_out import leave_out_target
@@ -160,6 +160,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.schema_ = inference.schema
         resolve(self.modality, self.schema_.modalities, where="Imputer", what="modality")
         dataset = self._read(frame)
+        self.schema_ = with_ranges(self.schema_, dataset)
         self.notes_ = (*inference.notes, *dataset.notes)
         return frame, dataset
 

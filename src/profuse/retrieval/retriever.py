@@ -16,7 +16,7 @@ from profuse._folder import Format, read_folder, write_folder
 from profuse._lookup import resolve
 from profuse._options import faults_of
 from profuse.data.arrays import plain
-from profuse.data.assemble import assemble
+from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
 from profuse.data.leave_out import leave_out_target
@@ -257,7 +257,9 @@ class Retriever:
             raise DataError(f"Retriever: data must have the modalities {names}; lacking {lacking}. Add them.")
         if isinstance(data, Dataset):
             return data.select(names)
-        return from_tensors({name: data[name] for name in names}, kinds=kinds, rates=rates, name="Retriever")
+        ranges = {name: levels for name, levels in self._pipeline.ranges.items() if name in names}
+        given = {name: data[name] for name in names}
+        return from_tensors(given, kinds=kinds, rates=rates, ranges=ranges, name="Retriever")
 
     def embed(self, data: Data, modality: str) -> np.ndarray:
         """Returns the places of one modality's rows, float32 `[row, dim]` of length 1; 0 where it is absent."""
@@ -374,7 +376,7 @@ def paired(
         dataset = assemble(
             data, inference.schema, name="table", base_dir=base_dir, on_bad_file=on_bad_file, need_target=False
         )
-        return replace(dataset, notes=(*inference.notes, *dataset.notes)), inference.schema
+        return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(inference.schema, dataset)
     if isinstance(data, Mapping):
         return from_tensors(data, presence=presence, name="tensors"), None
     raise DataError(

@@ -11,6 +11,7 @@ from profuse.data._wording import tell_rows
 from profuse.data.dataset import object_array
 from profuse.data.lists import is_list_text
 from profuse.data.media.arrays import to_float32, to_numbers
+from profuse.data.media.levels import as_shares
 from profuse.data.media.pictures import LARGEST_SIDE, as_picture, read_image
 from profuse.data.media.series_files import read_series
 from profuse.data.media.sounds import read_audio, resample
@@ -49,23 +50,25 @@ def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
     return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
 
 
-def pictures(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the pictures of column `name`, `[row]` of arrays `[height, width, channel]`, and where one is."""
+def pictures(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Returns the pictures of column `name`, `[row]` of `[height, width, channel]`, where one is, and their range."""
     shrunk = 0
 
     def one(cell: Any) -> np.ndarray:
         nonlocal shrunk
         if not isinstance(cell, str):
             return as_picture(cell)
-        values, smaller = read_image(cells.path(cell))
+        values, smaller = read_image(cells.path(cell), tell=cells.tell)
         shrunk += smaller
         return values
 
     found = cells.each(name, one, "pictures")
     if shrunk:
         cells.notes.append(f"Column {name!r}: {shrunk} pictures above {LARGEST_SIDE} pixels were shrunk to that size.")
+    shares, levels, notes = as_shares(found, cells.ranges.get(name))
+    cells.notes += [f"Column {name!r}: {note}; `ranges` in the schema sets the range." for note in notes]
     blank = np.zeros((1, 1, 1), dtype=np.uint8)
-    return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
+    return object_array([blank if v is None else v for v in shares]), np.array([v is not None for v in found]), levels
 
 
 def sounds(cells: Cells, name: str, column: str) -> tuple[np.ndarray, np.ndarray, int]:
@@ -74,7 +77,7 @@ def sounds(cells: Cells, name: str, column: str) -> tuple[np.ndarray, np.ndarray
     def one(cell: Any) -> tuple[np.ndarray, int]:
         if not isinstance(cell, str):
             raise DataError("a sound must be the path of a file; for arrays use from_tensors with rates")
-        return read_audio(cells.path(cell))
+        return read_audio(cells.path(cell), tell=cells.tell)
 
     found = cells.each(column, one, "sounds")
     rates = Counter(v[1] for v in found if v is not None)
@@ -83,7 +86,10 @@ def sounds(cells: Cells, name: str, column: str) -> tuple[np.ndarray, np.ndarray
     if others:
         told = ", ".join(f"{n} of {r} Hz" for r, n in sorted(rates.items()) if r != rate)
         cells.notes.append(f"Column {column!r}: {others} sounds ({told}) were resampled to {rate} Hz.")
-    waves = [None if v is None else v[0] if v[1] == rate else resample(v[0], v[1], rate) for v in found]
-    blank = np.zeros(1, dtype=np.float32)
-    present = np.array([v is not None for v in found])
-    return object_array([blank if v is None else v for v in waves]), present, rate
+    waves: list[np.ndarray] = []
+    for i, sound in enumerate(found):
+        try:
+            waves.append(np.zeros(1, np.float32) if sound is None else resample(sound[0], sound[1], rate))
+        except DataError as error:
+            raise DataError(f"row {i} (counted from 0), column {column!r}: {error}.") from error
+    return object_array(waves), np.array([v is not None for v in found]), rate

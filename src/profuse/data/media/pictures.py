@@ -1,66 +1,137 @@
-"""One picture from a file, or from Pillow; each fault is a `DataError` without a place."""
+"""One picture from a file, an array or Pillow; each fault is a `DataError` without a place.
+
+A picture is bytes, or float32 levels as they stand in the file where it has more than 8 bits: what is black and white
+in those is decided on a whole column (`profuse.data.media.levels`).
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from profuse._files import check_size
+from profuse.data.media.deep_pictures import deep_levels, is_deep
+from profuse.data.media.source import Tell, read_bytes, warn
 from profuse.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "LARGEST_SIDE", "as_picture", "read_image", "to_image"]
+__all__ = ["IMAGE_SUFFIXES", "LARGEST_SIDE", "as_picture", "holds_bytes", "read_image"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 
 LARGEST_SIDE = 512
 """Pictures from files are shrunk to this many pixels, so that a folder of photographs fits into memory."""
 
+# Pillow's names of the decoders that may run; its others (EPS, WMF, PDF, ...) start programs or are no pictures
+_FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+    "PPM": (".ppm", ".pgm", ".pbm"),
+}
+_INSIDE = {"MPO": "JPEG", "DIB": "BMP"}  # what these decoders call some of their files
 
-def read_image(path: Path) -> tuple[np.ndarray, bool]:
-    """Returns the picture as uint8 `[height, width, 1 or 3]`, upright, transparency over white; and if it was shrunk.
 
-    A picture of 16 bits is divided by 257. One with a side above `LARGEST_SIDE` pixels is shrunk to it.
+def read_image(path: Path, *, tell: Tell = warn) -> tuple[np.ndarray, bool]:
+    """Returns the picture `[height, width, 1, 3 or 4]`, upright, and whether it was shrunk to `LARGEST_SIDE`.
+
+    Of 8 bits or less: uint8, transparency over white. Of more: float32 levels as they stand in the file, a fourth
+    channel the opacity 0..1.
+
+    Args:
+        path: A PNG, JPEG, BMP, GIF, TIFF, WebP or PPM file, told by its bytes.
+        tell: Called with what could be doubted: several frames, a name of another format.
+
+    Raises:
+        DataError: It is none, it is damaged, it takes too much memory, or a level is not finite.
     """
+    data = read_bytes(path)
+    with _opened(data, path, tell) as picture:
+        shrunk = max(picture.size) > LARGEST_SIDE
+        return _levels(picture, data), shrunk
+
+
+def holds_bytes(path: Path, *, tell: Tell = warn) -> bool:
+    """Tells from its header whether the picture has 8 bits or less; see `read_image`."""
+    with _opened(read_bytes(path), path, tell) as picture:
+        return not is_deep(picture)
+
+
+@contextmanager
+def _opened(data: bytes, path: Path, tell: Tell) -> Iterator[Any]:
+    """Opens a picture by the named decoders alone; whatever they raise, then and later, is a `DataError`."""
     from PIL import Image, UnidentifiedImageError
 
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            return to_image(picture), max(picture.size) > LARGEST_SIDE
-    except UnidentifiedImageError:
-        raise DataError("it is no picture that Pillow can read") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, DataError):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` is the bound
+        try:
+            with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
+                _tell_doubts(picture, path, tell)
+                yield picture
+        except UnidentifiedImageError:
+            raise DataError(f"it is no picture of {', '.join(_FORMATS)}, or is damaged") from None
+        except DataError:
             raise
-        raise DataError(f"the picture is broken ({error})") from error
+        except Exception as error:  # decoders of damaged files raise whatever they like
+            raise DataError(f"the picture is broken ({str(error) or type(error).__name__})") from error
+    for warning in said[:1]:
+        tell(f"Pillow says of the picture: {' '.join(str(warning.message).split()).rstrip('.')}")
 
 
-def to_image(picture: Any) -> np.ndarray:
-    """Returns uint8 `[height, width, 1 or 3]` from a Pillow picture; see `read_image`."""
-    from PIL import Image, ImageOps
+def _tell_doubts(picture: Any, path: Path, tell: Tell) -> None:
+    name, suffix = _INSIDE.get(picture.format, picture.format), path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES and suffix not in _FORMATS[name]:
+        tell(f"the picture is {name} under a name that ends in {suffix}")
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        tell("the picture has several frames or pages, of which the first is read")
 
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-        levels = np.asarray(upright, dtype=np.float64)
-        top = 65535.0 if upright.mode != "F" else 255.0
-        if not np.isfinite(levels).all() or levels.min() < 0 or levels.max() > top:
-            raise DataError(f"its grey levels must lie in 0..{top:.0f}; got mode {upright.mode}")
-        upright = Image.fromarray(np.round(levels * (255.0 / top)).astype(np.uint8))
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
-    upright = upright.convert("L" if upright.mode in ("1", "L") else "RGB")
-    if max(upright.size) > LARGEST_SIDE:
-        upright.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
-    values = np.asarray(upright, dtype=np.uint8)
-    return values[..., None] if values.ndim == 2 else values
+
+def _levels(picture: Any, data: bytes | None) -> np.ndarray:
+    """Returns bytes or levels of a Pillow picture, upright and shrunk; see `read_image`."""
+    from PIL import ImageOps
+
+    if is_deep(picture):
+        return deep_levels(picture, data, LARGEST_SIDE)
+    picture.draft(None, (2 * LARGEST_SIDE, 2 * LARGEST_SIDE))  # JPEG alone: decoded at a half, a quarter, an eighth
+    n_pixels = picture.size[0] * picture.size[1]
+    opaque = not picture.has_transparency_data
+    plain = picture.mode in ("1", "L", "RGB")
+    check_size(n_pixels * (4 if opaque and plain else 8 if opaque else 16), "the picture")
+    picture.load()
+    values = _over_white(picture) if not opaque else picture
+    values = values.convert("L" if values.mode in ("1", "L") else "RGB")
+    if max(values.size) > LARGEST_SIDE:
+        from PIL import Image
+
+        values.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX)
+    orientation = picture.getexif().get(0x0112)
+    if orientation not in (None, 1):
+        values.getexif()[0x0112] = orientation
+        values = ImageOps.exif_transpose(values)
+    found = np.asarray(values, dtype=np.uint8)
+    return found[..., None] if found.ndim == 2 else found
+
+
+def _over_white(picture: Any) -> Any:
+    from PIL import Image
+
+    layer = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
 
 
 def as_picture(cell: Any) -> np.ndarray:
-    """Returns `[height, width, channel]`, uint8 or float 0..1, from a Pillow picture, an array or a tensor."""
+    """Returns `[height, width, channel]`, bytes or float32 levels, from a Pillow picture, an array or a tensor."""
     if type(cell).__module__.startswith("PIL."):
-        return to_image(cell)
+        return _from_pillow(cell)
     if hasattr(cell, "detach"):
         cell = cell.detach().cpu().numpy()
     values = np.asarray(cell)
@@ -74,11 +145,22 @@ def as_picture(cell: Any) -> np.ndarray:
         values = np.moveaxis(values, 0, -1)
     if values.dtype == np.uint8:
         return values
-    if values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= 255:
-        return values.astype(np.uint8)
-    values = values.astype(np.float32)
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-        raise DataError(
-            f"a picture must be bytes 0..255 or floats 0..1; got {values.min():g} to {values.max():g}. Scale it first"
-        )
-    return values
+    with np.errstate(over="ignore"):
+        levels = np.array(values, dtype=np.float32)
+    if not np.isfinite(levels).all():
+        raise DataError(f"the levels of a picture must be finite; {int((~np.isfinite(levels)).sum())} are not")
+    if levels.shape[2] == 4 and levels[..., 3].max() > 1:  # opacity, in the unit of the array
+        levels[..., 3] /= 255 if levels[..., 3].max() <= 255 else 65535
+    return levels
+
+
+def _from_pillow(picture: Any) -> np.ndarray:
+    name = getattr(picture, "format", None)
+    if getattr(picture, "tile", None) and name not in (*_FORMATS, *_INSIDE):
+        raise DataError(f"a picture that is not loaded must be one of {', '.join(_FORMATS)}; got {name}. Load it first")
+    try:
+        return _levels(picture.copy(), None)
+    except DataError:
+        raise
+    except Exception as error:  # decoders of damaged files raise whatever they like
+        raise DataError(f"the picture is broken ({str(error) or type(error).__name__})") from error

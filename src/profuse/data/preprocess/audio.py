@@ -13,6 +13,7 @@ from scipy.fft import dct
 from torch import Tensor
 
 from profuse.data.dataset import ModalityData
+from profuse.data.media import check_waveform
 from profuse.data.preprocess._base import Preprocessor
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Kind, Spec
@@ -231,13 +232,16 @@ class LogMelPreprocessor(Preprocessor):
         for i in index:
             wave = np.asarray(data.values[i])
             sound = wave.ndim == 1 and len(wave) > 0 and np.issubdtype(wave.dtype, np.floating)
-            if not sound or not np.isfinite(wave).all():
-                what = f"dtype={wave.dtype}, shape={wave.shape}" if not sound else "values that are not finite"
+            if not sound:
                 raise DataError(
                     f"LogMelPreprocessor: row {i} must be a waveform [sample] of finite floats in -1..1, one channel; "
-                    f"got {what}. Convert it (average the channels, divide integers by their full scale), "
-                    "or mark the row as absent."
+                    f"got dtype={wave.dtype}, shape={wave.shape}. Convert it (average the channels, divide integers by "
+                    "their full scale), or mark the row as absent."
                 )
+            try:
+                check_waveform(wave)
+            except DataError as error:
+                raise DataError(f"LogMelPreprocessor: row {i}: {error}, or mark the row as absent.") from error
         return np.array([len(data.values[i]) for i in index], dtype=np.int64)
 
     def _log_mel(

@@ -54,6 +54,7 @@ class ImagePreprocessor(Preprocessor):
                 f"got min_size={min_size}, max_size={max_size}, n_components={n_components}."
             )
         self.min_size, self.max_size, self.n_components = min_size, max_size, n_components
+        self.range: tuple[float, float] | None = None
 
     def fit(self, data: ModalityData) -> None:
         """Learns size, channels, mean and standard deviation (and the components of `features`)."""
@@ -64,6 +65,7 @@ class ImagePreprocessor(Preprocessor):
                 f"{len(data)}. Leave this modality out."
             )
         self._check(data, index)
+        self.range = data.range
         shapes = np.array([np.shape(data.values[i])[:2] for i in index], dtype=np.float64)
         median = np.median(shapes, axis=0)
         shrink = min(1.0, self.max_size / median.max())
@@ -124,6 +126,7 @@ class ImagePreprocessor(Preprocessor):
             "max_size": self.max_size,
             "n_components": self.n_components,
             "image_size": list(self.spec.image_size),
+            "range": None if self.range is None else list(self.range),
             "mean": self.mean,
             "std": self.std,
             "pixel_components": self.pixel_components.state(),
@@ -134,6 +137,8 @@ class ImagePreprocessor(Preprocessor):
     def from_state(cls, state: dict[str, Any]) -> ImagePreprocessor:
         new = cls(min_size=state["min_size"], max_size=state["max_size"], n_components=state["n_components"])
         new.mean, new.std = np.asarray(state["mean"]), np.asarray(state["std"])
+        levels = state.get("range")  # models saved before there was one lack it
+        new.range = None if levels is None else (float(levels[0]), float(levels[1]))
         height, width = state["image_size"]
         new.spec = Spec(kind="image", n_channels=len(new.mean), image_size=(height, width))
         new.pixel_components = Components.from_state(state["pixel_components"])

@@ -1,0 +1,138 @@
+"""Pictures of more than 8 bits, as levels: Pillow keeps but the upper 8 bits of colours with 16."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from profuse._files import check_size
+from profuse.errors import DataError
+
+__all__ = ["deep_levels", "is_deep"]
+
+_GREY = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+# Pillow's names for "take the upper byte of each two", and for what takes the other byte of the same two
+_LOWER = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B",
+    "RGBA;16B": "RGBA;16L",
+    "RGBA;16L": "RGBA;16B",
+    "RGBA;16N": "RGBA;16B",
+}
+_GREY_AND_OPACITY = "LA;16B"
+_OPAQUE = 65535.0
+_BYTES = 40  # a pixel of the most costly kind, while it is read
+
+
+def is_deep(picture: Any) -> bool:
+    """Tells whether a Pillow picture, not yet loaded, has more than 8 bits a channel."""
+    return picture.mode in _GREY or any(";16" in mode for mode in _raw_modes(picture) if mode not in ("BGR;16",))
+
+
+def deep_levels(picture: Any, data: bytes | None, largest: int) -> np.ndarray:
+    """Returns float32 `[height, width, 1, 3 or 4]`, upright, no side above `largest`; a fourth channel is opacity 0..1.
+
+    Args:
+        picture: A Pillow picture, not loaded if it is of a file.
+        data: The bytes of its file; None where it is of none.
+        largest: Pixels of the longest side.
+
+    Raises:
+        DataError: A level is not finite.
+    """
+    check_size(_BYTES * picture.size[0] * picture.size[1], "the picture")
+    orientation = picture.getexif().get(0x0112)
+    transparent = picture.info.get("transparency")
+    raw = _raw_modes(picture)
+    if data is not None and raw == {_GREY_AND_OPACITY}:
+        values = _grey_and_opacity(data)
+    elif data is not None and raw and raw <= set(_LOWER):
+        values = _colours(picture, data)
+    elif picture.mode in _GREY:
+        values = _grey(picture)
+    else:
+        raise DataError(f"the picture has 16 bits in a form that is not read ({', '.join(sorted(raw))})")
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise DataError(f"the levels of the picture must be finite; {int((~finite).sum())} are not")
+    if transparent is not None and values.shape[2] in (1, 3) and not isinstance(transparent, bytes):
+        opacity = (values != np.asarray(transparent, dtype=np.float32)).any(axis=2)
+        values = np.concatenate([np.broadcast_to(values, (*values.shape[:2], 3)), opacity[..., None]], axis=2)
+    if values.shape[2] == 4 and (values[..., 3] == 1).all():
+        values = values[..., :3]
+    return _upright(_shrunk(values.astype(np.float32), largest), orientation)
+
+
+def _raw_modes(picture: Any) -> set[str]:
+    """Returns how the bytes of the file are laid out, by Pillow's names."""
+    args = [tile[3] for tile in getattr(picture, "tile", None) or ()]
+    return {str(a[0]) if isinstance(a, tuple) and a else str(a) for a in args}
+
+
+def _grey(picture: Any) -> np.ndarray:
+    picture.load()
+    values = np.asarray(picture)
+    tags = getattr(picture, "tag_v2", {})
+    if picture.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,):  # Pillow takes them as signed
+        values = values.view(np.uint32)
+    return values.astype(np.float32)[..., None]
+
+
+def _colours(picture: Any, data: bytes) -> np.ndarray:
+    """Reads the file twice, by its upper and its lower bytes."""
+    from PIL import Image
+
+    picture.load()
+    with Image.open(BytesIO(data), formats=[picture.format]) as lower:
+        lower.tile = [type(tile)(*tile[:3], _with_lower(tile[3])) for tile in lower.tile]
+        lower.load()
+        values: np.ndarray = np.asarray(picture).astype(np.float32) * 256 + np.asarray(lower)
+    if values.shape[2] == 4:
+        values[..., 3] /= _OPAQUE
+    return values
+
+
+def _with_lower(args: Any) -> Any:
+    return (_LOWER[args[0]], *args[1:]) if isinstance(args, tuple) else _LOWER[args]
+
+
+def _grey_and_opacity(data: bytes) -> np.ndarray:
+    """Reads a PNG of grey and opacity, 2 bytes each, as one of four single bytes, which is laid out alike."""
+    from PIL import Image
+
+    header = bytearray(data[12:29])  # IHDR, width, height, bits, colour type, ...
+    header[12:14] = b"\x08\x06"
+    other = data[:12] + bytes(header) + struct.pack(">I", zlib.crc32(header)) + data[33:]
+    with Image.open(BytesIO(other), formats=["PNG"]) as picture:
+        values = np.asarray(picture).astype(np.float32)
+    grey, opacity = values[..., 0] * 256 + values[..., 1], (values[..., 2] * 256 + values[..., 3]) / _OPAQUE
+    return np.stack([grey, grey, grey, opacity], axis=2)
+
+
+def _shrunk(values: np.ndarray, largest: int) -> np.ndarray:
+    from PIL import Image
+
+    if max(values.shape[:2]) <= largest:
+        return values
+    channels = []
+    for channel in np.moveaxis(values, 2, 0):
+        one = Image.fromarray(np.ascontiguousarray(channel))
+        one.thumbnail((largest, largest), Image.Resampling.BOX)
+        channels.append(np.asarray(one))
+    return np.stack(channels, axis=2)
+
+
+def _upright(values: np.ndarray, orientation: object) -> np.ndarray:
+    """Undoes what the EXIF tag of that name says."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values)
