@@ -33,6 +33,7 @@ LAYERS = (
     ("evaluate",),
     ("report",),
     ("inputs",),
+    ("new_rows",),
     ("estimator", "retrieval", "imputation"),
     ("comparison",),
     ("cli",),

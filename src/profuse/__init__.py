@@ -23,6 +23,7 @@ The map; imports go downward only:
     retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     inputs.py       what users hand over -> what the library works with
+    new_rows.py     rows to predict for, read as those of training were
     report/         results -> HTML, Markdown
     evaluate/       compare, methods, metrics, statistics, results
     testing/        check_fusion, check_encoder: the contract

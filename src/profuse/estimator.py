@@ -27,13 +27,13 @@ from profuse.inputs import (
     check_encoders,
     columns_in,
     columns_of,
-    new_data,
     settings_of,
     tell,
     to_learn_from,
     training_data,
 )
 from profuse.learner import Prepared, TrainedModel, fit_model
+from profuse.new_rows import new_data
 from profuse.schema import Schema, Task
 from profuse.train import Epoch
 

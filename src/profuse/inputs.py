@@ -22,12 +22,12 @@ from profuse.data.dataset import Dataset
 from profuse.data.infer import infer, load_schema
 from profuse.data.preprocess import preprocessor
 from profuse.data.target import read_target
-from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
+from profuse.data.tensors import as_target, from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.fusion import FUSIONS, Fusion
-from profuse.learner import Prepared, TrainedModel
+from profuse.learner import Prepared
 from profuse.schema import Schema, Target, Task
 from profuse.train import TrainOptions
 
@@ -40,9 +40,9 @@ __all__ = [
     "columns_in",
     "columns_of",
     "device_faults",
-    "new_data",
     "same_length",
     "settings_of",
+    "tell",
     "to_learn_from",
     "training_data",
     "without_test_rows",
@@ -305,7 +305,8 @@ def training_data(
     there = {str(c) for c in table.columns}
     inside = tuple(c for c in (asked.columns if asked else ()) if c in there)
     words = tuple(c for c in told.words if c in there)
-    told = told.model_copy(update={"ignore": (*told.ignore, *inside), "words": words})
+    spelled = tuple(c if c in there else "target" for c in told.merge_spellings)
+    told = told.model_copy(update={"ignore": (*told.ignore, *inside), "words": words, "merge_spellings": spelled})
     dataset, resolved = from_frame(
         table, y, schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
     )
@@ -339,52 +340,3 @@ def tell(notes: Iterable[str], who: str, *, stacklevel: int = 4) -> None:
     """Gives notes as warnings of the line that called an estimator, `stacklevel` calls above the warning."""
     for note in notes:
         warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=stacklevel)
-
-
-def new_data(
-    X: Any,
-    trained: TrainedModel,
-    presence: Mapping[str, Any] | None,
-    *,
-    who: str,
-    base_dir: str | Path,
-    on_bad_file: Literal["raise", "skip"],
-) -> Dataset:
-    """Returns rows to predict for, read as those of training were; see `training_data` for the arguments.
-
-    What was counted in a table is told as a `ProfuseWarning`.
-
-    Raises:
-        DataError: X is no input of the kind in training.
-    """
-    if isinstance(X, Dataset):
-        return X
-    rates = trained.pipeline.rates
-    if isinstance(X, Mapping):
-        same_order({"X": X, "presence": presence}, where=who)
-        kinds = {name: p.takes for name, p in trained.pipeline.preprocessors.items()}
-        known = {name: values for name, values in X.items() if name in kinds}
-        kinds = {name: kind for name, kind in kinds.items() if name in known}
-        rates = {name: rate for name, rate in rates.items() if name in known}
-        ranges = {name: levels for name, levels in trained.pipeline.ranges.items() if name in known}
-        dataset = from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
-        tell(dataset.notes, who)
-        return dataset
-    if trained.schema is None:
-        raise DataError(
-            f"{who}: X must be what it was in fit, a dict of modalities {sorted(trained.modalities)}; "
-            f"got {type(X).__name__}."
-        )
-    table, columns = as_table(X, who), columns_of(trained.schema)
-    target = trained.schema.target.columns if trained.schema.target else ()
-    if isinstance(X, np.ndarray) and len([c for c in table if c in columns or c not in target]) != len(columns):
-        raise DataError(
-            f"{who}: X must have the {len(columns)} columns of fit, in their order; got {X.shape[1]}. Give a DataFrame "
-            "if columns are to be found by their names."
-        )
-    dataset = assemble(
-        table, trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
-        need_target=False, fitting=False, rates=rates,
-    )  # fmt: skip
-    tell(dataset.notes, who)
-    return dataset

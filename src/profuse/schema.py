@@ -97,6 +97,12 @@ class Schema(_Strict):
     ranges: dict[str, tuple[float, float]] = Field(
         default_factory=dict, description="Levels of black and white in pictures of more than 8 bits, by column."
     )
+    merge_spellings: tuple[str, ...] = Field(
+        (), description="Columns of words, the target too, in which blanks and case do not count: 'Yes ' is 'yes'."
+    )
+    new_categories: tuple[str, ...] = Field(
+        (), description="Columns in which new rows may hold hardly any category of training; else that is an error."
+    )
     ignore: tuple[str, ...] = Field((), description="Columns that are not used.")
     id: str | None = Field(None, description="Column that names a row; tables are joined by it.")
     id_inferred: bool = Field(False, description="Whether id was inferred: new rows then may lack it, or repeat it.")

@@ -17,6 +17,7 @@ __all__ = [
     "LearningRate",
     "LeftOut",
     "Model",
+    "NewCategories",
     "OnBadFile",
     "OwnWeight",
     "SafeCsv",
@@ -63,6 +64,13 @@ OnBadFile = Annotated[
         metavar="raise|skip",
         help="At a missing or broken picture, sound or series: stop, or count it as missing.",
         rich_help_panel=DATA,
+    ),
+]  # fmt: skip
+NewCategories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--new-categories", metavar="COLUMN",
+        help="A column that may hold nothing but categories that training has not seen; repeat.",
     ),
 ]  # fmt: skip
 Variant = Annotated[

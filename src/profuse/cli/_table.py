@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +24,7 @@ def read_for(
     on_bad_file: Literal["raise", "skip"],
     target: list[str] | None = None,
     need_target: bool = False,
+    new_categories: Collection[str] = (),
 ) -> Dataset:
     """Reads the file `path` by the schema that the model was trained with.
 
@@ -31,10 +34,11 @@ def read_for(
         on_bad_file: "raise" or "skip".
         target: Its target columns, where the model does not know their names or they have others here.
         need_target: Whether the target is read.
+        new_categories: Columns of which nearly all categories may be new, besides those of the schema.
 
     Raises:
         CheckpointError: The model was not trained on a table.
-        DataError: The file cannot be read, or lacks columns.
+        DataError: The file cannot be read, lacks columns, or has one of nearly nothing but new categories.
     """
     from profuse.data.assemble import load_new_rows
 
@@ -45,7 +49,7 @@ def read_for(
         )
     schema = _with_target(trained, target)
     codec = trained.pipeline.target
-    return load_new_rows(
+    dataset = load_new_rows(
         path,
         schema,
         on_bad_file=on_bad_file,
@@ -55,6 +59,8 @@ def read_for(
         words=schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else (),
         labels=codec.names if trained.pipeline.task == "multilabel" else None,
     )
+    accepted = (*schema.new_categories, *new_categories)
+    return replace(dataset, notes=(*dataset.notes, *trained.pipeline.unseen_notes(dataset, accepted)))
 
 
 def _with_target(trained: TrainedModel, target: list[str] | None) -> Schema:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import Json, Model, OnBadFile, Targets, bad_file
+from profuse.cli._arguments import Json, Model, NewCategories, OnBadFile, Targets, bad_file
 from profuse.cli._print import print_notes, print_table, say
 
 __all__ = ["evaluate"]
@@ -18,6 +18,7 @@ def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
     target: Targets = None,
     on_bad_file: OnBadFile = "raise",
+    new_categories: NewCategories = None,
     as_json: Json = False,
 ) -> None:
     """Measure a saved model on the rows of a table: every metric of its task.
@@ -31,7 +32,14 @@ def evaluate(
     from profuse.evaluate.metrics import measure, metrics_for
 
     trained = load_model(model)
-    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file), target=target, need_target=True)
+    dataset = read_for(
+        trained,
+        file,
+        on_bad_file=bad_file(on_bad_file),
+        target=target,
+        need_target=True,
+        new_categories=new_categories or (),
+    )
     codec, task = trained.pipeline.target, trained.pipeline.task
     assert dataset.target is not None
     true = codec.encode(dataset.target)  # tells classes that training had not

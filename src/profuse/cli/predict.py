@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import Model, OnBadFile, SafeCsv, bad_file
+from profuse.cli._arguments import Model, NewCategories, OnBadFile, SafeCsv, bad_file
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import as_csv, print_data, print_notes, safe_csv, say
 
@@ -29,6 +29,7 @@ def predict(
     ] = None,
     safe: SafeCsv = False,
     on_bad_file: OnBadFile = "raise",
+    new_categories: NewCategories = None,
 ) -> None:
     """Predict the rows of a table with a saved model.
 
@@ -42,7 +43,7 @@ def predict(
     if out is not None:
         check_output(out, reads=(model, file))
     trained = load_model(model)
-    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file))
+    dataset = read_for(trained, file, on_bad_file=bad_file(on_bad_file), new_categories=new_categories or ())
     print_notes(dataset.notes)
     text = safe_csv(as_csv(answers(trained, dataset)), safe=safe)
     if out is None:

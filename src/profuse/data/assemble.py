@@ -18,6 +18,8 @@ from profuse.data.infer import infer, load_schema, plain_names, target_cells
 from profuse.data.read import read_table
 from profuse.data.repeats import repeated_rows
 from profuse.data.task import read_target
+from profuse.data.unseen import unseen_cells, unseen_notes
+from profuse.data.values import match, word, words
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema, Target
 
@@ -65,7 +67,9 @@ def assemble(
         raise ConfigError("assemble: a target must be named; the schema has none. Name a column (--target).")
     frame = plain_names(frame)
     extra = check_same_columns(schema, frame, need_target=need_target)
-    cells = Cells(frame, Path(base_dir), on_bad_file, dict(rates or {}), schema.dates, schema.ranges)
+    cells = Cells(
+        frame, Path(base_dir), on_bad_file, dict(rates or {}), schema.dates, schema.ranges, schema.merge_spellings
+    )
     if extra:
         cells.notes.append(f"Columns that the schema does not know are not used: {tell_values(extra)}.")
     modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
@@ -80,7 +84,7 @@ def assemble(
     task = schema.target.task if schema.target else None
     names: tuple[str, ...] = ("target",)
     if need_target and schema.target is not None:
-        columns = target_cells(frame, schema.target)
+        columns = target_cells(frame, schema)
         target, task, names = read_target(columns, schema.target.task, labels=labels, fitting=fitting)
     ids = _ids(frame, schema, cells.notes, fitting=fitting)
     return Dataset(
@@ -261,18 +265,12 @@ def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal[
             rates=rates,
             labels=train.target_names,
         )
-        if train.task in ("binary", "multiclass") and train.target is not None and test.target is not None:
-            unseen = np.flatnonzero(~np.isin(test.target, train.target))
-            if len(unseen):
-                classes = tell_values(pd.unique(test.target[unseen]))
-                raise DataError(
-                    f"target: every class must occur in the training table; got {classes} in {tell_rows(unseen)}. "
-                    "Correct the labels, or drop these rows."
-                )
+        test = replace(test, target=_as_in_training(test.target, train))
+        unseen = unseen_notes(unseen_cells(train, test), schema.new_categories)
     except DataError as error:
         raise DataError(f"test file {path.name}: {error}") from error
     train = replace(train, split=np.full(len(train), "train", dtype=object))
-    notes = [f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes)]
+    notes = [f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes, *unseen)]
     repeated = repeated_rows(train, test)
     if len(repeated):
         notes.append(
@@ -280,6 +278,22 @@ def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal[
             "A model may know them by heart; take them out unless they are cases of their own."
         )
     return concatenate(train, replace(test, split=np.full(len(test), "test", dtype=object), notes=tuple(notes)))
+
+
+def _as_in_training(target: np.ndarray | None, train: Dataset) -> np.ndarray | None:
+    """Returns the test rows' classes as those of the training rows are typed."""
+    if target is None or train.target is None or train.task not in ("binary", "multiclass"):
+        return target
+    known = pd.unique(train.target)
+    index, found = pd.factorize(words(target))
+    place = match(list(found), [str(word(c)) for c in known.tolist()])[index]
+    unseen = np.flatnonzero(place < 0)
+    if len(unseen):
+        raise DataError(
+            f"target: every class must occur in the training table; got {tell_values(pd.unique(target[unseen]))} in "
+            f"{tell_rows(unseen)}. Correct the labels, or drop these rows."
+        )
+    return np.asarray(known[place])
 
 
 def _with_target(schema: Schema, target: str | Sequence[str] | None) -> Schema:

@@ -6,7 +6,7 @@ An empty cell is a missing value; what cannot be read is an error with its row, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from profuse.data.kinds import parse_times
 from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import to_numbers
 from profuse.data.media.columns import pictures, series, sounds
+from profuse.data.spellings import merged
+from profuse.data.values import is_missing, words
 from profuse.errors import DataError, MissingDependencyError
 from profuse.schema import ColumnKind, DateOrder, Modality
 
@@ -41,6 +43,7 @@ class Cells:
         rates: Samples a second of audio modalities, where they are fixed already.
         dates: The order of the parts of dates, by column, where it is fixed already.
         ranges: Levels of black and white in pictures of more than 8 bits, by column, where they are fixed already.
+        spellings: Columns of words in which blanks and case do not count.
         notes: What was counted.
     """
 
@@ -50,6 +53,7 @@ class Cells:
     rates: dict[str, int] = field(default_factory=dict)
     dates: dict[str, DateOrder] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    spellings: Collection[str] = ()
     notes: list[str] = field(default_factory=list)
     _remarks: dict[str, list[int]] = field(default_factory=dict, init=False)
     _row: int = field(default=0, init=False)
@@ -88,7 +92,7 @@ class Cells:
             return self._times(name)
         if isinstance(cells.dtype, pd.CategoricalDtype) and cells.dtype.ordered:
             return cells
-        return pd.Series(_words(cells), dtype=object)
+        return pd.Series(words(merged(cells) if name in self.spellings else cells), dtype=object)
 
     def _numbers(self, name: str) -> pd.Series:
         cells = self.frame[name]
@@ -127,7 +131,7 @@ class Cells:
         return times
 
     def _text(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        values = [_joined(v) for v in _words(self.frame[name])]
+        values = [_joined(v) for v in words(self.frame[name])]
         present = np.array([v is not None and bool(v.strip()) for v in values])
         return object_array([v if p else "" for v, p in zip(values, present, strict=True)]), present
 
@@ -229,50 +233,21 @@ def as_times(cells: pd.Series, order: DateOrder | None = None) -> pd.Series:
 
 
 def _empty(cells: pd.Series) -> np.ndarray:
-    values = cells.to_numpy(dtype=object)
     if cells.dtype != object and not isinstance(cells.dtype, pd.StringDtype):
         return cells.isna().to_numpy(dtype=bool)
-    return np.array([_is_empty(v) for v in values], dtype=bool)
-
-
-def _is_empty(value: Any) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
-
-
-def _words(cells: pd.Series) -> np.ndarray:
-    """Returns each cell as str (1 and 1.0 are one word), lists as they are, None where it is empty; `[row]` objects."""
-    values = cells.to_numpy(dtype=object)
-    try:
-        codes, distinct = pd.factorize(values)
-    except TypeError:  # lists are not hashable
-        return object_array([v if _is_list(v) and len(v) else None if _is_list(v) else _word(v) for v in values])
-    words = object_array([*(_word(v) for v in distinct), None])  # code -1, missing, is the last
-    return np.asarray(words[codes])
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, (list, tuple, set, frozenset, np.ndarray))
+    return np.array([is_missing(v) for v in cells], dtype=bool)
 
 
 def _joined(value: Any) -> str | None:
     """Returns a text cell; a list of words, or the text of one, is its words."""
     if isinstance(value, str) and is_list_text(value):
         try:
-            words = parse_list(value)
+            items = parse_list(value)
         except ShortenedListError:
             raise
         except DataError:  # words in brackets
             return value
-        value = words if all(isinstance(w, str) for w in words) else value
+        value = items if all(isinstance(w, str) for w in items) else value
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)
     return value if value is None or isinstance(value, str) else ", ".join(map(str, value))
-
-
-def _word(value: Any) -> str | None:
-    if _is_empty(value):
-        return None
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)

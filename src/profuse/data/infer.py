@@ -15,10 +15,13 @@ from pydantic import BaseModel, ValidationError
 
 from profuse._lookup import nearest
 from profuse.data._wording import tell_values, tell_yaml
+from profuse.data.cell_notes import column_notes, target_notes
 from profuse.data.cells import as_truth
 from profuse.data.column_types import plain_types
 from profuse.data.kinds import ID, UNUSED, column_kind, parse_times
+from profuse.data.spellings import merged
 from profuse.data.task import read_target
+from profuse.data.values import plain_objects
 from profuse.errors import ConfigError, DataError
 from profuse.schema import ColumnKind, DateOrder, Kind, Modality, Schema, SplitOptions, Target
 
@@ -109,9 +112,10 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
     words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
     times = [c for c in words if "timestamp" in (reasons[c][0], kinds.get(c))]
+    asked, target_told = _target(frame, schema)
     resolved = schema.model_copy(
         update={
-            "target": _target(frame, schema.target),
+            "target": asked,
             "modalities": modalities,
             "columns": kinds,
             "words": tuple(c for c in frame.columns if c in words or c in schema.words),
@@ -125,6 +129,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         f"Column {c!r} is not used: {why}." for c, (k, why) in reasons.items() if k in (ID, UNUSED) and _told(c, schema)
     ]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in reasons.items() if "fits as well" in why]
+    notes += [*target_told, *column_notes(frame, resolved)]
     return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
 
 
@@ -191,7 +196,11 @@ def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
         )
     if len(frame) == 0:
         raise DataError("table: at least one row must be given; got none. Check the file.")
-    return plain_types(frame.set_axis(names, axis=1).reset_index(drop=True))
+    frame = plain_types(frame.set_axis(names, axis=1).reset_index(drop=True))
+    for name in names:
+        if frame[name].dtype == object:
+            frame[name] = plain_objects(frame[name])
+    return frame
 
 
 def _check(frame: pd.DataFrame, schema: Schema) -> None:
@@ -215,6 +224,8 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
     known(schema.words, "words")
     known(schema.dates, "dates")
     known(schema.ranges, "ranges")
+    known(schema.merge_spellings, "merge_spellings")
+    known(schema.new_categories, "new_categories")
     known(schema.ignore, "ignore")
     known([schema.id], "id")
     known([schema.split.column], "split.column")
@@ -357,17 +368,23 @@ def _names_rows(cells: pd.Series) -> bool:
     return bool(cells.notna().all() and cells.is_unique)
 
 
-def target_cells(frame: pd.DataFrame, target: Target) -> pd.DataFrame:
+def target_cells(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Returns the columns of the target; several of true and false, which a CSV file holds as words, are labels."""
-    cells = frame[list(target.columns)]
+    assert schema.target is not None
+    cells = frame[list(schema.target.columns)]
+    plain = [merged(cells[c]) if c in schema.merge_spellings else cells[c] for c in cells]
+    cells = pd.concat(plain, axis=1) if plain else cells
     return cells.apply(as_truth) if cells.shape[1] > 1 else cells
 
 
-def _target(frame: pd.DataFrame, target: Target | None) -> Target | None:
-    if target is None:
-        return None
-    _, task, _ = read_target(target_cells(frame, target), target.task)
-    return target.model_copy(update={"task": task})
+def _target(frame: pd.DataFrame, schema: Schema) -> tuple[Target | None, list[str]]:
+    """Returns the target with its task, and what is to be told of its values."""
+    if schema.target is None:
+        return None, []
+    values, task, names = read_target(target_cells(frame, schema), schema.target.task)
+    return schema.target.model_copy(update={"task": task}), target_notes(
+        values, task, names, column=schema.target.columns[0]
+    )
 
 
 def _told(column: str, schema: Schema) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
 from profuse.data.target import TargetCodec
+from profuse.data.unseen import unseen_notes
 from profuse.errors import DataError
 from profuse.schema import Spec, Task
 from profuse.tokens import Raw
@@ -117,6 +119,15 @@ class Pipeline:
     def category_features(self) -> dict[str, tuple[bool, ...]]:
         """For each column of `features`, whether it holds codes of a category; empty where none does."""
         return {name: p.category_features for name, p in self.preprocessors.items()}
+
+    def unseen_notes(self, dataset: Dataset, accepted: Collection[str] = ()) -> list[str]:
+        """Returns a note for each column that holds categories of which training has none.
+
+        Raises:
+            DataError: Nearly all cells of a column are so, and it is not in `accepted`.
+        """
+        found = (self.preprocessors[name].unseen(data) for name, data in self._data(dataset).items())
+        return unseen_notes(chain.from_iterable(found), accepted)
 
     def state(self) -> dict[str, Any]:
         """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""

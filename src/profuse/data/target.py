@@ -10,6 +10,7 @@ import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.task import check_target, infer_task, no_missing, not_constant, plain_target, read_target
+from profuse.data.values import match, word, words
 from profuse.errors import DataError
 from profuse.schema import Task
 
@@ -100,7 +101,7 @@ class TargetCodec:
                 raise DataError(
                     f"target: a {self.task} target must be one column as in training; got {target.shape[1]}. Name one."
                 )
-            codes = pd.Index(self.classes).get_indexer(pd.Index(target))
+            codes = self.codes(target)
             unseen = np.flatnonzero(codes < 0)
             if len(unseen):
                 raise DataError(
@@ -108,7 +109,7 @@ class TargetCodec:
                     f" in {tell_rows(unseen)}. Known: {tell_values(self.classes, n=20)}. "
                     "Correct the labels, drop the rows, or split so that training has every class."
                 )
-            return np.asarray(codes, dtype=np.int64)
+            return codes
         columns = target.reshape(len(target), -1).astype(np.float64)
         if columns.shape[1] != self.n_outputs:
             raise DataError(
@@ -128,6 +129,11 @@ class TargetCodec:
                     f"farther in {tell_rows(far)}. Correct or drop these rows."
                 )
         return columns.astype(np.float32)
+
+    def codes(self, target: np.ndarray) -> np.ndarray:
+        """Returns the class number of each label, however it is typed ("1", 1.0 and True may be one), -1 of others."""
+        index, found = pd.factorize(words(target))
+        return np.append(match(list(found), [str(word(c)) for c in self.classes.tolist()]), -1)[index]
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Returns labels from class numbers `[row]`; 0/1 int64 `[row, label]` unchanged for multilabel; numbers in

@@ -12,6 +12,7 @@ import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.lists import ShortenedListError, is_list_text, parse_list
+from profuse.data.values import is_missing, match, plain_objects, word
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Task
 
@@ -213,6 +214,8 @@ def _plain(cells: pd.Series, name: str) -> np.ndarray:
     types = pd.api.types
     if types.is_object_dtype(cells) or isinstance(cells.dtype, pd.CategoricalDtype):
         cells = pd.Series(cells.to_numpy(dtype=object)).infer_objects()
+        if not any(isinstance(v, bytes) for v in cells):  # a model must answer in the labels it was given
+            cells = plain_objects(cells)
     kind = types.infer_dtype(cells, skipna=False)
     if kind.startswith("mixed"):
         _no_mixture(cells, name)
@@ -242,7 +245,7 @@ def no_missing(target: pd.DataFrame | pd.Series | np.ndarray) -> None:
     for j in range(table.shape[1]):  # an empty word is no label
         column = table.iloc[:, j]
         if not pd.api.types.is_numeric_dtype(column):
-            missing[:, j] |= [isinstance(v, str) and not v.strip() for v in column]
+            missing[:, j] |= [is_missing(v) for v in column]
     rows = np.flatnonzero(missing.any(1))
     if len(rows):
         names = _names(target)
@@ -298,22 +301,23 @@ def _binarise(lists: list[list[Any]], name: str, known: Sequence[str] | None) ->
     width = len(lists[0])
     if width > 1 and all(len(v) == width and all(x in (0, 1) for x in v) for v in lists):
         return np.array(lists, dtype=np.int64), tuple(f"{name}_{j}" for j in range(width))
-    labels = sorted({str(x) for v in lists for x in v})
+    lists = [[str(word(x)) for x in v] for v in lists]
+    labels = sorted({x for v in lists for x in v})
     if not labels and known is None:
         raise DataError(f"target {name!r}: at least one row must have a label; every list is empty. Check the column.")
+    place = dict(zip(labels, match(labels, list(labels if known is None else known)), strict=True))
     if known is not None:
-        unseen = sorted(set(labels) - set(known))
+        unseen = [x for x in labels if place[x] < 0]
         if unseen:
-            rows = [i for i, v in enumerate(lists) if not set(map(str, v)) <= set(known)]
+            rows = [i for i, v in enumerate(lists) if not set(v).isdisjoint(unseen)]
             raise DataError(
                 f"target {name!r}: every label must occur in the training rows; got {tell_values(unseen)} in "
                 f"{tell_rows(rows)}. Known: {tell_values(known, n=20)}. Correct the labels or drop the rows."
             )
         labels = list(known)
-    place = {label: j for j, label in enumerate(labels)}
     values = np.zeros((len(lists), len(labels)), dtype=np.int64)
     for i, row in enumerate(lists):
-        values[i, [place[str(x)] for x in row]] = 1
+        values[i, [place[x] for x in row]] = 1
     return values, tuple(labels)
 
 

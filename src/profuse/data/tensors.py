@@ -14,9 +14,11 @@ from profuse._lookup import nearest
 from profuse._options import checked
 from profuse.data.arrays import modality, plain
 from profuse.data.assemble import assemble, check_present, with_ranges
+from profuse.data.cell_notes import target_notes
 from profuse.data.cells import object_array
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer
+from profuse.data.spellings import merged
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
 from profuse.schema import KINDS, Kind, Schema, Task
@@ -96,6 +98,7 @@ def from_tensors(
         check_present(found)
     values, task, names = _read_target(target, task)
     by_row = {k: None if v is None else np.asarray(plain(v)) for k, v in by_row.items()}
+    notes += [] if values is None else target_notes(values, task, names, column=None)
     return Dataset(
         name=name, modalities=found, target=values, task=task, target_names=names, notes=tuple(notes), **by_row
     )
@@ -145,6 +148,11 @@ def from_frame(
     if target is not None and len(target) != len(frame):
         raise DataError(f"from_frame: X and y must have the same rows; got {len(frame)} and {len(target)}.")
     notes: tuple[str, ...] = ()
+    if schema is not None and "target" in schema.merge_spellings and "target" not in map(str, frame.columns):
+        target = None if target is None else merged(pd.Series(target))
+        schema = schema.model_copy(
+            update={"merge_spellings": tuple(c for c in schema.merge_spellings if c != "target")}
+        )
     if not (resolved and schema is not None):
         inference = infer(frame, schema)
         schema, notes = inference.schema, inference.notes
@@ -164,6 +172,7 @@ def from_frame(
     values, task, names = _read_target(target, task)
     by_row = {k: np.asarray(plain(v)) for k, v in {"groups": groups, "times": times}.items() if v is not None}
     given = {k: getattr(dataset, k) for k in ("groups", "times")} | by_row
+    told = [] if values is None else target_notes(values, task, names)
     return (
         Dataset(
             name=name,
@@ -172,7 +181,7 @@ def from_frame(
             task=task,
             target_names=names,
             ids=dataset.ids,
-            notes=(*notes, *dataset.notes),
+            notes=(*notes, *told, *dataset.notes),
             **given,
         ),
         schema,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from profuse.data.dataset import ModalityData
+from profuse.data.unseen import Unseen
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw
 
@@ -43,6 +44,10 @@ class Preprocessor(ABC):
         Raises:
             DataError: The rows do not fit what was fitted (other columns, channels, ...).
         """
+
+    def unseen(self, data: ModalityData) -> list[Unseen]:
+        """Returns for each column of categories what `data` holds of those that training has not seen."""
+        return []
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

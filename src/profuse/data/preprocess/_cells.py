@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from profuse.data.values import is_list, word, words
 from profuse.errors import DataError
 
 __all__ = ["CYCLES", "LARGEST", "categories", "clock_columns", "days", "factorize", "kind", "numbers", "times_of"]
@@ -70,28 +71,23 @@ def _float(name: object, row: object, value: Any) -> float:
 
 
 def factorize(name: str, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Returns for each cell an index into the list of names, -1 = missing."""
-    try:
-        index, found = pd.factorize(cells)
-    except TypeError:
-        odd = next((type(v).__name__ for v in cells if pd.api.types.is_list_like(v)), str(cells.dtype))
+    """Returns for each cell an index into the list of words, -1 = missing."""
+    found = words(cells)
+    if any(is_list(v) for v in found):
+        odd = next(type(v).__name__ for v in found if is_list(v))
         raise DataError(
             f"{_WHO}: cells of column {name!r} must be numbers, words or times; got type={odd}. "
             "Give lists as a modality of kind series or vector."
-        ) from None
-    return index, [_key(value) for value in found]
-
-
-def _key(value: Any) -> str:
-    """Returns the name of a category; 1 and 1.0 are one, as missing cells turn integers into floats."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        )
+    index, names = pd.factorize(found)
+    return index, list(names)
 
 
 def categories(name: str, cells: pd.Series) -> tuple[str, ...]:
     _, found = factorize(name, cells)
     if isinstance(cells.dtype, pd.CategoricalDtype) and cells.dtype.ordered:
         seen = set(found)
-        return tuple(key for key in map(_key, cells.dtype.categories) if key in seen)
+        return tuple(key for key in map(word, cells.dtype.categories) if key in seen)
     return tuple(sorted(set(found), key=_by_value))
 
 

@@ -16,6 +16,8 @@ from profuse._lookup import nearest
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess import _cells
 from profuse.data.preprocess._base import Preprocessor
+from profuse.data.unseen import Unseen, new_share
+from profuse.data.values import match, words
 from profuse.errors import DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -70,6 +72,7 @@ class _Column:
     categories: tuple[str, ...] = ()
     cycles: tuple[str, ...] = ()
     zone: str | None = None
+    new_share: float = 0.0
 
 
 class TablePreprocessor(Preprocessor):
@@ -169,6 +172,14 @@ class TablePreprocessor(Preprocessor):
         out[data.present] = np.stack(parts, axis=1)
         return out
 
+    def unseen(self, data: ModalityData) -> list[Unseen]:
+        frame = self._check(data)
+        return [
+            Unseen.of(c.name, words(frame[c.name]), c.categories, c.new_share)
+            for c in self._columns
+            if c.kind == "category"
+        ]
+
     def state(self) -> dict[str, Any]:
         return {
             "max_bins": self.max_bins,
@@ -187,6 +198,7 @@ class TablePreprocessor(Preprocessor):
                 categories=tuple(c["categories"]),
                 cycles=tuple(c["cycles"]),
                 zone=c["zone"],
+                new_share=c.get("new_share", 0.0),  # models of earlier versions have none
             )
             for c in state["columns"]
         )
@@ -242,7 +254,7 @@ def _frame(data: ModalityData) -> pd.DataFrame:
 def _fit_column(name: str, cells: pd.Series, n_bins: int) -> _Column:
     kind = _cells.kind(name, cells)
     if kind == "category":
-        return _Column(name, kind, categories=_cells.categories(name, cells))
+        return _Column(name, kind, categories=_cells.categories(name, cells), new_share=new_share(words(cells)))
     if kind == "numeric":
         return _Column(name, kind, numbers=(_Number.fit(name, _cells.numbers(cells), n_bins),))
     zone = getattr(cells.dtype, "tz", None)
@@ -267,9 +279,8 @@ def _plain(value: Any) -> Any:
 
 def _codes(column: _Column, cells: pd.Series) -> np.ndarray:
     """Returns codes as floats: NaN = missing, 0 = not seen in train."""
-    index, found = _cells.factorize(column.name, cells)
-    code = {key: float(i) for i, key in enumerate(column.categories, start=1)}
-    if not code:
+    if not column.categories:
         return np.full(len(cells), np.nan)
-    codes: np.ndarray = np.array([*(code.get(key, 0.0) for key in found), np.nan])[index]
-    return codes
+    index, found = _cells.factorize(column.name, cells)
+    codes: np.ndarray = np.append(match(found, column.categories) + 1.0, np.nan)
+    return np.asarray(codes[index])
