@@ -131,42 +131,18 @@ def test_resampling_keeps_a_tone() -> None:
     np.testing.assert_allclose(found, resample_poly(np.sin(2 * np.pi * 440 * t), 1, 2), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "values"),
-    [
-        ("x.csv", "1,2\n3,\n", [[1, 2], [3, np.nan]]),
-        ("x.csv", "a,b\n1,2\n", [[1, 2]]),
-        ("x.tsv", "1\t2\n", [[1, 2]]),
-    ],
-)
-def test_a_series_is_read_from_text(tmp_path: Path, name: str, text: str, values: list[list[float]]) -> None:
-    (tmp_path / name).write_text(text)
-    np.testing.assert_array_equal(media.read_series(tmp_path / name), values)
-
-
-def test_a_series_is_read_from_an_array(tmp_path: Path) -> None:
+def test_a_series_is_read_from_text_and_arrays(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_text("a\tb\n1\t2\n3\t\n")
+    np.testing.assert_array_equal(media.read_series(tmp_path / "x.tsv"), [[1, 2], [3, np.nan]])
     np.save(tmp_path / "x.npy", np.arange(3))
     assert media.read_series(tmp_path / "x.npy").tolist() == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
-    [
-        (np.array([{}], dtype=object), "broken, or holds Python objects"),
-        (np.array(["a"]), "must hold numbers"),
-        (np.zeros((2, 2, 2)), "got shape"),
-        (np.zeros(0), "not empty"),
-        (np.array([0, np.inf]), "infinite at step 1"),
-    ],
+    [(np.zeros((2, 2, 2)), "got shape"), (np.array([0, np.inf]), "infinite at step 1")],
 )
 def test_an_array_that_is_no_series_is_told(tmp_path: Path, array: np.ndarray, message: str) -> None:
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(DataError, match=message):
         media.read_series(tmp_path / "x.npy")
-
-
-@pytest.mark.parametrize("text", ["a,b\nc,d\n", "", "a,b\n", "1,2\n3\n4,5,6\n"])
-def test_a_text_that_is_no_series_is_told(tmp_path: Path, text: str) -> None:
-    (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(DataError, match="the series must be"):
-        media.read_series(tmp_path / "x.csv")

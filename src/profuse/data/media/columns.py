@@ -28,7 +28,7 @@ def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
 
     def one(cell: Any) -> np.ndarray | None:
         if isinstance(cell, str) and not (is_list_text(cell) or cell.lstrip()[:1] == "["):
-            return read_series(cells.path(cell))
+            return read_series(cells.path(cell), tell=cells.tell)
         values = to_numbers(cell)
         if values is None:
             return None

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from profuse.data.media.arrays import to_float32
+from profuse.data.media.npy import read_npy
+from profuse.data.media.series_text import parse_series
+from profuse.data.media.source import Tell, read_bytes, warn
 from profuse.errors import DataError
 
 __all__ = ["SERIES_SUFFIXES", "read_series"]
@@ -14,42 +17,26 @@ __all__ = ["SERIES_SUFFIXES", "read_series"]
 SERIES_SUFFIXES = (".npy", ".csv", ".tsv")
 
 
-def read_series(path: Path) -> np.ndarray:
-    """Returns float32 `[time, channel]` from a `.npy` file or a table of numbers (`.csv`, `.tsv`; a line of names
-    is skipped). NaN = a missing number.
+def read_series(path: Path, *, tell: Tell = warn) -> np.ndarray:
+    """Returns float32 `[time, channel]` from a `.npy` file or a table of numbers (`.csv`, `.tsv`); NaN = missing.
+
+    Args:
+        path: An array, see `profuse.data.media.npy`, or a text, see `profuse.data.media.series_text`.
+        tell: Called with what could be doubted: a header of numbers, an index that was left out.
+
+    Raises:
+        DataError: It is none, it is damaged or cut off, it takes too much memory, or a number is infinite.
     """
     suffix = path.suffix.lower()
-    if suffix == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, SyntaxError) as error:
-            raise DataError("the array is broken, or holds Python objects, which are not read") from error
-        if not isinstance(values, np.ndarray):
-            values.close()
-            raise DataError("it is an archive of arrays, not one array")
-        return _series(values)
     if suffix not in SERIES_SUFFIXES:
         raise DataError(f"a series file must be one of {', '.join(SERIES_SUFFIXES)}")
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path, header=None, sep="\t" if suffix == ".tsv" else ",", skip_blank_lines=True, dtype=str)
-        cells = frame.to_numpy(dtype=object, na_value="nan")
-        try:
-            return _series(cells.astype(np.float64))
-        except (TypeError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            return _series(cells[1:].astype(np.float64))  # the first line names the channels
-    except DataError:
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"the series must be a table of numbers ({error})") from error
+    data = read_bytes(path)
+    if suffix == ".npy":
+        return _series(read_npy(data, tell))
+    return _series(parse_series(data, tabs=suffix == ".tsv", tell=tell))
 
 
 def _series(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"the series must hold numbers; got type {values.dtype}")
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.size == 0:
