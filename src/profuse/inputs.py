@@ -304,9 +304,15 @@ def training_data(
     told = (schema or Schema()).model_copy(update={"target": None})
     there = {str(c) for c in table.columns}
     inside = tuple(c for c in (asked.columns if asked else ()) if c in there)
-    words = tuple(c for c in told.words if c in there)
-    spelled = tuple(c if c in there else "target" for c in told.merge_spellings)
-    told = told.model_copy(update={"ignore": (*told.ignore, *inside), "words": words, "merge_spellings": spelled})
+    told = told.model_copy(
+        update={
+            "ignore": (*told.ignore, *inside),
+            "words": tuple(c for c in told.words if c in there),
+            "merge_spellings": tuple(c if c in there else "target" for c in told.merge_spellings),
+            "numbers": {c: form for c, form in told.numbers.items() if c in there},
+            "missing": {c: words for c, words in told.missing.items() if c in there},
+        }
+    )
     dataset, resolved = from_frame(
         table, y, schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
     )

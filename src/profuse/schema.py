@@ -13,13 +13,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+import re
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "COLUMN_KINDS",
     "KINDS",
+    "NUMBER_FORMAT",
     "ColumnKind",
     "DateOrder",
     "Kind",
@@ -37,6 +39,20 @@ DateOrder = Literal["year-month-day", "month/day/year", "day/month/year"]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[str, ...] = get_args(Kind)
 COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
+NUMBER_FORMAT = r"(?P<before>\D*?)1(?P<thousands>[., '\u00a0\u2009\u202f\u2019_]?)234(?P<decimal>[.,])5(?P<after>\D*)"
+"""How a column writes 1234.5: the marks of thousands and decimals, and a unit before or behind."""
+
+
+def _number_format(text: str) -> str:
+    match = re.fullmatch(NUMBER_FORMAT, text.strip())
+    if match is None or match["thousands"] == match["decimal"] or (match["before"].strip() and match["after"].strip()):
+        raise ValueError(
+            'a format must be 1234.5 as the column writes it: "1.234,5", "1 234.5", "1234,5 %", "CHF 1\'234.5"'
+        )
+    return text
+
+
+NumberFormat = Annotated[str, AfterValidator(_number_format)]
 
 
 class _Strict(BaseModel):
@@ -103,6 +119,13 @@ class Schema(_Strict):
     new_categories: tuple[str, ...] = Field(
         (), description="Columns in which new rows may hold hardly any category of training; else that is an error."
     )
+    numbers: dict[str, NumberFormat] = Field(
+        default_factory=dict,
+        description="How a column writes 1234.5, where it is not plain: 1.234,5 or 1 234.5 or $1,234.5.",
+    )
+    missing: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Words that mean missing, by column, besides empty cells, NaN and #N/A."
+    )
     ignore: tuple[str, ...] = Field((), description="Columns that are not used.")
     id: str | None = Field(None, description="Column that names a row; tables are joined by it.")
     id_inferred: bool = Field(False, description="Whether id was inferred: new rows then may lack it, or repeat it.")
@@ -115,6 +138,27 @@ class Schema(_Strict):
             if not (math.isfinite(black) and math.isfinite(white) and black < white):
                 raise ValueError(f"black must be below white, and both finite; got {name}: [{black:g}, {white:g}]")
         return given
+
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _are_words(cls, given: Any) -> Any:
+        """YAML reads null as None and -999 as a number."""
+        if not isinstance(given, dict):
+            return given
+        return {k: [_word(v) for v in words] if isinstance(words, list) else words for k, words in given.items()}
+
+    @model_validator(mode="after")
+    def _numbers_are_numeric(self) -> Schema:
+        wrong = [c for c, kind in self.columns.items() if c in self.numbers and kind != "numeric"]
+        if wrong:
+            raise ValueError(f"columns that numbers names must be numeric; got {wrong[0]}: {self.columns[wrong[0]]}")
+        return self
+
+
+def _word(value: Any) -> Any:
+    if value is None:
+        return "null"
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Spec(_Strict):

@@ -129,9 +129,10 @@ def test_the_column_of_the_split_is_no_input_but_a_time_stamp_is() -> None:
         (["2024-01-01", "2024-01-02", "soon"], "cells must be all times or none; no time in 1 row (2;"),
         ([{"a": 1}, {"a": 2}], "cells must be numbers, words, times, lists or pictures; got dict"),
         ([1 + 2j, 2j], "numbers must be real"),
-        ([f"${i}.50" for i in range(20)], "numbers must be plain, as 1234.5; got '$0.50', '$1.50'"),
-        (["1,234.5", "12,000", "1,111"], "numbers must be plain"),
-        (["5 %", "7 %", "9%"], "numbers must be plain"),
+        ([*[f"${i}.50" for i in range(20)], "€ 5"], "numbers must have one unit; got '$0.50' in row 0"),
+        (["1,234.5", "12.000,5", "1,111"], "numbers must be written in one way; got '1,234.5' in row 0"),
+        (["5 %", "7 %", "9"], "numbers must have one unit; got '5 %' in row 0 (counted from 0) and '9' in row 2"),
+        (["1e400", "5", "7"], "numbers must be finite; infinite in 1 row (0;"),
         (["[[[1]]]", "[[[2]]]"], "got 3 levels"),
     ],
 )

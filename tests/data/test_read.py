@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from profuse.data.infer import infer
 from profuse.data.read import join_tables, read_table
 from profuse.errors import DataError
 
@@ -32,11 +33,11 @@ def test_semicolons_and_decimal_commas_are_read_and_told(tmp_path: Path) -> None
     path = tmp_path / "t.csv"
     path.write_text("a;b\n1,5;x\n2,25;y\n")
     frame = read_table(path)
-    assert frame["a"].tolist() == [1.5, 2.25]
-    assert [n.partition(": ")[2] for n in frame.attrs["notes"]] == [
-        "columns are separated by ';', not by a comma.",
-        "numbers are read with a decimal comma.",
-    ]
+    assert frame["a"].tolist() == ["1,5", "2,25"]
+    assert [n.partition(": ")[2] for n in frame.attrs["notes"]] == ["columns are separated by ';', not by a comma."]
+    found = infer(frame)
+    assert found.schema.numbers == {"a": "1.234,5"}
+    assert "Column 'a': numbers, read as 1.234,5: '1,5' is 1.5." in found.notes
 
 
 @pytest.mark.parametrize("text", ['a,b\n"1,\n2",3\n', "\ufeffa,b\r\n1,2\r\n\r\n3,4\r\n", "a,b\n1,\n,2"])
@@ -101,7 +102,7 @@ def test_a_path_that_is_no_file_says_so(tmp_path: Path) -> None:
         (["0", "12"], [0, 12]),
         (["1.10", "NA"], [1.1, None]),
         (["1e05", "0e1"], [1e5, 0.0]),
-        (["", "n/a"], [None, None]),
+        (["", "n/a"], [None, "n/a"]),
     ],
 )
 @pytest.mark.parametrize("other", ["1", '"a ""b"", c"', '5"'])

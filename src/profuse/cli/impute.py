@@ -103,7 +103,7 @@ def impute(
     with _told(console(stderr=True)) as on_epoch:
         filled = imputer.fit_fill(frame, on_epoch=on_epoch)
     print_notes((*frame.attrs.get("notes", ()), *imputer.notes_, *filled.notes, *_remarks(imputer.quality_)))
-    written = as_written(file, frame)
+    written = as_written(file, frame, imputer.schema_.numbers)
     table = safe_csv(csv_of(frame, filled, written), safe=safe, separator=written.separator if written else ",")
     if samples_out is not None:
         write_text(samples_out, safe_csv(plain_csv(filled.samples), safe=safe))

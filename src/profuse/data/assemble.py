@@ -14,9 +14,12 @@ from profuse._lookup import nearest
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.cells import Cells, as_times
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.infer import infer, load_schema, plain_names, target_cells
+from profuse.data.infer import infer, load_schema, plain_names
+from profuse.data.missing import without_missing
+from profuse.data.number_format import written_numbers
 from profuse.data.read import read_table
 from profuse.data.repeats import repeated_rows
+from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
 from profuse.data.unseen import unseen_cells, unseen_notes
 from profuse.data.values import match, word, words
@@ -65,10 +68,17 @@ def assemble(
         )
     if need_target and schema.target is None:
         raise ConfigError("assemble: a target must be named; the schema has none. Name a column (--target).")
-    frame = plain_names(frame)
+    frame = without_missing(plain_names(frame), schema, schema.columns)
     extra = check_same_columns(schema, frame, need_target=need_target)
     cells = Cells(
-        frame, Path(base_dir), on_bad_file, dict(rates or {}), schema.dates, schema.ranges, schema.merge_spellings
+        frame,
+        Path(base_dir),
+        on_bad_file,
+        rates=dict(rates or {}),
+        dates=schema.dates,
+        ranges=schema.ranges,
+        spellings=schema.merge_spellings,
+        numbers=schema.numbers,
     )
     if extra:
         cells.notes.append(f"Columns that the schema does not know are not used: {tell_values(extra)}.")
@@ -319,7 +329,7 @@ def _read(path: Path, given: Schema) -> pd.DataFrame:
     frame = read_table(path)
     codes = [c for c, kind in given.columns.items() if kind in ("category", "text") and c in frame.columns]
     codes = [c for c in codes if pd.api.types.is_float_dtype(frame[c]) and (frame[c].dropna() % 1 != 0).any()]
-    words = [c for c in frame.columns if c in {*given.words, *given.dates, *codes}]
+    words = [c for c in frame.columns if c in {*given.words, *given.dates, *given.numbers, *codes}]
     if words:
         frame[words] = read_table(path, words=words)[words]
     return frame
@@ -350,6 +360,8 @@ def _split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
         return {}
     cells = frame[column]
     kind = schema.columns.get(column)
+    if kind == "numeric" and not pd.api.types.is_numeric_dtype(cells.dtype):
+        cells = pd.Series(written_numbers(column, cells, schema.numbers.get(column))[0])
     if method == "time" or (method == "auto" and kind == "timestamp"):
         is_number = pd.api.types.is_numeric_dtype(cells.dtype) and kind != "timestamp"
         if is_number or kind not in ("timestamp", "numeric"):

@@ -20,6 +20,7 @@ from profuse.data.kinds import parse_times
 from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import to_numbers
 from profuse.data.media.columns import pictures, series, sounds
+from profuse.data.number_format import written_numbers
 from profuse.data.spellings import merged
 from profuse.data.values import is_missing, words
 from profuse.errors import DataError, MissingDependencyError
@@ -44,6 +45,7 @@ class Cells:
         dates: The order of the parts of dates, by column, where it is fixed already.
         ranges: Levels of black and white in pictures of more than 8 bits, by column, where they are fixed already.
         spellings: Columns of words in which blanks and case do not count.
+        numbers: How columns write numbers, where that is not plain.
         notes: What was counted.
     """
 
@@ -54,6 +56,7 @@ class Cells:
     dates: dict[str, DateOrder] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     spellings: Collection[str] = ()
+    numbers: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _remarks: dict[str, list[int]] = field(default_factory=dict, init=False)
     _row: int = field(default=0, init=False)
@@ -101,13 +104,12 @@ class Cells:
         elif pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
             numbers = pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
         else:
-            plain = as_truth(cells).astype(object)
-            numbers = pd.Series(pd.to_numeric(plain, errors="coerce"), dtype=np.float64)
-            lost = np.flatnonzero(numbers.isna() & ~_empty(cells))
+            values, lost = written_numbers(name, as_truth(cells), self.numbers.get(name))
+            numbers = pd.Series(values)
             if len(lost):
                 self.notes.append(
                     f"Column {name!r}: {tell_rows(lost)} hold no number "
-                    f"({tell_values(plain.iloc[lost].unique(), n=3)}) and count as missing."
+                    f"({tell_values(cells.iloc[lost].unique(), n=3)}) and count as missing."
                 )
         infinite = np.flatnonzero(np.isinf(numbers))
         if len(infinite):

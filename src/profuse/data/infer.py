@@ -16,10 +16,11 @@ from pydantic import BaseModel, ValidationError
 from profuse._lookup import nearest
 from profuse.data._wording import tell_values, tell_yaml
 from profuse.data.cell_notes import column_notes, target_notes
-from profuse.data.cells import as_truth
 from profuse.data.column_types import plain_types
-from profuse.data.kinds import ID, UNUSED, column_kind, parse_times
-from profuse.data.spellings import merged
+from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind, parse_times
+from profuse.data.missing import notes_on_doubtful, without_missing
+from profuse.data.number_format import is_number_target, number_formats
+from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
 from profuse.data.values import plain_objects
 from profuse.errors import ConfigError, DataError
@@ -78,6 +79,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     schema = schema or Schema()
     frame = plain_names(frame)
     _check(frame, schema)
+    frame = without_missing(frame, schema)
     grouped = {c: (name, m) for name, m in schema.modalities.items() for c in m.columns}
     target = schema.target.columns if schema.target else ()
     reasons: dict[str, tuple[str, str]] = {}
@@ -90,6 +92,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
             reasons[name] = (UNUSED, "named in ignore")
         elif name in schema.dates:
             reasons[name] = ("timestamp", f"dates, read as {schema.dates[name]}, set in the schema")
+        elif name in schema.numbers:
+            reasons[name] = ("numeric", f"numbers, read as {schema.numbers[name]}, set in the schema")
         elif name in schema.columns:
             reasons[name] = (schema.columns[name], "set in the schema")
         elif name in grouped and (kind := _given_kind(*grouped[name])):
@@ -110,15 +114,24 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         )
     if split_column is not None and split_column not in kinds:
         kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
+    asked = schema.target.task if schema.target else None
+    numeric = [c for c in frame.columns if c in target and is_number_target(c, frame[c], asked)]
+    numeric += [c for c in frame.columns if c not in target and "numeric" in (reasons[c][0], kinds.get(c))]
+    formats = number_formats(frame, numeric, schema.numbers)
+    numbers = schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
+    for c, (_, why) in formats.items():
+        if why and reasons[c][1] == NUMBERS_AS_WORDS:
+            reasons[c] = (reasons[c][0], why)
     words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
     times = [c for c in words if "timestamp" in (reasons[c][0], kinds.get(c))]
-    asked, target_told = _target(frame, schema)
+    with_task, target_told = _target(frame, schema.model_copy(update={"numbers": numbers}))
     resolved = schema.model_copy(
         update={
-            "target": asked,
+            "target": with_task,
             "modalities": modalities,
             "columns": kinds,
-            "words": tuple(c for c in frame.columns if c in words or c in schema.words),
+            "words": tuple(c for c in frame.columns if c in words or c in schema.words or c in numbers),
+            "numbers": numbers,
             "dates": {c: schema.dates.get(c) or _order(frame[c]) for c in times},
             "ignore": tuple(c for c, (kind, _) in reasons.items() if kind in (ID, UNUSED, "split") and c != row_id),
             "id": row_id,
@@ -130,6 +143,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     ]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in reasons.items() if "fits as well" in why]
     notes += [*target_told, *column_notes(frame, resolved)]
+    notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
+    notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
     return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
 
 
@@ -226,6 +241,8 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
     known(schema.ranges, "ranges")
     known(schema.merge_spellings, "merge_spellings")
     known(schema.new_categories, "new_categories")
+    known(schema.numbers, "numbers")
+    known(schema.missing, "missing")
     known(schema.ignore, "ignore")
     known([schema.id], "id")
     known([schema.split.column], "split.column")
@@ -366,15 +383,6 @@ def _order(cells: pd.Series) -> DateOrder:
 
 def _names_rows(cells: pd.Series) -> bool:
     return bool(cells.notna().all() and cells.is_unique)
-
-
-def target_cells(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Returns the columns of the target; several of true and false, which a CSV file holds as words, are labels."""
-    assert schema.target is not None
-    cells = frame[list(schema.target.columns)]
-    plain = [merged(cells[c]) if c in schema.merge_spellings else cells[c] for c in cells]
-    cells = pd.concat(plain, axis=1) if plain else cells
-    return cells.apply(as_truth) if cells.shape[1] > 1 else cells
 
 
 def _target(frame: pd.DataFrame, schema: Schema) -> tuple[Target | None, list[str]]:

@@ -25,24 +25,25 @@ import pandas as pd
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
+from profuse.data.missing import is_doubtful
+from profuse.data.number_format import check_finite, survey
 from profuse.errors import DataError
 from profuse.schema import DateOrder
 
-__all__ = ["ID", "UNUSED", "column_kind", "parse_times"]
+__all__ = ["ID", "NUMBERS_AS_WORDS", "UNUSED", "column_kind", "parse_times"]
 
 ID = "id"
 UNUSED = "unused"
+NUMBERS_AS_WORDS = "numbers, written as words"
 
 _SAMPLE = 1000
 _MEDIA = {"image": IMAGE_SUFFIXES, "audio": AUDIO_SUFFIXES, "series": SERIES_SUFFIXES}
 _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|row)$|^Unnamed: 0$|[a-z]I[dD]$", re.IGNORECASE)
 _DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(\D.*)?$", re.DOTALL)
-_DRESSED = re.compile(r"\s*([$€£¥]\s?[-+]?[\d.,]+|[-+]?[\d.,]+\s?[%$€£¥]|\d{1,3}(,\d{3})+(\.\d+)?|[-+]?\d+,\d+)\s*")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S")
 _ORDERS: dict[DateOrder, str] = {"month/day/year": "%m/%d/%Y", "day/month/year": "%d/%m/%Y"}
 _NUMBERS = re.compile(r"\s*[\[({]+\s*[-+.]?\d")
 _CUT_OFF = re.compile(r"\s*\[+\s*[-+.\d][-+.\d\seEnaif,\[\]]*")
-_PADDED = r"^[-+]?0\d"  # 007 is a code, not a number
 
 
 def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
@@ -131,7 +132,16 @@ def _number_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
 
 
 def _word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
-    """Columns of words: `known` holds nothing but str."""
+    """Columns of words: `known` holds nothing but str. NA, None and null are missing unless it is words that stay."""
+    doubtful = is_doubtful(known)
+    if doubtful.any() and not doubtful.all():
+        kind, why = _plain_word_kind(name, cells.mask(is_doubtful(cells)), known[~doubtful])
+        if kind not in ("category", "text", ID, UNUSED):
+            return kind, why
+    return _plain_word_kind(name, cells, known)
+
+
+def _plain_word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
     words = known.unique()
     some = [str(w) for w in words[:: max(1, len(words) // _SAMPLE)]][:_SAMPLE]
     filled = [w for w in some if w.strip()]
@@ -148,7 +158,7 @@ def _word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]
         return UNUSED, f"the same value in every row: {tell_values(words[:1])}"
     if sum(bool(_DATE.match(w)) for w in filled) > 0.5 * len(filled):
         return _time_kind(name, cells, known)
-    return _mixed_or_number(name, cells, known, filled) or _language_kind(name, cells, words, filled)
+    return _mixed_or_number(name, cells, filled) or _language_kind(name, cells, words, filled)
 
 
 def _time_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
@@ -164,37 +174,28 @@ def _time_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]
     return "timestamp", f"dates, read as {order}{told}"
 
 
-def _mixed_or_number(name: str, cells: pd.Series, known: pd.Series, sample: list[str]) -> tuple[str, str] | None:
+def _mixed_or_number(name: str, cells: pd.Series, sample: list[str]) -> tuple[str, str] | None:
     """Words that are numbers: all of them = numeric; many of them = an error, as nobody can know what is meant."""
-    if not pd.to_numeric(pd.Series(sample, dtype=object), errors="coerce").notna().mean() > 0.1:
+    if survey(name, pd.Series(sample, dtype="str")).share <= 0.1:
         return None
-    filled = known[known.str.strip() != ""]
-    numbers = pd.to_numeric(filled.astype(object), errors="coerce")
-    share = float(numbers.notna().mean())
-    if share == 1:
-        padded = filled.str.strip().str.match(_PADDED).any()
-        if padded or np.isinf(numbers).any():
-            return ("category" if filled.nunique() < len(filled) else ID), "digits with leading zeros: a code"
-        return "numeric", "numbers, written as words"
+    found = survey(name, cells)
+    if found.code:
+        return ("category" if found.parsed.words.nunique() < len(found.rows) else ID), found.code
+    if found.is_numbers:
+        check_finite(found)
+        return "numeric", NUMBERS_AS_WORDS
     spaced = np.mean([len(w.split()) for w in sample]) >= 3
-    if share < (0.5 if spaced else 0.2):
+    if found.share < 0.5 and found.plain_share < (0.5 if spaced else 0.2):
         return None
-    wrong = numbers.index[numbers.isna()] if share >= 0.5 else numbers.index[numbers.notna()]
-    rows = cells.index.get_indexer(wrong)
+    wrong = np.flatnonzero(found.parsed.either == (found.share < 0.5))
     raise DataError(
-        f"column {name!r}: cells must be all numbers or all words; got {'words' if share >= 0.5 else 'numbers'} in "
-        f"{tell_rows(rows)}: {tell_values(pd.unique(filled.loc[wrong]), n=3)}. Correct them; or set its kind in "
-        "the schema: numeric (words become missing, and are counted), or category."
+        f"column {name!r}: cells must be all numbers or all words; got {'words' if found.share >= 0.5 else 'numbers'} "
+        f"in {tell_rows(found.rows[wrong])}: {tell_values(pd.unique(found.parsed.words.iloc[wrong]), n=3)}. Correct "
+        "them; or set its kind in the schema: numeric (words become missing, and are counted), or category."
     )
 
 
 def _language_kind(name: str, cells: pd.Series, words: Any, sample: list[str]) -> tuple[str, str]:
-    dressed = [w for w in sample if _DRESSED.fullmatch(w)]
-    if len(dressed) > 0.5 * len(sample):
-        raise DataError(
-            f"column {name!r}: numbers must be plain, as 1234.5; got {tell_values(dressed, n=3)}. Remove signs of "
-            "money and per cent and separators of thousands; or set its kind in the schema: category."
-        )
     n_words = float(np.mean([len(w.split()) for w in sample]))
     n_letters = float(np.mean([len(w) for w in sample]))
     distinct = len(words) / max(1, int(cells.notna().sum()))

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import object_array
+from profuse.data.missing import MISSING
 from profuse.errors import DataError
 
 __all__ = ["is_list", "is_missing", "match", "plain_objects", "word", "words"]
 
-_MISSING_WORDS = frozenset(["nan", "NaN", "NAN", "-nan", "-NaN", "<NA>", "<na>", "#N/A", "#n/a", "#NA", "NaT"])
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 _WHOLE = re.compile(r"([-+]?(?:0|[1-9]\d*))\.0")  # as Python and pandas write a whole number that is a float
 _LARGEST_WHOLE = 10**300
@@ -110,7 +110,7 @@ def plain_objects(cells: pd.Series) -> pd.Series:
 def is_missing(value: Any) -> bool:
     """Whether a cell is empty, or says so in a word that nobody uses for anything else (`NaN`, `<NA>`)."""
     if isinstance(value, str):
-        return not value.strip() or value.strip() in _MISSING_WORDS
+        return not value.strip() or value.strip() in MISSING
     if value is None or value is pd.NA or value is pd.NaT:
         return True
     return (isinstance(value, float | np.floating) and value != value) or (

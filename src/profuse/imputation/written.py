@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from profuse.data.delimited import SEPARATORS, layout_of
+from profuse.data.numbers import write_number
+from profuse.data.text_file import read_text
+from profuse.imputation.filling import SPREAD
 from profuse.imputation.imputer import Filled
 
 __all__ = ["Written", "as_written", "csv_of", "plain_csv"]
@@ -25,33 +29,35 @@ class Written:
         header: The names of the columns; an empty one stays empty.
         words: Every cell as it stands in the file; columns are numbered from 0.
         separator: Between cells.
-        decimal: The mark in numbers.
+        numbers: How columns write numbers, as in `Schema.numbers`.
     """
 
     header: tuple[str, ...]
     words: pd.DataFrame
     separator: str = ","
-    decimal: str = "."
+    numbers: Mapping[str, str] = field(default_factory=dict)
 
 
-def as_written(path: Path, frame: pd.DataFrame) -> Written | None:
-    """Returns the words of the file that `frame` was read from; None where it is no text with separators."""
+def as_written(path: Path, frame: pd.DataFrame, numbers: Mapping[str, str]) -> Written | None:
+    """Returns the words of the file that `frame` was read from; None where it is no text with separators.
+
+    Args:
+        path: The file.
+        frame: Its table.
+        numbers: How columns write numbers, as in `Schema.numbers`.
+    """
     suffixes = [s.lower() for s in path.suffixes]
     packed = suffixes[-1:] == [".gz"]
-    if (suffixes[-2] if packed else suffixes[-1]) not in (".csv", ".tsv"):
+    suffix = suffixes[-2] if packed else suffixes[-1]
+    if suffix not in SEPARATORS:
         return None
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if packed else raw).decode("utf-8-sig")
-    first = text.lstrip("\r\n").partition("\n")[0]
-    told = " ".join(frame.attrs.get("notes", ()))
-    separator = "\t" if ".tsv" in suffixes else "," if "," in first else max(";\t", key=first.count)
-    separator = separator if separator in first else ","
+    layout = layout_of(read_text(path, packed=packed)[0], path.name, SEPARATORS[suffix])
     lines = pd.read_csv(
-        io.StringIO(text), sep=separator, header=None, dtype=str, keep_default_na=False, index_col=False
+        io.StringIO(layout.text), sep=layout.separator, header=None, dtype=str, keep_default_na=False, index_col=False
     ).astype(object)
-    header, words = lines.iloc[0], lines.iloc[1:].reset_index(drop=True)
+    words = lines.iloc[1:].reset_index(drop=True)
     assert words.shape == frame.shape
-    return Written(tuple(header), words, separator, "," if "decimal comma" in told else ".")
+    return Written(layout.header, words, layout.separator, numbers)
 
 
 def csv_of(frame: pd.DataFrame, filled: Filled, written: Written | None) -> str:
@@ -64,11 +70,14 @@ def csv_of(frame: pd.DataFrame, filled: Filled, written: Written | None) -> str:
     out, names = written.words.copy(), [str(c) for c in frame.columns]
     for place in map(names.index, filled.columns):
         cells = out.iloc[:, place].to_numpy(dtype=object, copy=True)
-        cells[filled.rows] = [_word(v, written.decimal) for v in filled.table.iloc[filled.rows, place]]
+        cells[filled.rows] = [
+            _word(v, written.numbers.get(names[place])) for v in filled.table.iloc[filled.rows, place]
+        ]
         out.isetitem(place, cells)
     added = filled.table.columns[len(names) :]
     for column in added:
-        out[column] = [_word(v, written.decimal) for v in filled.table[column]]
+        form = written.numbers.get(str(column).removesuffix(SPREAD))
+        out[column] = [_word(v, form) for v in filled.table[column]]
     return out.to_csv(index=False, header=[*written.header, *added], sep=written.separator, lineterminator="\n")
 
 
@@ -77,7 +86,7 @@ def plain_csv(table: pd.DataFrame) -> str:
     plain = table.copy()
     for i, dtype in enumerate(table.dtypes):
         if pd.api.types.is_object_dtype(dtype):
-            plain.isetitem(i, [_word(v, ".") if _is_list(v) else v for v in table.iloc[:, i]])
+            plain.isetitem(i, [_word(v, None) if _is_list(v) else v for v in table.iloc[:, i]])
     return plain.to_csv(index=False, lineterminator="\n")
 
 
@@ -85,10 +94,9 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple, np.ndarray))
 
 
-def _word(value: Any, decimal: str) -> str:
+def _word(value: Any, form: str | None) -> str:
     if _is_list(value):
         return json.dumps(np.asarray(value).tolist())
     if pd.isna(value):
         return ""
-    text = repr(float(value)) if isinstance(value, float) else str(value)
-    return text.replace(".", decimal) if isinstance(value, float) else text
+    return write_number(value, form) if isinstance(value, float) else str(value)

@@ -1,0 +1,91 @@
+"""Bytes of a table's file -> its text: unpacked within bounds, UTF-8 or UTF-16, without zero bytes."""
+
+from __future__ import annotations
+
+import codecs
+import zlib
+from pathlib import Path
+
+from profuse._files import check_size, read_source
+from profuse.errors import DataError
+
+__all__ = ["read_text", "whole_text"]
+
+_PIECE = 1 << 24
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_REPLACEMENT = "\ufffd"
+
+
+def read_text(path: Path, *, packed: bool) -> tuple[str, list[str]]:
+    """Returns the text of the file `path` and what is to be told of it.
+
+    Args:
+        path: The file.
+        packed: Whether it is packed with gzip.
+
+    Raises:
+        DataError: It is no regular file, too large, damaged, empty, or no text; the line is told.
+    """
+    try:
+        raw = read_source(path)
+        raw = _unpacked(raw) if packed else raw
+    except (DataError, zlib.error) as error:
+        raise DataError(f"{path.name}: the file must be readable; got {error}. Check it.") from error
+    if not raw.strip():
+        raise DataError(f"{path.name}: the table must have at least one row; the file is empty. Name another file.")
+    notes = []
+    encoding = "utf-16" if raw.startswith(_UTF_16) and not raw.startswith(_UTF_32) else "utf-8-sig"
+    if encoding == "utf-16":
+        notes.append(f"{path.name}: the text is read as UTF-16.")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding == "utf-16":
+            raise DataError(
+                f"{path.name}: the text must be UTF-8; got UTF-16 that is cut off. Save it anew."
+            ) from error
+        line = raw[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path.name}: the text must be UTF-8; byte 0x{raw[error.start]:02x} in line {line} is not. "
+            "Save the file as UTF-8."
+        ) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f"{path.name}: the file must be text; got a zero byte in line {line}. Is it another format?")
+    return text, notes
+
+
+def whole_text(text: str) -> str:
+    """Returns `text` with the replacement character for each half of a pair that stands alone (as a cut emoji).
+
+    Such a half is no character: no file can hold it, and most libraries fail on it.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _has_half(text) else text
+
+
+def _has_half(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _unpacked(raw: bytes) -> bytes:
+    """Unpacks gzip, all its members, in pieces: a small file may hold gigabytes."""
+    pieces: list[bytes] = []
+    size = 0
+    rest = raw
+    while rest.strip(b"\0"):
+        member = zlib.decompressobj(wbits=31)
+        while not member.eof:
+            piece = member.decompress(rest, _PIECE)
+            rest = member.unconsumed_tail
+            size += len(piece)
+            check_size(size, "it")
+            pieces.append(piece)
+            if not piece and not rest and not member.eof:
+                raise DataError("a gzip file that is cut off")
+        rest = member.unused_data
+    return b"".join(pieces)
