@@ -84,7 +84,7 @@ def refused(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     ("many.csv", PAIRS, "every class must have rows in train"),
     ("latin.csv", "a,kind\n1,\xe9\n".encode("latin1"), "byte 0xe9 in line 2"),
     ("ragged.csv", "a,b,kind\n1,2,x\n1,y\n", "line 3 has 2"),
-    ("open.csv", 'a,b,kind\n1,"2,x\n1,3,y\n', "line 3 has 2"),
+    ("open.csv", 'a,b,kind\n1,"2,x\n1,3,y\n', "the one that opens in line 2 is not"),
     ("twice.csv", "a,a,kind\n1,2,x\n", "got 'a' more than once"),
     ("x.parquet", "hello", "must be a Parquet table"),
     ("x.csv.gz", "hello", "must be readable"),
