@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from profuse.cli._output import release_outputs
 from profuse.cli._print import say
+from profuse.cli._process import exit_code, guard_output, stopping
 from profuse.cli.compare import compare
 from profuse.cli.datasets import datasets
 from profuse.cli.evaluate import evaluate
@@ -27,11 +28,10 @@ __all__ = ["app", "main"]
 
 _UsageError = cast("type[Exception]", typer.BadParameter.__base__)  # typer itself names only its subclasses
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """Tells an expected error in one message on stderr, exit code 2; Ctrl-C is exit code 130."""
+    """Tells an expected error in one message on stderr, exit code 2; a signal is exit code 128 and its number."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         end = args.index("--") if "--" in args else len(args)
@@ -41,9 +41,10 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with stopping():
+                return super().invoke(ctx)
         except (ProfuseError, OSError) as error:
-            if ctx.params.get("debug") or isinstance(error, BrokenPipeError):
+            if ctx.params.get("debug"):
                 raise
             say(f"Error: {_told(error)}", err=True)
             raise typer.Exit(BAD_INPUT) from error
@@ -52,7 +53,12 @@ class _Group(TyperGroup):
             raise typer.Exit(BAD_INPUT) from error
         except KeyboardInterrupt as error:
             say("Interrupted.", err=True)
-            raise typer.Exit(INTERRUPTED) from error
+            raise typer.Exit(exit_code(error)) from error
+        except MemoryError as error:
+            if ctx.params.get("debug"):
+                raise
+            say("Error: there must be enough memory; it is used up. Give less data, or run fewer --jobs.", err=True)
+            raise typer.Exit(BAD_INPUT) from error
         finally:
             release_outputs()
 
@@ -110,9 +116,12 @@ for _command in (compare, fit, predict, evaluate, impute, retrieve, datasets, fu
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 1 a fault of profuse, 2 bad input, 130 interrupted."""
+    """Runs the command line and exits: 0 done, 1 a fault of profuse, 2 bad input, 128 + n ended by signal n."""
+    guard_output()
     try:
         app(args=None if args is None else list(args), prog_name="profuse")
-    except BrokenPipeError:  # the reader of our output (head, less) has gone: nothing is wrong
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:  # of help that is written to a full disk, which is no command's
+        if "--debug" in (sys.argv if args is None else args):
+            raise
+        say(f"Error: {_told(error)}", err=True)
+        sys.exit(BAD_INPUT)

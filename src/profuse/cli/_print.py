@@ -41,8 +41,11 @@ def print_notes(notes: Iterable[str], *, err: bool = True) -> None:
 
 
 def print_data(text: str) -> None:
-    """Prints what programs read: every character as it is, but on a terminal, where it is made visible."""
-    typer.echo(visible(text, lines=True) if sys.stdout.isatty() else text, nl=False, color=True)
+    """Prints what programs read: UTF-8, every character as it is, but on a terminal, where it is made visible."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        typer.echo(visible(text, lines=True), nl=False, color=True)
+    else:
+        typer.echo(text.encode(errors="backslashreplace"), nl=False)
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -138,6 +138,7 @@ def compare(
 
     profuse compare mine.parquet --target a --target b --fusions all --rounds 2,3 --seeds 5
     """  # fmt: skip
+    from profuse.cli._process import exit_code
     from profuse.cli._progress import display
     from profuse.comparison import compare as run
     from profuse.comparison import read_options
@@ -171,10 +172,10 @@ def compare(
                 n_jobs=jobs,
                 on_event=progress,
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             told = f"Interrupted: {progress.n_done} of {progress.n_total} fits are kept in {out / 'work'}. "
             say(f"{told}The same command with --out {out} goes on from there.", err=True)
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_code(error)) from None
     path = found.report(out)
     if safe:  # results are read again from JSON: the table is for people
         table = out / "results.csv"

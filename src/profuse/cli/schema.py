@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,9 @@ def schema(
     if resolved.target is not None:
         say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(frame)} rows")
     print_notes(found.notes, err=False)
-    text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=True)
+    # what a terminal of another encoding cannot show is written as YAML's escapes
+    shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
+    text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)
     if out is None:
         print_data(f"\n{text}")
         return

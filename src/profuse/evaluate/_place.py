@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ _FILES = ("rows.npz", "results.csv", "config.yaml", "models", "report.html", "re
 _WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.\d+|\.save|\.lock)?|\.fit-\w{8}")
 """A fit, and what a process that was stopped has left of one."""
 _PARTIAL = re.compile(r"\..*-seed\d+-[0-9a-f]{10}\.\d+|\.fit-\w{8}")
-"""What earlier versions left where they were stopped."""
+"""The first is what earlier versions left where they were stopped; the second is how it is tried to write there."""
 _MODELS = re.compile(r"[^/]*-seed\d+")
 
 
@@ -42,8 +43,8 @@ def held_place(out: Path, dataset: Dataset, digest: str) -> Iterator[None]:
             stack.enter_context(claimed(work))
             _check_contents(out, dataset, digest)
             work.mkdir(exist_ok=True)
-            with claimed(work / "fit"):  # can be written
-                clear_dead(work)
+            os.rmdir(tempfile.mkdtemp(prefix=".fit-", dir=work))  # folders can be made there
+            clear_dead(work)
             for name in names_in(work):
                 if _PARTIAL.fullmatch(name):
                     remove(work / name)
