@@ -22,13 +22,14 @@ import numpy as np
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import claimed, new_folder, restore
-from profuse.errors import CheckpointError, DataError
+from profuse.errors import CheckpointError, DataError, ProfuseError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
     "Format",
+    "applied",
     "check_folder",
     "digest_of",
     "held_folder",
@@ -258,6 +259,25 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
         raise
     except Exception as error:  # whatever a damaged state makes of the parts: it is told as one thing
         raise CheckpointError(f"{where}: its parts must fit each other; got {_brief(error)}. Save it again.") from error
+
+
+@contextmanager
+def applied(source: str) -> Iterator[None]:
+    """Tells errors that are not ours in the use of what was read from the folder `source` as one of its parts.
+
+    A folder changed on purpose may be read and still not fit the data. Nothing is done where `source` is empty.
+    """
+    try:
+        yield
+    except (ProfuseError, MemoryError):
+        raise
+    except Exception as error:
+        if not source:
+            raise
+        raise CheckpointError(
+            f"{source}: what is saved there must fit these data; got {_brief(error)}. Its files were changed, or "
+            "this is a fault of profuse."
+        ) from error
 
 
 def _contents(folder: Path, where: str, form: Format) -> dict[str, bytes]:

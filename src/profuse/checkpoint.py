@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from profuse._folder import Format, read_folder, write_folder
+from profuse._weights import with_weights
 from profuse.build import ModelOptions, build_model
 from profuse.data.pipeline import Pipeline
 from profuse.errors import CheckpointError
 from profuse.learner import TrainedModel
 from profuse.schema import Schema
-from profuse.train import Epoch, History, TrainOptions
+from profuse.train import History, Model, TrainOptions
 
 __all__ = ["load_estimator", "load_model", "save_model"]
 
@@ -78,34 +81,101 @@ def load_estimator(folder: str | Path) -> tuple[TrainedModel, dict[str, Any]]:
     Raises:
         CheckpointError: See `load_model`.
     """
-    return read_folder(folder, lambda facts, weights: (_restore(facts, weights), facts.get("estimator", {})), _MODEL)
+
+    def rebuild(facts: dict[str, Any], weights: dict[str, Tensor]) -> tuple[TrainedModel, dict[str, Any]]:
+        saved = _Saved.model_validate(facts)
+        return _restore(saved, weights, str(folder)), saved.estimator.model_dump(exclude_unset=True)
+
+    return read_folder(folder, rebuild, _MODEL)
 
 
-def _restore(facts: dict[str, Any], weights: dict[str, Tensor]) -> TrainedModel:
-    pipeline = Pipeline.from_state(facts["pipeline"])
-    options = ModelOptions.model_validate(facts["model_options"])
-    names = tuple(facts["modalities"])
-    specs = {name: pipeline.specs[name] for name in names}
-    n_rows, history = int(facts["n_rows"]), facts["history"]
-    model = build_model(specs, pipeline.task, pipeline.target.n_outputs, options, n_rows=n_rows, seed=0)
-    model.load_state_dict(weights)
-    model.eval()
+class _Estimator(BaseModel):
+    """What `FusionClassifier` and `FusionRegressor` know besides."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    validation_fraction: float = Field(0.2, gt=0, lt=1)
+    on_bad_file: Literal["raise", "skip"] = "raise"
+    random_state: int | None = Field(0, ge=0)
+    columns: int | list[str] | None = None
+
+
+class _Saved(BaseModel):
+    """The facts of a saved model."""
+
+    pipeline: dict[str, Any]
+    modalities: tuple[str, ...] = Field(min_length=1)
+    n_rows: int = Field(ge=1)
+    model_options: ModelOptions
+    train_options: TrainOptions
+    table: Schema | None = Field(alias="schema")
+    history: History | None
+    estimator: _Estimator = _Estimator()
+
+    @field_validator("history", mode="before")
+    @classmethod
+    def _undefined(cls, facts: Any) -> Any:
+        """JSON has no NaN; and once the weights of a balance were those of the last epoch alone."""
+        if not isinstance(facts, dict):
+            return facts
+        epochs = [{k: math.nan if v is None else v for k, v in epoch.items()} for epoch in facts["epochs"]]
+        weights = facts.get("balance_weights")
+        return {**facts, "epochs": epochs, "balance_weights": weights if isinstance(weights, list) else []}
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Saved:
+        if self.history is not None and not 1 <= self.history.best_epoch <= len(self.history.epochs):
+            raise ValueError("best_epoch must be one of the epochs")
+        for name, modality in (self.table.modalities if self.table is not None else {}).items():
+            lacking = [c for c in modality.columns if self.table is not None and c not in self.table.columns]
+            if modality.kind is None or not modality.columns or lacking:
+                raise ValueError(f"the schema must say the kind of {name!r} and of its columns; lacking {lacking[:3]}")
+        return self
+
+
+def _restore(saved: _Saved, weights: dict[str, Tensor], source: str) -> TrainedModel:
+    pipeline = Pipeline.from_state(saved.pipeline)
+    if (odd := _unlike(saved.pipeline, pipeline.state(), "pipeline")) is not None:
+        raise ValueError(f"{odd} is not what a pipeline keeps")
+    specs = {name: pipeline.specs[name] for name in saved.modalities}
+    kinds = {name: p.takes for name, p in pipeline.preprocessors.items()}
+    if saved.table is not None and (odd_kind := _odd_kind(saved.table, kinds)) is not None:
+        raise ValueError(f"the schema must have modality {odd_kind!r}, of the kind that its preprocessor takes")
+
+    def make() -> Model:
+        n_outputs, options = pipeline.target.n_outputs, saved.model_options
+        return build_model(specs, pipeline.task, n_outputs, options, n_rows=saved.n_rows, seed=0)
+
     return TrainedModel(
         pipeline=pipeline,
-        model=model,
-        modalities=names,
-        n_rows=n_rows,
-        model_options=options,
-        train_options=TrainOptions.model_validate(facts["train_options"]),
-        history=None if history is None else _history(history),
-        schema=None if facts["schema"] is None else Schema.model_validate(facts["schema"]),
+        model=with_weights(make, weights),
+        modalities=saved.modalities,
+        n_rows=saved.n_rows,
+        model_options=saved.model_options,
+        train_options=saved.train_options,
+        history=saved.history,
+        schema=saved.table,
+        source=source,
     )
 
 
-def _history(facts: dict[str, Any]) -> History:
-    epochs: list[dict[str, Any]] = [{k: math.nan if v is None else v for k, v in e.items()} for e in facts["epochs"]]
-    weights: Any = facts.get("balance_weights", [])
-    if not isinstance(weights, list):  # once they were those of the last epoch alone
-        weights = []
-    told = {"epochs": tuple(Epoch(**e) for e in epochs), "balance_weights": tuple(weights)}
-    return History(**{**facts, **told})
+def _odd_kind(schema: Schema, kinds: Mapping[str, str]) -> str | None:
+    return next((n for n, k in kinds.items() if n not in schema.modalities or schema.modalities[n].kind != k), None)
+
+
+def _unlike(given: Any, kept: Any, where: str) -> str | None:
+    """Returns where a saved state differs from that of the parts made of it; what they keep besides is new."""
+    if isinstance(kept, np.ndarray) or isinstance(given, np.ndarray):
+        one, other = np.asarray(given), np.asarray(kept)
+        same = one.shape == other.shape and np.array_equal(one, other)
+        return None if same else where
+    if isinstance(given, dict) and isinstance(kept, dict):
+        pairs = [(value, kept.get(str(k), kept.get(k, _NOTHING)), f"{where}.{k}") for k, value in given.items()]
+    elif isinstance(given, list | tuple) and isinstance(kept, list | tuple) and len(given) == len(kept):
+        pairs = [(*both, f"{where}.{i}") for i, both in enumerate(zip(given, kept, strict=True))]
+    else:
+        return None if given == kept and isinstance(given, bool) == isinstance(kept, bool) else where
+    return next((odd for pair in pairs if (odd := _unlike(*pair)) is not None), None)
+
+
+_NOTHING = object()

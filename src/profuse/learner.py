@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from profuse._cores import limit_threads
+from profuse._folder import applied
 from profuse.build import ModelOptions, build_model
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
@@ -63,6 +64,7 @@ class TrainedModel:
         train_options: How it was trained.
         history: Its epochs.
         valid_prediction: What the model predicted for the validation rows before it was trained anew with them.
+        source: The folder that it was read from, if it was.
         schema: The table's resolved schema, where the data came from a table.
         own_parts: Parts that are the user's own objects, which no name rebuilds.
     """
@@ -77,6 +79,7 @@ class TrainedModel:
     schema: Schema | None = None
     own_parts: tuple[str, ...] = ()
     valid_prediction: np.ndarray | None = None
+    source: str = ""
 
     @property
     def n_parameters(self) -> int:
@@ -86,14 +89,16 @@ class TrainedModel:
 
     def predict(self, dataset: Dataset) -> np.ndarray:
         """Returns probabilities `[row, class or label]`, or values `[row, target]` in the target's units."""
-        with limit_threads(1):
-            inputs = self.pipeline.transform(dataset)
-        return self.predict_inputs(inputs)
+        return self.predict_inputs(self._inputs(dataset))
+
+    def _inputs(self, dataset: Dataset) -> dict[str, Raw]:
+        with limit_threads(1), applied(self.source):
+            return self.pipeline.transform(dataset)
 
     def predict_inputs(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
         """Returns the same for rows (all if None) that are already preprocessed."""
         given = {name: inputs[name] for name in self.modalities}
-        with limit_threads(self.train_options.threads):
+        with limit_threads(self.train_options.threads), applied(self.source):
             return _predict(self.model, self.pipeline, given, rows)
 
     def predict_rounds(
@@ -115,11 +120,10 @@ class TrainedModel:
         """
         if not isinstance(self.model, ProgressiveFusion):
             raise ConfigError("predict_rounds: the model must be progressive; got rounds=1. Fit it with rounds=2.")
-        with limit_threads(1):
-            inputs = self.pipeline.transform(dataset)
+        inputs = self._inputs(dataset)
         given = {name: inputs[name] for name in self.modalities}
         every = torch.arange(len(next(iter(given.values()))))
-        with limit_threads(self.train_options.threads):
+        with limit_threads(self.train_options.threads), applied(self.source):
             found = [
                 self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(given, every, 512)
             ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from profuse._folder import applied
 from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
 from profuse.data.tensors import from_tensors, same_order
@@ -74,7 +75,8 @@ def _new_rows(
             f"{who}: X must have the {len(columns)} columns of fit, in their order; got {X.shape[1]}. Give a DataFrame "
             "if columns are to be found by their names."
         )
-    return assemble(
-        table, trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
-        need_target=False, fitting=False, rates=rates,
-    )  # fmt: skip
+    with applied(trained.source):
+        return assemble(
+            table, trained.schema, name=who, base_dir=base_dir, on_bad_file=on_bad_file,
+            need_target=False, fitting=False, rates=rates,
+        )  # fmt: skip

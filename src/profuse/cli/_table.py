@@ -40,6 +40,7 @@ def read_for(
         CheckpointError: The model was not trained on a table.
         DataError: The file cannot be read, lacks columns, or has one of nearly nothing but new categories.
     """
+    from profuse._folder import applied
     from profuse.data.assemble import load_new_rows
 
     if trained.schema is None:
@@ -49,18 +50,19 @@ def read_for(
         )
     schema = _with_target(trained, target)
     codec = trained.pipeline.target
-    dataset = load_new_rows(
-        path,
-        schema,
-        on_bad_file=on_bad_file,
-        rates=trained.pipeline.rates,
-        need_target=need_target,
-        # labels that were text are text here too, whatever this file's look like
-        words=schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else (),
-        labels=codec.names if trained.pipeline.task == "multilabel" else None,
-    )
-    accepted = (*schema.new_categories, *new_categories)
-    return replace(dataset, notes=(*dataset.notes, *trained.pipeline.unseen_notes(dataset, accepted)))
+    with applied(trained.source):
+        dataset = load_new_rows(
+            path,
+            schema,
+            on_bad_file=on_bad_file,
+            rates=trained.pipeline.rates,
+            need_target=need_target,
+            # labels that were text are text here too, whatever this file's look like
+            words=schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else (),
+            labels=codec.names if trained.pipeline.task == "multilabel" else None,
+        )
+        accepted = (*schema.new_categories, *new_categories)
+        return replace(dataset, notes=(*dataset.notes, *trained.pipeline.unseen_notes(dataset, accepted)))
 
 
 def _with_target(trained: TrainedModel, target: list[str] | None) -> Schema:

@@ -39,7 +39,7 @@ class CategoryEmbedding(nn.Module):
         self.register_buffer("offsets", (sizes - 1).cumsum(0) - (sizes - 1), persistent=False)
         self.register_buffer("cardinalities", sizes, persistent=False)
         self.bias = nn.Parameter(torch.empty(len(sizes), width).uniform_(-(width**-0.5), width**-0.5))
-        self.table = nn.Embedding(1 + int((sizes - 1).sum()), width, padding_idx=0)
+        self.table = nn.Embedding(1 + sum(n - 1 for n in cardinalities), width, padding_idx=0)
         with torch.no_grad():
             self.table.weight[1:].uniform_(-(width**-0.5), width**-0.5)
 
