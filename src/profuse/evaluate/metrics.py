@@ -15,7 +15,16 @@ import numpy as np
 from profuse.errors import DataError, ShapeError
 from profuse.schema import Task
 
-__all__ = ["Measured", "Metric", "measure", "metrics_for", "primary_metric", "row_scores"]
+__all__ = [
+    "Measured",
+    "Metric",
+    "log_error_scores",
+    "measure",
+    "metrics_for",
+    "primary_metric",
+    "row_scores",
+    "rows_of_half_the_spread",
+]
 
 Array = np.ndarray
 
@@ -87,15 +96,13 @@ def measure(task: Task, y_true: Array, prediction: Array, *, classes: Sequence[o
 def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
     """Returns each row's contribution to the primary metric, `[row]`; their mean is the metric.
 
-    Accuracy is a mean over rows already: the contribution is 1 where the most probable class is right, else 0.
-    R2 and macro F1 are smooth functions of means over rows; the contribution is the metric plus the row's
-    influence value (the infinitesimal jackknife), which sums to 0 over rows:
-
-    - R2, a mean over targets, with `e = (y - p)^2`, `v = (y - mean y)^2`: `R2 - (e_i - (1 - R2) v_i) / mean v`.
-    - F1, a mean over labels, with `a = 2 tp`, `b = 2 tp + fp + fn`: `F1 + (a_i - F1 b_i) / mean b`.
-
-    So the variance of the mean of the contributions is the delta-method variance of the metric, and the paired
-    difference of two methods' contributions that of the difference.
+    - Accuracy is a mean over rows already: 1 where the most probable class is right, else 0.
+    - R2, a mean over targets, with `e = (y - p)^2`, `v = (y - mean y)^2`: `1 - e_i / mean v`. The variance of the
+      target is the same for all methods, so that two of them differ by their squared errors alone. (Influence values
+      of the ratio would hold `v_i` too. Where few rows carry both sums they cancel, and 11 to 30 % of differences
+      between equal methods came out as shown.) For one method by itself see `log_error_scores`.
+    - F1, a mean over labels, with `a = 2 tp`, `b = 2 tp + fp + fn`: `F1 + (a_i - F1 b_i) / mean b`, the metric plus
+      the row's influence value (the infinitesimal jackknife): the variance of their mean is the delta method's.
 
     Reference:
         Efron, The Jackknife, the Bootstrap and Other Resampling Plans (1982), chapter 6.
@@ -107,8 +114,7 @@ def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
         if (y == y[0]).all(0).any():
             raise DataError("row_scores: the target must vary over the rows for R2; got a constant. Use more rows.")
         spread, error = _squares(y, p)
-        ratio = error.mean(0) / spread.mean(0)
-        return np.asarray((1 - ratio - (error - ratio * spread) / spread.mean(0)).mean(1))
+        return np.asarray(1 - (error / spread.mean(0)).mean(1))
     twice_hit, total = _f1_parts(y, p >= 0.5)
     known = total.mean(0) > 0
     if not known.any():
@@ -116,6 +122,42 @@ def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
     twice_hit, total = twice_hit[:, known], total[:, known]
     f1 = twice_hit.mean(0) / total.mean(0)
     return np.asarray((f1 + (twice_hit - f1 * total) / total.mean(0)).mean(1))
+
+
+def log_error_scores(y_true: Array, prediction: Array) -> Array:
+    """Returns pseudo-values `[row]` whose mean is `log(1 - R2)`: what each row does to R2, by the jackknife.
+
+    With `L` of all n rows and `L(i)` of all but row i: `L + (n - 1) (mean L(.) - L(i))`. In logarithms and with rows left
+    out one by one an interval holds where few rows carry the target's variance: with lognormal targets and errors in
+    proportion it covers 86 to 93 %, the delta method 62 to 89 %. Not finite where R2 is 1, or is not defined without
+    some row.
+
+    Args:
+        y_true: Numbers, `[row]` or `[row, target]`.
+        prediction: Of the same shape.
+
+    Reference:
+        Miller, The Jackknife: A Review, Biometrika 61 (1974), on ratios and logarithms.
+    """
+    y, p = _checked("regression", y_true, prediction)
+    n = len(y)
+    if n < 2 or (y == y[0]).all(0).any():
+        return np.full(n, np.inf)
+    spread, error = _squares(y, p)
+    rest = spread.sum(0) - spread * n / (n - 1)  # about the mean of the others
+    rest = np.where(rest > 1e-12 * spread.sum(0), rest, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.log((error.sum(0) / spread.sum(0)).mean())
+        without = np.log(((error.sum(0) - error) / rest).mean(1))
+        return np.asarray(whole + (n - 1) * (without.mean() - without))
+
+
+def rows_of_half_the_spread(y_true: Array) -> int:
+    """Returns how many rows hold half of the target's squared deviations; of the target with the fewest."""
+    (y,) = _columns(np.asarray(y_true, dtype=np.float64))
+    spread, _ = _squares(y, y)
+    largest = np.sort(spread, axis=0)[::-1].cumsum(0)
+    return int((largest < 0.5 * largest[-1]).sum(0).min()) + 1
 
 
 def _checked(task: Task, y_true: Array, prediction: Array) -> tuple[Array, Array]:

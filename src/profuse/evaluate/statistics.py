@@ -56,6 +56,7 @@ import numpy as np
 from scipy import stats
 
 from profuse.errors import DataError
+from profuse.evaluate.sign_flips import LEAST_PARTS, flip_interval
 
 __all__ = [
     "Estimate",
@@ -189,7 +190,7 @@ def interval(
         parts: What `Pooled.score` says of the seeds' variance; their own variance if None.
         bounds: The least and greatest value the score can have; the interval is cut there.
     """
-    found = _combine(samples, n_train, level, parts, pseudo=0.0)
+    found = _combine(samples, n_train, level, parts)
     if proportion:
         found = _wilson(found, level)
     return replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]), p=None)
@@ -224,7 +225,7 @@ def paired_difference(
             f"got {[len(x.ids) for x in a]} and {[len(y.ids) for y in b]} rows by seed. Compare common seeds only."
         )
     both = [replace(x, scores=x.scores.astype(float) - y.scores) for x, y in zip(a, b, strict=True)]
-    return _combine(both, n_train, level, parts, pseudo=1.0 if proportion else 0.0)
+    return _combine(both, n_train, level, parts, pseudo=1.0 if proportion else 0.0, flips=not proportion)
 
 
 def seeds_only(values: Sequence[float], *, n_rows: int, n_train: int | None = None, level: float = 0.95) -> Estimate:
@@ -290,13 +291,15 @@ def time_blocks(times: np.ndarray, *, n_blocks: int | None = None) -> np.ndarray
     return np.asarray(np.minimum(before * n_blocks // len(code), n_blocks - 1)[code], dtype=np.int64)
 
 
-def _combine(samples: Sequence[Sample], n_train: int, level: float, parts: Parts | None, *, pseudo: float) -> Estimate:
+def _combine(
+    samples: Sequence[Sample], n_train: int, level: float, parts: Parts | None, *, pseudo: float = 0.0, flips: bool = False
+) -> Estimate:
     if not samples or any(len(s.scores) == 0 or not np.isfinite(s.scores).all() for s in samples):
         raise DataError("statistics: every seed must have finite scores of at least one row; got none, or others.")
     single = all((s.clusters == samples[0].clusters[0]).all() for s in samples)
     if single:
         samples = [replace(s, clusters=s.ids) for s in samples]
-    influence, share, means = _influence(samples)
+    influence, share, means, added = _influence(samples)
     n_seeds, n_clusters = influence.shape
     fixed = all(np.array_equal(s.ids, samples[0].ids) for s in samples[1:])
     n_rows = len(samples[0].ids) if fixed else _codes(np.concatenate([s.ids for s in samples]))[1]
@@ -308,15 +311,16 @@ def _combine(samples: Sequence[Sample], n_train: int, level: float, parts: Parts
     rows_degrees = float(1 / ((share**2).sum() + leverage.sum() ** 2 - (leverage**2).sum()))
     shared = influence.mean(0)
     rows = float((shared**2).sum()) + pseudo / (n_rows * (n_rows - 1))
-    variance, below, least = rows, rows**2 / rows_degrees, rows_degrees
+    below, least, beside = rows**2 / rows_degrees, rows_degrees, 0.0
     if n_seeds > 1:
         factor = 1.0 if fixed else 1.0 + n_seeds * float(np.mean([len(s.ids) for s in samples])) / n_train
-        found = parts or ((float(means.var(ddof=1)), n_seeds - 1.0),)
-        scaled = [(factor * v / n_seeds, d) for v, d in found]
+        spread = parts or ((float(means.var(ddof=1)), n_seeds - 1.0),)
+        scaled = [(factor * v / n_seeds, d) for v, d in spread]
         noise = factor * float(((influence - shared) ** 2).sum()) / (n_seeds * (n_seeds - 1))
-        variance += max(sum(v for v, _ in scaled) - noise, 0.0)
+        beside = max(sum(v for v, _ in scaled) - noise, 0.0)
         below += sum(v**2 / d for v, d in scaled)
         least = min(least, n_seeds - 1)
+    variance = rows + beside
     degrees = max(variance**2 / below, least) if below > 0 else rows_degrees
     units = f"{n_rows:,} test rows" + (f" in {n_clusters:,} groups" if n_clusters < n_rows else "")
     if single:
@@ -327,7 +331,13 @@ def _combine(samples: Sequence[Sample], n_train: int, level: float, parts: Parts
         rule = f"{n_seeds} seeds x {units}: speaks of a new fit on the same training rows, scored on new rows"
     else:
         rule = f"{n_seeds} splits, {units}, corrected for shared rows: speaks of a new split of such data"
-    return _t_interval(value, math.sqrt(variance), degrees, level, n_seeds, n_rows, n_clusters, rule)
+    found = _t_interval(value, math.sqrt(variance), degrees, level, n_seeds, n_rows, n_clusters, rule)
+    if not flips or n_clusters < LEAST_PARTS or not math.isfinite(found.high):
+        return found
+    low, high, p = flip_interval(
+        added, share, level=level, degrees=rows_degrees, beside=beside, all_degrees=degrees
+    )
+    return replace(found, low=low, high=high, p=p)
 
 
 def _codes(names: np.ndarray) -> tuple[np.ndarray, int]:
@@ -339,8 +349,9 @@ def _codes(names: np.ndarray) -> tuple[np.ndarray, int]:
     return codes, len(distinct)
 
 
-def _influence(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns `u[seed, cluster]`, the clusters' shares `h[cluster]` of the rows, and the means `[seed]`.
+def _influence(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `u[seed, cluster]`, the clusters' shares `h[cluster]` of the rows, the means `[seed]`, and what each
+    cluster adds to the mean of the means, `[cluster]`.
 
     `u` is the cluster's sum of `(score - mean) / rows`, divided by `sqrt(1 - h[seed, cluster])`; 0 where the cluster is
     all of a seed.
@@ -353,8 +364,10 @@ def _influence(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray, np.nd
         np.bincount(code, (s.scores - m) / len(s.scores), minlength=size)
         for s, m, code in zip(samples, means, parts, strict=True)
     ])  # fmt: skip
+    added = (influence + means[:, None] * share).mean(0)
     some = share < 1
-    return np.divide(influence, np.sqrt(1 - share), out=np.zeros_like(influence), where=some), share.mean(0), means
+    influence = np.divide(influence, np.sqrt(1 - share), out=np.zeros_like(influence), where=some)
+    return influence, share.mean(0), means, added
 
 
 def _t_interval(
