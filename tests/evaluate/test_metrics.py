@@ -7,7 +7,14 @@ import pytest
 from sklearn import metrics as sk
 
 from profuse.errors import DataError, ShapeError
-from profuse.evaluate.metrics import measure, metrics_for, primary_metric, row_scores
+from profuse.evaluate.metrics import (
+    log_error_scores,
+    measure,
+    metrics_for,
+    primary_metric,
+    row_scores,
+    rows_of_half_the_spread,
+)
 
 
 def _classes(n_rows: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -125,8 +132,50 @@ def test_row_contributions_have_the_primary_metric_as_their_mean(task: str) -> N
     assert row_scores(task, y, p).mean() == pytest.approx(measure(task, y, p).values[primary_metric(task).name])
 
 
-@pytest.mark.parametrize("task", ["multilabel", "regression"])
-def test_row_contributions_agree_with_the_jackknife(task: str) -> None:
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_log_errors_are_the_jackknife_of_the_logarithm_row_by_row(n_targets: int) -> None:
+    """Oracle: R2 of scikit-learn's, with each row left out in turn."""
+    rng = np.random.default_rng(5)
+    y = rng.lognormal(size=(25, n_targets))
+    p = y * (1 + 0.3 * rng.normal(size=y.shape))
+    whole = np.log(1 - sk.r2_score(y, p))
+    without = np.array([np.log(1 - sk.r2_score(y[k], p[k])) for k in ~np.eye(25, dtype=bool)])
+    found = log_error_scores(y, p)
+    assert found.mean() == pytest.approx(whole)
+    assert found == pytest.approx(whole + 24 * (without.mean() - without))
+
+
+@pytest.mark.parametrize(
+    ("y", "p"),
+    [
+        ([1.0], [2.0]),
+        ([1.0, 2.0], [1.5, 1.5]),
+        ([1.0, 2.0, 4.0], [1.0, 2.0, 4.0]),
+        ([0.0, 0.0, 0.0, 3.0], [0.1, 0.0, 0.2, 1.0]),
+        ([5.0, 5.0, 5.0], [1.0, 2.0, 3.0]),
+    ],
+)
+def test_log_errors_are_not_finite_where_r2_is_one_or_hangs_on_a_row(y: list[float], p: list[float]) -> None:
+    assert not np.isfinite(log_error_scores(np.array(y), np.array(p))).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "rows"), [([-1.0, 1.0, -1.0, 1.0], 2), ([0.0, 0.0, 0.0, 100.0], 1), ([[0.0, 1], [1, 1], [0, 1], [1, 9]], 1)]
+)
+def test_rows_of_half_the_spread_are_counted_from_the_largest(y: list, rows: int) -> None:
+    assert rows_of_half_the_spread(np.array(y)) == rows
+
+
+def test_what_two_methods_differ_by_in_a_row_are_their_squared_errors_alone() -> None:
+    rng = np.random.default_rng(6)
+    y = rng.lognormal(size=30)
+    a, b = (y * (1 + 0.3 * rng.normal(size=30)) for _ in range(2))
+    apart = row_scores("regression", y, a) - row_scores("regression", y, b)
+    assert apart == pytest.approx(((y - b) ** 2 - (y - a) ** 2) / y.var())
+
+
+def test_row_contributions_of_labels_agree_with_the_jackknife() -> None:
+    task = "multilabel"
     y, p = _example(task, 400, 4)
     name, n = primary_metric(task).name, len(y)
     whole = measure(task, y, p).values[name]

@@ -79,7 +79,7 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
     _results().write(tmp_path)
     path = tmp_path / "results.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(DataError, match=r"format 1 or older; got format=99.*upgrade"):
+    with pytest.raises(DataError, match=r"format 2 or older; got format=99.*upgrade"):
         Results.read(tmp_path)
 
 
@@ -103,6 +103,31 @@ def test_without_the_side_file_the_scores_still_read(tmp_path: Path) -> None:
     _results().write(tmp_path)
     (tmp_path / "rows.npz").unlink()
     assert Results.read(tmp_path).rows == {}
+
+
+@pytest.mark.parametrize(("task", "n_seeds"), [("regression", 0), ("binary", 2)])
+def test_rows_of_the_first_format_are_left_out_where_no_test_may_use_them(
+    tmp_path: Path, task: str, n_seeds: int
+) -> None:
+    results = _results()
+    results.dataset.task = task  # type: ignore[assignment]
+    results.write(tmp_path)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    back = Results.read(tmp_path)
+    assert len(back.rows) == n_seeds
+    assert any("intervals are of seeds only" in n for n in back.dataset.notes) is (n_seeds == 0)
+    assert back.format == 2
+
+
+def test_what_rows_do_to_r2_comes_back_from_the_disk_where_it_is_finite(tmp_path: Path) -> None:
+    results = _results()
+    results.add_rows("b only", 0, np.ones(3), ids=["x", "y", "z"], log_errors=np.array([0.5, 0.0, -1.0]))
+    results.add_rows("c only", 0, np.ones(3), ids=["x", "y", "z"], log_errors=np.array([0.5, np.inf, -1.0]))
+    results.write(tmp_path)
+    back = Results.read(tmp_path).rows
+    assert {k: v.tolist() for k, v in back[0].log_errors.items()} == {"b only": [0.5, 0.0, -1.0]}
+    assert back[1].log_errors == {}
 
 
 def test_a_score_that_is_not_finite_is_refused() -> None:

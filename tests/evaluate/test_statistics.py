@@ -9,7 +9,16 @@ import pytest
 from scipy import linalg, signal, stats
 
 from profuse.errors import DataError
-from profuse.evaluate.statistics import Sample, holm, interval, paired_difference, pooled, seeds_only, time_blocks
+from profuse.evaluate.statistics import (
+    Sample,
+    holm,
+    interval,
+    paired_difference,
+    pooled,
+    r2_interval,
+    seeds_only,
+)
+from profuse.evaluate.time_blocks import time_blocks
 
 
 def _samples(table: np.ndarray, clusters: np.ndarray | None = None) -> list[Sample]:
@@ -29,10 +38,29 @@ def test_one_seed_is_the_one_sample_t_interval_over_rows() -> None:
     assert "one fit" in found.rule
 
 
-def test_one_seed_s_paired_difference_is_the_paired_t_test() -> None:
+def test_one_seed_s_paired_difference_is_about_the_paired_t_test_where_errors_are_normal() -> None:
     a, b = np.random.default_rng(1).normal(size=(2, 30))
     found = paired_difference(_samples(a[None]), _samples(b[None]), n_train=10)
-    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    oracle = stats.ttest_rel(a, b)
+    ends = oracle.confidence_interval(0.95)
+    assert found.p == pytest.approx(oracle.pvalue, rel=0.02)
+    assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.03)
+
+
+def test_right_or_wrong_is_compared_by_the_t_test() -> None:
+    a, b = (np.random.default_rng(1).random((2, 300)) < 0.6).astype(float)
+    found = paired_difference(_samples(a[None]), _samples(b[None]), n_train=10, proportion=True)
+    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=0.02)
+
+
+def test_r2_s_interval_is_a_t_interval_in_logarithms_turned_back() -> None:
+    logs = np.random.default_rng(2).normal(np.log(0.3), 1.0, 50)
+    found = r2_interval(_samples(logs[None]), 0.7, n_train=10)
+    half = stats.t.ppf(0.975, 49) * logs.std(ddof=1) / math.sqrt(50)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (0.7, 1 - 0.3 * math.exp(half), 1 - 0.3 * math.exp(-half))
+    )
+    assert found.p is None
 
 
 def test_rows_of_one_group_count_as_one() -> None:
@@ -109,7 +137,7 @@ def test_rows_of_a_single_group_stand_for_themselves_and_it_is_told() -> None:
     a, b = np.random.default_rng(14).normal(size=(2, 22))
     one = np.zeros(22, dtype=int)
     found = paired_difference(_samples(a[None], one), _samples(b[None], one), n_train=10)
-    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=0.05)
     assert "22 test rows of a single group, which say nothing of others" in found.rule
     right = np.tile(np.repeat([1.0, 0.0], [16, 6]), (3, 1))
     score = interval(_samples(right, one), n_train=10, proportion=True)

@@ -17,7 +17,8 @@ from study import chosen_rate, models_of
 
 from profuse.data.split import make_split
 from profuse.evaluate.robustness import effective, relative
-from profuse.evaluate.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only, time_blocks
+from profuse.evaluate.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only
+from profuse.evaluate.time_blocks import time_blocks
 from profuse.schema import SplitOptions
 
 __all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "in_units", "logged", "r2", "saved"]

@@ -23,7 +23,8 @@ from volatility import forecasts, read_returns
 
 from profuse.datasets import load
 from profuse.datasets.synthetic.pointer import Pointer
-from profuse.evaluate.statistics import Estimate, Sample, paired_difference, time_blocks
+from profuse.evaluate.statistics import Estimate, Sample, paired_difference
+from profuse.evaluate.time_blocks import time_blocks
 
 Measure = Callable[[str, str], Estimate | None]
 """Of data and base model."""

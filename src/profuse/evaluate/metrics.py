@@ -127,10 +127,9 @@ def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
 def log_error_scores(y_true: Array, prediction: Array) -> Array:
     """Returns pseudo-values `[row]` whose mean is `log(1 - R2)`: what each row does to R2, by the jackknife.
 
-    With `L` of all n rows and `L(i)` of all but row i: `L + (n - 1) (mean L(.) - L(i))`. In logarithms and with rows left
-    out one by one an interval holds where few rows carry the target's variance: with lognormal targets and errors in
-    proportion it covers 86 to 93 %, the delta method 62 to 89 %. Not finite where R2 is 1, or is not defined without
-    some row.
+    With `L` of all n rows and `L(i)` of all but row i: `L + (n - 1) (mean L(.) - L(i))`. Where few rows carry the
+    target's variance such intervals cover more: with lognormal targets and errors in proportion 86 to 93 %, those of
+    the delta method 62 to 91 %. Not finite where R2 is 1, or is not defined without some row.
 
     Args:
         y_true: Numbers, `[row]` or `[row, target]`.

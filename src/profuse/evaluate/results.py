@@ -47,7 +47,8 @@ __all__ = [
     "Skipped",
 ]
 
-FORMAT = 1
+FORMAT = 2
+"""2: rows of a regression hold squared errors; 1 had influence values of R2, which no test must use."""
 PACKAGES = ("profuse", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 Role = Literal["trivial", "single", "classical", "baseline", "fusion"]
 Rounds = Annotated[int, Field(ge=1)] | Literal["equilibrium"]
@@ -80,6 +81,7 @@ class DatasetFacts(_Plain):
     modalities: dict[str, ModalityFacts]
     split: str = Field("", description='How rows were divided, in words: "official", "stratified, 60/20/20".')
     group: str = Field("", description="What ties rows together, in words; empty if rows stand alone.")
+    caution: str = Field("", description="Why the primary score's own interval is not to be relied on, in words.")
     notes: list[str] = []
 
 
@@ -197,11 +199,13 @@ class SeedRows:
         ids: `[row]` of int or str: names of the rows, the same for every seed that shares them.
         groups: `[row]`, or None: rows with one value are not independent.
         scores: Method to `[row]`, larger is better: `profuse.evaluate.metrics.row_scores`.
+        log_errors: Method to `[row]`, of a regression: `profuse.evaluate.metrics.log_error_scores`, where finite.
     """
 
     ids: np.ndarray
     groups: np.ndarray | None = None
     scores: dict[str, np.ndarray] = field(default_factory=dict)
+    log_errors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Results(_Plain):
@@ -251,8 +255,11 @@ class Results(_Plain):
         *,
         ids: np.ndarray | Sequence[object],
         groups: np.ndarray | Sequence[object] | None = None,
+        log_errors: np.ndarray | None = None,
     ) -> None:
         """Keeps one method's row contributions of one seed; every method of a seed has the same rows in order.
+
+        `log_errors`, of a regression, are left out where they are not all finite.
 
         Raises:
             DataError: A score is not finite, lengths disagree, or another method had other rows at this seed.
@@ -270,6 +277,8 @@ class Results(_Plain):
         if not np.array_equal(rows.ids, names):
             raise DataError(f"{where}: rows must be those of the other methods, in their order; got others.")
         rows.scores[method] = values
+        if log_errors is not None and np.isfinite(log_errors).all():
+            rows.log_errors[method] = np.asarray(log_errors, dtype=np.float32)
 
     def frame(self) -> pd.DataFrame:
         """Returns the scores as a tidy table with the columns of `results.csv`."""
@@ -326,8 +335,14 @@ class Results(_Plain):
             told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
             raise DataError(f"Results.read: {path} must be what profuse wrote; got {told}. Run it again.") from error
         side = path.with_name("rows.npz")
-        if side.is_file():
+        if side.is_file() and number < FORMAT and results.dataset.task == "regression":
+            results.dataset.notes.append(
+                "The rows' part in R2 was written by an earlier version, whose tests saw differences where there are "
+                "none: intervals are of seeds only. Run the comparison again; its fits are kept."
+            )
+        elif side.is_file():
             results._rows = _rows_of(side)
+        results.format = FORMAT
         return results
 
 
@@ -340,6 +355,9 @@ def _storable(values: np.ndarray | Sequence[object]) -> np.ndarray:
 def _arrays(seed: int, rows: SeedRows) -> dict[str, np.ndarray]:
     arrays = {f"ids_{seed}": rows.ids, f"methods_{seed}": np.asarray(list(rows.scores), dtype=np.str_)}
     arrays[f"scores_{seed}"] = np.stack(list(rows.scores.values()))
+    if rows.log_errors:
+        arrays[f"log_methods_{seed}"] = np.asarray(list(rows.log_errors), dtype=np.str_)
+        arrays[f"log_errors_{seed}"] = np.stack(list(rows.log_errors.values()))
     if rows.groups is not None:
         arrays[f"groups_{seed}"] = rows.groups
     return arrays
@@ -354,6 +372,9 @@ def _rows_of(path: Path) -> dict[int, SeedRows]:
                 scores = dict(zip(file[f"methods_{seed}"].tolist(), file[f"scores_{seed}"], strict=True))
                 groups = file[f"groups_{seed}"] if f"groups_{seed}" in file.files else None
                 found[seed] = SeedRows(file[f"ids_{seed}"], groups, scores)
+                if f"log_methods_{seed}" in file.files:
+                    names = file[f"log_methods_{seed}"].tolist()
+                    found[seed].log_errors = dict(zip(names, file[f"log_errors_{seed}"], strict=True))
             return found
     except Exception as error:  # a damaged archive fails in a dozen ways
         raise DataError(

@@ -11,7 +11,16 @@ import numpy as np
 
 from profuse.evaluate.metrics import primary_metric
 from profuse.evaluate.results import MethodInfo, Results, Score
-from profuse.evaluate.statistics import Estimate, Sample, holm, interval, paired_difference, pooled, seeds_only
+from profuse.evaluate.statistics import (
+    Estimate,
+    Sample,
+    holm,
+    interval,
+    paired_difference,
+    pooled,
+    r2_interval,
+    seeds_only,
+)
 
 __all__ = ["Comparison", "Row", "Summary", "Verdict", "summarise"]
 
@@ -198,14 +207,14 @@ class _Evidence:
         values = [s.value for s in scores.values()]
         valid = [s.value for s in self._scores.get((method.name, "valid"), {}).values()]
         samples = self._kept(method.name, scores)
+        logs = self._log_errors(method.name, scores)
         if samples:
+            parts, n_train = self.pooled.score(method.name) if self.pooled else None, self.results.dataset.n_train
             low = -math.inf if self.metric.name == "r2" else 0.0
-            estimate = interval(
-                samples,
-                n_train=self.results.dataset.n_train,
-                proportion=self.proportion,
-                parts=self.pooled.score(method.name) if self.pooled else None,
-                bounds=(low, 1.0),
+            estimate = (
+                r2_interval(logs, float(np.mean(values)), n_train=n_train, parts=parts)
+                if logs
+                else interval(samples, n_train=n_train, proportion=self.proportion, parts=parts, bounds=(low, 1.0))
             )
         else:
             estimate = replace(self._by_seed(values, next(iter(scores.values())).n_rows), p=None)
@@ -240,6 +249,15 @@ class _Evidence:
         """The samples of `seeds`, or none at all where any of them is lacking."""
         found = [self._samples[s][method] for s in seeds if method in self._samples.get(s, {})]
         return found if len(found) == len(seeds) else []
+
+    def _log_errors(self, method: str, seeds: Sequence[int] | dict[int, Score]) -> list[Sample]:
+        """The same, with what the rows do to R2 in logarithms; none where that is not defined."""
+        rows = {s: self.results.rows.get(s) for s in seeds}
+        logs = {s: r.log_errors[method] for s, r in rows.items() if r is not None and method in r.log_errors}
+        samples = self._kept(method, seeds)
+        return (
+            [replace(a, scores=logs[s]) for a, s in zip(samples, seeds, strict=True)] if len(logs) == len(rows) else []
+        )
 
     def _by_seed(self, values: list[float], n_rows: int) -> Estimate:
         return seeds_only(values, n_rows=n_rows, n_train=None if self.shared else self.results.dataset.n_train)
