@@ -206,7 +206,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Raises:
             ConfigError: The model has no rounds, or options are out of range.
         """
-        return self.trained_.predict_rounds(self._dataset(X, presence), rounds=rounds, tolerance=tolerance)
+        found = self._apply(TrainedModel.predict_rounds, X, presence, rounds=rounds, tolerance=tolerance)
+        return found[0], found[1]
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted model into `folder`, which must be new, empty, or a saved model.
@@ -270,8 +271,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         if columns is not None:
             self.n_features_in_ = len(columns) if isinstance(columns, list) else columns
         epochs = () if trained.history is None else trained.history.epochs
-        told = ["epoch", "train_loss", "valid_loss", "valid_score"]
-        self.history_ = pd.DataFrame([vars(e) for e in epochs], columns=told)
+        self.history_ = pd.DataFrame(map(vars, epochs), columns=["epoch", "train_loss", "valid_loss", "valid_score"])
         return self
 
     @abstractmethod
@@ -282,10 +282,10 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """Returns how X is read, in fit and later."""
         return {"who": type(self).__name__, "base_dir": self.base_dir or ".", "on_bad_file": self.on_bad_file}
 
-    def _dataset(self, X: Any, presence: Mapping[str, Any] | None) -> Dataset:
-        """Returns the rows of X, read as those of fit were."""
+    def _apply(self, method: Callable[..., Any], X: Any, presence: Mapping[str, Any] | None, **options: Any) -> Any:
+        """Returns what `method` of the model says of the rows of X, read as those of fit were."""
         check_is_fitted(self)
-        return new_data(X, self.trained_, presence, **self._reading())
+        return method(self.trained_, new_data(X, self.trained_, presence, **self._reading()), **options)
 
 
 class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
@@ -363,7 +363,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
-        return self.trained_.predict(self._dataset(X, presence))
+        return np.asarray(self._apply(TrainedModel.predict, X, presence))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -393,7 +393,7 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
-        values = self.trained_.predict(self._dataset(X, presence))
+        values = np.asarray(self._apply(TrainedModel.predict, X, presence))
         return values[:, 0] if self.trained_.pipeline.target.flat else values
 
     def _task(self, y: Any) -> Task:

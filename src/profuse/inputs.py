@@ -26,6 +26,7 @@ from profuse.data.tensors import as_target, from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
+from profuse.evaluate.leaks import copy_notes
 from profuse.fusion import FUSIONS, Fusion
 from profuse.learner import Prepared
 from profuse.schema import Schema, Target, Task
@@ -338,7 +339,7 @@ def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset
     learned = without_test_rows(dataset)
     if len(learned) < len(dataset):
         notes = (*notes, f"{len(dataset) - len(learned)} official test rows are not learned from.")
-    tell(notes, who)
+    tell((*notes, *copy_notes(learned)), who)
     return learned
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from known_answers import make_product
 
 from profuse.data.split import make_split
+from profuse.data.tensors import from_frame
 from profuse.evaluate.leaks import tell_leaks
 from profuse.schema import SplitOptions
 
@@ -35,3 +37,17 @@ def test_an_official_split_is_judged_only_where_it_is_replaced() -> None:
     official = replace(TWICE, split=np.repeat(["train", "test"], 60))
     assert tell_leaks(official, OPTIONS) == []
     assert len(tell_leaks(official, SplitOptions(method="random"))) == 1
+
+
+def test_copies_of_the_target_the_order_of_rows_and_near_repeats_are_told() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 5)), columns=list("abcde"))
+    y = np.sort(rng.normal(size=200))
+    data, _ = from_frame(frame.assign(logged=np.exp(y)), y)
+    copies, order = tell_leaks(data, OPTIONS)
+    assert "'logged' (rank correlation 1.000)" in copies
+    assert "rank correlation 1.000 with the row number" in order
+    assert tell_leaks(replace(data, times=np.arange(200)), OPTIONS) == [copies]
+    twice, _ = from_frame(pd.concat([frame, frame[:50].round(2)], ignore_index=True), rng.normal(size=250))
+    (near,) = tell_leaks(twice, OPTIONS)
+    assert "nearly repeat a training or validation row" in near

@@ -29,6 +29,7 @@ def evaluate(
     """
     from profuse.checkpoint import load_model
     from profuse.cli._table import read_for
+    from profuse.evaluate.leaks import copy_notes
     from profuse.evaluate.metrics import measure, metrics_for
 
     trained = load_model(model)
@@ -46,7 +47,7 @@ def evaluate(
     if task == "regression":
         true = dataset.target
     measured = measure(task, true, trained.predict(dataset), classes=[str(c) for c in codec.classes])
-    notes = [*dataset.notes, *measured.notes]
+    notes = [*dataset.notes, *copy_notes(dataset), *measured.notes]
     if as_json:
         import json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,8 +129,9 @@ def fit(
     from profuse._lookup import resolve
     from profuse.cli._output import hold_model
     from profuse.comparison import open_data
-    from profuse.errors import ConfigError
+    from profuse.errors import ConfigError, ProfuseWarning
     from profuse.estimator import FusionClassifier, FusionRegressor
+    from profuse.evaluate.leaks import copy_notes
     from profuse.inputs import check_encoders, settings_of, without_test_rows
     from profuse.schema import SplitOptions
 
@@ -163,9 +165,10 @@ def fit(
         resolve(modality, dataset.modalities, where="fit", what="modality")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     model = kind(**options, schema=opened.schema)
-    print_notes(dataset.notes)
+    print_notes([*dataset.notes, *copy_notes(dataset)])
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
-    with _told(console(stderr=True)) as on_epoch:
+    with warnings.catch_warnings(), _told(console(stderr=True)) as on_epoch:
+        warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
         model.fit(dataset, on_epoch=on_epoch)
     print_notes(model.trained_.pipeline.notes)
     model.save(out)

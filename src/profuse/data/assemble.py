@@ -16,9 +16,9 @@ from profuse.data.cells import Cells, as_times
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer, load_schema, plain_names
 from profuse.data.missing import without_missing
+from profuse.data.near_repeats import repeat_notes
 from profuse.data.number_format import written_numbers
 from profuse.data.read import read_table
-from profuse.data.repeats import repeated_rows
 from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
 from profuse.data.unseen import unseen_cells, unseen_notes
@@ -280,14 +280,10 @@ def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal[
     except DataError as error:
         raise DataError(f"test file {path.name}: {error}") from error
     train = replace(train, split=np.full(len(train), "train", dtype=object))
-    notes = [f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes, *unseen)]
-    repeated = repeated_rows(train, test)
-    if len(repeated):
-        notes.append(
-            f"{path.name}: equal to a training row in every modality: {tell_rows(repeated)} of {len(test)}. "
-            "A model may know them by heart; take them out unless they are cases of their own."
-        )
-    return concatenate(train, replace(test, split=np.full(len(test), "test", dtype=object), notes=tuple(notes)))
+    notes = tuple(f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes, *unseen))
+    both = concatenate(train, replace(test, split=np.full(len(test), "test", dtype=object), notes=notes))
+    known, new = (both.rows(np.flatnonzero(both.split == part)) for part in ("train", "test"))
+    return replace(both, notes=(*both.notes, *(f"{path.name}: {n}" for n in repeat_notes(known, new))))
 
 
 def _as_in_training(target: np.ndarray | None, train: Dataset) -> np.ndarray | None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from profuse.data.dataset import Dataset, ModalityData
 
-__all__ = ["repeated_rows"]
+__all__ = ["content", "distinct_rows", "repeated_rows"]
 
 
 def repeated_rows(known: Dataset, new: Dataset) -> np.ndarray:
@@ -18,13 +18,24 @@ def repeated_rows(known: Dataset, new: Dataset) -> np.ndarray:
 
     Both were assembled with one schema. What is missing in both rows is equal.
     """
-    n_known = len(known)
-    row = np.zeros(n_known + len(new), dtype=np.int64)  # equal numbers: equal in all that was looked at
-    for name, data in known.modalities.items():
-        for column in _columns(data, new.modalities[name]):
+    row = _numbered(known, new)
+    return np.flatnonzero(np.isin(row[len(known) :], row[: len(known)]))
+
+
+def distinct_rows(dataset: Dataset) -> np.ndarray:
+    """Returns the numbers of the rows that equal no earlier one in every modality, ascending."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return np.sort(np.unique(_numbered(dataset, dataset.rows(nothing)), return_index=True)[1])
+
+
+def _numbered(first: Dataset, second: Dataset) -> np.ndarray:
+    """Returns a number for each row, equal for equal rows."""
+    row = np.zeros(len(first) + len(second), dtype=np.int64)
+    for name, data in first.modalities.items():
+        for column in _columns(data, second.modalities[name]):
             codes = pd.factorize(column)[0]  # -1: missing
             row = pd.factorize(row * (codes.max() + 2) + codes + 1)[0]
-    return np.flatnonzero(np.isin(row[n_known:], row[:n_known]))
+    return row
 
 
 def _columns(first: ModalityData, second: ModalityData) -> Iterator[pd.Series]:
@@ -33,14 +44,15 @@ def _columns(first: ModalityData, second: ModalityData) -> Iterator[pd.Series]:
         yield from (pd.concat([first.values[c], second.values[c]], ignore_index=True) for c in first.values)
         return
     words = [
-        _word(value) if there else None
+        content(value) if there else None
         for data in (first, second)
         for value, there in zip(data.values, data.present, strict=True)
     ]
     yield pd.Series(words, dtype=object)
 
 
-def _word(value: str | np.ndarray) -> str:
+def content(value: str | np.ndarray) -> str:
+    """Returns a text, or what stands for the content of an array."""
     if isinstance(value, str):
         return value
     return f"{value.shape} {hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).hexdigest()}"
