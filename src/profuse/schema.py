@@ -111,7 +111,8 @@ class Schema(_Strict):
     )
     dates: dict[str, DateOrder] = Field(default_factory=dict, description="Order of the parts of dates, by column.")
     ranges: dict[str, tuple[float, float]] = Field(
-        default_factory=dict, description="Levels of black and white in pictures of more than 8 bits, by column."
+        default_factory=dict,
+        description="Levels of black and white in pictures of more than 8 bits, by column.",
     )
     merge_spellings: tuple[str, ...] = Field(
         (), description="Columns of words, the target too, in which blanks and case do not count: 'Yes ' is 'yes'."

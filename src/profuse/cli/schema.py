@@ -30,6 +30,7 @@ def schema(
     """
     import yaml
 
+    from profuse.data.assemble import read_ranges
     from profuse.data.infer import infer, load_schema
     from profuse.data.read import read_table
     from profuse.errors import ConfigError
@@ -48,15 +49,16 @@ def schema(
         told = told.model_copy(update={"target": Target(columns=tuple(target), task=task)})
     frame = read_table(file)
     found = infer(frame, told)
-    resolved = found.schema
+    resolved, counted = read_ranges(found.schema, frame, file.parent)
+    levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
     print_table(
         ["column", "kind", "modality", "why"],
-        [[r.column, r.kind, homes.get(r.column, ""), r.reason] for r in found.reasons],
+        [[r.column, r.kind, homes.get(r.column, ""), r.reason + levels.get(r.column, "")] for r in found.reasons],
     )
     if resolved.target is not None:
         say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(frame)} rows")
-    print_notes(found.notes, err=False)
+    print_notes((*found.notes, *counted), err=False)
     # what a terminal of another encoding cannot show is written as YAML's escapes
     shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)

@@ -15,6 +15,7 @@ from profuse.data._wording import tell_rows, tell_values
 from profuse.data.cells import Cells, as_times
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer, load_schema, plain_names
+from profuse.data.media.columns import deep_range
 from profuse.data.missing import without_missing
 from profuse.data.near_repeats import repeat_notes
 from profuse.data.number_format import written_numbers
@@ -26,7 +27,15 @@ from profuse.data.values import match, word, words
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema, Target
 
-__all__ = ["assemble", "check_same_columns", "concatenate", "load_new_rows", "load_table_dataset", "with_ranges"]
+__all__ = [
+    "assemble",
+    "check_same_columns",
+    "concatenate",
+    "load_new_rows",
+    "load_table_dataset",
+    "read_ranges",
+    "with_ranges",
+]
 
 
 def assemble(
@@ -114,6 +123,14 @@ def with_ranges(schema: Schema, dataset: Dataset) -> Schema:
     found = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items() if m.kind == "image"}
     ranges = {column: levels for column, levels in found.items() if levels is not None}
     return schema.model_copy(update={"ranges": schema.ranges | ranges})
+
+
+def read_ranges(schema: Schema, frame: pd.DataFrame, base_dir: str | Path) -> tuple[Schema, tuple[str, ...]]:
+    """Returns `schema` with the ranges that `assemble` would decide on, and what was counted; bad files are skipped."""
+    cells = Cells(plain_names(frame), Path(base_dir), "skip")
+    columns = [m.columns[0] for m in schema.modalities.values() if m.kind == "image"]
+    ranges = {column: deep_range(cells, column) for column in columns if column not in schema.ranges}
+    return schema.model_copy(update={"ranges": schema.ranges | ranges}), tuple(cells.notes)
 
 
 def check_present(modalities: Mapping[str, ModalityData]) -> None:

@@ -12,7 +12,7 @@ from profuse.data.dataset import object_array
 from profuse.data.lists import is_list_text
 from profuse.data.media.arrays import to_float32, to_numbers
 from profuse.data.media.levels import as_shares
-from profuse.data.media.pictures import LARGEST_SIDE, as_picture, read_image
+from profuse.data.media.pictures import LARGEST_SIDE, as_picture, holds_bytes, read_image
 from profuse.data.media.series_files import read_series
 from profuse.data.media.sounds import read_audio, resample
 from profuse.errors import DataError
@@ -20,7 +20,7 @@ from profuse.errors import DataError
 if TYPE_CHECKING:
     from profuse.data.cells import Cells
 
-__all__ = ["pictures", "series", "sounds"]
+__all__ = ["deep_range", "pictures", "series", "sounds"]
 
 
 def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -69,6 +69,19 @@ def pictures(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray, tuple[flo
     cells.notes += [f"Column {name!r}: {note}; `ranges` in the schema sets the range." for note in notes]
     blank = np.zeros((1, 1, 1), dtype=np.uint8)
     return object_array([blank if v is None else v for v in shares]), np.array([v is not None for v in found]), levels
+
+
+def deep_range(cells: Cells, name: str) -> tuple[float, float]:
+    """Returns the range that `pictures` decides on, without reading what holds bytes."""
+
+    def one(cell: Any) -> np.ndarray | None:
+        if not isinstance(cell, str):
+            return as_picture(cell)
+        return None if holds_bytes(cells.path(cell)) else read_image(cells.path(cell), tell=cells.tell)[0]
+
+    _, levels, notes = as_shares(cells.each(name, one, "pictures"), None)
+    cells.notes += [f"Column {name!r}: {note}." for note in notes]
+    return levels
 
 
 def sounds(cells: Cells, name: str, column: str) -> tuple[np.ndarray, np.ndarray, int]:

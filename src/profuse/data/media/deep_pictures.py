@@ -46,9 +46,7 @@ def deep_levels(picture: Any, data: bytes | None, largest: int) -> np.ndarray:
         DataError: A level is not finite.
     """
     check_size(_BYTES * picture.size[0] * picture.size[1], "the picture")
-    orientation = picture.getexif().get(0x0112)
-    transparent = picture.info.get("transparency")
-    raw = _raw_modes(picture)
+    raw, transparent = _raw_modes(picture), picture.info.get("transparency")
     if data is not None and raw == {_GREY_AND_OPACITY}:
         values = _grey_and_opacity(data)
     elif data is not None and raw and raw <= set(_LOWER):
@@ -65,7 +63,8 @@ def deep_levels(picture: Any, data: bytes | None, largest: int) -> np.ndarray:
         values = np.concatenate([np.broadcast_to(values, (*values.shape[:2], 3)), opacity[..., None]], axis=2)
     if values.shape[2] == 4 and (values[..., 3] == 1).all():
         values = values[..., :3]
-    return _upright(_shrunk(values.astype(np.float32), largest), orientation)
+    # EXIF comes last: a PNG is loaded for it
+    return _upright(_shrunk(values.astype(np.float32), largest), picture.getexif().get(0x0112))
 
 
 def _raw_modes(picture: Any) -> set[str]:

@@ -76,6 +76,8 @@ def _opened(data: bytes, path: Path, tell: Tell) -> Iterator[Any]:
         try:
             with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
                 _tell_doubts(picture, path, tell)
+                if picture.format == "PNG" and b"IEND" not in data:
+                    tell("the picture is cut off behind its pixels: its end is lacking")
                 yield picture
         except UnidentifiedImageError:
             raise DataError(f"it is no picture of {', '.join(_FORMATS)}, or is damaged") from None
@@ -101,7 +103,9 @@ def _levels(picture: Any, data: bytes | None) -> np.ndarray:
 
     if is_deep(picture):
         return deep_levels(picture, data, LARGEST_SIDE)
-    picture.draft(None, (2 * LARGEST_SIDE, 2 * LARGEST_SIDE))  # JPEG alone: decoded at a half, a quarter, an eighth
+    share = 2 * LARGEST_SIDE / max(picture.size)
+    if share < 1:  # JPEG alone is then decoded at a half, a quarter or an eighth
+        picture.draft(None, (max(1, int(picture.size[0] * share)), max(1, int(picture.size[1] * share))))
     n_pixels = picture.size[0] * picture.size[1]
     opaque = not picture.has_transparency_data
     plain = picture.mode in ("1", "L", "RGB")

@@ -58,7 +58,10 @@ def parse_series(data: bytes, *, tabs: bool, tell: Tell) -> np.ndarray:
         DataError: It is no UTF-8, a line has another number of cells, a cell is no number: with its line.
     """
     check_size(2 * len(data) + _CELL * sum(data.count(mark) for mark in (b",", b";", b"\t", b" ", b"\n")), "the text")
-    lines, separator = _lines(_text(data), tabs, tell)
+    text = _text(data)
+    if text[-1] not in "\r\n":
+        tell("the last line of the series does not end, as if it was cut off; its numbers are taken as they stand")
+    lines, separator = _lines(text, tabs, tell)
     width = len(lines[0][1])
     for number, cells in lines:
         if len(cells) != width:

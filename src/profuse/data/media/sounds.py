@@ -154,7 +154,8 @@ def _decode(data: bytes) -> tuple[np.ndarray, int]:
     except DataError:
         raise
     except (RuntimeError, OSError, ValueError, TypeError, MemoryError, AssertionError) as error:  # of the decoder
-        raise DataError(f"the sound is broken ({error})") from error
+        reason = str(error).rpartition(": ")[2].rstrip(".")  # before it stands where the bytes are kept
+        raise DataError(f"the sound is broken ({reason})") from error
     if known and not is_mp3 and n_read < n_frames:
         raise DataError(f"the sound is cut off or damaged: {n_read} of {n_frames} samples can be read")
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32), rate
