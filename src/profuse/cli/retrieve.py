@@ -15,6 +15,7 @@ from profuse.cli._arguments import (
     Json,
     LeftOut,
     OnBadFile,
+    SafeCsv,
     SchemaFile,
     Variant,
     Width,
@@ -22,14 +23,13 @@ from profuse.cli._arguments import (
     given,
     pairs,
 )
+from profuse.cli._found import asked_by, lines, show
 from profuse.cli._output import write_text
-from profuse.cli._print import console, print_notes, print_table, say
+from profuse.cli._print import as_csv, console, print_notes, print_table, safe_csv, say
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from profuse.data.dataset import Dataset
-    from profuse.retrieval import Retriever
+    from profuse.retrieval import Index, Retriever
     from profuse.schema import Schema
 
 __all__ = ["retrieve"]
@@ -39,8 +39,11 @@ ASK = "Question"
 
 def retrieve(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl) or a named data set.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl) or a named data set; not with a saved index."
+        ),
+    ] = None,
     by: Annotated[
         str | None, typer.Option("--from", metavar="MODALITY", help="What is asked by.", rich_help_panel=ASK)
     ] = None,
@@ -75,6 +78,20 @@ def retrieve(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="DIR", help="Use what --out wrote; nothing is learned.")
     ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", metavar="DIR", help="Keep what can be found here; if it is there, search in it."),
+    ] = None,
+    add: Annotated[bool, typer.Option("--add", help="Add the rows of DATA to the --index that is there.")] = False,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="auto, learned, cca, ridge (auto: the best on validation rows).",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     space: Annotated[
         str | None,
         typer.Option(
@@ -92,12 +109,13 @@ def retrieve(
         int | None,
         typer.Option("--seed", min=0, help="Of weights, order of rows and dropout (0).", rich_help_panel=MODEL),
     ] = None,
+    safe: SafeCsv = False,
     as_json: Json = False,
 ) -> None:
     """Find rows of one modality by another: pictures by words, words by pictures. No target is needed.
 
-    With --evaluate test rows are held out, and recall is measured on them in every direction, beside chance and
-    linear CCA. Without, all rows are learned from and searched.
+    With --evaluate test rows are held out, and recall is measured on them in every direction, beside chance. Without,
+    all rows are learned from and searched; --index keeps them, to be searched and added to later.
 
     [bold]Examples[/bold]
 
@@ -106,32 +124,57 @@ def retrieve(
     profuse retrieve glyphs --from text --to picture --query "SMALL LETTER ALPHA" --out finder
 
     profuse retrieve mine.csv --from photo --to description --rows 0,7 --k 5
+
+    profuse retrieve mine.csv --to photo --index photos
+
+    profuse retrieve --index photos --from description --query "a red chair"
     """
+    from profuse._folder import names_in
     from profuse._lookup import resolve
     from profuse.cli._output import hold_model
-    from profuse.retrieval import Retriever
+    from profuse.retrieval import Index, Retriever
 
     asks = query is not None or rows is not None
-    if not evaluate and not asks and out is None:
-        raise typer.BadParameter("say --evaluate, or ask by --query or --rows, or name --out", param_hint="--query")
-    if (evaluate and asks) or (query is not None and rows is not None):
-        raise typer.BadParameter("--evaluate, --query and --rows must come one at a time", param_hint="--query")
-    _check_ways(by, to, k, asks=asks)
-    if out is not None:
-        hold_model(out)
+    if not (evaluate or asks or out is not None or index is not None):
+        raise typer.BadParameter(
+            "say --evaluate, or ask by --query or --rows, or name --out or --index", param_hint="--query"
+        )
+    if (evaluate and (asks or index is not None)) or (query is not None and rows is not None):
+        raise typer.BadParameter(
+            "--evaluate, --query and --rows must come one at a time, and --evaluate without --index",
+            param_hint="--query",
+        )
     learning = {
         "--evaluate": evaluate or None, "--out": out, "--target": target, "--schema": schema,
-        "--split-column": split_column, "--space": space, "--epochs": epochs, "--width": width, "--encoder": encoder,
-        "--device": device, "--seed": seed,
+        "--split-column": split_column, "--method": method, "--space": space, "--epochs": epochs, "--width": width,
+        "--encoder": encoder, "--device": device, "--seed": seed,
     }  # fmt: skip
+    if index is not None and names_in(index):
+        if idle := list(given(**learning, **{"--model": model})):
+            raise typer.BadParameter(
+                f"{index} is used as it is, with the retriever in it; got {', '.join(idle)}", param_hint="--index"
+            )
+        kept = Index.load(index)
+        kept.retriever.on_bad_file = bad_file(on_bad_file)
+        _use(kept, index, data, by, to, query, rows, k, variant, add, as_json)
+        return
+    if add:
+        raise typer.BadParameter("it must go with an --index that is there", param_hint="--add")
+    if data is None:
+        raise typer.BadParameter("must be given where there is no saved index", param_hint="DATA")
+    _check_ways(by, to, k, asks=asks, indexes=index is not None)
+    for place in (out, index):
+        if place is not None:
+            hold_model(place)
     if model is not None and (idle := list(given(**learning))):
         raise typer.BadParameter(
-            f"--model is used as it is: only --query or --rows go with it; got {', '.join(idle)}", param_hint="--model"
+            "--model is used as it is: only --query, --rows or --index go with it; got " + ", ".join(idle),
+            param_hint="--model",
         )
     if model is None:
         options = given(
-            space=space, epochs=epochs, width=width, encoders=pairs(encoder, option="--encoder"), device=device,
-            random_state=seed,
+            method=method, space=space, epochs=epochs, width=width, encoders=pairs(encoder, option="--encoder"),
+            device=device, random_state=seed,
         )  # fmt: skip
         retriever = Retriever(**options, on_bad_file=bad_file(on_bad_file))
         retriever.settings()  # before data are read
@@ -142,27 +185,69 @@ def retrieve(
         print_notes(dataset.notes)
         both = (by, to) if by is not None and to is not None and by != to else None
         if evaluate:
-            _evaluate(retriever, dataset, told, both, out, as_json)
+            _evaluate(retriever, dataset, told, both, out, as_json, safe)
             return
         _fit(retriever, dataset, both)
+        print_notes(retriever.notes_)
         if out is not None:
             retriever.save(out)
             say(f"Retriever: {out}", err=True)
     else:
         retriever = Retriever.load(model)
         retriever.on_bad_file = bad_file(on_bad_file)
-        dataset = _read(retriever, data, variant)
-    if asks:
-        assert by is not None
-        assert to is not None
-        _search(retriever, dataset, by, to, query, rows, k or 10, as_json)
+        dataset = _read(retriever, data, variant, [name for name in dict.fromkeys((by, to)) if name is not None])
+    if to is None or not (asks or index is not None):
+        return
+    made = retriever.index(dataset, to)
+    if made.n_left_out:
+        print_notes([f"{made.n_left_out} of {len(dataset)} rows have no {to!r} and cannot be found."])
+    if index is not None:
+        made.save(index)
+        say(f"Index: {index} ({len(made)} items)", err=True)
+    if asks and by is not None:
+        asked, who = asked_by(retriever, dataset, by, query, rows)
+        show(made, asked, by, who, dataset, k or 10, as_json)
 
 
-def _check_ways(by: str | None, to: str | None, k: int | None, *, asks: bool) -> None:
+def _use(
+    index: Index, folder: Path, data: str | None, by: str | None, to: str | None, query: str | None, rows: str | None,
+    k: int | None, variant: str | None, add: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Asks an index that was saved, or adds to it."""
+    if to is not None and to != index.modality:
+        raise typer.BadParameter(f"the index {folder} finds {index.modality!r}; got {to!r}", param_hint="--to")
+    if (query is None and rows is None) != (by is None):
+        raise typer.BadParameter("it must go with --query or --rows, and they with it", param_hint="--from")
+    if data is None and (add or rows is not None):
+        raise typer.BadParameter("must be given with --add and with --rows", param_hint="DATA")
+    if data is not None and not add and rows is None:
+        raise typer.BadParameter(f"must go with --add or --rows: {folder} holds what is found", param_hint="DATA")
+    if add and rows is not None:
+        raise typer.BadParameter("--add and --rows must come one at a time", param_hint="--add")
+    from profuse.cli._output import hold_model
+
+    dataset = None
+    if data is not None:
+        wanted = [index.modality] if add else given(by=by).values()
+        dataset = _read(index.retriever, data, variant, list(wanted))
+    if add and dataset is not None:
+        hold_model(folder)
+        before = len(index)
+        index.add(dataset)
+        index.save(folder)
+        say(f"Index: {folder} ({len(index)} items, {len(index) - before} of them new)", err=True)
+    if by is not None:
+        asked, who = asked_by(index.retriever, dataset, by, query, rows)
+        show(index, asked, by, who, None, k or 10, as_json)
+
+
+def _check_ways(by: str | None, to: str | None, k: int | None, *, asks: bool, indexes: bool) -> None:
     """Checks what goes with a question and what without one."""
     if asks and (by is None or to is None):
         raise typer.BadParameter("--from and --to must be named with a question", param_hint="--query")
-    if (by is None) != (to is None):
+    if indexes and to is None:
+        raise typer.BadParameter("must be named with --index: what is found", param_hint="--to")
+    if (by is None) != (to is None) and not indexes:
         raise typer.BadParameter("--from and --to must be named together", param_hint="--from")
     if not asks and by is not None and by == to:
         raise typer.BadParameter(f"--from and --to must differ; both are {by!r}", param_hint="--from")
@@ -183,7 +268,7 @@ def _opened(
     from profuse.datasets import DATASETS, load
     from profuse.errors import ConfigError
     from profuse.inputs import as_schema
-    from profuse.retrieval.retriever import paired
+    from profuse.retrieval.reading import paired
     from profuse.schema import Schema, SplitOptions, Target
 
     if data in DATASETS:
@@ -211,16 +296,27 @@ def _no_variant(data: str, variant: str | None) -> None:
         raise ConfigError(f"retrieve: --variant must go with a named data set; got the file {data!r}. Leave it out.")
 
 
-def _read(retriever: Retriever, data: str, variant: str | None) -> Dataset:
-    """Returns the rows of DATA for a saved retriever."""
+def _read(retriever: Retriever, data: str, variant: str | None, modalities: list[str]) -> Dataset:
+    """Returns the rows of DATA for a saved retriever: of these modalities, and of its texts, which are shown."""
     from profuse.data.read import read_table
     from profuse.datasets import DATASETS, load
 
+    rows: Any
+    have: Any
     if data in DATASETS:
-        return retriever.read(load(data, variant=variant))
-    _no_variant(data, variant)
-    retriever.base_dir = Path(data).parent
-    return retriever.read(read_table(Path(data), words=() if retriever.schema_ is None else retriever.schema_.words))
+        rows = load(data, variant=variant)
+        have = rows.modalities
+    else:
+        _no_variant(data, variant)
+        retriever.base_dir = Path(data).parent
+        texts = {name for name in retriever.modalities_ if retriever.kind(name) == "text"}
+        schema = retriever.schema_
+        words = (*texts, "id") if schema is None else (*schema.words, *([schema.id] if schema.id else []))
+        rows = read_table(Path(data), words=words)
+        known = {} if retriever.schema_ is None else retriever.schema_.modalities
+        have = [name for name in texts if all(c in rows for c in (known[name].columns if known else (name,)))]
+    shown = [name for name in retriever.modalities_ if retriever.kind(name) == "text" and name in have]
+    return retriever.read(rows, list(dict.fromkeys([*modalities, *shown])))
 
 
 def _fit(retriever: Retriever, dataset: Dataset, modalities: tuple[str, str] | None) -> None:
@@ -246,6 +342,7 @@ def _evaluate(
     modalities: tuple[str, str] | None,
     out: Path | None,
     as_json: bool,
+    safe: bool,
 ) -> None:
     import numpy as np
 
@@ -255,93 +352,17 @@ def _evaluate(
     split = make_split(dataset, SplitOptions() if schema is None else schema.split, seed=retriever.random_state)
     known = np.sort(np.concatenate([split.train, split.valid]))
     _fit(retriever, dataset.rows(known), modalities)
+    print_notes(retriever.notes_)
     found = retriever.evaluate(dataset.rows(split.test))
     if out is not None:
         retriever.save(out)
-        write_text(out / "recall.csv", found.to_csv(index=False, lineterminator="\n"))
+        write_text(out / "recall.csv", safe_csv(as_csv(found), safe=safe))
     if as_json:
         say(found.to_json(orient="records", indent=2))
         return
     columns = ["from", "to", "method", "recall@1", "95 % interval", "@5", "@10", "median rank"]
-    print_table(columns, _lines(found), right=columns[3:])
+    print_table(columns, lines(found), right=columns[3:])
     n = int(found["n_queries"].max())
     say(f"\n{len(known)} rows learned from, {n} held out; higher recall and lower rank are better.")
     if out is not None:
         say(f"Retriever and recall.csv: {out}")
-
-
-def _lines(found: pd.DataFrame) -> list[list[str]]:
-    """One line a direction and method, and one for chance."""
-    lines = []
-    for query, item in dict.fromkeys(zip(found["query"], found["item"], strict=True)):
-        part = found[(found["query"] == query) & (found["item"] == item)]
-        for method in dict.fromkeys(part["method"]):
-            by = part[part["method"] == method].set_index("metric")
-            first = by.loc["recall@1"]
-            lines.append([
-                query, item, str(method), f"{first['value']:.3f}", f"{first['low']:.3f} to {first['high']:.3f}",
-                f"{by.loc['recall@5', 'value']:.3f}", f"{by.loc['recall@10', 'value']:.3f}",
-                f"{by.loc['median_rank', 'value']:g}",
-            ])  # fmt: skip
-        luck = part.drop_duplicates("metric").set_index("metric")["chance"]
-        lines.append([
-            query, item, "chance", f"{luck['recall@1']:.3f}", "", f"{luck['recall@5']:.3f}",
-            f"{luck['recall@10']:.3f}", f"{luck['median_rank']:g}",
-        ])  # fmt: skip
-    return lines
-
-
-def _search(
-    retriever: Retriever, dataset: Dataset, by: str, to: str, query: str | None, rows: str | None, k: int, as_json: bool
-) -> None:
-
-    index = retriever.index(dataset, to)
-    if index.n_left_out:
-        say(f"note: {index.n_left_out} of {len(dataset)} rows have no {to!r} and cannot be found.", err=True)
-    numbers = None if rows is None else _numbers(rows, len(dataset))
-    asked = _question(retriever, by, query or "") if numbers is None else dataset.rows(numbers)
-    found = index.search(asked, by, min(k, len(index)))
-    words = next((n for n in (to, *dataset.modalities) if dataset.modalities[n].kind == "text"), None)
-    lines = []
-    for i, (ids, near, places) in enumerate(zip(found.ids, found.similarities, found.rows, strict=True)):
-        who = query if numbers is None else str(numbers[i])
-        for rank, (name, similarity, row) in enumerate(zip(ids, near, places, strict=True), start=1):
-            said = "" if words is None else str(dataset.modalities[words].values[row] or "")
-            lines.append([who, rank, str(name), int(row), float(similarity), said])
-    columns = ["query", "rank", "id", "row", "similarity"]
-    columns.append(f"text_{words}" if words in columns else words or "")
-    if as_json:
-        import json
-
-        say(json.dumps([{n: v for n, v in zip(columns, line, strict=True) if n} for line in lines], indent=2))
-        return
-    told = [[str(v) if not isinstance(v, float) else f"{v:.3f}" for v in line] for line in lines]
-    shown = len(columns) if words is not None else len(columns) - 1
-    print_table(columns[:shown], [line[:shown] for line in told], right=["rank", "row", "similarity"])
-
-
-def _numbers(text: str, n_rows: int) -> Any:
-    import numpy as np
-
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() and int(part) < n_rows for part in parts):
-        raise typer.BadParameter(f"must be row numbers from 0 to {n_rows - 1}; got {text!r}", param_hint="--rows")
-    return np.array([int(part) for part in parts])
-
-
-def _question(retriever: Retriever, by: str, query: str) -> Any:
-    """Returns a single row that holds the query: a text, or what the file of that name holds."""
-    import pandas as pd
-
-    kind = retriever.kind(by)
-    if kind == "text":
-        return {by: [query]}
-    if kind in ("image", "audio", "series") and retriever.schema_ is not None:
-        retriever.base_dir = Path()
-        return pd.DataFrame({retriever.schema_.modalities[by].columns[0]: [query]})
-    if kind == "image":
-        from PIL import Image
-
-        with Image.open(query) as picture:
-            return {by: [picture.copy()]}
-    raise typer.BadParameter(f"a {kind} cannot be typed, and {by!r} is one: use --rows", param_hint="--query")

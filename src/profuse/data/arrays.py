@@ -175,7 +175,13 @@ def _vector(name: str, values: Any, present: np.ndarray) -> np.ndarray:
                     f"modality {name!r}: all vectors must be of one length, {shape}; got {np.shape(values[i])} in "
                     f"row {i} (counted from 0). Set kinds to series if they are steps."
                 )
-            rows[i] = values[i]
+            try:
+                rows[i] = values[i]
+            except (TypeError, ValueError):
+                raise DataError(
+                    f"modality {name!r}: vectors must hold numbers; got {values[i]!r:.60} in row {i} (counted from 0). "
+                    "Correct it, or set kinds."
+                ) from None
         values = rows
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from profuse.retrieval.index import Found, Index
-from profuse.retrieval.retriever import SPACES, Retriever
+from profuse.retrieval.retriever import METHODS, SPACES, Retriever
 
-__all__ = ["SPACES", "Found", "Index", "Retriever"]
+__all__ = ["METHODS", "SPACES", "Found", "Index", "Retriever"]

@@ -29,12 +29,14 @@ class RetrievalOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    method: Literal["auto", "learned", "cca", "ridge"] = "auto"
     space: Literal["contrastive", "ranking", "dcca", "dcca_ey"] = "contrastive"
     width: int = Field(64, ge=4, le=4096)
     dropout: float = Field(0.1, ge=0, lt=1)
     encoders: dict[str, str] = Field(default_factory=dict)
     space_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     validation_fraction: float = Field(0.2, gt=0, lt=1)
+    baseline: bool = True
 
     @field_validator("space_options")
     @classmethod

@@ -1,17 +1,22 @@
-"""Rows of one modality, kept to be searched: exact, by the cosine."""
+"""Rows of one modality, kept to be searched: exact, by the cosine. An index is saved, loaded and grown."""
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
 
-from profuse.data._wording import tell_rows
+from profuse._folder import read_folder, write_folder
+from profuse.data._wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
+from profuse.retrieval.saving import INDEX, check_place, facts_of, restored
 
 if TYPE_CHECKING:
+    from profuse.retrieval.reading import Data
     from profuse.retrieval.retriever import Retriever
 
 __all__ = ["Found", "Index"]
@@ -27,7 +32,8 @@ class Found:
     Attributes:
         ids: `[query, k]`: the items' ids, or their row numbers where they have none.
         similarities: `[query, k]`: cosines, -1 to 1.
-        rows: `[query, k]`: row numbers of the items in the data that were indexed, from 0.
+        rows: `[query, k]`: row numbers of the items in the data that were indexed, from 0; of data that were added,
+            counted on.
     """
 
     ids: np.ndarray
@@ -36,23 +42,27 @@ class Found:
 
 
 class Index:
-    """The coordinates of one modality's rows; made by `Retriever.index`.
+    """The places of one modality's rows; made by `Retriever.index`, empty at first.
 
     Args:
         retriever: Embeds the queries.
         modality: What is found.
-        vectors: `[row, dim]`, of length 1; 0 where the modality is absent: such a row is left out.
-        ids: `[row]`.
 
     Attributes:
-        n_left_out: Rows that lack the modality.
+        vectors: `[item, dim]`, of length 1.
+        ids: `[item]`.
+        rows: `[item]`: the row number of each.
+        n_rows: Rows that were given.
+        n_left_out: Those that lack the modality.
     """
 
-    def __init__(self, retriever: Retriever, modality: str, vectors: np.ndarray, ids: np.ndarray) -> None:
+    def __init__(self, retriever: Retriever, modality: str) -> None:
+        retriever.kind(modality)  # is known
         self.retriever, self.modality = retriever, modality
-        self.rows = np.flatnonzero(np.abs(vectors).sum(1) > 0)
-        self.vectors, self.ids = vectors[self.rows], ids[self.rows]
-        self.n_left_out = len(vectors) - len(self.rows)
+        self.vectors = np.empty((0, 0), dtype=np.float32)
+        self.ids: np.ndarray = np.empty(0, dtype=np.int64)
+        self.rows = np.empty(0, dtype=np.int64)
+        self.n_rows = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,7 +70,55 @@ class Index:
     def __repr__(self) -> str:
         return f"Index({self.modality!r}, {len(self)} rows, {self.vectors.shape[1]} dimensions)"
 
-    def search(self, data: Any, modality: str, k: int = 10) -> Found:
+    @property
+    def n_left_out(self) -> int:
+        """Rows that lack the modality."""
+        return self.n_rows - len(self)
+
+    def add(self, data: Data) -> Self:
+        """Adds the rows of `data`; those without the modality are left out.
+
+        Their numbers, and ids where they have none, go on from those that are there.
+
+        Returns:
+            The index itself.
+
+        Raises:
+            DataError: No row has the modality; an id is there already; or only one of new and old rows have ids.
+        """
+        dataset = self.retriever.read(data, [self.modality])
+        vectors = self.retriever.embed(dataset, self.modality)
+        present = np.flatnonzero(np.abs(vectors).sum(1) > 0)
+        if not len(present):
+            raise DataError(
+                f"Index: at least one row must have {self.modality!r}; got none of {len(dataset)}. Give rows that have."
+            )
+        rows = self.n_rows + np.arange(len(dataset))
+        if dataset.ids is None:
+            ids: np.ndarray = rows
+        else:
+            ids = np.empty(len(dataset), dtype=object)
+            ids[:] = [_plain(i) for i in dataset.ids]
+        if len(self):
+            self._check_ids(dataset.ids is not None, ids[present])
+        self.vectors = np.concatenate([self.vectors, vectors[present]]) if len(self) else vectors[present]
+        self.ids = np.concatenate([self.ids, ids[present]]) if len(self) else ids[present]
+        self.rows = np.concatenate([self.rows, rows[present]])
+        self.n_rows += len(dataset)
+        return self
+
+    def _check_ids(self, named: bool, ids: np.ndarray) -> None:
+        if named != (self.ids.dtype == object):
+            have, want = ("ids", "none") if named else ("none", "ids")
+            raise DataError(f"Index.add: rows must have ids as those before them; got {have}, not {want}. {_AS_BEFORE}")
+        twice = list(dict.fromkeys(i for i in ids if i in set(self.ids.tolist()))) if named else []
+        if twice:
+            raise DataError(
+                f"Index.add: each row must have an id of its own; in the index already: {tell_values(twice)}. Add new "
+                "rows only, or make the index anew."
+            )
+
+    def search(self, data: Data, modality: str, k: int = 10) -> Found:
         """Finds the `k` items that are nearest to each row of `data`.
 
         Every item is compared with every query, in chunks: k largest cosines, equal ones in the order of rows.
@@ -71,9 +129,10 @@ class Index:
             k: Items a query, at most as many as there are.
 
         Raises:
-            ConfigError: `k` is out of range.
+            ConfigError: `k` is no whole number, or out of range.
             DataError: A query lacks the modality.
         """
+        k = _whole(k)
         if not 1 <= k <= len(self):
             raise ConfigError(f"Index.search: k must be 1 to {len(self)}, the number of items; got k={k}.")
         queries = self.retriever.embed(data, modality)
@@ -95,3 +154,66 @@ class Index:
             places.append(np.take_along_axis(at.numpy(), order, 1))
         found = np.concatenate(places)
         return Found(self.ids[found], np.concatenate(near), self.rows[found])
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the index, and the retriever that embeds its queries, into `folder`: safetensors and JSON, no pickle.
+
+        Raises:
+            CheckpointError: The folder holds something else, or cannot be written.
+        """
+        facts, weights = facts_of(self.retriever.fitted)
+        named = self.ids.dtype == object
+        held = {
+            "modality": self.modality, "vectors": self.vectors, "rows": self.rows, "n_rows": self.n_rows,
+            "ids": self.ids.tolist() if named else None,
+        }  # fmt: skip
+        check_place(folder, INDEX)
+        write_folder(folder, {**facts, "index": held}, weights, INDEX)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Returns the index that `save` or `profuse retrieve --index` left in `folder`, with its retriever.
+
+        Raises:
+            CheckpointError: No saved index, or a damaged or newer one.
+        """
+        from profuse.retrieval.retriever import Retriever
+
+        def restore(facts: dict[str, Any], weights: dict[str, Any]) -> Index:
+            held = facts["index"]
+            made = cls(Retriever.of(restored(facts, weights)), held["modality"])
+            made.vectors, made.rows, made.n_rows = held["vectors"], held["rows"], int(held["n_rows"])
+            made.ids = made.rows
+            if held["ids"] is not None:
+                made.ids = np.empty(len(held["ids"]), dtype=object)
+                made.ids[:] = held["ids"]
+            if not made.vectors.ndim == 2 or not len(made.vectors) == len(made.ids) == len(made.rows) <= made.n_rows:
+                raise ValueError("items, ids and rows differ in number")
+            if not np.allclose(np.linalg.norm(made.vectors, axis=1), 1, atol=1e-3):
+                raise ValueError("places are not of length 1")
+            return made
+
+        return cast(Self, read_folder(folder, restore, INDEX))
+
+
+_AS_BEFORE = "Give them a column as that of the first rows, or make the index anew."
+
+
+def _plain(value: Any) -> Any:
+    """Returns an id as JSON keeps it: whole numbers and text; all else by its text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else str(value)
+
+
+def _whole(k: Any) -> int:
+    """Returns a number of items.
+
+    Raises:
+        ConfigError: It is no whole number.
+    """
+    try:
+        if isinstance(k, bool | np.bool_):
+            raise TypeError
+        return operator.index(k)
+    except TypeError:
+        raise ConfigError(f"Index.search: k must be a whole number; got k={k!r}. Give 10, say.") from None

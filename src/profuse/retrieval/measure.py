@@ -1,4 +1,4 @@
-"""How well rows are found: ranks, recall with interval and chance, and linear CCA to compare with.
+"""How well rows are found: ranks, and recall with interval and chance.
 
 A row of one modality asks, all rows of the other are the answers that can be given. Right is the row's own, and every
 row that cannot be told from it: one with the same question, or with the same answer, as the preprocessing leaves them.
@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy.special import gammaln
 
-from profuse.fusion.constraint._canonical import canonical
 from profuse.tokens import Raw
 
-__all__ = ["COLUMNS", "DEPTHS", "LinearCCA", "content", "ranks", "scores"]
+__all__ = ["COLUMNS", "DEPTHS", "content", "ranks", "reciprocal_rank", "scores"]
 
 DEPTHS = (1, 5, 10)
 COLUMNS = (
@@ -64,6 +62,24 @@ def ranks(
     return found, right
 
 
+def reciprocal_rank(
+    places: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray], codes: Mapping[str, np.ndarray]
+) -> float:
+    """Returns the mean of 1 / rank over all queries, in every direction between two modalities.
+
+    Args:
+        places: `[row, dim]` by modality.
+        present: Bool `[row]` by modality.
+        codes: `content` by modality.
+    """
+    found = []
+    for a, b in permutations(places, 2):
+        rows = present[a] & present[b]
+        found.append(1 / ranks(places[a][rows], places[b][rows], codes[a][rows], codes[b][rows])[0])
+    every = np.concatenate(found)
+    return float(every.mean()) if len(every) else 0.0
+
+
 def scores(
     found: np.ndarray, right: np.ndarray, clusters: np.ndarray | None, *, method: str, query: str, item: str
 ) -> pd.DataFrame:
@@ -105,109 +121,3 @@ def _by_chance(n: int, right: np.ndarray, depth: int) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         none = gammaln(wrong + 1) - gammaln(wrong - depth + 1) - gammaln(n + 1) + gammaln(max(n - depth, 0) + 1)
     return np.where(wrong < depth, 1.0, 1 - np.exp(none))
-
-
-class LinearCCA:
-    """Canonical correlation of the classical features of two modalities: what a linear method finds.
-
-    Features are standardised on training rows, missing numbers at the mean; the variates are weighted by a power of
-    their correlations (Gong et al. 2014). Ridge and power are chosen by the mean reciprocal rank of validation rows.
-
-    Args:
-        views: By pair of modalities and modality: mean and scale `[feature]`, map `[feature, dim]`.
-    """
-
-    _RIDGES, _POWERS, _N_DIMS = (0.01, 0.1, 1.0), (1.0, 4.0), 64
-
-    def __init__(self, views: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]) -> None:
-        self.views = {pair: {name: dict(view) for name, view in views[pair].items()} for pair in views}
-
-    @classmethod
-    def fit(
-        cls, features: Mapping[str, np.ndarray], codes: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray],
-        train_rows: np.ndarray, valid_rows: np.ndarray, *, refit: bool = False,
-    ) -> LinearCCA:  # fmt: skip
-        """Fits every pair of modalities.
-
-        Args:
-            features: `[row, feature]` by modality.
-            codes: `content` by modality.
-            present: Bool `[row]` by modality.
-            train_rows: Learned from.
-            valid_rows: Choose ridge and power.
-            refit: Fit anew on training and validation rows together with what was chosen.
-        """
-        made = {}
-        for a, b in combinations(sorted(features), 2):
-            both = present[a] & present[b]
-            learn, choose = train_rows[both[train_rows]], valid_rows[both[valid_rows]]
-            if len(learn) > 1 and len(choose) > 0:
-                made[_pair(a, b)] = cls._chosen((a, b), features, codes, learn, choose, refit)
-        return cls(made)
-
-    @classmethod
-    def _chosen(
-        cls, names: tuple[str, str], features: Mapping[str, np.ndarray], codes: Mapping[str, np.ndarray],
-        learn: np.ndarray, choose: np.ndarray, refit: bool,
-    ) -> dict[str, dict[str, np.ndarray]]:  # fmt: skip
-        asked, answers = (codes[name][choose] for name in names)
-        best, setting = -1.0, (0.0, 0.0)
-        kept: dict[str, dict[str, np.ndarray]] = {}
-        for ridge in cls._RIDGES:
-            for power, views in cls._fitted(names, features, learn, ridge).items():
-                x, y = (_embedded(features[name][choose], views[name]) for name in names)
-                there, back = ranks(x, y, asked, answers)[0], ranks(y, x, answers, asked)[0]
-                score = float((1 / there).mean() + (1 / back).mean())
-                if score > best:
-                    best, setting, kept = score, (ridge, power), views
-        if refit:
-            kept = cls._fitted(names, features, np.concatenate([learn, choose]), setting[0])[setting[1]]
-        return kept
-
-    @classmethod
-    def _fitted(
-        cls, names: tuple[str, str], features: Mapping[str, np.ndarray], rows: np.ndarray, ridge: float
-    ) -> dict[float, dict[str, dict[str, np.ndarray]]]:
-        """Returns the two views by power of the correlations."""
-        views = {name: _scale(features[name][rows]) for name in names}
-        x = [torch.as_tensor(_standard(features[name][rows], views[name])) for name in names]
-        n_dims = min(cls._N_DIMS, *(v.shape[1] for v in x))
-        found = canonical(x, torch.ones(len(rows), 2, dtype=torch.bool), n_dims, ridge=ridge)
-        return {
-            power: {
-                name: {**views[name], "map": (m * found.correlations**power).numpy()}
-                for name, m in zip(names, found.maps, strict=True)
-            }
-            for power in cls._POWERS
-        }
-
-    def embed(self, a: str, b: str, features: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the rows of modality `a` and of `b`, `[row, dim]` of length 1."""
-        views = self.views[_pair(a, b)]
-        return _embedded(features[a], views[a]), _embedded(features[b], views[b])
-
-    def knows(self, a: str, b: str) -> bool:
-        """Whether there were rows to fit the pair on."""
-        return _pair(a, b) in self.views
-
-
-def _pair(a: str, b: str) -> str:
-    return f"{min(a, b)} & {max(a, b)}"
-
-
-def _scale(x: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns mean and standard deviation of the known numbers of each feature, 1 where it does not vary."""
-    known = np.isfinite(x)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, x, 0).sum(0) / count
-    scale = np.sqrt((np.where(known, x - mean, 0) ** 2).sum(0) / count)
-    return {"mean": mean, "scale": np.where(scale > 0, scale, 1.0)}
-
-
-def _standard(x: np.ndarray, view: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.asarray(np.nan_to_num((x - view["mean"]) / view["scale"], nan=0.0))
-
-
-def _embedded(x: np.ndarray, view: Mapping[str, np.ndarray]) -> np.ndarray:
-    z = _standard(x, view) @ view["map"]
-    return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12))

@@ -12,41 +12,54 @@ import numpy as np
 import pandas as pd
 import torch
 
-from profuse._folder import Format, read_folder, write_folder
-from profuse._lookup import resolve
+from profuse._folder import read_folder, write_folder
 from profuse._options import faults_of
-from profuse.data.arrays import plain
-from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
-from profuse.data.infer import infer
-from profuse.data.leave_out import leave_out_target
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import split_off
-from profuse.data.tensors import from_tensors, same_order
+from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import as_schema, check_encoders, device_faults
 from profuse.model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
-from profuse.retrieval.measure import LinearCCA, content, ranks, scores
+from profuse.retrieval.linear import LINEAR, fit_linear
+from profuse.retrieval.measure import content, ranks, reciprocal_rank, scores
+from profuse.retrieval.reading import (
+    Data,
+    check_rows,
+    chosen,
+    known,
+    names_of,
+    paired,
+    rows_for,
+    tell_notes,
+    with_groups,
+)
+from profuse.retrieval.saving import RETRIEVER, check_place, facts_of, restored
+from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import Schema
+from profuse.tokens import Raw
 from profuse.train import Epoch, History, TrainOptions, retrain, train
 
-__all__ = ["SPACES", "Retriever", "paired"]
+__all__ = ["METHODS", "SPACES", "Retriever"]
 
+METHODS: tuple[str, ...] = get_args(RetrievalOptions.model_fields["method"].annotation)
 SPACES: tuple[str, ...] = get_args(RetrievalOptions.model_fields["space"].annotation)
 _N_VALID = 2000
-_FORMAT = Format("retriever", 1, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
-Data = pd.DataFrame | Mapping[str, Any] | Dataset
+_TOLD = {"cca": "linear CCA", "ridge": "ridge"}
 
 
 class Retriever:
     """Places the modalities of a row close to each other in one space, so that each finds the other.
 
-    No target is needed. The space is one of the coordinated operators', trained by its penalty alone; encoders are
-    those of every model. The epoch is chosen by the mean reciprocal rank of held-out rows, groups kept whole.
+    No target is needed. The learned space is one of the coordinated operators', trained by its penalty alone; encoders
+    are those of every model. Beside it stand two linear maps of classical features. The epoch, the settings of the
+    linear ones and, of the three, the one that is used are chosen by the mean reciprocal rank of held-out rows, groups
+    kept whole.
 
     Args:
+        method: "learned", "cca", "ridge", or "auto": the best of them on held-out rows.
         space: "contrastive", "ranking", "dcca" or "dcca_ey".
         width: Channels of the encoders' tokens.
         dropout: Dropout probability in the encoders.
@@ -58,7 +71,7 @@ class Retriever:
         patience: Epochs without a better rank before stopping; a third of them if None.
         refit: Whether to learn anew from all rows, for as many epochs as the held-out ones chose; if None, where there
             are fewer than 2,000.
-        baseline: Whether linear CCA on the classical features is fitted beside it, for `evaluate`.
+        baseline: Whether `evaluate` measures the linear methods, and a learned space that is not used, too.
         device: "auto", "cpu", "cuda" or "mps".
         validation_fraction: Rows (groups) that choose the epoch.
         schema: Path of a YAML file, dict or `Schema`, for tables. Its target is no modality, and is not read.
@@ -68,6 +81,9 @@ class Retriever:
 
     Attributes:
         modalities_: The modalities, sorted.
+        method_: The method that is used.
+        validation_: The mean reciprocal rank on held-out rows, by method.
+        notes_: Which method is used, and by what figures, where there was a choice.
         history_: The epochs; `valid_score` is recall@1 of held-out rows, mean of all directions.
         schema_: The table's resolved schema.
 
@@ -83,6 +99,7 @@ class Retriever:
     def __init__(
         self,
         *,
+        method: str = "auto",
         space: str = "contrastive",
         width: int = 64,
         dropout: float = 0.1,
@@ -101,13 +118,14 @@ class Retriever:
         on_bad_file: Literal["raise", "skip"] = "raise",
         random_state: int = 0,
     ) -> None:
+        self.method = method
         self.space, self.width, self.dropout = space, width, dropout
         self.encoders, self.space_options = encoders, space_options
         self.epochs, self.batch_size, self.learning_rate, self.patience = epochs, batch_size, learning_rate, patience
         self.refit = refit
         self.baseline, self.device, self.validation_fraction = baseline, device, validation_fraction
         self.schema, self.base_dir, self.on_bad_file, self.random_state = schema, base_dir, on_bad_file, random_state
-        self._model: RetrievalModel | None = None
+        self._fitted: Fitted | None = None
 
     def settings(self) -> tuple[RetrievalOptions, TrainOptions]:
         """Returns how the model is made and trained.
@@ -116,7 +134,7 @@ class Retriever:
             ConfigError: Parameters out of range, or unknown: all are told together.
         """
         model = {name: getattr(self, name) for name in RetrievalOptions.model_fields}
-        model |= {"encoders": dict(self.encoders or {}), "space_options": dict(self.space_options or {})}
+        model |= {name: {} for name in ("encoders", "space_options") if model[name] is None}
         taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
         trained = {**{name: getattr(self, name) for name in taken}, "seed": self.random_state}
         faults = [*faults_of(RetrievalOptions, model), *faults_of(TrainOptions, trained), *device_faults(self.device)]
@@ -135,7 +153,7 @@ class Retriever:
         presence: Mapping[str, Any] | None = None,
         on_epoch: Callable[[Epoch], None] | None = None,
     ) -> Self:
-        """Learns the space from all rows; `validation_fraction` of them choose the epoch.
+        """Learns the space from all rows; `validation_fraction` of them choose the epoch and the method.
 
         Args:
             data: A DataFrame (kinds are inferred, `schema` overrides), a dict of arrays or tensors by modality, or a
@@ -154,123 +172,102 @@ class Retriever:
         dataset, schema = paired(
             data, as_schema(self.schema), presence, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
         )
-        if groups is not None:
-            dataset = replace(dataset, groups=np.asarray(plain(groups)))
-        names = sorted(dataset.modalities if modalities is None else modalities)
-        for name in names:
-            resolve(name, dataset.modalities, where="Retriever", what="modality")
+        tell_notes(data, dataset)
+        dataset = with_groups(dataset, groups, where="Retriever")
+        names = chosen(modalities, dataset)
         dataset = dataset.select(names)
-        if len(names) < 2:
-            raise DataError(f"Retriever: there must be at least two modalities; got {names}. Add one, or a schema.")
         check_encoders(dataset, options.encoders, who="Retriever")
         named = {name: d.encoder for name, d in dataset.modalities.items() if d.encoder}
         options = options.model_copy(update={"encoders": {**named, **options.encoders}})
         learn, choose = split_off(dataset, options.validation_fraction, seed=training.seed)
         choose = np.random.default_rng(training.seed).permutation(choose)[:_N_VALID]
-        self._check_rows(dataset, learn, choose)
+        check_rows(dataset, learn, choose)
         # a pipeline has a target; the number of the row stands in its place and is never read
         number = np.arange(len(dataset), dtype=np.float64)
         numbered = replace(dataset, target=number, task="regression", target_names=("row",))
         pipeline = Pipeline.fit(numbered, learn)
         inputs = pipeline.transform(dataset)
         codes = {name: content(raw) for name, raw in inputs.items()}
-        target = torch.as_tensor(np.stack([codes[name] for name in names], axis=1))
-
-        def made() -> FusionModel:  # in all that the training loop asks of it
-            return cast(FusionModel, build(pipeline.specs, options, n_rows=len(learn), seed=training.seed))
-
-        model = made()
-        parts = torch.as_tensor(learn), torch.as_tensor(choose)
-        history = train(model, inputs, target, *parts, training, on_epoch=on_epoch)
         refit = training.refits(len(dataset), by_time=dataset.times is not None)
-        if refit:
-            model = made()
-            seconds = retrain(model, inputs, target, torch.arange(len(dataset)), training, history)
-            history = replace(history, fit_seconds=history.fit_seconds + seconds)
-        linear = None
-        if self.baseline:
-            present = {name: d.present for name, d in dataset.modalities.items()}
-            linear = LinearCCA.fit(pipeline.features(dataset), codes, present, learn, choose, refit=refit)
-        self._take(cast(RetrievalModel, model), pipeline, options, training, len(learn), schema, linear, history)
+        spaces: dict[str, Space] = {}
+        validation: dict[str, float] = {}
+        history = None
+        if options.method in ("auto", "learned"):
+            made = options, training, pipeline
+            model, history, validation["learned"] = _trained(*made, inputs, codes, (learn, choose), refit, on_epoch)
+            spaces["learned"] = LearnedSpace(model, pipeline)
+        linear = LINEAR if options.baseline or options.method == "auto" else set(LINEAR) & {options.method}
+        for name, (space, score) in fit_linear(
+            sorted(linear), pipeline, dataset, codes, learn, choose, refit=refit
+        ).items():
+            spaces[name], validation[name] = space, score
+        method = max(validation, key=validation.__getitem__) if options.method == "auto" else options.method
+        if method not in spaces:
+            raise DataError(
+                f"Retriever: for method={method!r} one modality must share rows with every other one; got none that "
+                "does. Use another method, or fewer modalities."
+            )
+        kept = spaces if options.baseline else {method: spaces[method]}
+        history = history if "learned" in kept else None
+        self._take(
+            Fitted(kept, method, validation, pipeline, options, training, len(learn), schema, history),
+            _choice(options, validation, method, len(choose)),
+        )
         return self
 
-    def _check_rows(self, dataset: Dataset, learn: np.ndarray, choose: np.ndarray) -> None:
-        present = np.stack([d.present for d in dataset.modalities.values()], axis=1)
-        for what, rows in (("learn from", learn), ("choose the epoch by", choose)):
-            n_rows = int((present[rows].sum(1) >= 2).sum())
-            if n_rows < 4:
-                raise DataError(
-                    f"Retriever: at least 4 rows to {what} must have two modalities; got {n_rows} of {len(rows)}. "
-                    "Give more rows, or another validation_fraction."
-                )
-
-    def _take(
-        self, model: RetrievalModel, pipeline: Pipeline, options: RetrievalOptions, training: TrainOptions, n_rows: int,
-        schema: Schema | None, linear: LinearCCA | None, history: History | None,
-    ) -> None:  # fmt: skip
+    def _take(self, fitted: Fitted, notes: tuple[str, ...] = ()) -> None:
         """Sets what a fitted retriever has."""
-        self._model, self._pipeline, self._linear, self._n_rows = model.eval(), pipeline, linear, n_rows
-        self._made, self._trained, self._history = options, training, history
-        self.modalities_, self.schema_ = model.names, schema
-        epochs = () if history is None else history.epochs
+        self._fitted = fitted
+        self.modalities_, self.schema_ = tuple(sorted(fitted.pipeline.preprocessors)), fitted.schema
+        self.method_, self.validation_, self.notes_ = fitted.method, dict(fitted.validation), notes
+        epochs = () if fitted.history is None else fitted.history.epochs
         self.history_ = pd.DataFrame([vars(e) for e in epochs], columns=list(Epoch.__dataclass_fields__))
 
     @property
-    def fitted(self) -> RetrievalModel:
-        """The trained model.
+    def fitted(self) -> Fitted:
+        """All that was learned.
 
         Raises:
-            ConfigError: There is none yet.
+            ConfigError: There is nothing yet.
         """
-        if self._model is None:
+        if self._fitted is None:
             raise ConfigError("Retriever: it must be fitted first; got none. Call fit(data) or Retriever.load.")
-        return self._model
+        return self._fitted
 
     def kind(self, modality: str) -> str:
         """Returns the kind of a modality: text, image, ..."""
-        kinds = {name: self._pipeline.preprocessors[name].takes for name in self.fitted.names}
-        return resolve(modality, kinds, where="Retriever", what="modality")
+        return self.fitted.pipeline.preprocessors[known(modality, self.fitted.pipeline.preprocessors)].takes
 
     def read(self, data: Data, modalities: Sequence[str] | None = None) -> Dataset:
         """Returns the rows of the modalities named (all if None), as in training; a target need not be there.
 
+        What was learned from need not be of the same form: a table has a column for each modality, of its name and
+        kind; see `profuse.retrieval.reading.rows_for`.
+
         Raises:
-            DataError: A modality or its columns are not there.
+            DataError: A modality or its columns are not there, or are of another kind.
         """
-        names = list(self.fitted.names if modalities is None else modalities)
-        kinds: dict[str, Any] = {name: self.kind(name) for name in names}
-        rates = {name: rate for name, rate in self._pipeline.rates.items() if name in names}
-        if isinstance(data, pd.DataFrame):
-            if self.schema_ is None:
-                raise DataError("Retriever: data must be what they were in fit, no table; got a DataFrame.")
-            used = {name: self.schema_.modalities[name] for name in names}
-            known = {c for m in used.values() for c in m.columns} | {self.schema_.id, self.schema_.split.column}
-            schema = self.schema_.model_copy(update={"modalities": used, "target": None})
-            return assemble(
-                data[[c for c in data.columns if str(c) in known]], schema, name="Retriever",
-                base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file, need_target=False, fitting=False,
-                rates=rates,
-            )  # fmt: skip
-        have = data.modalities if isinstance(data, Dataset) else data
-        lacking = [name for name in names if name not in have]
-        if lacking:
-            raise DataError(f"Retriever: data must have the modalities {names}; lacking {lacking}. Add them.")
-        if isinstance(data, Dataset):
-            return data.select(names)
-        ranges = {name: levels for name, levels in self._pipeline.ranges.items() if name in names}
-        given = {name: data[name] for name in names}
-        return from_tensors(given, kinds=kinds, rates=rates, ranges=ranges, name="Retriever")
+        pipeline = self.fitted.pipeline
+        names = self.modalities_ if modalities is None else names_of(modalities)
+        names = tuple(known(name, pipeline.preprocessors) for name in names)
+        dataset = rows_for(
+            data, names, pipeline, self.schema_, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
+        )
+        tell_notes(data, dataset)
+        return dataset
 
     def embed(self, data: Data, modality: str) -> np.ndarray:
         """Returns the places of one modality's rows, float32 `[row, dim]` of length 1; 0 where it is absent."""
-        rows = self.read(data, [modality]).modalities[modality]
-        return self.fitted.embed(modality, self._pipeline.preprocessors[modality].transform(rows))
+        known(modality, self.fitted.pipeline.preprocessors)
+        return self.fitted.space.embed(modality, self.read(data, [modality]).modalities[modality])
 
     def index(self, data: Data, modality: str) -> Index:
-        """Returns an index of the rows of `data`, to be searched; rows without the modality are left out."""
-        dataset = self.read(data, [modality])
-        ids = np.arange(len(dataset)) if dataset.ids is None else dataset.ids
-        return Index(self, modality, self.embed(dataset, modality), ids)
+        """Returns an index of the rows of `data`, to be searched; rows without the modality are left out.
+
+        Raises:
+            DataError: No row has the modality.
+        """
+        return Index(self, modality).add(data)
 
     def evaluate(self, data: Data, *, groups: Any = None) -> pd.DataFrame:
         """Measures, for each ordered pair of modalities, how often rows of the one find their own of the other.
@@ -280,33 +277,37 @@ class Retriever:
             groups: `[row]`: rows that are not independent; a data set's own if None.
 
         Returns:
-            One row for each method (the space, and "linear CCA" if fitted), query modality, item modality and metric
-            (recall@1, @5, @10, median_rank): value, 95 % interval, chance, direction and numbers of rows.
+            One row for each method (the learned space by its name, "linear CCA", "ridge"; `used` tells the one that a
+            search uses), query modality, item modality and metric (recall@1, @5, @10, median_rank): value, 95 %
+            interval, chance, direction and numbers of rows.
 
         Raises:
             DataError: No row has two of the modalities.
         """
-        model, dataset = self.fitted, self.read(data)
+        fitted = self.fitted
         same_order({"data": data, "groups": groups}, where="Retriever")
-        clusters = dataset.groups if groups is None else np.asarray(plain(groups))
-        inputs = self._pipeline.transform(dataset)
-        codes = {name: content(raw) for name, raw in inputs.items()}
-        places = {name: model.embed(name, inputs[name]) for name in model.names}
-        features = self._pipeline.features(dataset) if self._linear is not None else {}
+        dataset = with_groups(self.read(data), groups, where="Retriever.evaluate")
+        codes = {name: content(raw) for name, raw in fitted.pipeline.transform(dataset).items()}
+        places = {
+            method: {name: space.embed(name, d) for name, d in dataset.modalities.items()}
+            for method, space in fitted.spaces.items()
+        }
         tables = []
-        for a, b in permutations(model.names, 2):
+        for a, b in permutations(self.modalities_, 2):
             rows = dataset.modalities[a].present & dataset.modalities[b].present
             if not rows.any():
                 continue
-            found: dict[str, tuple[np.ndarray, np.ndarray]] = {self._made.space: (places[a], places[b])}
-            if self._linear is not None and self._linear.knows(a, b):
-                found["linear CCA"] = self._linear.embed(a, b, features)
-            together = None if clusters is None else clusters[rows]
-            for method, (x, y) in found.items():
-                measured = ranks(x[rows], y[rows], codes[a][rows], codes[b][rows])
-                tables.append(scores(*measured, together, method=method, query=a, item=b))
+            together = None if dataset.groups is None else dataset.groups[rows]
+            for method, place in places.items():
+                measured = ranks(place[a][rows], place[b][rows], codes[a][rows], codes[b][rows])
+                told = _TOLD.get(method, fitted.options.space)
+                table = scores(*measured, together, method=told, query=a, item=b)
+                table.insert(1, "used", method == fitted.method)
+                tables.append(table)
         if not tables:
-            raise DataError("Retriever.evaluate: some row must have two of the modalities; got none.")
+            raise DataError(
+                "Retriever.evaluate: some row must have two of the modalities; got none. Give rows that have."
+            )
         return pd.concat(tables, ignore_index=True)
 
     def save(self, folder: str | Path) -> None:
@@ -315,18 +316,9 @@ class Retriever:
         Raises:
             CheckpointError: The folder holds something else.
         """
-        model = self.fitted
-        schema, linear = self.schema_, self._linear
-        facts = {
-            "options": self._made.model_dump(mode="json"),
-            "training": self._trained.model_dump(mode="json"),
-            "n_rows": self._n_rows,
-            "schema": None if schema is None else schema.model_dump(mode="json"),
-            "history": self.history_.to_dict("records"),
-            "best_epoch": None if self._history is None else self._history.best_epoch,
-        }
-        states = {"pipeline": self._pipeline.state(), "linear": None if linear is None else linear.views}
-        write_folder(folder, {**facts, "states": states}, model.state_dict(), _FORMAT)
+        facts, weights = facts_of(self.fitted)
+        check_place(folder, RETRIEVER)
+        write_folder(folder, facts, weights, RETRIEVER)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -335,50 +327,55 @@ class Retriever:
         Raises:
             CheckpointError: No saved retriever, or a damaged or newer one.
         """
+        return cls.of(read_folder(folder, restored, RETRIEVER))
 
-        def restore(facts: dict[str, Any], weights: dict[str, Any]) -> Retriever:
-            states = facts["states"]
-            options = RetrievalOptions.model_validate(facts["options"])
-            training = TrainOptions.model_validate(facts["training"])
-            pipeline = Pipeline.from_state(states["pipeline"])
-            model = build(pipeline.specs, options, n_rows=int(facts["n_rows"]), seed=0)
-            model.load_state_dict(weights)
-            schema = None if facts["schema"] is None else Schema.model_validate(facts["schema"])
-            linear = None if states["linear"] is None else LinearCCA(states["linear"])
-            epochs = tuple(Epoch(**e) for e in facts["history"])
-            history = History(epochs, facts["best_epoch"], int(facts["n_rows"]), 0.0) if epochs else None
-            taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
-            made = cls(
-                **options.model_dump(), **{name: getattr(training, name) for name in taken},
-                baseline=linear is not None, schema=schema, random_state=training.seed,
-            )  # fmt: skip
-            made._take(model, pipeline, options, training, int(facts["n_rows"]), schema, linear, history)
-            return made
-
-        return cast(Self, read_folder(folder, restore, _FORMAT))
+    @classmethod
+    def of(cls, fitted: Fitted) -> Self:
+        """Returns the retriever that has learned this."""
+        training = fitted.training
+        taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
+        made = cls(
+            **fitted.options.model_dump(), **{name: getattr(training, name) for name in taken},
+            schema=fitted.schema, random_state=training.seed,
+        )  # fmt: skip
+        made._take(fitted)
+        return made
 
 
-def paired(
-    data: Data,
-    schema: Schema | None,
-    presence: Mapping[str, Any] | None = None,
-    *,
-    base_dir: str | Path = ".",
-    on_bad_file: Literal["raise", "skip"] = "raise",
-) -> tuple[Dataset, Schema | None]:
-    """Returns rows without regard to a target, and the resolved schema of a table; see `Retriever.fit`."""
-    if presence is not None and (isinstance(data, (Dataset, pd.DataFrame)) or not isinstance(data, Mapping)):
-        raise DataError(f"Retriever: presence belongs to a dict of arrays; got it with {type(data).__name__}.")
-    if isinstance(data, Dataset):
-        return data, schema
-    if isinstance(data, pd.DataFrame):
-        inference = infer(data, leave_out_target(data, schema or Schema()))
-        dataset = assemble(
-            data, inference.schema, name="table", base_dir=base_dir, on_bad_file=on_bad_file, need_target=False
-        )
-        return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(inference.schema, dataset)
-    if isinstance(data, Mapping):
-        return from_tensors(data, presence=presence, name="tensors"), None
-    raise DataError(
-        f"Retriever: data must be a DataFrame, a dict of arrays by modality, or a Dataset; got {type(data).__name__}."
+def _trained(
+    options: RetrievalOptions, training: TrainOptions, pipeline: Pipeline, inputs: Mapping[str, Raw],
+    codes: Mapping[str, np.ndarray], rows: tuple[np.ndarray, np.ndarray], refit: bool,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> tuple[RetrievalModel, History, float]:  # fmt: skip
+    """Trains the network; returns it, the epochs and its mean reciprocal rank on the rows that chose them."""
+    learn, choose = rows
+    target = torch.as_tensor(np.stack([codes[name] for name in sorted(codes)], axis=1))
+
+    def made() -> FusionModel:  # in all that the training loop asks of it
+        return cast(FusionModel, build(pipeline.specs, options, n_rows=len(learn), seed=training.seed))
+
+    model = made()
+    parts = torch.as_tensor(learn), torch.as_tensor(choose)
+    history = train(model, inputs, target, *parts, training, on_epoch=on_epoch)
+    some = torch.as_tensor(choose)
+    places = {n: cast(RetrievalModel, model).eval().embed(n, raw.rows(some)) for n, raw in inputs.items()}
+    present = {name: np.abs(x).sum(1) > 0 for name, x in places.items()}
+    score = reciprocal_rank(places, present, {name: c[choose] for name, c in codes.items()})
+    if refit:
+        model = made()
+        every = torch.arange(len(target))
+        seconds = retrain(model, inputs, target, every, training, history)
+        history = replace(history, fit_seconds=history.fit_seconds + seconds)
+    return cast(RetrievalModel, model).eval(), history, score
+
+
+def _choice(options: RetrievalOptions, validation: Mapping[str, float], method: str, n_rows: int) -> tuple[str, ...]:
+    """Tells which method is used, where there was a choice."""
+    if options.method != "auto":
+        return ()
+    told = {name: _TOLD.get(name, f"the learned space ({options.space})") for name in validation}
+    others = ", ".join(f"{told[name]} {value:.3f}" for name, value in validation.items() if name != method)
+    return (
+        f"{told[method]} is used: its mean reciprocal rank on {n_rows} validation rows is {validation[method]:.3f}; "
+        f"{others or 'no other could be fitted'}.",
     )

@@ -123,6 +123,13 @@ class TextDescription:
         """Returns float32 `[row, component]`; a row without words is 0."""
         return np.asarray(self._terms(rows) @ self._components.T, dtype=np.float32)
 
+    def projected(self, axes: np.ndarray) -> TextDescription:
+        """Returns the description whose columns are those of this one times `axes`, `[component, column]`."""
+        made = TextDescription(axes.shape[1], n_terms=self.n_terms)
+        made._blocks = self._blocks
+        made._components = np.asarray(axes.T @ self._components, dtype=np.float32)
+        return made
+
     def state(self) -> dict[str, Any]:
         """Returns what was learned as JSON values and arrays."""
         words, characters = self._blocks
@@ -174,6 +181,13 @@ class TfidfPreprocessor(Preprocessor):
         rows = rows_of_words(data, where="TfidfPreprocessor")
         values = self._description.transform(rows) / np.float32(self._scale)
         return Raw(torch.from_numpy(values), torch.tensor([bool(row) for row in rows], dtype=torch.bool))
+
+    def projected(self, axes: np.ndarray) -> TfidfPreprocessor:
+        """Returns a fitted preprocessor whose `features` are those of this one times `axes`, `[component, column]`."""
+        made = TfidfPreprocessor(axes.shape[1])
+        made._description = self._description.projected(axes)
+        made.spec = Spec(kind="vector", n_channels=axes.shape[1])
+        return made
 
     def state(self) -> dict[str, Any]:
         return {"spec": self.spec.model_dump(mode="json"), "scale": self._scale, **self._description.state()}

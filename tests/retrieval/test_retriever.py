@@ -10,41 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pairs_of_rows import QUICK, arrays, table
 from scipy.stats import binomtest, hypergeom
 from sklearn.metrics.pairwise import cosine_similarity
 
 from profuse import load_model
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.errors import CheckpointError, ConfigError, DataError, UnknownNameError
+from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.retrieval import SPACES, Retriever
-from profuse.retrieval.measure import LinearCCA, content, ranks, scores
+from profuse.retrieval.measure import content, ranks, scores
 from profuse.tokens import Raw
-
-QUICK: dict[str, Any] = {"width": 16, "epochs": 6, "batch_size": 64, "learning_rate": 5e-3, "device": "cpu"}
-
-
-def arrays(n: int = 300, seed: int = 0) -> dict[str, np.ndarray]:
-    """Two vectors a row: the same four numbers, mapped and with a little noise of each its own."""
-    rng, fixed = np.random.default_rng(seed), np.random.default_rng(99)
-    latent = rng.normal(size=(n, 4))
-    return {
-        name: (latent @ fixed.normal(size=(4, d)) + 0.05 * rng.normal(size=(n, d))).astype(np.float32)
-        for name, d in (("left", 6), ("right", 5))
-    }
-
-
-def table(n: int = 160, seed: int = 0) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    colour, size = rng.choice(["red", "blue", "green", "white"], n), rng.normal(size=n)
-    return pd.DataFrame({
-        "key": [f"k{seed}-{i}" for i in range(n)],
-        "size": size,
-        "weight": size * 2 + 0.1 * rng.normal(size=n),
-        "note": [f"a {c} thing that is {'large' if s > 0 else 'small'} number {i}" for i, (c, s) in
-                 enumerate(zip(colour, size, strict=True))],
-        "colour": colour,
-        "answer": rng.choice(["yes", "no"], n),
-    })  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +37,10 @@ def recall(found: pd.DataFrame, method: str, metric: str = "recall@1") -> pd.Ser
 @pytest.mark.parametrize("space", SPACES)
 def test_every_space_finds_partners_far_above_chance(space: str) -> None:
     options = {"dcca": {"space_dim": 4}, "dcca_ey": {"space_dim": 4}}.get(space)
-    made = Retriever(**{**QUICK, "epochs": 8}, space=space, space_options=options).fit(arrays())
+    made = Retriever(**{**QUICK, "epochs": 8}, method="learned", space=space, space_options=options).fit(arrays())
     found = made.evaluate(arrays(100, seed=1))
     assert (recall(found, space, "recall@10") > 0.5).all()
     assert (found[found["metric"] == "recall@10"]["chance"] < 0.11).all()
-
-
-def test_linear_cca_finds_what_is_linear(fitted: Retriever) -> None:
-    found = fitted.evaluate(arrays(100, seed=1))
-    assert (recall(found, "linear CCA") > 0.8).all()
 
 
 def test_nothing_is_found_where_nothing_is_shared() -> None:
@@ -129,7 +99,8 @@ def test_rows_that_lack_the_modality_are_left_out_of_an_index_and_refused_as_que
 
 def test_a_table_needs_no_target_and_its_ids_are_found() -> None:
     frame = table()
-    made = Retriever(**QUICK, schema={"target": {"columns": ["answer"]}}).fit(frame)
+    with pytest.warns(ProfuseWarning, match="'key' is not used"):
+        made = Retriever(**QUICK, schema={"target": {"columns": ["answer"]}}).fit(frame)
     assert made.modalities_ == ("note", "table")
     assert made.schema_ is not None
     assert "answer" not in made.schema_.modalities["table"].columns
@@ -223,31 +194,11 @@ def test_few_items_are_found_by_chance_alone() -> None:
     assert told.loc["recall@5", "chance"] == 1.0
 
 
-def test_linear_cca_is_that_of_scikit_learn_on_linear_data() -> None:
-    from sklearn.cross_decomposition import CCA
-
-    data = {k: v.astype(np.float64) for k, v in arrays(400).items()}
-    rows, there = np.arange(400), {k: np.ones(400, dtype=bool) for k in data}
-    codes = dict.fromkeys(data, rows)
-    made = LinearCCA.fit(data, codes, there, rows[:300], rows[300:])
-    x, y = made.embed("left", "right", data)
-    theirs = CCA(n_components=4, max_iter=2000).fit(data["left"][:300], data["right"][:300])
-    wanted = theirs.transform(data["left"], data["right"])
-    views = made.views["left & right"]
-    for name, variates in zip(("left", "right"), wanted, strict=True):
-        ours = (data[name] - views[name]["mean"]) / views[name]["scale"] @ views[name]["map"]
-        # one space of four dimensions: each of our variates is a combination of theirs
-        residual = ours[:, :4] - variates @ np.linalg.lstsq(variates, ours[:, :4], rcond=None)[0]
-        assert (residual.std(0) < 0.05 * ours[:, :4].std(0)).all()
-    assert (ranks(x[300:], y[300:], rows[300:], rows[300:])[0] == 1).mean() > 0.9
-    np.testing.assert_array_equal(made.embed("right", "left", data)[0], y)
-
-
 def test_the_result_is_tidy_and_names_both_directions(fitted: Retriever) -> None:
     found = fitted.evaluate(arrays(60, seed=7))
     assert set(zip(found["query"], found["item"], strict=True)) == {("left", "right"), ("right", "left")}
-    assert set(found["method"]) == {"contrastive", "linear CCA"}
-    assert len(found) == 2 * 2 * 4
+    assert set(found["method"]) == {"contrastive", "linear CCA", "ridge"}
+    assert len(found) == 2 * 3 * 4
     assert (found["n_queries"] == 60).all()
     assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
 
@@ -289,7 +240,9 @@ def test_absent_rows_are_no_hindrance() -> None:
 
 def test_the_same_seed_gives_the_same_places() -> None:
     data = arrays(100)
-    first, second = (Retriever(**QUICK, baseline=False).fit(data).embed(data, "left") for _ in range(2))
+    first, second = (
+        Retriever(**QUICK, method="learned", baseline=False).fit(data).embed(data, "left") for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
 
 
@@ -299,7 +252,9 @@ def test_a_target_of_a_data_set_is_not_read() -> None:
     rng = np.random.default_rng(0)
     split = {"groups": np.arange(100)}
     made = [
-        Retriever(**QUICK, baseline=False).fit(Dataset("d", modalities, target, "regression", **split))
+        Retriever(**QUICK, method="learned", baseline=False).fit(
+            Dataset("d", modalities, target, "regression", **split)
+        )
         for target in (None, rng.normal(size=100))
     ]
     np.testing.assert_array_equal(made[0].embed(data, "left"), made[1].embed(data, "left"))
@@ -323,14 +278,15 @@ def test_a_loaded_retriever_finds_and_measures_the_same(fitted: Retriever, tmp_p
 @pytest.mark.parametrize("space", ["dcca", "dcca_ey"])
 def test_what_a_space_has_fitted_is_saved_too(space: str, tmp_path: Path) -> None:
     data = arrays(120)
-    made = Retriever(**QUICK, space=space, baseline=False).fit(data)
+    made = Retriever(**QUICK, space=space, method="learned", baseline=False).fit(data)
     made.save(tmp_path / "r")
     np.testing.assert_array_equal(Retriever.load(tmp_path / "r").embed(data, "right"), made.embed(data, "right"))
 
 
 def test_a_table_is_read_by_a_loaded_retriever(tmp_path: Path) -> None:
     frame = table()
-    made = Retriever(**QUICK, baseline=False).fit(frame)
+    with pytest.warns(ProfuseWarning, match="'key' is not used"):
+        made = Retriever(**QUICK, method="learned", baseline=False).fit(frame)
     made.save(tmp_path / "r")
     again = Retriever.load(tmp_path / "r")
     np.testing.assert_array_equal(again.embed(frame, "note"), made.embed(frame, "note"))
@@ -344,7 +300,7 @@ def test_a_folder_that_is_no_retriever_or_is_damaged_is_told(fitted: Retriever, 
         load_model(tmp_path / "r")
     facts = json.loads((tmp_path / "r" / "model.json").read_text())
     (tmp_path / "r" / "model.json").write_text(json.dumps({**facts, "format": 9}))
-    with pytest.raises(CheckpointError, match="Retriever.load: .* of format 1; got format=9. .* newer profuse"):
+    with pytest.raises(CheckpointError, match="Retriever.load: .* of format 2; got format=9. .* newer profuse"):
         Retriever.load(tmp_path / "r")
     fitted.save(tmp_path / "r")
     damaged = bytearray((tmp_path / "r" / "weights.safetensors").read_bytes())
@@ -360,6 +316,13 @@ def test_a_folder_that_is_no_retriever_or_is_damaged_is_told(fitted: Retriever, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        ({"method": "best"}, "method must be 'auto', 'learned', 'cca' or 'ridge'; got method='best'"),
+        ({"method": 3}, "method must be"),
+        ({"encoders": 5}, "encoders must be"),
+        ({"encoders": "mlp"}, "encoders must be"),
+        ({"space_options": [1]}, "space_options must be"),
+        ({"baseline": "perhaps"}, "baseline must be"),
+        ({"random_state": "x"}, "seed must be"),
         ({"space": "cosine"}, "space must be 'contrastive', 'ranking', 'dcca' or 'dcca_ey'; got space='cosine'"),
         ({"space_options": {"margin": 0.1}}, "'contrastive' has the options"),
         ({"space_options": {"weight": 0.1}}, "must not name a weight"),

@@ -1,0 +1,84 @@
+"""A fitted retriever -> facts and weights of a folder, and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from profuse._folder import Format
+from profuse.data.pipeline import Pipeline
+from profuse.errors import CheckpointError
+from profuse.retrieval._model import RetrievalOptions, build
+from profuse.retrieval.linear import LinearSpace
+from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
+from profuse.schema import Schema
+from profuse.train import Epoch, History
+from profuse.train_options import TrainOptions
+
+__all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]
+
+RETRIEVER = Format("retriever", 2, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
+INDEX = Format("index", 1, "Index.load", "'profuse retrieve --index' or Index.save")
+
+
+def check_place(folder: str | Path, form: Format) -> None:
+    """Checks that what is saved at `folder`, if anything, is of the same form: else it would be replaced.
+
+    Raises:
+        CheckpointError: It is of another.
+    """
+    try:
+        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        held = facts.get("what", "model") if isinstance(facts, dict) else form.what
+    except (OSError, ValueError):
+        return  # nothing readable: whether it may be replaced is checked when it is written
+    if held != form.what:
+        raise CheckpointError(
+            f"{form.reader.partition('.')[0]}.save: {folder} must be new, empty or a saved {form.what}; it holds a "
+            f"saved {held}. Name another folder."
+        )
+
+
+def facts_of(fitted: Fitted) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns JSON values, and arrays among them, and weights."""
+    schema, history = fitted.schema, fitted.history
+    learned = fitted.spaces.get("learned")
+    facts = {
+        "options": fitted.options.model_dump(mode="json"),
+        "training": fitted.training.model_dump(mode="json"),
+        "n_rows": fitted.n_rows,
+        "schema": None if schema is None else schema.model_dump(mode="json"),
+        "history": [] if history is None else [vars(e) for e in history.epochs],
+        "best_epoch": None if history is None else history.best_epoch,
+        "method": fitted.method,
+        "validation": fitted.validation,
+        "states": {
+            "pipeline": fitted.pipeline.state(),
+            "linear": {name: s.state() for name, s in fitted.spaces.items() if isinstance(s, LinearSpace)},
+        },
+    }
+    return facts, learned.model.state_dict() if isinstance(learned, LearnedSpace) else {}
+
+
+def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
+    """Returns what `facts_of` was given."""
+    states, old = facts["states"], "method" not in facts  # format 1 knew the learned space alone
+    options = RetrievalOptions.model_validate(facts["options"])
+    pipeline = Pipeline.from_state(states["pipeline"])
+    n_rows, method = int(facts["n_rows"]), "learned" if old else facts["method"]
+    spaces: dict[str, Space] = {}
+    if weights:
+        model = build(pipeline.specs, options, n_rows=n_rows, seed=0)
+        model.load_state_dict(weights)
+        spaces["learned"] = LearnedSpace(model.eval(), pipeline)
+    for name, state in ({} if old else states["linear"]).items():
+        spaces[name] = LinearSpace.from_state(state, pipeline)
+    spaces[method]  # is among them, or the folder is damaged
+    schema = None if facts["schema"] is None else Schema.model_validate(facts["schema"])
+    epochs = tuple(Epoch(**e) for e in facts["history"])
+    history = History(epochs, facts["best_epoch"], n_rows, 0.0) if epochs else None
+    training = TrainOptions.model_validate(facts["training"])
+    return Fitted(
+        spaces, method, {} if old else facts["validation"], pipeline, options, training, n_rows, schema, history
+    )
