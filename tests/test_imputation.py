@@ -8,15 +8,18 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.fusion.generative._generators import RegressionGenerator
-from profuse.imputation import METHODS, Imputer, methods
-from profuse.imputation.blocks import Told
-from profuse.imputation.methods import Drawn, NearestMethod
-from profuse.imputation.quality import measure
+from profuse.imputation import METHODS, Imputer
+from profuse.imputation.blocks import Features, Inputs
+from profuse.imputation.coding import Part, Target
+from profuse.imputation.methods import Answer, Drawn, NearestMethod
+from profuse.imputation.quality import Quality, quality_of, scores_of
+from profuse.imputation.ridge import folds_of
+from profuse.imputation.streams import Streams
 from profuse.imputation.training import Progress, train
 
-DONORS = ("nearest", "mean")
+pytestmark = pytest.mark.filterwarnings("ignore:Imputer. Modality .* no better than the mean")
 
 
 def table(n: int = 80, seed: int = 0) -> pd.DataFrame:
@@ -61,19 +64,20 @@ def test_what_is_there_stays_bit_for_bit_and_what_is_missing_is_filled(method: s
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_filled_number_is_the_mean_of_its_samples_and_the_spread_their_deviation(method: str) -> None:
-    filled = quick(method).fit_fill(table())
+def test_the_answer_and_the_spread_are_those_of_many_samples(method: str) -> None:
+    filled = quick(method, n_samples=400 if method != "nearest" else 12).fit_fill(table())
     by_row = filled.samples.groupby("row")
-    assert len(filled.samples) == 5 * len(filled.rows)
-    assert filled.samples["sample"].tolist() == list(range(5)) * len(filled.rows)
+    n = 400 if method != "nearest" else 12
+    assert len(filled.samples) == n * len(filled.rows)
+    assert filled.samples["sample"].tolist() == list(range(n)) * len(filled.rows)
+    cells = filled.table.iloc[filled.rows]
     for column in ("price", "size"):
-        cells = filled.table.iloc[filled.rows]
-        np.testing.assert_allclose(by_row[column].std(), cells[f"{column}_spread"])
-        if method != "mean":
-            np.testing.assert_allclose(by_row[column].mean(), cells[column])
+        spread = cells[f"{column}_spread"]
+        assert ((by_row[column].mean() - cells[column]) / spread).abs().max() < 4.5 * (1 / n**0.5 + 0.2 / 8)
+        np.testing.assert_allclose(by_row[column].std(), spread, rtol=0.35)
     said = filled.samples.merge(filled.table["colour"], left_on="row", right_index=True)
     differ = (said["colour_x"] != said["colour_y"]).groupby(said["row"]).mean()
-    np.testing.assert_allclose(differ, filled.table["colour_spread"].iloc[filled.rows])
+    np.testing.assert_allclose(differ, cells["colour_spread"], atol=0.15)
 
 
 def test_equal_seeds_give_equal_tables_and_others_do_not() -> None:
@@ -105,23 +109,34 @@ def test_the_mean_is_that_of_the_rows_learned_from() -> None:
 
 def test_the_nearest_rows_are_those_of_brute_force() -> None:
     rng = np.random.default_rng(0)
-    x, y = {"a": rng.normal(size=(40, 3)), "b": rng.normal(size=(40, 2))}, rng.normal(size=(40, 1))
-    present = {"a": rng.random(40) < 0.8, "b": rng.random(40) < 0.8}
-    donors = Told(x, present)
-    asked = Told({k: rng.normal(size=(6, v.shape[1])) for k, v in x.items()}, {k: v[:6] for k, v in present.items()})
-    drawn = NearestMethod(donors, y).draw(asked, 4, seed=0)
+    known = {"a": rng.random((40, 3)) < 0.7, "b": rng.random((40, 2)) < 0.7}
+    x = {name: np.where(there, rng.normal(size=there.shape), 0.0) for name, there in known.items()}
+    donors = Inputs({name: Features(x[name], known[name], np.zeros(0, dtype=int)) for name in x})
+    asked = donors.rows(np.arange(6, 12))
+    y = rng.normal(size=(40, 2))
+    parts = (Part("price", "number", 0, 1), Part("size", "number", 1, 2))
+    target = Target(y, np.ones((40, 2), dtype=bool), parts)
+    given = np.full((6, 2), np.nan)
+    given[:3, 1] = rng.normal(size=3)
+    partly = Target(given, ~np.isnan(given), parts)
+    streams = Streams([bytes([i] * 16) for i in range(6)], np.zeros(6, dtype=int))
+    method = NearestMethod(donors, target, n_neighbours=4)
+    drawn = method.draw(asked, partly, streams, 4)
     for i in range(6):
         far = []
         for j in range(40):
-            both = [k for k in x if present[k][i] and present[k][j]]
-            far.append(np.mean([((asked.blocks[k][i] - x[k][j]) ** 2).mean() for k in both]) if both else np.inf)
-        if np.isfinite(far).sum() >= 4:
-            assert drawn.donors is not None
-            assert drawn.donors[:, i].tolist() == np.argsort(far, kind="stable")[:4].tolist()
-    np.testing.assert_allclose(drawn.point, drawn.samples.mean(0))
-    again = NearestMethod(donors.rows(np.arange(3)), y[:3]).draw(asked, 5, seed=0)
-    assert again.donors is not None
-    assert (again.donors[3:] == again.donors[:2]).all()
+            by_modality = []
+            for k, there in known.items():
+                ours, theirs = x[k][6 + i], x[k][j]
+                off = np.where(there[j], (ours - theirs) ** 2, ours**2 + 1)[there[6 + i]]
+                by_modality += [off.mean()] if len(off) else []
+            by_modality += [(given[i, 1] - y[j, 1]) ** 2] if i < 3 else []
+            far.append(round(np.mean(by_modality), 9))
+        assert drawn.donors["price"][:, i].tolist() == np.argsort(far, kind="stable")[:4].tolist()
+    np.testing.assert_allclose(method.answer(asked, partly, streams).point, drawn.samples.mean(0))
+    few = NearestMethod(donors.rows(np.arange(3)), target.rows(np.arange(3)), n_neighbours=5)
+    again = few.draw(asked, partly, streams, 5).donors["price"]
+    assert (again[3:] == again[:2]).all()
 
 
 def test_text_is_copied_from_the_nearest_row_and_only_by_nearest() -> None:
@@ -137,7 +152,7 @@ def test_text_is_copied_from_the_nearest_row_and_only_by_nearest() -> None:
     assert set(filled.table["note"].iloc[filled.rows]) <= known
     first = filled.samples[filled.samples["sample"] == 0].set_index("row")["note"]
     pd.testing.assert_series_equal(first, filled.table["note"].iloc[filled.rows], check_names=False)
-    for method in set(METHODS) - {"nearest"}:
+    for method in set(METHODS) - {"auto", "nearest"}:
         with pytest.raises(ConfigError, match="column 'note' of modality 'note' is of kind text. Use method 'nearest'"):
             Imputer("note", method=method).fit(frame)
 
@@ -163,14 +178,14 @@ def test_a_vector_in_one_column_is_filled_with_lists(as_words: bool) -> None:
     a = rng.normal(size=(60, 3))
     lists = [None if i % 4 == 0 else str(v.tolist()) if as_words else v.tolist() for i, v in enumerate(a)]
     frame = pd.DataFrame({"code": pd.Series(lists, dtype=object), "x": a[:, 0], "y": a[:, 1]})
-    filled = Imputer("code", method="regression", n_samples=4, epochs=2).fit_fill(frame)
+    filled = Imputer("code", method="regression", n_samples=500, epochs=2).fit_fill(frame)
     assert filled.table["code"].iloc[1:4].tolist() == lists[1:4]
     cell, spread = filled.table["code"].iloc[0], filled.table["code_spread"].iloc[0]
     assert len(cell) == len(spread) == 3
     assert filled.table["code_spread"].iloc[1] is None
     mine = np.array(filled.samples.query("row == 0")["code"].tolist())
-    np.testing.assert_allclose(mine.mean(0), cell)
-    np.testing.assert_allclose(mine.std(0, ddof=1), spread)
+    np.testing.assert_array_less(np.abs(mine.mean(0) - cell) / spread, 0.25)
+    np.testing.assert_allclose(mine.std(0, ddof=1), spread, rtol=0.3)
 
 
 def test_words_come_back_as_the_objects_that_they_stand_for() -> None:
@@ -185,31 +200,21 @@ def test_words_come_back_as_the_objects_that_they_stand_for() -> None:
 def test_a_row_without_anything_else_gets_samples_of_all_rows_and_is_counted() -> None:
     frame = table()
     frame.loc[[3, 4], :] = None
-    filled = quick("flow").fit_fill(frame)
+    with pytest.warns(ProfuseWarning, match="2 rows .* hold no other modality either"):
+        filled = quick("flow").fit_fill(frame)
     assert filled.table["price"].notna().all()
     assert "2 rows (3, 4; counted from 0) hold no other modality either" in filled.notes[0]
-
-
-def test_rows_with_some_of_the_cells_are_neither_learned_from_nor_filled() -> None:
-    frame = table()
-    rows = np.flatnonzero(frame["price"].notna())[:4]
-    frame.loc[rows, "size"] = np.nan
-    imputer = quick()
-    filled = imputer.fit_fill(frame)
-    assert filled.table["size"].iloc[rows].isna().all()
-    assert "4 rows" in imputer.notes_[-1]
-    assert imputer.n_learned_ + imputer.quality_[0].n_rows == frame["size"].notna().sum()
 
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n_groups", [2, 4, 7])
 def test_few_groups_are_not_cut_where_the_regression_is_judged(n_groups: int) -> None:
     groups = np.repeat(np.arange(n_groups), 10)
-    folds = methods._folds(len(groups), groups, 0)
+    folds = folds_of(len(groups), groups, 0)
     assert len(folds) == min(5, n_groups)
     assert all(not set(groups[a]) & set(groups[b]) for a, b in folds)
-    assert len(methods._folds(20, np.zeros(20), 0)) == 5  # of a single group nothing else can be done
-    assert len(methods._folds(20, None, 0)) == 5
+    assert len(folds_of(20, np.zeros(20), 0)) == 5  # of a single group nothing else can be done
+    assert len(folds_of(20, None, 0)) == 5
 
 
 def test_what_is_filled_has_no_unit() -> None:
@@ -245,50 +250,51 @@ def test_the_target_is_not_told() -> None:
 
 
 class TestQuality:
-    def figures(self, drawn: np.ndarray, true: np.ndarray, seed: int = 0) -> object:
-        n = true.shape[0]
-        return measure(
-            "it", Drawn(drawn, drawn.mean(0)), true, is_category=np.zeros(true.shape[1], dtype=bool),
-            categories={}, units=np.arange(n), seed=seed,
-        )  # fmt: skip
+    def figures(self, drawn: np.ndarray, true: np.ndarray, *, are_all: bool = False) -> Quality:
+        parts = tuple(Part(str(i), "number", i, i + 1) for i in range(true.shape[1]))
+        target = Target(true, np.ones(true.shape, dtype=bool), parts)
+        answer = Answer(drawn.mean(0), drawn.std(0))
+        scores = scores_of(answer, Drawn(drawn, are_all=are_all), target, np.ones(true.shape, dtype=bool), None)
+        return quality_of("it", scores, np.arange(len(true)), 0)
 
     def test_figures_are_those_of_numpy(self) -> None:
         rng = np.random.default_rng(0)
         drawn, true = rng.normal(size=(99, 50, 2)), rng.normal(size=(50, 2))
         found = self.figures(drawn, true)
-        assert found.error == pytest.approx(np.sqrt(((drawn.mean(0) - true) ** 2).mean()))  # type: ignore[attr-defined]
+        assert found.error == pytest.approx(np.sqrt(((drawn.mean(0) - true) ** 2).mean()))
         pairs = np.abs(drawn[:, None] - drawn[None]).sum((0, 1)) / (99 * 98)
         want = (np.abs(drawn - true).mean(0) - pairs / 2).mean()
-        assert found.crps == pytest.approx(want)  # type: ignore[attr-defined]
-        assert found.low < found.error < found.high  # type: ignore[attr-defined]
+        assert found.crps == pytest.approx(want)
+        n = len(drawn)
+        assert self.figures(drawn, true, are_all=True).crps == pytest.approx(want + pairs.mean() / 2 / n)
+        assert found.low < found.error < found.high
 
     def test_draws_of_the_same_law_cover_nine_tenths_and_narrow_ones_fewer(self) -> None:
         rng = np.random.default_rng(1)
         drawn, true = rng.normal(size=(99, 4000, 1)), rng.normal(size=(4000, 1))
-        assert self.figures(drawn, true).coverage == pytest.approx(0.9, abs=0.015)  # type: ignore[attr-defined]
-        assert self.figures(0.3 * drawn, true).coverage < 0.5  # type: ignore[attr-defined]
-        crps = self.figures(drawn, true).crps  # type: ignore[attr-defined]
+        assert self.figures(drawn, true).coverage == pytest.approx(0.9, abs=0.015)
+        assert self.figures(0.3 * drawn, true).coverage < 0.5
+        crps = self.figures(drawn, true).crps
         assert crps == pytest.approx(1 / np.sqrt(np.pi), rel=0.05)  # of a standard normal
-        assert self.figures(0.3 * drawn, true).crps > crps  # type: ignore[attr-defined]
+        assert self.figures(0.3 * drawn, true).crps > crps
 
     @pytest.mark.parametrize("n_draws", [19, 20, 25, 29, 30, 31, 40, 99])
     def test_draws_of_the_same_law_cover_nine_tenths_however_many_they_are(self, n_draws: int) -> None:
         rng = np.random.default_rng(n_draws)
         covered = [
-            self.figures(rng.normal(size=(n_draws, 5000, 1)), rng.normal(size=(5000, 1))).coverage  # type: ignore[attr-defined]
-            for _ in range(4)
+            self.figures(rng.normal(size=(n_draws, 5000, 1)), rng.normal(size=(5000, 1))).coverage for _ in range(4)
         ]
         assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
     def test_the_coverage_of_few_draws_is_not_told(self) -> None:
         rng = np.random.default_rng(0)
-        assert self.figures(rng.normal(size=(18, 50, 1)), rng.normal(size=(50, 1))).coverage is None  # type: ignore[attr-defined]
+        assert self.figures(rng.normal(size=(18, 50, 1)), rng.normal(size=(50, 1))).coverage is None
 
     def test_baselines_are_told_beside_the_method_once_each(self) -> None:
         frame = table()
-        assert [q.method for q in quick("regression").fit(frame).quality_] == ["regression", "nearest", "mean"]
-        assert [q.method for q in quick("nearest").fit(frame).quality_] == ["nearest", "mean"]
-        assert [q.method for q in quick("mean").fit(frame).quality_] == ["mean", "nearest"]
+        assert [q.method for q in quick("flow").fit(frame).quality_] == ["flow", "ridge", "nearest", "mean"]
+        assert [q.method for q in quick("nearest").fit(frame).quality_] == ["nearest", "ridge", "mean"]
+        assert [q.method for q in quick("mean").fit(frame).quality_] == ["mean", "ridge", "nearest"]
 
     def test_the_mean_has_about_the_error_one_and_the_right_coverage(self) -> None:
         found = quick("mean").fit(table(1500)).quality_[0]
@@ -308,7 +314,7 @@ def test_a_network_is_trained_for_any_number_of_steps(n_steps: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["regression", "flow", "diffusion", "gan"])
+@pytest.mark.parametrize("method", ["auto", "ridge", "regression", "flow", "diffusion", "gan"])
 def test_answers_and_spread_are_those_of_the_conditional_normal(method: str) -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(2500, 8))
@@ -320,7 +326,8 @@ def test_answers_and_spread_are_those_of_the_conditional_normal(method: str) -> 
     assert filled.table["price_spread"].mean() == pytest.approx(1.5, rel=0.15)
     off = filled.table["price"].to_numpy()[:500] - truth[:500]
     assert np.sqrt((off**2).mean()) < 0.3 * 1.5
-    first, nearest, mean = imputer.quality_
+    by_method = {q.method: q for q in imputer.quality_}
+    first, nearest, mean = imputer.quality_[0], by_method["nearest"], by_method["mean"]
     assert first.error < nearest.error < mean.error
     assert first.coverage == pytest.approx(0.9, abs=0.05)
 
@@ -342,7 +349,7 @@ class TestFaults:
             Imputer("emb", method="mean").fit_fill(frame)
         with pytest.raises(DataError, match="another modality must be there to tell 'table' from"):
             quick().fit(frame[["price", "size"]])
-        with pytest.raises(DataError, match="at least 20 rows must hold all of 'table'"):
+        with pytest.raises(DataError, match="at least 20 rows must hold each column of 'table'"):
             quick().fit(frame[:15])
 
     def test_names_that_would_be_added_must_be_free(self) -> None:

@@ -1,10 +1,12 @@
-"""Fills a modality that rows of a table lack, with samples, their spread, and how good that is on hidden rows."""
+"""Fills what rows of a table lack of a modality, with samples, their spread, and how good that is on hidden rows."""
 
 from __future__ import annotations
 
+from profuse.imputation.choice import Choice
 from profuse.imputation.imputer import Filled, Imputer
-from profuse.imputation.methods import METHODS
+from profuse.imputation.making import METHODS
+from profuse.imputation.pooling import Pooled, pool
 from profuse.imputation.quality import Quality
 from profuse.imputation.training import Progress
 
-__all__ = ["METHODS", "Filled", "Imputer", "Progress", "Quality"]
+__all__ = ["METHODS", "Choice", "Filled", "Imputer", "Pooled", "Progress", "Quality", "pool"]

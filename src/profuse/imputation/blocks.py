@@ -1,28 +1,52 @@
-"""A modality of any kind as plain numbers: what imputation is told, and what it is measured in."""
+"""A modality of any kind as plain numbers: what imputation is given, and what it is measured in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, preprocessor
 
-__all__ = ["SAME", "Block", "Told", "blocks_of", "told_of"]
+__all__ = ["SAME", "Block", "Features", "Inputs", "blocks_of", "inputs_of"]
 
 SAME = 1e-14
 """Numbers with a smaller standard deviation than this part of the largest are one number, but for rounding."""
 _REACH = 5.0  # standard deviations at which a number is held
 _MOST_CATEGORIES = 50
+_MARKED = 0.05  # share of the rows in which a feature is missing, from which on that itself is an input
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """One modality of some rows.
+
+    Attributes:
+        values: `[row, feature]`, 0 (the mean) where it is not known.
+        known: Bool `[row, feature]`.
+        marked: Numbers of the features of which it is an input itself whether they are known.
+    """
+
+    values: np.ndarray
+    known: np.ndarray
+    marked: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """Bool `[row]`: whether anything of it is known."""
+        return np.asarray(self.known.any(1))
+
+    def rows(self, index: np.ndarray) -> Features:
+        """Returns the rows `index`."""
+        return Features(self.values[index], self.known[index], self.marked)
 
 
 class Block:
-    """One modality -> `[row, feature]`: its preprocessor's description, of mean 0 and variance 1 where it was fitted.
+    """One modality -> its preprocessor's description, of mean 0 and variance 1 where it was fitted.
 
-    Categories are one column each (the most frequent 50); what is missing is 0, the mean.
+    Categories are one column each (the most frequent 50).
     """
 
     def __init__(self, data: ModalityData) -> None:
@@ -39,48 +63,48 @@ class Block:
             self._mean = np.nansum(known, axis=0) / count
             std = np.sqrt(np.nansum((known - self._mean) ** 2, axis=0) / count)
         self._std = np.where(std > SAME * np.abs(np.nan_to_num(known)).max(0, initial=0.0), std, np.inf)
+        self._marked = np.flatnonzero(np.isnan(known).mean(0) >= _MARKED) if len(known) else np.zeros(0, dtype=int)
 
-    def __call__(self, data: ModalityData) -> np.ndarray:
-        """Returns `[row, feature]`, 0 in absent rows."""
-        z = (self._spread_out(self._preprocessor.features(data)) - self._mean) / self._std
-        held: np.ndarray = np.clip(np.nan_to_num(z, nan=0.0), -_REACH, _REACH)
-        held[~data.present] = 0.0
-        return held
+    def __call__(self, data: ModalityData) -> Features:
+        """Returns the features of all rows."""
+        x = self._spread_out(self._preprocessor.features(data))
+        known = ~np.isnan(x) & data.present[:, None]
+        values = np.clip((x - self._mean) / self._std, -_REACH, _REACH)
+        return Features(np.where(known, values, 0.0), known, self._marked)
 
     def _spread_out(self, raw: np.ndarray) -> np.ndarray:
         """Returns numbers first, then a column of 0 and 1 for each category that is kept."""
         parts = [np.delete(raw, self._codes, axis=1)]
-        parts += [
-            (raw[:, j, None] == kept[None]).astype(np.float64) for j, kept in zip(self._codes, self._kept, strict=True)
-        ]
+        for j, kept in zip(self._codes, self._kept, strict=True):
+            codes = raw[:, j, None]
+            parts.append(np.where(np.isnan(codes), np.nan, codes == kept[None]))
         return np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """What is known of rows beside the modality that is filled.
+class Inputs:
+    """What rows hold beside the modality that is filled, by modality."""
 
-    Attributes:
-        blocks: `[row, feature]` by modality.
-        present: Bool `[row]` by modality.
-    """
+    features: Mapping[str, Features]
 
-    blocks: Mapping[str, np.ndarray]
-    present: Mapping[str, np.ndarray]
+    def __len__(self) -> int:
+        return len(next(iter(self.features.values())).values)
 
     @property
     def anything(self) -> np.ndarray:
-        """Bool `[row]`: whether any of them is there."""
-        return np.asarray(np.stack([*self.present.values()]).any(0))
+        """Bool `[row]`: whether any modality is there."""
+        return np.asarray(np.stack([f.present for f in self.features.values()]).any(0))
 
-    def rows(self, index: np.ndarray) -> Told:
+    def rows(self, index: np.ndarray) -> Inputs:
         """Returns the rows `index`."""
-        return Told({k: v[index] for k, v in self.blocks.items()}, {k: v[index] for k, v in self.present.items()})
+        return Inputs({name: f.rows(index) for name, f in self.features.items()})
 
     def matrix(self) -> np.ndarray:
-        """Returns all blocks side by side, and a column for each modality that tells whether it is there; float32."""
-        parts: list[Any] = [*self.blocks.values(), *(p[:, None] for p in self.present.values())]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        """Returns all features side by side; then whether each modality is there, and each feature that is marked."""
+        parts = [f.values for f in self.features.values()]
+        parts += [f.present[:, None] for f in self.features.values()]
+        parts += [f.known[:, f.marked] for f in self.features.values()]
+        return np.concatenate(parts, axis=1, dtype=np.float64)
 
 
 def blocks_of(dataset: Dataset, names: list[str]) -> dict[str, Block]:
@@ -88,10 +112,9 @@ def blocks_of(dataset: Dataset, names: list[str]) -> dict[str, Block]:
     return {n: Block(dataset.modalities[n]) for n in names if dataset.modalities[n].present.any()}
 
 
-def told_of(dataset: Dataset, blocks: Mapping[str, Block]) -> Told:
+def inputs_of(dataset: Dataset, blocks: Mapping[str, Block]) -> Inputs:
     """Returns what the rows of `dataset` hold beside the modality that is filled."""
-    given = {name: dataset.modalities[name] for name in blocks}
-    return Told({n: blocks[n](data) for n, data in given.items()}, {n: data.present for n, data in given.items()})
+    return Inputs({name: block(dataset.modalities[name]) for name, block in blocks.items()})
 
 
 def _frequent(codes: np.ndarray) -> np.ndarray:

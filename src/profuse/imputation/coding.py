@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import ModalityData
+from profuse.errors import DataError
 from profuse.imputation.blocks import SAME, Block
 from profuse.schema import ColumnKind, Modality
 
-__all__ = ["Coding", "Part", "complete", "parts_of"]
+__all__ = ["Coding", "Part", "Target", "known_cells", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,59 @@ class Part:
     stop: int = 0
     words: tuple[str, ...] = ()
 
+    @property
+    def numbers(self) -> slice:
+        """Which numbers stand for it."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What rows hold of the modality that is filled.
+
+    Attributes:
+        numbers: `[row, number]`; NaN where it is not known.
+        known: Bool `[row, part]`: which cells are there; a vector in one column, if all its numbers are.
+        parts: Its columns.
+    """
+
+    numbers: np.ndarray
+    known: np.ndarray
+    parts: tuple[Part, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def known_numbers(self) -> np.ndarray:
+        """Bool `[row, number]`."""
+        return np.asarray(~np.isnan(self.numbers))
+
+    @property
+    def is_category(self) -> np.ndarray:
+        """Bool `[number]`: which numbers stand for a category."""
+        flags = np.zeros(self.numbers.shape[1], dtype=bool)
+        for part in self.categories:
+            flags[part.numbers] = True
+        return flags
+
+    @property
+    def categories(self) -> tuple[Part, ...]:
+        """The columns of words."""
+        return tuple(part for part in self.parts if part.kind == "category")
+
+    def rows(self, index: np.ndarray) -> Target:
+        """Returns the rows `index`."""
+        return Target(self.numbers[index], self.known[index], self.parts)
+
+    def without(self, hidden: np.ndarray) -> Target:
+        """Returns the same without the numbers in `hidden`, bool `[row, number]`."""
+        known = self.known.copy()
+        for i, part in enumerate(self.parts):
+            cells = hidden[:, part.numbers]
+            known[:, i] &= ~(cells.any(1) if cells.shape[1] else hidden.all(1))
+        return Target(np.where(hidden, np.nan, self.numbers), known, self.parts)
+
 
 class Coding:
     """Fitted to training rows: numbers are standardised, a category is a column for each of its words.
@@ -44,7 +98,7 @@ class Coding:
     Args:
         modality: What the schema says of it.
         kinds: The kinds of columns.
-        data: The rows to learn from; all of them complete.
+        data: The rows to learn from. Each column is known in one of them at least.
 
     Attributes:
         parts: One for each column.
@@ -54,28 +108,66 @@ class Coding:
         self._kind = data.kind
         self._block = Block(data) if data.kind not in ("table", "vector") else None
         self.parts = parts_of(modality, kinds, data)
+        self._width = data.values.shape[1] if data.kind == "vector" else 0
         raw = self._raw(data)
-        self._mean, std = raw.mean(0), raw.std(0)
+        if self._block is not None:  # what its cells are measured by
+            self.parts = (replace(self.parts[0], stop=raw.shape[1]),)
+        self._mean, std = np.nanmean(raw, axis=0), np.nanstd(raw, axis=0)
         for part in self.parts:
             if part.kind == "category":  # one unit for all words: a rare one must not rule
-                std[part.start : part.stop] = np.sqrt((std[part.start : part.stop] ** 2).mean())
-        self._std = np.where(std > SAME * np.abs(raw).max(0), std, 1.0)
+                std[part.numbers] = np.sqrt((std[part.numbers] ** 2).mean())
+        self._std = np.where(std > SAME * np.nanmax(np.abs(raw), axis=0, initial=0.0), std, 1.0)
 
     @property
-    def is_category(self) -> np.ndarray:
-        """Bool `[number]`: which numbers stand for a category."""
-        found = np.zeros(len(self._mean), dtype=bool)
-        for part in self.parts:
-            found[part.start : part.stop] = part.kind == "category"
-        return found
+    def copies(self) -> bool:
+        """Whether its numbers only describe cells, which cannot be made of them."""
+        return self._block is not None
 
-    def encode(self, data: ModalityData) -> np.ndarray:
-        """Returns `[row, number]`; 0, the mean, where a cell is missing."""
-        return np.asarray(np.nan_to_num((self._raw(data) - self._mean) / self._std, nan=0.0))
+    def encode(self, data: ModalityData) -> Target:
+        """Returns what the rows of `data` hold."""
+        raw = self.held(data)
+        return Target((raw - self._mean) / self._std, known_cells(self.parts, data), self.parts)
+
+    def check(self, data: ModalityData) -> None:
+        """Checks that vectors are as long as those that were learned from.
+
+        Raises:
+            DataError: They are not.
+        """
+        if data.kind == "vector" and data.values.shape[1] != self._width and data.present.any():
+            raise DataError(
+                f"Imputer: the vectors of {self.parts[0].column!r} must be as long as in training, {self._width}; "
+                f"got {data.values.shape[1]}. Correct them."
+            )
+
+    def held(self, data: ModalityData) -> np.ndarray:
+        """Returns the numbers of the rows in their own unit, `[row, number]`; NaN where a cell is missing.
+
+        Raises:
+            DataError: Vectors are not as long as those that were learned from.
+        """
+        self.check(data)
+        if data.kind == "vector" and data.values.shape[1] != self._width:
+            data = replace(data, values=np.full((len(data), self._width), np.nan))
+        raw = self._raw(data)
+        raw[~data.present] = np.nan
+        return raw
+
+    def spread(self, part: Part, deviation: np.ndarray) -> np.ndarray:
+        """Returns standard deviations `[row, number]` in the unit of the column, `[row, number of the part]`."""
+        return np.asarray((deviation * self._std)[:, part.numbers])
+
+    def word_codes(self, part: Part) -> np.ndarray:
+        """Returns the numbers that stand for each word of a category, `[word, number of the part]`."""
+        return np.asarray((np.eye(len(part.words)) - self._mean[part.numbers]) / self._std[part.numbers])
+
+    def shares(self, part: Part, numbers: np.ndarray) -> np.ndarray:
+        """Returns what `[..., row, number]` says of each word of a category, `[..., row, word]`."""
+        return np.asarray((numbers * self._std + self._mean)[..., part.numbers])
 
     def values(self, part: Part, numbers: np.ndarray) -> np.ndarray:
         """Returns `[..., row]` numbers or words, or `[..., row, channel]` of a list, for `[..., row, number]`."""
-        raw = (numbers * self._std + self._mean)[..., part.start : part.stop]
+        raw = (numbers * self._std + self._mean)[..., part.numbers]
         if part.kind == "category":
             words: np.ndarray = np.array(part.words, dtype=object)[raw.argmax(-1)]
             return words
@@ -84,9 +176,9 @@ class Coding:
 
     def _raw(self, data: ModalityData) -> np.ndarray:
         if self._block is not None:
-            return self._block(data)
+            return np.where(data.present[:, None], self._block(data).values, np.nan)
         if self._kind == "vector":
-            return np.asarray(data.values, dtype=np.float64)
+            return np.array(data.values, dtype=np.float64)
         columns = [_numbers(part, data.values[part.column]) for part in self.parts if part.kind != "cell"]
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(data), 0))
 
@@ -128,8 +220,11 @@ def parts_of(modality: Modality, kinds: Mapping[str, ColumnKind], data: Modality
     return tuple(parts)
 
 
-def complete(data: ModalityData) -> np.ndarray:
-    """Returns which rows have all their cells, bool `[row]`."""
+def known_cells(parts: tuple[Part, ...], data: ModalityData) -> np.ndarray:
+    """Returns which cells are there, bool `[row, part]`; a vector in one column is if all its numbers are."""
     if data.kind == "table":
-        return np.asarray(data.values.notna().to_numpy().all(1))
-    return data.present & ~np.isnan(data.values).any(1) if data.kind == "vector" else data.present
+        return np.stack([data.values[part.column].notna().to_numpy() for part in parts], axis=1)
+    if data.kind != "vector":
+        return data.present[:, None]
+    there = ~np.isnan(data.values) & data.present[:, None]
+    return np.stack([there[:, part.numbers].all(1) for part in parts], axis=1)

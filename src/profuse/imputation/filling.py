@@ -1,8 +1,8 @@
-"""Draws -> cells: the filled table, its spread, and all samples in long form."""
+"""Answers and draws -> cells: the filled table, its spread, tables without gaps, and all samples in long form."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ import pandas as pd
 
 from profuse.data._wording import tell_values
 from profuse.data.cells import object_array
+from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
-from profuse.imputation.coding import Coding, Part
-from profuse.imputation.methods import Drawn
+from profuse.imputation.coding import Coding, Part, known_cells
+from profuse.imputation.methods import Answer, Drawn
 
-__all__ = ["SPREAD", "check_names", "filled_table", "flag_of", "long_form"]
+__all__ = ["SPREAD", "Gaps", "check_names", "flag_of"]
 
 SPREAD = "_spread"
 
@@ -38,102 +39,131 @@ def check_names(frame: pd.DataFrame, modality: str, parts: Sequence[Part]) -> No
         )
 
 
-def filled_table(
-    frame: pd.DataFrame, rows: np.ndarray, modality: str, coding: Coding, drawn: Drawn, donors: pd.DataFrame
-) -> pd.DataFrame:
-    """Returns `frame` with the cells of the modality filled in `rows`, their spread, and which rows these are.
+class Gaps:
+    """The cells of a table that are filled.
 
     Args:
         frame: The table, as it came.
-        rows: Row numbers that are filled, from 0.
-        modality: Its name.
+        rows: Row numbers in which a cell is missing, from 0.
+        data: What these rows hold of the modality.
         coding: Of its cells.
-        drawn: Draws for `rows`.
         donors: The cells of the training rows, which are copied.
     """
-    out = frame.copy()
-    place = {str(c): i for i, c in enumerate(frame.columns)}
-    added: dict[str, np.ndarray] = {}
-    for part in coding.parts:
-        i = place[part.column]
-        new = _answers(part, coding, drawn, donors)
-        if pd.api.types.is_float_dtype(frame.dtypes.iloc[i]) and frame.dtypes.iloc[i] == np.float64:
-            cells: Any = frame.iloc[:, i].to_numpy(copy=True)
-            cells[rows] = new
-        else:
-            cells = frame.iloc[:, i].to_numpy(dtype=object, copy=True)
-            for row, value in zip(rows, new, strict=True):
-                cells[row] = value
-            cells = pd.Series(cells, index=frame.index).infer_objects()
-        out.isetitem(i, cells)
-        if part.kind != "cell":
-            added[f"{part.column}{SPREAD}"] = _spread(part, coding, drawn, rows, len(frame))
-    flag = np.zeros(len(frame), dtype=bool)
-    flag[rows] = True
-    added[flag_of(modality)] = flag
-    return pd.concat([out, pd.DataFrame(added, index=frame.index)], axis=1)
 
+    def __init__(
+        self, frame: pd.DataFrame, rows: np.ndarray, data: ModalityData, coding: Coding, donors: pd.DataFrame
+    ) -> None:
+        self._frame, self.rows, self._coding, self._donors = frame, rows, coding, donors
+        self._lost = ~known_cells(coding.parts, data)
+        self._place = {str(c): i for i, c in enumerate(frame.columns)}
+        self._held = np.empty((len(rows), 0)) if coding.copies else coding.held(data)
 
-def long_form(rows: np.ndarray, names: np.ndarray, coding: Coding, drawn: Drawn, donors: pd.DataFrame) -> pd.DataFrame:
-    """Returns one line for each filled row and sample: its name in `names`, the sample's number from 0, the cells.
+    @property
+    def cells(self) -> dict[str, np.ndarray]:
+        """Numbers of the rows that are filled, by column."""
+        return {p.column: self.rows[self._lost[:, i]] for i, p in enumerate(self._coding.parts)}
 
-    A column of the modality that is called row or sample itself becomes row_value or sample_value, which
-    goes on where that is another column's name.
-    """
-    n_samples, n_rows = len(drawn.samples), len(rows)
-    given = {part.column for part in coding.parts}
-    columns: dict[str, Any] = {
-        "row": np.repeat(names[rows], n_samples),
-        "sample": np.tile(np.arange(n_samples), n_rows),
-    }
-    for part in coding.parts:
-        name = part.column
-        while name in ("row", "sample") or (name != part.column and name in given):
-            name += "_value"
+    def filled(self, modality: str, answer: Answer) -> pd.DataFrame:
+        """Returns the table with the answers in its gaps, their spread, and which rows have any."""
+        values = {p.column: self._values(p, answer.point, answer.donors) for p in self._coding.parts}
+        out, added = self._with(values), {}
+        for i, part in enumerate(self._coding.parts):
+            if part.kind != "cell":
+                added[f"{part.column}{SPREAD}"] = self._spread(part, answer, self._lost[:, i])
+        flag = np.zeros(len(out), dtype=bool)
+        flag[self.rows] = True
+        added[flag_of(modality)] = flag
+        return pd.concat([out, pd.DataFrame(added, index=out.index)], axis=1)
+
+    def completed(self, drawn: Drawn) -> pd.DataFrame:
+        """Returns the table with the only draw in its gaps, and no other column."""
+        donors = {name: rows[0] for name, rows in drawn.donors.items()}
+        return self._with({p.column: self._values(p, drawn.samples[0], donors) for p in self._coding.parts})
+
+    def long_form(self, names: np.ndarray, drawn: Drawn) -> pd.DataFrame:
+        """Returns one line for each row and sample: its name in `names`, the sample's number from 0, the cells.
+
+        A column of the modality that is called row or sample itself becomes row_value or sample_value, which
+        goes on where that is another column's name.
+        """
+        n_samples, n_rows = len(drawn.samples), len(self.rows)
+        given = {part.column for part in self._coding.parts}
+        columns: dict[str, Any] = {
+            "row": np.repeat(names[self.rows], n_samples),
+            "sample": np.tile(np.arange(n_samples), n_rows),
+        }
+        for part in self._coding.parts:
+            name = part.column
+            while name in ("row", "sample") or (name != part.column and name in given):
+                name += "_value"
+            of_samples = [
+                self._values(part, drawn.samples[i], {k: rows[i] for k, rows in drawn.donors.items()})
+                for i in range(n_samples)
+            ]
+            by_row = np.stack(of_samples, axis=1) if of_samples[0].dtype != object else None
+            listed = [values[row] for row in range(n_rows) for values in of_samples] if by_row is None else []
+            columns[name] = object_array(listed) if by_row is None else by_row.ravel()
+        return pd.DataFrame(columns).infer_objects()
+
+    def _with(self, values: Mapping[str, np.ndarray]) -> pd.DataFrame:
+        """Returns the table with values, one for each row with a gap, where a cell is missing."""
+        frame, out = self._frame, self._frame.copy()
+        for i, part in enumerate(self._coding.parts):
+            place, lost = self._place[part.column], self._lost[:, i]
+            if not lost.any():
+                continue
+            rows, new = self.rows[lost], values[part.column][lost]
+            if frame.dtypes.iloc[place] == np.float64:
+                cells: Any = frame.iloc[:, place].to_numpy(copy=True)
+                cells[rows] = new.astype(np.float64)
+            else:
+                cells = frame.iloc[:, place].to_numpy(dtype=object, copy=True)
+                for row, value in zip(rows, new, strict=True):
+                    cells[row] = value
+                cells = pd.Series(cells, index=frame.index).infer_objects()
+            out.isetitem(place, cells)
+        return out
+
+    def _values(self, part: Part, numbers: np.ndarray, donors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns a cell for each row with a gap; those that are known as they are. `numbers[row, number]`."""
+        lost = self._lost[:, self._coding.parts.index(part)]
+        own = self._frame.iloc[self.rows, self._place[part.column]]
         if part.kind == "cell":
-            assert drawn.donors is not None
-            columns[name] = donors[part.column].to_numpy(dtype=object)[drawn.donors.T.ravel()]
-            continue
-        values = np.moveaxis(coding.values(part, drawn.samples), 0, 1)
-        if part.kind == "list":
-            columns[name] = object_array([v.tolist() for v in values.reshape(n_rows * n_samples, -1)])
+            new = self._donors[part.column].to_numpy(dtype=object)[donors[part.column]]
         else:
-            columns[name] = _as_given(part, donors, values.ravel())
-    return pd.DataFrame(columns).infer_objects()
+            new = self._coding.values(part, numbers)
+        if part.kind == "number":
+            new = np.where(lost, new, self._held[:, part.start])
+            if not pd.api.types.is_timedelta64_dtype(own.dtype):
+                return np.asarray(new)
+            new = pd.to_timedelta(new, unit="s").to_numpy(dtype=object)
+        elif part.kind == "list":  # some of its numbers may be known
+            held = self._held[:, part.numbers]
+            new = object_array([row.tolist() for row in np.where(np.isnan(held), new, held)])
+        elif part.kind == "category":
+            given = {_key(cell): cell for cell in self._donors[part.column].dropna()}
+            new = object_array([given.get(word, word) for word in new])
+        cells = own.to_numpy(dtype=object)
+        return object_array([made if gap else cell for made, cell, gap in zip(new, cells, lost, strict=True)])
 
-
-def _answers(part: Part, coding: Coding, drawn: Drawn, donors: pd.DataFrame) -> Any:
-    if part.kind == "cell":
-        assert drawn.donors is not None
-        return donors[part.column].to_numpy(dtype=object)[drawn.donors[0]]
-    values = coding.values(part, drawn.point)
-    return object_array([v.tolist() for v in values]) if part.kind == "list" else _as_given(part, donors, values)
-
-
-def _as_given(part: Part, donors: pd.DataFrame, values: np.ndarray) -> np.ndarray:
-    """Returns words as the objects that stand for them in the table (True, 3), numbers as they are."""
-    if part.kind != "category":
-        return values
-    given = {_key(cell): cell for cell in donors[part.column].dropna()}
-    return object_array([given.get(word, word) for word in values])
+    def _spread(self, part: Part, answer: Answer, lost: np.ndarray) -> np.ndarray:
+        """Returns the column of the standard deviations; of a category, how probable all other words are."""
+        if part.kind == "list":
+            spread = self._coding.spread(part, answer.deviation)
+            spread = np.where(np.isnan(self._held[:, part.numbers]), spread, 0.0)
+            column = np.full(len(self._frame), None, dtype=object)
+            for row, value in zip(self.rows[lost], spread[lost], strict=True):
+                column[row] = value.tolist()
+            return column
+        if part.kind == "category":
+            values = 1 - np.clip(self._coding.shares(part, answer.point).max(1), 0.0, 1.0)
+        else:
+            values = self._coding.spread(part, answer.deviation)[:, 0]
+        numbers = np.full(len(self._frame), np.nan)
+        numbers[self.rows[lost]] = values[lost]
+        return numbers
 
 
 def _key(cell: Any) -> str:
     whole = isinstance(cell, float) and cell.is_integer()
     return str(int(cell)) if whole else str(cell)
-
-
-def _spread(part: Part, coding: Coding, drawn: Drawn, rows: np.ndarray, n_rows: int) -> np.ndarray:
-    values = coding.values(part, drawn.samples)
-    if part.kind == "category":
-        spread = (values != coding.values(part, drawn.point)[None]).mean(0)
-    else:
-        spread = values.std(axis=0, ddof=1)
-    if part.kind == "list":
-        column = np.full(n_rows, None, dtype=object)
-        for row, value in zip(rows, spread, strict=True):
-            column[row] = value.tolist()
-        return column
-    numbers = np.full(n_rows, np.nan)
-    numbers[rows] = spread
-    return numbers

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from profuse._lookup import resolve
-from profuse._options import checked
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
@@ -22,30 +20,23 @@ from profuse.data.infer import infer
 from profuse.data.leave_out import leave_out_target
 from profuse.data.split import split_off
 from profuse.errors import ConfigError, DataError
-from profuse.imputation.blocks import Block, Told, blocks_of, told_of
-from profuse.imputation.coding import Coding, complete, parts_of
-from profuse.imputation.filling import check_names, filled_table, long_form
-from profuse.imputation.methods import DONORS, METHODS, Drawn, Method, NearestMethod, make_method
-from profuse.imputation.quality import N_MEASURED, Quality, measure
+from profuse.imputation.blocks import Block, Inputs, blocks_of, inputs_of
+from profuse.imputation.choice import Choice, choose
+from profuse.imputation.coding import Coding, Target, known_cells, parts_of
+from profuse.imputation.earlier import added_before, named_in, perhaps_added
+from profuse.imputation.filling import Gaps, check_names
+from profuse.imputation.making import AUTO, BASELINES, make_method, resampled
+from profuse.imputation.methods import Method
+from profuse.imputation.options import Options, options_of, schema_asked, table_of
+from profuse.imputation.quality import hidden_like, quality_of, score
+from profuse.imputation.streams import Streams, streams_of
 from profuse.imputation.training import Progress
-from profuse.inputs import as_schema, as_table
-from profuse.schema import Schema, Target
+from profuse.inputs import tell
 
 __all__ = ["Filled", "Imputer"]
 
 LEAST_ROWS = 20
 _VALID = 0.15  # of the rows learned from; they choose the epoch
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    n_samples: int = Field(ge=2, le=10_000)
-    held_out: float = Field(gt=0, lt=1)
-    epochs: int | None = Field(ge=1)
-    width: int = Field(ge=4)
-    on_bad_file: Literal["raise", "skip"]
-    random_state: int = Field(ge=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,30 +47,50 @@ class Filled:
         table: The table with the cells filled; for each filled column that is not copied, `<column>_spread`; and
             `<modality>_filled`, which rows these are.
         samples: Long form: `row` (its id, or number from 0), `sample` (from 0), and the columns of the modality.
-        rows: Numbers of the filled rows, from 0.
+        tables: `n_tables` tables with the columns of the one that was given, each with one draw in every gap.
+        cells: Numbers of the rows that are filled, from 0, by column, whatever stood there.
         notes: What was counted.
-        columns: Names of the columns that are filled in these rows, whatever stood there.
     """
 
     table: pd.DataFrame
     samples: pd.DataFrame
-    rows: np.ndarray
+    tables: tuple[pd.DataFrame, ...]
+    cells: Mapping[str, np.ndarray]
     notes: tuple[str, ...]
-    columns: tuple[str, ...]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Numbers of the rows in which a cell is filled, from 0."""
+        return np.unique(np.concatenate([*self.cells.values()]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows that are learned from, or judged."""
+
+    inputs: Inputs
+    target: Target
+    streams: Streams
+    groups: np.ndarray | None
 
 
 class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Draws the missing modality of a row from what the row has, as learned from the rows that have both.
+    """Draws the missing cells of a modality from what else a row has, as learned from the rows that have them.
+
+    A row's answer and draws hang on the seed and on what the row holds, and on nothing else: not on the rows beside it.
 
     Args:
-        modality: The modality that is filled in rows where it is missing as a whole.
-        method: regression, flow, diffusion, gan (networks), nearest (cells of the rows that are nearest in the other
-            modalities), mean (of all rows).
+        modality: The modality that is filled, in rows where all or some of its cells are missing.
+        method: auto (the best of mean, ridge, nearest, regression and flow on rows held back), ridge, regression, flow,
+            diffusion, gan (networks), nearest (cells of the rows that are nearest in the other modalities), mean (of
+            all rows).
         n_samples: Draws for each row, at least 2; for nearest the number of neighbours.
+        n_tables: Completed tables for multiple imputation, each from a method fitted to other rows drawn with
+            replacement; see `pool`.
         schema: What is in the table, where it is not to be inferred: a `Schema`, a dict, or a YAML file.
         target: Columns that are not told to the imputer, so that what is filled knows nothing of the answer.
         ignore: Further columns that are not told.
-        held_out: Fraction of the complete rows that are hidden to measure, never learned from.
+        held_out: Fraction of the rows that are hidden to measure, never learned from.
         epochs: Passes over the rows of a network, at most; about 3,000 steps if None.
         width: Channels of a network's hidden layers, at least 4.
         base_dir: Where relative paths in cells start.
@@ -87,7 +98,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         random_state: Seed of everything random.
 
     Attributes:
-        quality_: Figures on the hidden rows: of the method, then of nearest and mean.
+        method_: The method in use.
+        choice_: What auto decided and why; None for another method.
+        quality_: Figures on the hidden rows: of the method, then of ridge, nearest and mean.
         schema_: What the table's columns are taken as.
         notes_: What was counted while reading and fitting.
         n_learned_: Rows that were learned from (some of them chose the epoch of a network).
@@ -97,8 +110,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self,
         modality: str,
         *,
-        method: str = "flow",
+        method: str = AUTO,
         n_samples: int = 20,
+        n_tables: int = 0,
         schema: Any = None,
         target: str | Sequence[str] | None = None,
         ignore: Sequence[str] = (),
@@ -112,6 +126,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.modality = modality
         self.method = method
         self.n_samples = n_samples
+        self.n_tables = n_tables
         self.schema = schema
         self.target = target
         self.ignore = ignore
@@ -123,7 +138,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[Progress], None] | None = None) -> Self:
-        """Learns from the rows that have the modality and any other one; measures on a part of them, hidden before.
+        """Learns from the rows that have cells of the modality and any other one; measures on some, hidden before.
+
+        What was counted, and a method that does no better than the mean, is told as a `ProfuseWarning`.
 
         Args:
             X: A table.
@@ -135,33 +152,71 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             UnknownNameError: There is no such modality or method.
             DataError: The table cannot be read, has no other modality, or too few rows hold both.
         """
-        self._fit(*self._open(X), on_epoch)
+        self._fit(*self._open(X, on_epoch), on_epoch)
         return self
 
     def fit_fill(self, X: Any, *, on_epoch: Callable[[Progress], None] | None = None) -> Filled:
         """Fits to the table and fills it; the same as `fit` and `fill`, but reads it once.
 
         Raises:
-            DataError: As `fit` does; or no row lacks the modality (told before anything is learned).
+            DataError: As `fit` does; or no row lacks a cell of it (told before anything is learned).
         """
-        frame, dataset = self._open(X)
-        if dataset.modalities[self.modality].present.all():
+        frame, dataset = self._open(X, on_epoch)
+        data = dataset.modalities[self.modality]
+        parts = parts_of(self.schema_.modalities[self.modality], self.schema_.columns, data)
+        if known_cells(parts, data).all():
             raise DataError(
                 f"Imputer: modality {self.modality!r} must be missing in at least one row to be filled; it is there in "
                 f"all {len(frame)}. Name another one of {', '.join(dataset.modalities)}."
             )
         self._fit(frame, dataset, on_epoch)
-        return self._filled(frame, dataset)
+        filled = self._filled(frame, dataset)
+        tell(filled.notes, "Imputer", stacklevel=3)
+        return filled
 
-    def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:
-        self._check()
-        frame = as_table(X, "Imputer")
-        inference = infer(frame, leave_out_target(frame, self._asked()))
+    def fill(self, X: Any) -> Filled:
+        """Returns the table with the missing cells of the modality filled, and all samples.
+
+        What was counted is told as a `ProfuseWarning`.
+
+        Raises:
+            DataError: The table lacks columns of the one that was fitted, or cannot be read.
+        """
+        check_is_fitted(self, "quality_")
+        frame = table_of(X)
+        check_names(frame, self.modality, self._coding.parts)
+        dataset = self._read(frame)
+        filled = self._filled(frame, dataset)
+        filled = replace(filled, notes=(*dataset.notes, *filled.notes))
+        tell(filled.notes, "Imputer", stacklevel=3)
+        return filled
+
+    def transform(self, X: Any) -> pd.DataFrame:
+        """Returns `fill(X).table`."""
+        return self.fill(X).table
+
+    def _open(self, X: Any, on_epoch: Any) -> tuple[pd.DataFrame, Dataset]:
+        self._options = options_of({name: getattr(self, name) for name in Options.model_fields})
+        if on_epoch is not None and not callable(on_epoch):
+            raise ConfigError(f"Imputer: on_epoch must be a function of a Progress; got on_epoch={on_epoch!r}.")
+        frame = table_of(X)
+        asked = leave_out_target(frame, schema_asked(self.schema, self._options))
+        earlier: tuple[str, ...] = ()
+        if perhaps := perhaps_added(frame, named_in(asked)):
+            rest = infer(frame, asked.model_copy(update={"ignore": (*asked.ignore, *perhaps)}))
+            earlier = added_before(frame, perhaps, rest.schema.columns)
+            asked = asked.model_copy(update={"ignore": (*asked.ignore, *earlier)})
+        inference = infer(frame, asked)
         self.schema_ = inference.schema
         resolve(self.modality, self.schema_.modalities, where="Imputer", what="modality")
         dataset = self._read(frame)
         self.schema_ = with_ranges(self.schema_, dataset)
         self.notes_ = (*inference.notes, *dataset.notes)
+        if earlier:
+            self.notes_ += (
+                f"Columns {tell_values(earlier)} are what an imputation before this one added, and are not used. If "
+                "they are not, name their kinds in a schema (columns).",
+            )
         return frame, dataset
 
     def _fit(self, frame: pd.DataFrame, dataset: Dataset, on_epoch: Callable[[Progress], None] | None) -> None:
@@ -175,21 +230,13 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         parts = parts_of(modality, self.schema_.columns, data)
         check_names(frame, self.modality, parts)
         self._check_kind([part.column for part in parts if part.kind == "cell"])
-        known = complete(data)
         told = np.stack([dataset.modalities[n].present for n in others]).any(0)
-        usable = np.flatnonzero(known & told)
-        if len(usable) < LEAST_ROWS:
-            raise DataError(
-                f"Imputer: at least {LEAST_ROWS} rows must hold all of {self.modality!r} and another modality; got "
-                f"{len(usable)} of {len(frame)}. Give more rows, or leave sparse columns out (ignore)."
-            )
-        partly = np.flatnonzero(data.present & ~known)
-        if len(partly):
-            self.notes_ += (
-                f"Modality {self.modality!r}: {tell_rows(partly)} hold only some of its cells: they are not learned "
-                "from, and not filled.",
-            )
+        usable = np.flatnonzero(data.present & told)
+        self._check_rows([p.column for p in parts], known_cells(parts, data)[usable].sum(0), LEAST_ROWS)
         self._learn(frame, dataset, usable, others, on_epoch)
+        if self.method_ != "mean" or self.choice_ is not None:
+            self._compare_with_mean()
+        tell([note for note in self.notes_ if self.choice_ is None or note != self.choice_.note], "Imputer")
 
     def _learn(
         self,
@@ -199,87 +246,122 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         others: list[str],
         on_epoch: Callable[[Progress], None] | None,
     ) -> None:
-        seed, split = self.random_state, self.schema_.split
-        learn, hidden = split_off(dataset.rows(usable), self.held_out, seed=seed, options=split)
-        rows, hidden_rows = dataset.rows(usable[learn]), dataset.rows(usable[hidden])
-        self._blocks: dict[str, Block] = blocks_of(rows, others)
-        modality = self.schema_.modalities[self.modality]
-        self._coding = Coding(modality, self.schema_.columns, rows.modalities[self.modality])
+        seed, split = self._options.random_state, self.schema_.split
+        learn, hidden = split_off(dataset.rows(usable), self._options.held_out, seed=seed, options=split)
+        learned_from, hidden_from = dataset.rows(usable[learn]), dataset.rows(usable[hidden])
+        self._blocks: dict[str, Block] = blocks_of(learned_from, others)
+        modality, data = self.schema_.modalities[self.modality], dataset.modalities[self.modality]
+        parts = parts_of(modality, self.schema_.columns, data)
+        self._check_rows([p.column for p in parts], known_cells(parts, data.rows(usable[learn])).sum(0), 2)
+        self._coding = Coding(modality, self.schema_.columns, data.rows(usable[learn]))
         self._donors = frame.rename(columns=str)[list(modality.columns)].iloc[usable[learn]].reset_index(drop=True)
-        told, true = told_of(rows, self._blocks), told_of(hidden_rows, self._blocks)
-        numbers = self._coding.encode(rows.modalities[self.modality])
-        _, choose = split_off(rows, _VALID, seed=seed, options=split)
-        valid = np.zeros(len(rows), dtype=bool)
-        valid[choose] = True
-        fitted: dict[str, Method] = {}
-        for name in dict.fromkeys([self.method, *DONORS]):
-            fitted[name] = make_method(
+        rows, judged = self._as_rows(learned_from), self._as_rows(hidden_from)
+        gaps = np.zeros((0, rows.target.numbers.shape[1]), dtype=bool)
+        if not self._coding.copies:
+            gaps = np.isnan(self._coding.held(data))
+            gaps = gaps[gaps.any(1)]
+        valid = np.zeros(len(usable[learn]), dtype=bool)
+        valid[split_off(learned_from, _VALID, seed=seed, options=split)[1]] = True
+
+        def make(name: str, index: np.ndarray, groups: np.ndarray | None = rows.groups) -> Method:
+            of_index = valid[index]
+            if not 0 < of_index.sum() < len(index):  # of few groups none, or all, may be there
+                of_index = np.arange(len(index)) % 7 == 0
+            return make_method(
                 name,
-                told,
-                numbers,
-                valid=valid,
-                width=self.width,
-                epochs=self.epochs,
+                rows.inputs.rows(index),
+                rows.target.rows(index),
+                self._coding,
+                valid=of_index,
+                n_neighbours=self._options.n_samples,
+                width=self._options.width,
+                epochs=self._options.epochs,
                 seed=seed,
-                groups=None if rows.groups is None else rows.groups.astype(str),
+                groups=None if groups is None else groups[index],
                 on_epoch=on_epoch,
             )
-        self._method = fitted[self.method]
-        self.n_learned_ = len(rows)
-        self.quality_ = tuple(self._measured(n, m, true, hidden_rows) for n, m in fitted.items())
 
-    def _measured(self, name: str, method: Method, told: Told, hidden: Dataset) -> Quality:
-        n = self.n_samples if isinstance(method, NearestMethod) else N_MEASURED
-        drawn = method.draw(told, n, seed=self.random_state + 1)
-        if name not in DONORS:  # the answer is the mean of as many draws as in use
-            drawn = Drawn(drawn.samples, drawn.samples[: self.n_samples].mean(0))
-        data = hidden.modalities[self.modality]
-        true = self._coding.encode(data)
-        words = {
-            p.column: (self._coding.values(p, drawn.point), data.values[p.column].map(str).to_numpy(dtype=object))
-            for p in self._coding.parts
-            if p.kind == "category"
+        self.choice_: Choice | None = None
+        self.method_ = self._options.method
+        copied = any(part.kind == "cell" for part in parts)
+        if self.method_ == AUTO and copied:
+            self.method_ = "nearest"
+        elif self.method_ == AUTO:
+            self.choice_ = choose(
+                rows.inputs,
+                rows.target,
+                rows.streams,
+                self._coding,
+                make=make,
+                gaps=gaps,
+                groups=rows.groups,
+                seed=seed,
+            )
+            self.method_ = self.choice_.method
+            self.notes_ += (self.choice_.note,)
+        everything = np.arange(len(rows.target))
+        names = [n for n in dict.fromkeys([self.method_, *BASELINES]) if not (copied and n == "ridge")]
+        fitted = {name: make(name, everything) for name in names}
+        self._method = fitted[self.method_]
+        whole = everything if rows.groups is None else rows.groups
+        self._of_tables = [
+            make(self.method_, resampled(rows.target.known, whole, (seed, i)), whole)
+            for i in range(1, self._options.n_tables + 1)
+        ]
+        self.n_learned_ = len(rows.target)
+        units = np.arange(len(judged.target)) if judged.groups is None else judged.groups
+        asked = hidden_like(judged.target, gaps, seed)
+        scores = {
+            name: score(method, judged.inputs, judged.target, asked, judged.streams, self._coding)
+            for name, method in fitted.items()
         }
-        units = np.arange(len(hidden)) if hidden.groups is None else hidden.groups.astype(str)
-        return measure(
-            name,
-            drawn,
-            true,
-            is_category=self._coding.is_category,
-            categories=words,
-            units=units,
-            seed=self.random_state,
+        self.quality_ = tuple(quality_of(name, s, units, seed) for name, s in scores.items())
+
+    def _as_rows(self, dataset: Dataset) -> _Rows:
+        return _Rows(
+            inputs_of(dataset, self._blocks),
+            self._coding.encode(dataset.modalities[self.modality]),
+            streams_of(dataset, seed=self._options.random_state, whose=self.modality),
+            None if dataset.groups is None else dataset.groups.astype(str),
         )
 
-    def fill(self, X: Any) -> Filled:
-        """Returns the table with the missing rows of the modality filled, and all samples.
-
-        Raises:
-            DataError: The table lacks columns of the one that was fitted, or cannot be read.
-        """
-        check_is_fitted(self, "quality_")
-        frame = as_table(X, "Imputer")
-        check_names(frame, self.modality, self._coding.parts)
-        return self._filled(frame, self._read(frame))
+    def _compare_with_mean(self) -> None:
+        """Notes where nothing does better than the mean."""
+        first, mean = self.quality_[0], next(q for q in self.quality_ if q.method == "mean")
+        pairs = [(first.error, mean.error), (first.wrong, mean.wrong)]
+        worse = [a is not None and b is not None and a >= b > 0 for a, b in pairs]
+        if self.choice_ is not None and self.method_ == "mean":
+            what = "no method does better than the mean on rows held back, and the mean fills"
+        elif any(worse):
+            what = f"{self.method_} does no better than the mean on the hidden rows"
+        else:
+            return
+        self.notes_ += (
+            f"Modality {self.modality!r}: {what}. The other modalities may tell too little of it, or the rows may be "
+            "too few.",
+        )
 
     def _filled(self, frame: pd.DataFrame, dataset: Dataset) -> Filled:
-        rows = np.flatnonzero(~dataset.modalities[self.modality].present)
-        told = told_of(dataset.rows(rows), self._blocks)
-        drawn = self._method.draw(told, self.n_samples, seed=self.random_state)
-        alone = rows[~told.anything]
+        self._coding.check(dataset.modalities[self.modality])
+        lost = ~known_cells(self._coding.parts, dataset.modalities[self.modality])
+        rows = np.flatnonzero(lost.any(1))
+        of_rows = dataset.rows(rows)
+        given = self._as_rows(of_rows)
+        answer = self._method.answer(given.inputs, given.target, given.streams.alone())
+        drawn = self._method.draw(given.inputs, given.target, given.streams, self._options.n_samples)
+        alone = rows[~given.inputs.anything]
         notes = (
             ()
             if not len(alone)
             else (f"{tell_rows(alone)} hold no other modality either: they get samples of all training rows.",)
         )
         names: np.ndarray = np.arange(len(frame)) if dataset.ids is None else dataset.ids
-        table = filled_table(frame, rows, self.modality, self._coding, drawn, self._donors)
-        samples = long_form(rows, names, self._coding, drawn, self._donors)
-        return Filled(table, samples, rows, notes, tuple(part.column for part in self._coding.parts))
-
-    def transform(self, X: Any) -> pd.DataFrame:
-        """Returns `fill(X).table`."""
-        return self.fill(X).table
+        gaps = Gaps(frame, rows, of_rows.modalities[self.modality], self._coding, self._donors)
+        tables = tuple(
+            gaps.completed(method.complete(given.inputs, given.target, given.streams, purpose=i))
+            for i, method in enumerate(self._of_tables, start=1)
+        )
+        return Filled(gaps.filled(self.modality, answer), gaps.long_form(names, drawn), tables, gaps.cells, notes)
 
     def _read(self, frame: pd.DataFrame) -> Dataset:
         return assemble(
@@ -292,25 +374,16 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             fitting=False,
         )
 
-    def _asked(self) -> Schema:
-        asked = as_schema(self.schema) or Schema()
-        target = (self.target,) if isinstance(self.target, str) else tuple(map(str, self.target or ()))
-        if asked.target is not None:
-            if target and target != asked.target.columns:
-                raise ConfigError(
-                    f"target: it must be named once; got {list(target)} and, in the schema, "
-                    f"{list(asked.target.columns)}. Leave one of them out."
-                )
-            target = asked.target.columns
-        ignore = tuple(dict.fromkeys([*asked.ignore, *self.ignore]))
-        return asked.model_copy(update={"target": Target(columns=target) if target else None, "ignore": ignore})
-
-    def _check(self) -> None:
-        resolve(self.method, dict.fromkeys(METHODS), where="Imputer", what="method")
-        checked(_Options, {name: getattr(self, name) for name in _Options.model_fields}, where="Imputer")
+    def _check_rows(self, columns: list[str], counts: np.ndarray, least: int) -> None:
+        if (counts < least).any():
+            raise DataError(
+                f"Imputer: at least {LEAST_ROWS} rows must hold each column of {self.modality!r} and another modality; "
+                f"got {counts.min()} that hold {columns[int(counts.argmin())]!r}. Give more rows, or leave sparse "
+                "columns out (ignore)."
+            )
 
     def _check_kind(self, copied: list[str]) -> None:
-        if copied and self.method != "nearest":
+        if copied and self._options.method not in (AUTO, "nearest"):
             kinds = {self.schema_.columns[c] for c in copied}
             raise ConfigError(
                 f"Imputer: method {self.method!r} must be given numbers, categories or vectors; column "

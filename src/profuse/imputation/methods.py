@@ -1,221 +1,195 @@
-"""Ways to draw what is missing: copied from donors (mean, nearest), or made by a network."""
+"""Ways to fill what is missing: what each of them answers, and draws."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
-from profuse.fusion.generative._generators import (
-    DiffusionGenerator,
-    FlowGenerator,
-    GanGenerator,
-    Generator,
-    RegressionGenerator,
-)
-from profuse.imputation.blocks import Told
-from profuse.imputation.training import Progress, train
+from profuse.imputation.blocks import Features, Inputs
+from profuse.imputation.coding import Part, Target
+from profuse.imputation.streams import Streams
 
-__all__ = ["METHODS", "Drawn", "MeanMethod", "Method", "NearestMethod", "NetworkMethod", "make_method"]
+__all__ = ["N_MEASURED", "Answer", "Drawn", "MeanMethod", "Method", "NearestMethod", "chosen"]
 
-_N_FOLDS = 5
-_CHUNK = 200_000  # numbers of distances, or rows of a network, at a time
+N_MEASURED = 99
+"""Draws a row for measuring: the 5th smallest and the 5th largest of them enclose 90 % of what is drawn alike."""
+_CHUNK = 2_000_000  # distances at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The best single answer for some rows.
+
+    Attributes:
+        point: `[row, number]`: the mean of a number; how probable each word is.
+        deviation: `[row, number]`: standard deviation of a number around it.
+        donors: For each column that is copied, the training row that it is a copy of, `[row]`.
+    """
+
+    point: np.ndarray
+    deviation: np.ndarray
+    donors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What is drawn for some rows.
+    """Draws for some rows.
 
     Attributes:
-        samples: `[sample, row, number]`.
-        point: `[row, number]`: one answer a row.
-        donors: `[sample, row]`: the training row that each sample is a copy of; None where it is none.
+        samples: `[sample, row, number]`; a category has the numbers of one of its words, or it is the largest.
+        donors: For each column that is copied, the training row that each sample is a copy of, `[sample, row]`.
+        are_all: Whether no other draw is possible; else they are a sample of what is.
     """
 
     samples: np.ndarray
-    point: np.ndarray
-    donors: np.ndarray | None = None
+    donors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    are_all: bool = False
 
 
 class Method(ABC):
-    """Learns `numbers[row, number]` from what rows hold beside, and draws them for other rows."""
+    """Learns a modality from what rows hold beside it, and fills it in other rows.
 
-    def __init__(self, told: Told, numbers: np.ndarray) -> None:
-        self.told, self.numbers = told, numbers
+    Rows of `target` may hold a part of it: that stays, and counts as an input where the method says so.
+    """
+
+    def __init__(self, inputs: Inputs, target: Target) -> None:
+        self.inputs, self.target = inputs, target
+
+    @property
+    def n_measured(self) -> int:
+        """Draws of a row by which the method is measured."""
+        return N_MEASURED
 
     @abstractmethod
-    def draw(self, told: Told, n_samples: int, *, seed: int) -> Drawn:
-        """Returns `n_samples` draws for each row of `told`; the same for the same seed and rows."""
+    def answer(self, inputs: Inputs, target: Target, streams: Streams) -> Answer:
+        """Returns what is best for the rows, by each row alone; `streams` are for rows of which nothing is known."""
+
+    @abstractmethod
+    def draw(self, inputs: Inputs, target: Target, streams: Streams, n_samples: int, *, purpose: int = 0) -> Drawn:
+        """Returns `n_samples` draws for each row, by the row and its stream alone.
+
+        Args:
+            inputs: What the rows hold beside.
+            target: What they hold of the modality itself.
+            streams: Their random numbers.
+            n_samples: How many.
+            purpose: Another one, other draws.
+        """
+
+    def complete(self, inputs: Inputs, target: Target, streams: Streams, *, purpose: int) -> Drawn:
+        """Returns one draw for each row, for a table without gaps."""
+        return self.draw(inputs, target, streams, 1, purpose=purpose)
 
 
 class MeanMethod(Method):
     """The mean of the training rows, whatever else a row holds; the samples are training rows at random."""
 
-    def draw(self, told: Told, n_samples: int, *, seed: int) -> Drawn:
-        n_rows = len(told.anything)
-        donors = np.random.default_rng(seed).integers(0, len(self.numbers), (n_samples, n_rows))
-        point = np.broadcast_to(self.numbers.mean(0), (n_rows, self.numbers.shape[1]))
-        return Drawn(self.numbers[donors], point, donors)
+    def answer(self, inputs: Inputs, target: Target, streams: Streams) -> Answer:
+        mean = np.nanmean(self.target.numbers, axis=0)
+        deviation = np.nanstd(self.target.numbers, axis=0)
+        shape = (len(target), len(mean))
+        return Answer(np.tile(mean, (shape[0], 1)), np.tile(deviation, (shape[0], 1)))
+
+    def draw(self, inputs: Inputs, target: Target, streams: Streams, n_samples: int, *, purpose: int = 0) -> Drawn:
+        at = streams.uniform(n_samples, purpose=purpose)
+        donors = []
+        for there, parts in _alike(self.target):
+            donors.append((chosen(at, np.flatnonzero(there)), parts))
+        return _copied(self.target, donors)
 
 
 class NearestMethod(Method):
-    """The training rows that are nearest in what both hold: sample i is the i-th nearest; the answer is their mean.
+    """The training rows that are nearest in what a row holds: sample i is the i-th nearest; the answer is their mean.
 
-    The squared distance is the mean over the modalities that both rows have of the mean squared difference of their
-    features. A row that holds nothing that a training row holds gets training rows at random.
-    """
-
-    def draw(self, told: Told, n_samples: int, *, seed: int) -> Drawn:
-        n_rows, n = len(told.anything), len(self.numbers)
-        rng = np.random.default_rng(seed)
-        donors = np.empty((n_samples, n_rows), dtype=np.int64)
-        step = max(1, _CHUNK // n)
-        for first in range(0, n_rows, step):
-            rows = np.arange(first, min(n_rows, first + step))
-            distance = _distance(told.rows(rows), self.told)
-            distance[~np.isfinite(distance)] = 1e9 + rng.random(int((~np.isfinite(distance)).sum()))
-            order = np.argsort(distance, axis=1, kind="stable")[:, :n_samples]
-            donors[: order.shape[1], rows] = order.T
-        for i in range(n, n_samples):  # fewer donors than samples: they come again
-            donors[i] = donors[i % n]
-        return Drawn(self.numbers[donors], self.numbers[donors].mean(0), donors)
-
-
-class NetworkMethod(Method):
-    """A ridge regression, and a conditional generator of what it leaves over; the answer is the mean of the draws.
-
-    The regression is what few rows can support; the generator learns the rest, and how far to trust it: the errors
-    that it learns are those on rows that the regression had not seen (five folds). Rows that hold nothing else get
-    training rows at random.
-    """
-
-    def __init__(
-        self,
-        told: Told,
-        numbers: np.ndarray,
-        *,
-        make: Callable[[int, int, int], Generator],
-        valid: np.ndarray,
-        width: int,
-        epochs: int | None,
-        seed: int,
-        groups: np.ndarray | None = None,
-        on_epoch: Callable[[Progress], None] | None = None,
-    ) -> None:
-        super().__init__(told, numbers)
-        matrix = told.matrix()
-        self.ridge = _ridge().fit(matrix, numbers)
-        unseen = cross_val_predict(_ridge(), matrix, numbers, cv=_folds(len(matrix), groups, seed))
-        left = numbers - unseen.reshape(numbers.shape)
-        self.reach = np.abs(left).max(0)
-        deviation = left.std(0)
-        self.unit = np.where(deviation > 1e-9, deviation, 1.0)
-        condition, target = torch.from_numpy(matrix), torch.from_numpy((left / self.unit).astype(np.float32))
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            self.generator = make(condition.shape[1], target.shape[1], width)
-            self.generator.begin_with_noise()  # the regression's errors, normal and alike everywhere
-            train(self.generator, condition, target, valid=valid, epochs=epochs, on_epoch=on_epoch)
-        if isinstance(self.generator, RegressionGenerator):
-            self.generator.calibrate(condition[valid], target[valid])
-
-    def draw(self, told: Told, n_samples: int, *, seed: int) -> Drawn:
-        noise = torch.Generator().manual_seed(seed)
-        matrix = told.matrix()
-        condition, n_rows = torch.from_numpy(matrix), len(matrix)
-        samples = np.empty((n_samples, n_rows, self.numbers.shape[1]))
-        with torch.inference_mode():
-            for i in range(n_samples):
-                for first in range(0, n_rows, _CHUNK):
-                    rows = slice(first, first + _CHUNK)
-                    samples[i, rows] = self.generator.sample(condition[rows], noise).numpy()
-        if n_rows:
-            samples = np.clip(samples * self.unit, -2 * self.reach, 2 * self.reach)  # a wild draw must not rule a mean
-            samples += self.ridge.predict(matrix).reshape(samples.shape[1:])
-        alone = np.flatnonzero(~told.anything)
-        if len(alone):
-            drawn = MeanMethod(self.told, self.numbers).draw(told.rows(alone), n_samples, seed=seed)
-            samples[:, alone] = drawn.samples
-        return Drawn(samples, samples.mean(0))
-
-
-NETWORKS: dict[str, Callable[[int, int, int], Generator]] = {
-    "regression": RegressionGenerator,
-    "flow": FlowGenerator,
-    "diffusion": DiffusionGenerator,
-    "gan": partial(GanGenerator, diversity=1.0),  # without it all draws are nearly the same
-}
-DONORS: dict[str, type[Method]] = {"nearest": NearestMethod, "mean": MeanMethod}
-METHODS = (*NETWORKS, *DONORS)
-
-
-def make_method(
-    name: str,
-    told: Told,
-    numbers: np.ndarray,
-    *,
-    valid: np.ndarray,
-    width: int,
-    epochs: int | None,
-    seed: int,
-    groups: np.ndarray | None = None,
-    on_epoch: Callable[[Progress], None] | None = None,
-) -> Method:
-    """Returns the method `name`, fitted.
+    The squared distance is the mean over the modalities that a row has, the one that is filled too where a part of it
+    is known, of the mean squared difference of the features that the row has. Where a training row lacks a feature x,
+    the difference is taken as it is expected, x^2 + 1. A cell is copied from the nearest rows that have it. A row that
+    holds nothing gets training rows at random.
 
     Args:
-        name: One of `METHODS`.
-        told: What the training rows hold beside.
-        numbers: Their `[row, number]`.
-        valid: Bool `[row]`: which of them choose the epoch of a network; donors come from all.
-        width: Channels of a network's hidden layers.
-        epochs: Passes over the rows, at most; by their number if None.
-        seed: Of weights, order and noise.
-        groups: `[row]`: rows of one group are kept together.
-        on_epoch: Called after each epoch.
+        inputs: What the training rows hold beside.
+        target: What they hold of the modality.
+        n_neighbours: How many nearest rows make the answer.
     """
-    if name in DONORS:
-        return DONORS[name](told, numbers)
-    return NetworkMethod(
-        told,
-        numbers,
-        make=NETWORKS[name],
-        valid=valid,
-        width=width,
-        epochs=epochs,
-        seed=seed,
-        groups=groups,
-        on_epoch=on_epoch,
-    )
+
+    def __init__(self, inputs: Inputs, target: Target, *, n_neighbours: int) -> None:
+        super().__init__(inputs, target)
+        self.n_neighbours = n_neighbours
+
+    @property
+    def n_measured(self) -> int:
+        return self.n_neighbours
+
+    def answer(self, inputs: Inputs, target: Target, streams: Streams) -> Answer:
+        drawn = self.draw(inputs, target, streams, self.n_neighbours)
+        point, deviation = drawn.samples.mean(0), drawn.samples.std(axis=0, ddof=1)
+        return Answer(point, deviation, {name: rows[0] for name, rows in drawn.donors.items()})
+
+    def draw(self, inputs: Inputs, target: Target, streams: Streams, n_samples: int, *, purpose: int = 0) -> Drawn:
+        places = [np.flatnonzero(there) for there, _ in _alike(self.target)]
+        found = [np.empty((n_samples, len(inputs)), dtype=np.int64) for _ in places]
+        step = max(1, _CHUNK // len(self.inputs))
+        for first in range(0, len(inputs), step):
+            rows = np.arange(first, min(len(inputs), first + step))
+            distance = self._distance(inputs.rows(rows), target.rows(rows))
+            lost = np.flatnonzero(np.isnan(distance).any(1))
+            if len(lost):
+                distance[lost] = streams.rows(rows[lost]).uniform(len(self.inputs), purpose=purpose).T
+            for place, donors in zip(places, found, strict=True):
+                order = np.argsort(distance[:, place], axis=1, kind="stable")
+                # fewer donors than samples: they come again
+                donors[:, rows] = place[order[:, np.arange(n_samples) % len(place)]].T
+        donors_of = [(rows, parts) for rows, (_, parts) in zip(found, _alike(self.target), strict=True)]
+        return replace(_copied(self.target, donors_of), are_all=True)
+
+    def complete(self, inputs: Inputs, target: Target, streams: Streams, *, purpose: int) -> Drawn:
+        drawn = self.draw(inputs, target, streams, self.n_neighbours)
+        which = chosen(streams.uniform(1, purpose=purpose), np.arange(self.n_neighbours))
+        donors = {name: np.take_along_axis(rows, which, axis=0) for name, rows in drawn.donors.items()}
+        return Drawn(np.take_along_axis(drawn.samples, which[..., None], axis=0), donors)
+
+    def _distance(self, inputs: Inputs, target: Target) -> np.ndarray:
+        """Returns `[row, training row]`: squared distances, NaN for a row that holds nothing."""
+        pairs = [(f.values, f.known, self.inputs.features[n]) for n, f in inputs.features.items()]
+        pairs.append((*_zeroed(target), Features(*_zeroed(self.target), np.zeros(0, dtype=np.int64))))
+        total, count = np.zeros((len(inputs), len(self.inputs))), np.zeros((len(inputs), 1))
+        for x, known, theirs in pairs:
+            # y is 0 where it is not known: (x - y)^2 is x^2 there
+            square = known @ (theirs.values**2 + ~theirs.known).T - 2 * x @ theirs.values.T
+            n_known = known.sum(1, keepdims=True)
+            total += (square + (x**2).sum(1, keepdims=True)) / np.maximum(1, n_known)
+            count += n_known > 0
+        # rounded: the last digits hang on how many rows are computed at once, and would part rows that are equally near
+        return np.where(count > 0, np.round(total / np.maximum(1, count), 9), np.nan)
 
 
-def _ridge() -> RidgeCV:
-    return RidgeCV(np.logspace(-1, 5, 13), alpha_per_target=True)
+def _zeroed(target: Target) -> tuple[np.ndarray, np.ndarray]:
+    return np.where(target.known_numbers, target.numbers, 0.0), target.known_numbers
 
 
-def _folds(n_rows: int, groups: np.ndarray | None, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows to learn from and to predict, five times, or once a group where there are fewer; a single group is cut."""
-    n_groups = 0 if groups is None else len(np.unique(groups))
-    rows = np.arange(n_rows)
-    if n_groups > 1:
-        return list(GroupKFold(min(_N_FOLDS, n_groups)).split(rows, groups=groups))
-    return list(KFold(_N_FOLDS, shuffle=True, random_state=seed).split(rows))
+def _alike(target: Target) -> list[tuple[np.ndarray, list[Part]]]:
+    """Returns the columns that the same rows hold, together, and which rows these are, bool `[row]`."""
+    patterns, which = np.unique(target.known, axis=1, return_inverse=True)
+    return [
+        (pattern, [part for part, w in zip(target.parts, which.ravel(), strict=True) if w == i])
+        for i, pattern in enumerate(patterns.T)
+    ]
 
 
-def _distance(rows: Told, others: Told) -> np.ndarray:
-    """Returns `[row, other]`: squared distances, infinite where no modality is in both."""
-    total = np.zeros((len(rows.anything), len(others.anything)))
-    count = np.zeros_like(total)
-    for name, x in rows.blocks.items():
-        y = others.blocks[name]
-        square = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
-        both = rows.present[name][:, None] & others.present[name][None]
-        total += np.where(both, np.maximum(square, 0.0) / max(1, x.shape[1]), 0.0)
-        count += both
-    return np.where(count > 0, total / np.maximum(count, 1), np.inf)
+def chosen(shares: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns the values at numbers 0..1 of their length."""
+    return np.asarray(values[np.minimum((shares * len(values)).astype(np.int64), len(values) - 1)])
+
+
+def _copied(target: Target, donors: list[tuple[np.ndarray, list[Part]]]) -> Drawn:
+    """Returns the cells of the rows `donors[sample, row]` of some columns each."""
+    samples = np.zeros((*donors[0][0].shape, target.numbers.shape[1]))
+    by_column = {}
+    for rows, parts in donors:
+        for part in parts:
+            samples[..., part.numbers] = target.numbers[rows, part.numbers]
+            by_column[part.column] = rows
+    return Drawn(samples, by_column)

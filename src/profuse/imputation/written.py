@@ -18,7 +18,7 @@ from profuse.data.text_file import read_text
 from profuse.imputation.filling import SPREAD
 from profuse.imputation.imputer import Filled
 
-__all__ = ["Written", "as_written", "csv_of", "plain_csv"]
+__all__ = ["Written", "as_written", "csv_of", "csv_of_each", "plain_csv"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +67,34 @@ def csv_of(frame: pd.DataFrame, filled: Filled, written: Written | None) -> str:
     """
     if written is None:
         return plain_csv(filled.table)
-    out, names = written.words.copy(), [str(c) for c in frame.columns]
-    for place in map(names.index, filled.columns):
-        cells = out.iloc[:, place].to_numpy(dtype=object, copy=True)
-        cells[filled.rows] = [
-            _word(v, written.numbers.get(names[place])) for v in filled.table.iloc[filled.rows, place]
-        ]
-        out.isetitem(place, cells)
-    added = filled.table.columns[len(names) :]
+    out, n_columns = _with_gaps(frame, filled.table, filled, written), len(frame.columns)
+    added = filled.table.columns[n_columns:]
     for column in added:
         form = written.numbers.get(str(column).removesuffix(SPREAD))
         out[column] = [_word(v, form) for v in filled.table[column]]
-    return out.to_csv(index=False, header=[*written.header, *added], sep=written.separator, lineterminator="\n")
+    return _csv(out, [*written.header, *added], written)
+
+
+def csv_of_each(frame: pd.DataFrame, filled: Filled, written: Written | None) -> list[str]:
+    """Returns the completed tables as CSV, as `csv_of` does."""
+    if written is None:
+        return [plain_csv(table) for table in filled.tables]
+    return [_csv(_with_gaps(frame, t, filled, written), [*written.header], written) for t in filled.tables]
+
+
+def _with_gaps(frame: pd.DataFrame, table: pd.DataFrame, filled: Filled, written: Written) -> pd.DataFrame:
+    """Returns the words of the file, with the cells of `table` where one is filled."""
+    out, names = written.words.copy(), [str(c) for c in frame.columns]
+    for column, rows in filled.cells.items():
+        place = names.index(column)
+        cells = out.iloc[:, place].to_numpy(dtype=object, copy=True)
+        cells[rows] = [_word(v, written.numbers.get(column)) for v in table.iloc[rows, place]]
+        out.isetitem(place, cells)
+    return out
+
+
+def _csv(words: pd.DataFrame, header: list[str], written: Written) -> str:
+    return words.to_csv(index=False, header=header, sep=written.separator, lineterminator="\n")
 
 
 def plain_csv(table: pd.DataFrame) -> str:
