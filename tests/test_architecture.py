@@ -18,7 +18,7 @@ LAYERS = (
     ("errors",),
     ("_adamw", "_cores", "_escape", "_files", "_json", "_lookup", "_optional", "_saving"),
     ("_folder",),
-    ("_options", "_weights"),
+    ("_options", "_weights", "_yaml"),
     ("tokens", "schema"),
     ("data",),
     ("encoders", "fusion", "heads", "datasets"),

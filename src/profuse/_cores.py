@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 __all__ = ["limit_threads", "usable_cores"]
 
@@ -66,6 +69,14 @@ def _read(path: Path) -> str:
         return ""
 
 
+@lru_cache(maxsize=1)
+def _libraries(n_modules: int) -> Any:
+    """Returns the libraries that have threads; to look for them costs time, so only where modules were loaded since."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 @contextmanager
 def limit_threads(n: int) -> Iterator[None]:
     """Has torch, trees and linear algebra take `n` threads, and gives back what there was.
@@ -73,12 +84,11 @@ def limit_threads(n: int) -> Iterator[None]:
     The number of threads changes the last digits of a result, and fits that run side by side must not fight for cores.
     """
     import torch
-    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
-        with threadpool_limits(limits=n):
+        with _libraries(len(sys.modules)).limit(limits=n):
             yield
     finally:
         torch.set_num_threads(before)

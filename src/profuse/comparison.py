@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from profuse._lookup import nearest
 from profuse._options import checked, faults_of
 from profuse._saving import scratch, write_file
+from profuse._yaml import read_yaml
 from profuse.build import ModelOptions
-from profuse.data._wording import tell_values, tell_yaml
+from profuse.data._wording import tell_values
 from profuse.data.assemble import assemble, load_table_dataset, with_ranges
 from profuse.data.dataset import Dataset
 from profuse.data.infer import infer
@@ -222,15 +222,7 @@ def read_options(
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"options: the file must exist; got {str(path)!r}. Check the path.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name}: the options must be YAML; got {tell_yaml(error)}. Correct it.") from error
-    if values is not None and not isinstance(values, dict):
-        raise ConfigError(f"{path.name}: the options must be names and values; got {type(values).__name__}.")
-    values = dict(values or {})
+    values = read_yaml(path, what="options", who="options")
     earlier = values.pop("data_digest", None) is not None  # a config.yaml, which says which data it was of
     usual = {"method": "auto", "column": None}
     if earlier and isinstance(split := values.get("split"), dict) and usual.items() <= split.items():

@@ -41,10 +41,9 @@ class Prepared:
     @classmethod
     def make(cls, dataset: Dataset, split: Split) -> Prepared:
         """Fits the preprocessing on the training rows and applies it to all."""
-        with limit_threads(1):
-            pipeline = Pipeline.fit(dataset, split.train)
-            target = torch.as_tensor(pipeline.target.encode(np.asarray(dataset.target)))
-            return cls(dataset, split, pipeline, pipeline.transform(dataset), target)
+        pipeline = Pipeline.fit(dataset, split.train)
+        target = torch.as_tensor(pipeline.target.encode(np.asarray(dataset.target)))
+        return cls(dataset, split, pipeline, pipeline.transform(dataset), target)
 
     def true(self, rows: np.ndarray) -> np.ndarray:
         """Returns the targets of rows as metrics take them: class numbers, 0/1, or values in the target's units."""
@@ -92,7 +91,7 @@ class TrainedModel:
         return self.predict_inputs(self._inputs(dataset))
 
     def _inputs(self, dataset: Dataset) -> dict[str, Raw]:
-        with limit_threads(1), applied(self.source):
+        with applied(self.source):
             return self.pipeline.transform(dataset)
 
     def predict_inputs(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:

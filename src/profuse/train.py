@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from profuse._adamw import adamw
+from profuse._cores import limit_threads
 from profuse.balance import Balance, Losses, ModalityDropout, balance, skill
 from profuse.errors import ConfigError, ProfuseError
 from profuse.fusion import Fusion
@@ -161,7 +162,7 @@ def train(
     def losses() -> tuple[Losses, Losses]:
         return _losses(model, inputs, target, train_rows), _losses(model, inputs, target, valid_rows)
 
-    with _remedy(model, options) as remedy:
+    with limit_threads(options.threads), _remedy(model, options) as remedy:
         epochs = _epochs(model, inputs, target, train_rows, options, remedy, sized_for=len(train_rows))
         weights += [] if remedy is None else [remedy.weights()]
         for epoch, (train_loss, n_trained) in enumerate(epochs, start=1):
@@ -198,7 +199,7 @@ def retrain(
         Seconds.
     """
     start = time.perf_counter()
-    with _remedy(model, options) as remedy:
+    with limit_threads(options.threads), _remedy(model, options) as remedy:
         epochs = _epochs(model, inputs, target, rows, options, remedy, sized_for=history.n_train_rows)
         for epoch in range(history.best_epoch):
             if remedy is not None and epoch < len(history.balance_weights):

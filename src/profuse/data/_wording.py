@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["tell_rows", "tell_values", "tell_yaml"]
+__all__ = ["tell_rows", "tell_values"]
 
 
 def tell_rows(rows: np.ndarray | Iterable[int], *, n: int = 5) -> str:
@@ -20,10 +20,3 @@ def tell_values(values: Iterable[object], *, n: int = 5) -> str:
     """Returns `"'a', 'b' and 7 more"`."""
     found = [repr(v.item() if isinstance(v, np.generic) else v) for v in values]
     return ", ".join(found[:n]) + (f" and {len(found) - n} more" if len(found) > n else "")
-
-
-def tell_yaml(error: Exception) -> str:
-    """Returns what a YAML parser found wrong, in one line: `"expected ',' or '}' in line 2, column 5"`."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    told = " ".join(str(problem or error).split())
-    return told if mark is None else f"{told} in line {mark.line + 1}, column {mark.column + 1}"

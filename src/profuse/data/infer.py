@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from profuse._lookup import nearest
-from profuse.data._wording import tell_values, tell_yaml
+from profuse._yaml import read_yaml
+from profuse.data._wording import tell_values
 from profuse.data.cell_notes import column_notes, target_notes
 from profuse.data.column_types import plain_types
 from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind, parse_times
@@ -156,16 +156,7 @@ def load_schema(path: str | Path) -> Schema:
         ConfigError: Unknown keys or wrong values; all are told together.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"load_schema: the file must exist; got {str(path)!r}. Check the path.")
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path.name}: the schema must be YAML; got {tell_yaml(error)}. Correct it.") from error
-    if found is None:
-        found = {}
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path.name}: the schema must be keys and values; got a {type(found).__name__}.")
+    found = read_yaml(path, what="schema", who="load_schema")
     try:
         return Schema.model_validate(found)
     except ValidationError as error:
@@ -175,21 +166,12 @@ def load_schema(path: str | Path) -> Schema:
         ) from error
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML takes the last of two equal keys in silence; this one does not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
-        twice = [k for k, n in Counter(map(str, keys)).items() if n > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _fault(error: Any) -> str:
     place = ".".join(map(str, error["loc"]))
     if error["type"] == "tuple_type":
         return f"{place}: must be a list, as [a, b] (got {error['input']!r})"
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        return f"{place}: a name must be text (got {error['input']!r}): write it in quotes"
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg']} (got {error['input']!r})"
     inner: dict[str, type[BaseModel]] = {"target": Target, "split": SplitOptions, "modalities": Modality}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from profuse._cores import limit_threads
 from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
@@ -22,6 +23,8 @@ __all__ = ["Pipeline"]
 
 class Pipeline:
     """A preprocessor for each modality and a codec for the target.
+
+    All is computed in one thread: last digits do not depend on how many cores there are.
 
     Args:
         preprocessors: Fitted, by modality.
@@ -66,7 +69,8 @@ class Pipeline:
                     f"Pipeline: the preprocessor of {name!r} must take kind {data.kind!r}; "
                     f"got {names[name]!r}, which takes {fitted[name].takes!r}."
                 )
-            fitted[name].fit(data)
+            with limit_threads(1):
+                fitted[name].fit(data)
         target = TargetCodec.fit(np.asarray(train.target), dataset.task, names=dataset.target_names)
         return cls(fitted, names, target, dataset.task)
 
@@ -105,13 +109,15 @@ class Pipeline:
 
     def transform(self, dataset: Dataset) -> dict[str, Raw]:
         """Returns all rows of every fitted modality, on the CPU."""
-        return {name: self.preprocessors[name].transform(data) for name, data in self._data(dataset).items()}
+        with limit_threads(1):
+            return {name: self.preprocessors[name].transform(data) for name, data in self._data(dataset).items()}
 
     def features(self, dataset: Dataset) -> dict[str, np.ndarray]:
         """Returns `[row, feature]` of every modality for classical models; an absent row is NaN."""
         features = {}
         for name, data in self._data(dataset).items():
-            features[name] = np.asarray(self.preprocessors[name].features(data), dtype=np.float64)
+            with limit_threads(1):
+                features[name] = np.asarray(self.preprocessors[name].features(data), dtype=np.float64)
             features[name][~data.present] = np.nan
         return features
 
