@@ -24,6 +24,7 @@ __all__ = [
     "SchemaFile",
     "Seed",
     "Targets",
+    "Threads",
     "Variant",
     "Width",
     "bad_file",
@@ -123,6 +124,12 @@ Encoders = Annotated[
 Device = Annotated[
     str | None,
     typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to train (auto).", rich_help_panel=MODEL),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, max=1024, help="Threads of a fit (1); last digits depend on them.", rich_help_panel=MODEL
+    ),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, help="Of weights, order of rows and dropout.", rich_help_panel=MODEL)

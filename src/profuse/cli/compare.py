@@ -20,6 +20,7 @@ from profuse.cli._arguments import (
     SafeCsv,
     SchemaFile,
     Targets,
+    Threads,
     Variant,
     Width,
     bad_file,
@@ -113,7 +114,8 @@ def compare(
         typer.Option("--out", "-o", metavar="DIR", help="Where results go (./profuse-out/NAME).", rich_help_panel=HOW),
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Fits at a time (one a core).", rich_help_panel=HOW)
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Fits at a time (as many as cores may be used).", rich_help_panel=HOW),
     ] = None,
     epochs: Epochs = None,
     width: Width = None,
@@ -123,6 +125,7 @@ def compare(
     own_weight: OwnWeight = None,
     encoder: Encoders = None,
     device: Device = None,
+    threads: Threads = None,
     safe: SafeCsv = False,
 ) -> None:
     """Compare ways of fusing on your data, beside each modality alone and classical models; write a report.
@@ -154,6 +157,7 @@ def compare(
             modality_dropout=modality_dropout,
             balance=balance,
             device=device,
+            threads=threads,
         ),
     )
     name = Path(data).name.partition(".")[0] or "data"

@@ -25,6 +25,7 @@ from profuse.cli._arguments import (
     SchemaFile,
     Seed,
     Targets,
+    Threads,
     Variant,
     Width,
     bad_file,
@@ -118,6 +119,7 @@ def fit(
     own_weight: OwnWeight = None,
     encoder: Encoders = None,
     device: Device = None,
+    threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
     """Train one model on all rows of a table (a fraction of them chooses the epoch) and save it.
@@ -150,6 +152,7 @@ def fit(
         own_weight=own_weight,
         encoders=pairs(encoder, option="--encoder"),
         device=device,
+        threads=threads,
         validation_fraction=validation_fraction,
         random_state=seed,
     )
