@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -109,25 +108,27 @@ def test_a_kill_at_any_file_event_loses_nothing_and_what_it_leaves_goes(what: st
     assert not any(name.split("/")[-1].startswith(".") for name in told["end"])
 
 
-def _hold(path: str, ready: object, go: object) -> None:
-    with claimed(path):
-        ready.set()  # type: ignore[attr-defined]
-        go.wait(60)  # type: ignore[attr-defined]
+HOLD = """
+import sys
+from profuse._saving import claimed
+with claimed(sys.argv[1]):
+    print("holds", flush=True)
+    sys.stdin.readline()
+"""
 
 
 @contextmanager
 def another_process_holding(path: Path) -> Iterator[int]:
-    context = multiprocessing.get_context("spawn")
-    ready, go = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(str(path), ready, go))
-    process.start()
-    assert ready.wait(60)
-    assert process.pid is not None
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds\n"
     try:
         yield process.pid
     finally:
-        go.set()
-        process.join(60)
+        process.kill()
+        process.communicate()
 
 
 def test_another_process_is_named_and_its_death_gives_the_place_back(tmp_path: Path) -> None:
