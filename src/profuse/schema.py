@@ -24,6 +24,8 @@ __all__ = [
     "NUMBER_FORMAT",
     "ColumnKind",
     "DateOrder",
+    "DurationReading",
+    "EpochUnit",
     "Kind",
     "Modality",
     "Schema",
@@ -31,11 +33,15 @@ __all__ = [
     "SplitOptions",
     "Target",
     "Task",
+    "TimeReading",
 ]
 
 Kind = Literal["table", "text", "image", "audio", "series", "vector"]
 ColumnKind = Literal["numeric", "category", "timestamp", "text", "image", "audio", "series", "vector"]
 DateOrder = Literal["year-month-day", "month/day/year", "day/month/year"]
+EpochUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
+DurationReading = Literal["duration", "hours:minutes", "minutes:seconds"]
+TimeReading = Literal[DateOrder, EpochUnit, DurationReading]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 KINDS: tuple[str, ...] = get_args(Kind)
 COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
@@ -109,7 +115,10 @@ class Schema(_Strict):
     words: tuple[str, ...] = Field(
         (), description="Columns that are text in CSV and TSV files, even where all their cells look like numbers."
     )
-    dates: dict[str, DateOrder] = Field(default_factory=dict, description="Order of the parts of dates, by column.")
+    dates: dict[str, TimeReading] = Field(
+        default_factory=dict,
+        description="How times are written, by column: the order of dates, the unit since 1970, or durations.",
+    )
     ranges: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
         description="Levels of black and white in pictures of more than 8 bits, by column.",

@@ -120,7 +120,7 @@ def test_a_whole_table_means_the_same_with_either_backend_of_pandas(backend: Any
     ("kind", "values", "told"),
     [
         (pa.struct([("a", pa.int64())]), [{"a": i} for i in range(N)], "got dict"),
-        (pa.binary(), [bytes([i]) for i in range(N)], "got bytes"),
+        (pa.binary(), [bytes([200 + i]) for i in range(N)], "UTF-8"),
         (pa.month_day_nano_interval(), [(1, 2, i) for i in range(N)], "got DateOffset"),
         (pa.map_(pa.string(), pa.int64()), [[("a", i)] for i in range(N)], "must be readable"),
     ],

@@ -19,6 +19,7 @@ from profuse.data.infer import infer
 from profuse.data.preprocess.table import TablePreprocessor
 from profuse.data.target import TargetCodec
 from profuse.data.task import read_target
+from profuse.data.kinds import column_kind
 from profuse.data.values import match, plain_objects, word, words
 from profuse.errors import DataError
 from profuse.schema import Schema
@@ -63,7 +64,7 @@ def test_words_that_somebody_may_mean_are_kept(value: str) -> None:
 
 def test_bytes_that_are_no_text_and_numbers_without_end_are_told_or_held() -> None:
     with pytest.raises(DataError, match=r"column 'c': bytes must be text in UTF-8; got b'\\xff'"):
-        plain_objects(pd.Series([b"\xff", b"a"], name="c"))
+        column_kind("c", plain_objects(pd.Series([b"\xff", b"a"], name="c")))
     assert word(10**5000) == hex(10**5000)
     assert word(Decimal(10) ** 400) != word(Decimal(10) ** 401)
 

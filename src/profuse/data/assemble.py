@@ -12,7 +12,7 @@ import pandas as pd
 
 from profuse._lookup import nearest
 from profuse.data._wording import tell_rows, tell_values
-from profuse.data.cells import Cells, as_times
+from profuse.data.cells import Cells
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer, load_schema, plain_names
 from profuse.data.media.columns import deep_range
@@ -22,6 +22,7 @@ from profuse.data.number_format import written_numbers
 from profuse.data.read import read_table
 from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
+from profuse.data.times import instants, parse_times
 from profuse.data.unseen import unseen_cells, unseen_notes
 from profuse.data.values import match, word, words
 from profuse.errors import ConfigError, DataError
@@ -383,9 +384,5 @@ def _split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
                 if is_number
                 else cells.to_numpy(dtype=object)
             }
-        times = (
-            cells if pd.api.types.is_datetime64_any_dtype(cells.dtype) else as_times(cells, schema.dates.get(column))
-        )
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None) if times.dt.tz is not None else times
-        return {"times": times.to_numpy(dtype="datetime64[ns]")}
+        return {"times": instants(parse_times(cells, schema.dates.get(column)).times)}
     return {"groups": cells.to_numpy(dtype=object)}

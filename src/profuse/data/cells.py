@@ -9,24 +9,24 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
 from profuse.data.dataset import ModalityData, object_array
-from profuse.data.kinds import parse_times
 from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import to_numbers
 from profuse.data.media.columns import pictures, series, sounds
 from profuse.data.number_format import written_numbers
 from profuse.data.spellings import merged
+from profuse.data.times import parse_durations, parse_times
 from profuse.data.values import is_missing, words
 from profuse.errors import DataError, MissingDependencyError
-from profuse.schema import ColumnKind, DateOrder, Modality
+from profuse.schema import ColumnKind, DurationReading, Modality, TimeReading
 
-__all__ = ["Cells", "as_times", "as_truth", "object_array"]
+__all__ = ["Cells", "as_truth", "object_array"]
 
 _REMEDY = (
     "Correct the file or the cell, or go on with on_bad_file='skip' (--on-bad-file skip): it then counts as missing."
@@ -42,7 +42,7 @@ class Cells:
         base_dir: Paths in cells are relative to it.
         on_bad_file: "raise", or "skip": a file or list that cannot be read counts as missing.
         rates: Samples a second of audio modalities, where they are fixed already.
-        dates: The order of the parts of dates, by column, where it is fixed already.
+        dates: How times and durations are written, by column, where it is fixed already.
         ranges: Levels of black and white in pictures of more than 8 bits, by column, where they are fixed already.
         spellings: Columns of words in which blanks and case do not count.
         numbers: How columns write numbers, where that is not plain.
@@ -53,7 +53,7 @@ class Cells:
     base_dir: Path
     on_bad_file: Literal["raise", "skip"] = "raise"
     rates: dict[str, int] = field(default_factory=dict)
-    dates: dict[str, DateOrder] = field(default_factory=dict)
+    dates: dict[str, TimeReading] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     spellings: Collection[str] = ()
     numbers: dict[str, str] = field(default_factory=dict)
@@ -101,6 +101,8 @@ class Cells:
         cells = self.frame[name]
         if pd.api.types.is_timedelta64_dtype(cells.dtype):
             numbers: pd.Series = cells.dt.total_seconds()
+        elif self.dates.get(name) in get_args(DurationReading):
+            numbers = self._durations(name, cast(DurationReading, self.dates[name]))
         elif pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
             numbers = pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
         else:
@@ -119,11 +121,20 @@ class Cells:
             )
         return numbers
 
+    def _durations(self, name: str, reading: DurationReading) -> pd.Series:
+        cells = self.frame[name]
+        seconds = pd.Series(parse_durations(cells, reading))
+        lost = np.flatnonzero(seconds.isna() & ~_empty(cells))
+        if len(lost):
+            self.notes.append(
+                f"Column {name!r}: {tell_rows(lost)} hold no duration ({tell_values(cells.iloc[lost].unique(), n=3)}) "
+                "and count as missing."
+            )
+        return seconds
+
     def _times(self, name: str) -> pd.Series:
         cells = self.frame[name]
-        if pd.api.types.is_datetime64_any_dtype(cells.dtype):
-            return pd.Series(cells.dt.as_unit("us"))
-        times = as_times(cells, self.dates.get(name))
+        times = parse_times(cells, self.dates.get(name)).times
         lost = np.flatnonzero(times.isna() & ~_empty(cells))
         if len(lost):
             self.notes.append(
@@ -211,27 +222,6 @@ def as_truth(cells: pd.Series) -> pd.Series:
     """Returns the words true and false, as a CSV file holds booleans, as booleans; a column of others as it is."""
     found = cells.astype("str").str.lower().map({"true": True, "false": False})
     return found if bool((found.notna() | cells.isna()).all()) else cells
-
-
-def as_times(cells: pd.Series, order: DateOrder | None = None) -> pd.Series:
-    """Returns words (their parts in `order`, if it is known), dates, or seconds or milliseconds since 1970 as times.
-
-    What is none is NaT.
-    """
-    if cells.isna().all():
-        return pd.Series(pd.NaT, index=cells.index, dtype="datetime64[us]")
-    if pd.api.types.is_numeric_dtype(cells.dtype):
-        middle = float(cells.abs().median())
-        unit: Literal["s", "ms"] | None = "s" if 1e8 <= middle < 1e11 else "ms" if 1e11 <= middle < 1e14 else None
-        if unit is None:
-            raise DataError(
-                f"column {cells.name!r}: numbers taken as times must be seconds or milliseconds since 1970; got "
-                f"{middle:g} in the middle. Set its kind to numeric, or write year-month-day."
-            )
-        return pd.Series(pd.to_datetime(cells, unit=unit))
-    if all(isinstance(v, str) for v in cells.dropna()):
-        return parse_times(cells, order)[0]
-    return pd.Series(pd.to_datetime(cells, errors="coerce"))
 
 
 def _empty(cells: pd.Series) -> np.ndarray:

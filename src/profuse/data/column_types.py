@@ -4,7 +4,7 @@
 |---|---|
 | Arrow, whatever its type | what Arrow's own `to_pandas` makes of it, as when a Parquet file is read |
 | Arrow dates | `datetime64`; years beyond 9999 are then told where times are read |
-| Arrow times of day, Python `time` | `timedelta64` since midnight |
+| Arrow times of day, Python's `time` and `timedelta` | `timedelta64`, since midnight |
 | nullable integers | int64; where cells are missing float64, or int as objects above 2^53, which floats would merge |
 | nullable floats, booleans and strings | float64; bool, or objects where cells are missing; str |
 | sparse | dense |
@@ -61,7 +61,7 @@ def plain_cells(cells: pd.Series) -> pd.Series:
         known = plain_cells(names)
         return cells if known is names else cells.cat.rename_categories(list(known))
     elif pd.api.types.is_object_dtype(kind):
-        return _times_of_day(cells)
+        return _durations(cells)
     else:
         return cells
     return pd.Series(plain.array, index=cells.index, name=cells.name)
@@ -85,7 +85,7 @@ def arrow_cells(values: Any) -> pd.Series:
         values = values.cast(whole).cast(pa.int64()).cast(pa.duration(kind.unit))
     large = pa.types.is_integer(kind) and values.null_count > 0 and not _fits_float(pc.min_max(values).as_py())
     cells: pd.Series = values.to_pandas(integer_object_nulls=large)
-    return _times_of_day(cells) if cells.dtype == object else cells
+    return _durations(cells) if cells.dtype == object else cells
 
 
 def _fits_float(bounds: dict[str, int | None]) -> bool:
@@ -102,12 +102,15 @@ def _without_na(cells: pd.Series) -> pd.Series:
     return pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
-def _times_of_day(cells: pd.Series) -> pd.Series:
-    """Returns a column of nothing but `time` and missing cells as time since midnight; others as they are."""
-    if not len(cells) or pd.api.types.infer_dtype(cells, skipna=True) != "time":
+def _durations(cells: pd.Series) -> pd.Series:
+    """Returns a column of nothing but `time` or `timedelta` and missing cells as durations; others as they are."""
+    found = pd.api.types.infer_dtype(cells, skipna=True) if len(cells) else "empty"
+    if found not in ("time", "timedelta"):
         return cells
     midnight = datetime.datetime.min
-    since = [
-        pd.NaT if pd.isna(t) else datetime.datetime.combine(midnight, t.replace(tzinfo=None)) - midnight for t in cells
+    spans = [
+        None if pd.isna(v) else v if found == "timedelta" else datetime.datetime.combine(midnight, v, None) - midnight
+        for v in cells
     ]
-    return pd.Series(since, index=cells.index, name=cells.name, dtype="timedelta64[us]")
+    unit = "us" if all(v is None or abs(v).days < 10**8 for v in spans) else "s"  # 64 bits hold no more
+    return pd.Series(np.array(spans, dtype=f"timedelta64[{unit}]"), index=cells.index, name=cells.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from profuse.errors import DataError
 from profuse.schema import KINDS, Kind, Task
@@ -139,10 +140,19 @@ class Dataset:
             data = self.modalities[name]
             _feed(digest, [name, data.kind, data.rate, data.preprocess, data.encoder, data.present])
             columns = list(data.values) if data.kind == "table" else []
-            _feed(digest, [columns, *(data.values[c].to_numpy() for c in columns)] if columns else data.values)
+            _feed(digest, [columns, *(_plain(data.values[c]) for c in columns)] if columns else data.values)
         for part in _BY_ROW:
             _feed(digest, getattr(self, part))
         return digest.hexdigest()
+
+
+def _plain(cells: pd.Series) -> np.ndarray:
+    """Returns a column as an array; times with a zone in UTC, not as objects, which have no words beyond year 9999."""
+    if isinstance(cells.dtype, pd.DatetimeTZDtype):
+        return np.append(
+            cells.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy().view(np.int64).astype(object), str(cells.dtype)
+        )
+    return cells.to_numpy()
 
 
 def _feed(digest: Any, value: Any) -> None:

@@ -17,14 +17,15 @@ from profuse._yaml import read_yaml
 from profuse.data._wording import tell_values
 from profuse.data.cell_notes import column_notes, target_notes
 from profuse.data.column_types import plain_types
-from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind, parse_times
+from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.missing import notes_on_doubtful, without_missing
 from profuse.data.number_format import is_number_target, number_formats
 from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
+from profuse.data.time_columns import given_kind, kept_readings, time_notes
 from profuse.data.values import plain_objects
 from profuse.errors import ConfigError, DataError
-from profuse.schema import ColumnKind, DateOrder, Kind, Modality, Schema, SplitOptions, Target
+from profuse.schema import ColumnKind, Kind, Modality, Schema, SplitOptions, Target
 
 __all__ = ["Inference", "Reason", "infer", "infer_schema", "load_schema"]
 
@@ -91,7 +92,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         elif name in schema.ignore:
             reasons[name] = (UNUSED, "named in ignore")
         elif name in schema.dates:
-            reasons[name] = ("timestamp", f"dates, read as {schema.dates[name]}, set in the schema")
+            reasons[name] = given_kind(schema.dates[name])
         elif name in schema.numbers:
             reasons[name] = ("numeric", f"numbers, read as {schema.numbers[name]}, set in the schema")
         elif name in schema.columns:
@@ -114,16 +115,18 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         )
     if split_column is not None and split_column not in kinds:
         kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
+    readings = kept_readings(frame, {c: kinds.get(c, kind) for c, (kind, _) in reasons.items()}, schema.dates)
     asked = schema.target.task if schema.target else None
     numeric = [c for c in frame.columns if c in target and is_number_target(c, frame[c], asked)]
-    numeric += [c for c in frame.columns if c not in target and "numeric" in (reasons[c][0], kinds.get(c))]
+    numeric += [
+        c for c in frame.columns if c not in {*target, *readings} and "numeric" in (reasons[c][0], kinds.get(c))
+    ]
     formats = number_formats(frame, numeric, schema.numbers)
     numbers = schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
     for c, (_, why) in formats.items():
         if why and reasons[c][1] == NUMBERS_AS_WORDS:
             reasons[c] = (reasons[c][0], why)
     words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
-    times = [c for c in words if "timestamp" in (reasons[c][0], kinds.get(c))]
     with_task, target_told = _target(frame, schema.model_copy(update={"numbers": numbers}))
     resolved = schema.model_copy(
         update={
@@ -132,7 +135,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
             "columns": kinds,
             "words": tuple(c for c in frame.columns if c in words or c in schema.words or c in numbers),
             "numbers": numbers,
-            "dates": {c: schema.dates.get(c) or _order(frame[c]) for c in times},
+            "dates": {c: reading.order for c, reading in readings.items()},
             "ignore": tuple(c for c, (kind, _) in reasons.items() if kind in (ID, UNUSED, "split") and c != row_id),
             "id": row_id,
             "id_inferred": row_id is not None and (schema.id is None or schema.id_inferred),
@@ -141,8 +144,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     notes = [
         f"Column {c!r} is not used: {why}." for c, (k, why) in reasons.items() if k in (ID, UNUSED) and _told(c, schema)
     ]
-    notes += [f"Column {c!r}: {why}." for c, (_, why) in reasons.items() if "fits as well" in why]
-    notes += [*target_told, *column_notes(frame, resolved)]
+    notes += [*time_notes(readings), *target_told, *column_notes(frame, resolved)]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
     return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
@@ -357,10 +359,6 @@ def _vectors(columns: list[str]) -> dict[str, list[str]]:
 def _is_words(cells: pd.Series) -> bool:
     values = cells.cat.categories if isinstance(cells.dtype, pd.CategoricalDtype) else cells
     return pd.api.types.infer_dtype(values, skipna=True) == "string"
-
-
-def _order(cells: pd.Series) -> DateOrder:
-    return parse_times(cells[cells.notna() & (cells.astype("str").str.strip() != "")])[1]
 
 
 def _names_rows(cells: pd.Series) -> bool:

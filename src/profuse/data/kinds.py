@@ -10,12 +10,14 @@
 | file names ending as pictures, sounds, or series (`.npy`, `.csv`) do | image, audio, series |
 | lists (or their text) of numbers: one length / several lengths, lists of lists | vector / series |
 | lists of words | text |
-| dates, `2024-05-31 ...` or `31/5/2024` | timestamp |
+| dates: `2024-05-31 ...`, `31/5/2024`, `31 May 2024`, `20240531`, `2024-W05` | timestamp |
+| `1 days 02:03:04`, `02:03:04`, `10:30 PM` | numeric, in seconds |
 | one value or none | not used |
 """  # noqa: E501 (a table row cannot be broken)
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 
@@ -27,10 +29,11 @@ from profuse.data.lists import ShortenedListError, is_list_text, parse_list
 from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
 from profuse.data.missing import is_doubtful
 from profuse.data.number_format import check_finite, survey
+from profuse.data.time_columns import are_compact_dates, compact_reading, word_reading
+from profuse.data.times import in_range, parse_times
 from profuse.errors import DataError
-from profuse.schema import DateOrder
 
-__all__ = ["ID", "NUMBERS_AS_WORDS", "UNUSED", "column_kind", "parse_times"]
+__all__ = ["ID", "NUMBERS_AS_WORDS", "UNUSED", "column_kind"]
 
 ID = "id"
 UNUSED = "unused"
@@ -39,9 +42,6 @@ NUMBERS_AS_WORDS = "numbers, written as words"
 _SAMPLE = 1000
 _MEDIA = {"image": IMAGE_SUFFIXES, "audio": AUDIO_SUFFIXES, "series": SERIES_SUFFIXES}
 _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|row)$|^Unnamed: 0$|[a-z]I[dD]$", re.IGNORECASE)
-_DATE = re.compile(r"\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(\D.*)?$", re.DOTALL)
-_CLOCKS = ("", " %H:%M", " %H:%M:%S")
-_ORDERS: dict[DateOrder, str] = {"month/day/year": "%m/%d/%Y", "day/month/year": "%d/%m/%Y"}
 _NUMBERS = re.compile(r"\s*[\[({]+\s*[-+.]?\d")
 _CUT_OFF = re.compile(r"\s*\[+\s*[-+.\d][-+.\d\seEnaif,\[\]]*")
 
@@ -61,7 +61,7 @@ def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
     if isinstance(cells.dtype, pd.CategoricalDtype):
         return _constant(known, len(cells)) or ("category", "a pandas category")
     if types.is_datetime64_any_dtype(cells.dtype):
-        return _constant(known, len(cells)) or ("timestamp", "times")
+        return _constant(known, len(in_range(cells))) or ("timestamp", "times")
     if types.is_timedelta64_dtype(cells.dtype):
         return _constant(known, len(cells)) or ("numeric", "durations, in seconds")
     if types.is_complex_dtype(cells.dtype):
@@ -69,42 +69,6 @@ def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
     if types.is_numeric_dtype(cells.dtype):
         return _number_kind(name, cells, known)
     return _object_kind(name, cells, known) if cells.dtype == object else _word_kind(name, cells, known)
-
-
-def parse_times(cells: pd.Series, order: DateOrder | None = None) -> tuple[pd.Series, DateOrder, str]:
-    """Returns the words of `cells` as times (NaT where they are none), their order, and what is to be told of it.
-
-    Year-month-day comes first (ISO 8601, also with `/` and `.`); then day/month/year and month/day/year,
-    whichever reads more cells; where both read all, month/day/year is taken and the answer says so. Where the
-    `order` is known, each cell is read by it, or as year-month-day, whatever stands in the others.
-    """
-    words = cells.astype("str").str.strip()
-    iso = words.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", r"\1-\2-\3", regex=True)
-    iso = iso.str.replace(r"^(\d{4})-(\d)(?=-)", r"\1-0\2", regex=True)
-    iso = iso.str.replace(r"^(\d{4}-\d{2})-(\d)(?!\d)", r"\1-0\2", regex=True)
-    zoned = bool(iso.str.contains(r"\d(?:Z|[+-]\d{2}:?\d{2})$", regex=True, na=False).any())
-    best = pd.Series(pd.to_datetime(iso, format="ISO8601", errors="coerce", utc=zoned), index=cells.index)
-    n_best, found_order, told = int(best.notna().sum()), order or "year-month-day", " in UTC" if zoned else ""
-    if n_best == int(cells.notna().sum()) or order == "year-month-day" or (order and zoned):
-        return best, found_order, told
-    plain = words.str.replace(r"^(\d{1,2})[-.](\d{1,2})[-.](\d{4})", r"\1/\2/\3", regex=True)
-    found: dict[DateOrder, list[pd.Series]] = {}
-    for name, form in _ORDERS.items():
-        if order in (None, name):
-            forms = [pd.to_datetime(plain, format=form + clock, errors="coerce") for clock in _CLOCKS]
-            found[name] = [pd.Series(times, index=cells.index) for times in forms]
-    if order is not None:
-        for times in found[order]:
-            best = best.fillna(times)
-        return best, order, told
-    counts = {name: max(int(times.notna().sum()) for times in all_forms) for name, all_forms in found.items()}
-    for name, all_forms in found.items():
-        if counts[name] > n_best:
-            best, n_best = max(all_forms, key=lambda times: int(times.notna().sum())), counts[name]
-            found_order, told = name, ""
-    if set(counts.values()) == {n_best} and n_best:
-        told = " (day/month/year fits as well: if it is meant, say so in dates of the schema)"
-    return best, found_order, told
 
 
 def _constant(known: pd.Series, n_rows: int) -> tuple[str, str] | None:
@@ -124,9 +88,13 @@ def _number_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
     constant = _constant(known, len(cells))
     if constant:
         return constant
+    named = bool(_ID_NAME.search(name)) and known.is_unique
+    if not named and values.min() >= 19_000_101 and values.max() < 21_000_000 and are_compact_dates(known):
+        reading = compact_reading(cells)
+        return reading.kind, reading.reason
     if pd.api.types.is_integer_dtype(cells.dtype) and len(known) == len(cells):
         counts_up = bool((np.diff(values) == 1).all()) and len(values) >= 10
-        if counts_up or (_ID_NAME.search(name) and known.is_unique):
+        if counts_up or named:
             return ID, "a running number" if counts_up else "whole numbers, all distinct, and named like an id"
     return "numeric", "numbers"
 
@@ -156,22 +124,9 @@ def _plain_word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str
             return kind_name, f"file names that end in {tell_values(sorted({w[w.rfind('.') :] for w in filled}), n=3)}"
     if len(words) == 1 and len(known) == len(cells) and len(cells) > 1:
         return UNUSED, f"the same value in every row: {tell_values(words[:1])}"
-    if sum(bool(_DATE.match(w)) for w in filled) > 0.5 * len(filled):
-        return _time_kind(name, cells, known)
+    if (reading := word_reading(cells, filled)) is not None:
+        return reading.kind, reading.reason
     return _mixed_or_number(name, cells, filled) or _language_kind(name, cells, words, filled)
-
-
-def _time_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str]:
-    times, order, told = parse_times(known[known.str.strip() != ""])
-    if times.isna().any():
-        wrong = times.index[times.isna()]
-        rows = cells.index.get_indexer(wrong)
-        raise DataError(
-            f"column {name!r}: cells must be all times or none; no time in {tell_rows(rows)}: "
-            f"{tell_values(known.loc[wrong[:3]])}. Correct them; or set its kind in the schema: timestamp (what is no "
-            "time becomes missing), or category."
-        )
-    return "timestamp", f"dates, read as {order}{told}"
 
 
 def _mixed_or_number(name: str, cells: pd.Series, sample: list[str]) -> tuple[str, str] | None:
@@ -284,8 +239,13 @@ def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
     if found in ("integer", "floating", "mixed-integer-float", "decimal"):
         numbers = pd.to_numeric(cells.astype("float64") if found == "decimal" else cells)
         return _number_kind(name, numbers, numbers.dropna())
-    if found in ("datetime", "datetime64", "date"):
-        return _constant(known, len(cells)) or ("timestamp", "times")
+    if all(isinstance(v, datetime.date | np.datetime64) for v in known):
+        return _constant(known, len(cells)) or ("timestamp", f"times{parse_times(cells).told}")
+    coded = [v for v in known if isinstance(v, bytes)]
+    if coded:
+        raise DataError(
+            f"column {name!r}: bytes must be text in UTF-8; got {coded[0][:20]!r}. Decode it, or name it in ignore."
+        )
     first = known.iloc[0]
     if type(first).__module__.startswith("PIL."):
         return "image", "pictures"

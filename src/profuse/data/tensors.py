@@ -20,6 +20,7 @@ from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer
 from profuse.data.spellings import merged
 from profuse.data.task import read_target
+from profuse.data.times import given_times
 from profuse.errors import ConfigError, DataError
 from profuse.schema import KINDS, Kind, Schema, Task
 
@@ -98,6 +99,8 @@ def from_tensors(
         check_present(found)
     values, task, names = _read_target(target, task)
     by_row = {k: None if v is None else np.asarray(plain(v)) for k, v in by_row.items()}
+    if (times_given := by_row.get("times")) is not None:
+        by_row["times"] = given_times(times_given)
     notes += [] if values is None else target_notes(values, task, names, column=None)
     return Dataset(
         name=name, modalities=found, target=values, task=task, target_names=names, notes=tuple(notes), **by_row
@@ -171,6 +174,8 @@ def from_frame(
         check_present(dataset.modalities)
     values, task, names = _read_target(target, task)
     by_row = {k: np.asarray(plain(v)) for k, v in {"groups": groups, "times": times}.items() if v is not None}
+    if "times" in by_row:
+        by_row["times"] = given_times(by_row["times"])
     given = {k: getattr(dataset, k) for k in ("groups", "times")} | by_row
     told = [] if values is None else target_notes(values, task, names)
     return (

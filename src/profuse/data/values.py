@@ -19,7 +19,6 @@ import pandas as pd
 
 from profuse.data.dataset import object_array
 from profuse.data.missing import MISSING
-from profuse.errors import DataError
 
 __all__ = ["is_list", "is_missing", "match", "plain_objects", "word", "words"]
 
@@ -79,10 +78,7 @@ def match(found: Sequence[str], known: Sequence[str]) -> np.ndarray:
 
 def plain_objects(cells: pd.Series) -> pd.Series:
     """Returns a column of Python objects with the plain values in it: bytes as words, Arrow's and NumPy's scalars and
-    Decimals as numbers, true and false among 1 and 0 as booleans; a column of others as it is.
-
-    Raises:
-        DataError: Bytes that are no UTF-8.
+    Decimals as numbers, true and false among 1 and 0 as booleans; bytes that are no UTF-8, and others, as they are.
     """
     if cells.dtype != object or pd.api.types.infer_dtype(cells, skipna=True) in (
         "string",
@@ -91,10 +87,7 @@ def plain_objects(cells: pd.Series) -> pd.Series:
         "boolean",
     ):
         return cells
-    try:
-        plain = [_plain(v) for v in cells]
-    except DataError as error:
-        raise DataError(f"column {cells.name!r}: {error}.") from error
+    plain = [_plain(v) for v in cells]
     known = [v for v in plain if not is_missing(v)]
     made = pd.Series(object_array(plain), index=cells.index, name=cells.name)
     if known and all(isinstance(v, Real | Decimal) for v in known):
@@ -128,10 +121,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes | bytearray | memoryview):
         try:
             return bytes(value).decode()
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"bytes must be text in UTF-8; got {bytes(value)[:20]!r}. Decode or drop the column"
-            ) from error
+        except UnicodeDecodeError:  # told where the column is used; it may be named in ignore
+            return bytes(value)
     if type(value).__module__.startswith("pyarrow"):
         return value.as_py() if hasattr(value, "as_py") else value
     if isinstance(value, np.generic) and not isinstance(value, np.floating | np.datetime64 | np.timedelta64):

@@ -8,10 +8,22 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from profuse.data.times import parse_times
 from profuse.data.values import is_list, word, words
 from profuse.errors import DataError
 
-__all__ = ["CYCLES", "LARGEST", "categories", "clock_columns", "days", "factorize", "kind", "numbers", "times_of"]
+__all__ = [
+    "CYCLES",
+    "LARGEST",
+    "categories",
+    "clock_columns",
+    "days",
+    "factorize",
+    "kind",
+    "numbers",
+    "times_of",
+    "zone_of",
+]
 
 _WHO = "TablePreprocessor"
 LARGEST = 1e150  # differences and squares of larger numbers overflow float64
@@ -99,20 +111,33 @@ def _by_value(key: str) -> tuple[bool, float, str]:
 
 
 def times_of(name: str, cells: pd.Series, zone: str | None) -> pd.Series:
-    """Returns the column as time stamps without a zone, on the clock of `zone` where both have one."""
-    try:
-        if pd.api.types.is_numeric_dtype(cells.dtype) and cells.notna().any():
-            raise TypeError("numbers are no times")
-        ready = pd.api.types.is_datetime64_any_dtype(cells.dtype)
-        times: pd.Series = cells if ready else pd.to_datetime(cells, format="ISO8601")
-    except (TypeError, ValueError) as error:
+    """Returns the column as time stamps without a zone, on the clock of `zone`, if train had one."""
+    if pd.api.types.is_numeric_dtype(cells.dtype) and cells.notna().any():
         raise DataError(
-            f"{_WHO}: column {name!r} held times in train and must do so here; got dtype={cells.dtype} ({error}). "
-            "Write times as ISO 8601."
-        ) from None
-    if getattr(times.dtype, "tz", None) is not None:
-        times = (times if zone is None else times.dt.tz_convert(zone)).dt.tz_localize(None)
-    return times
+            f"{_WHO}: column {name!r} held times in train and must do so here; got dtype={cells.dtype} (numbers are no "
+            "times). Write times as ISO 8601."
+        )
+    times = parse_times(cells.rename(name), "year-month-day").times
+    lost = np.flatnonzero(times.isna() & cells.notna())
+    if len(lost):
+        raise DataError(
+            f"{_WHO}: column {name!r} held times in train and must do so here; got {cells.iloc[lost[0]]!r}. Write "
+            "times as ISO 8601."
+        )
+    zoned = times.dt.tz is not None
+    if zoned != (zone is not None) and times.notna().any():
+        here, train = ("a zone", "none") if zoned else ("none", f"the zone {zone}")
+        raise DataError(
+            f"{_WHO}: times of column {name!r} must have a zone if they had one in train, and none otherwise; got "
+            f"{here} here, and {train} in train. Write them with an offset (+02:00), or without, as in train."
+        )
+    return times.dt.tz_convert(zone).dt.tz_localize(None) if zoned else times
+
+
+def zone_of(name: str, cells: pd.Series) -> str | None:
+    """Returns the zone of the column's times, None where they have none."""
+    zone = parse_times(cells.rename(name), "year-month-day").times.dt.tz
+    return None if zone is None else str(zone)
 
 
 def _clock(times: pd.Series) -> pd.Series:
@@ -121,7 +146,8 @@ def _clock(times: pd.Series) -> pd.Series:
 
 
 def days(times: pd.Series) -> np.ndarray:
-    return ((times - pd.Timestamp(0)) / _DAY).to_numpy(np.float64)
+    """Returns days since 1970."""
+    return ((times - pd.Timestamp(0).as_unit("us")) / _DAY).to_numpy(np.float64)
 
 
 def clock_columns(times: pd.Series, cycles: tuple[str, ...]) -> list[np.ndarray]:

@@ -257,8 +257,8 @@ def _fit_column(name: str, cells: pd.Series, n_bins: int) -> _Column:
         return _Column(name, kind, categories=_cells.categories(name, cells), new_share=new_share(words(cells)))
     if kind == "numeric":
         return _Column(name, kind, numbers=(_Number.fit(name, _cells.numbers(cells), n_bins),))
-    zone = getattr(cells.dtype, "tz", None)
-    times = _cells.times_of(name, cells, None if zone is None else str(zone))
+    zone = _cells.zone_of(name, cells)
+    times = _cells.times_of(name, cells, zone)
     days = _cells.days(times)
     span = np.nanmax(days) - np.nanmin(days) if not np.isnan(days).all() else 0.0
     cycles = tuple(
@@ -267,7 +267,7 @@ def _fit_column(name: str, cells: pd.Series, n_bins: int) -> _Column:
     names = (name, *(f"{name}.{cycle}_{wave}" for cycle in cycles for wave in ("sin", "cos")))
     columns = zip(names, _cells.clock_columns(times, cycles), strict=True)
     numbers = tuple(_Number.fit(n, x, n_bins) for n, x in columns)
-    return _Column(name, kind, numbers=numbers, cycles=cycles, zone=None if zone is None else str(zone))
+    return _Column(name, kind, numbers=numbers, cycles=cycles, zone=zone)
 
 
 def _plain(value: Any) -> Any:
