@@ -16,10 +16,10 @@ from profuse import FusionClassifier
 from profuse.data.assemble import load_new_rows, load_table_dataset
 from profuse.data.dataset import ModalityData
 from profuse.data.infer import infer
+from profuse.data.kinds import column_kind
 from profuse.data.preprocess.table import TablePreprocessor
 from profuse.data.target import TargetCodec
 from profuse.data.task import read_target
-from profuse.data.kinds import column_kind
 from profuse.data.values import match, plain_objects, word, words
 from profuse.errors import DataError
 from profuse.schema import Schema
