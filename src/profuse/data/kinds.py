@@ -225,6 +225,11 @@ def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
     words = known.map(lambda v: isinstance(v, str)).to_numpy(dtype=bool)
     if words.all():
         return _word_kind(name, cells.astype("str"), known.astype("str"))
+    coded = [v for v in known if isinstance(v, bytes)]
+    if coded:
+        raise DataError(
+            f"column {name!r}: bytes must be text in UTF-8; got {coded[0][:20]!r}. Decode it, or name it in ignore."
+        )
     if words.any():
         rows = cells.index.get_indexer(known.index[words if words.mean() < 0.5 else ~words])
         types = sorted({type(v).__name__ for v in known})
@@ -241,11 +246,6 @@ def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
         return _number_kind(name, numbers, numbers.dropna())
     if all(isinstance(v, datetime.date | np.datetime64) for v in known):
         return _constant(known, len(cells)) or ("timestamp", f"times{parse_times(cells).told}")
-    coded = [v for v in known if isinstance(v, bytes)]
-    if coded:
-        raise DataError(
-            f"column {name!r}: bytes must be text in UTF-8; got {coded[0][:20]!r}. Decode it, or name it in ignore."
-        )
     first = known.iloc[0]
     if type(first).__module__.startswith("PIL."):
         return "image", "pictures"
