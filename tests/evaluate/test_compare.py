@@ -50,6 +50,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the_first_has_noted(
+    tmp_path: Path,
+) -> None:
+    dataset = make_product(n_rows=60)
+    first = run(dataset, tmp_path, SMALL)
+    again = run(dataset, tmp_path, SMALL.model_copy(update={"seeds": 2}))
+    runs = {seed: {(t.run, t.jobs, t.threads) for t in again.timings if t.seed == seed} for seed in (0, 1)}
+    assert runs[0] == {(t.run, t.jobs, t.threads) for t in first.timings}
+    assert all(len(r) == 1 for r in runs.values())
+    assert {r[1:] for both in runs.values() for r in both} == {(1, 1)}
+    assert runs[0] != runs[1]
+    assert any("fits were timed in other runs" in n for n in summarise(again).notes)
+    assert not any("other runs" in n for n in summarise(first).notes)
+
+
 def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) -> None:
     roles = {m.name: m.role for m in Results.read(finished).methods}
     assert {"a only", "b only"} == {n for n, r in roles.items() if r == "single"}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from profuse.evaluate.results import Results
+from profuse.evaluate.results import Results, Timing
+from profuse.evaluate.statistics import holm
 from profuse.evaluate.summary import summarise
-from profuse.report import collect, numbers, render_html
+from profuse.report import collect, figures, numbers, render_html, render_markdown
 from profuse.report.words import Words, listed
 
 Example = Callable[..., Results]
@@ -75,7 +76,7 @@ def test_the_headline_where_the_fusion_is_not_shown_to_beat_the_trivial_answer(
     verdict = replace(summary.verdict, learned=False, helps="not shown", classical=None if low is None else best)
     lows = {best: low, verdict.single: alone}
     comparisons = [
-        replace(c, estimate=replace(c.estimate, low=lows[c.method] or 0.0))
+        replace(c, p_holm=0.01, estimate=replace(c.estimate, value=lows[c.method] or 0.0))
         if c.kind == "trivial" and c.method in lows
         else c
         for c in summary.comparisons
@@ -87,7 +88,8 @@ def test_the_headline_where_the_fusion_is_not_shown_to_beat_the_trivial_answer(
 def test_every_answer_carries_its_numbers(example: Example) -> None:
     answers = {a["question"]: a["answer"] for a in collect(example(gain=0.1, n_test=900))["answers"]}
     assert "interval +" in answers["Does fusing help?"]
-    assert "corrected for asking 14 times" in answers["Does fusing help?"]
+    assert "Of the 13 other ways of fusing" in answers["Does fusing help?"]
+    assert "shown to beat it, corrected for asking 15 times" in answers["Does fusing help?"]
     assert "3 splits" in answers["How sure?"]
     assert "p " in answers["How sure?"]
     assert "parameters" in answers["At what price?"]
@@ -155,3 +157,82 @@ def test_the_largest_confusions_are_named_with_their_share(example: Example) -> 
 )
 def test_numbers_are_written_as_a_reader_says_them(text: str, shown: str) -> None:
     assert text.replace("\N{NO-BREAK SPACE}", " ") == shown
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.012, 0.03, 0.1])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sentences_badges_and_figures_of_a_page_follow_one_correction(example: Example, gain: float, seed: int) -> None:
+    results = example(gain=gain, n_test=600, resampled=False, groups=False, full=False, seed=seed)
+    summary, collected = summarise(results), collect(results)
+    v = summary.verdict
+    families: dict[str, list] = {}
+    for c in summary.comparisons:
+        families.setdefault("answer" if c is v.gain else c.kind, []).append(c)
+    for family in families.values():
+        assert [c.p_holm for c in family] == pytest.approx(holm([c.estimate.p for c in family]))
+        assert {c.n_asked for c in family} == {len(family)}
+    for c, drawn in zip(summary.comparisons, collected["differences"], strict=True):
+        assert (drawn["shown"] != "not shown") is (c.p_holm < 0.05)
+        assert drawn["shown"] == "not shown" or (drawn["shown"] == "better") is (c.estimate.value > 0)
+    answers = {a["question"]: a["answer"] for a in collected["answers"]}
+    others = [c for c in families["single"] if results.method(c.method).role != "classical"]
+    shown = sum(c.shown == "better" for c in others)
+    assert (
+        f"Of the {len(others)} other ways of fusing {shown or 'none'} {'is' if shown < 2 else 'are'}"
+        in (answers["Does fusing help?"])
+    )
+    twins = families["twin"]
+    better, worse = (sum(c.shown == which for c in twins) for which in ("better", "worse"))
+    assert f"Of {len(twins)} progressive methods {better or 'none'} " in answers["Do feedback rounds help?"]
+    assert f"{worse or 'none'} worse, corrected for asking {len(twins)} times" in answers["Do feedback rounds help?"]
+
+
+def test_a_difference_whose_interval_leaves_0_out_and_is_not_shown_says_why(example: Example) -> None:
+    results = example(n_test=200, full=False)
+    summary = summarise(results)
+    twin = next(c for c in summary.comparisons if c.kind == "twin")
+    moved = replace(twin, p_holm=0.2, estimate=replace(twin.estimate, value=0.02, low=0.001, high=0.04, p=0.04))
+    told = replace(summary, comparisons=(moved, *(c for c in summary.comparisons if c.kind not in ("twin", "single"))))
+    alone = replace(moved, n_asked=1)
+    assert "not shown to differ once corrected for asking 6 times" in Words(results, told)._told(moved)
+    assert Words(results, told)._told(alone).endswith("not shown to differ)")
+
+
+def _timed(results: Results, method: str, run: str, seconds: float, seeds: Sequence[int] = (0, 1, 2)) -> None:
+    for s in results.scores:
+        if s.method == method and s.seed in seeds:
+            s.fit_seconds = seconds
+    results.timings = [t for t in results.timings if t.method != method or t.seed not in seeds]
+    jobs = {"first": 4, "second": 1}[run]
+    results.timings += [Timing(method=method, seed=s, run=run, jobs=jobs, threads=1) for s in seeds]
+
+
+def test_the_price_is_of_fits_timed_in_one_run_and_the_rest_is_told(example: Example) -> None:
+    results = example(n_test=150, gain=0.1)
+    for m in results.methods:
+        _timed(results, m.name, "first", 10.0)
+    v = summarise(results).verdict
+    _timed(results, v.single, "second", 2.0, seeds=[2])
+    summary = summarise(results)
+    assert summary.row(v.single).fit_seconds == 10.0
+    assert summary.verdict.cost_ratio[0] == 1.0
+    assert any("one run (4 at a time, 1 thread each). 1 of" in n and n.endswith("every price.") for n in summary.notes)
+
+
+@pytest.mark.parametrize("which", ["fusion", "single", "classical"])
+def test_a_method_timed_in_another_run_has_no_price_and_no_place_among_the_costs(example: Example, which: str) -> None:
+    results = example(n_test=150, gain=0.1)
+    for m in results.methods:
+        _timed(results, m.name, "first", 10.0)
+    name = getattr(summarise(results).verdict, which)
+    _timed(results, name, "second", 216.0)
+    summary, collected = summarise(results), collect(results)
+    row = next(r for r in collected["table"] if r["name"] == name)
+    assert (row["fit_seconds"], row["rows_per_second"]) == (None, None)
+    assert any(n.endswith(f"{name} have none.") for n in summary.notes)
+    page, plain = render_html(collected), render_markdown(collected)
+    assert not any("3.6\N{NO-BREAK SPACE}min" in text for text in (page, plain))
+    assert row["label"] not in [r["label"] for r in figures.cost_plot(collected)["frontier"]]
+    price = next(a["answer"] for a in collected["answers"] if a["question"] == "At what price?")
+    assert ("another run" in price) is (which != "classical")
+    assert "times the" not in price or which == "classical"

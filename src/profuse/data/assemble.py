@@ -20,6 +20,7 @@ from profuse.data.missing import without_missing
 from profuse.data.near_repeats import repeat_notes
 from profuse.data.number_format import written_numbers
 from profuse.data.read import read_table
+from profuse.data.second_file import tell_test_part, tied_as_in_training
 from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
 from profuse.data.times import instants, parse_times
@@ -208,10 +209,9 @@ def load_table_dataset(
     dataset = assemble(frame, resolved, name=name, base_dir=path.parent, on_bad_file=on_bad_file)
     resolved = with_ranges(resolved, dataset)
     if test is not None:
-        if resolved.split.method != "auto":
-            notes.append(f"The test file is the test part; split method {resolved.split.method!r} is not used.")
-            resolved = resolved.model_copy(update={"split": resolved.split.model_copy(update={"method": "auto"})})
         dataset = _with_test(dataset, resolved, Path(test), on_bad_file)
+        notes += tell_test_part(dataset, resolved.split, path.name, Path(test).name)
+        resolved = resolved.model_copy(update={"split": resolved.split.model_copy(update={"method": "auto"})})
     return replace(dataset, notes=(*notes, *dataset.notes)), resolved
 
 
@@ -293,6 +293,7 @@ def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal[
             rates=rates,
             labels=train.target_names,
         )
+        test = tied_as_in_training(test, train, schema.split.column)
         test = replace(test, target=_as_in_training(test.target, train))
         unseen = unseen_notes(unseen_cells(train, test), schema.new_categories)
     except DataError as error:

@@ -8,12 +8,13 @@ import os
 import pickle
 import threading
 import time
+import uuid
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,9 @@ def run_fits(
     missing = [job for job in jobs if not _finished(job, run)]
     _tell_threads(run, missing, options, digest)
     done = len(jobs) - len(missing)
+    n_jobs = min(n_jobs, len(missing))
+    this = uuid.uuid4().hex[:8]
+    missing = [replace(job, run=this, jobs=n_jobs) for job in missing]
     if missing:
         tell(Event("prepare", done, len(jobs)))
         source = run.scratch / "dataset.pickle"

@@ -14,6 +14,7 @@ from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.build import ModelOptions
 from profuse.data.dataset import Dataset
+from profuse.data.split import make_split
 from profuse.errors import ProfuseError
 from profuse.evaluate._place import held_place
 from profuse.evaluate._running import Event, Run, run_fits
@@ -21,6 +22,7 @@ from profuse.evaluate.jobs import JobResult, slug
 from profuse.evaluate.leaks import tell_leaks
 from profuse.evaluate.methods import DEFAULT_FUSIONS, OwnFusion, TwinRounds, methods_for
 from profuse.evaluate.metrics import log_error_scores, row_scores, rows_of_half_the_spread
+from profuse.evaluate.presence import shares_of_test, tell_absent
 from profuse.evaluate.results import (
     Ablation,
     Confusion,
@@ -31,6 +33,7 @@ from profuse.evaluate.results import (
     Residuals,
     Results,
     Score,
+    Timing,
 )
 from profuse.evaluate.summary import summarise
 from profuse.evaluate.time_blocks import time_blocks
@@ -137,8 +140,18 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
                     for m, v in scores.items()
                 ]
             results.curves += [CurvePoint(method=info.name, seed=seed, **epoch) for epoch in facts["curves"]]
-            results.ablation += [Ablation(method=info.name, seed=seed, **a) for a in facts["ablation"]]
+            if "run" in facts:
+                results.timings.append(
+                    Timing(
+                        method=info.name, seed=seed, run=facts["run"], jobs=facts["jobs"], threads=facts["threads"]
+                    )
+                )  # fmt: skip
             rows = np.asarray(facts["test_rows"])
+            results.ablation += [
+                Ablation(method=info.name, seed=seed, **a)
+                for a in facts["ablation"]
+                if dataset.modalities[a["modality"]].present[rows].any()
+            ]
             # neighbours in time are alike: blocks of them stand for the groups that such data do not name
             tied = time_blocks(dataset.times[rows]) if groups is None and dataset.times is not None else None
             results.add_rows(
@@ -184,12 +197,15 @@ def _residuals(method: str, jobs: list[JobResult], target: str, *, n: int = 500)
 
 def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any], notes: Sequence[str]) -> DatasetFacts:
     n_rows = first["n_rows"]
+    splits = {seed: make_split(dataset, options.split, seed=seed) for seed in range(options.seeds)}
+    in_test = shares_of_test(dataset, list(splits.values()))
     modalities = {}
     for name, data in dataset.modalities.items():
         spec = first["specs"][name]
         modalities[name] = ModalityFacts(
             kind=data.kind,
             present_fraction=float(data.present.mean()),
+            test_fraction=in_test[name],
             shape=_shape(spec, data.kind),
             encoder=options.model.encoders.get(name) or data.encoder or "default",
         )
@@ -204,15 +220,23 @@ def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any], not
         n_test=n_rows["test"],
         modalities=modalities,
         split=_split_in_words(dataset, options),
-        group="" if dataset.groups is None else f"{len(np.unique(dataset.groups.astype(str)))} groups kept whole",
+        group=_group_in_words(dataset, options.split),
         notes=[
             *dataset.notes,
             *_unused(dataset, options.split),
             *tell_leaks(dataset, options.split),
+            *tell_absent(dataset, splits),
             *first["notes"],
             *notes,
         ],
     )
+
+
+def _group_in_words(dataset: Dataset, split: SplitOptions) -> str:
+    if dataset.groups is None:
+        return ""
+    of = f" of {split.column!r}" if split.column else ""
+    return f"{len(np.unique(dataset.groups.astype(str))):,} groups{of}, none in more than one of train, valid and test"
 
 
 def _unused(dataset: Dataset, split: SplitOptions) -> list[str]:

@@ -54,6 +54,8 @@ class Job:
         schema: The table's resolved schema, saved with the model; None for other data.
         operator: The user's own, in place of the method's. Such a fit is always done anew, for nothing tells whether
             the operator is still the same, and its model is not kept.
+        run: Of the call that does it; its seconds are to be compared with those of the same run only.
+        jobs: How many are done at a time in that run.
     """
 
     method: Method
@@ -65,6 +67,8 @@ class Job:
     heartbeat: Path | None = None
     schema: Schema | None = None
     operator: OwnFusion | None = None
+    run: str = ""
+    jobs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +97,8 @@ class _Facts(BaseModel):
     predict_rows_per_second: float
     curves: list[dict[str, float | None]]
     ablation: list[dict[str, float | str]]
+    run: str = ""
+    jobs: int = 0
 
 
 _DIGESTS = "digests.json"
@@ -249,7 +255,7 @@ def _defined(epoch: Epoch) -> dict[str, float | None]:
 
 
 def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The primary score of the test rows with one modality masked, for each."""
+    """The primary score of the test rows with one modality masked, for each that any of them has."""
     if len(model.modalities) < 2:
         return []
     task, test = prepared.pipeline.task, prepared.split.test
@@ -259,6 +265,8 @@ def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str
     everything = torch.ones(len(test), dtype=torch.bool)
     found = []
     for name in model.modalities:
+        if not inputs[name].present.any():
+            continue
         said = model.predict_inputs({**inputs, name: inputs[name].without(everything)})
         score = measure(task, prepared.true(test), said).values[metric.name]
         full = facts["scores"]["test"][metric.name]
@@ -315,6 +323,8 @@ def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) ->
         "method": job.method.name,
         "seed": job.seed,
         "threads": job.train.threads,
+        "run": job.run,
+        "jobs": job.jobs,
         "n_rows": {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)},
         "scores": {name: m.values for name, m in measured.items()},
         "notes": [*prepared.pipeline.notes, *measured["test"].notes],

@@ -45,6 +45,7 @@ __all__ = [
     "Score",
     "SeedRows",
     "Skipped",
+    "Timing",
 ]
 
 FORMAT = 2
@@ -63,6 +64,7 @@ class ModalityFacts(_Plain):
 
     kind: str
     present_fraction: float = Field(1.0, ge=0, le=1)
+    test_fraction: float | None = Field(None, ge=0, le=1, description="Of test rows; None where it was not noted.")
     shape: str = Field("", description='In words: "32 x 32 pixels, 1 channel", "12 columns".')
     encoder: str = ""
 
@@ -157,6 +159,16 @@ class Ablation(_Plain):
     without: float
 
 
+class Timing(_Plain):
+    """In which run a fit was timed: seconds of two runs had different loads, and are not compared."""
+
+    method: str
+    seed: int
+    run: str
+    jobs: int = Field(description="Fits at a time in that run.")
+    threads: int
+
+
 class Skipped(_Plain):
     """A method that was asked for and did not run."""
 
@@ -223,6 +235,7 @@ class Results(_Plain):
     residuals: list[Residuals] = []
     ablation: list[Ablation] = []
     skipped: list[Skipped] = []
+    timings: list[Timing] = []
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 
     @field_validator("config")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -40,26 +40,38 @@ class Row:
     valid: float | None
     """The primary metric on the validation rows: what choices are made by."""
     n_parameters: int
-    fit_seconds: float
-    rows_per_second: float
+    fit_seconds: float | None
+    """None where no fit was timed in the run that the others were timed in; so too of the next."""
+    rows_per_second: float | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`method - against` on the same rows and seeds; `p_holm` is adjusted over the comparisons of its kind."""
+    """`method - against` on the same rows and seeds.
+
+    Attributes:
+        method: The method that is judged.
+        against: The one it is held against.
+        kind: The question that is asked.
+        estimate: The difference, with an interval and a p value of its own.
+        p_holm: p, adjusted over the `n_asked` comparisons of its family (Holm). A family is a kind; but the one
+            comparison that answers whether fusing helps was chosen beforehand, by validation, and stands by itself.
+        n_asked: Comparisons of the family.
+    """
 
     method: str
     against: str
     kind: Against
     estimate: Estimate
     p_holm: float
+    n_asked: int
 
     @property
     def shown(self) -> Literal["better", "worse", "not shown"]:
-        """What the 95 % interval says of `method`."""
-        if self.estimate.low > 0:
-            return "better"
-        return "worse" if self.estimate.high < 0 else "not shown"
+        """What may be said of `method`: every sentence, count and badge of a report says this."""
+        if self.p_holm >= 0.05:
+            return "not shown"
+        return "better" if self.estimate.value > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Verdict:
         classical_over_single: The classical model against the single modality.
         trivial_gain: The fusion against the trivial answer.
         learned: False where the fusion is not shown to beat the trivial answer.
-        cost_ratio: Fit seconds, parameters: the fusion's over the single modality's; None where one is 0.
+        cost_ratio: Fit seconds, parameters: the fusion's over the single modality's; None where one is 0 or not known.
     """
 
     helps: Literal["yes", "no", "not shown"] | None
@@ -149,24 +161,27 @@ def summarise(results: Results) -> Summary:
         pairs.append((fusion, classical, "classical"))
     if trivial:
         pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion, single, classical)) if name)
-    estimates = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]
-    comparisons = tuple(
-        Comparison(a, b, k, e, p) for (a, b, k, e), p in zip(estimates, _adjusted(estimates), strict=True)
-    )
+    asked = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]
+    comparisons = tuple(_adjusted(asked, answer=(fusion, single)))
     bare = Summary(
         primary_metric(results.dataset.task).name, tuple(ranked), comparisons, _NOTHING, tuple(evidence.notes)
     )
     return replace(bare, verdict=_verdict(bare, fusion, single, classical))
 
 
-def _adjusted(estimates: Sequence[tuple[str, str, Against, Estimate]]) -> list[float]:
-    """Holm's p values within each kind: a kind is one question and one table of the report."""
-    out = [1.0] * len(estimates)
-    for kind in dict.fromkeys(k for _, _, k, _ in estimates):
-        members = [i for i, (_, _, k, _) in enumerate(estimates) if k == kind]
-        for i, p in zip(members, holm([1.0 if (p := estimates[i][3].p) is None else p for i in members]), strict=True):
-            out[i] = p
-    return out
+def _adjusted(
+    asked: Sequence[tuple[str, str, Against, Estimate]], *, answer: tuple[str | None, str | None]
+) -> Iterator[Comparison]:
+    """Adjusts within each family; see `Comparison.p_holm`."""
+    families: dict[object, list[float]] = {}
+    members = []
+    for a, b, kind, e in asked:
+        family = families.setdefault("answer" if (a, b) == answer else kind, [])
+        members.append((family, len(family)))
+        family.append(1.0 if e.p is None else e.p)
+    adjusted = {id(family): holm(family) for family in families.values()}
+    for (a, b, kind, e), (family, i) in zip(asked, members, strict=True):
+        yield Comparison(a, b, kind, e, adjusted[id(family)][i], len(family))
 
 
 class _Evidence:
@@ -182,6 +197,8 @@ class _Evidence:
             if s.metric == self.metric.name:
                 self._scores.setdefault((s.method, s.split), {})[s.seed] = s
         self._samples = _samples_by_seed(results)
+        self._timings = {(t.method, t.seed): t for t in results.timings}
+        self.priced = self._priced_run()
         lost = [m.name for m in results.methods if self.test(m.name) and not self._kept(m.name, self.test(m.name))]
         if lost:
             self.notes.append(
@@ -198,6 +215,29 @@ class _Evidence:
         whole = [m.name for m in results.methods if m.role != "trivial" and sorted(self.test(m.name)) == seeds]
         self.pooled = pooled({n: [self.test(n)[s].value for s in seeds] for n in whole})
         self.shared = len({rows.ids.tobytes() for rows in results.rows.values()}) <= 1
+
+    def _priced_run(self) -> str:
+        """The run whose seconds are shown: that of the most methods. Seconds of others had another load."""
+        fits = [(m.name, seed) for m in self.results.methods for seed in self.test(m.name)]
+        runs = list(dict.fromkeys(self._run(*fit) for fit in fits))
+        if len(runs) < 2:
+            return runs[0] if runs else ""
+        methods = {run: {fit[0] for fit in fits if self._run(*fit) == run} for run in runs}
+        priced = max(runs, key=lambda run: (len(methods[run]), sum(self._run(*fit) == run for fit in fits)))
+        one = next((t for t in self._timings.values() if t.run == priced), None)
+        threads = f"{one.threads} thread{'' if one.threads == 1 else 's'} each" if one else ""
+        load = f" ({one.jobs} at a time, {threads})" if one else ""
+        without = [m.name for m in self.results.methods if self.test(m.name) and m.name not in methods[priced]]
+        none = f" {', '.join(without[:5])}{', ...' if len(without) > 5 else ''} have none." if without else ""
+        self.notes.append(
+            f"Seconds are those of one run{load}. {sum(self._run(*fit) != priced for fit in fits)} of {len(fits)} fits "
+            f"were timed in other runs, under another load, and are left out of every price.{none}"
+        )
+        return priced
+
+    def _run(self, method: str, seed: int) -> str:
+        timing = self._timings.get((method, seed))
+        return timing.run if timing else ""
 
     def test(self, method: str) -> dict[int, Score]:
         return self._scores.get((method, "test"), {})
@@ -218,14 +258,15 @@ class _Evidence:
             )
         else:
             estimate = replace(self._by_seed(values, next(iter(scores.values())).n_rows), p=None)
+        timed = [s for s in scores.values() if self._run(s.method, s.seed) == self.priced]
         return Row(
             method=method,
             estimate=estimate,
             seed_spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
             valid=float(np.mean(valid)) if valid else None,
             n_parameters=round(float(np.mean([s.n_parameters for s in scores.values()]))),
-            fit_seconds=float(np.mean([s.fit_seconds for s in scores.values()])),
-            rows_per_second=float(np.mean([s.predict_rows_per_second for s in scores.values()])),
+            fit_seconds=float(np.mean([s.fit_seconds for s in timed])) if timed else None,
+            rows_per_second=float(np.mean([s.predict_rows_per_second for s in timed])) if timed else None,
         )
 
     def difference(self, a: str, b: str) -> Estimate | None:
@@ -295,7 +336,9 @@ def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[st
         notes.append(f"{lacking} of {len(candidates)} without a validation score: not chosen as the best {what}.")
     if not known:
         return None
-    return min(known, key=lambda r: (-(r.valid or 0.0), r.fit_seconds, r.method.name)).method.name
+    return min(
+        known, key=lambda r: (-(r.valid or 0.0), math.inf if r.fit_seconds is None else r.fit_seconds, r.method.name)
+    ).method.name
 
 
 def _twin(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:
@@ -329,8 +372,8 @@ def _verdict(summary: Summary, fusion: str | None, single: str | None, classical
     )
 
 
-def _ratio(a: float, b: float) -> float | None:
-    return a / b if a > 0 and b > 0 else None
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return a / b if a and b else None
 
 
 def _sure(p: float | None) -> str:

@@ -201,4 +201,7 @@ def _ablation(results: Results, summary: Summary, labels: dict[str, str]) -> dic
             full.append(a.full)
     means = {m: float(np.mean(v)) for m, v in by.items()}
     parts = [{"modality": m, "losses": by[m], "mean": means[m]} for m in sorted(by, key=lambda m: (-means[m], m))]
-    return {"method": labels[method], "metric": metric, "full": float(np.mean(full)), "parts": parts}
+    absent = [m for m in results.method(method).modalities if m not in by]
+    return {
+        "method": labels[method], "metric": metric, "full": float(np.mean(full)), "parts": parts, "absent": absent
+    }  # fmt: skip

@@ -42,8 +42,10 @@ def interval(low: float, high: float, metric: str, *, of_difference: bool = Fals
     return f"{first} to {score(high, metric)}"
 
 
-def duration(seconds: float) -> str:
-    """`86.2` -> "86 s", `300` -> "5.0 min"."""
+def duration(seconds: float | None) -> str:
+    """`86.2` -> "86 s", `300` -> "5.0 min"; a dash where it is not known."""
+    if seconds is None:
+        return "\N{EN DASH}"
     if seconds < 0.095:
         return f"{1000 * seconds:.0f}\N{NO-BREAK SPACE}ms"
     if seconds < 9.95:
@@ -63,9 +65,9 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def rate(value: float) -> str:
+def rate(value: float | None) -> str:
     """Rows a second; a dash where it was not measured."""
-    return count(float(f"{value:.2g}")) if value > 0 else "\N{EN DASH}"
+    return count(float(f"{value:.2g}")) if value else "\N{EN DASH}"
 
 
 def times(ratio: float) -> str:

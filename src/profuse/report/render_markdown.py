@@ -31,7 +31,7 @@ def render_markdown(collected: dict[str, Any]) -> str:
             [
                 str(r["rank"]), r["label"], numbers.score(r["value"], name), _ends(r, name), str(r["n_seeds"]),
                 f"{r['n_rows']:,}", numbers.count(r["n_parameters"]) if r["n_parameters"] else DASH,
-                numbers.duration(r["fit_seconds"] or 0.0), numbers.rate(r["rows_per_second"] or 0.0),
+                numbers.duration(r["fit_seconds"]), numbers.rate(r["rows_per_second"]),
             ]
             for r in collected["table"]
         ]  # fmt: skip

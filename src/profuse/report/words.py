@@ -111,15 +111,16 @@ class Words:
         ends = numbers.interval(e.low, e.high, self.metric.name, of_difference=True)
         measured = f"{self.labels[v.fusion]} scores {self._gain(v.gain)} against {self.labels[v.single]}"
         measured += f" (95\N{NO-BREAK SPACE}% interval {ends})"
-        ways = [c for c in self.summary.comparisons if c.kind == "single" and self._fuses(c.method)]
-        alone = sum(c.shown == "better" for c in ways)
-        together = sum(c.estimate.value > 0 and c.p_holm < 0.05 for c in ways)
+        others = [
+            c for c in self.summary.comparisons if c.kind == "single" and self._fuses(c.method) and c is not v.gain
+        ]
         also = ""
-        if len(ways) > 1:
-            also = (
-                f" Taken one by one, {alone or 'none'} of {len(ways)} ways of fusing {'is' if alone < 2 else 'are'} "
-                f"shown to beat it; corrected for asking {len(ways)} times, {together or 'none'}."
-            )
+        if others:
+            better = sum(c.shown == "better" for c in others)
+            way = "other way" if len(others) == 1 else f"{len(others)} other ways"
+            also = f" Of the {way} of fusing {self._are(better)} shown to beat it{self._corrected(others[0])}."
+        if v.single in self._without_data():
+            also += f" No test row has what {self.labels[v.single]} needs: it answers without data."
         if v.helps == "yes":
             return f"Yes. On the same test rows {measured}.{also}"
         if v.helps == "no":
@@ -151,11 +152,11 @@ class Words:
             return ""
         if len(twins) == 1:
             return f"{self._cap(twins[0].method)} scores {self._told(twins[0])} against its plain twin."
-        better, worse = (sum(c.p_holm < 0.05 and s * c.estimate.value > 0 for c in twins) for s in (1, -1))
+        better, worse = (sum(c.shown == which for c in twins) for which in ("better", "worse"))
         most = max(twins, key=lambda c: c.estimate.value)
         return (
             f"Of {len(twins)} progressive methods {self._are(better)} shown to be better than the plain twin and "
-            f"{worse or 'none'} worse, corrected for asking {len(twins)} times. The largest difference is that of "
+            f"{worse or 'none'} worse{self._corrected(twins[0])}. The largest difference is that of "
             f"{self.labels[most.method]}: {self._told(most)}."
         )
 
@@ -176,15 +177,19 @@ class Words:
             return ""
         a, b = self.summary.row(v.fusion), self.summary.row(v.single)
         text = f"{self._cap(v.fusion)} took {numbers.duration(a.fit_seconds)} a fit"
-        if v.cost_ratio[0]:
+        if a.fit_seconds is None:
+            text = f"{self._cap(v.fusion)} was timed in another run, under another load: its seconds are left out"
+        elif b.fit_seconds is None:
+            text += f" ({self.labels[v.single]} was timed in another run, under another load)"
+        elif v.cost_ratio[0]:
             text += (
                 f", {numbers.times(v.cost_ratio[0])} the {numbers.duration(b.fit_seconds)} of {self.labels[v.single]}"
             )
         if a.n_parameters:
-            text += f", and has {numbers.count(a.n_parameters)} parameters"
+            text += f"{';' if a.fit_seconds is None else ', and'} it has {numbers.count(a.n_parameters)} parameters"
             if v.cost_ratio[1]:
                 text += f" ({numbers.times(v.cost_ratio[1])} as many)"
-        if a.rows_per_second > 0:
+        if a.rows_per_second:
             text += f"; it predicts {numbers.rate(a.rows_per_second)} rows a second"
         return text + "."
 
@@ -193,14 +198,15 @@ class Words:
         text = ""
         if v.classical and v.classical_gain and v.fusion:
             c, name = v.classical_gain, f"{self._cap(v.classical)} on all features"
-            seconds = numbers.duration(self.summary.row(v.classical).fit_seconds)
+            seconds = self.summary.row(v.classical).fit_seconds
+            cost = "" if seconds is None else f", in {numbers.duration(seconds)} a fit"
+            comma = cost and f"{cost},"
             if c.shown == "worse":
-                text = f"Yes. {name} is better, by {self._gain(c, sign=False)}, in {seconds} a fit: "
-                text += "deep fusion is not worth it here."
+                text = f"Yes. {name} is better, by {self._gain(c, sign=False)}{cost}: deep fusion is not worth it here."
             elif c.shown == "better":
-                text = f"No. {name}, in {seconds} a fit, is worse: the fusion scores {self._told(c)} against it."
+                text = f"No. {name}{comma} is worse: the fusion scores {self._told(c)} against it."
             else:
-                text = f"Perhaps. {name}, in {seconds} a fit, is not shown to be worse: "
+                text = f"Perhaps. {name}{comma} is not shown to be worse: "
                 text += f"the fusion scores {self._told(c)} against it."
         if v.trivial_gain:
             t = v.trivial_gain
@@ -217,7 +223,10 @@ class Words:
             for p in ablation["parts"]
         ]
         whole = numbers.score(ablation["full"], ablation["metric"])
-        return f"With one modality hidden at test time, {ablation['method']} ({whole}) loses {listed(told)}."
+        text = f"With one modality hidden at test time, {ablation['method']} ({whole}) loses {listed(told)}."
+        if ablation["absent"]:
+            text += f" No test row has {listed(ablation['absent'], 'or')}: what that is worth cannot be said."
+        return text
 
     def _gain(self, c: Comparison, *, sign: bool = True) -> str:
         value = c.estimate.value if sign else abs(c.estimate.value)
@@ -226,8 +235,17 @@ class Words:
     def _told(self, c: Comparison) -> str:
         e = c.estimate
         ends = numbers.interval(e.low, e.high, self.metric.name, of_difference=True)
-        tail = ", not shown to differ" if c.shown == "not shown" else ""
+        tail = ""
+        if c.shown == "not shown":
+            tail = ", not shown to differ" + (self._corrected(c, once=True) if e.low > 0 or e.high < 0 else "")
         return f"{self._gain(c)} ({ends}{tail})"
+
+    @staticmethod
+    def _corrected(c: Comparison, *, once: bool = False) -> str:
+        """What "shown" takes into account where more than one question was asked."""
+        if c.n_asked < 2:
+            return ""
+        return f"{' once' if once else ','} corrected for asking {c.n_asked} times"
 
     def _unit(self) -> str:
         return "" if self.metric.name in numbers.PERCENT else f" {self.metric.label}"
@@ -238,6 +256,12 @@ class Words:
         return (
             f"{numbers.score(e.value, self.metric.name)}{label} ({numbers.interval(e.low, e.high, self.metric.name)})"
         )
+
+    def _without_data(self) -> set[str]:
+        """Methods all of whose modalities are absent from every test row."""
+        facts = self.results.dataset.modalities
+        absent = {name for name, m in facts.items() if m.test_fraction == 0}
+        return {m.name for m in self.results.methods if m.modalities and absent.issuperset(m.modalities)}
 
     def _trivial(self) -> str:
         told = {"regression": "the mean", "multilabel": "how frequent each label is"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
+from profuse.errors import ProfuseWarning
 from profuse.learner import Prepared, TrainedModel
 from profuse.tokens import Raw
 
@@ -19,7 +21,16 @@ Scorer = Callable[[np.ndarray, np.ndarray], float]
 def test_rows(prepared: Prepared) -> dict[str, Raw]:
     """Returns the inputs of the test rows, in the order of the split."""
     rows = torch.as_tensor(prepared.split.test)
-    return {name: raw.rows(rows) for name, raw in prepared.inputs.items()}
+    inputs = {name: raw.rows(rows) for name, raw in prepared.inputs.items()}
+    absent = [name for name, raw in inputs.items() if not raw.present.any()]
+    if absent:
+        warnings.warn(
+            f"robustness: no test row has {' or '.join(map(repr, absent))}: scores with and without it, clean and "
+            "noisy, are equal and say nothing of it.",
+            ProfuseWarning,
+            stacklevel=3,
+        )
+    return inputs
 
 
 def score(model: TrainedModel, prepared: Prepared, inputs: Mapping[str, Raw], metric: Scorer) -> float:
