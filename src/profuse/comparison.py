@@ -102,6 +102,7 @@ def compare(
     fusions: Sequence[str] | None = None,
     own: Mapping[str, OwnFusion] | None = None,
     rounds: Sequence[Rounds] | None = None,
+    singles: Sequence[str] | None = None,
     seeds: int | None = None,
     trials: int | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
@@ -127,6 +128,7 @@ def compare(
         own: Operators of your own to compare besides, by the names that results call them: classes of `Fusion`, or
             functions `(channels, width) -> Fusion`. Their fits are done anew each time, and their models not kept.
         rounds: Rounds of the progressive twins, numbers or "equilibrium"; () for none.
+        singles: Modalities to compare by themselves, all unless named; () for none. For data with a dozen of them.
         seeds: Repetitions, each with its own weights and, if not official, split.
         trials: Configurations that each method tries.
         split: A method, or fields of `SplitOptions`.
@@ -148,7 +150,15 @@ def compare(
     method = {"method": split} if isinstance(split, str) else split
     method = method.model_dump(exclude_unset=True) if isinstance(method, SplitOptions) else method
     resolved = read_options(
-        options, fusions=fusions, rounds=rounds, seeds=seeds, trials=trials, split=method, model=model, train=train
+        options,
+        fusions=fusions,
+        rounds=rounds,
+        singles=singles,
+        seeds=seeds,
+        trials=trials,
+        split=method,
+        model=model,
+        train=train,
     )
     opened = open_data(
         data, target, schema=schema, split=resolved.split, test=test, name=name, variant=variant, base_dir=base_dir,
@@ -192,6 +202,7 @@ def read_options(
     *,
     fusions: Sequence[str] | None = None,
     rounds: Sequence[Any] | None = None,
+    singles: Sequence[str] | str | None = None,
     seeds: int | None = None,
     trials: int | None = None,
     split: Mapping[str, Any] | None = None,
@@ -212,7 +223,13 @@ def read_options(
         values = base.model_dump(exclude_unset=True)
     else:
         values, where = _yaml(Path(base)), str(base)
-    for key, value in (("fusions", fusions), ("rounds", rounds), ("seeds", seeds), ("trials", trials)):
+    for key, value in (
+        ("fusions", fusions),
+        ("rounds", rounds),
+        ("singles", singles),
+        ("seeds", seeds),
+        ("trials", trials),
+    ):
         if value is not None:
             values[key] = (value,) if isinstance(value, str | int) and key in ("fusions", "rounds") else value
     for key, changes in (("split", split), ("model", model), ("train", train)):

@@ -85,6 +85,28 @@ def test_it_goes_on_where_it_stopped_and_equal_seeds_give_equal_scores(
     )
 
 
+@pytest.mark.parametrize(("asked", "says"), [("none", "was not asked"), ("note", "Not compared alone")])
+def test_single_modalities_are_left_out_on_request_without_a_new_fit(
+    compared: tuple[Any, Path], run: Any, files: Path, tmp_path: Path, asked: str, says: str
+) -> None:
+    out = shutil.copytree(compared[1], tmp_path / "out")
+    again = run(
+        "compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK, "--singles", asked
+    )
+    assert again.exit_code == 0, again.stderr
+    assert not any(line.startswith("[") for line in again.stderr.splitlines())
+    alone = {"table only", "note only"} & set(pd.read_csv(out / "results.csv").method)
+    assert alone == ({f"{asked} only"} if asked != "none" else set())
+    assert says in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_single_modality_that_the_data_do_not_have_is_an_error_that_names_those_it_has(run: Any, files: Path) -> None:
+    done = run("compare", files / "mine.csv", "--schema", files / "schema.yaml", *QUICK, "--singles", "notes")
+    assert done.exit_code == 2
+    assert "note" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_resolved_options_can_be_given_back(compared: tuple[Any, Path], run: Any, files: Path) -> None:
     _, out = compared
     config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))

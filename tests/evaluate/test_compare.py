@@ -50,6 +50,48 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.parametrize(
+    ("asked", "singles"),
+    [
+        (("all",), ["a only", "b only"]), ("all", ["a only", "b only"]), ((), []), ("none", []), (["none"], []),
+        (("b",), ["b only"]), ("b", ["b only"]), (["b", "a", "b"], ["a only", "b only"]),
+    ],
+)  # fmt: skip
+def test_single_modalities_can_be_left_out(asked: Any, singles: list[str]) -> None:
+    options = CompareOptions(singles=asked)
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(), link="softmax", singles=options.singles)
+    assert [m.name for m in methods if m.role == "single"] == singles
+    assert {"concat", "linear", "trivial"} < {m.name for m in methods}
+
+
+@pytest.mark.parametrize("asked", [("none", "a"), ["all", "a"]])
+def test_all_and_none_of_the_single_modalities_stand_alone(asked: Any) -> None:
+    with pytest.raises(ConfigError, match="all and none must stand alone"):
+        read_options(singles=asked)
+
+
+def test_a_single_modality_that_is_none_is_told_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="pictur.*picture"):
+        methods_for(
+            ["picture", "text"], (), rounds=(), base=ModelOptions(), link="softmax", singles=("pictur",)
+        )  # fmt: skip
+
+
+def test_fits_are_kept_when_single_modalities_are_left_out_and_asked_for_again(tmp_path: Path) -> None:
+    dataset = make_product(n_rows=60)
+    fits: list[int] = []
+    for singles in ("none", "b", "all"):
+        options = SMALL.model_copy(update={"singles": CompareOptions(singles=singles).singles})
+        results = run(dataset, tmp_path, options)
+        fits.append(len(list((tmp_path / "work").iterdir())))
+        assert [m.name for m in results.methods if m.role == "single"] == {
+            "none": [], "b": ["b only"], "all": ["a only", "b only"],
+        }[singles]  # fmt: skip
+        assert summarise(results).verdict.helps is None or singles != "none"
+        write_report(results, tmp_path)
+    assert np.diff(fits).tolist() == [1, 1]
+
+
 def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the_first_has_noted(
     tmp_path: Path,
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from profuse.evaluate.results import Results, Timing
+from profuse.evaluate.results import Results, Skipped, Timing
 from profuse.evaluate.statistics import holm
 from profuse.evaluate.summary import summarise
 from profuse.report import collect, figures, numbers, render_html, render_markdown
@@ -236,3 +236,42 @@ def test_a_method_timed_in_another_run_has_no_price_and_no_place_among_the_costs
     price = next(a["answer"] for a in collected["answers"] if a["question"] == "At what price?")
     assert ("another run" in price) is (which != "classical")
     assert "times the" not in price or which == "classical"
+
+
+def _left_out(results: Results, *names: str) -> Results:
+    gone = {f"{n} only" for n in names}
+    results.methods = [m for m in results.methods if m.name not in gone]
+    results.scores = [s for s in results.scores if s.method not in gone]
+    return results
+
+
+def test_without_any_single_modality_whether_fusing_helps_was_not_asked(example: Example) -> None:
+    results = _left_out(example(n_test=200, gain=0.1), "picture", "text", "outline")
+    collected = collect(results)
+    assert collected["headline"] == "Whether fusing helps was not asked: no modality was compared by itself."
+    answers = {a["question"]: a["answer"] for a in collected["answers"]}
+    assert answers["Does fusing help?"].startswith("This was not asked")
+    assert "How sure?" not in answers
+    assert "a fit" in answers["At what price?"]
+    assert not [d for d in collected["differences"] if d["kind"] == "single"]
+    assert "Yes" not in collected["headline"] + answers["Does fusing help?"]
+    render_html(collected)
+
+
+def test_with_some_single_modalities_the_answer_says_of_which_and_what_may_be_better(example: Example) -> None:
+    results = _left_out(example(n_test=900, gain=0.15, groups=False, resampled=False), "picture", "outline")
+    collected = collect(results)
+    assert collected["headline"].endswith("over text alone (of 1 of 3 modalities that were compared alone).")
+    assert "(of 1 of 3 modalities that were compared alone)" in collected["lede"]
+    assert (
+        "Not compared alone, and perhaps better than text alone: outline and picture."
+        in (collected["answers"][0]["answer"])
+    )
+    assert "of those that were compared alone" in render_html(collected)
+    assert "compared alone" not in str(collect(example(n_test=200)))
+
+
+def test_a_single_modality_that_failed_is_not_said_to_have_been_left_out(example: Example) -> None:
+    results = _left_out(example(n_test=200), "picture")
+    results.skipped.append(Skipped(method="picture only", reason="failed at seed 0: the loss is not finite"))
+    assert collect(results)["verdict"]["not_alone"] == []

@@ -95,6 +95,15 @@ def compare(
             rich_help_panel=HOW,
         ),
     ] = None,
+    singles: Annotated[
+        str | None,
+        typer.Option(
+            "--singles",
+            metavar="NAME,..|all|none",
+            help="Modalities that are compared by themselves (all).",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Repetitions (3).", rich_help_panel=HOW)] = None,
     trials: Annotated[
         int | None,
@@ -148,7 +157,7 @@ def compare(
 
     options = read_options(
         config,
-        **given(fusions=listed(fusions), rounds=_rounds(rounds), seeds=seeds, trials=trials),
+        **given(fusions=listed(fusions), rounds=_rounds(rounds), singles=listed(singles), seeds=seeds, trials=trials),
         split=given(method=split, column=split_column, test_size=test_size),
         model=given(width=width, own_weight=own_weight, encoders=pairs(encoder, option="--encoder")),
         train=given(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
@@ -20,7 +20,7 @@ from profuse.evaluate._place import held_place
 from profuse.evaluate._running import Event, Run, run_fits
 from profuse.evaluate.jobs import JobResult, slug
 from profuse.evaluate.leaks import tell_leaks
-from profuse.evaluate.methods import DEFAULT_FUSIONS, OwnFusion, TwinRounds, methods_for
+from profuse.evaluate.methods import ALL_SINGLES, DEFAULT_FUSIONS, OwnFusion, TwinRounds, methods_for
 from profuse.evaluate.metrics import log_error_scores, row_scores, rows_of_half_the_spread
 from profuse.evaluate.presence import shares_of_test, tell_absent
 from profuse.evaluate.results import (
@@ -53,11 +53,27 @@ class CompareOptions(BaseModel):
     rounds: tuple[TwinRounds, ...] = Field(
         (2,), description="Rounds of the progressive twins, numbers or 'equilibrium'; empty for none."
     )
+    singles: tuple[str, ...] = Field(
+        ALL_SINGLES, description="Modalities that are compared by themselves; 'all', or empty for none."
+    )
     seeds: int = Field(3, ge=1, description="Repetitions, each with its own weights and (if not official) split.")
     trials: int = Field(1, ge=1, description="Configurations each method tries; the best on validation is kept.")
     split: SplitOptions = SplitOptions()
     model: ModelOptions = ModelOptions()
     train: TrainOptions = TrainOptions()
+
+    @field_validator("singles", mode="before")
+    @classmethod
+    def _names(cls, asked: Any) -> Any:
+        """`none`, `all` and one name may stand without brackets."""
+        asked = (asked,) if isinstance(asked, str) else asked
+        if (
+            isinstance(asked, list | tuple)
+            and len(asked) > 1
+            and {"all", "none"} & {a for a in asked if isinstance(a, str)}
+        ):
+            raise ValueError("all and none must stand alone")
+        return () if isinstance(asked, list | tuple) and list(asked) == ["none"] else asked
 
 
 def compare_dataset(
@@ -96,6 +112,7 @@ def compare_dataset(
             rounds=options.rounds,
             base=options.model,
             link=head_for(dataset.task).link,
+            singles=options.singles,
             own=own,
         )
         run = Run(methods, list(skipped), out / "work", folder)

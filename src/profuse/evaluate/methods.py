@@ -1,4 +1,4 @@
-"""What is compared: single modalities and simple baselines always, then whatever was asked for and its twin."""
+"""What is compared: single modalities unless left out, simple baselines, then whatever was asked for and its twin."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from profuse.model import LEVELS
 from profuse.progressive import Rounds
 from profuse.progressive._model import check_rounds
 
-__all__ = ["ALWAYS", "DEFAULT_FUSIONS", "Method", "OwnFusion", "TwinRounds", "methods_for"]
+__all__ = ["ALL_SINGLES", "ALWAYS", "DEFAULT_FUSIONS", "Method", "OwnFusion", "TwinRounds", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits", "token_transformer")
 """Fusions that stand in every table, whatever was asked for."""
 DEFAULT_FUSIONS: tuple[str, ...] = ()
 """Fusions that are compared besides when none are named: none, so that a first answer comes soon."""
+ALL_SINGLES: tuple[str, ...] = ("all",)
+"""Every modality is compared by itself."""
 CLASSICAL = ("gradient_boosting", "linear")
 TRIVIAL = "trivial"
 OwnFusion = type[Fusion] | Callable[..., Fusion]
@@ -108,6 +110,7 @@ def methods_for(
     rounds: Sequence[Rounds],
     base: ModelOptions,
     link: Link,
+    singles: Sequence[str] = ALL_SINGLES,
     own: Mapping[str, OwnFusion] | None = None,
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
@@ -118,12 +121,13 @@ def methods_for(
         rounds: Rounds of the progressive twins, each at least 2, or "equilibrium"; empty for none.
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         link: How the task's outputs become predictions; not every decision operator is defined for all.
+        singles: Modalities that are compared by themselves, or ("all",); empty for none.
         own: Operators of the user's own, by the names that results call them.
 
     Raises:
         ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium; an operator of
             the user's own that is none, or is called as another method.
-        UnknownNameError: An unknown operator, level, or modality that is to receive feedback.
+        UnknownNameError: An unknown operator, level, or modality.
     """
     if base.rounds != 1:
         raise ConfigError(
@@ -139,7 +143,10 @@ def methods_for(
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
     methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
-    for name in names:
+    chosen = names if tuple(singles) == ALL_SINGLES else singles
+    for name in chosen:
+        resolve(name, dict.fromkeys(names), where="compare", what="modality")
+    for name in sorted(set(chosen)):
         alone = base.model_copy(update={
             "fusion": "attention_pooling", "level": None, "rounds": 1, "own_weight": 0.0, "operator_options": {},
             "encoders": {k: v for k, v in base.encoders.items() if k == name},

@@ -78,6 +78,7 @@ def _verdict(summary: Summary, words: Words) -> dict[str, Any]:
         "sure": v.sure,
         "learned": v.learned,
         "classical_wins": words.classical_wins,
+        "not_alone": words.not_alone(),
         "fusion": v.fusion,
         "single": v.single,
         "classical": v.classical,

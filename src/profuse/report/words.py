@@ -45,11 +45,11 @@ class Words:
         """The answer in one line."""
         v = self.verdict
         if v.gain is None or v.single is None:
-            return (
-                "Nothing to fuse: one modality only."
-                if len(self.modalities) == 1
-                else "No answer yet: a part is missing."
-            )
+            if len(self.modalities) == 1:
+                return "Nothing to fuse: one modality only."
+            if self.not_alone() == self.modalities:
+                return "Whether fusing helps was not asked: no modality was compared by itself."
+            return "No answer yet: a part is missing."
         simple = self.labels.get(v.classical or "", "")
         if not v.learned and v.helps != "no":
             if self._beats_trivial(v.classical):
@@ -63,7 +63,7 @@ class Words:
         if self.classical_wins and helped_simply:
             return f"Deep fusion is not worth it here: {simple} on all features is better."
         if v.helps == "yes":
-            return f"Yes, fusing helps: {self._gain(v.gain)} over {self.labels[v.single]}."
+            return f"Yes, fusing helps: {self._gain(v.gain)} over {self.labels[v.single]}{self._of_those_compared()}."
         if v.helps == "no":
             return f"No, fusing does not help: {self.labels[v.single]} is better by {self._gain(v.gain, sign=False)}."
         return f"Not shown: fusing is not clearly better than {self.labels[v.single]}."
@@ -79,7 +79,8 @@ class Words:
             return f"The best method, {self.labels[top.method.name]}, reaches {self._scored(top.method.name)}."
         text = (
             f"{self._cap(v.fusion)}, the best fusion by validation, reaches {self._scored(v.fusion)}; "
-            f"{self.labels[v.single]}, the best single modality by validation, {self._scored(v.single, name=False)}."
+            f"{self.labels[v.single]}, the best single modality by validation{self._of_those_compared()}, "
+            f"{self._scored(v.single, name=False)}."
         )
         if v.classical and v.classical_gain:
             end = {
@@ -105,8 +106,12 @@ class Words:
     def _helps(self) -> str:
         v = self.verdict
         if v.gain is None or v.single is None or v.fusion is None:
+            if len(self.modalities) == 1:
+                return ""
+            if v.fusion is not None and self.not_alone() == self.modalities:
+                return "This was not asked: no modality was compared by itself. What hiding one costs stands below."
             lacking = "fusion" if v.fusion is None else "single modality"
-            return "" if len(self.modalities) == 1 else f"This cannot be said: no {lacking} could be chosen."
+            return f"This cannot be said: no {lacking} could be chosen."
         e = v.gain.estimate
         ends = numbers.interval(e.low, e.high, self.metric.name, of_difference=True)
         measured = f"{self.labels[v.fusion]} scores {self._gain(v.gain)} against {self.labels[v.single]}"
@@ -119,6 +124,9 @@ class Words:
             better = sum(c.shown == "better" for c in others)
             way = "other way" if len(others) == 1 else f"{len(others)} other ways"
             also = f" Of the {way} of fusing {self._are(better)} shown to beat it{self._corrected(others[0])}."
+        if left := self.not_alone():
+            named = left if len(left) <= 6 else [*left[:5], f"{len(left) - 5} more"]
+            also += f" Not compared alone, and perhaps better than {self.labels[v.single]}: {listed(named)}."
         if v.single in self._without_data():
             also += f" No test row has what {self.labels[v.single]} needs: it answers without data."
         if v.helps == "yes":
@@ -173,18 +181,17 @@ class Words:
 
     def _price(self) -> str:
         v = self.verdict
-        if v.fusion is None or v.single is None:
+        if v.fusion is None:
             return ""
-        a, b = self.summary.row(v.fusion), self.summary.row(v.single)
+        a, b = self.summary.row(v.fusion), self.summary.row(v.single) if v.single else None
         text = f"{self._cap(v.fusion)} took {numbers.duration(a.fit_seconds)} a fit"
         if a.fit_seconds is None:
             text = f"{self._cap(v.fusion)} was timed in another run, under another load: its seconds are left out"
-        elif b.fit_seconds is None:
-            text += f" ({self.labels[v.single]} was timed in another run, under another load)"
-        elif v.cost_ratio[0]:
-            text += (
-                f", {numbers.times(v.cost_ratio[0])} the {numbers.duration(b.fit_seconds)} of {self.labels[v.single]}"
-            )
+        elif b and b.fit_seconds is None:
+            text += f" ({self.labels[b.method.name]} was timed in another run, under another load)"
+        elif b and v.cost_ratio[0]:
+            alone = f"{numbers.duration(b.fit_seconds)} of {self.labels[b.method.name]}"
+            text += f", {numbers.times(v.cost_ratio[0])} the {alone}"
         if a.n_parameters:
             text += f"{';' if a.fit_seconds is None else ', and'} it has {numbers.count(a.n_parameters)} parameters"
             if v.cost_ratio[1]:
@@ -255,6 +262,18 @@ class Words:
         label = f" {self.metric.label}" if name else ""
         return (
             f"{numbers.score(e.value, self.metric.name)}{label} ({numbers.interval(e.low, e.high, self.metric.name)})"
+        )
+
+    def not_alone(self) -> list[str]:
+        """Modalities that were not to be compared by themselves."""
+        alone = {m.modalities[0] for m in self.results.methods if m.role == "single" and m.modalities}
+        failed = {s.method for s in self.results.skipped}
+        return [m for m in self.modalities if m not in alone and f"{m} only" not in failed]
+
+    def _of_those_compared(self) -> str:
+        n = len(self.modalities)
+        return (
+            f" (of {n - len(self.not_alone())} of {n} modalities that were compared alone)" if self.not_alone() else ""
         )
 
     def _without_data(self) -> set[str]:
