@@ -71,6 +71,14 @@ def test_presence_none_nan_and_blanks_are_missing() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [(np.int16, 0.25), (np.int32, 0.25), (np.uint8, -0.5), (float, 0.25)])
+def test_waveforms_of_integers_are_divided_by_their_full_scale(dtype: type, expected: float) -> None:
+    level = {np.int16: 2**13, np.int32: 2**29, np.uint8: 64, float: 0.25}[dtype]
+    for values in (np.full((N, 50), level, dtype), [np.full(40 + i, level, dtype) for i in range(N)]):
+        data = from_tensors({"a": ("audio", values)}, Y, rates={"a": 8000})
+        assert all((wave == expected).all() for wave in data.modalities["a"].values)
+
+
 INF = np.ones((N, 3))
 INF[4, 1] = np.inf
 
@@ -97,6 +105,10 @@ INF[4, 1] = np.inf
         ({"v": ("vector", [[1, 2]] * 5 + [[1]])}, {}, DataError, "of one length, (2,); got (1,) in row 5"),
         ({"s": [np.ones((2, 2))] * 5 + [np.ones((2, 3))]}, {}, DataError, "the same channels, 2; got 3 in row 5"),
         ({"t": ("text", ["a"] * 5 + [3])}, {}, DataError, "text must be str; got int in 1 row (5;"),
+        ({"s": np.full((N, 5, 2), 1e39)}, {}, DataError, "series must be at most 3.4e38 in size; larger in 6 rows"),
+        ({"s": [np.full(2 + i, 1e39) for i in range(N)]}, {}, DataError, "numbers must be at most"),
+        ({"a": ("audio", np.full((N, 50), 1e9))}, {"rates": {"a": 8000}}, DataError, "the samples"),
+        ({"a": ("audio", [np.array([0, np.nan])] * N)}, {"rates": {"a": 8000}}, DataError, "not finite"),
         ({"i": np.full((N, 3, 8, 8), np.nan)}, {}, DataError, "levels of a picture must be finite; 192 are not"),
         ({"v": [None] * N}, {}, DataError, "it is missing in all 6"),
         ({"v": csr_matrix(np.eye(N))}, {}, DataError, "modality 'v': must be a dense array; got a csr_matrix"),

@@ -14,7 +14,7 @@ from profuse.data.column_types import plain_cells, plain_types
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.infer import plain_names
 from profuse.data.kinds import UNUSED, column_kind
-from profuse.data.media import as_picture, as_shares, check_waveform, full_scale
+from profuse.data.media import as_picture, as_shares, check_waveform, full_scale, to_float32
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Kind, Modality
 
@@ -89,6 +89,8 @@ def modality(
         dims = 3 if kind == "series" else 2
         if kind == "series" and out.ndim == 2:
             out = out[..., None]
+        if kind == "series" and out.itemsize > 4:
+            _check_size_of_numbers(name, out, present)
         if out.ndim != dims:
             raise _no_fit(name, kind, values.shape)
         present = present & ~np.isnan(out).all(axis=tuple(range(1, dims)))
@@ -226,7 +228,8 @@ def _one(name: str, kind: Kind, row: int, value: Any) -> np.ndarray:
     try:
         if kind == "image":
             return as_picture(value)
-        array = np.asarray(full_scale(np.asarray(value)) if kind == "audio" else value, dtype=np.float32)
+        array = full_scale(np.asarray(value)) if kind == "audio" else np.asarray(value)
+        array = to_float32(array if array.dtype.kind == "f" else array.astype(np.float64))
     except (TypeError, ValueError) as error:
         raise DataError(
             f"modality {name!r}, row {row} (counted from 0): {str(error).rstrip('.')}. Correct it."
@@ -245,6 +248,15 @@ def _one(name: str, kind: Kind, row: int, value: Any) -> np.ndarray:
             f"modality {name!r}, row {row} (counted from 0): numbers must be finite; one is not. Correct it."
         )
     return array
+
+
+def _check_size_of_numbers(name: str, values: np.ndarray, present: np.ndarray) -> None:
+    large = (np.abs(values) > np.finfo(np.float32).max).reshape(len(values), -1).any(axis=1) & present
+    if large.any():
+        raise DataError(
+            f"modality {name!r}: numbers of series must be at most 3.4e38 in size; larger in "
+            f"{tell_rows(np.flatnonzero(large))}. Make them NaN if they mean 'missing', or correct them."
+        )
 
 
 def _check_sound(name: str, row: int, wave: np.ndarray) -> None:

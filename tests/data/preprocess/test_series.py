@@ -185,3 +185,18 @@ def test_summaries_of_a_single_step_are_finite_and_of_none_missing() -> None:
     out = summarise([np.ones((1, 2)), np.zeros((0, 2))])
     assert np.isfinite(out[0]).all()
     assert np.isnan(out[1]).all()
+
+
+@pytest.mark.parametrize("huge", [1e20, 1e160, -1.7e308])
+def test_huge_numbers_never_become_nan(huge: float) -> None:
+    rows = np.random.default_rng(0).normal(size=(12, 9, 2))
+    wild = rows.copy()
+    wild[3, 4, 1] = huge
+    everywhere = np.ones(12, dtype=bool)
+    for trained in (rows, wild):
+        made = SeriesPreprocessor()
+        made.fit(ModalityData("series", trained, everywhere))
+        found = made.transform(ModalityData("series", wild, everywhere))
+        assert torch.isfinite(found.values).all()
+        assert found.values.abs().max() <= 8
+        assert np.isfinite(made.features(ModalityData("series", wild, everywhere))).all()

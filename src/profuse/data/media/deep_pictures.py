@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,7 +26,7 @@ _LOWER = {
 }
 _GREY_AND_OPACITY = "LA;16B"
 _OPAQUE = 65535.0
-_BYTES = 40  # a pixel of the most costly kind, while it is read
+_GREY_COST, _COLOUR_COST = 12, 48  # bytes of a pixel while it is read
 
 
 def is_deep(picture: Any) -> bool:
@@ -34,23 +34,25 @@ def is_deep(picture: Any) -> bool:
     return picture.mode in _GREY or any(";16" in mode for mode in _raw_modes(picture) if mode not in ("BGR;16",))
 
 
-def deep_levels(picture: Any, data: bytes | None, largest: int) -> np.ndarray:
+def deep_levels(picture: Any, file: BinaryIO | None, largest: int) -> np.ndarray:
     """Returns float32 `[height, width, 1, 3 or 4]`, upright, no side above `largest`; a fourth channel is opacity 0..1.
 
     Args:
         picture: A Pillow picture, not loaded if it is of a file.
-        data: The bytes of its file; None where it is of none.
+        file: Its file; None where it is of none.
         largest: Pixels of the longest side.
 
     Raises:
         DataError: A level is not finite.
     """
-    check_size(_BYTES * picture.size[0] * picture.size[1], "the picture")
+    cost = _GREY_COST if picture.mode in _GREY else _COLOUR_COST
+    check_size(cost * picture.size[0] * picture.size[1], "the picture")
     raw, transparent = _raw_modes(picture), picture.info.get("transparency")
-    if data is not None and raw == {_GREY_AND_OPACITY}:
-        values = _grey_and_opacity(data)
-    elif data is not None and raw and raw <= set(_LOWER):
-        values = _colours(picture, data)
+    if file is not None and raw == {_GREY_AND_OPACITY}:
+        file.seek(0)
+        values = _grey_and_opacity(file.read())
+    elif file is not None and raw and raw <= set(_LOWER):
+        values = _colours(picture, file)
     elif picture.mode in _GREY:
         values = _grey(picture)
     else:
@@ -64,7 +66,7 @@ def deep_levels(picture: Any, data: bytes | None, largest: int) -> np.ndarray:
     if values.shape[2] == 4 and (values[..., 3] == 1).all():
         values = values[..., :3]
     # EXIF comes last: a PNG is loaded for it
-    return _upright(_shrunk(values.astype(np.float32), largest), picture.getexif().get(0x0112))
+    return _upright(_shrunk(values.astype(np.float32, copy=False), largest), picture.getexif().get(0x0112))
 
 
 def _raw_modes(picture: Any) -> set[str]:
@@ -82,12 +84,13 @@ def _grey(picture: Any) -> np.ndarray:
     return values.astype(np.float32)[..., None]
 
 
-def _colours(picture: Any, data: bytes) -> np.ndarray:
+def _colours(picture: Any, file: BinaryIO) -> np.ndarray:
     """Reads the file twice, by its upper and its lower bytes."""
     from PIL import Image
 
     picture.load()
-    with Image.open(BytesIO(data), formats=[picture.format]) as lower:
+    file.seek(0)
+    with Image.open(file, formats=[picture.format]) as lower:
         lower.tile = [type(tile)(*tile[:3], _with_lower(tile[3])) for tile in lower.tile]
         lower.load()
         values: np.ndarray = np.asarray(picture).astype(np.float32) * 256 + np.asarray(lower)

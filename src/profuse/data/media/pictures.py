@@ -9,15 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from profuse._files import check_size
 from profuse.data.media.deep_pictures import deep_levels, is_deep
-from profuse.data.media.source import Tell, read_bytes, warn
+from profuse.data.media.source import Tell, opened, warn
 from profuse.errors import DataError
 
 __all__ = ["IMAGE_SUFFIXES", "LARGEST_SIDE", "as_picture", "holds_bytes", "read_image"]
@@ -37,6 +36,8 @@ _FORMATS = {
     "WEBP": (".webp",),
     "PPM": (".ppm", ".pgm", ".pbm"),
 }
+_COST = {"L": 1, "RGB": 4, "1": 2}  # bytes of a pixel while it is read, where nothing is to be converted
+_TAIL = 1 << 16  # bytes in which the last chunk of a PNG stands
 _INSIDE = {"MPO": "JPEG", "DIB": "BMP"}  # what these decoders call some of their files
 
 
@@ -53,20 +54,19 @@ def read_image(path: Path, *, tell: Tell = warn) -> tuple[np.ndarray, bool]:
     Raises:
         DataError: It is none, it is damaged, it takes too much memory, or a level is not finite.
     """
-    data = read_bytes(path)
-    with _opened(data, path, tell) as picture:
+    with opened(path) as file, _decoded(file, path, tell) as picture:
         shrunk = max(picture.size) > LARGEST_SIDE
-        return _levels(picture, data), shrunk
+        return _levels(picture, file), shrunk
 
 
 def holds_bytes(path: Path, *, tell: Tell = warn) -> bool:
     """Tells from its header whether the picture has 8 bits or less; see `read_image`."""
-    with _opened(read_bytes(path), path, tell) as picture:
+    with opened(path) as file, _decoded(file, path, tell) as picture:
         return not is_deep(picture)
 
 
 @contextmanager
-def _opened(data: bytes, path: Path, tell: Tell) -> Iterator[Any]:
+def _decoded(file: BinaryIO, path: Path, tell: Tell) -> Iterator[Any]:
     """Opens a picture by the named decoders alone; whatever they raise, then and later, is a `DataError`."""
     from PIL import Image, UnidentifiedImageError
 
@@ -74,9 +74,9 @@ def _opened(data: bytes, path: Path, tell: Tell) -> Iterator[Any]:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` is the bound
         try:
-            with Image.open(BytesIO(data), formats=list(_FORMATS)) as picture:
+            with Image.open(file, formats=list(_FORMATS)) as picture:
                 _tell_doubts(picture, path, tell)
-                if picture.format == "PNG" and b"IEND" not in data:
+                if picture.format == "PNG" and not _ends(file):
                     tell("the picture is cut off behind its pixels: its end is lacking")
                 yield picture
         except UnidentifiedImageError:
@@ -89,6 +89,15 @@ def _opened(data: bytes, path: Path, tell: Tell) -> Iterator[Any]:
         tell(f"Pillow says of the picture: {' '.join(str(warning.message).split()).rstrip('.')}")
 
 
+def _ends(file: BinaryIO) -> bool:
+    """Tells whether a PNG has its last chunk."""
+    place = file.tell()
+    file.seek(max(0, file.seek(0, 2) - _TAIL))
+    ends = b"IEND" in file.read(_TAIL)
+    file.seek(place)
+    return ends
+
+
 def _tell_doubts(picture: Any, path: Path, tell: Tell) -> None:
     name, suffix = _INSIDE.get(picture.format, picture.format), path.suffix.lower()
     if suffix in IMAGE_SUFFIXES and suffix not in _FORMATS[name]:
@@ -97,22 +106,24 @@ def _tell_doubts(picture: Any, path: Path, tell: Tell) -> None:
         tell("the picture has several frames or pages, of which the first is read")
 
 
-def _levels(picture: Any, data: bytes | None) -> np.ndarray:
+def _levels(picture: Any, file: BinaryIO | None) -> np.ndarray:
     """Returns bytes or levels of a Pillow picture, upright and shrunk; see `read_image`."""
     from PIL import ImageOps
 
     if is_deep(picture):
-        return deep_levels(picture, data, LARGEST_SIDE)
+        return deep_levels(picture, file, LARGEST_SIDE)
     share = 2 * LARGEST_SIDE / max(picture.size)
     if share < 1:  # JPEG alone is then decoded at a half, a quarter or an eighth
         picture.draft(None, (max(1, int(picture.size[0] * share)), max(1, int(picture.size[1] * share))))
     n_pixels = picture.size[0] * picture.size[1]
     opaque = not picture.has_transparency_data
-    plain = picture.mode in ("1", "L", "RGB")
-    check_size(n_pixels * (4 if opaque and plain else 8 if opaque else 16), "the picture")
+    plain = picture.mode in _COST
+    cost = 16 if picture.format == "WEBP" else _COST[picture.mode] if opaque and plain else 9 if opaque else 16
+    check_size(n_pixels * cost, "the picture")
     picture.load()
     values = _over_white(picture) if not opaque else picture
-    values = values.convert("L" if values.mode in ("1", "L") else "RGB")
+    mode = "L" if values.mode in ("1", "L") else "RGB"
+    values = values if values.mode == mode else values.convert(mode)  # a copy of a large picture costs
     if max(values.size) > LARGEST_SIDE:
         from PIL import Image
 

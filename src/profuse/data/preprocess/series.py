@@ -17,6 +17,7 @@ from profuse.tokens import Raw
 __all__ = ["SeriesPreprocessor"]
 
 _BOUND = 8.0
+_LARGEST = 1e150  # squares of larger numbers overflow float64
 
 
 class SeriesPreprocessor(Preprocessor):
@@ -24,8 +25,9 @@ class SeriesPreprocessor(Preprocessor):
 
     Each channel is scaled, `z = (x - median) / (IQR / 1.349)` (the standard deviation where the IQR is 0), and
     bounded smoothly, `z / sqrt(1 + (z / 8)^2)`: nearly the identity within +-3, never beyond +-8, so that heavy tails
-    do not rule the loss. A missing number is 0 (the median), and a channel that has missing numbers in train
-    gets one more channel, 1 where the number is missing. A series without any number is absent.
+    do not rule the loss; what is beyond +-1e150 counts as that. A missing number is 0 (the median), and a channel that
+    has missing numbers in train gets one more channel, 1 where the number is missing. A series without any number is
+    absent.
 
     A series longer than `max_length` is shortened by the mean over `s` steps in a row, never cut:
     `s = max(ceil(L95 / max_length), ceil(L / max_length))`, `L` its own length and `L95` the 95th percentile in
@@ -73,7 +75,7 @@ class SeriesPreprocessor(Preprocessor):
                         f"SeriesPreprocessor: numbers must be finite; got {int(np.isinf(row).sum())} infinite in row "
                         f"{i}. Replace them by NaN to treat them as missing."
                     )
-                row = None if np.isnan(row).all() else row
+                row = None if np.isnan(row).all() else np.clip(row, -_LARGEST, _LARGEST)
             rows.append(row)
         if n_channels is None or (fitting and all(row is None for row in rows)):
             raise DataError(
