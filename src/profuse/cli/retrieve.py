@@ -264,7 +264,7 @@ def _opened(
     on_bad_file: str,
 ) -> tuple[Dataset, Schema | None, Path | None]:
     """Returns the rows, a table's schema, and where its relative paths start."""
-    from profuse.data.read import read_table
+    from profuse.data.assemble import read_training_table
     from profuse.datasets import DATASETS, load
     from profuse.errors import ConfigError
     from profuse.inputs import as_schema
@@ -285,7 +285,9 @@ def _opened(
     if split_column is not None:
         told = told.model_copy(update={"split": SplitOptions(column=split_column).over(told.split)})
     path = Path(data)
-    dataset, resolved = paired(read_table(path), told, base_dir=path.parent, on_bad_file=bad_file(on_bad_file))
+    dataset, resolved = paired(
+        read_training_table(path, told), told, base_dir=path.parent, on_bad_file=bad_file(on_bad_file)
+    )
     return dataset, resolved, path.parent
 
 

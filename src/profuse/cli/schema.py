@@ -30,9 +30,8 @@ def schema(
     """
     import yaml
 
-    from profuse.data.assemble import read_ranges
+    from profuse.data.assemble import read_ranges, read_training_table
     from profuse.data.infer import infer, load_schema
-    from profuse.data.read import read_table
     from profuse.errors import ConfigError
     from profuse.schema import Schema, Target
 
@@ -47,7 +46,7 @@ def schema(
             )
         task = told.target.task if told.target else None
         told = told.model_copy(update={"target": Target(columns=tuple(target), task=task)})
-    frame = read_table(file)
+    frame = read_training_table(file, told)
     found = infer(frame, told)
     resolved, counted = read_ranges(found.schema, frame, file.parent)
     levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}

@@ -36,6 +36,7 @@ __all__ = [
     "load_new_rows",
     "load_table_dataset",
     "read_ranges",
+    "read_training_table",
     "with_ranges",
 ]
 
@@ -200,7 +201,7 @@ def load_table_dataset(
     """
     path = Path(path)
     given = schema if isinstance(schema, Schema) else load_schema(schema) if schema is not None else Schema()
-    frame = _read(path, given)
+    frame = read_training_table(path, given)
     notes = list(frame.attrs.get("notes", ()))
     inference = infer(frame, _with_target(given, target))
     resolved = inference.schema
@@ -339,8 +340,14 @@ def _with_target(schema: Schema, target: str | Sequence[str] | None) -> Schema:
     return schema
 
 
-def _read(path: Path, given: Schema) -> pd.DataFrame:
-    """Reads the training table: what is named a category but looks like a fraction, as 1.10 does, is a code."""
+def read_training_table(path: Path, given: Schema) -> pd.DataFrame:
+    """Returns the table in `path`, to be learned from, with the words that columns named in `given` are written in.
+
+    What is named a category there but looks like a fraction, as 1.10 does, is a code.
+
+    Raises:
+        DataError: See `read_table`.
+    """
     frame = read_table(path)
     codes = [c for c, kind in given.columns.items() if kind in ("category", "text") and c in frame.columns]
     codes = [c for c in codes if pd.api.types.is_float_dtype(frame[c]) and (frame[c].dropna() % 1 != 0).any()]

@@ -277,8 +277,8 @@ def _check_width(text: str, separator: str, width: int, path: Path) -> None:
                 bad = reader.line_num, len(row)
                 break
             begins = reader.line_num + 1
-        line = _open_quote(text, separator) if bad is not None and bad[0] > begins else None
-        if line:
+        line = _open_quote(text, separator) if bad is not None else None
+        if line == begins:
             raise DataError(
                 f"{path.name}: every quote must be closed; the one that opens in line {line} is not. Close it, or "
                 "double a quote that is meant as a sign."

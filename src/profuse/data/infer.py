@@ -17,6 +17,7 @@ from profuse._yaml import read_yaml
 from profuse.data._wording import tell_values
 from profuse.data.cell_notes import column_notes, target_notes
 from profuse.data.column_types import plain_types
+from profuse.data.halves import check_whole
 from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.missing import notes_on_doubtful, without_missing
 from profuse.data.number_format import is_number_target, number_formats
@@ -123,9 +124,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     ]
     formats = number_formats(frame, numeric, schema.numbers)
     numbers = schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
-    for c, (_, why) in formats.items():
-        if why and reasons[c][1] == NUMBERS_AS_WORDS:
-            reasons[c] = (reasons[c][0], why)
+    reasons |= {c: (reasons[c][0], why) for c, (_, why) in formats.items() if reasons[c][1] == NUMBERS_AS_WORDS and why}
     words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
     with_task, target_told = _target(frame, schema.model_copy(update={"numbers": numbers}))
     resolved = schema.model_copy(
@@ -187,6 +186,7 @@ def _fault(error: Any) -> str:
 
 def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with names as str, rows numbered from 0 and plain types; names must differ."""
+    check_whole(frame)
     names = [str(c) for c in frame.columns]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:

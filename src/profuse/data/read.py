@@ -155,6 +155,7 @@ def _parquet(path: Path) -> pd.DataFrame:
             unpacked = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
             check_size(max(unpacked, 8.0 * about.num_rows * about.num_columns), f"{path.name}: the table")
             table = file.read()
+        table.validate(full=True)  # a damaged file may hold text that is no UTF-8
         unique_names(table.column_names, path.name)
         columns = {name: arrow_cells(table[name]) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError) as error:

@@ -9,12 +9,11 @@ from pathlib import Path
 from profuse._files import check_size, read_source
 from profuse.errors import DataError
 
-__all__ = ["read_text", "whole_text"]
+__all__ = ["read_text"]
 
 _PIECE = 1 << 24
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
-_REPLACEMENT = "\ufffd"
 
 
 def read_text(path: Path, *, packed: bool) -> tuple[str, list[str]]:
@@ -54,22 +53,6 @@ def read_text(path: Path, *, packed: bool) -> tuple[str, list[str]]:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError(f"{path.name}: the file must be text; got a zero byte in line {line}. Is it another format?")
     return text, notes
-
-
-def whole_text(text: str) -> str:
-    """Returns `text` with the replacement character for each half of a pair that stands alone (as a cut emoji).
-
-    Such a half is no character: no file can hold it, and most libraries fail on it.
-    """
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _has_half(text) else text
-
-
-def _has_half(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _unpacked(raw: bytes) -> bytes:
