@@ -65,6 +65,36 @@ def test_the_best_on_validation_rows_is_used_and_told() -> None:
     assert recall(found, used[0]) > 0.5
 
 
+def test_a_pair_for_which_another_method_is_better_is_told() -> None:
+    data = words(300)
+    rng = np.random.default_rng(1)
+    look = np.asarray(data.modalities["look"].values)
+    far = ModalityData("vector", rng.normal(size=(300, 6)), np.ones(300, dtype=bool))
+    copy = ModalityData("vector", look @ rng.normal(size=(24, 24)), np.ones(300, dtype=bool))
+    parts = {"a": data.modalities["look"], "b": copy, "c": far}
+    made = Retriever(**{**QUICK, "epochs": 1}).fit(Dataset("d", parts, None, "regression"))
+    used, *told = made.notes_
+    assert "is used: its mean reciprocal rank on 60 validation rows" in used
+    for note in told:
+        assert "is better" in note
+        assert "fit these two alone (modalities=['" in note
+    alone = Retriever(**{**QUICK, "epochs": 1}).fit(Dataset("d", {k: parts[k] for k in "ab"}, None, "regression"))
+    assert len(alone.notes_) == 1
+
+
+def test_validation_is_told_for_each_pair_of_modalities() -> None:
+    from profuse.retrieval.measure import reciprocal_rank
+
+    x, rows = np.eye(4), np.arange(4)
+    places = {"a": x, "b": x, "c": x[[1, 0, 2, 3]]}
+    there = dict.fromkeys("abc", np.ones(4, dtype=bool))
+    found = reciprocal_rank(places, there, dict.fromkeys("abc", rows))
+    # of c two of four come second to one that equals the query, and last among those that are tied with their own
+    assert found.pairs[("a", "b")] == 1.0
+    assert found.pairs[("a", "c")] == found.pairs[("b", "c")] == (1 + 1 + 0.25 + 0.25) / 4
+    assert found.mean == pytest.approx((1 + 0.625 + 0.625) / 3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_only_the_method_that_is_used_is_kept_without_a_baseline(method: str) -> None:
     made = Retriever(**{**QUICK, "epochs": 1}, method=method, baseline=False).fit(arrays(80))

@@ -15,7 +15,7 @@ from profuse.data.preprocess import Preprocessor
 from profuse.data.preprocess.tfidf import TfidfPreprocessor
 from profuse.errors import DataError
 from profuse.fusion.constraint._canonical import canonical
-from profuse.retrieval.measure import reciprocal_rank
+from profuse.retrieval.measure import Validation, reciprocal_rank
 
 __all__ = ["LINEAR", "LinearSpace", "fit_linear"]
 
@@ -143,7 +143,7 @@ def _scaled(source: Preprocessor, x: np.ndarray, *, as_one: bool) -> View:
 def fit_linear(
     methods: Sequence[str], pipeline: Pipeline, dataset: Dataset, codes: Mapping[str, np.ndarray],
     learn: np.ndarray, choose: np.ndarray, *, refit: bool,
-) -> dict[str, tuple[LinearSpace, float]]:  # fmt: skip
+) -> dict[str, tuple[LinearSpace, Validation]]:  # fmt: skip
     """Fits spaces of all modalities, and scores them on rows that were not learned from.
 
     - *cca*: canonical correlation of the features (of more than two modalities, all at once); variates are weighted by
@@ -172,12 +172,12 @@ def fit_linear(
     again = _Features(pipeline, dataset, both, raw) if refit else features
     asked = {name: codes[name][choose] for name in features.x}
     known = {name: features.known[name][choose] for name in features.x}
-    found: dict[str, tuple[LinearSpace, float]] = {}
+    found: dict[str, tuple[LinearSpace, Validation]] = {}
     for method in methods:
-        best, setting, kept = -1.0, None, {}
+        best, setting, kept = Validation(-1.0, {}), None, {}
         for tried, maps in LINEAR[method](features, learn, None):
             score = reciprocal_rank(features.places(maps, choose), known, asked)
-            if score > best:
+            if score.mean > best.mean:
                 best, setting, kept = score, tried, maps
         if setting is None:
             if len(methods) == 1:

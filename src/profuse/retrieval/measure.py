@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from itertools import permutations
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.special import gammaln
 
 from profuse.tokens import Raw
 
-__all__ = ["COLUMNS", "DEPTHS", "content", "ranks", "reciprocal_rank", "scores"]
+__all__ = ["COLUMNS", "DEPTHS", "Validation", "content", "ranks", "reciprocal_rank", "scores"]
 
 DEPTHS = (1, 5, 10)
 COLUMNS = (
@@ -62,22 +63,37 @@ def ranks(
     return found, right
 
 
+@dataclass(frozen=True)
+class Validation:
+    """The mean of 1 / rank over queries that chose something.
+
+    Attributes:
+        mean: Over all of them, in every direction.
+        pairs: Over both directions of each pair of modalities that share rows.
+    """
+
+    mean: float
+    pairs: Mapping[tuple[str, str], float]
+
+
 def reciprocal_rank(
     places: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray], codes: Mapping[str, np.ndarray]
-) -> float:
-    """Returns the mean of 1 / rank over all queries, in every direction between two modalities.
+) -> Validation:
+    """Returns how high the right answers come.
 
     Args:
         places: `[row, dim]` by modality.
         present: Bool `[row]` by modality.
         codes: `content` by modality.
     """
-    found = []
-    for a, b in permutations(places, 2):
-        rows = present[a] & present[b]
-        found.append(1 / ranks(places[a][rows], places[b][rows], codes[a][rows], codes[b][rows])[0])
-    every = np.concatenate(found)
-    return float(every.mean()) if len(every) else 0.0
+    found = {}
+    for pair in combinations(sorted(places), 2):
+        rows = present[pair[0]] & present[pair[1]]
+        if rows.any():
+            ways = [[part[name][rows] for name in way for part in (places, codes)] for way in (pair, pair[::-1])]
+            found[pair] = np.concatenate([1 / ranks(x, y, asked, answers)[0] for x, asked, y, answers in ways])
+    every = np.concatenate([np.empty(0), *found.values()])
+    return Validation(float(every.mean()) if len(every) else 0.0, {p: float(v.mean()) for p, v in found.items()})
 
 
 def scores(

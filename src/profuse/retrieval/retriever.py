@@ -24,7 +24,7 @@ from profuse.model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
 from profuse.retrieval.linear import LINEAR, fit_linear
-from profuse.retrieval.measure import content, ranks, reciprocal_rank, scores
+from profuse.retrieval.measure import Validation, content, ranks, reciprocal_rank, scores
 from profuse.retrieval.reading import (
     Data,
     check_rows,
@@ -47,6 +47,8 @@ __all__ = ["METHODS", "SPACES", "Retriever"]
 METHODS: tuple[str, ...] = get_args(RetrievalOptions.model_fields["method"].annotation)
 SPACES: tuple[str, ...] = get_args(RetrievalOptions.model_fields["space"].annotation)
 _N_VALID = 2000
+_MUCH = 0.05
+"""A difference of mean reciprocal ranks that is told of a pair of modalities."""
 _TOLD = {"cca": "linear CCA", "ridge": "ridge"}
 
 
@@ -190,7 +192,7 @@ class Retriever:
         codes = {name: content(raw) for name, raw in inputs.items()}
         refit = training.refits(len(dataset), by_time=dataset.times is not None)
         spaces: dict[str, Space] = {}
-        validation: dict[str, float] = {}
+        validation: dict[str, Validation] = {}
         history = None
         if options.method in ("auto", "learned"):
             made = options, training, pipeline
@@ -201,7 +203,8 @@ class Retriever:
             sorted(linear), pipeline, dataset, codes, learn, choose, refit=refit
         ).items():
             spaces[name], validation[name] = space, score
-        method = max(validation, key=validation.__getitem__) if options.method == "auto" else options.method
+        means = {name: v.mean for name, v in validation.items()}
+        method = max(means, key=means.__getitem__) if options.method == "auto" else options.method
         if method not in spaces:
             raise DataError(
                 f"Retriever: for method={method!r} one modality must share rows with every other one; got none that "
@@ -210,7 +213,7 @@ class Retriever:
         kept = spaces if options.baseline else {method: spaces[method]}
         history = history if "learned" in kept else None
         self._take(
-            Fitted(kept, method, validation, pipeline, options, training, len(learn), schema, history),
+            Fitted(kept, method, means, pipeline, options, training, len(learn), schema, history),
             _choice(options, validation, method, len(choose)),
         )
         return self
@@ -346,7 +349,7 @@ def _trained(
     options: RetrievalOptions, training: TrainOptions, pipeline: Pipeline, inputs: Mapping[str, Raw],
     codes: Mapping[str, np.ndarray], rows: tuple[np.ndarray, np.ndarray], refit: bool,
     on_epoch: Callable[[Epoch], None] | None,
-) -> tuple[RetrievalModel, History, float]:  # fmt: skip
+) -> tuple[RetrievalModel, History, Validation]:  # fmt: skip
     """Trains the network; returns it, the epochs and its mean reciprocal rank on the rows that chose them."""
     learn, choose = rows
     target = torch.as_tensor(np.stack([codes[name] for name in sorted(codes)], axis=1))
@@ -369,13 +372,24 @@ def _trained(
     return cast(RetrievalModel, model).eval(), history, score
 
 
-def _choice(options: RetrievalOptions, validation: Mapping[str, float], method: str, n_rows: int) -> tuple[str, ...]:
-    """Tells which method is used, where there was a choice."""
+def _choice(
+    options: RetrievalOptions, validation: Mapping[str, Validation], method: str, n_rows: int
+) -> tuple[str, ...]:
+    """Tells which method is used, where there was a choice, and pairs of modalities for which another is better."""
     if options.method != "auto":
         return ()
     told = {name: _TOLD.get(name, f"the learned space ({options.space})") for name in validation}
-    others = ", ".join(f"{told[name]} {value:.3f}" for name, value in validation.items() if name != method)
-    return (
-        f"{told[method]} is used: its mean reciprocal rank on {n_rows} validation rows is {validation[method]:.3f}; "
-        f"{others or 'no other could be fitted'}.",
-    )
+    others = ", ".join(f"{told[name]} {v.mean:.3f}" for name, v in validation.items() if name != method)
+    notes = [
+        f"{told[method]} is used: its mean reciprocal rank on {n_rows} validation rows is "
+        f"{validation[method].mean:.3f}; {others or 'no other could be fitted'}."
+    ]
+    for pair, score in validation[method].pairs.items():
+        best = max(validation, key=lambda name, pair=pair: validation[name].pairs.get(pair, 0.0))  # type: ignore[misc]
+        most = validation[best].pairs.get(pair, 0.0)
+        if best != method and most > score + _MUCH:
+            notes.append(
+                f"between {pair[0]!r} and {pair[1]!r} {told[best]} is better, {most:.3f} against {score:.3f}: fit "
+                f"these two alone (modalities={list(pair)}, or --from and --to) to use it."
+            )
+    return tuple(notes)
