@@ -36,8 +36,8 @@ def test_groups_of_both_files_are_kept_whole_and_the_note_says_which(tmp_path: P
     data = _load(tmp_path, _table(40, list("abcdefgh")), _table(12, list("uvw")), method=method, column="house")
     (note,) = [n for n in data.notes if "test part" in n]
     assert note == (
-        "test.csv is the test part; validation rows are cut from train.csv, whole groups of 'house' (8) each. No group "
-        "is in both files; the 3 of test.csv count as one each in every interval."
+        "test.csv is the test part; validation rows are cut from train.csv in whole groups of 'house' (it has 8). No "
+        "group is in both files; the 3 of test.csv count as one each in every interval."
     )
     split = make_split(data, SplitOptions(), seed=0)
     assert data.groups is not None

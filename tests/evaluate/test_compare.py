@@ -19,7 +19,7 @@ from profuse.comparison import open_data, read_options
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.evaluate.classical import fit_classical
-from profuse.evaluate.compare import CompareOptions, Event, compare_dataset
+from profuse.evaluate.compare import CompareOptions, Event, _caution, compare_dataset
 from profuse.evaluate.jobs import slug
 from profuse.evaluate.leaks import tell_leaks
 from profuse.evaluate.methods import methods_for
@@ -90,6 +90,21 @@ def test_fits_are_kept_when_single_modalities_are_left_out_and_asked_for_again(t
         assert summarise(results).verdict.helps is None or singles != "none"
         write_report(results, tmp_path)
     assert np.diff(fits).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("target", "cautious"),
+    [
+        (np.random.default_rng(0).normal(size=200), False),
+        (np.random.default_rng(0).uniform(size=30), False),
+        (np.random.default_rng(0).lognormal(sigma=1.5, size=200), True),
+        (np.append(np.zeros(99), 5.0), True),
+    ],
+)
+def test_a_target_whose_variance_lies_in_few_test_rows_gives_a_caution(target: np.ndarray, cautious: bool) -> None:
+    told = _caution([target[:, None], np.arange(50.0)[:, None]])
+    assert bool(told) is cautious
+    assert not cautious or f"of {len(target):,}: R2 hangs on them" in told
 
 
 def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the_first_has_noted(

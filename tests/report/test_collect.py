@@ -275,3 +275,13 @@ def test_a_single_modality_that_failed_is_not_said_to_have_been_left_out(example
     results = _left_out(example(n_test=200), "picture")
     results.skipped.append(Skipped(method="picture only", reason="failed at seed 0: the loss is not finite"))
     assert collect(results)["verdict"]["not_alone"] == []
+
+
+def test_a_caution_on_the_primary_score_stands_beside_the_scores(example: Example) -> None:
+    results = example(task="regression", n_test=150)
+    assert "Caution." not in render_html(collect(results)) + render_markdown(collect(results))
+    results.dataset.caution = "Half of the target's variance lies in 2 of 150 rows."
+    collected = collect(results)
+    page, plain = render_html(collected), render_markdown(collected)
+    assert page.index('id="scores"') < page.index("lies in 2 of 150 rows") < page.index('id="cost"')
+    assert "**Caution.** Half of the target's variance" in plain.replace("&#39;", "'")

@@ -58,7 +58,7 @@ def tell_test_part(dataset: Dataset, split: SplitOptions, train_name: str, test_
     if dataset.groups is not None and dataset.split is not None:
         of_test = dataset.split == "test"
         n_train, n_test = (len(pd.unique(dataset.groups[part])) for part in (~of_test, of_test))
-        whole = f"{given}; validation rows are cut from {train_name}, whole groups of {column} ({n_train}) each"
+        whole = f"{given}; validation rows are cut from {train_name} in whole groups of {column} (it has {n_train})"
         if all(g == _alone(i) for i, g in enumerate(dataset.groups[of_test])):
             return [
                 f"{whole}. {test_name} has no column {column}: nothing tells whether groups of {train_name} are in it "

@@ -35,7 +35,8 @@ def render_markdown(collected: dict[str, Any]) -> str:
             ]
             for r in collected["table"]
         ]  # fmt: skip
-        lines += ["## All methods", "", *_table(head, rows), ""]
+        caution = [f"**Caution.** {markdown(collected['caution'])}", ""] if collected["caution"] else []
+        lines += ["## All methods", "", *caution, *_table(head, rows), ""]
     if collected["differences"]:
         head = ["method", "against", "difference", "95 % interval", "shown", "p", "p, all comparisons"]
         rows = [
