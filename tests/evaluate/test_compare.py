@@ -104,7 +104,7 @@ def test_fits_are_kept_when_single_modalities_are_left_out_and_asked_for_again(t
 def test_a_target_whose_variance_lies_in_few_test_rows_gives_a_caution(target: np.ndarray, cautious: bool) -> None:
     told = _caution([target[:, None], np.arange(50.0)[:, None]])
     assert bool(told) is cautious
-    assert not cautious or f"of {len(target):,}: R2 hangs on them" in told
+    assert not cautious or f"of {len(target):,}: R² hangs on them" in told
 
 
 def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the_first_has_noted(

@@ -133,6 +133,7 @@ def test_the_largest_confusions_are_named_with_their_share(example: Example) -> 
     [
         (numbers.score(0.9412, "accuracy"), "94.1 %"),
         (numbers.score(-0.5, "r2"), "−0.500"),
+        (numbers.score(-0.0002, "r2"), "0.000"),
         (numbers.score(float("inf"), "r2"), "unknown"),
         (numbers.difference(0.083, "accuracy"), "+8.3 points"),
         (numbers.difference(-0.01, "accuracy"), "−1.0 point"),

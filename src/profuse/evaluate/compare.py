@@ -192,9 +192,9 @@ def _caution(true: Sequence[np.ndarray]) -> str:
     if half > 3 and half >= 0.05 * n_rows:
         return ""
     return (
-        f"Half of the target's variance over the test rows lies in {half} of {n_rows:,}: R2 hangs on them, and its own "
-        "interval covers less often than it says (60 to 94 % instead of 95 % in simulations). Differences of methods "
-        "are tested by squared errors, which holds. Look at the mean absolute error too."
+        f"Half of the target's variance over the test rows lies in {half} of {n_rows:,}: R\N{SUPERSCRIPT TWO} hangs on "
+        "them, and its own interval covers less often than it says (60 to 94 % instead of 95 % in simulations). "
+        "Differences of methods are tested by squared errors, which holds. Look at the mean absolute error too."
     )
 
 

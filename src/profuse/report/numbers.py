@@ -17,7 +17,7 @@ def score(value: float, metric: str) -> str:
     if metric in PERCENT:
         return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
     text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
-    return text.replace("-", MINUS)
+    return text.replace("-", MINUS) if float(text) else text.removeprefix("-")
 
 
 def difference(value: float, metric: str, *, sign: bool = True, unit: bool = True) -> str:
