@@ -174,7 +174,7 @@ def test_it_survives_export_with_any_batch() -> None:
     wrapped, inputs = padded()
     rows = torch.export.Dim("rows", min=2, max=64)
     with torch.no_grad():
-        program = torch.export.export(wrapped, inputs, dynamic_shapes=(({0: rows}, {0: rows}, {0: rows}),))
+        program = torch.export.export(wrapped, inputs, dynamic_shapes=({0: rows}, {0: rows}, {0: rows}))
         more = tuple(x.repeat(3, *[1] * (x.ndim - 1)) for x in inputs)
         torch.testing.assert_close(program.module()(*more), wrapped(*more), atol=1e-5, rtol=1e-5)
 

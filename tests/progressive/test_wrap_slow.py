@@ -60,7 +60,7 @@ def test_it_is_exported_with_any_batch_and_without_what_is_reused() -> None:
     wrapped, inputs = late()
     batch = Dim("batch", min=2, max=64)
     with torch.no_grad():
-        program = export(wrapped, inputs, dynamic_shapes=(({0: batch}, {0: batch}, {1: batch}),))
+        program = export(wrapped, inputs, dynamic_shapes=({0: batch}, {0: batch}, {1: batch}))
         more = (inputs[0].repeat(3, 1), inputs[1].repeat(3, 1, 1, 1), inputs[2].repeat(1, 3, 1))
         torch.testing.assert_close(program.module()(*more), wrapped(*more), atol=1e-5, rtol=1e-5)
     targets = [str(node.target) for node in program.graph.nodes]

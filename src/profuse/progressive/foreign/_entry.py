@@ -146,7 +146,8 @@ class Entry:
 
 def _fed(feedback: Feedback, values: Tensor, state: State, real: Tensor) -> Tensor:
     """Returns `values[row, position, channel]` as feedback changes them, `real[row, position]` among them."""
-    weight = next(feedback.parameters())
+    # none where they were quantised, which takes float32
+    weight = next((p for p in feedback.parameters() if p.is_floating_point()), torch.empty(0, device=values.device))
     state = state.to(weight)
     fused = state.tokens if feedback.attends else None
     tokens = Tokens(values.to(torch.promote_types(values.dtype, weight.dtype)), real)
@@ -168,8 +169,6 @@ def entries_of(
         ConfigError: None, the same place twice, an unknown side.
         UnknownNameError: Names that are not there.
     """
-    if not isinstance(into, Mapping) or not into:
-        raise ConfigError(f"{WHERE}: into must name a layer for at least one branch; got into={into!r}.")
     if masks is not None and not isinstance(masks, Mapping):
         raise ConfigError(
             f"{WHERE}: mask must be told by branch, as in mask={{{next(iter(into))!r}: ...}}; got mask={masks!r}."

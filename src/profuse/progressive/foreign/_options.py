@@ -30,7 +30,7 @@ def check_rounds(rounds: Any, start: Any, returns: Any, gradient_rounds: int | N
                 f"{WHERE}: rounds='equilibrium' must go with start='zero' and gradient_rounds=None, as the state at "
                 f"rest depends on no round and no start; got start={start!r}, gradient_rounds={gradient_rounds}."
             )
-    elif not isinstance(rounds, int) or rounds < 1:
+    elif rounds < 1:
         raise ConfigError(f"{WHERE}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
     elif (start, returns) == ("learned", "last") and rounds > (gradient_rounds or rounds):
         raise ConfigError(

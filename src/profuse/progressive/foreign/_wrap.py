@@ -12,12 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from profuse._lookup import resolve
 from profuse.errors import ConfigError, ProfuseWarning
 from profuse.progressive._anytime import Anytime, Settling
 from profuse.progressive._equilibrium import Rounds, Search
-from profuse.progressive._feedback import FEEDBACKS, Feedback
+from profuse.progressive._feedback import Feedback
 from profuse.progressive.foreign._calls import tensors
+from profuse.progressive.foreign._checks import (
+    check_arguments,
+    check_numbers,
+    check_places,
+    feedback_class,
+    fit_example,
+    running_the_example,
+)
 from profuse.progressive.foreign._entry import WHERE, declared_sizes, entries_of, layer_of, weights_like
 from profuse.progressive.foreign._layers import Layout, Side, layout_of, layout_within
 from profuse.progressive.foreign._mask import Mask, Padding, check_mask, padding_in
@@ -25,6 +32,7 @@ from profuse.progressive.foreign._options import Returns, Start, check_rounds
 from profuse.progressive.foreign._pass import Pass, changed, evaluating, quietly, versions
 from profuse.progressive.foreign._replay import Replay, rows_are_one_system
 from profuse.progressive.foreign._rest import at_rest
+from profuse.progressive.foreign._signature import SignatureOf
 from profuse.progressive.foreign._state import State, StateOf, pick, pool, prediction
 from profuse.progressive.foreign._trial import Trial
 
@@ -117,8 +125,10 @@ class WrappedProgressive(nn.Module):
         damping: float = 1.0,
     ) -> None:
         super().__init__()
-        if isinstance(feedback, str):
-            feedback = resolve(feedback, FEEDBACKS, where=WHERE, what="feedback")
+        check_arguments(module, into, state)
+        check_numbers(rounds, gradient_rounds, state_axis, max_rounds, tolerance, damping)
+        check_places(channel_axis, batch_axis, folded, reuse)
+        feedback = feedback_class(feedback)
         check_rounds(rounds, start, returns, gradient_rounds)
         self._rounds = rounds
         self.returns = returns
@@ -127,6 +137,8 @@ class WrappedProgressive(nn.Module):
         self.damping = damping
         self._search()
         self.module = module
+        if hasattr(module, "accepts_loss_kwargs"):  # what Hugging Face's Trainer asks of a model
+            self.accepts_loss_kwargs = module.accepts_loss_kwargs
         self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded, mask)
         self.state_layer = state
         self.state_of = state_of
@@ -144,8 +156,9 @@ class WrappedProgressive(nn.Module):
         if example is None and example_kwargs is None:
             widths = declared_sizes(module, self.entries, state)
         else:
-            args = example if isinstance(example, tuple) else () if example is None else (example,)
-            widths, seen = self._learned(args, dict(example_kwargs or {}))
+            args, kwargs = fit_example(module, example, example_kwargs)
+            with running_the_example(module):
+                widths, seen = self._learned(args, kwargs)
         *widths, self.state_width = widths
         self.entries = tuple(replace(e, n_channels=w) for e, w in zip(self.entries, widths, strict=True))
         made = [
@@ -163,6 +176,7 @@ class WrappedProgressive(nn.Module):
 
     @rounds.setter
     def rounds(self, rounds: Rounds) -> None:
+        check_numbers(rounds)
         check_rounds(rounds, "zero" if self.start is None else "learned", self.returns, self.gradient_rounds)
         self._rounds = rounds
 
@@ -179,6 +193,7 @@ class WrappedProgressive(nn.Module):
         into = ", ".join(f"{e.branch}: {e} ({e.n_channels} channels)" for e in self.entries)
         return f"into=({into}), state={self.state_layer!r} ({self.state_width} channels), rounds={self.rounds}"
 
+    @SignatureOf
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the module returns in the last round, or with `returns="all"` what `all_rounds` does."""
         return self.all_rounds(*args, **kwargs) if self.returns == "all" else self._last_round(args, kwargs)

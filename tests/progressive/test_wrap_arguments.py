@@ -1,0 +1,290 @@
+"""What `ProgressiveFusion.wrap` is given: every mistake is one error of ours, and what the wrapper shows of its module."""
+# ruff: noqa: E501 (a table of mistakes)
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from profuse import ProgressiveFusion
+from profuse.errors import ConfigError, ProfuseError
+
+X, Z = torch.randn(4, 6), torch.randn(4, 5)
+
+
+class Late(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.fusion, self.head = nn.Linear(6, 8), nn.Linear(5, 8), nn.Linear(16, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Any, z: Any, labels: Any = None) -> Any:
+        out = self.head(self.fusion(torch.cat([self.a(x).relu(), self.b(z).relu()], 1)).relu())
+        return out if labels is None else {"loss": nn.functional.cross_entropy(out, labels), "logits": out}
+
+
+def wrap(module: Any = None, **options: Any) -> Any:
+    given: dict[str, Any] = {"into": {"a": "a", "b": "b"}, "state": "fusion", "example": (X, Z)}
+    return ProgressiveFusion.wrap(Late() if module is None else module, **{**given, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"module": Late}, "module must be an instance; got the class Late. Make one: Late(...)."),
+        ({"module": lambda x: x}, "module must be a torch.nn.Module; got function."),
+        ({"module": "late"}, "module must be a torch.nn.Module; got str."),
+        ({"into": ["a", "b"]}, "into must be a dict, branch -> name of a layer or several"),
+        ({"into": "a"}, "got str into='a'"),
+        ({"into": {"a"}}, "got set into={'a'}"),
+        ({"into": None}, "got NoneType into=None"),
+        ({"into": {}}, "into must name a layer for at least one branch"),
+        ({"into": {"a": nn.Linear(2, 2)}}, "into must tell a layer by its name, or several in a list"),
+        ({"into": {"a": 3}}, "got int into['a']=3"),
+        ({"into": {"a": []}}, "got list into['a']=[]"),
+        ({"into": {"a": ["a", 3]}}, "got list into['a']=['a', 3]"),
+        ({"into": {1: "a"}}, "branches of into must be named"),
+        ({"into": {"a": "aa"}}, "layer must be a known name; got layer='aa'. Did you mean 'a'?"),
+        ({"state": "fuse"}, "state must be a known name; got state='fuse'. Did you mean 'fusion'?"),
+        ({"state": None}, "state must be the name of a layer, as module.named_modules() tells it; got NoneType"),
+        ({"state": nn.Linear(2, 2)}, "got Linear state=Linear("),
+        ({"state": ["fusion"]}, "got list state=['fusion']"),
+        *[({"rounds": r}, "rounds must be at least 1, or 'equilibrium'; got rounds=") for r in (0, -1, True, 2.0, "2", None, [2], float("nan"), np.array([1, 2]))],
+        ({"example": {"x": X, "z": Z}}, "missing a required argument: 'z'. A dict is one argument: give arguments by name as example_kwargs."),
+        ({"example": [X, Z]}, "missing a required argument: 'z'. A list is one argument: give several by position as a tuple."),
+        ({"example": X}, "and example_kwargs=dict(): missing a required argument: 'z'."),
+        ({"example": (X, Z, None, X)}, "too many positional arguments"),
+        ({"example": X, "example_kwargs": {"q": Z}}, "missing a required argument: 'z'"),
+        ({"example": X, "example_kwargs": [Z]}, "example_kwargs must be a dict of arguments by name"),
+        ({"example": (Z, X)}, "the module must run on the example, in evaluation mode with gradients on; Late raised RuntimeError: mat1 and mat2"),
+        ({"example": ("x", "z")}, "feedback must enter where floating numbers stand"),
+        ({"feedback": nn.Linear(2, 2)}, "feedback must be one of scale_shift, "),
+        ({"feedback": dict}, "or a Feedback class; got type feedback=<class 'dict'>"),
+        ({"feedback": 3}, "got int feedback=3"),
+        ({"at": ["input"]}, "at must be input or output"),
+        ({"channel_axis": "1"}, "channel_axis must be an axis, a whole number; got channel_axis='1'"),
+        ({"batch_axis": {"a": 0.5}}, "batch_axis must be an axis, a whole number"),
+        ({"folded": "a"}, "folded must be a list of branches; got folded='a'"),
+        ({"reuse": "a"}, "reuse must be True, False or a list of layers; got reuse='a'"),
+        ({"reuse": 3}, "reuse must be True, False or a list of layers"),
+        ({"gradient_rounds": "1"}, "gradient_rounds must be a whole number"),
+        ({"max_rounds": None}, "max_rounds must be a whole number; got max_rounds=None"),
+        ({"tolerance": "x"}, "tolerance must be a number"),
+        ({"damping": None}, "damping must be a number"),
+        ({"state_axis": "last"}, "state_axis must be a whole number"),
+        ({"start": ["zero"]}, "start must be zero or learned"),
+        ({"returns": 1}, "returns must be last or all"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_error_that_says_what_is_wanted(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ProfuseError, match=re.escape(told)) as caught:
+        wrap(**options)
+    assert str(caught.value).startswith("ProgressiveFusion.wrap: ")
+
+
+def test_what_the_module_raises_on_its_example_is_the_cause_of_our_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        wrap(example=(Z, X))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("rounds", [0, True, 2.5, "x", None])
+def test_rounds_that_are_set_later_are_checked_too(rounds: Any) -> None:
+    with pytest.raises(ConfigError, match="rounds must be at least 1, or 'equilibrium'"):
+        wrap().rounds = rounds
+
+
+def test_whole_numbers_of_numpy_are_rounds() -> None:
+    assert wrap(rounds=np.int64(3)).rounds == 3
+
+
+class TestSignature:
+    @staticmethod
+    def plain(x: Tensor, z: Tensor) -> None: ...
+    @staticmethod
+    def named_only(x: Tensor, *, z: Tensor, scale: float = 1.0) -> None: ...
+    @staticmethod
+    def by_position(x: Tensor, z: Tensor, /, labels: Any = None) -> None: ...
+    @staticmethod
+    def anything(x: Tensor, *rest: Any, **more: Any) -> None: ...
+    @staticmethod
+    def nothing_known(*args: Any, **kwargs: Any) -> None: ...
+    @staticmethod
+    def odd_names(wrapper: Tensor, instance: Tensor, args: Any = None, kwargs: Any = None) -> None: ...
+
+    @pytest.mark.parametrize("name", ["plain", "named_only", "by_position", "anything", "nothing_known", "odd_names"])
+    def test_forward_shows_the_arguments_of_the_module(self, name: str) -> None:
+        like = getattr(self, name)
+        module = Late()
+        wrapped = wrap(module)
+        module.forward = like
+        assert inspect.signature(wrapped.forward).parameters == inspect.signature(like).parameters
+
+    def test_also_of_a_wrapper_around_a_wrapper_and_of_copies(self) -> None:
+        inner = wrap(rounds=1)
+        outer = ProgressiveFusion.wrap(inner, into={"b": "module.b"}, state="module.head", example=(X, Z))
+        for each in (inner, outer, copy.deepcopy(inner), pickle.loads(pickle.dumps(inner))):
+            assert list(inspect.signature(each.forward).parameters) == ["x", "z", "labels"]
+            assert torch.equal(each(X, Z), inner(X, Z))
+
+    def test_a_forward_set_on_the_wrapper_itself_stands_before_it(self) -> None:
+        wrapped = wrap()
+        wrapped.forward = lambda x: x
+        assert wrapped(3) == 3
+
+    def test_calls_with_names_and_defaults_run_as_they_do_in_the_module(self) -> None:
+        module = Late()
+        wrapped = wrap(module)
+        labels = torch.tensor([0, 1, 2, 0])
+        for given in ({"x": X, "z": Z}, {"x": X, "z": Z, "labels": labels}):
+            plain, found = module(**given), wrapped(**given)
+            if isinstance(plain, dict):
+                plain, found = plain["loss"], found["loss"]
+            assert torch.equal(plain, found)
+        with pytest.raises(TypeError):
+            wrapped(X, nothing=Z)
+
+    def test_what_a_module_says_of_arguments_for_its_loss_is_passed_on(self) -> None:
+        module = Late()
+        assert not hasattr(wrap(module), "accepts_loss_kwargs")
+        module.accepts_loss_kwargs = False
+        assert wrap(module).accepts_loss_kwargs is False
+
+    def test_hugging_face_finds_the_columns_of_the_module(self) -> None:
+        trainer = pytest.importorskip("transformers.trainer").Trainer
+        seen = SimpleNamespace(model=wrap(), _signature_columns=None, label_names=["labels"])
+        trainer._set_signature_columns_if_needed(seen)
+        assert {"x", "z", "labels"} <= set(seen._signature_columns)
+        kinds = {p.kind for p in inspect.signature(seen.model.forward).parameters.values()}
+        assert inspect.Parameter.VAR_KEYWORD not in kinds  # else it would send num_items_in_batch
+
+
+TRAINING = """
+import copy, json, sys
+import numpy as np, torch
+from torch import nn
+from transformers import Trainer, TrainingArguments
+from profuse import ProgressiveFusion
+
+class Late(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.fusion, self.head = nn.Linear(6, 8), nn.Linear(5, 8), nn.Linear(16, 8), nn.Linear(8, 3)
+
+    def forward(self, x, z, labels=None):
+        out = self.head(self.fusion(torch.cat([self.a(x).relu(), self.b(z).relu()], 1)).relu())
+        return {"logits": out} if labels is None else {"loss": nn.functional.cross_entropy(out, labels), "logits": out}
+
+example = torch.randn(4, 6), torch.randn(4, 5)
+wrapped = ProgressiveFusion.wrap(Late(), into={"a": "a", "b": "b"}, state="fusion", example=example)
+before = copy.deepcopy(wrapped.state_dict())
+data = [{"x": torch.randn(6), "z": torch.randn(5), "labels": i % 3} for i in range(32)]
+args = TrainingArguments(
+    sys.argv[1], num_train_epochs=1, report_to=[], disable_tqdm=True, use_cpu=True, label_names=["labels"],
+    **json.loads(sys.argv[2])
+)
+trainer = Trainer(model=wrapped, args=args, train_dataset=data, eval_dataset=data)
+trainer.train()
+assert any(not torch.equal(value, before[name]) for name, value in wrapped.state_dict().items() if "feedbacks" in name)
+assert np.isfinite(trainer.evaluate()["eval_loss"])
+assert trainer.predict(data).predictions.shape == (32, 3)
+trainer.save_model(sys.argv[1] + "/saved")
+trainer.train(resume_from_checkpoint=True)
+print("trained")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", ["{}", '{"remove_unused_columns": false}', '{"gradient_accumulation_steps": 2}'])
+def test_the_trainer_of_hugging_face_trains_evaluates_and_saves_a_wrapped_module(options: str, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    told = subprocess.run(
+        [sys.executable, "-c", TRAINING, str(tmp_path / "out"), options],
+        cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "tests" not in p)},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    assert "trained" in told.stdout
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestQuantised:
+    quantisation: Any = torch.ao.quantization
+
+    def dynamic(self, module: nn.Module, dtype: torch.dtype = torch.qint8) -> Any:
+        return self.quantisation.quantize_dynamic(module.eval(), {nn.Linear}, dtype=dtype)
+
+    @pytest.mark.parametrize("dtype", [torch.qint8, torch.float16])
+    @pytest.mark.parametrize("feedback", ["scale_shift", "gate", "add", "concat", "attend"])
+    def test_a_wrapper_that_was_quantised_whole_runs_near_what_it_was(self, feedback: str, dtype: torch.dtype) -> None:
+        wrapped = wrap(feedback=feedback, rounds=3)
+        for parameter in wrapped.feedbacks.parameters():
+            nn.init.normal_(parameter, std=0.2)
+        small = self.dynamic(wrapped, dtype)
+        with torch.no_grad():
+            assert torch.allclose(small(X, Z), wrapped.eval()(X, Z), atol=0.2)
+            assert len(small.all_rounds(X, Z)) == 3
+            small.anytime(X, Z)
+
+    @pytest.mark.parametrize("rounds", [2, "equilibrium"])
+    def test_a_module_that_was_quantised_before_is_wrapped(self, rounds: Any) -> None:
+        small = self.dynamic(Late())
+        with torch.no_grad():
+            assert torch.equal(wrap(small, rounds=rounds)(X, Z), small(X, Z))
+
+    def test_layers_of_whole_numbers_cannot_take_feedback(self) -> None:
+        class Static(Late):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.second = (torch.ao.quantization.QuantStub() for _ in range(2))
+                self.last, self.join = torch.ao.quantization.DeQuantStub(), torch.ao.nn.quantized.FloatFunctional()
+
+            def forward(self, x: Any, z: Any, labels: Any = None) -> Any:
+                both = self.join.cat([self.a(self.first(x)), self.b(self.second(z))], 1)
+                return self.last(self.head(self.fusion(both)))
+
+        engine = next(e for e in ("fbgemm", "x86", "qnnpack") if e in torch.backends.quantized.supported_engines)
+        torch.backends.quantized.engine = engine
+        for whole in (True, False):
+            made: Any = wrap(Static()).eval() if whole else Static().eval()
+            (made.module if whole else made).qconfig = self.quantisation.get_default_qconfig(engine)
+            prepared = self.quantisation.prepare(made)
+            prepared(X, Z)
+            static = self.quantisation.convert(prepared)
+            with pytest.raises(ConfigError, match="feedback must enter where floating numbers stand; the input of 'a'"):
+                (static if whole else wrap(static))(X, Z)
+
+
+def test_modules_without_floating_parameters_are_wrapped() -> None:
+    class Free(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.fusion = nn.Identity(), nn.Identity()
+            self.steps = nn.Parameter(torch.arange(6), requires_grad=False)
+
+        def forward(self, x: Tensor, z: Tensor) -> Tensor:
+            joint: Tensor = self.fusion(torch.cat([self.a(x * self.steps), z], 1))
+            return joint
+
+    module = Free()
+    wrapped = wrap(module, into={"a": "a"})
+    assert torch.equal(wrapped(X, Z), module(X, Z))
+    wrapped(X, Z).sum().backward()
+    assert all(p.grad is not None for p in wrapped.feedbacks.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_module_of_torchscript_is_refused() -> None:
+    with pytest.raises(ConfigError, match="module must be Python, so that its layers can be met"):
+        wrap(torch.jit.trace(Late(), (X, Z)))
