@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge as Reference
 
 from profuse.errors import ProfuseWarning
 from profuse.imputation import Imputer
-from profuse.imputation.choice import gain
+from profuse.imputation.choice import gain, units_of
 from profuse.imputation.coding import Part, Target
 from profuse.imputation.quality import hidden_like
 from profuse.imputation.ridge import PENALTIES, Ridge, folds_of
@@ -120,17 +120,20 @@ def test_wide_and_weak_data_are_not_filled_worse_than_by_the_mean(strength: floa
     assert max(worse) < 0.03
 
 
-def test_a_gain_counts_columns_alike_and_groups_as_one() -> None:
+def test_a_gain_is_that_of_the_average_cell_and_groups_count_as_one() -> None:
     rng = np.random.default_rng(0)
-    mean = np.abs(rng.normal(size=(400, 2))) * [1.0, 100.0]
-    old, new = mean.copy(), mean * [0.9, 0.7]
-    better, error = gain(old, new, mean, np.arange(400))
-    assert better == pytest.approx(0.2)
-    rows = ((old - new) / mean.mean(0)).mean(1)
+    mean = np.abs(rng.normal(size=(400, 3))) * [1.0, 0.01, 50.0]  # two numbers, a category
+    measure = units_of(mean, 2)
+    assert measure == pytest.approx([mean[:, :2].mean()] * 2 + [mean[:, 2].mean()])
+    old, new = mean.copy(), mean * [0.9, 3.0, 0.7]  # the small number is three times worse, and hardly counts
+    better, error = gain(old, new, measure, np.arange(400))
+    rows = ((old - new) / measure).mean(1)
+    assert better == pytest.approx(rows.mean())
+    assert better > 0.1
     assert error == pytest.approx(rows.std(ddof=1) / 20)
-    twice = [np.repeat(scores, 2, axis=0) for scores in (old, new, mean)]
-    assert gain(*twice, np.repeat(np.arange(400), 2)) == pytest.approx((better, error))
-    assert gain(old, new, np.zeros((400, 2)), np.arange(400)) == (0.0, 0.0)
+    twice = [np.repeat(scores, 2, axis=0) for scores in (old, new)]
+    assert gain(*twice, measure, np.repeat(np.arange(400), 2)) == pytest.approx((better, error))
+    assert gain(old, new, np.zeros(3), np.arange(400)) == (0.0, 0.0)
 
 
 def test_cells_are_hidden_as_other_rows_lack_them() -> None:

@@ -14,7 +14,7 @@ from profuse.imputation.quality import Scores, hidden_like, score
 from profuse.imputation.ridge import folds_of
 from profuse.imputation.streams import Streams
 
-__all__ = ["CANDIDATES", "LEAST_FOR_NETWORKS", "Choice", "choose", "gain"]
+__all__ = ["CANDIDATES", "LEAST_FOR_NETWORKS", "Choice", "choose", "gain", "units_of"]
 
 CANDIDATES = ("mean", "ridge", "nearest", "regression", "flow")
 """From the plainest on: a later one must be better than the best before it."""
@@ -63,9 +63,9 @@ def choose(
     """Decides among `CANDIDATES`.
 
     Rows are held back in five folds (networks: in the first of them). A candidate takes the place of the best one
-    before it if the score of its draws (CRPS of numbers, Brier score of categories, each in units of that of the mean)
-    is lower by more than one standard error of the difference by row (by group), and the squared error of its answers
-    is not higher by more than one.
+    before it if the score of its draws (CRPS of numbers in standard deviations, Brier score of categories, each in
+    units of that of the mean) is lower by more than one standard error of the difference by row (by group), and the
+    squared error of its answers is not higher by more than one.
 
     Args:
         inputs: What the training rows hold beside.
@@ -94,36 +94,50 @@ def choose(
     by_row = {name: np.concatenate([rows for rows, _ in parts]) for name, parts in found.items()}
     draws = {n: np.concatenate([s.of_draws for _, s in parts]) for n, parts in found.items()}
     answers = {n: np.concatenate([s.of_answers for _, s in parts]) for n, parts in found.items()}
+    n_numbers = found["mean"][0][1].crps.shape[1]
+    of_draws, of_answers = (units_of(scores["mean"], n_numbers) for scores in (draws, answers))
     best = names[0]
     for name in names[1:]:
-        n = len(by_row[name])  # the first fold comes first in all of them
-        both = [min(n, len(by_row[best]))] * 2
-        unit = units[by_row[name][: both[0]]]
-        better, error = gain(draws[best][: both[0]], draws[name][: both[1]], draws["mean"], unit)
-        closer, margin = gain(answers[best][: both[0]], answers[name][: both[1]], answers["mean"], unit)
+        n = min(len(by_row[name]), len(by_row[best]))  # the first fold comes first in all of them
+        unit = units[by_row[name][:n]]
+        better, error = gain(draws[best][:n], draws[name][:n], of_draws, unit)
+        closer, margin = gain(answers[best][:n], answers[name][:n], of_answers, unit)
         if better > error and closer > -margin:
             best = name
     return Choice(
         best,
-        {name: _relative(draws[name], draws["mean"]) for name in names},
-        {name: _relative(answers[name], answers["mean"]) for name in names},
+        {name: _relative(draws[name], draws["mean"], n_numbers) for name in names},
+        {name: _relative(answers[name], answers["mean"], n_numbers) for name in names},
         len(by_row["mean"]),
     )
 
 
-def gain(old: np.ndarray, new: np.ndarray, mean: np.ndarray, units: np.ndarray) -> tuple[float, float]:
+def units_of(mean: np.ndarray, n_numbers: int) -> np.ndarray:
+    """Returns what scores `[row, column]` are measured in, `[column]`: the average score of the mean over all numbers,
+    which stand first, and over all categories.
+
+    Not column by column: one that is nearly always the same would rule.
+    """
+    average, units = _average(mean), np.empty(mean.shape[1])
+    for columns in (slice(0, n_numbers), slice(n_numbers, None)):
+        units[columns] = average[columns].mean() if len(average[columns]) else 0.0
+    return units
+
+
+def gain(old: np.ndarray, new: np.ndarray, measure: np.ndarray, units: np.ndarray) -> tuple[float, float]:
     """Returns by how much scores `[row, column]` are lower in `new`, and its standard error.
 
-    Each column counts in units of its average score in `mean`, each row by the average of its columns; a column that
-    the mean gets right does not count.
+    Args:
+        old: The one.
+        new: The other; NaN in the same places.
+        measure: Of each column; one of 0 does not count. Each row counts by the average of its columns.
+        units: `[row]`: rows of one group do not count as many.
     """
-    scale = _scale(mean)
     with np.errstate(invalid="ignore", divide="ignore"):
-        cells = np.where(scale > 0, (old - new) / scale, np.nan)
+        cells = np.where(measure > 0, (old - new) / measure, np.nan)
     count = (~np.isnan(cells)).sum(1)
-    rows = np.nansum(cells, axis=1) / np.maximum(1, count)
+    rows = (np.nansum(cells, axis=1) / np.maximum(1, count))[count > 0]
     _, unit = np.unique(units[count > 0], return_inverse=True)
-    rows = rows[count > 0]
     n_units = len(np.bincount(unit))
     if n_units < 2:
         return 0.0, 0.0
@@ -132,13 +146,13 @@ def gain(old: np.ndarray, new: np.ndarray, mean: np.ndarray, units: np.ndarray) 
     return average, float(np.sqrt((by_unit**2).sum() * n_units / (n_units - 1)) / len(rows))
 
 
-def _relative(scores: np.ndarray, mean: np.ndarray) -> float:
-    """Returns the average over columns of the score in units of that of the mean, on the same rows."""
-    ours, theirs = _scale(scores), _scale(mean[: len(scores)])
-    kept = theirs > 0
-    return float((ours[kept] / theirs[kept]).mean()) if kept.any() else 1.0
+def _relative(scores: np.ndarray, mean: np.ndarray, n_numbers: int) -> float:
+    """Returns the average score in units of that of the mean, on the same rows."""
+    measure = units_of(mean[: len(scores)], n_numbers)
+    kept = measure > 0
+    return float((_average(scores)[kept] / measure[kept]).mean()) if kept.any() else 1.0
 
 
-def _scale(scores: np.ndarray) -> np.ndarray:
+def _average(scores: np.ndarray) -> np.ndarray:
     known = ~np.isnan(scores)
     return np.asarray(np.where(known, scores, 0.0).sum(0) / np.maximum(1, known.sum(0)))
