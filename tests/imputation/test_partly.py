@@ -176,3 +176,27 @@ class TestResiduals:
         assert np.abs(mean).max() < 0.5
         assert np.isfinite(deviation).all()
         assert (deviation[0, 40:] > 0.5 * residuals.deviation[40:]).all()
+
+
+def test_a_vector_of_one_number_is_filled_as_a_number() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "u": rng.normal(size=80)})
+    frame.loc[::5, "u"] = np.nan
+    schema = {"modalities": {k: {"kind": "vector", "columns": [c]} for k, c in {"a": "x", "b": "u"}.items()}}
+    filled = Imputer("b", method="ridge", schema=schema, n_tables=1).fit_fill(frame)
+    for table in (filled.table, *filled.tables):
+        assert table["u"].dtype == np.float64
+        assert table["u"].notna().all()
+
+
+def test_durations_are_filled_as_durations() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(80, 8))
+    frame = pd.DataFrame({f"emb_{i}": a[:, i] for i in range(8)})
+    frame["stay"] = pd.to_timedelta(5 + a[:, 0] + 0.1 * rng.normal(size=80), unit="D")
+    frame.loc[::5, "stay"] = pd.NaT
+    filled = Imputer("table", method="ridge", n_samples=3).fit_fill(frame)
+    assert pd.api.types.is_timedelta64_dtype(filled.table["stay"].dtype)
+    off = filled.table["stay"] / pd.Timedelta(1, "D") - (5 + a[:, 0])
+    assert off.abs().max() < 0.6
+    assert pd.api.types.is_timedelta64_dtype(filled.samples["stay"].dtype)

@@ -163,7 +163,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         frame, dataset = self._open(X, on_epoch)
         data = dataset.modalities[self.modality]
-        parts = parts_of(self.schema_.modalities[self.modality], self.schema_.columns, data)
+        parts = parts_of(self.schema_.modalities[self.modality], self._kinds, data)
         if known_cells(parts, data).all():
             raise DataError(
                 f"Imputer: modality {self.modality!r} must be missing in at least one row to be filled; it is there in "
@@ -211,6 +211,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         resolve(self.modality, self.schema_.modalities, where="Imputer", what="modality")
         dataset = self._read(frame)
         self.schema_ = with_ranges(self.schema_, dataset)
+        single = {str(c) for c, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)}
+        # one number in a column may be a vector by the schema: it is filled as a number
+        self._kinds = {c: "numeric" if k == "vector" and c in single else k for c, k in self.schema_.columns.items()}
         self.notes_ = (*inference.notes, *dataset.notes)
         if earlier:
             self.notes_ += (
@@ -227,7 +230,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"Imputer: another modality must be there to tell {self.modality!r} from; the table has none. "
                 "Divide its columns into modalities in a schema."
             )
-        parts = parts_of(modality, self.schema_.columns, data)
+        parts = parts_of(modality, self._kinds, data)
         check_names(frame, self.modality, parts)
         self._check_kind([part.column for part in parts if part.kind == "cell"])
         told = np.stack([dataset.modalities[n].present for n in others]).any(0)
@@ -251,9 +254,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         learned_from, hidden_from = dataset.rows(usable[learn]), dataset.rows(usable[hidden])
         self._blocks: dict[str, Block] = blocks_of(learned_from, others)
         modality, data = self.schema_.modalities[self.modality], dataset.modalities[self.modality]
-        parts = parts_of(modality, self.schema_.columns, data)
+        parts = parts_of(modality, self._kinds, data)
         self._check_rows([p.column for p in parts], known_cells(parts, data.rows(usable[learn])).sum(0), 2)
-        self._coding = Coding(modality, self.schema_.columns, data.rows(usable[learn]))
+        self._coding = Coding(modality, self._kinds, data.rows(usable[learn]))
         self._donors = frame.rename(columns=str)[list(modality.columns)].iloc[usable[learn]].reset_index(drop=True)
         rows, judged = self._as_rows(learned_from), self._as_rows(hidden_from)
         gaps = np.zeros((0, rows.target.numbers.shape[1]), dtype=bool)

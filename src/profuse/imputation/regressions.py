@@ -126,8 +126,9 @@ class NetworkMethod(_Regression):
 
     The regression is what few rows can support; the generator learns the rest, and how far to trust it: the errors
     that it learns are those on rows held back. Numbers that a training row lacks are drawn from the regression's
-    errors, given those of the row. The answer is the mean over a fixed set of starts. Where a part of the modality is
-    known, the draws are that mean and the regression's errors, given the part.
+    errors, given those of the row. The answer is the mean over a fixed set of starts. What it adds to the regression is
+    shrunk by the factor, 0 to 1, of least squares on the rows that chose the epoch, and the draws with it. Where a part
+    of the modality is known, the draws are that mean and the regression's errors, given the part.
 
     Args:
         inputs: What the training rows hold beside.
@@ -174,13 +175,17 @@ class NetworkMethod(_Regression):
             self._root = _root(self._errors.covariance)  # its errors alone would have nothing to do with each other
         self.generator.double()  # so that a row's draw does not hang on how many are drawn at once
         self._starts = _fixed_starts(self.generator.n_start, seed)
+        # how much of its own mean is believed: least squares on the rows that chose the epoch
+        judged = inputs.rows(np.flatnonzero(valid))
+        own = self._errors_of(judged, self._fixed(np.arange(len(judged)))).mean(0)
+        self._trust = float(np.clip((own * left[valid]).sum() / max((own**2).sum(), 1e-12), 0.0, 1.0))
 
     def _answer(self, inputs: Inputs, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         point, deviation = np.empty(known.shape), np.empty(known.shape)
         step = max(1, _MOST_NUMBERS // (len(self._starts) * known.shape[1]))
         for first in range(0, len(known), step):
             rows = np.arange(first, min(len(known), first + step))
-            samples = self._samples(inputs.rows(rows), np.repeat(self._starts[:, None], len(rows), axis=1))
+            samples = self._around(inputs.rows(rows))
             point[rows], deviation[rows] = samples.mean(0), samples.std(axis=0, ddof=1)
             partly = np.flatnonzero(~np.isnan(known[rows]).all(1))
             if len(partly):
@@ -210,12 +215,30 @@ class NetworkMethod(_Regression):
 
     def _samples(self, inputs: Inputs, starts: np.ndarray) -> np.ndarray:
         """Returns `[sample, row, number]` for `starts[sample, row, channel]`, whatever is known of the rows."""
-        matrix = inputs.matrix()
+        errors = self._errors_of(inputs, starts)
+        if self._trust < 1:
+            step = max(1, _MOST_NUMBERS // (len(self._starts) * errors.shape[2]))
+            for first in range(0, len(inputs), step):
+                rows = np.arange(first, min(len(inputs), first + step))
+                errors[:, rows] -= (1 - self._trust) * self._errors_of(inputs.rows(rows), self._fixed(rows)).mean(0)
+        return np.asarray(self.ridge.predict(inputs.matrix()) + errors)
+
+    def _around(self, inputs: Inputs) -> np.ndarray:
+        """Returns the samples of the fixed starts."""
+        errors = self._errors_of(inputs, self._fixed(np.arange(len(inputs))))
+        errors -= (1 - self._trust) * errors.mean(0)
+        return np.asarray(self.ridge.predict(inputs.matrix()) + errors)
+
+    def _fixed(self, rows: np.ndarray) -> np.ndarray:
+        return np.repeat(self._starts[:, None], len(rows), axis=1)
+
+    def _errors_of(self, inputs: Inputs, starts: np.ndarray) -> np.ndarray:
+        """Returns the generator's errors of the regression, `[sample, row, number]`."""
         if self._root is not None:
             starts = starts @ self._root.T
-        errors = self._generated(torch.from_numpy(matrix), torch.from_numpy(starts)) * self._unit
-        errors = np.clip(errors, -2 * self._reach, 2 * self._reach)  # a wild draw must not rule a mean
-        return np.asarray(self.ridge.predict(matrix) + errors)
+        errors = self._generated(torch.from_numpy(inputs.matrix()), torch.from_numpy(starts)) * self._unit
+        # a wild draw must not rule a mean
+        return np.asarray(np.clip(errors, -2 * self._reach, 2 * self._reach))
 
     def _generated(self, condition: Tensor, starts: Tensor) -> np.ndarray:
         drawn = np.empty((*starts.shape[:2], self.generator.n_target))
