@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,19 +19,16 @@ from profuse.data.column_types import plain_types
 from profuse.data.halves import check_whole
 from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.missing import notes_on_doubtful, without_missing
+from profuse.data.modalities import arrange
 from profuse.data.number_format import is_number_target, number_formats
 from profuse.data.target_cells import target_cells
 from profuse.data.task import read_target
 from profuse.data.time_columns import given_kind, kept_readings, time_notes
 from profuse.data.values import plain_objects
 from profuse.errors import ConfigError, DataError
-from profuse.schema import ColumnKind, Kind, Modality, Schema, SplitOptions, Target
+from profuse.schema import ColumnKind, Modality, Schema, SplitOptions, Target
 
 __all__ = ["Inference", "Reason", "infer", "infer_schema", "load_schema"]
-
-TABLE_KINDS = ("numeric", "category", "timestamp")
-_LEAST_VECTOR = 8
-_NUMBERED = re.compile(r"^(?P<prefix>.*?)[_.\-:\[ ]?(?P<number>0|[1-9]\d*)\]?$")
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         kind, _ = reasons[split_column]
         if kind != "timestamp" or schema.split.method == "group":
             reasons[split_column] = ("split", "the split is made by it, so it is no input")
-    modalities = _modalities(schema, reasons)
+    modalities, numbered = arrange(schema, reasons)
     kinds = {c: cast(ColumnKind, reasons[c][0]) for m in modalities.values() for c in m.columns}
     if no_pictures := [c for c in schema.ranges if kinds.get(c) != "image"]:
         raise ConfigError(
@@ -143,7 +139,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     notes = [
         f"Column {c!r} is not used: {why}." for c, (k, why) in reasons.items() if k in (ID, UNUSED) and _told(c, schema)
     ]
-    notes += [*time_notes(readings), *target_told, *column_notes(frame, resolved)]
+    notes += [*numbered, *time_notes(readings), *target_told, *column_notes(frame, resolved)]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
     return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
@@ -282,78 +278,6 @@ def _split_kind(name: str, cells: pd.Series, schema: Schema) -> str:
         return schema.columns[name]
     kind = column_kind(name, cells)[0]
     return "timestamp" if kind == "timestamp" else "numeric" if kind in ("numeric", ID) else "category"
-
-
-def _modalities(schema: Schema, reasons: dict[str, tuple[str, str]]) -> dict[str, Modality]:
-    found: dict[str, Modality] = {}
-    for name, modality in schema.modalities.items():
-        kinds = [reasons[c][0] for c in modality.columns]
-        kind = modality.kind or _kind_of(name, modality.columns, kinds)
-        if kind == "table":
-            for c, k in zip(modality.columns, kinds, strict=True):
-                if k not in TABLE_KINDS:
-                    reasons[c] = ("category", f"{reasons[c][1]}; in a table modality")
-        found[name] = modality.model_copy(update={"kind": kind})
-    free = {c: k for c, (k, _) in reasons.items() if k not in ("target", "split", ID, UNUSED) and not _in(c, found)}
-    vectors = _vectors([c for c, k in free.items() if k == "numeric" and c not in schema.columns])
-    table = [c for c, k in free.items() if k in TABLE_KINDS and not any(c in v for v in vectors.values())]
-    if table:
-        name = next(n for n in ("table", "rest", "other_columns", "table_of_the_rest") if n not in found)
-        found[name] = Modality(kind="table", columns=tuple(table))
-    for prefix, columns in vectors.items():
-        _add(found, prefix, Modality(kind="vector", columns=tuple(columns)))
-        for c in columns:
-            reasons[c] = ("numeric", f"one of {len(columns)} numbered columns: vector {prefix!r}")
-    for c, k in free.items():
-        if k not in TABLE_KINDS:
-            _add(found, c, Modality(kind=cast(Kind, k), columns=(c,)))
-    if not found:
-        raise DataError(
-            "table: at least one column must be left to learn from; got none. Unused: "
-            + "; ".join(f"{c!r} ({k}: {why})" for c, (k, why) in reasons.items() if k != "target")
-            + ". Set the kind of one in the schema."
-        )
-    return found
-
-
-def _in(column: str, modalities: dict[str, Modality]) -> bool:
-    return any(column in m.columns for m in modalities.values())
-
-
-def _add(found: dict[str, Modality], name: str, modality: Modality) -> None:
-    if name in found:
-        raise ConfigError(
-            f"schema: names of modalities must differ; got {name!r} for {tell_values(found[name].columns)} and "
-            f"{tell_values(modality.columns)}. Name the modality of one of them in the schema."
-        )
-    found[name] = modality
-
-
-def _kind_of(name: str, columns: tuple[str, ...], kinds: list[str]) -> Kind:
-    if all(k in TABLE_KINDS for k in kinds):
-        return "table"
-    if len(kinds) == 1:
-        return cast(Kind, kinds[0])
-    told = ", ".join(f"{c} ({k})" for c, k in zip(columns, kinds, strict=True))
-    raise ConfigError(
-        f"schema: modalities.{name} must be one column, or numbers, categories and times together; got {told}. "
-        "Make a modality of each, or set kind: table."
-    )
-
-
-def _vectors(columns: list[str]) -> dict[str, list[str]]:
-    groups: dict[str, dict[int, str]] = defaultdict(dict)
-    for column in columns:
-        match = _NUMBERED.match(column)
-        if match:
-            groups[match["prefix"]].setdefault(int(match["number"]), column)
-    return {
-        prefix or "vector": [numbered[i] for i in sorted(numbered)]
-        for prefix, numbered in groups.items()
-        if len(numbered) >= _LEAST_VECTOR
-        and min(numbered) in (0, 1)
-        and max(numbered) - min(numbered) + 1 == len(numbered)
-    }
 
 
 def _is_words(cells: pd.Series) -> bool:
