@@ -294,7 +294,7 @@ def training_data(
         return from_tensors(X, y, presence=presence, rates=rates, task=task, name=who), None
     table = as_table(X, who)
     if y is None and asked is not None:
-        task = task or task_of(table[[c for c in table.columns if str(c) in asked.columns]])
+        task = task or task_of(table.loc[:, [str(c) in asked.columns for c in table.columns]])
         told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
         inference = infer(table, told)
         resolved = inference.schema

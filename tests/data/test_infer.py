@@ -272,3 +272,10 @@ def test_a_large_table_is_inferred_quickly() -> None:
     start = time.perf_counter()
     infer(frame)
     assert time.perf_counter() - start < 5  # 0.4 seconds on a free core
+
+
+@pytest.mark.parametrize("method", ["group", "time"])
+def test_a_split_by_groups_or_time_needs_its_column(method: str) -> None:
+    frame = pd.DataFrame({"a": np.linspace(0, 1, N), "y": [0, 1] * (N // 2)})
+    with pytest.raises(ConfigError, match=f"split: method '{method}' needs its column; none is named"):
+        infer(frame, Schema.model_validate({"target": {"columns": ["y"]}, "split": {"method": method}}))

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 
 from profuse.data.tensors import from_frame, from_tensors
-from profuse.errors import ConfigError, DataError
+from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.schema import Schema, Target
 
 N = 6
@@ -199,3 +199,45 @@ def test_a_category_beside_the_data_is_classes() -> None:
     assert from_frame(frame, y)[0].task == "multiclass"
     assert from_tensors({"t": frame}, y).task == "multiclass"
     assert from_tensors({"t": frame}, y.cat.rename_categories(str)).task == "multiclass"
+
+
+SOUNDS = np.random.default_rng(0).uniform(-1, 1, (12, 400)).astype(np.float32)
+ANSWERS = [0, 1] * 6
+
+
+@pytest.mark.parametrize(
+    "values", [SOUNDS, list(SOUNDS), [*SOUNDS[:11], None], [s[: 200 + i] for i, s in enumerate(SOUNDS)]]
+)
+def test_a_rate_says_that_it_is_a_sound(values: Any) -> None:
+    data = from_tensors({"x": values}, ANSWERS, rates={"x": 8000})
+    assert (data.modalities["x"].kind, data.modalities["x"].rate) == ("audio", 8000)
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "message"),
+    [
+        (SOUNDS, {"rates": {"y": 8000}}, "rates must name modalities; got 'y'"),
+        (SOUNDS, {"rates": 8000}, "rates must be a dict by modality; got int"),
+        (SOUNDS, {"presence": [True] * 12}, "presence must be a dict by modality; got list"),
+        (SOUNDS, {"presence": {"z": np.ones(12, bool)}}, "presence must name modalities; got 'z'"),
+        (SOUNDS, {"rates": {"x": 8000}, "kinds": {"x": "series"}}, "said to be of kind 'series'"),
+        (("vector", SOUNDS), {"rates": {"x": 8000}}, "said to be of kind 'vector'"),
+        (SOUNDS, {"rates": {"x": 0}}, "whole numbers above 0"),
+        (SOUNDS, {"rates": {"x": -1}}, "whole numbers above 0"),
+        (SOUNDS, {"rates": {"x": 8000.5}}, "whole numbers above 0"),
+        (SOUNDS, {"rates": {"x": True}}, "whole numbers above 0"),
+        (SOUNDS, {"rates": {"x": "8000"}}, "whole numbers above 0"),
+        (SOUNDS.reshape(12, 200, 2), {"rates": {"x": 8000}}, "the shape must fit kind 'audio'"),
+        (["a.wav"] * 12, {"rates": {"x": 8000}}, "sounds must be arrays"),
+        (pd.DataFrame(SOUNDS), {"rates": {"x": 8000}}, "sounds must be arrays"),
+    ],
+)
+def test_rates_and_presence_that_fit_nothing_are_refused(values: Any, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ProfuseError) as caught:
+        from_tensors({"x": values}, ANSWERS, **more)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["split", "groups", "times", "ids", "target", ""])
+def test_a_modality_may_bear_any_name(name: str) -> None:
+    assert list(from_tensors({name: SOUNDS}, ANSWERS).modalities) == [name]

@@ -76,6 +76,11 @@ def modality(
             f"modality {name!r}: audio needs its samples a second; got none. Give rates={{{name!r}: 16000}}, "
             "or a Dataset of from_tensors where there is no such argument."
         )
+    if kind == "audio" and (isinstance(values, pd.DataFrame) or any(isinstance(v, str) for v in values)):
+        raise DataError(
+            f"modality {name!r}: sounds must be arrays [row, sample] or a list of [sample]; got "
+            f"{type(values).__name__}. Name the files of sounds in a column of a table."
+        )
     if kind == "table":
         return _table(name, values, present)
     if kind == "text":

@@ -100,13 +100,15 @@ class Dataset:
         if not self.modalities:
             raise DataError(f"Dataset {self.name!r}: at least one modality must be given; got none.")
         n_rows = len(self)
-        for what, values in [*self.modalities.items(), *((k, getattr(self, k)) for k in _BY_ROW)]:
+        by_row = [(k, getattr(self, k)) for k in _BY_ROW]
+        for what, values in [*self.modalities.items(), *by_row]:
             if values is not None and len(values) != n_rows:
                 first = next(iter(self.modalities))
                 raise DataError(
                     f"Dataset {self.name!r}: all parts must have one entry a row; got {len(values)} of {what!r} "
                     f"and {n_rows} of {first!r}. Join them by an id first."
                 )
+        for what, values in by_row:
             if values is not None and what in _ONE_AXIS and np.ndim(values) != 1:
                 raise DataError(
                     f"Dataset {self.name!r}: {what} must be one value a row; got shape={np.shape(values)}. Name one "

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 __all__ = ["Family", "families"]
 
 _LEAST = 8
-_MARK = r"(?P<mark>[\s_.\-:#/\[({<]*)"
-_NUMBERED = re.compile(rf"(?P<prefix>.*?){_MARK}(?P<number>\d{{1,9}})(?P<end>[\])}}>]?)", re.DOTALL | re.ASCII)
-_GRID = re.compile(
-    rf"(?P<prefix>.*?){_MARK}(?P<row>\d{{1,9}})(?P<by>x|X|_x_|, ?|\]\[)(?P<number>\d{{1,9}})(?P<end>[\])}}>]?)",
-    re.DOTALL | re.ASCII,
-)
+_MARKS = " _.-:#/[({<\t\n\u00a0"
+_NUMBERED = re.compile(r"(?<![0-9])(?P<number>[0-9]{1,9})(?P<end>[\])}>]?)\Z")
+_GRID = re.compile(r"(?<![0-9])(?P<row>[0-9]{1,9})(?P<by>x|X|_x_|, ?|\]\[)(?P<number>[0-9]{1,9})(?P<end>[\])}>]?)\Z")
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def families(columns: Iterable[str], constant: Collection[str] = ()) -> list[Fam
     """
     names = [*columns, *constant]
     order = {name: i for i, name in enumerate(names)}
-    grids = [f for group in _groups(names, _GRID).values() if (f := _grid(group)) is not None]
+    grids = [f for key, group in _groups(names, _GRID).items() if (f := _grid(key[0], group)) is not None]
     taken = {c for family in grids for c in family.columns}
     groups = _groups([n for n in names if n not in taken], _NUMBERED)
     found = grids + [f for key, group in groups.items() for f in _line(key[0], group)]
@@ -54,24 +51,24 @@ def families(columns: Iterable[str], constant: Collection[str] = ()) -> list[Fam
 
 
 def _groups(names: Iterable[str], pattern: re.Pattern[str]) -> dict[tuple[str, ...], list[tuple[str, re.Match[str]]]]:
+    """Returns names by all that stands beside their numbers, first without the signs before a number."""
     groups: dict[tuple[str, ...], list[tuple[str, re.Match[str]]]] = defaultdict(list)
     for name in names:
-        match = pattern.fullmatch(name)
+        match = pattern.search(name)
         if match:
-            groups[tuple(match[key] for key in ("prefix", "mark", "by", "end") if key in match.groupdict())].append(
-                (name, match)
-            )
+            before, ends = name[: match.start()], match.groupdict()
+            groups[before.rstrip(_MARKS), before, ends.get("by", ""), ends["end"]].append((name, match))
     return groups
 
 
-def _grid(group: list[tuple[str, re.Match[str]]]) -> Family | None:
+def _grid(prefix: str, group: list[tuple[str, re.Match[str]]]) -> Family | None:
     """Returns the columns of a grid without a gap; None if it is none."""
     at = {(int(m["row"]), int(m["number"])): name for name, m in group}
     rows, columns = sorted({r for r, _ in at}), sorted({c for _, c in at})
     whole = len(at) == len(group) == len(rows) * len(columns) and len(rows) > 1 and len(columns) > 1
     if not whole or _gap(rows) or _gap(columns):
         return None
-    return Family(group[0][1]["prefix"], tuple(at[key] for key in sorted(at)))
+    return Family(prefix, tuple(at[key] for key in sorted(at)))
 
 
 def _line(prefix: str, group: list[tuple[str, re.Match[str]]]) -> list[Family]:

@@ -16,6 +16,7 @@ from profuse._yaml import read_yaml
 from profuse.data._wording import tell_values
 from profuse.data.cell_notes import column_notes, target_notes
 from profuse.data.column_types import plain_types
+from profuse.data.filenames import UNREAD
 from profuse.data.halves import check_whole
 from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.missing import notes_on_doubtful, without_missing
@@ -139,6 +140,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     notes = [
         f"Column {c!r} is not used: {why}." for c, (k, why) in reasons.items() if k in (ID, UNUSED) and _told(c, schema)
     ]
+    like_files = [c for c, (k, why) in reasons.items() if UNREAD in why and k not in (ID, UNUSED)]
+    notes += [f"Column {c!r} is read as {reasons[c][0]}: {reasons[c][1]}." for c in like_files]
     notes += [*numbered, *time_notes(readings), *target_told, *column_notes(frame, resolved)]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
@@ -182,7 +185,6 @@ def _fault(error: Any) -> str:
 
 def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with names as str, rows numbered from 0 and plain types; names must differ."""
-    check_whole(frame)
     names = [str(c) for c in frame.columns]
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
@@ -195,6 +197,7 @@ def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     for name in names:
         if frame[name].dtype == object:
             frame[name] = plain_objects(frame[name])
+    check_whole(frame)
     return frame
 
 
@@ -251,6 +254,10 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         ("split.column", [schema.split.column]),
     ):
         faults += [f"{where}: {c!r} is the target" for c in names if c in target]
+    if schema.split.method in ("group", "time") and schema.split.column is None:
+        faults.append(
+            f"split: method {schema.split.method!r} needs its column; none is named (split.column, --split-column)"
+        )
     if faults:
         raise ConfigError(f"schema: it must fit the table; got {len(faults)} fault(s): {'; '.join(faults)}.")
 

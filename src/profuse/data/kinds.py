@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 
 from profuse.data._wording import tell_rows, tell_values
+from profuse.data.filenames import file_kind, unread_files
 from profuse.data.lists import ShortenedListError, is_list_text, parse_list
-from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
 from profuse.data.missing import is_doubtful
 from profuse.data.number_format import check_finite, survey
 from profuse.data.time_columns import are_compact_dates, compact_reading, word_reading
@@ -40,7 +40,6 @@ UNUSED = "unused"
 NUMBERS_AS_WORDS = "numbers, written as words"
 
 _SAMPLE = 1000
-_MEDIA = {"image": IMAGE_SUFFIXES, "audio": AUDIO_SUFFIXES, "series": SERIES_SUFFIXES}
 _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|row)$|^Unnamed: 0$|[a-z]I[dD]$", re.IGNORECASE)
 _NUMBERS = re.compile(r"\s*[\[({]+\s*[-+.]?\d")
 _CUT_OFF = re.compile(r"\s*\[+\s*[-+.\d][-+.\d\seEnaif,\[\]]*")
@@ -119,14 +118,16 @@ def _plain_word_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str
         kind = _list_text_kind(name, cells, known)
         if kind:
             return kind
-    for kind_name, suffixes in _MEDIA.items():
-        if sum(w.strip().lower().endswith(suffixes) and "\n" not in w for w in filled) > 0.5 * len(filled):
-            return kind_name, f"file names that end in {tell_values(sorted({w[w.rfind('.') :] for w in filled}), n=3)}"
+    if files := file_kind(name, filled):
+        return files
     if len(words) == 1 and len(known) == len(cells) and len(cells) > 1:
         return UNUSED, f"the same value in every row: {tell_values(words[:1])}"
     if (reading := word_reading(cells, filled)) is not None:
         return reading.kind, reading.reason
-    return _mixed_or_number(name, cells, filled) or _language_kind(name, cells, words, filled)
+    read_as, why = _mixed_or_number(name, cells, filled) or _language_kind(name, cells, words, filled)
+    may_be_files = read_as in (ID, "text", "category") and len(words) >= 0.9 * len(known)
+    unread = unread_files(filled) if may_be_files else ""
+    return read_as, f"{why}; {unread}" if unread else why
 
 
 def _mixed_or_number(name: str, cells: pd.Series, sample: list[str]) -> tuple[str, str] | None:

@@ -51,10 +51,10 @@ def from_tensors(
     | `[row, time, channel]`, or a list of `[time]` or `[time, channel]` of several lengths | series |
     | `[row, channel, height, width]`, `[row, height, width, channel]`, or a list of pictures | image |
 
-    Other kinds are given by `kinds` or as `(kind, values)`: `("audio", [row, sample])`, `("image", [row, height,
-    width])`. Pictures have 1 to 4 channels, told apart from height and width by being few; bytes, or floats in
-    0..1. None in a list is a missing modality; NaN in numbers is a missing number, and a row of nothing but NaN
-    a missing modality.
+    What `rates` names is audio. Other kinds are given by `kinds` or as `(kind, values)`: `("audio", [row, sample])`,
+    `("image", [row, height, width])`. Pictures have 1 to 4 channels, told apart from height and width by being few;
+    bytes, or floats in 0..1. None in a list is a missing modality; NaN in numbers is a missing number, and a row of
+    nothing but NaN a missing modality.
 
     Args:
         modalities: Name to values, or to `(kind, values)`.
@@ -63,7 +63,7 @@ def from_tensors(
         task: Inferred from the target when None.
         groups, times, ids: `[row]`; see `Dataset`.
         kinds: Name to kind.
-        rates: Name to samples a second; needed for audio.
+        rates: Name to samples a second; needed for audio. What is named here is audio.
         ranges: Name to the levels of black and white in pictures that are no bytes; decided on all pictures, and
             told, where they are not given.
         name: Of the data set.
@@ -78,14 +78,16 @@ def from_tensors(
         raise ConfigError("from_tensors: at least one modality must be given; got none.")
     by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids}
     same_order({"modalities": modalities, "target": target, "presence": presence, **by_row}, where="from_tensors")
-    presence, kinds, rates, ranges = dict(presence or {}), dict(kinds or {}), dict(rates or {}), dict(ranges or {})
     for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates), ("ranges", ranges)):
-        for key in given:
+        if given is not None and not isinstance(given, Mapping):
+            raise ConfigError(f"from_tensors: {what} must be a dict by modality; got {type(given).__name__}.")
+        for key in given or ():
             if key not in modalities:
                 close = nearest(key, modalities)
                 hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(modalities)}."
                 raise ConfigError(f"from_tensors: {what} must name modalities; got {key!r}. {hint}")
-    ranges = checked(Schema, {"ranges": ranges}, where="from_tensors").ranges
+    presence, kinds, rates = dict(presence or {}), dict(kinds or {}), dict(rates or {})
+    ranges = checked(Schema, {"ranges": dict(ranges or {})}, where="from_tensors").ranges
     found: dict[str, ModalityData] = {}
     notes: list[str] = []
     for key, values in modalities.items():
@@ -94,6 +96,7 @@ def from_tensors(
             kind, values = cast(Kind, values[0]), values[1]
         if kind is not None and kind not in KINDS:
             raise ConfigError(f"from_tensors: kind of {key!r} must be one of {', '.join(KINDS)}; got kind={kind!r}.")
+        kind = _sound(key, rates[key], kind) if key in rates else kind
         found[key] = modality(key, plain(values), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
     if target is not None:
         check_present(found)
@@ -105,6 +108,19 @@ def from_tensors(
     return Dataset(
         name=name, modalities=found, target=values, task=task, target_names=names, notes=tuple(notes), **by_row
     )
+
+
+def _sound(name: str, rate: Any, kind: Kind | None) -> Kind:
+    """Returns "audio": a rate says that it is one."""
+    if kind not in (None, "audio"):
+        raise ConfigError(
+            f"from_tensors: rates must name sounds; got {name!r}, which is said to be of kind {kind!r}. Leave one out."
+        )
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate < 1:
+        raise ConfigError(
+            f"from_tensors: rates must be whole numbers above 0, samples a second; got {name!r}: {rate!r}. Write 16000."
+        )
+    return "audio"
 
 
 def from_frame(
