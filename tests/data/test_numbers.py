@@ -28,7 +28,9 @@ NBSP, NARROW, THIN, MINUS = "\u00a0", "\u202f", "\u2009", "\u2212"
     [
         ("1.250", 1.25, 1250), ("1,250", 1250, 1.25), ("-17.040", -17.04, -17040), ("950", 950, 950),
         ("0.125", 0.125, None),
-        ("0,125", None, 0.125), ("1250.125", 1250.125, None), ("1250,125", None, 1250.125), ("12.5", 12.5, None),
+
+        ("3.0", 3, 3), ("3.00", 3, None), ("0,125", None, 0.125), ("1250.125", 1250.125, None),
+        ("1250,125", None, 1250.125), ("12.5", 12.5, None),
         ("1.234.567", None, 1234567), ("1,234,567", 1234567, None), ("1.234.567,8", None, 1234567.8),
         ("7,65,43,210", 76543210, None),
         ("1.23.456", None, None), ("1,23", None, 1.23), ("1.25,75", None, None), ("3 456", 3456, 3456),
@@ -327,10 +329,27 @@ def test_a_broken_line_after_the_line_that_names_the_separator_is_told_by_its_nu
 def test_formats_stand_in_the_printed_schema_and_are_kept(tmp_path: Path) -> None:
     frame: Any = pd.DataFrame({"x": ["3,5", "1.250", "7,25"] * 8, "n": [1, 2, 3] * 8, "y": ["p", "q", "r"] * 8})
     found = infer(frame, Schema(target={"columns": ["y"]}))
-    assert found.schema.numbers == {"x": "1.234,5", "n": "1.234,5"}
+    assert found.schema.numbers == {"x": "1.234,5"}
     reasons = {r.column: (r.kind, r.reason) for r in found.reasons}
     assert reasons["x"] == (
         "numeric",
         "numbers, read as 1.234,5: '1.250' is 1250, as '3,5' can only be read with a decimal comma",
     )
     assert infer(frame, found.schema).schema == found.schema
+
+
+def test_whole_numbers_of_a_frame_that_pandas_writes_with_a_point_are_read_beside_decimal_commas(
+    tmp_path: Path,
+) -> None:
+    frame = pd.DataFrame({"price": ["3,5", "1.250", "7,25"] * 8, "rooms": [1, None, 3.0] * 8, "y": ["p", "q", "r"] * 8})
+    of_frame = infer(frame, Schema(target={"columns": ["y"]})).schema
+    assert of_frame.numbers == {"price": "1.234,5"}
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.astype({"rooms": "Int64"}).to_csv(tmp_path / "de.csv", index=False, sep=";")
+    dataset, of_text = load_table_dataset(tmp_path / "de.csv", target="y")
+    assert of_text.numbers == {"price": "1.234,5", "rooms": "1.234,5"}
+    expected = dataset.modalities["table"].values["rooms"].tolist()
+    for schema in (of_frame, of_text):
+        assert load_new_rows(tmp_path / "t.csv", schema).modalities["table"].values["rooms"].tolist() == pytest.approx(
+            expected, nan_ok=True
+        )

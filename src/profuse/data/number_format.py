@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 DECIMAL_POINTS = "decimal_points"
-"""`frame.attrs` has it where columns that came as numbers were written with decimal points, as in a CSV file."""
+"""`frame.attrs` of a CSV file says by it whether decimal points were seen in columns that came as numbers."""
 
 _LEAST_CODE = 9
 """Whole numbers of one length and so many digits, in groups with blanks, are telephone numbers and the like."""
@@ -109,8 +109,8 @@ def number_formats(
 ) -> dict[str, tuple[str | None, str]]:
     """Returns the format of each of `columns` that holds words, and what is to be told of it.
 
-    Where the table writes decimal commas alone, columns that came as whole numbers are told to do so too: in a later
-    table they may hold thousands.
+    Where a text file writes decimal commas alone, columns that came as whole numbers are told to do so too: in a later
+    file they may hold thousands.
 
     Args:
         frame: The table.
@@ -142,7 +142,7 @@ def number_formats(
         words = words_of(frame[name])
         assert words is not None
         found[name] = choose_format(survey(name, words), habit)
-    if habit == {","}:
+    if habit == {","} and DECIMAL_POINTS in frame.attrs:
         found |= {name: (_EXAMPLES[","].strip('"'), "") for name in typed if _is_whole(frame[name])}
     return found
 
@@ -229,7 +229,8 @@ def choose_format(found: Survey, habit: set[Mark]) -> tuple[str | None, str]:
         )
     thousands = _thousands(found.parsed.clean[numbers], decimal) or ("," if decimal == "." else ".")
     form = NumberFormat(decimal, thousands, unit.strip(), behind=not unit.endswith(" "))
-    return str(form), _told(found, form, either_way, why)
+    plain = not len(either_way) and bool(found.parsed.plain[numbers].all())
+    return str(form), "" if plain and not len(sure[","]) else _told(found, form, either_way, why)
 
 
 def _by_habit(found: Survey, either_way: np.ndarray, habit: set[Mark]) -> Mark:

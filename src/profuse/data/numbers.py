@@ -138,11 +138,14 @@ def parse(cells: pd.Series, marks: tuple[Mark, ...] = _MARKS) -> Parsed:
         simple = _matches(
             words, rf"[-+]?(?:[0-9]+(?:{m}[0-9]{'*' if mark == '.' else '+'})?|{m}[0-9]+)(?:[eE][-+]?[0-9]+)?"
         )
+        whole = _matches(words, r"[-+]?[0-9]+\.0") if mark == "," else False  # as pandas writes whole floats
         grouped = _matches(words, rf"[-+]?[1-9][0-9]{{0,2}}(?:{o}[0-9]{{3}})+(?:{m}[0-9]+)?")
         simple |= _matches(words, "(?i)[-+]?inf(?:inity)?")
         plain |= simple if mark == "." else False
-        valid[mark] = simple | grouped
+        valid[mark] = simple | grouped | whole
         numbers = words[valid[mark]]
+        if mark == ",":
+            numbers = numbers.str.replace(r"\.0$", "", regex=True)
         if grouped.any():
             numbers = numbers.str.replace(_other(mark), "", regex=False)
         if mark == ",":
