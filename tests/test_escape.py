@@ -80,6 +80,11 @@ def test_an_address_is_no_link_by_itself(address: str) -> None:
     assert address not in markdown(f"see {address}")
 
 
+@pytest.mark.parametrize("sign", list("\\`*_[]<>|#~$&"))
+def test_each_sign_that_any_reader_of_markdown_knows_is_escaped(sign: str) -> None:
+    assert markdown(f"a{sign}b") == f"a\\{sign}b"
+
+
 @pytest.mark.parametrize("text", ["+1.5 points", "-0.2", "a - b", "1.5 of 2", "text, image (2 rounds): 80 %", "x = y"])
 def test_plain_words_and_numbers_need_no_escapes(text: str) -> None:
     assert markdown(text) == text

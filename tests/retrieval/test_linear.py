@@ -14,8 +14,11 @@ from sklearn.cross_decomposition import CCA
 from sklearn.linear_model import Ridge
 
 from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.preprocess.tfidf import TfidfPreprocessor
 from profuse.errors import DataError
 from profuse.retrieval import METHODS, Retriever
+from profuse.retrieval.linear import LINEAR as LINEAR_METHODS
+from profuse.retrieval.linear import _scaled
 
 LINEAR = ("cca", "ridge")
 
@@ -135,6 +138,35 @@ def test_linear_cca_spans_the_space_of_scikit_learn() -> None:
         ours = ((data[name] - view.mean) / view.scale @ view.map)[:, :4]
         residual = ours - variates @ np.linalg.lstsq(variates, ours, rcond=None)[0]
         assert (residual.std(0) < 0.05 * ours.std(0)).all()
+
+
+def test_the_setting_that_is_best_on_validation_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(features: Any, rows: np.ndarray, only: Any) -> Any:
+        rng = np.random.default_rng(0)
+        for setting in ("poor", "good", "worse") if only is None else only:
+            noise = {"poor": 2.0, "good": 0.0, "worse": 20.0}[setting]
+            yield (setting,), {name: np.eye(4) + noise * rng.normal(size=(4, 4)) for name in features.x}
+
+    monkeypatch.setitem(LINEAR_METHODS, "cca", tried)
+    x = np.random.default_rng(1).normal(size=(100, 4))
+    for refit in (False, True):
+        made = Retriever(method="cca", refit=refit).fit({"a": x, "b": x + 0.1})
+        assert made.validation_["cca"] == 1.0
+        np.testing.assert_array_equal(made.fitted.space.views["a"].map, np.eye(4))  # type: ignore[attr-defined]
+
+
+def test_components_of_texts_keep_their_sizes_and_numbers_are_scaled_each() -> None:
+    made = Retriever(method="ridge", refit=False).fit(words(200))
+    data = words(200)
+    source = TfidfPreprocessor(64)
+    source.fit(data.modalities["name"])
+    x = source.features(data.modalities["name"])
+    one, each = (_scaled(source, x, as_one=as_one) for as_one in (True, False))
+    assert len(set(one.scale)) == 1
+    np.testing.assert_allclose(one.standard(x).std(0) / x.std(0), one.standard(x).std() / x.std(), rtol=0.2)
+    np.testing.assert_allclose(each.standard(x).std(0), 1)
+    look = made.fitted.space.views["look"]  # type: ignore[attr-defined]
+    assert len(set(look.scale)) > 1
 
 
 @pytest.mark.parametrize("method", LINEAR)
