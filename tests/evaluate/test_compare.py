@@ -19,7 +19,7 @@ from profuse.comparison import open_data, read_options
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.evaluate.classical import fit_classical
-from profuse.evaluate.compare import CompareOptions, Event, _caution, compare_dataset
+from profuse.evaluate.compare import CompareOptions, Event, _caution, _caution_of_labels, compare_dataset
 from profuse.evaluate.jobs import slug
 from profuse.evaluate.leaks import tell_leaks
 from profuse.evaluate.methods import methods_for
@@ -105,6 +105,17 @@ def test_a_target_whose_variance_lies_in_few_test_rows_gives_a_caution(target: n
     told = _caution([target[:, None], np.arange(50.0)[:, None]])
     assert bool(told) is cautious
     assert not cautious or f"of {len(target):,}: R² hangs on them" in told
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"), [((20, 9, 4), ""), ((20, 3, 9), "1 label has fewer than 4 of the 40 test rows ('rain')"),
+                         ((1, 3, 9), "2 labels have"), ((0, 9, 9), "")],
+)  # fmt: skip
+def test_labels_of_very_few_test_rows_give_a_caution(counts: tuple[int, ...], told: str) -> None:
+    true = (np.arange(40)[:, None] < np.array(counts)).astype(int)
+    found = _caution_of_labels([true, np.ones((40, 3))], ["sun", "rain", "snow"])
+    assert found.startswith(told)
+    assert bool(found) is bool(told)
 
 
 def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the_first_has_noted(
