@@ -191,3 +191,34 @@ def test_seeds_names_and_purposes_give_other_numbers_that_are_uniform() -> None:
     for numbers in drawn:
         counts = np.histogram(numbers, bins=10, range=(0, 1))[0]
         assert ((counts - 240) ** 2 / 240).sum() < 33  # chi square of 9 degrees of freedom, 1 in 10,000
+
+
+@pytest.mark.parametrize("method", ["ridge", "flow", "nearest"])
+def test_of_equally_probable_words_a_row_alone_gets_the_same(method: str) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(90, 8))
+    frame = pd.DataFrame({f"emb_{i}": a[:, i] for i in range(8)})
+    frame["k"] = [None if i % 5 == 0 else f"c{i % 40}" for i in range(90)]
+    schema = {"columns": {"k": "category"}}
+    imputer = Imputer("table", method=method, schema=schema, n_samples=4, epochs=2, width=8).fit(frame)
+    whole = imputer.fill(frame).table["k"]
+    for row in range(0, 90, 15):
+        assert imputer.fill(frame[row : row + 1]).table["k"].iloc[0] == whole[row]
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "UInt8", "Float64", "boolean", "string", "category"])
+def test_a_row_alone_of_a_nullable_type_is_filled_too(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(80, 8))
+    frame = pd.DataFrame({f"emb_{i}": a[:, i] for i in range(8)})
+    cells = {
+        "boolean": a[:, 0] > 0,
+        "string": np.where(a[:, 0] > 0, "up", "down"),
+        "category": np.where(a[:, 0] > 0, "up", "down"),
+    }.get(dtype, np.clip(np.round(3 * a[:, 0]), 0, 9).astype(int) if dtype == "UInt8" else np.round(9 * a[:, 0]))
+    frame["k"] = pd.Series(cells).astype(dtype)  # type: ignore[call-overload]
+    frame.loc[::5, "k"] = pd.NA
+    imputer = Imputer("table", method="ridge", n_samples=4).fit(frame)
+    whole = imputer.fill(frame).table["k"]
+    alone = imputer.fill(frame[5:6]).table["k"].iloc[0]
+    assert alone == whole[5] or abs(alone - whole[5]) < 1e-6

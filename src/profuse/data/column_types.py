@@ -97,6 +97,8 @@ def _without_na(cells: pd.Series) -> pd.Series:
     kind, missing = cells.dtype.kind, cells.isna()
     if not missing.any():
         return pd.Series(cells.to_numpy(dtype=getattr(cells.dtype, "numpy_dtype", None)))
+    if kind in "iu" and missing.all():  # its smallest and largest are missing too
+        return pd.Series(np.full(len(cells), np.nan))
     if kind == "b" or (kind in "iu" and not _fits_float({"min": cells.min(), "max": cells.max()})):
         return pd.Series(cells.astype(object).where(~missing, None).to_numpy(dtype=object), dtype=object)
     return pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -169,7 +169,8 @@ class Coding:
         """Returns `[..., row]` numbers or words, or `[..., row, channel]` of a list, for `[..., row, number]`."""
         raw = (numbers * self._std + self._mean)[..., part.numbers]
         if part.kind == "category":
-            words: np.ndarray = np.array(part.words, dtype=object)[raw.argmax(-1)]
+            # rounded: of equally probable words the first, whatever the last digits are
+            words: np.ndarray = np.array(part.words, dtype=object)[raw.round(9).argmax(-1)]
             return words
         found: np.ndarray = raw if part.kind == "list" else raw[..., 0]
         return found
