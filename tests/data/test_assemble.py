@@ -143,6 +143,29 @@ def test_a_bad_cell_is_an_error_even_with_skip(tmp_path: Path, edit: Edit, messa
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("names", "error", "note"),
+    [
+        (["right", "left"], "the channels of all series must be in one order; got right, left, where others have", ""),
+        (["up", "down"], "", "1 row (4; counted from 0): the channels of the series have other names than those of"),
+    ],
+)
+def test_channels_in_another_order_are_refused_and_other_names_told(
+    tmp_path: Path, names: list[str], error: str, note: str
+) -> None:
+    frame = write(tmp_path).assign(sales=[f"{i}.csv" for i in range(N)])
+    frame.to_csv(tmp_path / "films.csv", index=False)
+    for i in range(N):
+        steps = pd.DataFrame(np.ones((4, 2)) / 3, columns=names if i == 4 else ["left", "right"])
+        steps.to_csv(tmp_path / f"{i}.csv", index=False)
+    if error:
+        with pytest.raises(DataError, match=f"row 4 .*column 'sales'.*{error}"):
+            load_table_dataset(tmp_path / "films.csv", target="y")
+    else:
+        data, _ = load_table_dataset(tmp_path / "films.csv", target="y")
+        assert any(note in n for n in data.notes)
+
+
 def test_a_modality_that_is_always_missing_is_an_error(tmp_path: Path) -> None:
     frame = write(tmp_path).assign(poster=[f"no{i}.png" for i in range(N)])
     frame.to_csv(tmp_path / "films.csv", index=False)

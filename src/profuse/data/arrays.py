@@ -106,7 +106,7 @@ def modality(
         rows = [_one(name, kind, i, values[i] if present[i] else None) for i in range(n_rows)]
         if kind == "image":
             shares, levels, said = as_shares([r if p else None for r, p in zip(rows, present, strict=True)], levels)
-            notes += [f"Modality {name!r}: {note}; from_tensors(ranges=...) sets the range." for note in said]
+            notes += [f"Modality {name!r}: {note}." for note in said]
             rows = [r if s is None else s for r, s in zip(rows, shares, strict=True)]
         out = object_array(rows)
         if isinstance(values, np.ndarray) and kind == "image":

@@ -85,6 +85,32 @@ def test_a_tiff_of_16_bits_a_colour_keeps_every_level(tmp_path: Path, channels: 
     np.testing.assert_array_equal(found[..., :3], DEEP[..., :3])
 
 
+@pytest.mark.parametrize(("channels", "magic"), [(1, b"P5"), (3, b"P6")])
+@pytest.mark.parametrize("full", [4095, 65535])
+def test_a_ppm_of_16_bits_keeps_every_level_on_the_scale_that_it_tells(
+    tmp_path: Path, channels: int, magic: bytes, full: int
+) -> None:
+    values = DEEP[..., :channels]
+    content = magic + b"\n24 20\n%d\n" % full + values.astype(">u2").tobytes()
+    found, _ = read(tmp_path / ("x.ppm" if channels == 3 else "x.pgm"), content)
+    np.testing.assert_allclose(found, values * (65535.0 / full), atol=0.51)
+    with pytest.raises(DataError, match="cut off|broken"):
+        read(tmp_path / "x.ppm", content[:-9])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "lowest"),
+    [(np.int8, 2, -50), (np.int16, 2, -500), (np.uint32, 1, 3_000_000_000), (np.uint8, 1, 3)],
+)
+def test_whole_numbers_of_a_tiff_keep_their_sign(tmp_path: Path, dtype: type, kind: int, lowest: int) -> None:
+    values = (lowest + np.arange(30).reshape(6, 5)).astype(dtype)
+    bits = values.itemsize * 8
+    tags = [(256, 5), (257, 6), (258, bits), (259, 1), (262, 1), (273, 134), (277, 1), (278, 6), (279, values.nbytes)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (339, kind)])
+    content = b"II*\0" + struct.pack("<IH", 8, 10) + entries + bytes(4) + values.tobytes()
+    np.testing.assert_array_equal(read(tmp_path / "x.tif", content)[0][..., 0], values.astype(np.float32))
+
+
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_a_grey_tiff_keeps_every_level(tmp_path: Path, dtype: type, compression: str | None) -> None:

@@ -13,8 +13,9 @@ from profuse.data.lists import is_list_text
 from profuse.data.media.arrays import to_float32, to_numbers
 from profuse.data.media.levels import as_shares
 from profuse.data.media.pictures import LARGEST_SIDE, as_picture, holds_bytes, read_image
-from profuse.data.media.series_files import read_series
+from profuse.data.media.series_files import read_named_series
 from profuse.data.media.sounds import read_audio, resample
+from profuse.data.media.source import Tell
 from profuse.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,9 +27,15 @@ __all__ = ["deep_range", "pictures", "series", "sounds"]
 def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the series of column `name`, `[row]` of arrays `[time, channel]`, and where one is."""
 
+    first: list[tuple[str, ...]] = []
+
     def one(cell: Any) -> np.ndarray | None:
         if isinstance(cell, str) and not (is_list_text(cell) or cell.lstrip()[:1] == "["):
-            return read_series(cells.path(cell), tell=cells.tell)
+            steps, names = read_named_series(cells.path(cell), tell=cells.tell)
+            if names is not None and not any(n.isdigit() for n in names):
+                first.append(names)
+                _compare(first[0], names, cells.tell)
+            return steps
         values = to_numbers(cell)
         if values is None:
             return None
@@ -50,6 +57,18 @@ def series(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray]:
     return object_array([blank if v is None else v for v in found]), np.array([v is not None for v in found])
 
 
+def _compare(first: tuple[str, ...], names: tuple[str, ...], tell: Tell) -> None:
+    """Refuses the same channels in another order; tells other names."""
+    if names == first or len(names) != len(first):  # another number of channels is an error of the whole column
+        return
+    if sorted(names) == sorted(first):
+        raise DataError(
+            f"the channels of all series must be in one order; got {', '.join(names)[:80]}, where others have "
+            f"{', '.join(first)[:80]}"
+        )
+    tell(f"the channels of the series have other names than those of the first ({', '.join(first)[:80]})")
+
+
 def pictures(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Returns the pictures of column `name`, `[row]` of `[height, width, channel]`, where one is, and their range."""
     shrunk = 0
@@ -66,7 +85,7 @@ def pictures(cells: Cells, name: str) -> tuple[np.ndarray, np.ndarray, tuple[flo
     if shrunk:
         cells.notes.append(f"Column {name!r}: {shrunk} pictures above {LARGEST_SIDE} pixels were shrunk to that size.")
     shares, levels, notes = as_shares(found, cells.ranges.get(name))
-    cells.notes += [f"Column {name!r}: {note}; `ranges` in the schema sets the range." for note in notes]
+    cells.notes += [f"Column {name!r}: {note}." for note in notes]
     blank = np.zeros((1, 1, 1), dtype=np.uint8)
     return object_array([blank if v is None else v for v in shares]), np.array([v is not None for v in found]), levels
 

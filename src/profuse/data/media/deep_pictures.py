@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from io import BytesIO
@@ -31,7 +32,12 @@ _GREY_COST, _COLOUR_COST = 12, 48  # bytes of a pixel while it is read
 
 def is_deep(picture: Any) -> bool:
     """Tells whether a Pillow picture, not yet loaded, has more than 8 bits a channel."""
-    return picture.mode in _GREY or any(";16" in mode for mode in _raw_modes(picture) if mode not in ("BGR;16",))
+    return (
+        picture.mode in _GREY
+        or _is_signed(picture)
+        or _is_deep_ppm(picture)
+        or any(";16" in m for m in _raw_modes(picture) - {"BGR;16"})
+    )
 
 
 def deep_levels(picture: Any, file: BinaryIO | None, largest: int) -> np.ndarray:
@@ -51,9 +57,11 @@ def deep_levels(picture: Any, file: BinaryIO | None, largest: int) -> np.ndarray
     if file is not None and raw == {_GREY_AND_OPACITY}:
         file.seek(0)
         values = _grey_and_opacity(file.read())
+    elif file is not None and picture.mode == "RGB" and _is_deep_ppm(picture):
+        values = _ppm(picture, file)
     elif file is not None and raw and raw <= set(_LOWER):
         values = _colours(picture, file)
-    elif picture.mode in _GREY:
+    elif picture.mode in _GREY or _is_signed(picture):
         values = _grey(picture)
     else:
         raise DataError(f"the picture has 16 bits in a form that is not read ({', '.join(sorted(raw))})")
@@ -81,6 +89,8 @@ def _grey(picture: Any) -> np.ndarray:
     tags = getattr(picture, "tag_v2", {})
     if picture.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,):  # Pillow takes them as signed
         values = values.view(np.uint32)
+    if _is_signed(picture):  # and those as not
+        values = values.view(np.int8)
     return values.astype(np.float32)[..., None]
 
 
@@ -96,6 +106,30 @@ def _colours(picture: Any, file: BinaryIO) -> np.ndarray:
         values: np.ndarray = np.asarray(picture).astype(np.float32) * 256 + np.asarray(lower)
     if values.shape[2] == 4:
         values[..., 3] /= _OPAQUE
+    return values
+
+
+def _is_signed(picture: Any) -> bool:
+    """Tells whether it is a TIFF of signed bytes."""
+    return picture.mode == "L" and getattr(picture, "tag_v2", {}).get(339) == (2,)
+
+
+def _is_deep_ppm(picture: Any) -> bool:
+    """Tells whether it is a PPM of two bytes a level, whose colours Pillow divides down to one."""
+    return any(tile[0] in ("ppm", "ppm_plain") and tile[3][-1] > 255 for tile in getattr(picture, "tile", None) or ())
+
+
+def _ppm(picture: Any, file: BinaryIO) -> np.ndarray:
+    """Returns the colours of a binary PPM on the scale of 16 bits, as Pillow does for grey."""
+    name, _, offset, args = picture.tile[0]
+    if name != "ppm":
+        raise DataError("the picture has more than 8 bits in the plain form of PPM, which is not read")
+    file.seek(offset)
+    shape = (picture.size[1], picture.size[0], 3)
+    levels = np.frombuffer(file.read(2 * math.prod(shape)), dtype=">u2")
+    if len(levels) < math.prod(shape):
+        raise DataError("the picture is cut off")
+    values: np.ndarray = np.rint(levels.astype(np.float32).reshape(shape) * (_OPAQUE / args[-1]))
     return values
 
 

@@ -50,13 +50,15 @@ def as_shares(
         out[i] = np.concatenate([scaled, levels[..., 3:]], axis=2) if levels.shape[2] == 4 else scaled
     said = f"levels {black:g} (black) to {white:g} (white)"
     if deep and known is None and (black, white) != (0.0, 1.0):
-        notes.append(f"{len(deep)} pictures of more than 8 bits are read by {said}")
+        notes.append(f"{len(deep)} pictures of more than 8 bits are read by {said}; `ranges` sets another")
     if others:
         notes.append(f"{tell_rows(others)}: of more bits than in training ({said}), read by a full scale of their own")
     if beyond:
         notes.append(f"{tell_rows(beyond)}: levels beyond the range, {said}, were held to it")
     if deep and float(np.median(widths)) < _FAINT and max(widths) > 0:
-        notes.append(f"half of {len(deep)} pictures of more than 8 bits use less than 1 % of the range, {said}")
+        notes.append(
+            f"half of {len(deep)} pictures of many bits use less than 1 % of the range, {said}; `ranges` sets one"
+        )
     notes += _told_constant(out, alike=known is None)
     return out, (black, white), notes
 

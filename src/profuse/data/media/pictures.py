@@ -80,7 +80,9 @@ def _decoded(file: BinaryIO, path: Path, tell: Tell) -> Iterator[Any]:
                     tell("the picture is cut off behind its pixels: its end is lacking")
                 yield picture
         except UnidentifiedImageError:
-            raise DataError(f"it is no picture of {', '.join(_FORMATS)}, or is damaged") from None
+            raise DataError(
+                f"it is no picture of {', '.join(_FORMATS)}, or one of a kind that is not read, or damaged"
+            ) from None
         except DataError:
             raise
         except Exception as error:  # decoders of damaged files raise whatever they like

@@ -12,7 +12,7 @@ from profuse.data.media.series_text import parse_series
 from profuse.data.media.source import Tell, read_bytes, warn
 from profuse.errors import DataError
 
-__all__ = ["SERIES_SUFFIXES", "read_series"]
+__all__ = ["SERIES_SUFFIXES", "read_named_series", "read_series"]
 
 SERIES_SUFFIXES = (".npy", ".csv", ".tsv")
 
@@ -27,13 +27,19 @@ def read_series(path: Path, *, tell: Tell = warn) -> np.ndarray:
     Raises:
         DataError: It is none, it is damaged or cut off, it takes too much memory, or a number is infinite.
     """
+    return read_named_series(path, tell=tell)[0]
+
+
+def read_named_series(path: Path, *, tell: Tell = warn) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Returns what `read_series` does, and the names of its channels where a text tells them."""
     suffix = path.suffix.lower()
     if suffix not in SERIES_SUFFIXES:
         raise DataError(f"a series file must be one of {', '.join(SERIES_SUFFIXES)}")
     data = read_bytes(path)
     if suffix == ".npy":
-        return _series(read_npy(data, tell))
-    return _series(parse_series(data, tabs=suffix == ".tsv", tell=tell))
+        return _series(read_npy(data, tell)), None
+    values, names = parse_series(data, tabs=suffix == ".tsv", tell=tell)
+    return _series(values), names
 
 
 def _series(values: np.ndarray) -> np.ndarray:

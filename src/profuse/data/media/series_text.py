@@ -23,6 +23,7 @@ import numpy as np
 
 from profuse._files import check_size
 from profuse.data.media.source import Tell
+from profuse.data.missing import DOUBTFUL, MISSING
 from profuse.errors import DataError
 
 __all__ = ["parse_series"]
@@ -30,7 +31,7 @@ __all__ = ["parse_series"]
 Line = tuple[int, list[str]]
 """The number of a line, from 1, and its cells."""
 
-_MISSING = frozenset(["nan", "-nan", "+nan", "<na>", "#n/a", "#na", "nat", "na", "n/a", "none", "null"]) | {""}
+_MISSING = frozenset(word.lower() for word in (*MISSING, *DOUBTFUL)) | {""}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?", re.ASCII)
@@ -46,8 +47,8 @@ _LARGEST = 3.4e38  # of float32
 _CELL = 75  # bytes that one cell takes in memory
 
 
-def parse_series(data: bytes, *, tabs: bool, tell: Tell) -> np.ndarray:
-    """Returns float64 `[time, channel]`, NaN = missing; see the table above.
+def parse_series(data: bytes, *, tabs: bool, tell: Tell) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Returns float64 `[time, channel]`, NaN = missing, and the names of the channels, if any; see the table above.
 
     Args:
         data: The bytes of the file.
@@ -88,7 +89,7 @@ def parse_series(data: bytes, *, tabs: bool, tell: Tell) -> np.ndarray:
         raise DataError(
             f"line {number}: numbers must be at most {_LARGEST} in size; got {cells[kept[too_large[0, 1]]][:40]!r}"
         )
-    return values
+    return values, None if names is None else tuple(names[place] for place in kept)
 
 
 def _text(data: bytes) -> str:
