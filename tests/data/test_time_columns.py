@@ -312,6 +312,15 @@ def test_later_cells_that_are_no_duration_are_missing_and_told_and_numbers_are_s
     )
 
 
+@pytest.mark.parametrize("train", [DATES["ISO"][0], DURATIONS["clocks"][0], [i * 1.5 for i in range(N)]])
+def test_later_cells_of_any_type_that_are_no_time_are_missing_and_told(train: list[Any]) -> None:
+    schema = infer(frame_of(train)).schema
+    odd = pd.Series([[1], [1], "\N{CALENDAR}", {"a": 1}], dtype=object)
+    data = assemble(frame_of(odd), schema, name="t", need_target=False, fitting=False)
+    assert data.modalities["table"].values["c"].isna().all()
+    assert any("4 rows (0, 1, 2, 3; counted from 0) hold no " in note for note in data.notes)
+
+
 def test_a_split_by_time_puts_times_of_any_year_and_zone_in_order() -> None:
     cells = ["9999-12-31", "0001-01-01", *(f"2024-03-{d:02d}" for d in range(1, 11))]
     frame = frame_of(cells).assign(y=np.arange(N) * 1.0)

@@ -108,10 +108,12 @@ class Cells:
         else:
             values, lost = written_numbers(name, as_truth(cells), self.numbers.get(name))
             numbers = pd.Series(values)
+            no_words = np.array([not isinstance(v, str) for v in cells], dtype=bool)
+            lost = np.union1d(lost, np.flatnonzero(numbers.isna() & no_words & ~_empty(cells)))
             if len(lost):
                 self.notes.append(
                     f"Column {name!r}: {tell_rows(lost)} hold no number "
-                    f"({tell_values(cells.iloc[lost].unique(), n=3)}) and count as missing."
+                    f"({tell_values(_distinct(cells.iloc[lost]), n=3)}) and count as missing."
                 )
         infinite = np.flatnonzero(np.isinf(numbers))
         if len(infinite):
@@ -127,8 +129,8 @@ class Cells:
         lost = np.flatnonzero(seconds.isna() & ~_empty(cells))
         if len(lost):
             self.notes.append(
-                f"Column {name!r}: {tell_rows(lost)} hold no duration ({tell_values(cells.iloc[lost].unique(), n=3)}) "
-                "and count as missing."
+                f"Column {name!r}: {tell_rows(lost)} hold no duration "
+                f"({tell_values(_distinct(cells.iloc[lost]), n=3)}) and count as missing."
             )
         return seconds
 
@@ -138,7 +140,7 @@ class Cells:
         lost = np.flatnonzero(times.isna() & ~_empty(cells))
         if len(lost):
             self.notes.append(
-                f"Column {name!r}: {tell_rows(lost)} hold no time ({tell_values(cells.iloc[lost].unique(), n=3)}) "
+                f"Column {name!r}: {tell_rows(lost)} hold no time ({tell_values(_distinct(cells.iloc[lost]), n=3)}) "
                 "and count as missing."
             )
         return times
@@ -222,6 +224,11 @@ def as_truth(cells: pd.Series) -> pd.Series:
     """Returns the words true and false, as a CSV file holds booleans, as booleans; a column of others as it is."""
     found = cells.astype("str").str.lower().map({"true": True, "false": False})
     return found if bool((found.notna() | cells.isna()).all()) else cells
+
+
+def _distinct(cells: pd.Series) -> list[Any]:
+    """Returns the different cells in order, lists too."""
+    return list({repr(cell): cell for cell in cells}.values())
 
 
 def _empty(cells: pd.Series) -> np.ndarray:
