@@ -106,10 +106,7 @@ def _acquire(path: Path, until: float) -> tuple[int, bool]:
         try:
             sure = _try_lock(handle)
             if sure is not None and _is_at(handle, lock):
-                with naming(path):
-                    os.ftruncate(handle, 0)
-                    os.lseek(handle, 0, os.SEEK_SET)
-                    os.write(handle, f"{os.getpid()} on {socket.gethostname()}".encode())
+                _sign(handle, path)
                 return handle, sure
             holder = os.read(handle, 200).decode(errors="replace") if sure is None else ""
         except BaseException:
@@ -122,6 +119,18 @@ def _acquire(path: Path, until: float) -> tuple[int, bool]:
                 "Wait until it ends, or name another place."
             )
         time.sleep(0.02 if sure is None else 0)
+
+
+def _sign(handle: int, path: Path) -> None:
+    """Writes into the lock file of `path` who has it; where not even that can be written, the file goes."""
+    try:
+        with naming(path):
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, f"{os.getpid()} on {socket.gethostname()}".encode())
+    except OSError:
+        _lock(path).unlink()
+        raise
 
 
 def _try_lock(handle: int) -> bool | None:
@@ -221,7 +230,7 @@ def write_file(path: str | Path, content: str | bytes) -> None:
         save = _save(path)
         try:
             with naming(path):
-                save.write_bytes(content if isinstance(content, bytes) else content.encode())
+                save.write_bytes(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
                 _sync(save)
                 save.replace(path)
                 _sync(path.parent)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
@@ -135,8 +134,6 @@ class _Saved(BaseModel):
 
 def _restore(saved: _Saved, weights: dict[str, Tensor], source: str) -> TrainedModel:
     pipeline = Pipeline.from_state(saved.pipeline)
-    if (odd := _unlike(saved.pipeline, pipeline.state(), "pipeline")) is not None:
-        raise ValueError(f"{odd} is not what a pipeline keeps")
     specs = {name: pipeline.specs[name] for name in saved.modalities}
     kinds = {name: p.takes for name, p in pipeline.preprocessors.items()}
     if saved.table is not None and (odd_kind := _odd_kind(saved.table, kinds)) is not None:
@@ -161,21 +158,3 @@ def _restore(saved: _Saved, weights: dict[str, Tensor], source: str) -> TrainedM
 
 def _odd_kind(schema: Schema, kinds: Mapping[str, str]) -> str | None:
     return next((n for n, k in kinds.items() if n not in schema.modalities or schema.modalities[n].kind != k), None)
-
-
-def _unlike(given: Any, kept: Any, where: str) -> str | None:
-    """Returns where a saved state differs from that of the parts made of it; what they keep besides is new."""
-    if isinstance(kept, np.ndarray) or isinstance(given, np.ndarray):
-        one, other = np.asarray(given), np.asarray(kept)
-        same = one.shape == other.shape and np.array_equal(one, other)
-        return None if same else where
-    if isinstance(given, dict) and isinstance(kept, dict):
-        pairs = [(value, kept.get(str(k), kept.get(k, _NOTHING)), f"{where}.{k}") for k, value in given.items()]
-    elif isinstance(given, list | tuple) and isinstance(kept, list | tuple) and len(given) == len(kept):
-        pairs = [(*both, f"{where}.{i}") for i, both in enumerate(zip(given, kept, strict=True))]
-    else:
-        return None if given == kept and isinstance(given, bool) == isinstance(kept, bool) else where
-    return next((odd for pair in pairs if (odd := _unlike(*pair)) is not None), None)
-
-
-_NOTHING = object()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["tell_rows", "tell_values"]
+__all__ = ["readable_name", "tell_rows", "tell_values"]
+
+
+def readable_name(path: Path) -> str:
+    """Returns a file's name as text that can be written anywhere: bytes that are no UTF-8 become `\\xe9`."""
+    return os.fsencode(path.name).decode(errors="backslashreplace")
 
 
 def tell_rows(rows: np.ndarray | Iterable[int], *, n: int = 5) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from profuse._lookup import nearest
-from profuse.data._wording import tell_rows, tell_values
+from profuse.data._wording import readable_name, tell_rows, tell_values
 from profuse.data.cells import Cells
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.infer import infer, load_schema, plain_names
@@ -206,7 +206,7 @@ def load_table_dataset(
     inference = infer(frame, _with_target(given, target))
     resolved = inference.schema
     notes += inference.notes
-    name = name or path.name.partition(".")[0]
+    name = name or readable_name(path).partition(".")[0]
     dataset = assemble(frame, resolved, name=name, base_dir=path.parent, on_bad_file=on_bad_file)
     resolved = with_ranges(resolved, dataset)
     if test is not None:
@@ -245,7 +245,7 @@ def load_new_rows(
     dataset = assemble(
         frame,
         schema,
-        name=path.name.partition(".")[0],
+        name=readable_name(path).partition(".")[0],
         base_dir=path.parent,
         on_bad_file=on_bad_file,
         need_target=need_target,
@@ -300,10 +300,10 @@ def _with_test(train: Dataset, schema: Schema, path: Path, on_bad_file: Literal[
     except DataError as error:
         raise DataError(f"test file {path.name}: {error}") from error
     train = replace(train, split=np.full(len(train), "train", dtype=object))
-    notes = tuple(f"{path.name}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes, *unseen))
+    notes = tuple(f"{readable_name(path)}: {n}" for n in (*frame.attrs.get("notes", ()), *test.notes, *unseen))
     both = concatenate(train, replace(test, split=np.full(len(test), "test", dtype=object), notes=notes))
     known, new = (both.rows(np.flatnonzero(both.split == part)) for part in ("train", "test"))
-    return replace(both, notes=(*both.notes, *(f"{path.name}: {n}" for n in repeat_notes(known, new))))
+    return replace(both, notes=(*both.notes, *(f"{readable_name(path)}: {n}" for n in repeat_notes(known, new))))
 
 
 def _as_in_training(target: np.ndarray | None, train: Dataset) -> np.ndarray | None:

@@ -145,11 +145,36 @@ class Pipeline:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Pipeline:
-        """Returns a pipeline equal to the one whose `state` this is."""
+        """Returns a pipeline equal to the one whose `state` this is.
+
+        Raises:
+            ValueError: It would not keep that state: a part was changed, or is of another version.
+        """
         parts = state["modalities"]
-        return cls(
+        made = cls(
             {n: preprocessor(part["name"]).from_state(part["state"]) for n, part in parts.items()},
             {n: part["name"] for n, part in parts.items()},
             TargetCodec.from_state(state["target"]),
             state["task"],
         )
+        if (odd := _unlike(state, made.state(), "pipeline")) is not None:
+            raise ValueError(f"{odd} is not what a pipeline keeps")
+        return made
+
+
+def _unlike(given: Any, kept: Any, where: str) -> str | None:
+    """Returns where a saved state differs from that of the parts made of it; what they keep besides is new."""
+    if isinstance(kept, np.ndarray) or isinstance(given, np.ndarray):
+        one, other = np.asarray(given), np.asarray(kept)
+        same = one.shape == other.shape and np.array_equal(one, other)
+        return None if same else where
+    if isinstance(given, dict) and isinstance(kept, dict):
+        pairs = [(value, kept.get(str(k), kept.get(k, _NOTHING)), f"{where}.{k}") for k, value in given.items()]
+    elif isinstance(given, list | tuple) and isinstance(kept, list | tuple) and len(given) == len(kept):
+        pairs = [(*both, f"{where}.{i}") for i, both in enumerate(zip(given, kept, strict=True))]
+    else:
+        return None if given == kept and isinstance(given, bool) == isinstance(kept, bool) else where
+    return next((odd for pair in pairs if (odd := _unlike(*pair)) is not None), None)
+
+
+_NOTHING = object()

@@ -22,7 +22,7 @@ from profuse._files import read_source
 from profuse._json import parse_json
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
-from profuse.evaluate.jobs import Job, JobResult, prepare, read_result, run_job, slug
+from profuse.evaluate.jobs import Job, JobResult, keep, prepare, read_result, run_job, slug
 from profuse.evaluate.methods import Method, OwnFusion
 from profuse.evaluate.results import Machine, Skipped
 from profuse.schema import Schema, SplitOptions
@@ -97,7 +97,7 @@ def run_fits(
     if missing:
         tell(Event("prepare", done, len(jobs)))
         source = run.scratch / "dataset.pickle"
-        source.write_bytes(pickle.dumps(dataset, protocol=5))
+        keep(source, dataset)
         seeds = sorted({job.seed for job in missing})
         todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid()) for s in seeds]
         with _outputs(_prepare, todo, n_jobs) as outputs:

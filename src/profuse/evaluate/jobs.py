@@ -10,6 +10,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
@@ -36,7 +37,7 @@ from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.schema import Schema, SplitOptions
 from profuse.train import Epoch, TrainOptions
 
-__all__ = ["Job", "JobResult", "prepare", "read_result", "run_job", "slug"]
+__all__ = ["Job", "JobResult", "keep", "prepare", "read_result", "run_job", "slug"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,22 @@ def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> N
     with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
         features = prepared.pipeline.features(dataset)
-    path.write_bytes(pickle.dumps((prepared, features), protocol=5))
+    keep(path, (prepared, features))
+
+
+def keep(path: Path, value: Any) -> None:
+    """Leaves `value` in a temporary file for the processes of this run.
+
+    Raises:
+        DataError: There is no room.
+    """
+    try:
+        path.write_bytes(pickle.dumps(value, protocol=5))
+    except OSError as error:
+        raise DataError(
+            f"compare: temporary files must find room in {path.parent.parent}; {error.strerror or error}. Set TMPDIR "
+            "to a folder that has some."
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -202,7 +218,8 @@ def _beat(job: Job, **facts: Any) -> None:
     """Tells that the job runs, and how far it is."""
     if job.heartbeat is not None:
         told = {"method": job.method.name, "seed": job.seed, **facts}
-        job.heartbeat.write_text(json.dumps(told), encoding="utf-8")
+        with suppress(OSError):  # a display that stands still must not end a fit
+            job.heartbeat.write_text(json.dumps(told), encoding="utf-8")
 
 
 def _epochs(job: Job, trial: int) -> Callable[[Epoch], None]:

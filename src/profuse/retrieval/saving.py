@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from profuse._folder import Format
+from profuse._json import parse_json
+from profuse._weights import with_weights
 from profuse.data.pipeline import Pipeline
 from profuse.errors import CheckpointError
 from profuse.retrieval._model import RetrievalOptions, build
@@ -29,7 +30,7 @@ def check_place(folder: str | Path, form: Format) -> None:
         CheckpointError: It is of another.
     """
     try:
-        facts = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+        facts = parse_json((Path(folder) / "model.json").read_bytes())
         held = facts.get("what", "model") if isinstance(facts, dict) else form.what
     except (OSError, ValueError):
         return  # nothing readable: whether it may be replaced is checked when it is written
@@ -69,9 +70,8 @@ def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
     n_rows, method = int(facts["n_rows"]), "learned" if old else facts["method"]
     spaces: dict[str, Space] = {}
     if weights:
-        model = build(pipeline.specs, options, n_rows=n_rows, seed=0)
-        model.load_state_dict(weights)
-        spaces["learned"] = LearnedSpace(model.eval(), pipeline)
+        model = with_weights(lambda: build(pipeline.specs, options, n_rows=n_rows, seed=0), weights)
+        spaces["learned"] = LearnedSpace(model, pipeline)
     for name, state in ({} if old else states["linear"]).items():
         spaces[name] = LinearSpace.from_state(state, pipeline)
     spaces[method]  # is among them, or the folder is damaged
