@@ -35,6 +35,9 @@ def with_weights(make: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
     for name, values in weights.items():
         if values.is_floating_point() and not (values.isfinite() if name in parameters else ~values.isnan()).all():
             raise ValueError(f"weights {name!r} must be finite")
+    for name, values in made.named_buffers():
+        if name not in weights and values.is_floating_point() and not values.isfinite().all():
+            raise ValueError(f"what {name!r} is made of must be finite")
     made.load_state_dict(weights)
     return made.eval()
 

@@ -98,7 +98,10 @@ class TrainedModel:
         """Returns the same for rows (all if None) that are already preprocessed."""
         given = {name: inputs[name] for name in self.modalities}
         with limit_threads(self.train_options.threads), applied(self.source):
-            return _predict(self.model, self.pipeline, given, rows)
+            said = _predict(self.model, self.pipeline, given, rows)
+            if self.source and not np.isfinite(said).all():
+                raise ValueError("predictions that are no finite numbers")
+            return said
 
     def predict_rounds(
         self, dataset: Dataset, *, rounds: int | None = None, tolerance: float | None = None
