@@ -16,7 +16,7 @@ import math
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 __all__ = [
     "COLUMN_KINDS",
@@ -58,7 +58,11 @@ def _number_format(text: str) -> str:
     return text
 
 
-NumberFormat = Annotated[str, AfterValidator(_number_format)]
+def _unquoted(value: Any) -> Any:
+    return str(value) if isinstance(value, float) else value  # 1234.5 without quotes is a number in YAML
+
+
+NumberFormat = Annotated[str, BeforeValidator(_unquoted), AfterValidator(_number_format)]
 
 
 class _Strict(BaseModel):

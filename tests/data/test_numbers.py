@@ -41,7 +41,8 @@ NBSP, NARROW, THIN, MINUS = "\u00a0", "\u202f", "\u2009", "\u2212"
         ("1.250e3", 1250, None),
         ("(77.25)", -77.25, None), ("( 5 )", -5, -5), ("77.25-", -77.25, None), ("- 8", -8, -8),
         (f"{MINUS}8", -8, -8), ("\u20138", -8, -8), ("+8", 8, 8),
-        ("$5", 5, 5), ("-$5", -5, -5), ("$-5", -5, -5), ("($5)", -5, -5), ("5 €", 5, 5), ("EUR 1.250,00", None, 1250),
+        ("$5", 5, 5), ("-$5", -5, -5), ("$-5", -5, -5), ("($5)", -5, -5), ("$(5)", -5, -5),
+        ("(5) €", -5, -5), ("$($5)", None, None), ("5 €", 5, 5), ("EUR 1.250,00", None, 1250),
         ("8,00 zł", None, 8), ("kr 8", 8, 8),
         ("R$ 1.250,75", None, 1250.75), ("12,-", None, 12), ("Fr. 1'250.\u2013", 1250, None), ("5%", 5, 5),
         ("5,5 %", None, 5.5), ("3 ‰", 3, 3),
@@ -227,7 +228,7 @@ def test_three_decimals_everywhere_and_nothing_else_is_an_error_that_the_schema_
         load_table_dataset(path, target="y")
     for form, first in (("1234.5", 1.25), ("1.234,5", 1250)):
         told = tmp_path / "schema.yaml"
-        told.write_text(f'numbers:\n  x: "{form}"\n')
+        told.write_text(f"numbers:\n  x: {form}\n")
         dataset, schema = load_table_dataset(path, target="y", schema=told)
         assert dataset.modalities["table"].values["x"].iloc[0] == first
         again = Schema.model_validate(yaml.safe_load(yaml.safe_dump(schema.model_dump(mode="json"))))

@@ -48,8 +48,8 @@ _SIGNS = "$¢£¤¥֏؋৳฿៛₠-⃀﷼"
 _UNIT = rf"(?:[{_SIGNS}]|{'|'.join(_ISO.split())}|{_MONEY_WORDS}|%|‰)"
 _NUMBER = r"[\d.,][\d.,' _]*(?<=[\d.])(?:[eE][-+]?\d+)?"
 _DRESSED = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>{_UNIT})?\s*(?P<inner>[-+])?\s*(?P<number>{_NUMBER})\s*"
-    rf"(?P<after>{_UNIT})?\s*(?P<behind>[-+])?\s*(?P<close>\))?"
+    rf"(?P<outer>{_UNIT})?\s*(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>{_UNIT})?\s*(?P<inner>[-+])?\s*(?P<number>{_NUMBER})\s*"
+    rf"(?P<after>{_UNIT})?\s*(?P<behind>[-+])?\s*(?P<close>\))?\s*(?P<last>{_UNIT})?"
 )
 _PRICE_DASH = re.compile(r"(?<=\d)([.,])-{1,2}(?=[^\d]*$)")  # 12,- and 12.-- are prices without cents
 _CHARACTERS = {
@@ -255,8 +255,11 @@ def _dressed(word: str) -> _Cell | None:
     if match is None:
         return None
     signs = "".join(s for s in (match["sign"], match["inner"], match["behind"]) if s)
-    brackets, before, after = bool(match["open"]), match["before"], match["after"]
-    if len(signs) + brackets > 1 or brackets != bool(match["close"]) or match["behind"] == "+" or (before and after):
+    brackets = bool(match["open"])
+    before, after = match["outer"] or match["before"], match["after"] or match["last"]
+    if len(signs) + brackets > 1 or brackets != bool(match["close"]) or match["behind"] == "+":
+        return None
+    if sum(match[name] is not None for name in ("outer", "before", "after", "last")) > 1:
         return None
     number, factor = match["number"], -1.0 if brackets or signs == "-" else 1.0
     values: dict[Mark, float] = {}
