@@ -131,6 +131,10 @@ def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the
     assert runs[0] != runs[1]
     assert any("fits were timed in other runs" in n for n in summarise(again).notes)
     assert not any("other runs" in n for n in summarise(first).notes)
+    (lost,) = (tmp_path / "work").glob("linear-seed0-*")
+    shutil.rmtree(lost)
+    third = compare_dataset(dataset, SMALL, tmp_path, n_jobs=2)
+    assert {(t.method, t.jobs) for t in third.timings if t.run not in {r[0] for r in runs[0]}} == {("linear", 1)}
 
 
 def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) -> None:

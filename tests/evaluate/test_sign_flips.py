@@ -95,6 +95,19 @@ def test_equal_parts_and_a_mean_of_nothing_are_not_shown_to_differ() -> None:
     assert (found.low, found.high, found.p) == (-math.inf, math.inf, 1.0)
 
 
+def test_methods_are_compared_by_flipped_signs_row_by_row_and_seeds_add_their_part() -> None:
+    rng, ids = np.random.default_rng(9), np.arange(30)
+    x = rng.standard_t(1.5, size=30) + 0.5
+    same = [Sample(ids, ids, 0 * x)]
+    found = paired_difference([Sample(ids, ids, x)], same, n_train=9)
+    assert (found.low, found.high, found.p) == pytest.approx(_alone(x), rel=1e-4)
+    assert found.p != pytest.approx(stats.ttest_1samp(x, 0).pvalue, rel=0.05)
+    moved = [Sample(ids, ids, x + shift) for shift in (-1.0, 0.0, 1.0)]
+    wider = paired_difference(moved, same * 3, n_train=9)
+    assert wider.low < found.low
+    assert wider.high > found.high
+
+
 def test_with_few_groups_the_t_interval_stands() -> None:
     groups = np.repeat(np.arange(LEAST_PARTS - 1), 4)
     x, ids = np.random.default_rng(6).normal(0.5, 1, len(groups)), np.arange(len(groups))

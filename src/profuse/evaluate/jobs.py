@@ -272,7 +272,7 @@ def _defined(epoch: Epoch) -> dict[str, float | None]:
 
 
 def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The primary score of the test rows with one modality masked, for each that any of them has."""
+    """The primary score of the test rows with one modality masked, for each."""
     if len(model.modalities) < 2:
         return []
     task, test = prepared.pipeline.task, prepared.split.test
@@ -282,8 +282,6 @@ def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str
     everything = torch.ones(len(test), dtype=torch.bool)
     found = []
     for name in model.modalities:
-        if not inputs[name].present.any():
-            continue
         said = model.predict_inputs({**inputs, name: inputs[name].without(everything)})
         score = measure(task, prepared.true(test), said).values[metric.name]
         full = facts["scores"]["test"][metric.name]
