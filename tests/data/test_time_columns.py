@@ -165,6 +165,7 @@ OBJECTS: dict[str, tuple[Any, str, str]] = {
     "several zones": ([dt.datetime(2024, 3, d, 10, tzinfo=BERLIN if d % 2 else dt.UTC) for d in range(1, 13)], "2024-03-01 09:00Z", "2024-03-12 10:00Z"),
     "offsets that daylight saving changes": ([f"2024-03-{d:02d}T10:00+0{1 + (d == 31)}:00" for d in range(20, 32)], "2024-03-20 09:00Z", "2024-03-31 08:00Z"),
     "an hour that is there twice": (["2024-10-27T02:30:00+02:00", "2024-10-27T02:30:00+01:00"] * 6, "2024-10-27 00:30Z", "2024-10-27 01:30Z"),
+    "west of Greenwich": ([f"2024-03-{d:02d} 10:00-0530" for d in range(1, 13)], "2024-03-01 15:30Z", "2024-03-12 15:30Z"),
     "mail": ([f"Fri, {d:02d} May 2024 10:00:00 GMT" for d in range(3, 15)], "2024-05-03 10:00Z", "2024-05-14 10:00Z"),
     "compact, in UTC": ([f"202403{d:02d}T101500Z" for d in range(3, 15)], "2024-03-03 10:15Z", "2024-03-14 10:15Z"),
 }  # fmt: skip
