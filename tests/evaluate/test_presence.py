@@ -50,7 +50,6 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Results:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (np.arange(60), "'b' is in none of the 60 training rows: nothing is learned from it."),
         (np.arange(60, 90), "'b' is in none of the 30 validation rows: epochs and choices are made without it."),
         (np.arange(90, 120), "'b' is in none of the 30 test rows: no score tells what it is worth"),
     ],

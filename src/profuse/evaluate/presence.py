@@ -13,7 +13,6 @@ from profuse.data.split import Split
 __all__ = ["shares_of_test", "tell_absent"]
 
 _MEANING = {
-    "train": "nothing is learned from it",
     "valid": "epochs and choices are made without it",
     "test": "no score tells what it is worth, and a method that has nothing else answers without data",
 }
@@ -29,7 +28,9 @@ def shares_of_test(dataset: Dataset, splits: Sequence[Split]) -> dict[str, float
 
 
 def tell_absent(dataset: Dataset, splits: Mapping[int, Split]) -> list[str]:
-    """Returns notes on modalities that are in no row of a part, or of a class.
+    """Returns notes on modalities that are in no validation or test row, or no row of a class.
+
+    One that no training row has is an error where the inputs are prepared.
 
     Args:
         dataset: All rows.
@@ -42,7 +43,7 @@ def tell_absent(dataset: Dataset, splits: Mapping[int, Split]) -> list[str]:
             if lacking:
                 of = "" if len(lacking) == len(splits) else f" of seed {', '.join(map(str, lacking))}"
                 n = len(getattr(splits[lacking[0]], part))
-                what = {"train": "training", "valid": "validation", "test": "test"}[part]
+                what = {"valid": "validation", "test": "test"}[part]
                 notes.append(f"{name!r} is in none of the {n:,} {what} rows{of}: {meaning}.")
         if dataset.target is not None and dataset.task in ("binary", "multiclass"):
             notes += _by_class(name, data.present, pd.Series(np.asarray(dataset.target).astype(str)))
