@@ -14,7 +14,6 @@ import yaml
 
 import profuse
 from profuse.comparison import open_data, read_options
-from profuse.data.split import make_split
 from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.evaluate import compare as comparing
 from profuse.evaluate.compare import CompareOptions
@@ -133,9 +132,8 @@ def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
         assert (opened.split.method, opened.split.column) == (method, column)
     assert open_data(days, schema=schema, split=SplitOptions(column="day")).dataset.times is not None
     for told, asked in ((schema, SplitOptions(method="time")), (by_time, SplitOptions(method="group"))):
-        opened = open_data(days, schema=told, split=asked)  # the column was named for another method
-        with pytest.raises(ConfigError, match="Name the (time|group) column"):
-            make_split(opened.dataset, opened.split, seed=0)
+        with pytest.raises(ConfigError, match="method '(time|group)' needs its column"):
+            open_data(days, schema=told, split=asked)  # the column was named for another method
     found = read_options(CompareOptions(seeds=2), split={"test_size": 0.2})
     assert found.split.model_fields_set == {"test_size"}
     assert found.seeds == 2
