@@ -128,7 +128,7 @@ def test_a_schema_that_does_not_fit_says_where(refused: Any, home: Path, command
     (("compare", "ok.csv", "--own-weight", "nan"), "'--own-weight': must be"),
     (("compare", "ok.csv", "-t", "kind", "--device", "gpu"), "device must be auto, cpu, cuda or mps; got device='gpu'"),
     (("compare", "ok.csv", "-t", "kind", "--rounds", "100"), "rounds must be less than or equal to 64; got rounds=100"),
-    (("compare", "ok.csv", "-t", "kind", "--split", "group"), "needs groups"),
+    (("compare", "ok.csv", "-t", "kind", "--split", "group"), "needs its column"),
     (("compare", "ok.csv", "-t", "kind", "--test-size", 0.99), "train"),
     (("compare", "ok.csv", "-t", "kind", "-t", "kind"), "'kind' stands twice"),
     (("fit", "ok.csv", "-t", "kind", "-o", "m", "--device", "gpu"), "device must be auto"),
