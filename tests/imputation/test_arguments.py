@@ -72,7 +72,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "said"), OPTIONS, ids=lambda v: repr(v)[:50] if isinstance(v, dict) else "")
+@pytest.mark.parametrize(("options", "said"), OPTIONS, ids=lambda v: "-".join(v) if isinstance(v, dict) else "")
 def test_an_option_out_of_range_is_told_by_name(options: dict[str, Any], said: str) -> None:
     imputer = Imputer(**{"modality": "table", "method": "mean", **options})
     with pytest.raises(ProfuseError, match=said) as caught:
