@@ -173,7 +173,7 @@ def broken(home: Path) -> Path:
     ("png", "files", "it is a folder"),
     ("png", "p" * 5000, "it is no path of a file"),
     ("png", "files/cut.png", "the picture is broken"),
-    ("png", "files/text.png", "no picture that Pillow can read"),
+    ("png", "files/text.png", "no picture of PNG, JPEG, BMP, GIF, TIFF, WEBP, PPM"),
     ("npy", "files/archive.npy", "it is an archive of arrays, not one array"),
     ("npy", "files/objects.npy", "holds Python objects, which are not read"),
     ("npy", "files/large.npy", "at most 3.4e38 in size; got 1e+300"),

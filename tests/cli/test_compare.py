@@ -207,7 +207,7 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     (("{mine}", "-t", "my label", "--rounds", "2,x"), "as an integer, or 'equilibrium'; got rounds.1='x'."),
     (("{mine}", "-t", "my label", "--rounds", "2.5"), "or 'equilibrium'; got rounds.0='2.5'."),
     (("{mine}", "-t", "my label", "--split", "rnd", "--test-size", 2), "split.test_size must be less than 1"),
-    (("{mine}", "-t", "my label", "--split", "time"), "needs times"),
+    (("{mine}", "-t", "my label", "--split", "time"), "needs its column"),
     (("{mine}", "-t", "my label", "--split-column", "dya"), "did you mean 'day'?"),
     (("{mine}", "-t", "my label", "--on-bad-file", "stop"), "must be raise or skip"),
     (("{mine}", "-t", "my label", "--encoder", "note"), "must be MODALITY=NAME"),

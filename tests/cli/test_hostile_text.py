@@ -178,12 +178,15 @@ class TestOnATerminal:
 def test_data_for_programs_are_made_visible_on_a_terminal_only(
     on_terminal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Out(io.StringIO):
+    class Out(io.TextIOWrapper):
         def isatty(self) -> bool:
             return on_terminal
 
-    out = Out()
+    held = io.BytesIO()
+    out = Out(held, encoding="utf-8")
     monkeypatch.setattr(sys, "stdout", out)
     print_data(f"a,b\n{EVIL},1\n")
-    assert ("\x1b" in out.getvalue()) is not on_terminal
-    assert out.getvalue().startswith("a,b\n")
+    out.flush()
+    printed = held.getvalue().decode()
+    assert ("\x1b" in printed) is not on_terminal
+    assert printed.startswith("a,b\n")

@@ -5,6 +5,7 @@ No file and hardly any library can hold one, so that it would fail later, and fa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from profuse.data._wording import tell_rows
 from profuse.errors import DataError
 
-__all__ = ["HALF", "check_whole", "has_half"]
+__all__ = ["HALF", "check_names", "check_whole", "has_half"]
 
 HALF = "characters must be whole; got half of one, as \\ud83d is of an emoji that was cut off"
 
@@ -33,16 +34,26 @@ def has_half(value: Any) -> bool:
     return False
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Checks the names of columns.
+
+    Raises:
+        DataError: A half stands in one.
+    """
+    for name in names:
+        if has_half(name):
+            raise DataError(f"column {name!a}: {HALF}. Rename it.")
+
+
 def check_whole(frame: pd.DataFrame) -> None:
     """Checks names and cells of a table.
 
     Raises:
         DataError: A half stands in one; column and rows are told.
     """
+    check_names(frame.columns)
     for place, name in enumerate(frame.columns):
         shown = ascii(name)
-        if has_half(name):
-            raise DataError(f"column {shown}: {HALF}. Rename it.")
         cells = frame.iloc[:, place]
         if pd.api.types.is_object_dtype(cells.dtype):
             rows = np.flatnonzero([has_half(v) for v in cells.to_numpy(dtype=object)])

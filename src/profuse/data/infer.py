@@ -17,7 +17,7 @@ from profuse.data._wording import tell_values
 from profuse.data.cell_notes import column_notes, target_notes
 from profuse.data.column_types import plain_types
 from profuse.data.filenames import UNREAD
-from profuse.data.halves import check_whole
+from profuse.data.halves import check_names, check_whole
 from profuse.data.kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.missing import notes_on_doubtful, without_missing
 from profuse.data.modalities import arrange
@@ -186,6 +186,7 @@ def _fault(error: Any) -> str:
 def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
     """Returns the table with names as str, rows numbered from 0 and plain types; names must differ."""
     names = [str(c) for c in frame.columns]
+    check_names(names)
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise DataError(

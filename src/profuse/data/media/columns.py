@@ -96,7 +96,12 @@ def deep_range(cells: Cells, name: str) -> tuple[float, float]:
     def one(cell: Any) -> np.ndarray | None:
         if not isinstance(cell, str):
             return as_picture(cell)
-        return None if holds_bytes(cells.path(cell)) else read_image(cells.path(cell), tell=cells.tell)[0]
+        path, remarks = cells.path(cell), list[str]()
+        if not holds_bytes(path, tell=remarks.append):
+            return read_image(path, tell=cells.tell)[0]
+        for remark in remarks:
+            cells.tell(remark)
+        return None
 
     _, levels, notes = as_shares(cells.each(name, one, "pictures"), None)
     cells.notes += [f"Column {name!r}: {note}." for note in notes]

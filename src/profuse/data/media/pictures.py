@@ -70,14 +70,15 @@ def _decoded(file: BinaryIO, path: Path, tell: Tell) -> Iterator[Any]:
     """Opens a picture by the named decoders alone; whatever they raise, then and later, is a `DataError`."""
     from PIL import Image, UnidentifiedImageError
 
+    remarks: list[str] = []  # given when Pillow's own warnings are no longer caught
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` is the bound
         try:
             with Image.open(file, formats=list(_FORMATS)) as picture:
-                _tell_doubts(picture, path, tell)
+                _tell_doubts(picture, path, remarks.append)
                 if picture.format == "PNG" and not _ends(file):
-                    tell("the picture is cut off behind its pixels: its end is lacking")
+                    remarks.append("the picture is cut off behind its pixels: its end is lacking")
                 yield picture
         except UnidentifiedImageError:
             raise DataError(
@@ -87,8 +88,9 @@ def _decoded(file: BinaryIO, path: Path, tell: Tell) -> Iterator[Any]:
             raise
         except Exception as error:  # decoders of damaged files raise whatever they like
             raise DataError(f"the picture is broken ({str(error) or type(error).__name__})") from error
-    for warning in said[:1]:
-        tell(f"Pillow says of the picture: {' '.join(str(warning.message).split()).rstrip('.')}")
+    remarks += [f"Pillow says of the picture: {' '.join(str(w.message).split()).rstrip('.')}" for w in said[:1]]
+    for remark in remarks:
+        tell(remark)
 
 
 def _ends(file: BinaryIO) -> bool:
