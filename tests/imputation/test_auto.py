@@ -110,6 +110,36 @@ def test_what_a_network_adds_is_shrunk_where_there_is_nothing_to_add(method: str
     assert by_method[method].error < 1.05 * by_method["ridge"].error  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("kind", "method"), [("straight", "ridge"), ("nothing", "mean")])
+def test_mean_and_ridge_fill_from_the_hidden_rows_too_once_they_are_measured(kind: str, method: str) -> None:
+    frame = table(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProfuseWarning)
+        chosen, named = Imputer("b", schema=SCHEMA), Imputer("b", schema=SCHEMA, method=method)
+        fills = [imputer.fit_transform(frame)["u"][:20] for imputer in (chosen, named)]
+        refitted = Imputer("b", schema=SCHEMA, method=method, held_out=0.02).fit_transform(frame)["u"][:20]
+    assert chosen.method_ == method
+    assert chosen.n_learned_ == 112
+    np.testing.assert_array_equal(*fills)
+    if method == "mean":
+        np.testing.assert_allclose(fills[0], frame["u"].mean())
+    np.testing.assert_allclose(fills[0], refitted, atol=0.02)  # folds are others
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_is_filled_no_worse_than_with_the_mean_of_all_known_cells(seed: int) -> None:
+    cells = np.random.default_rng(seed).normal(size=(200, 16))
+    frame = pd.DataFrame(cells, columns=[f"{k}_{i}" for k in "ab" for i in range(8)])
+    schema = {"modalities": {k: {"kind": "vector", "columns": [f"{k}_{i}" for i in range(8)]} for k in "ab"}}
+    frame.loc[:59, frame.columns[8:]] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ProfuseWarning)
+        filled = Imputer("b", schema=schema).fit_transform(frame).iloc[:60, 8:16].to_numpy(float)
+    true = cells[:60, 8:]
+    worse = ((filled - true) ** 2 - (cells[60:, 8:].mean(0) - true) ** 2).mean(1)
+    assert worse.mean() <= 2 * worse.std() / 60**0.5 + 1e-9
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.13, 0.3])
 def test_wide_and_weak_data_are_not_filled_worse_than_by_the_mean(strength: float) -> None:
     """Over several tables, with the error that chance alone makes."""

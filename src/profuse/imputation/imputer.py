@@ -25,7 +25,7 @@ from profuse.imputation.choice import Choice, choose
 from profuse.imputation.coding import Coding, Target, known_cells, parts_of
 from profuse.imputation.earlier import added_before, named_in, perhaps_added
 from profuse.imputation.filling import Gaps, check_names
-from profuse.imputation.making import AUTO, BASELINES, make_method, resampled
+from profuse.imputation.making import AUTO, BASELINES, LEARNED_AGAIN, make_method, resampled
 from profuse.imputation.methods import Method
 from profuse.imputation.options import Options, options_of, schema_asked, table_of
 from profuse.imputation.quality import hidden_like, quality_of, score
@@ -90,7 +90,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         schema: What is in the table, where it is not to be inferred: a `Schema`, a dict, or a YAML file.
         target: Columns that are not told to the imputer, so that what is filled knows nothing of the answer.
         ignore: Further columns that are not told.
-        held_out: Fraction of the rows that are hidden to measure, never learned from.
+        held_out: Fraction of the rows that are hidden to measure. Only mean and ridge learn from them, afterwards.
         epochs: Passes over the rows of a network, at most; about 3,000 steps if None.
         width: Channels of a network's hidden layers, at least 4.
         base_dir: Where relative paths in cells start.
@@ -103,7 +103,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         quality_: Figures on the hidden rows: of the method, then of ridge, nearest and mean.
         schema_: What the table's columns are taken as.
         notes_: What was counted while reading and fitting.
-        n_learned_: Rows that were learned from (some of them chose the epoch of a network).
+        n_learned_: Rows that what is measured learned from (some of them chose the epoch of a network).
     """
 
     def __init__(
@@ -263,17 +263,18 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if not self._coding.copies:
             gaps = np.isnan(self._coding.held(data))
             gaps = gaps[gaps.any(1)]
-        valid = np.zeros(len(usable[learn]), dtype=bool)
+        every = self._as_rows(dataset.rows(usable[np.r_[learn, hidden]]))
+        valid = np.zeros(len(usable), dtype=bool)
         valid[split_off(learned_from, _VALID, seed=seed, options=split)[1]] = True
 
-        def make(name: str, index: np.ndarray, groups: np.ndarray | None = rows.groups) -> Method:
+        def make(name: str, index: np.ndarray, groups: np.ndarray | None = every.groups) -> Method:
             of_index = valid[index]
             if not 0 < of_index.sum() < len(index):  # of few groups none, or all, may be there
                 of_index = np.arange(len(index)) % 7 == 0
             return make_method(
                 name,
-                rows.inputs.rows(index),
-                rows.target.rows(index),
+                every.inputs.rows(index),
+                every.target.rows(index),
                 self._coding,
                 valid=of_index,
                 n_neighbours=self._options.n_samples,
@@ -302,13 +303,16 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
             self.method_ = self.choice_.method
             self.notes_ += (self.choice_.note,)
-        everything = np.arange(len(rows.target))
+        learned = np.arange(len(rows.target))
         names = [n for n in dict.fromkeys([self.method_, *BASELINES]) if not (copied and n == "ridge")]
-        fitted = {name: make(name, everything) for name in names}
+        fitted = {name: make(name, learned) for name in names}
         self._method = fitted[self.method_]
-        whole = everything if rows.groups is None else rows.groups
+        filled_from = rows
+        if self.method_ in LEARNED_AGAIN:
+            self._method, filled_from = make(self.method_, np.arange(len(usable))), every
+        whole = np.arange(len(filled_from.target)) if filled_from.groups is None else filled_from.groups
         self._of_tables = [
-            make(self.method_, resampled(rows.target.known, whole, (seed, i)), whole)
+            make(self.method_, resampled(filled_from.target.known, whole, (seed, i)), whole)
             for i in range(1, self._options.n_tables + 1)
         ]
         self.n_learned_ = len(rows.target)

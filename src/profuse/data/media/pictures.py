@@ -16,6 +16,7 @@ import numpy as np
 
 from profuse._files import check_size
 from profuse.data.media.deep_pictures import deep_levels, is_deep
+from profuse.data.media.picture_ends import check_ends, has_last_chunk
 from profuse.data.media.source import Tell, opened, warn
 from profuse.errors import DataError
 
@@ -37,7 +38,6 @@ _FORMATS = {
     "PPM": (".ppm", ".pgm", ".pbm"),
 }
 _COST = {"L": 1, "RGB": 4, "1": 2}  # bytes of a pixel while it is read, where nothing is to be converted
-_TAIL = 1 << 16  # bytes in which the last chunk of a PNG stands
 _INSIDE = {"MPO": "JPEG", "DIB": "BMP"}  # what these decoders call some of their files
 
 
@@ -56,7 +56,9 @@ def read_image(path: Path, *, tell: Tell = warn) -> tuple[np.ndarray, bool]:
     """
     with opened(path) as file, _decoded(file, path, tell) as picture:
         shrunk = max(picture.size) > LARGEST_SIDE
-        return _levels(picture, file), shrunk
+        levels = _levels(picture, file)
+        check_ends(file, _INSIDE.get(picture.format, picture.format))
+        return levels, shrunk
 
 
 def holds_bytes(path: Path, *, tell: Tell = warn) -> bool:
@@ -77,7 +79,7 @@ def _decoded(file: BinaryIO, path: Path, tell: Tell) -> Iterator[Any]:
         try:
             with Image.open(file, formats=list(_FORMATS)) as picture:
                 _tell_doubts(picture, path, remarks.append)
-                if picture.format == "PNG" and not _ends(file):
+                if picture.format == "PNG" and not has_last_chunk(file):
                     remarks.append("the picture is cut off behind its pixels: its end is lacking")
                 yield picture
         except UnidentifiedImageError:
@@ -91,15 +93,6 @@ def _decoded(file: BinaryIO, path: Path, tell: Tell) -> Iterator[Any]:
     remarks += [f"Pillow says of the picture: {' '.join(str(w.message).split()).rstrip('.')}" for w in said[:1]]
     for remark in remarks:
         tell(remark)
-
-
-def _ends(file: BinaryIO) -> bool:
-    """Tells whether a PNG has its last chunk."""
-    place = file.tell()
-    file.seek(max(0, file.seek(0, 2) - _TAIL))
-    ends = b"IEND" in file.read(_TAIL)
-    file.seek(place)
-    return ends
 
 
 def _tell_doubts(picture: Any, path: Path, tell: Tell) -> None:
