@@ -1,4 +1,4 @@
-"""Whether a file holds all the pixels that its header tells, where Pillow does not look: it fills up what is lacking."""
+"""Whether a file holds all the pixels that its header tells: Pillow fills up what is lacking without a word."""
 
 from __future__ import annotations
 
