@@ -67,6 +67,7 @@ def test_the_task_follows_from_the_values(target: Any, task: Task) -> None:
         ),
         (pd.DataFrame({"a": [1, 2], "b": ["x", "3"]}), "regression", "got words in 1 row (0;"),
         (S(["a", "b", "1"]), "regression", "a regression target must be numbers; got words in 2 rows (0, 1;"),
+        (S(["1.250,50 EUR", "3,00 EUR"]), "regression", "0): '1.250,50 EUR', '3,00 EUR'. Correct them"),
         (S([1, "a", 2], dtype=object), None, "all numbers or all words; got both, the rarer in 1 row (1;"),
         (S(pd.to_datetime(["2020-01-01", "2021-01-01"])), None, "got time stamps"),
         (S([["x"], ["y"]]), "binary", "a list column is a multilabel target"),

@@ -27,6 +27,7 @@ NUMBER_COPIES: dict[str, Any] = {
     "logarithm": np.log(PRICE),
     "falling": -3 * PRICE + 7,
     "rounded": (PRICE / 10).round() * 10,
+    "rounded so far that most are one of a few": (PRICE / 100).round() * 100,
     "square": PRICE**2,
     "with noise": PRICE * (1 + 0.01 * RNG.normal(size=N)),
     "with gaps": np.where(np.arange(N) % 9 == 0, np.nan, PRICE),
@@ -98,6 +99,8 @@ def test_labels_and_many_targets_are_held_against_each_input() -> None:
     [
         (RNG.normal(size=N), PRICE),
         (PRICE * (1 + 0.4 * RNG.normal(size=N)), PRICE),
+        (np.where(np.arange(N) == 5, 1e9, SIZE), np.where(np.arange(N) == 5, 1e9, PRICE)),
+        (np.where(np.arange(N) == 5, 1e300, SIZE), PRICE),
         (RNG.choice(["a", "b"], N), KIND),
         (np.where(RNG.random(N) < 0.8, KIND, "cat"), KIND),
         ([f"customer {i} came again" for i in range(N)], KIND),

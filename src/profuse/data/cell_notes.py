@@ -1,4 +1,4 @@
-"""What could be doubted in the words of a table: spellings of one word, lists without brackets."""
+"""What could be doubted in the words of a table: spellings of one word, lists without brackets, units."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from profuse.data._wording import tell_values
 from profuse.data.lists import delimiter_of
 from profuse.data.spellings import spelling_notes
+from profuse.data.units import unit_note
 from profuse.data.values import words
 from profuse.schema import Schema, Task
 
@@ -18,16 +19,19 @@ __all__ = ["column_notes", "target_notes"]
 _SAMPLE = 500
 
 
-def column_notes(frame: pd.DataFrame, schema: Schema) -> list[str]:
-    """Returns notes on the categories and texts of a table whose schema is resolved."""
+def column_notes(frame: pd.DataFrame, schema: Schema, ids: Sequence[str]) -> list[str]:
+    """Returns notes on the categories and texts of a table whose schema is resolved, and on its columns `ids`."""
     notes: list[str] = []
+    for name in ids:
+        notes += unit_note(name, _distinct(words(frame[name].iloc[:_SAMPLE])), "id")
     for name, kind in schema.columns.items():
         if kind not in ("category", "text") or name not in frame.columns:
             continue
         found = words(frame[name])
         if kind == "category" and name not in schema.merge_spellings:
             notes += spelling_notes(f"Column {name!r}", found, column=name, what="categories")
-        notes += _delimited(f"Column {name!r}", found, kind)
+        distinct = _distinct(found)
+        notes += unit_note(name, distinct, kind) or _delimited(f"Column {name!r}", distinct, kind)
     return notes
 
 
@@ -49,12 +53,15 @@ def target_notes(target: np.ndarray, task: Task, names: Sequence[str], *, column
     found = words(target)
     return [
         *spelling_notes(where, found, column=column, what="classes"),
-        *_delimited(where, found, "classes"),
+        *_delimited(where, _distinct(found), "classes"),
     ]
 
 
-def _delimited(where: str, found: np.ndarray, kind: str) -> list[str]:
-    distinct = [w for w in pd.unique(pd.Series(found[[isinstance(w, str) for w in found]])) if w][:_SAMPLE]
+def _distinct(found: np.ndarray) -> list[str]:
+    return [w for w in pd.unique(pd.Series(found[[isinstance(w, str) for w in found]])) if w][:_SAMPLE]
+
+
+def _delimited(where: str, distinct: list[str], kind: str) -> list[str]:
     sign = delimiter_of(distinct) if len(distinct) > 1 else None
     if sign is None:
         return []

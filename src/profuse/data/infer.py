@@ -142,7 +142,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     ]
     like_files = [c for c, (k, why) in reasons.items() if UNREAD in why and k not in (ID, UNUSED)]
     notes += [f"Column {c!r} is read as {reasons[c][0]}: {reasons[c][1]}." for c in like_files]
-    notes += [*numbered, *time_notes(readings), *target_told, *column_notes(frame, resolved)]
+    ids = [c for c, (kind, _) in reasons.items() if kind == ID and _told(c, schema)]
+    notes += [*numbered, *time_notes(readings), *target_told, *column_notes(frame, resolved, ids)]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
     return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))

@@ -330,7 +330,8 @@ def _numbers(values: np.ndarray, names: Sequence[str], task: Task) -> np.ndarray
         cells = pd.DataFrame(values.reshape(len(values), -1))
         wrong = np.flatnonzero(cells.apply(pd.to_numeric, errors="coerce").isna().any(axis=1))
         raise DataError(
-            f"target {tell_values(names)}: a {task} target must be numbers; got words in {tell_rows(wrong)}. "
-            "Use task='multiclass', or correct the values."
+            f"target {tell_values(names)}: a {task} target must be numbers; got words in {tell_rows(wrong)}: "
+            f"{tell_values(cells.iloc[wrong[:3], 0])}. Correct them, or use task='multiclass'. Numbers as people write "
+            "them (1.250,50 EUR) are read where the target is a column of the table, named in the schema."
         ) from error
     return numbers

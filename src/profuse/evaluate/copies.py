@@ -4,7 +4,8 @@ Each column is held against the target alone, as an ordered one and as one of co
 
 - *classes*: sorted by the column, rows of one class stand together; or rows of one code are of one class. Told if that
   takes 95 % of the errors away that guessing the commonest class makes.
-- *numbers*: the rank correlation is 0.99 in size or more; or the rows before and after in the column's order, or the
+- *numbers*: the rank correlation is 0.99 in size or more, or the correlation if the ranks agree by and large (a skewed
+  target that is rounded); or the rows before and after in the column's order, or the
   others of the same code, explain 98 % of the target's variance.
 
 A column may be that good by right. So it is told, not refused.
@@ -30,6 +31,7 @@ _MOST_ROWS = 2000
 _MOST_CHANNELS = 2000
 _ROWS_PER_CODE = 4  # with fewer, numbers that stand twice are no codes
 _CLASSES, _RANKS, _VARIANCE = 0.95, 0.99, 0.98
+_RANKS_OF_A_LINE = 0.8  # one far point in both makes a correlation, but no order
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,9 @@ def _evidence(values: np.ndarray, numbers: np.ndarray | None, codes: np.ndarray 
         rank = _rank_correlation(values, numbers)
         if abs(rank) >= _RANKS:
             return f"rank correlation {rank:.3f}"
+        straight = _correlation(values, numbers) if abs(rank) >= _RANKS_OF_A_LINE else 0.0
+        if abs(straight) >= _RANKS:
+            return f"correlation {straight:.3f}"
         near = _explained(_neighbours(values, numbers), numbers)
         if near >= _VARIANCE:
             return f"{near:.1%} of the variance"
@@ -201,6 +206,12 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     if first.std() == 0 or second.std() == 0:
         return 0.0
     return float(np.corrcoef(first, second)[0, 1])
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    first, second = (v - v.mean() for v in (a / np.abs(a).max(), b / np.abs(b).max()))  # 1e300 has no square
+    size = float(np.sqrt((first**2).sum() * (second**2).sum()))
+    return float(first @ second) / size if size > 0 else 0.0
 
 
 def _neighbours(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
