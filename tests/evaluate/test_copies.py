@@ -31,6 +31,7 @@ NUMBER_COPIES: dict[str, Any] = {
     "square": PRICE**2,
     "with noise": PRICE * (1 + 0.01 * RNG.normal(size=N)),
     "with gaps": np.where(np.arange(N) % 9 == 0, np.nan, PRICE),
+    "in every third row": np.where(np.arange(N) % 3 == 0, PRICE, np.nan),
     "ranks": pd.Series(PRICE).rank(),
     "a time that grows with it": DAYS,
 }
@@ -101,6 +102,8 @@ def test_labels_and_many_targets_are_held_against_each_input() -> None:
         (PRICE * (1 + 0.4 * RNG.normal(size=N)), PRICE),
         (np.where(np.arange(N) == 5, 1e9, SIZE), np.where(np.arange(N) == 5, 1e9, PRICE)),
         (np.where(np.arange(N) == 5, 1e300, SIZE), PRICE),
+        (np.where(np.arange(N) % 3 == 0, SIZE, np.nan), PRICE),
+        (np.where(np.arange(N) % 8 == 0, PRICE, np.nan), PRICE),
         (RNG.choice(["a", "b"], N), KIND),
         (np.where(RNG.random(N) < 0.8, KIND, "cat"), KIND),
         ([f"customer {i} came again" for i in range(N)], KIND),

@@ -31,6 +31,7 @@ _MOST_ROWS = 2000
 _MOST_CHANNELS = 2000
 _ROWS_PER_CODE = 4  # with fewer, numbers that stand twice are no codes
 _CLASSES, _RANKS, _VARIANCE = 0.95, 0.99, 0.98
+_FILLED = 0.2  # of the rows; a price that is known once it is sold stands in few
 _RANKS_OF_A_LINE = 0.8  # one far point in both makes a correlation, but no order
 
 
@@ -142,7 +143,7 @@ def _evidence(values: np.ndarray, numbers: np.ndarray | None, codes: np.ndarray 
     if codes is not None:
         if is_code:
             share = _codes_explain(values, codes)
-        elif known.sum() >= max(_FEWEST_ROWS, len(values) / 2):
+        elif known.sum() >= max(_FEWEST_ROWS, _FILLED * len(values)):
             share = _order_explains(values[known], codes[known])
             if len(np.unique(values[known])) <= known.sum() / _ROWS_PER_CODE:
                 share = max(share, _codes_explain(values[known], codes[known]))
@@ -150,7 +151,7 @@ def _evidence(values: np.ndarray, numbers: np.ndarray | None, codes: np.ndarray 
             return ""
         return f"{share:.0%} fewer errors than guessing" if share >= _CLASSES else ""
     assert numbers is not None
-    if known.sum() < max(_FEWEST_ROWS, len(values) / 2) or np.ptp(values[known]) == 0:
+    if known.sum() < max(_FEWEST_ROWS, _FILLED * len(values)) or np.ptp(values[known]) == 0:
         return ""
     values, numbers = values[known], numbers[known]
     if not is_code:
