@@ -136,8 +136,8 @@ def _restore(saved: _Saved, weights: dict[str, Tensor], source: str) -> TrainedM
     pipeline = Pipeline.from_state(saved.pipeline)
     specs = {name: pipeline.specs[name] for name in saved.modalities}
     kinds = {name: p.takes for name, p in pipeline.preprocessors.items()}
-    if saved.table is not None and (odd_kind := _odd_kind(saved.table, kinds)) is not None:
-        raise ValueError(f"the schema must have modality {odd_kind!r}, of the kind that its preprocessor takes")
+    if saved.table is not None and (odd := saved.table.unlike(kinds)) is not None:
+        raise ValueError(f"the schema must have modality {odd!r}, of the kind that its preprocessor takes")
 
     def make() -> Model:
         n_outputs, options = pipeline.target.n_outputs, saved.model_options
@@ -154,7 +154,3 @@ def _restore(saved: _Saved, weights: dict[str, Tensor], source: str) -> TrainedM
         schema=saved.table,
         source=source,
     )
-
-
-def _odd_kind(schema: Schema, kinds: Mapping[str, str]) -> str | None:
-    return next((n for n, k in kinds.items() if n not in schema.modalities or schema.modalities[n].kind != k), None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -167,6 +168,10 @@ class Schema(_Strict):
         if wrong:
             raise ValueError(f"columns that numbers names must be numeric; got {wrong[0]}: {self.columns[wrong[0]]}")
         return self
+
+    def unlike(self, kinds: Mapping[str, str]) -> str | None:
+        """Returns the first modality of `kinds` that it has not, or has as another kind; None if there is none."""
+        return next((n for n, k in kinds.items() if n not in self.modalities or self.modalities[n].kind != k), None)
 
 
 def _word(value: Any) -> Any:

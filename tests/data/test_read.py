@@ -86,6 +86,10 @@ def test_a_path_that_is_no_file_says_so(tmp_path: Path) -> None:
         read_table(tmp_path)
     with pytest.raises(DataError, match=r"the file must exist; .*Did you mean 'films\.csv'\?"):
         read_table(tmp_path / "film.csv")
+    for name, goal in (("round.csv", "round.csv"), ("gone.csv", "nowhere.csv")):
+        (tmp_path / name).symlink_to(tmp_path / goal)
+        with pytest.raises(DataError, match=f"the file must exist; .*{name}'. It is a link that leads to no file"):
+            read_table(tmp_path / name)
     with pytest.raises(DataError, match="the file must exist"):
         read_table(tmp_path / "nowhere" / "film.csv")
 

@@ -15,10 +15,12 @@ from scipy.stats import binomtest, hypergeom
 from sklearn.metrics.pairwise import cosine_similarity
 
 from profuse import load_model
+from profuse._folder import read_folder, write_folder
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.retrieval import SPACES, Retriever
 from profuse.retrieval.measure import content, ranks, scores
+from profuse.retrieval.saving import RETRIEVER
 from profuse.tokens import Raw
 
 
@@ -95,6 +97,23 @@ def test_rows_that_lack_the_modality_are_left_out_of_an_index_and_refused_as_que
     assert set(found.rows[0]) == set(range(30)) - {0, 7}
     with pytest.raises(DataError, match="every query must have 'right'; it is missing in 2 rows \\(0, 7;"):
         index.search(items, "right", k=1)
+
+
+@pytest.mark.parametrize("kind", [None, "vector"])
+def test_a_schema_that_does_not_fit_what_was_learned_is_told_when_it_is_loaded(
+    kind: str | None, tmp_path: Path
+) -> None:
+    with pytest.warns(ProfuseWarning, match="'key' is not used"):
+        Retriever(**QUICK, method="ridge", baseline=False).fit(table()).save(tmp_path / "r")
+    facts, weights = read_folder(tmp_path / "r", lambda facts, weights: (facts, weights), RETRIEVER)
+    modalities = facts["schema"]["modalities"]
+    modalities["note"]["kind"] = kind
+    if kind is None:
+        del modalities["note"]
+    kept = {k: v for k, v in facts.items() if k not in ("what", "format", "digests")}
+    write_folder(tmp_path / "r", kept, weights, RETRIEVER)
+    with pytest.raises(CheckpointError, match="its parts must fit each other; got .*schema must have modality 'note'"):
+        Retriever.load(tmp_path / "r")
 
 
 def test_a_table_needs_no_target_and_its_ids_are_found() -> None:

@@ -55,6 +55,8 @@ def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.
         here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         close = nearest(path.name, here)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Check the path."
+        if path.is_symlink():  # its name is there, what it leads to is not
+            hint = "It is a link that leads to no file. Correct it, or name another file."
         raise DataError(f"read_table: the file must exist; got {str(path)!r}. {hint}")
     try:
         check_source(path)

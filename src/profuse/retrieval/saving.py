@@ -76,6 +76,9 @@ def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
         spaces[name] = LinearSpace.from_state(state, pipeline)
     spaces[method]  # is among them, or the folder is damaged
     schema = None if facts["schema"] is None else Schema.model_validate(facts["schema"])
+    kinds = {name: preprocessor.takes for name, preprocessor in pipeline.preprocessors.items()}
+    if schema is not None and (odd := schema.unlike(kinds)) is not None:
+        raise ValueError(f"the schema must have modality {odd!r}, of the kind that its preprocessor takes")
     epochs = tuple(Epoch(**e) for e in facts["history"])
     history = History(epochs, facts["best_epoch"], n_rows, 0.0) if epochs else None
     training = TrainOptions.model_validate(facts["training"])
