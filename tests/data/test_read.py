@@ -181,3 +181,13 @@ def test_tables_that_do_not_match_say_how(right: dict[str, list[object]], messag
 def test_ids_that_differ_in_type_only_are_told() -> None:
     with pytest.raises(DataError, match="give both columns the same type"):
         join_tables({"l": pd.DataFrame({"id": [1, 2]}), "r": pd.DataFrame({"id": ["1", "2"]})}, "id")
+
+
+@pytest.mark.parametrize("freq", ["D", "M", "Q", "Y"])
+def test_periods_in_a_parquet_file_are_the_times_that_they_are_in_a_frame(tmp_path: Path, freq: str) -> None:
+    frame = pd.DataFrame({"when": pd.period_range("2024-01-01", periods=4, freq=freq), "x": range(4)})
+    frame.loc[2, "when"] = pd.NaT
+    frame.to_parquet(tmp_path / "t.parquet")
+    read = read_table(tmp_path / "t.parquet")["when"]
+    assert list(read.dropna()) == list(frame["when"].dropna().dt.to_timestamp())
+    assert list(read.isna()) == [False, False, True, False]

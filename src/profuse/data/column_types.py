@@ -72,6 +72,8 @@ def arrow_cells(values: Any) -> pd.Series:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if isinstance(values.type, pa.BaseExtensionType) and values.type.extension_name == "pandas.period":
+        return plain_cells(values.to_pandas())
     if isinstance(values.type, pa.BaseExtensionType):
         chunks = getattr(values, "chunks", [values])
         values = pa.chunked_array([chunk.storage for chunk in chunks], type=values.type.storage_type)

@@ -7,6 +7,7 @@ cells, bytes that are no text.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    import_module("pandas.core.arrays.arrow.extension_types")  # without it periods are whole numbers
     try:
         with pq.ParquetFile(path) as file:
             about = file.metadata
