@@ -347,3 +347,16 @@ def test_damaged_pictures_are_one_error_or_pixels(tmp_path: Path, name: str) -> 
 
 def test_the_decoder_of_pillow_reads_no_truncated_file_by_default() -> None:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+@pytest.mark.parametrize("known", [None, (0.0, 4095.0)])
+def test_bytes_beside_pictures_of_more_bits_are_told_to_have_a_scale_of_their_own(
+    known: tuple[float, float] | None,
+) -> None:
+    byte, deep = COLOUR, DEEP[..., :3].astype(np.float32)
+    shares, levels, notes = as_shares([deep, byte, deep], known)
+    assert levels == (0.0, 4095.0)
+    assert shares[1] is byte
+    assert any(n.startswith("1 row (1; counted from 0): of 8 bits, read by levels 0 to 255, not by") for n in notes)
+    assert not any("of 8 bits" in n for n in (*as_shares([deep, deep], known)[2], *as_shares([byte, byte], None)[2]))
+    assert bool(known) == any("of 8 bits" in n for n in as_shares([byte, byte], known)[2])

@@ -53,6 +53,11 @@ def as_shares(
         notes.append(f"{len(deep)} pictures of more than 8 bits are read by {said}; `ranges` sets another")
     if others:
         notes.append(f"{tell_rows(others)}: of more bits than in training ({said}), read by a full scale of their own")
+    shallow = [i for i, picture in enumerate(pictures) if picture is not None and picture.dtype == np.uint8]
+    if shallow and (black, white) != BYTES:
+        notes.append(
+            f"{tell_rows(shallow)}: of 8 bits, read by levels 0 to 255, not by {said}, as pictures of more are"
+        )
     if beyond:
         notes.append(f"{tell_rows(beyond)}: levels beyond the range, {said}, were held to it")
     if deep and float(np.median(widths)) < _FAINT and max(widths) > 0:
