@@ -15,12 +15,12 @@ import pytest
 from known_answers import make_product
 
 from profuse._folder import check_folder, digest_of, put_arrays, take_arrays
-from profuse.build import ModelOptions
 from profuse.checkpoint import load_estimator, load_model, save_model
 from profuse.data.split import Split
 from profuse.errors import CheckpointError
-from profuse.learner import Prepared, TrainedModel, fit_model
-from profuse.train import TrainOptions
+from profuse.models.build import ModelOptions
+from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.loop import TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ from known_answers import make_product
 from threadpoolctl import threadpool_info
 
 from profuse._cores import limit_threads, usable_cores
-from profuse.build import ModelOptions
 from profuse.data.split import Split
-from profuse.learner import Prepared, fit_model
-from profuse.train import TrainOptions
+from profuse.models.build import ModelOptions
+from profuse.training.fitting import Prepared, fit_model
+from profuse.training.loop import TrainOptions
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel, field_validator
 
 from profuse._options import checked, faults_of, in_one, misread
-from profuse.build import ModelOptions
 from profuse.errors import ConfigError
 from profuse.estimator import FusionClassifier
+from profuse.models.build import ModelOptions
 
 
 class Tea(BaseModel):

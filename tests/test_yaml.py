@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from profuse._yaml import read_yaml
-from profuse.comparison import read_options
-from profuse.data.infer import load_schema
+from profuse.comparison.compare import read_options
+from profuse.data.table.infer import load_schema
 from profuse.errors import ConfigError, DataError, ProfuseError
 
 

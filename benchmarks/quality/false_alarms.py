@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import special, stats
 
+from profuse.comparison.statistics import Estimate, Sample, paired_difference, r2_interval
 from profuse.errors import DataError
-from profuse.evaluate.metrics import log_error_scores, row_scores
-from profuse.evaluate.statistics import Estimate, Sample, paired_difference, r2_interval
+from profuse.metrics import log_error_scores, row_scores
 
 Rng = np.random.Generator
 TARGETS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

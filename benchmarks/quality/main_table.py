@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from profuse.evaluate.results import Results
-from profuse.evaluate.summary import Row, summarise
+from profuse.comparison.results import Results
+from profuse.comparison.summary import Row, summarise
 
 COLUMNS = ("token_transformer", "concat", "mean_logits", "gradient_boosting", "linear")
 

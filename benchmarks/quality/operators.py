@@ -13,8 +13,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from profuse.evaluate.results import Results
-from profuse.evaluate.summary import Summary, summarise
+from profuse.comparison.results import Results
+from profuse.comparison.summary import Summary, summarise
 from profuse.fusion import FUSIONS, fusion
 
 MARK = "(worse)"

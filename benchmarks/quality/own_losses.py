@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from profuse import FusionClassifier, FusionRegressor, datasets
+from profuse.comparison.statistics import seeds_only
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
-from profuse.evaluate.statistics import seeds_only
 from profuse.schema import SplitOptions
 
 
@@ -27,7 +27,7 @@ def score(data: Dataset, weight: float, fusion: str, seed: int) -> tuple[float, 
     known = data.rows(np.sort(np.concatenate([split.train, split.valid])))
     test = data.rows(split.test)
     maker = FusionRegressor if data.task == "regression" else FusionClassifier
-    model = maker(fusion=fusion, own_weight=weight, random_state=seed).fit(known)
+    model = maker(fusion=fusion, unimodal_loss_weight=weight, random_state=seed).fit(known)
     n_train = None if data.split is not None else len(known)
     return float(model.score(test, test.target)), len(test), n_train
 

@@ -24,10 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from profuse.build import ModelOptions, build_model
 from profuse.encoders import Encoder
 from profuse.encoders.own import OwnEncoder
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.progressive import ProgressiveFusion, Rounds
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -92,7 +92,7 @@ def build(branch: str, width: int) -> FusionModel:
     """Returns a plain model in training mode, without dropout."""
     spec, name = BRANCHES[branch]
     options = ModelOptions(
-        fusion="concat", width=width, dropout=0.0, own_weight=0.0, encoders=dict.fromkeys(("a", "b"), name)
+        fusion="concat", width=width, dropout=0.0, unimodal_loss_weight=0.0, encoders=dict.fromkeys(("a", "b"), name)
     )
     model = build_model(
         {"a": spec, "b": spec}, "multiclass", 10, options, n_rows=10_000, seed=0, encoders=own(branch, width)

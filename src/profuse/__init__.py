@@ -18,28 +18,26 @@ Start here (all of it is imported when first used; `import profuse` alone loads 
 The map; imports go downward only:
 
     cli/            one command, one file
-    comparison.py   compare: any kind of data in, results and a report out
+    comparison/     compare: any kind of data in, results and a report out
     estimator.py    FusionClassifier, FusionRegressor
     retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     inputs.py       what users hand over -> what the library works with
     new_rows.py     rows to predict for, read as those of training were
     report/         results -> HTML, Markdown
-    evaluate/       compare, methods, metrics, statistics, results
+    inspect/        questions to a fitted model         (add yours)
     testing/        check_fusion, check_encoder: the contract
     checkpoint.py   saved models: safetensors and JSON
-    learner.py      data and a split -> a trained model that predicts
-    train.py        one training loop
-    train_options.py  how models are trained
-    balance/        remedies for a modality that dominates training
-    build.py        names and options -> a model
+    training/       options, one loop, balancing methods (add yours), fitting on data and a split
+    models/         encoders, a fusion at one of five levels, a head; and names and options -> a model
     progressive/    the feedback loop, and nowhere else
-    model.py        encoders, a fusion at one of five levels, a head
     encoders/       raw modality -> tokens              (add yours)
     fusion/         tokens of all modalities -> one     (add yours)
+    classical/      models that are no networks         (add yours)
     heads.py        joint vector -> outputs, loss, prediction rule
     datasets/       named data                          (add yours)
     data/           table or tensors -> split -> preprocessing fitted on train -> batches
+    metrics/        scores of a prediction              (add yours)
     tokens.py       the currency
     schema.py       what is in the data and what is predicted
     errors.py       what is raised, and how it is worded
@@ -49,16 +47,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from profuse.checkpoint import load_model as load_model
-    from profuse.comparison import Comparison as Comparison
-    from profuse.comparison import compare as compare
+    from profuse.comparison.compare import Comparison as Comparison
+    from profuse.comparison.compare import compare as compare
+    from profuse.comparison.results import Results as Results
     from profuse.data.dataset import Dataset as Dataset
     from profuse.data.tensors import from_tensors as from_tensors
     from profuse.datasets import load as load_dataset
     from profuse.errors import ProfuseError as ProfuseError
     from profuse.estimator import FusionClassifier as FusionClassifier
     from profuse.estimator import FusionRegressor as FusionRegressor
-    from profuse.evaluate.results import Results as Results
-    from profuse.model import FusionModel as FusionModel
+    from profuse.models.fusion_model import FusionModel as FusionModel
     from profuse.progressive import ProgressiveFusion as ProgressiveFusion
     from profuse.schema import Schema as Schema
     from profuse.testing import check_fusion as check_fusion
@@ -69,18 +67,18 @@ if TYPE_CHECKING:
 del TYPE_CHECKING  # what is imported here and stays would be a name of the package
 
 _HOMES = {
-    "Comparison": "profuse.comparison:Comparison",
+    "Comparison": "profuse.comparison.compare:Comparison",
     "Dataset": "profuse.data.dataset:Dataset",
     "FusionClassifier": "profuse.estimator:FusionClassifier",
-    "FusionModel": "profuse.model:FusionModel",
+    "FusionModel": "profuse.models.fusion_model:FusionModel",
     "FusionRegressor": "profuse.estimator:FusionRegressor",
     "ProfuseError": "profuse.errors:ProfuseError",
     "ProgressiveFusion": "profuse.progressive:ProgressiveFusion",
-    "Results": "profuse.evaluate.results:Results",
+    "Results": "profuse.comparison.results:Results",
     "Schema": "profuse.schema:Schema",
     "Tokens": "profuse.tokens:Tokens",
     "check_fusion": "profuse.testing:check_fusion",
-    "compare": "profuse.comparison:compare",
+    "compare": "profuse.comparison.compare:compare",
     "from_tensors": "profuse.data.tensors:from_tensors",
     "load_dataset": "profuse.datasets:load",
     "load_model": "profuse.checkpoint:load_model",

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from profuse._folder import Format, read_folder, write_folder
 from profuse._weights import with_weights
-from profuse.build import ModelOptions, build_model
 from profuse.data.pipeline import Pipeline
 from profuse.errors import CheckpointError
-from profuse.learner import TrainedModel
+from profuse.models.build import ModelOptions, build_model
 from profuse.schema import Schema
-from profuse.train import History, Model, TrainOptions
+from profuse.training.fitting import TrainedModel
+from profuse.training.loop import History, Model, TrainOptions
 
 __all__ = ["load_estimator", "load_model", "save_model"]
 

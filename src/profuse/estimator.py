@@ -32,10 +32,10 @@ from profuse.inputs import (
     to_learn_from,
     training_data,
 )
-from profuse.learner import Prepared, TrainedModel, fit_model
 from profuse.new_rows import new_data
 from profuse.schema import Schema, Task
-from profuse.train import Epoch
+from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.loop import Epoch
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 
@@ -67,8 +67,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         damping: float = 1.0,
         width: int = 64,
         dropout: float = 0.2,
-        smoothing: float = 0.1,
-        own_weight: float = 0.5,
+        label_smoothing: float = 0.1,
+        unimodal_loss_weight: float = 0.5,
         encoders: Mapping[str, EncoderLike] | None = None,
         operator_options: Mapping[str, Mapping[str, Any]] | None = None,
         epochs: int | None = None,
@@ -76,10 +76,10 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         batch_size: int | None = None,
         learning_rate: float = 1.5e-3,
         weight_decay: float = 0.02,
-        warmup: float = 0.1,
+        warmup_fraction: float = 0.1,
         patience: int | None = None,
         refit: bool | None = None,
-        clip: float = 1.0,
+        max_grad_norm: float = 1.0,
         modality_dropout: float = 0.0,
         balance: str | None = None,
         balance_options: Mapping[str, float] | None = None,
@@ -107,8 +107,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.damping = damping
         self.width = width
         self.dropout = dropout
-        self.smoothing = smoothing
-        self.own_weight = own_weight
+        self.label_smoothing = label_smoothing
+        self.unimodal_loss_weight = unimodal_loss_weight
         self.encoders = encoders
         self.operator_options = operator_options
         self.epochs = epochs
@@ -116,10 +116,10 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.warmup = warmup
+        self.warmup_fraction = warmup_fraction
         self.patience = patience
         self.refit = refit
-        self.clip = clip
+        self.max_grad_norm = max_grad_norm
         self.modality_dropout = modality_dropout
         self.balance = balance
         self.balance_options = balance_options
@@ -308,8 +308,8 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         damping: Equilibrium: how far each step of the search goes, over 0 to 1.
         width: Channels of tokens and of the joint vector.
         dropout: Dropout probability in encoders, fusion and head.
-        smoothing: Label smoothing, 0 to 1; regression has none.
-        own_weight: Weight of the modalities' own losses.
+        label_smoothing: Label smoothing, 0 to 1; regression has none.
+        unimodal_loss_weight: Weight of the modalities' own losses.
         encoders: By modality: a name, or any `nn.Module` from the modality's values to `[batch, channel]` or
             `[batch, token, channel]` (see `profuse.encoders.own`), which is copied.
         operator_options: Options of operators by name: `{"low_rank": {"rank": 8}}`.
@@ -318,11 +318,11 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         batch_size: Rows a step; chosen by the number of rows if None.
         learning_rate: Peak learning rate of AdamW.
         weight_decay: Decoupled weight decay.
-        warmup: Fraction of the steps in which the rate rises.
+        warmup_fraction: Fraction of the steps in which the rate rises.
         patience: Epochs without a smaller validation error before stopping; a third of them if None.
         refit: Whether to learn anew from all rows, for as many epochs as validation chose; if None, where there
             are fewer than 2,000, or where validation is later in time.
-        clip: Largest norm of the gradient.
+        max_grad_norm: Largest norm of the gradient.
         modality_dropout: Probability of hiding a modality of a training row.
         balance: Remedy for a modality that dominates: uniform, ogm_ge, gradient_blending, mmpareto, mla.
         balance_options: Its options: `{"alpha": 0.5}`.
@@ -384,7 +384,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
     """One number or several (y `[row, target]`) from several modalities; standardised inside, told in y's units.
 
-    Args: those of `FusionClassifier`; `smoothing` has no effect.
+    Args: those of `FusionClassifier`; `label_smoothing` has no effect.
 
     Attributes: those of `FusionClassifier`, without `classes_`.
     """

@@ -22,7 +22,7 @@ class Head(nn.Module, ABC):
         width: Channels of the joint vector.
         n_outputs: Classes, labels or target values.
         dropout: Probability of dropping a channel of the vector while training.
-        smoothing: Label smoothing, 0 to 1: the share of the target's mass that is spread evenly.
+        label_smoothing: Label smoothing, 0 to 1: the share of the target's mass that is spread evenly.
 
     Raises:
         ConfigError: A size below 1, or a probability out of range.
@@ -33,14 +33,14 @@ class Head(nn.Module, ABC):
     unit: ClassVar[str]
     """What `score` measures; larger is better."""
 
-    def __init__(self, width: int, n_outputs: int, *, dropout: float = 0.1, smoothing: float = 0.0) -> None:
+    def __init__(self, width: int, n_outputs: int, *, dropout: float = 0.1, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if width < 1 or n_outputs < 1 or not 0 <= dropout < 1 or not 0 <= smoothing < 1:
+        if width < 1 or n_outputs < 1 or not 0 <= dropout < 1 or not 0 <= label_smoothing < 1:
             raise ConfigError(
-                f"{type(self).__name__}: sizes must be at least 1, dropout and smoothing in [0, 1); got "
-                f"width={width}, n_outputs={n_outputs}, dropout={dropout}, smoothing={smoothing}."
+                f"{type(self).__name__}: sizes must be at least 1, dropout and label_smoothing in [0, 1); got "
+                f"width={width}, n_outputs={n_outputs}, dropout={dropout}, label_smoothing={label_smoothing}."
             )
-        self.width, self.n_outputs, self.smoothing = width, n_outputs, smoothing
+        self.width, self.n_outputs, self.label_smoothing = width, n_outputs, label_smoothing
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, n_outputs)
@@ -59,10 +59,10 @@ class Head(nn.Module, ABC):
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Returns the loss of each row, `[batch]`; smoothed while training."""
-        return self.row_losses(outputs, target, self.smoothing if self.training else 0.0)
+        return self.row_losses(outputs, target, self.label_smoothing if self.training else 0.0)
 
     @abstractmethod
-    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+    def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Returns the loss of each row, `[batch]`, at this much label smoothing, whatever the mode."""
 
     @abstractmethod
@@ -92,8 +92,8 @@ class ClassHead(Head):
     link = "softmax"
     unit = "accuracy"
 
-    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
-        return F.cross_entropy(outputs, target, reduction="none", label_smoothing=smoothing)
+    def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        return F.cross_entropy(outputs, target, reduction="none", label_smoothing=label_smoothing)
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(-1)
@@ -111,8 +111,8 @@ class LabelsHead(Head):
     link = "sigmoid"
     unit = "macro F1"
 
-    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
-        soft = target * (1 - smoothing) + smoothing / 2
+    def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        soft = target * (1 - label_smoothing) + label_smoothing / 2
         return F.binary_cross_entropy_with_logits(outputs, soft, reduction="none").mean(-1)
 
     def predict(self, outputs: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class ValuesHead(Head):
     link = "identity"
     unit = "R2"
 
-    def row_losses(self, outputs: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
+    def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return (outputs - target).square().mean(-1)
 
     def predict(self, outputs: Tensor) -> Tensor:

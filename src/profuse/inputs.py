@@ -15,22 +15,22 @@ from torch import nn
 
 from profuse._lookup import resolve
 from profuse._options import checked, faults_of, in_one, misread
-from profuse.build import ModelOptions
 from profuse.data.arrays import plain
-from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
-from profuse.data.infer import infer, load_schema
+from profuse.data.leaks import copy_notes
 from profuse.data.preprocess import preprocessor
+from profuse.data.table.assemble import assemble, with_ranges
+from profuse.data.table.infer import infer, load_schema
 from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
-from profuse.evaluate.leaks import copy_notes
 from profuse.fusion import FUSIONS, Fusion
-from profuse.learner import Prepared
+from profuse.models.build import ModelOptions
 from profuse.schema import Schema, Target, Task
-from profuse.train import TrainOptions
+from profuse.training.fitting import Prepared
+from profuse.training.loop import TrainOptions
 
 __all__ = [
     "Settings",

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from profuse._folder import applied
-from profuse.data.assemble import assemble
 from profuse.data.dataset import Dataset
+from profuse.data.table.assemble import assemble
 from profuse.data.tensors import from_tensors, same_order
 from profuse.errors import DataError
 from profuse.inputs import as_table, columns_of, tell
-from profuse.learner import TrainedModel
+from profuse.training.fitting import TrainedModel
 
 __all__ = ["new_data"]
 

@@ -16,11 +16,11 @@ from fits import Fit, read, run
 from models import TWINS, Base, Size, build, flops, size_of
 from settings import SERIES, SETTINGS, joined, mosi_in_context, pointer
 
+from profuse.comparison.statistics import seeds_only
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.split import make_split
-from profuse.evaluate.statistics import seeds_only
-from profuse.learner import Prepared
 from profuse.schema import SplitOptions
+from profuse.training.fitting import Prepared
 
 FOLDER = Path(page.__file__).parent
 

@@ -93,13 +93,22 @@ def test_a_command_line_that_cannot_be_is_exit_code_2(run: Any, args: tuple[str,
 
 
 def test_the_defaults_that_help_tells_are_those_of_the_options() -> None:
-    from profuse.build import ModelOptions
     from profuse.cli.fit import fit
-    from profuse.train import TrainOptions
+    from profuse.models.build import ModelOptions
+    from profuse.training.loop import TrainOptions
 
     options = ModelOptions().model_dump() | TrainOptions().model_dump()
     told = {p.name: p.annotation for p in inspect.signature(fit, eval_str=True).parameters.values()}
-    for name in ("learning_rate", "width", "modality_dropout", "own_weight", "fusion", "rounds", "entry", "supervise"):
+    for name in (
+        "learning_rate",
+        "width",
+        "modality_dropout",
+        "unimodal_loss_weight",
+        "fusion",
+        "rounds",
+        "entry",
+        "supervise",
+    ):
         default = options[name]
         shown = f"{default:g}" if isinstance(default, float) else str(default)
         assert told[name].__metadata__[0].help.endswith(f"({shown})."), name

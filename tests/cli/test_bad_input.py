@@ -125,7 +125,7 @@ def test_a_schema_that_does_not_fit_says_where(refused: Any, home: Path, command
     (("fitt",), "Did you mean 'fit'? See"),
     (("compare", "ok.csv", "--nope"), "No such option: --nope."),
     (("compare", "ok.csv", "--seeds", 0), "'--seeds': must be greater than or equal to 1."),
-    (("compare", "ok.csv", "--own-weight", "nan"), "'--own-weight': must be"),
+    (("compare", "ok.csv", "--unimodal-loss-weight", "nan"), "'--unimodal-loss-weight': must be"),
     (("compare", "ok.csv", "-t", "kind", "--device", "gpu"), "device must be auto, cpu, cuda or mps; got device='gpu'"),
     (("compare", "ok.csv", "-t", "kind", "--rounds", "100"), "rounds must be less than or equal to 64; got rounds=100"),
     (("compare", "ok.csv", "-t", "kind", "--split", "group"), "needs its column"),

@@ -15,8 +15,8 @@ import yaml
 from rich.console import Console
 
 from profuse.cli._progress import LineDisplay, LiveDisplay, display
-from profuse.evaluate.compare import Event
-from profuse.evaluate.results import COLUMNS
+from profuse.comparison.engine import Event
+from profuse.comparison.results import COLUMNS
 
 QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
 
@@ -146,13 +146,13 @@ def test_another_comparisons_folder_is_not_overwritten(compared: tuple[Any, Path
 def test_an_interrupt_tells_how_to_go_on(
     run: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import profuse.comparison
+    import profuse.comparison.compare
 
     def interrupted(*args: Any, on_event: Any, **options: Any) -> None:
         on_event(Event("fit", 3, 24))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(profuse.comparison, "compare_dataset", interrupted)
+    monkeypatch.setattr(profuse.comparison.compare, "compare_dataset", interrupted)
     done = run("compare", files / "mine.csv", "--target", "my label", "--out", tmp_path / "out")
     assert done.exit_code == 130
     assert f"3 of 24 fits are kept in {tmp_path / 'out' / 'work'}" in done.stderr
@@ -160,7 +160,7 @@ def test_an_interrupt_tells_how_to_go_on(
 
 
 def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import profuse.comparison
+    import profuse.comparison.compare
     from profuse.errors import ProfuseError
 
     seen: dict[str, Any] = {}
@@ -169,7 +169,7 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
         seen.update(dataset=dataset, options=options, out=out, **others)
         raise ProfuseError("enough")
 
-    monkeypatch.setattr(profuse.comparison, "compare_dataset", fake)
+    monkeypatch.setattr(profuse.comparison.compare, "compare_dataset", fake)
     monkeypatch.chdir(tmp_path)
     done = run("compare", files / "mine.csv", "-t", "my label", "-t", "high, or low")
     assert done.exit_code == 2
@@ -177,7 +177,8 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     done = run(
         "compare", files / "mine.csv", "-t", "high, or low", "-t", "unit price", "--split", "time",
         "--split-column", "day", "--test-size", 0.3, "--fusions", "mean,hybrid:concat", "--rounds", "2, equilibrium",
-        "--seeds", 5, "--trials", 2, "--epochs", 7, "--width", 24, "--modality-dropout", 0.2, "--own-weight", 0.5,
+        "--seeds", 5, "--trials", 2, "--epochs", 7, "--width", 24, "--modality-dropout", 0.2, "--unimodal-loss-weight",
+        0.5,
         "--encoder", "note=words", "--device", "cpu", "--jobs", 2, "--learning-rate", 0.01,
     )  # fmt: skip
     assert done.stderr == "Error: enough\n"
@@ -185,7 +186,11 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     assert (options.fusions, options.rounds) == (("mean", "hybrid:concat"), (2, "equilibrium"))
     assert (options.seeds, options.trials) == (5, 2)
     assert (options.split.method, options.split.column, options.split.test_size) == ("time", "day", 0.3)
-    assert (options.model.width, options.model.own_weight, options.model.encoders) == (24, 0.5, {"note": "words"})
+    assert (options.model.width, options.model.unimodal_loss_weight, options.model.encoders) == (
+        24,
+        0.5,
+        {"note": "words"},
+    )
     assert (options.train.epochs, options.train.modality_dropout, options.train.device) == (7, 0.2, "cpu")
     assert options.train.learning_rate == 0.01
     assert seen["n_jobs"] == 2

@@ -162,7 +162,7 @@ class TestOnATerminal:
 
     def test_in_what_goes_on(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         from profuse.cli._print import console
-        from profuse.evaluate.compare import Event
+        from profuse.comparison.engine import Event
 
         facts = {"method": HOSTILE[name], "seed": 0, "fit_seconds": 1.0, "scores": {"valid": {"accuracy": 0.5}}}
         event = Event(stage="run", n_done=1, n_total=2, finished=facts, running=(facts,))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from profuse.data.infer import load_schema
+from profuse.data.table.infer import load_schema
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, where: Callable[[Path], bool]) -> None:
@@ -30,7 +30,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, where: Callable[[Path], bool]) -> No
 
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "fit": (("-t", "my label", "--epochs", "1"), "profuse.estimator.fit_model"),
-    "compare": (("-t", "my label", "--jobs", "1"), "profuse.evaluate._running.run_job"),
+    "compare": (("-t", "my label", "--jobs", "1"), "profuse.comparison.running.run_job"),
     "impute": (("-m", "note", "--method", "nearest"), "profuse.imputation.imputer.make_method"),
     "retrieve": (("--epochs", "1"), "profuse.retrieval.retriever.train"),
 }

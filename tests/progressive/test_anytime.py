@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError, ShapeError
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw

@@ -12,9 +12,9 @@ import torch
 from scipy.optimize import root
 from torch import Tensor
 
-from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError, ProfuseWarning
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.progressive._entry import below
 from profuse.progressive._equilibrium import above, share_of

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from profuse.build import ModelOptions, build_model
+from profuse.models.build import ModelOptions, build_model
 from profuse.progressive import (
     FEEDBACKS,
     AttendFeedback,

@@ -14,15 +14,15 @@ from torch import nn
 
 from profuse import FusionClassifier
 from profuse._options import faults_of
-from profuse.build import ModelOptions, build_model
 from profuse.checkpoint import load_model, save_model
 from profuse.data.split import Split
 from profuse.errors import ConfigError
-from profuse.learner import Prepared, TrainedModel, fit_model
+from profuse.models.build import ModelOptions, build_model
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw
-from profuse.train import TrainOptions
+from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.loop import TrainOptions
 
 OTHERS: list[dict[str, Any]] = [
     {"feedback": "gate", "into": ("b",), "entry": "input"},

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from profuse.build import ModelOptions, build_model
 from profuse.encoders import segments
 from profuse.errors import ConfigError
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.progressive._entry import Entry, below
 from profuse.progressive._model import Start
@@ -320,7 +320,9 @@ def test_truncated_gradients_are_those_of_a_detached_state() -> None:
 
 
 def test_rounds_without_gradient_have_no_loss_of_their_own() -> None:
-    around = ProgressiveFusion(plain(fusion="concat", own_weight=0.0), rounds=3, gradient_rounds=2, supervise="all")
+    around = ProgressiveFusion(
+        plain(fusion="concat", unimodal_loss_weight=0.0), rounds=3, gradient_rounds=2, supervise="all"
+    )
     randomise(around.eval())
     target = torch.tensor([0, 1, 2, 0, 1])
     output = around(inputs())
@@ -339,7 +341,7 @@ def test_a_learned_start_begins_at_zero_and_gives_round_one_feedback_once_traine
 
 
 def test_supervising_all_rounds_averages_their_losses() -> None:
-    last = ProgressiveFusion(plain(fusion="concat", own_weight=0.0), rounds=3).eval()
+    last = ProgressiveFusion(plain(fusion="concat", unimodal_loss_weight=0.0), rounds=3).eval()
     randomise(last)
     target = torch.tensor([0, 1, 2, 0, 1])
     output = last(inputs())

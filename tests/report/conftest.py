@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from profuse.evaluate.results import (
+from profuse.comparison.results import (
     Ablation,
     Confusion,
     CurvePoint,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from profuse.evaluate.results import Results, Skipped, Timing
-from profuse.evaluate.statistics import holm
-from profuse.evaluate.summary import summarise
+from profuse.comparison.results import Results, Skipped, Timing
+from profuse.comparison.statistics import holm
+from profuse.comparison.summary import summarise
 from profuse.report import collect, figures, numbers, render_html, render_markdown
 from profuse.report.words import Words, listed
 

@@ -14,7 +14,7 @@ import pytest
 from hostile import HOSTILE, STEERING
 from markdown_it import MarkdownIt
 
-from profuse.evaluate.results import Results
+from profuse.comparison.results import Results
 from profuse.report import collect, render_html, render_markdown
 
 Example = Callable[..., Results]

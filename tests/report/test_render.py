@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from profuse.evaluate.results import Results
+from profuse.comparison.results import Results
 from profuse.report import collect, figures, render_html, render_markdown, write_report
 
 Example = Callable[..., Results]

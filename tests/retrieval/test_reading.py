@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.read import read_table
+from profuse.data.table.read import read_table
 from profuse.errors import DataError, ProfuseWarning
 from profuse.retrieval import Retriever
 

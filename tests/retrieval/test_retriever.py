@@ -178,7 +178,7 @@ def test_chance_and_intervals_are_those_of_scipy() -> None:
         assert row["chance"] == pytest.approx(chance, abs=1e-9)
     median = told.loc["median_rank"]
     assert median["low"] <= median["value"] == np.median(found) <= median["high"]
-    assert not median["larger_is_better"]
+    assert not median["higher_is_better"]
 
 
 @pytest.mark.parametrize("n_right", [1, 2, 5])

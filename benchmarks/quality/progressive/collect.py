@@ -15,10 +15,10 @@ from scipy.stats import chi2
 from settings import SETTINGS
 from study import chosen_rate, models_of
 
+from profuse.comparison.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only
+from profuse.comparison.time_blocks import time_blocks
 from profuse.data.split import make_split
-from profuse.evaluate.robustness import effective, relative
-from profuse.evaluate.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only
-from profuse.evaluate.time_blocks import time_blocks
+from profuse.inspect import effective, relative
 from profuse.schema import SplitOptions
 
 __all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "in_units", "logged", "r2", "saved"]
@@ -152,7 +152,7 @@ class Study:
             noise = next(iter(a.facts[0]["noise"]))
         curves = [(x["noise"][noise], y["noise"][noise]) for x, y in zip(a.facts, b.facts, strict=False)]
         areas = np.array([[relative(LEVELS, x), relative(LEVELS, y)] for x, y in curves])
-        kept = np.array([effective(LEVELS, x, y, larger_is_better=not a.is_error) for x, y in curves])
+        kept = np.array([effective(LEVELS, x, y, higher_is_better=not a.is_error) for x, y in curves])
         unit = areas[:, 1].mean() if a.is_error else 1.0
         lost = seeds_only(kept / unit, n_rows=len(a.arrays[0]["rows"]), n_train=a.n_train)
         return by_seed(a, areas), in_units(lost, points)

@@ -11,8 +11,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from settings import SETTINGS
 
+from profuse.comparison.statistics import Estimate
 from profuse.datasets.synthetic.pointer import Pointer
-from profuse.evaluate.statistics import Estimate
 
 __all__ = ["draw_gains", "draw_pointer", "draw_robustness"]
 

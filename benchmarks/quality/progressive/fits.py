@@ -18,15 +18,15 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 from profuse._cores import limit_threads
-from profuse.build import ModelOptions
 from profuse.data.split import make_split
-from profuse.evaluate.metrics import primary_metric
-from profuse.evaluate.robustness import curve, missing_curve
-from profuse.learner import Prepared, TrainedModel
+from profuse.inspect import curve, missing_curve
+from profuse.metrics import primary_metric
+from profuse.models.build import ModelOptions
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import SplitOptions
 from profuse.tokens import Tokens
-from profuse.train import batches, predict, train
+from profuse.training.fitting import Prepared, TrainedModel
+from profuse.training.loop import batches, predict, train
 
 __all__ = ["LEVELS", "Fit", "read", "run"]
 

@@ -12,7 +12,6 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from profuse.build import ModelOptions, build_model
 from profuse.encoders import Encoder
 from profuse.encoders.audio import AudioEncoder
 from profuse.encoders.image import ConvEncoder
@@ -20,11 +19,12 @@ from profuse.encoders.recurrent import RecurrentEncoder
 from profuse.encoders.series_patch import SeriesPatchEncoder
 from profuse.encoders.text import WordEncoder
 from profuse.encoders.vector import VectorEncoder
-from profuse.learner import Prepared
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw
+from profuse.training.fitting import Prepared
 
 __all__ = ["TWINS", "Base", "Size", "build", "flops", "size_of"]
 
@@ -121,8 +121,8 @@ def build(
         level=base.level,
         width=size.width,
         dropout=dropout,
-        smoothing=0.0,
-        own_weight=1.0 if base.balance else 0.0,
+        label_smoothing=0.0,
+        unimodal_loss_weight=1.0 if base.balance else 0.0,
         operator_options={base.fusion: own} if own else {},
         **TWINS[twin],
     )

@@ -21,10 +21,10 @@ from figures import draw_gains, draw_pointer, draw_robustness
 from settings import SETTINGS
 from volatility import forecasts, read_returns
 
+from profuse.comparison.statistics import Estimate, Sample, paired_difference
+from profuse.comparison.time_blocks import time_blocks
 from profuse.datasets import load
 from profuse.datasets.synthetic.pointer import Pointer
-from profuse.evaluate.statistics import Estimate, Sample, paired_difference
-from profuse.evaluate.time_blocks import time_blocks
 
 Measure = Callable[[str, str], Estimate | None]
 """Of data and base model."""

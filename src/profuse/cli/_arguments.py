@@ -19,12 +19,12 @@ __all__ = [
     "Model",
     "NewCategories",
     "OnBadFile",
-    "OwnWeight",
     "SafeCsv",
     "SchemaFile",
     "Seed",
     "Targets",
     "Threads",
+    "UnimodalLossWeight",
     "Variant",
     "Width",
     "bad_file",
@@ -106,10 +106,14 @@ Balance = Annotated[
         rich_help_panel=MODEL,
     ),
 ]  # fmt: skip
-OwnWeight = Annotated[
+UnimodalLossWeight = Annotated[
     float | None,
     typer.Option(
-        "--own-weight", min=0.0, metavar="W", help="Weight of the modalities' own losses (0.5).", rich_help_panel=MODEL
+        "--unimodal-loss-weight",
+        min=0.0,
+        metavar="W",
+        help="Weight of the modalities' own losses (0.5).",
+        rich_help_panel=MODEL,
     ),
 ]
 Encoders = Annotated[

@@ -11,7 +11,7 @@ from profuse._escape import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profuse.evaluate.compare import Event
+    from profuse.comparison.engine import Event
 
 __all__ = ["LineDisplay", "LiveDisplay", "display"]
 

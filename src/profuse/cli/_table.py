@@ -11,8 +11,8 @@ from profuse.errors import CheckpointError
 
 if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
-    from profuse.learner import TrainedModel
     from profuse.schema import Schema
+    from profuse.training.fitting import TrainedModel
 
 __all__ = ["read_for"]
 
@@ -41,7 +41,7 @@ def read_for(
         DataError: The file cannot be read, lacks columns, or has one of nearly nothing but new categories.
     """
     from profuse._folder import applied
-    from profuse.data.assemble import load_new_rows
+    from profuse.data.table.assemble import load_new_rows
 
     if trained.schema is None:
         raise CheckpointError(

@@ -16,11 +16,11 @@ from profuse.cli._arguments import (
     Epochs,
     LearningRate,
     OnBadFile,
-    OwnWeight,
     SafeCsv,
     SchemaFile,
     Targets,
     Threads,
+    UnimodalLossWeight,
     Variant,
     Width,
     bad_file,
@@ -32,7 +32,7 @@ from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
 
 if TYPE_CHECKING:
-    from profuse.evaluate.results import Results
+    from profuse.comparison.results import Results
 
 __all__ = ["compare"]
 
@@ -131,7 +131,7 @@ def compare(
     learning_rate: LearningRate = None,
     modality_dropout: Dropout = None,
     balance: Balance = None,
-    own_weight: OwnWeight = None,
+    unimodal_loss_weight: UnimodalLossWeight = None,
     encoder: Encoders = None,
     device: Device = None,
     threads: Threads = None,
@@ -152,14 +152,16 @@ def compare(
     """  # fmt: skip
     from profuse.cli._process import exit_code
     from profuse.cli._progress import display
-    from profuse.comparison import compare as run
-    from profuse.comparison import read_options
+    from profuse.comparison.compare import compare as run
+    from profuse.comparison.compare import read_options
 
     options = read_options(
         config,
         **given(fusions=listed(fusions), rounds=_rounds(rounds), singles=listed(singles), seeds=seeds, trials=trials),
         split=given(method=split, column=split_column, test_size=test_size),
-        model=given(width=width, own_weight=own_weight, encoders=pairs(encoder, option="--encoder")),
+        model=given(
+            width=width, unimodal_loss_weight=unimodal_loss_weight, encoders=pairs(encoder, option="--encoder")
+        ),
         train=given(
             epochs=epochs,
             learning_rate=learning_rate,
@@ -208,8 +210,8 @@ def _rounds(text: str | None) -> tuple[Any, ...] | None:
 
 def _show(results: Results) -> None:
     """Prints the ranked table and the answers."""
-    from profuse.evaluate.metrics import primary_metric
-    from profuse.evaluate.summary import summarise
+    from profuse.comparison.summary import summarise
+    from profuse.metrics import primary_metric
     from profuse.report import numbers
     from profuse.report.words import Words
 

@@ -29,8 +29,8 @@ def evaluate(
     """
     from profuse.checkpoint import load_model
     from profuse.cli._table import read_for
-    from profuse.evaluate.leaks import copy_notes
-    from profuse.evaluate.metrics import measure, metrics_for
+    from profuse.data.leaks import copy_notes
+    from profuse.metrics import measure, metrics_for
 
     trained = load_model(model)
     dataset = read_for(
@@ -59,7 +59,7 @@ def evaluate(
             m.label,
             f"{measured.values[m.name]:.4f}",
             m.unit,
-            "higher is better" if m.larger_is_better else "lower is better",
+            "higher is better" if m.higher_is_better else "lower is better",
         ]
         for m in metrics_for(task)
         if m.name in measured.values

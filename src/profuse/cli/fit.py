@@ -21,11 +21,11 @@ from profuse.cli._arguments import (
     Epochs,
     LearningRate,
     OnBadFile,
-    OwnWeight,
     SchemaFile,
     Seed,
     Targets,
     Threads,
+    UnimodalLossWeight,
     Variant,
     Width,
     bad_file,
@@ -38,7 +38,7 @@ from profuse.cli._print import console, print_notes, say
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profuse.train import Epoch
+    from profuse.training.loop import Epoch
 
 __all__ = ["fit"]
 
@@ -116,7 +116,7 @@ def fit(
     learning_rate: LearningRate = None,
     modality_dropout: Dropout = None,
     balance: Balance = None,
-    own_weight: OwnWeight = None,
+    unimodal_loss_weight: UnimodalLossWeight = None,
     encoder: Encoders = None,
     device: Device = None,
     threads: Threads = None,
@@ -130,10 +130,10 @@ def fit(
     """
     from profuse._lookup import resolve
     from profuse.cli._output import hold_model
-    from profuse.comparison import open_data
+    from profuse.comparison.compare import open_data
+    from profuse.data.leaks import copy_notes
     from profuse.errors import ConfigError, ProfuseWarning
     from profuse.estimator import FusionClassifier, FusionRegressor
-    from profuse.evaluate.leaks import copy_notes
     from profuse.inputs import check_encoders, settings_of, without_test_rows
     from profuse.schema import SplitOptions
 
@@ -149,7 +149,7 @@ def fit(
         learning_rate=learning_rate,
         modality_dropout=modality_dropout,
         balance=balance,
-        own_weight=own_weight,
+        unimodal_loss_weight=unimodal_loss_weight,
         encoders=pairs(encoder, option="--encoder"),
         device=device,
         threads=threads,

@@ -86,7 +86,7 @@ def impute(
     """
     import warnings
 
-    from profuse.data.assemble import read_training_table
+    from profuse.data.table.assemble import read_training_table
     from profuse.errors import ProfuseWarning
     from profuse.imputation import Imputer
     from profuse.imputation.written import as_written, csv_of, csv_of_each, plain_csv

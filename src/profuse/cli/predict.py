@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from profuse.data.dataset import Dataset
-    from profuse.learner import TrainedModel
+    from profuse.training.fitting import TrainedModel
 
 __all__ = ["predict"]
 
@@ -61,7 +61,7 @@ def answers(trained: TrainedModel, dataset: Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from profuse.data._wording import tell_values
+    from profuse.data.wording import tell_values
     from profuse.errors import DataError
 
     said, codec = trained.predict(dataset), trained.pipeline.target

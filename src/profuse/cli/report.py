@@ -21,7 +21,7 @@ def report(
 
     [bold]Example[/bold]: profuse report profuse-out/glyphs
     """
-    from profuse.evaluate.results import Results
+    from profuse.comparison.results import Results
     from profuse.report import write_report
 
     say(f"Report: {write_report(Results.read(out), out)}")

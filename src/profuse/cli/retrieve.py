@@ -264,7 +264,7 @@ def _opened(
     on_bad_file: str,
 ) -> tuple[Dataset, Schema | None, Path | None]:
     """Returns the rows, a table's schema, and where its relative paths start."""
-    from profuse.data.assemble import read_training_table
+    from profuse.data.table.assemble import read_training_table
     from profuse.datasets import DATASETS, load
     from profuse.errors import ConfigError
     from profuse.inputs import as_schema
@@ -300,7 +300,7 @@ def _no_variant(data: str, variant: str | None) -> None:
 
 def _read(retriever: Retriever, data: str, variant: str | None, modalities: list[str]) -> Dataset:
     """Returns the rows of DATA for a saved retriever: of these modalities, and of its texts, which are shown."""
-    from profuse.data.read import read_table
+    from profuse.data.table.read import read_table
     from profuse.datasets import DATASETS, load
 
     rows: Any

@@ -30,8 +30,8 @@ def schema(
     """
     import yaml
 
-    from profuse.data.assemble import read_ranges, read_training_table
-    from profuse.data.infer import infer, load_schema
+    from profuse.data.table.assemble import read_ranges, read_training_table
+    from profuse.data.table.infer import infer, load_schema
     from profuse.errors import ConfigError
     from profuse.schema import Schema, Target
 

@@ -8,13 +8,13 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from profuse.data._wording import tell_rows
-from profuse.data.cells import Cells
-from profuse.data.column_types import plain_cells, plain_types
 from profuse.data.dataset import ModalityData, object_array
-from profuse.data.infer import plain_names
-from profuse.data.kinds import UNUSED, column_kind
 from profuse.data.media import as_picture, as_shares, check_waveform, full_scale, to_float32
+from profuse.data.table.cells import Cells
+from profuse.data.table.column_kinds import UNUSED, column_kind
+from profuse.data.table.column_types import plain_cells, plain_types
+from profuse.data.table.infer import plain_names
+from profuse.data.wording import tell_rows
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Kind, Modality
 

@@ -12,8 +12,8 @@ from profuse._cores import limit_threads
 from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
+from profuse.data.table.unseen import unseen_notes
 from profuse.data.target import TargetCodec
-from profuse.data.unseen import unseen_notes
 from profuse.errors import DataError
 from profuse.schema import Spec, Task
 from profuse.tokens import Raw

@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from profuse.data._wording import tell_rows, tell_values
 from profuse.data.dataset import Dataset
+from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.schema import SplitOptions
 

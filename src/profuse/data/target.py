@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profuse.data._wording import tell_rows, tell_values
+from profuse.data.table.values import match, word, words
 from profuse.data.task import check_target, infer_task, no_missing, not_constant, plain_target, read_target
-from profuse.data.values import match, word, words
+from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
 from profuse.schema import Task
 

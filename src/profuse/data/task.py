@@ -10,9 +10,9 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from profuse.data._wording import tell_rows, tell_values
-from profuse.data.lists import ShortenedListError, is_list_text, parse_list
-from profuse.data.values import is_missing, match, plain_objects, word
+from profuse.data.table.lists import ShortenedListError, is_list_text, parse_list
+from profuse.data.table.values import is_missing, match, plain_objects, word
+from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Task
 

@@ -13,14 +13,14 @@ import pandas as pd
 from profuse._lookup import nearest
 from profuse._options import checked
 from profuse.data.arrays import modality, plain
-from profuse.data.assemble import assemble, check_present, with_ranges
-from profuse.data.cell_notes import target_notes
-from profuse.data.cells import object_array
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.infer import infer
-from profuse.data.spellings import merged
+from profuse.data.table.assemble import assemble, check_present, with_ranges
+from profuse.data.table.cell_notes import target_notes
+from profuse.data.table.cells import object_array
+from profuse.data.table.infer import infer
+from profuse.data.table.spellings import merged
+from profuse.data.table.times import given_times
 from profuse.data.task import read_target
-from profuse.data.times import given_times
 from profuse.errors import ConfigError, DataError
 from profuse.schema import KINDS, Kind, Schema, Task
 
@@ -148,7 +148,7 @@ def from_frame(
         base_dir: Paths in cells are relative to it.
         task: Inferred from the target when None.
         groups, times: `[row]`; see `Dataset`.
-        on_bad_file: See `profuse.data.assemble.assemble`.
+        on_bad_file: See `profuse.data.table.assemble.assemble`.
         rates: Samples a second of audio modalities as in training.
         name: Of the data set.
         resolved: Whether `schema` was resolved before (prediction): then nothing is inferred.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profuse.data._wording import tell_values
-from profuse.data.cells import object_array
 from profuse.data.dataset import ModalityData
+from profuse.data.table.cells import object_array
+from profuse.data.wording import tell_values
 from profuse.errors import DataError
 from profuse.imputation.coding import Coding, Part, known_cells
 from profuse.imputation.methods import Answer, Drawn

@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from profuse._lookup import resolve
-from profuse.data._wording import tell_rows, tell_values
-from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
-from profuse.data.infer import infer
-from profuse.data.leave_out import leave_out_target
 from profuse.data.split import split_off
+from profuse.data.table.assemble import assemble, with_ranges
+from profuse.data.table.infer import infer
+from profuse.data.table.leave_out import leave_out_target
+from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.blocks import Block, Inputs, blocks_of, inputs_of
 from profuse.imputation.choice import Choice, choose

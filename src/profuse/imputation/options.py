@@ -107,6 +107,6 @@ def table_of(X: Any) -> pd.DataFrame:
     if not isinstance(X, pd.DataFrame) and not (isinstance(X, np.ndarray) and X.ndim == 2):
         raise DataError(
             f"{_WHO}: X must be a DataFrame or a 2-D array; got {type(X).__name__}{getattr(X, 'shape', '')}. "
-            "Read a file with profuse.data.read.read_table."
+            "Read a file with profuse.data.table.read.read_table."
         )
     return as_table(X, _WHO)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profuse.data.delimited import SEPARATORS, layout_of
-from profuse.data.numbers import write_number
-from profuse.data.text_file import read_text
+from profuse.data.table.delimited import SEPARATORS, layout_of
+from profuse.data.table.numbers import write_number
+from profuse.data.table.text_file import read_text
 from profuse.imputation.filling import SPREAD
 from profuse.imputation.imputer import Filled
 

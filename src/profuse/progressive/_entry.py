@@ -12,7 +12,7 @@ from torch import Tensor
 from profuse.encoders import Encoder, segment_widths, segments
 from profuse.errors import ConfigError
 from profuse.fusion import HierarchicalFusion
-from profuse.model import FusionModel
+from profuse.models.fusion_model import FusionModel
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
-from profuse.model import FusionModel, Output
+from profuse.models.fusion_model import FusionModel, Output
 from profuse.progressive._anytime import Anytime, Settling, in_evaluation
 from profuse.progressive._chance import same_chance
 from profuse.progressive._entry import (
@@ -108,7 +108,7 @@ class ProgressiveFusion(nn.Module):
             raise ConfigError(
                 f"ProgressiveFusion: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}."
             )
-        if supervise == "all" and not model.outputs_count:
+        if supervise == "all" and not model.has_output_loss:
             raise ConfigError(
                 "ProgressiveFusion: supervise='all' must go with a model that learns by the loss of its outputs, which "
                 f"every round has; got decision={type(model.decider).__name__}, which learns otherwise. Use "

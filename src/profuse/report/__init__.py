@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from profuse._saving import write_file
-from profuse.evaluate.results import Results
+from profuse.comparison.results import Results
 from profuse.report.collect import collect
 from profuse.report.render_html import render_html
 from profuse.report.render_markdown import render_markdown

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from profuse.evaluate.metrics import metrics_for, primary_metric
-from profuse.evaluate.results import Results
-from profuse.evaluate.statistics import Estimate
-from profuse.evaluate.summary import Summary, summarise
+from profuse.comparison.results import Results
+from profuse.comparison.statistics import Estimate
+from profuse.comparison.summary import Summary, summarise
+from profuse.metrics import metrics_for, primary_metric
 from profuse.report.words import Words, labels_of
 
 __all__ = ["ROLES", "collect"]
@@ -138,7 +138,7 @@ def _metrics(results: Results, summary: Summary, labels: dict[str, str]) -> dict
                 "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
             })  # fmt: skip
         rows.append({"label": labels[r.method.name], "cells": cells})
-    heads = [{"name": m.name, "label": m.label, "unit": m.unit, "larger_is_better": m.larger_is_better} for m in known]
+    heads = [{"name": m.name, "label": m.label, "unit": m.unit, "higher_is_better": m.higher_is_better} for m in known]
     return {"heads": heads, "rows": rows}
 
 
@@ -191,7 +191,7 @@ def _ablation(results: Results, summary: Summary, labels: dict[str, str]) -> dic
     method = next((n for n in _first_choices(summary) if n in have), None)
     if method is None:
         return None
-    metrics = {m.name: m.larger_is_better for m in metrics_for(results.dataset.task)}
+    metrics = {m.name: m.higher_is_better for m in metrics_for(results.dataset.task)}
     told = {a.metric for a in results.ablation if a.method == method}
     metric = next((m for m in metrics if m in told), min(told))
     sign = 1 if metrics.get(metric, True) else -1

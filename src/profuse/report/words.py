@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profuse.evaluate.metrics import primary_metric
-from profuse.evaluate.results import Results
-from profuse.evaluate.summary import Comparison, Summary
+from profuse.comparison.results import Results
+from profuse.comparison.summary import Comparison, Summary
+from profuse.metrics import primary_metric
 from profuse.report import numbers
 
 __all__ = ["Words", "labels_of", "listed"]

@@ -11,15 +11,15 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from profuse.build import ModelOptions
 from profuse.encoders import DEFAULTS, Encoder, encoder
 from profuse.fusion import Fused, fusion
 from profuse.fusion.constraint._coordinated import Coordinated
-from profuse.model import Output
+from profuse.models.build import ModelOptions
+from profuse.models.fusion_model import Output
 from profuse.retrieval.measure import ranks
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
-from profuse.train import batches
+from profuse.training.loop import batches
 
 __all__ = ["RetrievalModel", "RetrievalOptions", "build"]
 

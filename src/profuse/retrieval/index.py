@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from profuse._folder import read_folder, write_folder
-from profuse.data._wording import tell_rows, tell_values
+from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.retrieval.saving import INDEX, check_place, facts_of, restored
 

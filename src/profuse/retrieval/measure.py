@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "DEPTHS", "Validation", "content", "ranks", "reciprocal_ra
 
 DEPTHS = (1, 5, 10)
 COLUMNS = (
-    "method", "query", "item", "metric", "value", "low", "high", "chance", "larger_is_better", "n_queries",
+    "method", "query", "item", "metric", "value", "low", "high", "chance", "higher_is_better", "n_queries",
     "n_clusters",
 )  # fmt: skip
 _Z = 1.959964

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from profuse._lookup import nearest, resolve
-from profuse.data._wording import tell_values
 from profuse.data.arrays import plain
-from profuse.data.assemble import assemble, with_ranges
 from profuse.data.dataset import Dataset
-from profuse.data.infer import infer
-from profuse.data.leave_out import leave_out_target
 from profuse.data.pipeline import Pipeline
+from profuse.data.table.assemble import assemble, with_ranges
+from profuse.data.table.infer import infer
+from profuse.data.table.leave_out import leave_out_target
+from profuse.data.table.unseen import unseen_notes
 from profuse.data.tensors import from_tensors
-from profuse.data.unseen import unseen_notes
+from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import tell
 from profuse.schema import ColumnKind, Modality, Schema

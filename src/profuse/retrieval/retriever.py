@@ -20,7 +20,7 @@ from profuse.data.split import split_off
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import as_schema, check_encoders, device_faults
-from profuse.model import FusionModel
+from profuse.models.fusion_model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
 from profuse.retrieval.linear import LINEAR, fit_linear
@@ -40,7 +40,7 @@ from profuse.retrieval.saving import RETRIEVER, check_place, facts_of, restored
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import Schema
 from profuse.tokens import Raw
-from profuse.train import Epoch, History, TrainOptions, retrain, train
+from profuse.training.loop import Epoch, History, TrainOptions, retrain, train
 
 __all__ = ["METHODS", "SPACES", "Retriever"]
 

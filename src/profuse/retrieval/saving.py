@@ -14,8 +14,8 @@ from profuse.retrieval._model import RetrievalOptions, build
 from profuse.retrieval.linear import LinearSpace
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import Schema
-from profuse.train import Epoch, History
-from profuse.train_options import TrainOptions
+from profuse.training.loop import Epoch, History
+from profuse.training.options import TrainOptions
 
 __all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]
 

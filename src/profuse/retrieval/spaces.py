@@ -12,8 +12,8 @@ from profuse.data.dataset import ModalityData
 from profuse.data.pipeline import Pipeline
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions
 from profuse.schema import Schema
-from profuse.train import History
-from profuse.train_options import TrainOptions
+from profuse.training.loop import History
+from profuse.training.options import TrainOptions
 
 __all__ = ["Fitted", "LearnedSpace", "Space"]
 

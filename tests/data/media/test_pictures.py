@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFile
 
-from profuse.data.assemble import load_new_rows, load_table_dataset, read_ranges
-from profuse.data.infer import infer
 from profuse.data.media import as_picture, as_shares, read_image
 from profuse.data.media.levels import picture_range
 from profuse.data.pipeline import Pipeline
+from profuse.data.table.assemble import load_new_rows, load_table_dataset, read_ranges
+from profuse.data.table.infer import infer
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema

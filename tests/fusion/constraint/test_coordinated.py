@@ -300,7 +300,7 @@ def test_the_hinge_is_the_loss_in_numpy(negatives: Any) -> None:
 
 
 def test_the_hardest_take_over_from_the_mean_during_warmup() -> None:
-    tokens, operator, mean = tokens_of(12), made(Ranking, warmup=0.5), made(Ranking, negatives="mean")
+    tokens, operator, mean = tokens_of(12), made(Ranking, warmup_fraction=0.5), made(Ranking, negatives="mean")
     found = []
     for progress in (0.25, 0.5, 1.0):
         operator.progress = progress
@@ -461,7 +461,7 @@ def test_training_on_the_penalty_alone_lowers_it_on_other_rows(make: Any) -> Non
         (DCCAEY, {"weight": -1.0}, "weight at least 0"),
         (Contrastive, {"temperature": 2.0}, "temperature must be 0.01 to 1"),
         (Ranking, {"margin": 0.0}, "margin must be above 0"),
-        (Ranking, {"warmup": 2.0}, "warmup 0 to 1; got .*warmup=2.0"),
+        (Ranking, {"warmup_fraction": 2.0}, "warmup_fraction 0 to 1; got .*warmup_fraction=2.0"),
         (Ranking, {"negatives": "easy"}, "negatives 'hardest' or 'mean'"),
         (SharedPrivate, {"n_moments": 0}, "n_moments at least 1"),
         (SharedPrivate, {"n_heads": 3}, "n_heads must be at least 1 and divide width"),

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError
 from profuse.fusion.encoder_decoder.aligned import Aligned, resample
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import Fused, HierarchicalFusion
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.mmtm import MMTM
 from profuse.fusion.encoder_decoder.stagewise import Stagewise
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens

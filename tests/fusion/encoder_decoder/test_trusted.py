@@ -13,10 +13,10 @@ from scipy.special import digamma, expit, gammaln
 from torch import Tensor
 from torch.nn import functional
 
-from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError
 from profuse.fusion.encoder_decoder.trusted import Trusted, dirichlet_loss
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

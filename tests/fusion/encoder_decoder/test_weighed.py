@@ -12,7 +12,6 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional
 
-from profuse.build import ModelOptions, build_model
 from profuse.errors import ConfigError
 from profuse.fusion import DecisionFusion
 from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
@@ -20,7 +19,8 @@ from profuse.fusion.encoder_decoder.multiplicative_late import MultiplicativeLat
 from profuse.fusion.encoder_decoder.predictive_dynamic import PredictiveDynamic, others, relative
 from profuse.fusion.encoder_decoder.quality_aware import QualityAware, ranking_loss
 from profuse.heads import ClassHead, LabelsHead, ValuesHead
-from profuse.model import FusionModel
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import FusionModel
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
@@ -425,13 +425,13 @@ def test_a_model_adds_the_operators_loss_to_the_fused_and_the_own_ones(name: str
 @pytest.mark.parametrize("name", ["quality_aware", "multiplicative_late"])
 def test_label_smoothing_has_no_part_in_how_right_an_expert_is(name: str, task: str) -> None:
     model, target = model_of(name, task), torch.arange(8) % 3
-    assert model.head.smoothing == 0.1
+    assert model.head.label_smoothing == 0.1
     target = target if task == "multiclass" else functional.one_hot(target, 3).float()
     output = model(batch())
 
     def of_the_operator() -> Tensor:
         joint, _ = model.losses(output, target)
-        return joint - model.head.loss(output.outputs, target) * model.outputs_count
+        return joint - model.head.loss(output.outputs, target) * model.has_output_loss
 
     measured = of_the_operator()
     model.head.train()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from profuse.data.lists import parse_list
+from profuse.data.table.lists import parse_list
 from profuse.errors import DataError
 
 __all__ = ["to_float32", "to_numbers"]

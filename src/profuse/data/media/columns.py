@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from profuse.data._wording import tell_rows
 from profuse.data.dataset import object_array
-from profuse.data.lists import is_list_text
 from profuse.data.media.arrays import to_float32, to_numbers
 from profuse.data.media.levels import as_shares
 from profuse.data.media.pictures import LARGEST_SIDE, as_picture, holds_bytes, read_image
 from profuse.data.media.series_files import read_named_series
 from profuse.data.media.sounds import read_audio, resample
 from profuse.data.media.source import Tell
+from profuse.data.table.lists import is_list_text
+from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 
 if TYPE_CHECKING:
-    from profuse.data.cells import Cells
+    from profuse.data.table.cells import Cells
 
 __all__ = ["deep_range", "pictures", "series", "sounds"]
 

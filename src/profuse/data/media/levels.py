@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from profuse.data._wording import tell_rows
+from profuse.data.wording import tell_rows
 
 __all__ = ["as_shares", "picture_range"]
 

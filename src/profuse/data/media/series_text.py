@@ -23,7 +23,7 @@ import numpy as np
 
 from profuse._files import check_size
 from profuse.data.media.source import Tell
-from profuse.data.missing import DOUBTFUL, MISSING
+from profuse.data.table.missing import DOUBTFUL, MISSING
 from profuse.errors import DataError
 
 __all__ = ["parse_series"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from profuse.data.dataset import ModalityData
-from profuse.data.unseen import Unseen
+from profuse.data.table.unseen import Unseen
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from profuse.data.times import parse_times
-from profuse.data.values import is_list, word, words
+from profuse.data.table.times import parse_times
+from profuse.data.table.values import is_list, word, words
 from profuse.errors import DataError
 
 __all__ = [

@@ -16,8 +16,8 @@ from profuse._lookup import nearest
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess import _cells
 from profuse.data.preprocess._base import Preprocessor
-from profuse.data.unseen import Unseen, new_share
-from profuse.data.values import match, words
+from profuse.data.table.unseen import Unseen, new_share
+from profuse.data.table.values import match, words
 from profuse.errors import DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw

@@ -56,8 +56,8 @@ class Ranking(Coordinated):
         weight: Factor of the penalty, at least 0.
         margin: By how much the cosine of a row's own is to be larger, above 0 and at most 2.
         negatives: "hardest" (VSE++) or "mean" (over all other rows).
-        warmup: Fraction of training, 0 to 1, in which the hardest take over from the mean, little by little; from the
-            first step on they would draw all rows to one place.
+        warmup_fraction: Fraction of training, 0 to 1, in which the hardest gradually take over from the
+            mean; from the first step on they would draw all rows to one place.
         dropout: Probability of dropping a channel between the two layers of the MLP, 0 to below 1.
 
     Raises:
@@ -94,20 +94,26 @@ class Ranking(Coordinated):
         weight: float = 0.3,
         margin: float = 0.2,
         negatives: Negatives = "hardest",
-        warmup: float = 0.5,
+        warmup_fraction: float = 0.5,
         dropout: float = 0.1,
     ) -> None:
         super().__init__(channels, width, space_dim=space_dim, weight=weight, dropout=dropout)
-        if not 0 < margin <= 2 or negatives not in ("hardest", "mean") or not 0 <= warmup <= 1:
+        if not 0 < margin <= 2 or negatives not in ("hardest", "mean") or not 0 <= warmup_fraction <= 1:
             raise ConfigError(
-                "Ranking: margin must be above 0 and at most 2, negatives 'hardest' or 'mean', warmup 0 to 1; "
-                f"got margin={margin}, negatives={negatives!r}, warmup={warmup}."
+                "Ranking: margin must be above 0 and at most 2, negatives 'hardest' or 'mean', warmup_fraction 0 to 1; "
+                f"got margin={margin}, negatives={negatives!r}, warmup_fraction={warmup_fraction}."
             )
-        self.margin, self.warmup = margin, warmup
+        self.margin, self.warmup_fraction = margin, warmup_fraction
         self.negatives: Negatives = negatives
 
     def disagreement(self, z: Tensor, present: Tensor) -> Tensor:
-        share = 0.0 if self.negatives == "mean" else min(1.0, self.progress / self.warmup) if self.warmup else 1.0
+        share = (
+            0.0
+            if self.negatives == "mean"
+            else min(1.0, self.progress / self.warmup_fraction)
+            if self.warmup_fraction
+            else 1.0
+        )
 
         def one_pair(x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
             if share in (0.0, 1.0):

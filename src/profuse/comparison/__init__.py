@@ -1,0 +1,1 @@
+"""The fair comparison: methods, fits, results, statistics, summary."""

@@ -1,0 +1,339 @@
+"""`compare`: any kind of data in; results, and a report if it is wanted, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from profuse._lookup import nearest
+from profuse._options import checked, faults_of
+from profuse._saving import scratch, write_file
+from profuse._yaml import read_yaml
+from profuse.comparison.engine import CompareOptions, Event, compare_dataset
+from profuse.comparison.methods import OwnFusion
+from profuse.comparison.results import Results
+from profuse.comparison.summary import Summary, summarise
+from profuse.data.dataset import Dataset
+from profuse.data.split import check_parts, make_split
+from profuse.data.table.assemble import assemble, load_table_dataset, with_ranges
+from profuse.data.table.infer import infer
+from profuse.data.tensors import from_frame, from_tensors, same_order
+from profuse.data.wording import tell_values
+from profuse.datasets import DATASETS
+from profuse.datasets import load as load_dataset
+from profuse.errors import ConfigError, DataError
+from profuse.inputs import as_schema, check_encoders, device_faults
+from profuse.models.build import ModelOptions
+from profuse.progressive import Rounds
+from profuse.report import write_report
+from profuse.schema import Schema, SplitOptions, Target
+
+__all__ = ["Comparison", "Opened", "compare", "open_data", "read_options"]
+
+Data = str | Path | pd.DataFrame | Mapping[str, Any] | Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """Data behind any door: the rows, how they are to be split, and a table's resolved schema."""
+
+    dataset: Dataset
+    split: SplitOptions
+    schema: Schema | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What `compare` returns.
+
+    Attributes:
+        results: Everything that was found, as plain data.
+        out: The folder that holds it, with the models of the best fusion; None if none was named.
+    """
+
+    results: Results
+    out: Path | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The scores, tidy: one row for each method, seed, split and metric; the columns of `results.csv`."""
+        return self.results.frame()
+
+    def summary(self) -> Summary:
+        """Returns the ranked table, the paired differences and the verdict."""
+        return summarise(self.results)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Writes the report and returns the path of its HTML, which opens offline.
+
+        Args:
+            path: A folder, or the `.html` file to write; the comparison's `out` if None.
+        """
+        if path is None and self.out is None:
+            raise ConfigError("Comparison.report: a path must be given, as compare had no out; got None.")
+        path = Path(path or self.out or "")
+        if path.suffix.lower() not in (".html", ".htm"):
+            return write_report(self.results, path)
+        with scratch() as folder:
+            write_file(path, write_report(self.results, folder).read_bytes())
+        return path
+
+    def __repr__(self) -> str:
+        best = self.summary().verdict.fusion
+        return f"Comparison({self.results.dataset.name!r}, {len(self.results.methods)} methods, best fusion {best!r})"
+
+
+def compare(
+    data: Data,
+    target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
+    *,
+    schema: Schema | Mapping[str, Any] | str | Path | None = None,
+    test: str | Path | None = None,
+    name: str | None = None,
+    variant: str | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: Literal["raise", "skip"] = "raise",
+    fusions: Sequence[str] | None = None,
+    own: Mapping[str, OwnFusion] | None = None,
+    rounds: Sequence[Rounds] | None = None,
+    singles: Sequence[str] | None = None,
+    seeds: int | None = None,
+    trials: int | None = None,
+    split: SplitOptions | Mapping[str, Any] | str | None = None,
+    model: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    options: CompareOptions | None = None,
+    out: str | Path | None = None,
+    n_jobs: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Comparison:
+    """Compares ways of fusing on the same splits with the same budget, beside single modalities and classical models.
+
+    Args:
+        data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`.
+        target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
+        test: A file of test rows, beside a file of training rows.
+        name: Named in the results.
+        variant: Of a named data set.
+        base_dir: Where relative paths in a DataFrame start; the working directory if None.
+        on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
+        fusions: Names or level:name to compare besides those that always are; ("all",) for every operator.
+        own: Operators of your own to compare besides, by the names that results call them: classes of `Fusion`, or
+            functions `(channels, width) -> Fusion`. Their fits are done anew each time, and their models not kept.
+        rounds: Rounds of the progressive twins, numbers or "equilibrium"; () for none.
+        singles: Modalities to compare by themselves, all unless named; () for none. For data with a dozen of them.
+        seeds: Repetitions, each with its own weights and, if not official, split.
+        trials: Configurations that each method tries.
+        split: A method, or fields of `SplitOptions`.
+        model: Fields of `ModelOptions` that all models share: `{"width": 32}`.
+        train: Fields of `TrainOptions`: `{"epochs": 10}`.
+        options: All of the above options at once; single ones given here win.
+        out: Folder for results, models and the work that a second run goes on from; None keeps nothing.
+        n_jobs: Fits at a time; one a core if None.
+        on_event: Told of progress.
+
+    Raises:
+        ProfuseError: The message names what is wrong and what to do.
+
+    Example:
+        >>> import profuse
+        >>> found = profuse.compare("synthetic", seeds=1, fusions=["gated"], train={"epochs": 2})  # doctest: +SKIP
+        >>> found.report("report.html")  # doctest: +SKIP
+    """
+    method = {"method": split} if isinstance(split, str) else split
+    method = method.model_dump(exclude_unset=True) if isinstance(method, SplitOptions) else method
+    resolved = read_options(
+        options,
+        fusions=fusions,
+        rounds=rounds,
+        singles=singles,
+        seeds=seeds,
+        trials=trials,
+        split=method,
+        model=model,
+        train=train,
+    )
+    opened = open_data(
+        data, target, schema=schema, split=resolved.split, test=test, name=name, variant=variant, base_dir=base_dir,
+        on_bad_file=on_bad_file,
+    )  # fmt: skip
+    resolved = resolved.model_copy(update={"split": opened.split})
+    faults = [f for r in resolved.rounds for f in faults_of(ModelOptions, {"rounds": r})]
+    faults += device_faults(resolved.train.device)
+    if faults:
+        raise ConfigError(f"compare: {'; '.join(faults)}.")
+    check_encoders(opened.dataset, resolved.model.encoders, who="compare")
+    for seed in range(resolved.seeds):
+        check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
+    run = partial(_run, opened, resolved, own=own, n_jobs=n_jobs, on_event=on_event)
+    if out is not None:
+        return Comparison(run(Path(out)), Path(out))
+    with scratch() as folder:
+        return Comparison(run(folder))
+
+
+def _run(
+    opened: Opened,
+    options: CompareOptions,
+    out: Path,
+    **how: Any,
+) -> Results:
+    """Compares, and leaves no empty folders where nothing came of it; `how` is of `compare_dataset`."""
+    new = [p for p in (out, *out.parents) if not p.exists()]
+    try:
+        return compare_dataset(opened.dataset, options, out, schema=opened.schema, **how)
+    except BaseException:
+        work = out / "work"
+        for folder in [work, *new]:
+            if folder.is_dir() and (folder != work or out in new) and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def read_options(
+    base: CompareOptions | str | Path | None = None,
+    *,
+    fusions: Sequence[str] | None = None,
+    rounds: Sequence[Any] | None = None,
+    singles: Sequence[str] | str | None = None,
+    seeds: int | None = None,
+    trials: int | None = None,
+    split: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+) -> CompareOptions:
+    """Returns `base` (options, a YAML file of them, or the defaults) with what is given here in place of its own.
+
+    Raises:
+        DataError: No such file, or it is no YAML.
+        ConfigError: Values out of range or unknown names; all are told together.
+    """
+    values: dict[str, Any]
+    where = "options"
+    if base is None:
+        values = {}
+    elif isinstance(base, CompareOptions):
+        values = base.model_dump(exclude_unset=True)
+    else:
+        values, where = _yaml(Path(base)), str(base)
+    for key, value in (
+        ("fusions", fusions),
+        ("rounds", rounds),
+        ("singles", singles),
+        ("seeds", seeds),
+        ("trials", trials),
+    ):
+        if value is not None:
+            values[key] = (value,) if isinstance(value, str | int) and key in ("fusions", "rounds") else value
+    for key, changes in (("split", split), ("model", model), ("train", train)):
+        if changes:
+            values[key] = {**(values.get(key) or {}), **changes}
+    return checked(CompareOptions, values, where=where)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    values = read_yaml(path, what="options", who="options")
+    earlier = values.pop("data_digest", None) is not None  # a config.yaml, which says which data it was of
+    usual = {"method": "auto", "column": None}
+    if earlier and isinstance(split := values.get("split"), dict) and usual.items() <= split.items():
+        # the defaults must not hide which column a schema splits by
+        values["split"] = {k: v for k, v in split.items() if k not in usual}
+    return values
+
+
+def open_data(
+    data: Data,
+    target: Any = None,
+    *,
+    schema: Any = None,
+    split: SplitOptions | None = None,
+    test: str | Path | None = None,
+    name: str | None = None,
+    variant: str | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: Literal["raise", "skip"] = "raise",
+) -> Opened:
+    """Returns the data behind any door; see `compare` for the arguments.
+
+    What is set in `split` wins over the schema's.
+    """
+    if on_bad_file not in ("raise", "skip"):
+        raise ConfigError(f"compare: on_bad_file must be 'raise' or 'skip'; got on_bad_file={on_bad_file!r}.")
+    split = split or SplitOptions()
+    column = {"split.column": split.column}
+    if isinstance(data, Dataset):
+        _only(f"a Dataset, {data.name!r}", target=target, schema=schema, test=test, variant=variant, **column)
+        return Opened(data if name is None else replace(data, name=name), split)
+    if isinstance(data, Mapping):
+        _only("a dict of arrays", schema=schema, test=test, variant=variant, **column)
+        if target is None or isinstance(target, str):
+            raise DataError(f"compare: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
+        return Opened(from_tensors(data, target, name=name or "tensors"), split)
+    told = as_schema(schema) or Schema()
+    told = told.model_copy(update={"split": split.over(told.split)})
+    if isinstance(data, pd.DataFrame):
+        _only("a DataFrame", test=test, variant=variant)
+        dataset, full = _of_frame(data, target, told, name or "table", base_dir or ".", on_bad_file)
+        return Opened(dataset, full.split, full)
+    if str(data) in DATASETS:
+        _only(f"the named data set {str(data)!r}", target=target, schema=schema, test=test, **column)
+        dataset = load_dataset(str(data), variant=variant)
+        return Opened(dataset if name is None else replace(dataset, name=name), split)
+    path = Path(data)
+    if not path.exists() and not path.suffix and len(path.parts) == 1:
+        close = nearest(str(data), DATASETS)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See 'profuse datasets'."
+        raise DataError(f"compare: data must be a file or a named data set; got {str(data)!r}. {hint}")
+    _only(f"the file {path.name}", variant=variant)
+    dataset, full = load_table_dataset(path, target=target, schema=told, test=test, on_bad_file=on_bad_file, name=name)
+    return Opened(dataset, full.split, full)
+
+
+def _of_frame(
+    data: pd.DataFrame,
+    target: Any,
+    schema: Schema,
+    name: str,
+    base_dir: str | Path,
+    on_bad_file: Literal["raise", "skip"],
+) -> tuple[Dataset, Schema]:
+    columns = _names(target)
+    if columns is not None:
+        task = schema.target.task if schema.target else None
+        schema = schema.model_copy(update={"target": Target(columns=columns, task=task)})
+    elif target is not None:
+        same_order({"X": data, "target": target}, where="compare")
+        return from_frame(data, target, schema=schema, base_dir=base_dir, on_bad_file=on_bad_file, name=name)
+    elif schema.target is None:
+        raise DataError(
+            "compare: target must be given; got None. Name one of the columns "
+            f"{tell_values(list(map(str, data.columns)))}."
+        )
+    inference = infer(data, schema)
+    dataset = assemble(data, inference.schema, name=name, base_dir=base_dir, on_bad_file=on_bad_file)
+    return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(inference.schema, dataset)
+
+
+def _names(target: Any) -> tuple[str, ...] | None:
+    """Returns the names of columns, None if `target` holds values."""
+    if isinstance(target, str):
+        return (target,)
+    if isinstance(target, list | tuple) and len(target) > 0 and all(isinstance(t, str) for t in target):
+        return tuple(target)
+    return None
+
+
+def _only(what: str, **others: object) -> None:
+    """Tells what has been given and does not apply."""
+    given: Iterable[str] = [name for name, value in others.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"compare: {' and '.join(given)} must not be given with {what}, which brings its own. Leave it out."
+        )

@@ -1,0 +1,331 @@
+"""The fair comparison: same splits, same budget, early stopping on validation only, several seeds, what it cost."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from profuse._cores import usable_cores
+from profuse._saving import naming, new_folder, scratch
+from profuse.comparison.jobs import JobResult, slug
+from profuse.comparison.methods import ALL_SINGLES, DEFAULT_FUSIONS, OwnFusion, TwinRounds, methods_for
+from profuse.comparison.place import held_place
+from profuse.comparison.presence import shares_of_test, tell_absent
+from profuse.comparison.results import (
+    Ablation,
+    Confusion,
+    CurvePoint,
+    DatasetFacts,
+    Machine,
+    ModalityFacts,
+    Residuals,
+    Results,
+    Score,
+    Timing,
+)
+from profuse.comparison.running import Event, Run, run_fits
+from profuse.comparison.summary import summarise
+from profuse.comparison.time_blocks import time_blocks
+from profuse.data.dataset import Dataset
+from profuse.data.leaks import tell_leaks
+from profuse.data.split import make_split
+from profuse.data.wording import tell_values
+from profuse.errors import ProfuseError
+from profuse.heads import head_for
+from profuse.metrics import log_error_scores, row_scores, rows_of_half_the_spread
+from profuse.models.build import ModelOptions
+from profuse.schema import Schema, SplitOptions
+from profuse.training.loop import TrainOptions
+
+__all__ = ["CompareOptions", "Event", "compare_dataset"]
+
+
+class CompareOptions(BaseModel):
+    """What is compared, and how; the same names in Python, YAML and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fusions: tuple[str, ...] = Field(DEFAULT_FUSIONS, description="name or level:name; 'all' for every operator.")
+    rounds: tuple[TwinRounds, ...] = Field(
+        (2,), description="Rounds of the progressive twins, numbers or 'equilibrium'; empty for none."
+    )
+    singles: tuple[str, ...] = Field(
+        ALL_SINGLES, description="Modalities that are compared by themselves; 'all', or empty for none."
+    )
+    seeds: int = Field(3, ge=1, description="Repetitions, each with its own weights and (if not official) split.")
+    trials: int = Field(1, ge=1, description="Configurations each method tries; the best on validation is kept.")
+    split: SplitOptions = SplitOptions()
+    model: ModelOptions = ModelOptions()
+    train: TrainOptions = TrainOptions()
+
+    @field_validator("singles", mode="before")
+    @classmethod
+    def _names(cls, asked: Any) -> Any:
+        """`none`, `all` and one name may stand without brackets."""
+        asked = (asked,) if isinstance(asked, str) else asked
+        if (
+            isinstance(asked, list | tuple)
+            and len(asked) > 1
+            and {"all", "none"} & {a for a in asked if isinstance(a, str)}
+        ):
+            raise ValueError("all and none must stand alone")
+        return () if isinstance(asked, list | tuple) and list(asked) == ["none"] else asked
+
+
+def compare_dataset(
+    dataset: Dataset,
+    options: CompareOptions,
+    out: Path,
+    *,
+    schema: Schema | None = None,
+    own: Mapping[str, OwnFusion] | None = None,
+    n_jobs: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Results:
+    """Fits every method at every seed and returns, and leaves in `out`, what was found.
+
+    Fits that an earlier run left in `out` with the same data and options are not repeated.
+
+    Args:
+        dataset: Rows by modalities and a target.
+        options: What is compared.
+        out: Folder: results.csv, results.json, rows.npz, config.yaml, models/ (the best fusion's) and work/ (one
+            folder a fit; may be deleted, and is what a second run goes on from).
+        schema: The table's resolved schema, saved with the models, so that they read other tables.
+        own: Operators of the user's own to compare besides, by name; their fits are always done anew.
+        n_jobs: Fits at a time, of `train.threads` threads each; as many as the usable cores allow if None.
+        on_event: Told of progress, from this process; from another thread while fits run.
+
+    Raises:
+        DataError: `out` holds the comparison of other data, or cannot be written.
+        ProfuseError: Every fit failed.
+    """
+    digest = dataset.digest()
+    with held_place(out, dataset, digest), scratch() as folder:
+        methods, skipped = methods_for(
+            list(dataset.modalities),
+            options.fusions,
+            rounds=options.rounds,
+            base=options.model,
+            link=head_for(dataset.task).link,
+            singles=options.singles,
+            own=own,
+        )
+        run = Run(methods, list(skipped), out / "work", folder)
+        tell = on_event or (lambda event: None)
+        n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
+        n_fits = run_fits(run, dataset, digest, options, schema=schema, own=own or {}, n_jobs=n_jobs, tell=tell)
+        if not run.found:
+            reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
+            raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
+        results = _collect(dataset, digest, options, run)
+        results.write(out)
+        _keep_best(results, run, out)
+    tell(Event("done", n_fits, n_fits))
+    return results
+
+
+def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -> Results:
+    # of all that succeeded, whichever came first
+    found = (run.found[m.name][s].facts for s in range(options.seeds) for m in run.methods if s in run.found[m.name])
+    first = next(found)
+    task = dataset.task
+    results = Results(
+        dataset=_facts(dataset, options, first, run.notes),
+        config={"data_digest": digest, **options.model_dump(mode="json")},
+        machine=Machine.here(device=options.train.device),
+        methods=[m.info() for m in run.methods if m.name in run.found],
+        skipped=run.skipped,
+    )
+    groups = dataset.groups
+    for method in run.methods:
+        info = method.info()
+        for seed, job in sorted(run.found.get(method.name, {}).items()):
+            facts = job.facts
+            shared = {
+                "dataset": dataset.name, "method": info.name, "family": info.family, "level": info.level,
+                "rounds": info.rounds, "seed": seed, "n_parameters": facts["n_parameters"],
+                "fit_seconds": facts["fit_seconds"], "predict_rows_per_second": facts["predict_rows_per_second"],
+            }  # fmt: skip
+            for split, scores in facts["scores"].items():
+                results.scores += [
+                    Score(**shared, split=split, metric=m, value=v, n_rows=facts["n_rows"][split])
+                    for m, v in scores.items()
+                ]
+            results.curves += [CurvePoint(method=info.name, seed=seed, **epoch) for epoch in facts["curves"]]
+            if "run" in facts:
+                results.timings.append(
+                    Timing(
+                        method=info.name, seed=seed, run=facts["run"], jobs=facts["jobs"], threads=facts["threads"]
+                    )
+                )  # fmt: skip
+            rows = np.asarray(facts["test_rows"])
+            results.ablation += [
+                Ablation(method=info.name, seed=seed, **a)
+                for a in facts["ablation"]
+                if dataset.modalities[a["modality"]].present[rows].any()
+            ]
+            # neighbours in time are alike: blocks of them stand for the groups that such data do not name
+            tied = time_blocks(dataset.times[rows]) if groups is None and dataset.times is not None else None
+            results.add_rows(
+                info.name, seed, row_scores(task, job.true, job.prediction),
+                ids=rows, groups=tied if groups is None else groups[rows],
+                log_errors=log_error_scores(job.true, job.prediction) if task == "regression" else None,
+            )  # fmt: skip
+        jobs = list(run.found.get(method.name, {}).values())
+        if jobs and task in ("binary", "multiclass"):
+            results.confusion.append(Confusion(method=info.name, counts=_confusion(jobs, len(first["classes"]))))
+        elif jobs and task == "regression":
+            results.residuals.append(_residuals(info.name, jobs, dataset.target_names[0]))
+    true = [job.true for job in run.found[first["method"]].values()]
+    if task == "regression":
+        results.dataset.caution = _caution(true)
+    elif task == "multilabel":
+        results.dataset.caution = _caution_of_labels(true, first["classes"])
+    return results
+
+
+def _caution(true: Sequence[np.ndarray]) -> str:
+    """Tells of a target with such tails that R2 hangs on a few test rows of some seed; see docs/compare.md."""
+    half, n_rows = min(((rows_of_half_the_spread(y), len(y)) for y in true), key=lambda c: c[0] / c[1])
+    if half > 3 and half >= 0.05 * n_rows:
+        return ""
+    return (
+        f"Half of the target's variance over the test rows lies in {half} of {n_rows:,}: R\N{SUPERSCRIPT TWO} hangs on "
+        "them, and its own interval covers less often than it says (60 to 94 % instead of 95 % in simulations). "
+        "Differences of methods are tested by squared errors, which holds. Look at the mean absolute error too."
+    )
+
+
+def _caution_of_labels(true: Sequence[np.ndarray], labels: Sequence[str]) -> str:
+    """Tells of labels that so few test rows have that macro F1 hangs on those; see docs/compare.md."""
+    counts = np.min([y.sum(0) for y in true], axis=0)
+    rare = [label for label, n in zip(labels, counts.tolist(), strict=True) if 0 < n < _FEW]
+    if not rare:
+        return ""
+    are = f"{len(rare)} labels have" if len(rare) > 1 else "1 label has"
+    return (
+        f"{are} fewer than {_FEW} of the {len(true[0]):,} test rows ({tell_values(rare)}): macro F1 hangs on them, and "
+        "at one seed equal methods are shown to differ in up to 13 % of comparisons instead of 5 % (in simulations). "
+        "Look at micro F1 too."
+    )
+
+
+_FEW = 4
+"""Test rows of a label from which on differences in macro F1 are tested about as they should."""
+
+
+def _confusion(jobs: list[JobResult], n_classes: int) -> list[list[int]]:
+    counts = np.zeros((n_classes, n_classes), dtype=int)
+    for job in jobs:
+        np.add.at(counts, (job.true, job.prediction.argmax(1)), 1)
+    return [[int(n) for n in row] for row in counts]
+
+
+def _residuals(method: str, jobs: list[JobResult], target: str, *, n: int = 500) -> Residuals:
+    true = np.concatenate([job.true[:, 0] for job in jobs])
+    said = np.concatenate([job.prediction[:, 0] for job in jobs])
+    rows = np.sort(np.random.default_rng(0).permutation(len(true))[:n])
+    return Residuals(method=method, target=target, true=true[rows].tolist(), predicted=said[rows].tolist())
+
+
+def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any], notes: Sequence[str]) -> DatasetFacts:
+    n_rows = first["n_rows"]
+    splits = {seed: make_split(dataset, options.split, seed=seed) for seed in range(options.seeds)}
+    in_test = shares_of_test(dataset, list(splits.values()))
+    modalities = {}
+    for name, data in dataset.modalities.items():
+        spec = first["specs"][name]
+        modalities[name] = ModalityFacts(
+            kind=data.kind,
+            present_fraction=float(data.present.mean()),
+            test_fraction=in_test[name],
+            shape=_shape(spec, data.kind),
+            encoder=options.model.encoders.get(name) or data.encoder or "default",
+        )
+    return DatasetFacts(
+        name=dataset.name,
+        task=dataset.task,
+        target_names=[str(n) for n in dataset.target_names],
+        classes=first["classes"],
+        n_rows=len(dataset),
+        n_train=n_rows["train"],
+        n_valid=n_rows["valid"],
+        n_test=n_rows["test"],
+        modalities=modalities,
+        split=_split_in_words(dataset, options),
+        group=_group_in_words(dataset, options.split),
+        notes=[
+            *dataset.notes,
+            *_unused(dataset, options.split),
+            *tell_leaks(dataset, options.split),
+            *tell_absent(dataset, splits),
+            *first["notes"],
+            *notes,
+        ],
+    )
+
+
+def _group_in_words(dataset: Dataset, split: SplitOptions) -> str:
+    if dataset.groups is None:
+        return ""
+    of = f" of {split.column!r}" if split.column else ""
+    return f"{len(np.unique(dataset.groups.astype(str))):,} groups{of}, none in more than one of train, valid and test"
+
+
+def _unused(dataset: Dataset, split: SplitOptions) -> list[str]:
+    """Tells sizes that were asked for, of parts that the data name themselves."""
+    if split.method != "auto" or dataset.split is None:
+        return []
+    usual, parts = SplitOptions(), set(np.asarray(dataset.split).astype(str))
+    asked = [f"{p}_size" for p in ("test", "valid") if p in parts]
+    return [
+        f"{name} = {getattr(split, name)} is not used: the data say which rows are {name.removesuffix('_size')}."
+        for name in asked
+        if getattr(split, name) != getattr(usual, name)
+    ]
+
+
+def _split_in_words(dataset: Dataset, options: CompareOptions) -> str:
+    if options.split.method != "auto":
+        return options.split.method
+    if dataset.split is not None:
+        return "official test rows"
+    if dataset.times is not None:
+        return "by time"
+    if dataset.groups is not None:
+        return "by group"
+    return "random" if dataset.task == "regression" else "stratified"
+
+
+def _shape(spec: dict[str, Any], kind: str) -> str:
+    match kind:
+        case "table":
+            return f"{len(spec['cardinalities'])} columns"
+        case "text":
+            return f"up to {spec['max_length']} words"
+        case "image":
+            return f"{spec['image_size'][0]} x {spec['image_size'][1]} pixels, {spec['n_channels']} channel(s)"
+        case "audio":
+            return f"up to {spec['max_length']} frames of {spec['n_channels']} mel bands"
+        case "series":
+            return f"up to {spec['max_length']} steps of {spec['n_channels']} channel(s)"
+    return f"{spec['n_channels']} channels"
+
+
+def _keep_best(results: Results, run: Run, out: Path) -> None:
+    """Copies the models of the report's best fusion into `models/`, one folder a seed; an older choice goes."""
+    best = summarise(results).verdict.fusion
+    if best is None:
+        return
+    with new_folder(out / "models") as fresh:
+        for seed in run.found[best]:
+            model = run.folders[best, seed] / "model"
+            if model.is_dir():  # a model with an operator of the user's own cannot be saved
+                with naming(out / "models"):
+                    shutil.copytree(model, fresh / f"{slug(best)}-seed{seed}")

@@ -1,0 +1,349 @@
+"""One fit of a comparison: a method at a seed, from prepared data to a folder of plain results.
+
+A job's folder appears whole or not at all, so an interrupted comparison goes on with the jobs that lack one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+
+from profuse._cores import limit_threads
+from profuse._files import read_source
+from profuse._json import parse_json
+from profuse._saving import naming, new_folder
+from profuse.checkpoint import save_model
+from profuse.classical import TRIALS, fit_classical
+from profuse.comparison.methods import Method, OwnFusion
+from profuse.data.dataset import Dataset
+from profuse.data.split import make_split
+from profuse.errors import DataError
+from profuse.metrics import measure, primary_metric
+from profuse.models.build import ModelOptions
+from profuse.schema import Schema, SplitOptions
+from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.loop import Epoch, TrainOptions
+
+__all__ = ["Job", "JobResult", "keep", "prepare", "read_result", "run_job", "slug"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A method at a seed.
+
+    Attributes:
+        method: What is fitted.
+        seed: Of the split, the weights and the order of rows.
+        train: How it is trained.
+        trials: Configurations tried; the best on validation rows is kept.
+        folder: Where its results go.
+        prepared: File of the prepared data of this seed.
+        heartbeat: File that tells how far the fit is, for the progress display; None for none.
+        schema: The table's resolved schema, saved with the model; None for other data.
+        operator: The user's own, in place of the method's. Such a fit is always done anew, for nothing tells whether
+            the operator is still the same, and its model is not kept.
+        run: Of the call that does it; its seconds are to be compared with those of the same run only.
+        jobs: How many are done at a time in that run.
+    """
+
+    method: Method
+    seed: int
+    train: TrainOptions
+    trials: int
+    folder: Path
+    prepared: Path
+    heartbeat: Path | None = None
+    schema: Schema | None = None
+    operator: OwnFusion | None = None
+    run: str = ""
+    jobs: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class JobResult:
+    """What a finished job left: `facts` (JSON) and the predictions for the test rows."""
+
+    facts: dict[str, Any]
+    prediction: np.ndarray
+    true: np.ndarray
+
+
+class _Facts(BaseModel):
+    """What `facts` hold at least."""
+
+    method: str
+    seed: int
+    threads: int
+    n_rows: dict[str, int]
+    scores: dict[str, dict[str, float]]
+    notes: list[str]
+    test_rows: list[int]
+    classes: list[str]
+    specs: dict[str, dict[str, Any]]
+    n_parameters: int
+    fit_seconds: float
+    predict_rows_per_second: float
+    curves: list[dict[str, float | None]]
+    ablation: list[dict[str, float | str]]
+    run: str = ""
+    jobs: int = 0
+
+
+_DIGESTS = "digests.json"
+"""The file with the digest of each of a job's others; it is written last."""
+
+
+def slug(name: str) -> str:
+    """Returns a folder name for a method: what is not a letter, digit, dot or dash becomes `_`; 100 bytes at most."""
+    plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("_")
+    return plain.encode()[:100].decode(errors="ignore")
+
+
+def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
+    """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
+    with limit_threads(1):
+        prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
+        features = prepared.pipeline.features(dataset)
+    keep(path, (prepared, features))
+
+
+def keep(path: Path, value: Any) -> None:
+    """Leaves `value` in a temporary file for the processes of this run.
+
+    Raises:
+        DataError: There is no room.
+    """
+    try:
+        path.write_bytes(pickle.dumps(value, protocol=5))
+    except OSError as error:
+        raise DataError(
+            f"compare: temporary files must find room in {path.parent.parent}; {error.strerror or error}. Set TMPDIR "
+            "to a folder that has some."
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path) -> tuple[Prepared, dict[str, np.ndarray]]:
+    # a temporary file of this very run: never a user's
+    loaded: tuple[Prepared, dict[str, np.ndarray]] = pickle.loads(path.read_bytes())
+    return loaded
+
+
+def _trial(options: ModelOptions, train: TrainOptions, trial: int, seed: int) -> tuple[ModelOptions, TrainOptions]:
+    """The same sequence of configurations for every deep method; trial 0 is what was asked for."""
+    if trial == 0:
+        return options, train
+    rng = np.random.default_rng([7, trial])
+    factor = float(np.exp(rng.uniform(np.log(0.3), np.log(3.0))))
+    return (
+        options.model_copy(
+            update={
+                "dropout": float(rng.choice([0.0, 0.1, 0.2, 0.35])),
+                "width": max(8, int(options.width * rng.choice([0.5, 1.0, 1.5]))) // 4 * 4,
+            }
+        ),
+        train.model_copy(
+            update={
+                "learning_rate": train.learning_rate * factor,
+                "weight_decay": float(rng.choice([0.0, 0.02, 0.1])),
+            }
+        ),
+    )
+
+
+def run_job(job: Job) -> Path:
+    """Fits, predicts, measures, and leaves the folder; returns it."""
+    with limit_threads(job.train.threads):
+        prepared, features = _load(job.prepared)
+        _beat(job)
+        try:
+            with new_folder(job.folder) as folder:
+                facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, features, folder)
+                packed = BytesIO()
+                np.savez_compressed(packed, prediction=arrays["prediction"], true=arrays["true"])
+                with naming(job.folder):
+                    (folder / "arrays.npz").write_bytes(packed.getvalue())
+                    (folder / "result.json").write_text(json.dumps(facts), encoding="utf-8")
+                    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+                    digests = {p.relative_to(folder).as_posix(): _digest(p.read_bytes()) for p in files}
+                    (folder / _DIGESTS).write_text(json.dumps(digests), encoding="utf-8")
+        finally:
+            if job.heartbeat is not None:
+                job.heartbeat.unlink(missing_ok=True)
+    return job.folder
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_result(folder: Path) -> JobResult:
+    """Reads a finished job.
+
+    Raises:
+        DataError: A file is not there, or is not what the job wrote.
+    """
+    try:
+        digests = parse_json(read_source(folder / _DIGESTS))
+        contents = {name: read_source(folder / name) for name in digests}
+        for name, content in contents.items():
+            if _digest(content) != digests[name]:
+                raise ValueError(f"{name} has another digest")
+        facts = json.loads(contents["result.json"])
+        _Facts.model_validate(facts)
+        with np.load(BytesIO(contents["arrays.npz"]), allow_pickle=False) as arrays:
+            result = JobResult(facts, arrays["prediction"], arrays["true"])
+        if not len(result.prediction) == len(result.true) == len(facts["test_rows"]) == facts["n_rows"]["test"]:
+            raise ValueError("its parts have different numbers of rows")
+    except Exception as error:  # a damaged file fails in a dozen ways
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{folder}: it must be what a fit left; got {reason}. Delete it.") from error
+    return result
+
+
+def _beat(job: Job, **facts: Any) -> None:
+    """Tells that the job runs, and how far it is."""
+    if job.heartbeat is not None:
+        told = {"method": job.method.name, "seed": job.seed, **facts}
+        with suppress(OSError):  # a display that stands still must not end a fit
+            job.heartbeat.write_text(json.dumps(told), encoding="utf-8")
+
+
+def _epochs(job: Job, trial: int) -> Callable[[Epoch], None]:
+    def beat(epoch: Epoch) -> None:
+        _beat(job, trial=trial, epoch=epoch.epoch, score=epoch.valid_score)
+
+    return beat
+
+
+def _deep(
+    job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    assert job.method.model is not None
+    best: TrainedModel | None = None
+    seconds, chosen = 0.0, 0
+    for trial in range(job.trials):
+        options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
+        model = fit_model(
+            prepared, options, train, modalities=job.method.modalities, operator=job.operator,
+            on_epoch=_epochs(job, trial),
+        )  # fmt: skip
+        assert model.history is not None
+        seconds += model.history.fit_seconds
+        if best is None or model.history.best.valid_error < best.history.best.valid_error:  # type: ignore[union-attr]
+            best, chosen = model, trial
+    assert best is not None
+    assert best.history is not None
+    assert best.valid_prediction is not None
+    test = prepared.split.test
+    start = time.perf_counter()
+    prediction = best.predict_inputs(prepared.inputs, test)
+    rate = len(test) / (time.perf_counter() - start)
+    facts = _facts(job, prepared, prediction, best.valid_prediction)
+    facts |= {
+        "n_parameters": best.n_parameters,
+        "fit_seconds": seconds,
+        "predict_rows_per_second": rate,
+        "chosen_trial": chosen,
+        "curves": [_defined(e) for e in best.history.epochs],
+        "ablation": _ablation(job, prepared, best, facts),
+    }
+    if job.operator is None:
+        save_model(replace(best, schema=job.schema), folder / "model")
+    return facts, {"prediction": prediction, "true": prepared.true(test)}
+
+
+def _defined(epoch: Epoch) -> dict[str, float | None]:
+    """An epoch as JSON values: a score may not be defined, as R2 of equal targets."""
+    return {k: v if np.isfinite(v) else None for k, v in vars(epoch).items() if k != "valid_error"}
+
+
+def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The primary score of the test rows with one modality masked, for each."""
+    if len(model.modalities) < 2:
+        return []
+    task, test = prepared.pipeline.task, prepared.split.test
+    metric = primary_metric(task)
+    rows = torch.as_tensor(test)
+    inputs = {name: prepared.inputs[name].rows(rows) for name in model.modalities}
+    everything = torch.ones(len(test), dtype=torch.bool)
+    found = []
+    for name in model.modalities:
+        said = model.predict_inputs({**inputs, name: inputs[name].without(everything)})
+        score = measure(task, prepared.true(test), said).values[metric.name]
+        full = facts["scores"]["test"][metric.name]
+        found.append({"modality": name, "metric": metric.name, "full": full, "without": score})
+    return found
+
+
+def _classical(
+    job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    codec, split, task = prepared.pipeline.target, prepared.split, prepared.pipeline.task
+    used = {name: features[name] for name in job.method.modalities}
+    x = np.concatenate([used[k] for k in sorted(used)], axis=1) if used else np.zeros((len(prepared.target), 0))
+    metric = primary_metric(task)
+    sign = 1 if metric.higher_is_better else -1
+    best, seconds = None, 0.0
+    known, by_time = len(split.train) + len(split.valid), prepared.dataset.times is not None
+    for trial in range(min(job.trials, len(TRIALS[job.method.name]))):
+        fit = fit_classical(
+            job.method.name, used, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
+            trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
+            categories=prepared.pipeline.category_features,
+        )  # fmt: skip
+        seconds += fit.fit_seconds
+        valid = codec.in_units(fit.valid_prediction)
+        score = sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
+        if best is None or score > best[0]:
+            best = (score, fit, valid, trial)
+    assert best is not None
+    _, fit, valid, trial = best
+    start = time.perf_counter()
+    prediction = codec.in_units(fit.predict(x[split.test]))
+    rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
+    facts = _facts(job, prepared, prediction, valid)
+    facts |= {
+        "n_parameters": fit.n_parameters,
+        "fit_seconds": seconds,
+        "predict_rows_per_second": rate,
+        "chosen_trial": trial,
+        "curves": [],
+        "ablation": [],
+    }
+    return facts, {"prediction": prediction, "true": prepared.true(split.test)}
+
+
+def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
+    task, split = prepared.pipeline.task, prepared.split
+    classes = [str(c) for c in prepared.pipeline.target.classes]
+    measured = {
+        name: measure(task, prepared.true(rows), said, classes=classes)
+        for name, rows, said in (("valid", split.valid, valid), ("test", split.test, test))
+    }
+    return {
+        "method": job.method.name,
+        "seed": job.seed,
+        "threads": job.train.threads,
+        "run": job.run,
+        "jobs": job.jobs,
+        "n_rows": {"train": len(split.train), "valid": len(split.valid), "test": len(split.test)},
+        "scores": {name: m.values for name, m in measured.items()},
+        "notes": [*prepared.pipeline.notes, *measured["test"].notes],
+        "test_rows": split.test.tolist(),
+        "classes": classes,
+        "specs": {name: spec.model_dump(mode="json") for name, spec in prepared.pipeline.specs.items()},
+    }

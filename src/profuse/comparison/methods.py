@@ -1,0 +1,230 @@
+"""What is compared: single modalities unless left out, simple baselines, then whatever was asked for and its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+
+from profuse._lookup import resolve
+from profuse.comparison.results import MethodInfo, Role, Skipped
+from profuse.errors import ConfigError
+from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
+from profuse.models.build import ModelOptions
+from profuse.models.fusion_model import LEVELS
+from profuse.progressive import Rounds
+from profuse.progressive._model import check_rounds
+
+__all__ = ["ALL_SINGLES", "ALWAYS", "DEFAULT_FUSIONS", "Method", "OwnFusion", "TwinRounds", "methods_for"]
+
+ALWAYS = ("concat", "mean_logits", "token_transformer")
+"""Fusions that stand in every table, whatever was asked for."""
+DEFAULT_FUSIONS: tuple[str, ...] = ()
+"""Fusions that are compared besides when none are named: none, so that a first answer comes soon."""
+ALL_SINGLES: tuple[str, ...] = ("all",)
+"""Every modality is compared by itself."""
+CLASSICAL = ("gradient_boosting", "linear")
+TRIVIAL = "trivial"
+OwnFusion = type[Fusion] | Callable[..., Fusion]
+"""An operator of the user's own: a class, or a function `(channels, width) -> Fusion`."""
+
+
+def _in_one_fault(asked: Any, check: ValidatorFunctionWrapHandler) -> Rounds:
+    """What is neither a number nor "equilibrium" is one fault, not two."""
+    try:
+        rounds: Rounds = check(asked)
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise ValueError(f"{told}, or 'equilibrium'") from None
+    return rounds
+
+
+TwinRounds = Annotated[Rounds, WrapValidator(_in_one_fault)]
+
+
+class Method(BaseModel):
+    """One row of the comparison.
+
+    Attributes:
+        name: Unique, and what results call it.
+        role: Where it stands in the report.
+        modalities: The ones it uses.
+        model: How the model is made; None for a classical or trivial method, which is told by its name.
+        own_level: The level of an operator of the user's own, which stands in the place of the model's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    role: Role
+    modalities: tuple[str, ...]
+    model: ModelOptions | None = None
+    own_level: str | None = Field(None, exclude=True)
+
+    @property
+    def plain_name(self) -> str:
+        """The name without what a twin has before it."""
+        return self.name if self.model is None else self.name.removeprefix(_progressive(self.model.rounds))
+
+    def info(self) -> MethodInfo:
+        """Returns what results say of it."""
+        if self.model is None:
+            family = "none" if self.role == "trivial" else "classical"
+            level = "none" if self.role == "trivial" else "raw"
+            return MethodInfo(
+                name=self.name, label=self.name.replace("_", " "), family=family, level=level,
+                modalities=list(self.modalities), role=self.role,
+            )  # fmt: skip
+        single, own = self.role == "single", self.own_level
+        return MethodInfo(
+            name=self.name,
+            label=self.name.replace("_", " "),
+            family="single" if single else "own" if own else fusion(self.model.fusion).family(),
+            level="single" if single else own or self.model.resolved_level(),
+            rounds=self.model.rounds,
+            fusion=self.plain_name,
+            modalities=list(self.modalities),
+            role=self.role,
+        )
+
+
+def _progressive(rounds: Rounds) -> str:
+    """What stands before the name of a twin."""
+    return f"progressive ({rounds if rounds == 'equilibrium' else f'{rounds} rounds'}) "
+
+
+def _parse(asked: str) -> tuple[str, str | None]:
+    """`"hybrid:concat"` -> ("concat", "hybrid"); `"concat"` -> ("concat", None)."""
+    level, _, name = asked.strip().rpartition(":")
+    resolve(name, FUSIONS, where="compare", what="fusion")
+    if level:
+        resolve(level, dict.fromkeys(LEVELS), where="compare", what="level")
+    return name, level or None
+
+
+def methods_for(
+    modalities: Sequence[str],
+    fusions: Sequence[str],
+    *,
+    rounds: Sequence[Rounds],
+    base: ModelOptions,
+    link: Link,
+    singles: Sequence[str] = ALL_SINGLES,
+    own: Mapping[str, OwnFusion] | None = None,
+) -> tuple[list[Method], list[Skipped]]:
+    """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
+
+    Args:
+        modalities: All modalities of the data.
+        fusions: What was asked for: `name` or `level:name`; `all` is every operator at its own level.
+        rounds: Rounds of the progressive twins, each at least 2, or "equilibrium"; empty for none.
+        base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
+        link: How the task's outputs become predictions; not every decision operator is defined for all.
+        singles: Modalities that are compared by themselves, or ("all",); empty for none.
+        own: Operators of the user's own, by the names that results call them.
+
+    Raises:
+        ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium; an operator of
+            the user's own that is none, or is called as another method.
+        UnknownNameError: An unknown operator, level, or modality.
+    """
+    if base.rounds != 1:
+        raise ConfigError(
+            f"compare: model.rounds must be left at 1; got model.rounds={base.rounds!r}. "
+            f"Use rounds=({base.rounds!r},), the rounds of the progressive twins."
+        )
+    for r in rounds:
+        if r != "equilibrium" and r < 2:
+            raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
+        check_rounds(r, base.supervise, base.start, base.gradient_rounds, where="compare")
+    names = tuple(sorted(modalities))
+    for name in base.into or ():
+        resolve(name, dict.fromkeys(names), where="compare", what="modality")
+    expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
+    methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
+    chosen = names if tuple(singles) == ALL_SINGLES else singles
+    for name in chosen:
+        resolve(name, dict.fromkeys(names), where="compare", what="modality")
+    for name in sorted(set(chosen)):
+        alone = base.model_copy(update={
+            "fusion": "attention_pooling", "level": None, "rounds": 1, "unimodal_loss_weight": 0.0,
+            "operator_options": {},
+            "encoders": {k: v for k, v in base.encoders.items() if k == name},
+        })  # fmt: skip
+        methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
+    methods += [Method(name=name, role="classical", modalities=names) for name in CLASSICAL]
+    skipped, seen = [], set()
+    for asked in [*ALWAYS, *expanded]:
+        name, level = _parse(asked)
+        label = f"{level} {name}" if level else name
+        if label in seen:
+            continue
+        seen.add(label)
+        operator = fusion(name)
+        reason = _not_for(operator, len(names), link)
+        if reason:
+            skipped.append(Skipped(method=label, reason=reason))
+            continue
+        role: Role = "baseline" if asked in ALWAYS else "fusion"
+        told = {k: v for k, v in base.operator_options.items() if k in (name, base.decision)}
+        plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": told})
+        plain.resolved_level()
+        methods.append(Method(name=label, role=role, modalities=names, model=plain))
+        if operator.level != "decision":
+            methods += _twins(methods[-1], rounds)
+    for name, given in (own or {}).items():
+        own_level = _checked(name, given, {m.name for m in methods} | set(FUSIONS))
+        reason = _not_for(given, len(names), link) if isinstance(given, type) else ""
+        if reason:
+            skipped.append(Skipped(method=name, reason=reason))
+            continue
+        plain = base.model_copy(update={"fusion": ALWAYS[0], "level": None, "rounds": 1, "operator_options": {}})
+        methods.append(Method(name=name, role="fusion", modalities=names, model=plain, own_level=own_level))
+        if own_level != "decision":
+            methods += _twins(methods[-1], rounds)
+    if len(names) == 1:
+        kept = [m for m in methods if m.role not in ("baseline", "fusion")]
+        skipped += [
+            Skipped(method=m.name, reason="there is a single modality: nothing to fuse")
+            for m in methods
+            if m.role in ("baseline", "fusion")
+        ]
+        return kept, skipped
+    return methods, skipped
+
+
+def _twins(method: Method, rounds: Sequence[Rounds]) -> list[Method]:
+    """Returns the same method with feedback, one for each of `rounds`."""
+    assert method.model is not None
+    return [
+        method.model_copy(update={
+            "name": _progressive(r) + method.name, "role": "fusion",
+            "model": method.model.model_copy(update={"rounds": r}),
+        })
+        for r in rounds
+    ]  # fmt: skip
+
+
+def _checked(name: str, operator: Any, taken: Collection[str]) -> str:
+    """Returns the level of an operator of the user's own."""
+    if not isinstance(name, str) or not name.strip() or name in taken:
+        raise ConfigError(f"compare: own operators must have names of their own; got {name!r}. Choose another name.")
+    if isinstance(operator, Fusion) or not (
+        issubclass(operator, Fusion) if isinstance(operator, type) else callable(operator)
+    ):
+        raise ConfigError(
+            f"compare: own operators must be classes of Fusion, or functions (channels, width) -> Fusion, as every fit "
+            f"makes one of its own; got {name!r}: {operator!r}."
+        )
+    return str(getattr(operator, "level", "feature"))
+
+
+def _not_for(operator: type[Fusion], n_modalities: int, link: Link) -> str:
+    if issubclass(operator, DecisionFusion) and link not in operator.links:
+        return f"is defined for {' and '.join(operator.links)} outputs; this task's are {link}"
+    if operator.max_modalities is not None and n_modalities > operator.max_modalities:
+        return f"takes at most {operator.max_modalities} modalities; there are {n_modalities}"
+    if n_modalities < operator.min_modalities:
+        return f"needs at least {operator.min_modalities} modalities; there are {n_modalities}"
+    return ""

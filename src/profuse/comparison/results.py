@@ -1,0 +1,395 @@
+"""`Results`: everything a comparison found, as plain data. No code is stored and none is run on reading.
+
+A folder holds `results.json` (all but the rows), `rows.npz` (each test row's contribution to the primary
+metric), `results.csv` (the scores alone, tidy) and `config.yaml` (what was asked for, resolved).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from profuse._files import check_size, read_source
+from profuse._json import parse_json
+from profuse._saving import write_file
+from profuse.errors import DataError
+from profuse.schema import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "COLUMNS",
+    "Ablation",
+    "Confusion",
+    "CurvePoint",
+    "DatasetFacts",
+    "Machine",
+    "MethodInfo",
+    "ModalityFacts",
+    "Residuals",
+    "Results",
+    "Role",
+    "Score",
+    "SeedRows",
+    "Skipped",
+    "Timing",
+]
+
+FORMAT = 2
+"""2: rows of a regression hold squared errors; 1 had influence values of R2, which no test must use."""
+PACKAGES = ("profuse", "torch", "numpy", "scipy", "scikit-learn", "pandas")
+Role = Literal["trivial", "single", "classical", "baseline", "fusion"]
+Rounds = Annotated[int, Field(ge=1)] | Literal["equilibrium"]
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_assignment=True)
+
+
+class ModalityFacts(_Plain):
+    """One modality of the data."""
+
+    kind: str
+    present_fraction: float = Field(1.0, ge=0, le=1)
+    test_fraction: float | None = Field(None, ge=0, le=1, description="Of test rows; None where it was not noted.")
+    shape: str = Field("", description='In words: "32 x 32 pixels, 1 channel", "12 columns".')
+    encoder: str = ""
+
+
+class DatasetFacts(_Plain):
+    """What was compared on."""
+
+    name: str
+    task: Task
+    target_names: list[str] = ["target"]
+    classes: list[str] = Field([], description="Class names in code order; labels of a multilabel task.")
+    n_rows: int
+    n_train: int
+    n_valid: int
+    n_test: int
+    modalities: dict[str, ModalityFacts]
+    split: str = Field("", description='How rows were divided, in words: "official", "stratified, 60/20/20".')
+    group: str = Field("", description="What ties rows together, in words; empty if rows stand alone.")
+    caution: str = Field("", description="Why the primary score's own interval is not to be relied on, in words.")
+    notes: list[str] = []
+
+
+class MethodInfo(_Plain):
+    """One row of the table. A progressive method has the `fusion` of its plain twin and other `rounds`."""
+
+    name: str
+    label: str = Field("", description="As the report says it; the name when empty.")
+    family: str = ""
+    level: str = ""
+    rounds: Rounds = 1
+    fusion: str = ""
+    modalities: list[str] = []
+    role: Role
+
+
+class Score(_Plain):
+    """One row of `results.csv`."""
+
+    dataset: str
+    method: str
+    family: str = ""
+    level: str = ""
+    rounds: Rounds = 1
+    seed: int
+    split: Literal["train", "valid", "test"]
+    metric: str
+    value: float
+    n_rows: int
+    n_parameters: int = 0
+    fit_seconds: float = 0.0
+    predict_rows_per_second: float = 0.0
+
+
+COLUMNS: tuple[str, ...] = tuple(Score.model_fields)
+
+
+class CurvePoint(_Plain):
+    """One epoch of one fit; `valid_score` is the primary metric."""
+
+    method: str
+    seed: int
+    epoch: int
+    train_loss: float
+    valid_loss: float | None = None
+    valid_score: float | None = None
+
+
+class Confusion(_Plain):
+    """`counts[true class][predicted class]` of the test rows, summed over seeds."""
+
+    method: str
+    counts: list[list[int]]
+
+
+class Residuals(_Plain):
+    """A sample of test rows of one target: what was true and what was predicted."""
+
+    method: str
+    target: str = "target"
+    true: list[float]
+    predicted: list[float]
+
+
+class Ablation(_Plain):
+    """The score of one fitted method on the test rows, and the same with one modality masked."""
+
+    method: str
+    modality: str
+    seed: int
+    metric: str
+    full: float
+    without: float
+
+
+class Timing(_Plain):
+    """In which run a fit was timed: seconds of two runs had different loads, and are not compared."""
+
+    method: str
+    seed: int
+    run: str
+    jobs: int = Field(description="Fits at a time in that run.")
+    threads: int
+
+
+class Skipped(_Plain):
+    """A method that was asked for and did not run."""
+
+    method: str
+    reason: str
+
+
+class Machine(_Plain):
+    """Where the numbers were made."""
+
+    python: str = ""
+    platform: str = ""
+    cpu_count: int = 0
+    device: str = "cpu"
+    versions: dict[str, str] = {}
+
+    @classmethod
+    def here(cls, *, device: str = "cpu") -> Machine:
+        """Returns this machine; packages that are not installed are left out."""
+        versions = {}
+        for name in PACKAGES:
+            try:
+                versions[name] = version(name)
+            except PackageNotFoundError:
+                continue
+        return cls(
+            python=platform.python_version(),
+            platform=f"{platform.system()} {platform.machine()}",
+            cpu_count=os.cpu_count() or 1,
+            device=device,
+            versions=versions,
+        )
+
+
+@dataclass(eq=False)
+class SeedRows:
+    """The test rows of one seed, and what each adds to each method's primary metric.
+
+    Attributes:
+        ids: `[row]` of int or str: names of the rows, the same for every seed that shares them.
+        groups: `[row]`, or None: rows with one value are not independent.
+        scores: Method to `[row]`, larger is better: `profuse.metrics.row_scores`.
+        log_errors: Method to `[row]`, of a regression: `profuse.metrics.log_error_scores`, where finite.
+    """
+
+    ids: np.ndarray
+    groups: np.ndarray | None = None
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    log_errors: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Results(_Plain):
+    """What a comparison found; see the module. `rows` (by seed) is kept beside the JSON, in `rows.npz`."""
+
+    format: int = FORMAT
+    dataset: DatasetFacts
+    config: dict[str, Any] = {}
+    machine: Machine = Field(default_factory=Machine.here)
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    methods: list[MethodInfo] = []
+    scores: list[Score] = []
+    curves: list[CurvePoint] = []
+    confusion: list[Confusion] = []
+    residuals: list[Residuals] = []
+    ablation: list[Ablation] = []
+    skipped: list[Skipped] = []
+    timings: list[Timing] = []
+    _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
+
+    @field_validator("config")
+    @classmethod
+    def _json_only(cls, config: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return dict(json.loads(json.dumps(config, allow_nan=False)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"config must hold JSON values only; got {error}. Convert paths and arrays first."
+            ) from error
+
+    @property
+    def rows(self) -> dict[int, SeedRows]:
+        """Seed to its test rows."""
+        return self._rows
+
+    def method(self, name: str) -> MethodInfo:
+        """Returns the method called `name`."""
+        found = [m for m in self.methods if m.name == name]
+        if not found:
+            raise DataError(f"Results: method must be one that ran; got method={name!r}.")
+        return found[0]
+
+    def add_rows(
+        self,
+        method: str,
+        seed: int,
+        scores: np.ndarray,
+        *,
+        ids: np.ndarray | Sequence[object],
+        groups: np.ndarray | Sequence[object] | None = None,
+        log_errors: np.ndarray | None = None,
+    ) -> None:
+        """Keeps one method's row contributions of one seed; every method of a seed has the same rows in order.
+
+        `log_errors`, of a regression, are left out where they are not all finite.
+
+        Raises:
+            DataError: A score is not finite, lengths disagree, or another method had other rows at this seed.
+        """
+        where, values = f"Results.add_rows ({method!r}, seed {seed})", np.asarray(scores, dtype=np.float32)
+        names, grouped = _storable(ids), None if groups is None else _storable(groups)
+        lengths = {len(values), len(names), len(names if grouped is None else grouped)}
+        if values.ndim != 1 or len(lengths) != 1 or len(values) == 0:
+            raise DataError(
+                f"{where}: scores, ids and groups must have one entry a row; got lengths {sorted(lengths)}."
+            )
+        if not np.isfinite(values).all():
+            raise DataError(f"{where}: scores must be finite; got {int((~np.isfinite(values)).sum())} that are not.")
+        rows = self._rows.setdefault(seed, SeedRows(names, grouped))
+        if not np.array_equal(rows.ids, names):
+            raise DataError(f"{where}: rows must be those of the other methods, in their order; got others.")
+        rows.scores[method] = values
+        if log_errors is not None and np.isfinite(log_errors).all():
+            rows.log_errors[method] = np.asarray(log_errors, dtype=np.float32)
+
+    def frame(self) -> pd.DataFrame:
+        """Returns the scores as a tidy table with the columns of `results.csv`."""
+        import pandas as pd
+
+        return pd.DataFrame([s.model_dump() for s in self.scores], columns=list(COLUMNS))
+
+    def write_csv(self, path: str | Path) -> None:
+        """Writes `frame()` as CSV, whole or not at all."""
+        text = self.frame().to_csv(index=False, lineterminator="\n")
+        write_file(path, text)
+
+    def write(self, folder: str | Path) -> None:
+        """Writes the four files, each whole or not at all; `results.json` comes last."""
+        folder = Path(folder)
+        arrays = {k: v for seed, rows in self._rows.items() for k, v in _arrays(seed, rows).items()}
+        save: Any = np.savez_compressed  # its stubs take the arrays for its flag
+        save(packed := BytesIO(), **arrays)
+        write_file(folder / "rows.npz", packed.getvalue())
+        self.write_csv(folder / "results.csv")
+        config = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        write_file(folder / "config.yaml", config)
+        text = json.dumps(self.model_dump(mode="json"), allow_nan=False, ensure_ascii=False, indent=1)
+        write_file(folder / "results.json", text)
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Results:
+        """Reads what `write` wrote; without `rows.npz`, `rows` is empty.
+
+        Raises:
+            DataError: No such file, a damaged one, or one of a newer profuse.
+        """
+        path = Path(folder) / "results.json"
+        if not path.is_file():
+            raise DataError(f"Results.read: the folder must hold results.json; got {str(folder)!r}. Run compare first.")
+        try:
+            raw = parse_json(read_source(path))
+            number = raw["format"]
+            if type(number) is not int:
+                raise TypeError(f"format={number!r}")
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"Results.read: {path} must be JSON that profuse wrote; got {error}. Run it again."
+            ) from error
+        if number > FORMAT:
+            raise DataError(
+                f"Results.read: {path} must be of format {FORMAT} or older; got format={number}. "
+                "It was written by a newer profuse: upgrade with pip install -U profuse."
+            )
+        try:
+            results = cls.model_validate(raw)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            raise DataError(f"Results.read: {path} must be what profuse wrote; got {told}. Run it again.") from error
+        side = path.with_name("rows.npz")
+        if side.is_file() and number < FORMAT and results.dataset.task == "regression":
+            results.dataset.notes.append(
+                "The rows' part in R2 was written by an earlier version, whose tests saw differences where there are "
+                "none: intervals are of seeds only. Run the comparison again; its fits are kept."
+            )
+        elif side.is_file():
+            results._rows = _rows_of(side)
+        results.format = FORMAT
+        return results
+
+
+def _storable(values: np.ndarray | Sequence[object]) -> np.ndarray:
+    """Integers stay; all else becomes text, so that no pickle is needed."""
+    array = np.asarray(values)
+    return array.astype(np.int64) if array.dtype.kind in "iu" else np.asarray([str(v) for v in values], dtype=np.str_)
+
+
+def _arrays(seed: int, rows: SeedRows) -> dict[str, np.ndarray]:
+    arrays = {f"ids_{seed}": rows.ids, f"methods_{seed}": np.asarray(list(rows.scores), dtype=np.str_)}
+    arrays[f"scores_{seed}"] = np.stack(list(rows.scores.values()))
+    if rows.log_errors:
+        arrays[f"log_methods_{seed}"] = np.asarray(list(rows.log_errors), dtype=np.str_)
+        arrays[f"log_errors_{seed}"] = np.stack(list(rows.log_errors.values()))
+    if rows.groups is not None:
+        arrays[f"groups_{seed}"] = rows.groups
+    return arrays
+
+
+def _rows_of(path: Path) -> dict[int, SeedRows]:
+    try:
+        with np.load(BytesIO(read_source(path)), allow_pickle=False) as file:
+            check_size(sum(part.file_size for part in file.zip.infolist()))
+            found = {}
+            for seed in sorted(int(k.removeprefix("ids_")) for k in file.files if k.startswith("ids_")):
+                scores = dict(zip(file[f"methods_{seed}"].tolist(), file[f"scores_{seed}"], strict=True))
+                groups = file[f"groups_{seed}"] if f"groups_{seed}" in file.files else None
+                found[seed] = SeedRows(file[f"ids_{seed}"], groups, scores)
+                if f"log_methods_{seed}" in file.files:
+                    names = file[f"log_methods_{seed}"].tolist()
+                    found[seed].log_errors = dict(zip(names, file[f"log_errors_{seed}"], strict=True))
+            return found
+    except Exception as error:  # a damaged archive fails in a dozen ways
+        raise DataError(
+            f"Results.read: {path} must be arrays that profuse wrote; got {error}. Run it again."
+        ) from error

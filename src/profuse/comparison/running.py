@@ -1,0 +1,267 @@
+"""The fits of a comparison: which are to be done, and their doing, in processes that end with this one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import threading
+import time
+import uuid
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profuse._files import read_source
+from profuse._json import parse_json
+from profuse.comparison.jobs import Job, JobResult, keep, prepare, read_result, run_job, slug
+from profuse.comparison.methods import Method, OwnFusion
+from profuse.comparison.results import Machine, Skipped
+from profuse.data.dataset import Dataset
+from profuse.errors import CheckpointError, DataError, ProfuseError
+from profuse.schema import Schema, SplitOptions
+
+if TYPE_CHECKING:
+    from profuse.comparison.engine import CompareOptions
+
+__all__ = ["Event", "Run", "run_fits"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a comparison is: told to `on_event`.
+
+    Attributes:
+        stage: "prepare", "fit" or "done".
+        n_done: Fits that are finished, those of an earlier run included.
+        n_total: Fits in all.
+        running: What runs now: `{method, seed, trial, epoch, score}` each, as far as known.
+        finished: The facts of a fit that has just finished.
+    """
+
+    stage: str
+    n_done: int
+    n_total: int
+    running: tuple[dict[str, Any], ...] = ()
+    finished: dict[str, Any] | None = None
+
+
+@dataclass(eq=False)
+class Run:
+    """One comparison: its methods, its places, and its finished jobs by method and seed.
+
+    Attributes:
+        methods: What is compared.
+        skipped: What is not, and why.
+        work: The folder that keeps finished fits.
+        scratch: The folder of temporary files.
+        found: What the fits have left.
+        folders: Where they have left it.
+        notes: What is to be told of fits of an earlier run.
+    """
+
+    methods: list[Method]
+    skipped: list[Skipped]
+    work: Path
+    scratch: Path
+    found: dict[str, dict[int, JobResult]] = field(default_factory=lambda: defaultdict(dict))
+    folders: dict[tuple[str, int], Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def run_fits(
+    run: Run,
+    dataset: Dataset,
+    digest: str,
+    options: CompareOptions,
+    *,
+    schema: Schema | None,
+    own: Mapping[str, OwnFusion],
+    n_jobs: int,
+    tell: Callable[[Event], None],
+) -> int:
+    """Does the fits that an earlier run has not left whole, and returns how many there are in all."""
+    jobs = list(_jobs(run, options, digest, schema, own))
+    missing = [job for job in jobs if not _finished(job, run)]
+    _tell_threads(run, missing, options, digest)
+    done = len(jobs) - len(missing)
+    n_jobs = min(n_jobs, len(missing))
+    this = uuid.uuid4().hex[:8]
+    missing = [replace(job, run=this, jobs=n_jobs) for job in missing]
+    if missing:
+        tell(Event("prepare", done, len(jobs)))
+        source = run.scratch / "dataset.pickle"
+        keep(source, dataset)
+        seeds = sorted({job.seed for job in missing})
+        todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid()) for s in seeds]
+        with _outputs(_prepare, todo, n_jobs) as outputs:
+            for _ in outputs:
+                tell(Event("prepare", done, len(jobs)))
+        _fit(run, missing, done, len(jobs), n_jobs, tell)
+    return len(jobs)
+
+
+def _jobs(
+    run: Run, options: CompareOptions, digest: str, schema: Schema | None, own: Mapping[str, OwnFusion]
+) -> Iterator[Job]:
+    """One for each method and seed, seeds outermost; a folder's name tells all that decides its numbers."""
+    for seed in range(options.seeds):
+        for method in run.methods:
+            name = f"{slug(method.name)}-seed{seed}-{_key(method, seed, options, digest, options.train.threads)}"
+            heartbeat, prepared = run.scratch / f"{name}.beat", run.scratch / f"seed{seed}.pickle"
+            operator = own[method.plain_name] if method.own_level else None
+            rest = prepared, heartbeat, schema, operator
+            run.folders[method.name, seed] = run.work / name
+            yield Job(method, seed, options.train, options.trials, run.work / name, *rest)
+
+
+def _key(method: Method, seed: int, options: CompareOptions, digest: str, threads: int) -> str:
+    decides = [
+        Machine.here().versions, digest, seed, options.trials, method.model_dump(mode="json"),
+        options.split.model_dump(mode="json"), {**options.train.model_dump(mode="json"), "threads": threads},
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _finished(job: Job, run: Run) -> bool:
+    """Whether an earlier run has left the job's result; it is taken then. One that is damaged is told."""
+    if job.operator is not None or not job.folder.exists():
+        return False
+    try:
+        result = read_result(job.folder)
+        if (result.facts["method"], result.facts["seed"]) != (job.method.name, job.seed):
+            raise DataError(f"{job.folder}: it must be a fit of {job.method.name!r} at seed {job.seed}.")
+    except DataError as error:
+        run.notes.append(
+            f"The fit of {job.method.name}, seed {job.seed}, in work/ was damaged and is done again: {error}"
+        )
+        return False
+    run.found[job.method.name][job.seed] = result
+    return True
+
+
+def _tell_threads(run: Run, missing: list[Job], options: CompareOptions, digest: str) -> None:
+    """Tells of fits in `work` that differ from the missing ones in nothing but the number of threads."""
+    others: dict[int, int] = defaultdict(int)
+    for job in missing:
+        for folder in job.folder.parent.glob(f"{slug(job.method.name)}-seed{job.seed}-*"):
+            threads = _threads_of(folder)
+            if threads is not None and folder.name.endswith(_key(job.method, job.seed, options, digest, threads)):
+                others[threads] += 1
+    others.pop(options.train.threads, None)
+    run.notes += [
+        f"{n} {'fit' if n == 1 else 'fits'} in work/ used threads={threads}, not {options.train.threads}, which "
+        "changes last digits: done anew."
+        for threads, n in sorted(others.items())
+    ]
+
+
+def _threads_of(folder: Path) -> int | None:
+    try:
+        return int(parse_json(read_source(folder / "result.json"))["threads"])
+    except (DataError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _fit(run: Run, missing: list[Job], done: int, total: int, n_jobs: int, tell: Callable[[Event], None]) -> None:
+    counter = {"done": done}
+    todo = [(job, os.getpid()) for job in missing]
+    with _watch(run.scratch, counter, total, tell), _outputs(_attempt, todo, n_jobs) as outputs:
+        for job, reason in outputs:
+            counter["done"] += 1
+            if reason:
+                run.skipped.append(Skipped(method=job.method.name, reason=f"failed at seed {job.seed}: {reason}"))
+                continue
+            result = read_result(job.folder)
+            run.found[job.method.name][job.seed] = result
+            tell(Event("fit", counter["done"], total, _beats(run.scratch), result.facts))
+
+
+@contextmanager
+def _outputs(call: Callable[..., Any], todo: Iterable[tuple[Any, ...]], n_jobs: int) -> Iterator[Iterator[Any]]:
+    """Gives what `call` returns, as it comes, from `n_jobs` processes; they are ended if anything goes wrong here."""
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered", batch_size=1)
+    outputs = parallel(delayed(call)(*args) for args in todo)
+    try:
+        yield outputs
+    except BrokenExecutor as error:
+        raise ProfuseError(
+            "compare: its worker processes must live until they are done; one was ended from outside, perhaps for lack "
+            "of memory. Run fewer at a time (jobs, n_jobs); the same call goes on from the fits that are done."
+        ) from error
+    finally:
+        with warnings.catch_warnings():  # of work that is cancelled, as it is meant to be
+            warnings.simplefilter("ignore")
+            outputs.close()
+
+
+def _prepare(source: Path, options: SplitOptions, seed: int, path: Path, parent: int) -> None:
+    _end_with(parent)
+    # a temporary file of this very run: never a user's
+    prepare(pickle.loads(source.read_bytes()), options, seed, path)
+
+
+def _attempt(job: Job, parent: int) -> tuple[Job, str]:
+    """Runs a job; an error of ours (a loss that diverged, say) is told in the results, any other one stops all."""
+    _end_with(parent)
+    try:
+        run_job(job)
+    except CheckpointError:  # nothing can be kept: a full disk
+        raise
+    except ProfuseError as error:
+        return job, str(error)
+    return job, ""
+
+
+_FOLLOWS: set[int] = set()
+"""The process that this one ends with, if it is a worker."""
+
+
+def _end_with(parent: int) -> None:
+    """Has this process, if it is a worker, end soon after the process `parent`, however that ends."""
+    if os.getpid() == parent or parent in _FOLLOWS:
+        return
+    _FOLLOWS.add(parent)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.3)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _beats(scratch: Path) -> tuple[dict[str, Any], ...]:
+    beats = []
+    for path in sorted(scratch.glob("*.beat")):
+        try:
+            beats.append(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue  # being written, or gone since: the next look will tell
+    return tuple(beats)
+
+
+@contextmanager
+def _watch(scratch: Path, counter: dict[str, int], total: int, tell: Callable[[Event], None]) -> Iterator[None]:
+    """Tells twice a second what runs."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.5):
+            tell(Event("fit", counter["done"], total, _beats(scratch)))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,1 @@
+"""Tables: read a file, infer what its columns are, read their cells."""

@@ -1,0 +1,312 @@
+"""A table and what the user said of it -> a schema in which nothing is left open, with a reason for each column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+
+from profuse._lookup import nearest
+from profuse._yaml import read_yaml
+from profuse.data.table.cell_notes import column_notes, target_notes
+from profuse.data.table.column_kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
+from profuse.data.table.column_types import plain_types
+from profuse.data.table.filenames import UNREAD
+from profuse.data.table.halves import check_names, check_whole
+from profuse.data.table.missing import notes_on_doubtful, without_missing
+from profuse.data.table.modalities import arrange
+from profuse.data.table.number_format import is_number_target, number_formats
+from profuse.data.table.target_cells import target_cells
+from profuse.data.table.time_columns import given_kind, kept_readings, time_notes
+from profuse.data.table.values import plain_objects
+from profuse.data.task import read_target
+from profuse.data.wording import tell_values
+from profuse.errors import ConfigError, DataError
+from profuse.schema import ColumnKind, Modality, Schema, SplitOptions, Target
+
+__all__ = ["Inference", "Reason", "infer", "infer_schema", "load_schema"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a column is taken as what it is; `kind` is a `ColumnKind`, or "target", "id", "split", "unused"."""
+
+    column: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A resolved schema, the reason for each column in the table's order, and what the user should know."""
+
+    schema: Schema
+    reasons: tuple[Reason, ...]
+    notes: tuple[str, ...]
+
+
+def infer_schema(frame: pd.DataFrame, schema: Schema | None = None) -> Schema:
+    """Returns `infer(frame, schema).schema`."""
+    return infer(frame, schema).schema
+
+
+def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
+    """Completes `schema` from the cells of `frame`: kinds of columns, modalities, task.
+
+    What the schema says stands. `column_kinds` decides kinds of the other columns. At least 8 columns of
+    numbers that share a prefix and are numbered without a gap from 0 or 1 (`emb_0` ... `emb_63`) are one vector
+    modality, named after the prefix. Numbers, categories and time stamps make the modality `table`; each other
+    column is a modality of its own name. The first id-like column without a missing cell becomes `id`; ids, empty
+    and constant columns are not used. Which columns hold words, and the order of dates, is kept, so that later
+    tables are read alike. The column of the split is not an input, unless it is a time stamp.
+
+    Args:
+        frame: The table; the target may be absent when the schema names none.
+        schema: What the user said; None = nothing.
+
+    Raises:
+        ConfigError: The schema names columns that are not there (nearest names told) or contradicts itself; all
+            faults are told together.
+        DataError: A column cannot be read (mixed types, infinite numbers), nothing is left to learn from, or the
+            target cannot be learned (`profuse.data.task.check_target`).
+    """
+    schema = schema or Schema()
+    frame = plain_names(frame)
+    _check(frame, schema)
+    frame = without_missing(frame, schema)
+    grouped = {c: (name, m) for name, m in schema.modalities.items() for c in m.columns}
+    target = schema.target.columns if schema.target else ()
+    reasons: dict[str, tuple[str, str]] = {}
+    for name in frame.columns:
+        if name in target:
+            reasons[name] = ("target", "named as the target")
+        elif name == schema.id:
+            reasons[name] = (ID, "named as the id")
+        elif name in schema.ignore:
+            reasons[name] = (UNUSED, "named in ignore")
+        elif name in schema.dates:
+            reasons[name] = given_kind(schema.dates[name])
+        elif name in schema.numbers:
+            reasons[name] = ("numeric", f"numbers, read as {schema.numbers[name]}, set in the schema")
+        elif name in schema.columns:
+            reasons[name] = (schema.columns[name], "set in the schema")
+        elif name in grouped and (kind := _given_kind(*grouped[name])):
+            reasons[name] = (kind, f"set by modality {grouped[name][0]!r}")
+        else:
+            reasons[name] = _inferred(name, frame[name], needed=name in grouped)
+    row_id = schema.id or next((c for c, (kind, _) in reasons.items() if kind == ID and _names_rows(frame[c])), None)
+    split_column = schema.split.column
+    if split_column is not None and split_column not in grouped:
+        kind, _ = reasons[split_column]
+        if kind != "timestamp" or schema.split.method == "group":
+            reasons[split_column] = ("split", "the split is made by it, so it is no input")
+    modalities, numbered = arrange(schema, reasons)
+    kinds = {c: cast(ColumnKind, reasons[c][0]) for m in modalities.values() for c in m.columns}
+    if no_pictures := [c for c in schema.ranges if kinds.get(c) != "image"]:
+        raise ConfigError(
+            f"schema: ranges must name columns of pictures; got {tell_values(no_pictures)}. Leave it out."
+        )
+    if split_column is not None and split_column not in kinds:
+        kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
+    readings = kept_readings(frame, {c: kinds.get(c, kind) for c, (kind, _) in reasons.items()}, schema.dates)
+    asked = schema.target.task if schema.target else None
+    numeric = [c for c in frame.columns if c in target and is_number_target(c, frame[c], asked)]
+    numeric += [
+        c for c in frame.columns if c not in {*target, *readings} and "numeric" in (reasons[c][0], kinds.get(c))
+    ]
+    formats = number_formats(frame, numeric, schema.numbers)
+    numbers = schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
+    reasons |= {c: (reasons[c][0], why) for c, (_, why) in formats.items() if reasons[c][1] == NUMBERS_AS_WORDS and why}
+    words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
+    with_task, target_told = _target(frame, schema.model_copy(update={"numbers": numbers}))
+    resolved = schema.model_copy(
+        update={
+            "target": with_task,
+            "modalities": modalities,
+            "columns": kinds,
+            "words": tuple(c for c in frame.columns if c in words or c in schema.words or c in numbers),
+            "numbers": numbers,
+            "dates": {c: reading.order for c, reading in readings.items()},
+            "ignore": tuple(c for c, (kind, _) in reasons.items() if kind in (ID, UNUSED, "split") and c != row_id),
+            "id": row_id,
+            "id_inferred": row_id is not None and (schema.id is None or schema.id_inferred),
+        }
+    )
+    notes = [
+        f"Column {c!r} is not used: {why}." for c, (k, why) in reasons.items() if k in (ID, UNUSED) and _told(c, schema)
+    ]
+    like_files = [c for c, (k, why) in reasons.items() if UNREAD in why and k not in (ID, UNUSED)]
+    notes += [f"Column {c!r} is read as {reasons[c][0]}: {reasons[c][1]}." for c in like_files]
+    ids = [c for c, (kind, _) in reasons.items() if kind == ID and _told(c, schema)]
+    notes += [*numbered, *time_notes(readings), *target_told, *column_notes(frame, resolved, ids)]
+    notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
+    notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
+    return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
+
+
+def load_schema(path: str | Path) -> Schema:
+    """Returns the schema in a YAML file; keys are the fields of `profuse.schema.Schema`. No code is run.
+
+    Raises:
+        DataError: No such file, or it is no YAML.
+        ConfigError: Unknown keys or wrong values; all are told together.
+    """
+    path = Path(path)
+    found = read_yaml(path, what="schema", who="load_schema")
+    try:
+        return Schema.model_validate(found)
+    except ValidationError as error:
+        faults = "; ".join(_fault(e) for e in error.errors())
+        raise ConfigError(
+            f"{path.name}: the schema must be valid; got {error.error_count()} fault(s): {faults}."
+        ) from error
+
+
+def _fault(error: Any) -> str:
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "tuple_type":
+        return f"{place}: must be a list, as [a, b] (got {error['input']!r})"
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        return f"{place}: a name must be text (got {error['input']!r}): write it in quotes"
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']} (got {error['input']!r})"
+    inner: dict[str, type[BaseModel]] = {"target": Target, "split": SplitOptions, "modalities": Modality}
+    model = Schema if len(error["loc"]) == 1 else inner.get(str(error["loc"][0]), Schema)
+    known = model.model_fields
+    close = nearest(str(error["loc"][-1]), known)
+    return (
+        f"unknown key {place!r} ({'did you mean ' + repr(close[0]) + '?' if close else 'known: ' + ', '.join(known)})"
+    )
+
+
+def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns the table with names as str, rows numbered from 0 and plain types; names must differ."""
+    names = [str(c) for c in frame.columns]
+    check_names(names)
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise DataError(
+            f"table: column names must differ; got {tell_values(twice)} more than once. Rename or drop them."
+        )
+    if len(frame) == 0:
+        raise DataError("table: at least one row must be given; got none. Check the file.")
+    frame = plain_types(frame.set_axis(names, axis=1).reset_index(drop=True))
+    for name in names:
+        if frame[name].dtype == object:
+            frame[name] = plain_objects(frame[name])
+    check_whole(frame)
+    return frame
+
+
+def _check(frame: pd.DataFrame, schema: Schema) -> None:
+    """Tells all faults of the schema together."""
+    faults: list[str] = []
+
+    def known(columns: Iterable[str | None], where: str) -> None:
+        for name in columns:
+            if name is not None and name not in frame.columns:
+                close = nearest(name, frame.columns)
+                hint = (
+                    f"did you mean {' or '.join(map(repr, close))}?"
+                    if close
+                    else f"it has {tell_values(frame.columns)}"
+                )
+                faults.append(f"{where}: no column {name!r} in the table ({hint})")
+
+    target = schema.target.columns if schema.target else ()
+    known(target, "target")
+    known(schema.columns, "columns")
+    known(schema.words, "words")
+    known(schema.dates, "dates")
+    known(schema.ranges, "ranges")
+    known(schema.merge_spellings, "merge_spellings")
+    known(schema.new_categories, "new_categories")
+    known(schema.numbers, "numbers")
+    known(schema.missing, "missing")
+    known(schema.ignore, "ignore")
+    known([schema.id], "id")
+    known([schema.split.column], "split.column")
+    owner: dict[str, str] = {}
+    for name, modality in schema.modalities.items():
+        known(modality.columns, f"modalities.{name}")
+        if not name.strip():
+            faults.append(f"modalities: each must have a name; {tell_values(modality.columns)} has none")
+        faults += [f"modalities.{name}: {c!r} stands twice" for c, n in Counter(modality.columns).items() if n > 1]
+        if not modality.columns:
+            faults.append(f"modalities.{name}: at least one column must be named")
+        if modality.kind not in (None, "table", "vector") and len(modality.columns) > 1:
+            faults.append(f"modalities.{name}: kind {modality.kind!r} takes one column; got {len(modality.columns)}")
+        for column in modality.columns:
+            if column in target:
+                faults.append(f"modalities.{name}: {column!r} is the target; the answer cannot be an input")
+            if column in schema.ignore:
+                faults.append(f"modalities.{name}: {column!r} is named in ignore")
+            if owner.setdefault(column, name) != name:
+                faults.append(f"modalities.{name}: {column!r} belongs to {owner[column]!r} already")
+    faults += [f"target: {c!r} stands twice" for c, n in Counter(target).items() if n > 1]
+    for where, names in (
+        ("id", [schema.id]),
+        ("ignore", schema.ignore),
+        ("columns", schema.columns),
+        ("split.column", [schema.split.column]),
+    ):
+        faults += [f"{where}: {c!r} is the target" for c in names if c in target]
+    if schema.split.method in ("group", "time") and schema.split.column is None:
+        faults.append(
+            f"split: method {schema.split.method!r} needs its column; none is named (split.column, --split-column)"
+        )
+    if faults:
+        raise ConfigError(f"schema: it must fit the table; got {len(faults)} fault(s): {'; '.join(faults)}.")
+
+
+def _given_kind(name: str, modality: Modality) -> str | None:
+    if modality.kind in (None, "table"):
+        return None
+    return "numeric" if modality.kind == "vector" and len(modality.columns) > 1 else modality.kind
+
+
+def _inferred(name: str, cells: pd.Series, *, needed: bool) -> tuple[str, str]:
+    kind, why = column_kind(name, cells)
+    if needed and kind in (ID, UNUSED):  # the user wants it
+        if cells.isna().all():
+            raise DataError(
+                f"column {name!r}: a modality of the schema needs it, and all its cells are empty. Drop it."
+            )
+        return ("numeric" if pd.api.types.is_numeric_dtype(cells) else "category"), f"named in a modality ({why})"
+    return kind, why
+
+
+def _split_kind(name: str, cells: pd.Series, schema: Schema) -> str:
+    """Tells "timestamp" for what a split by time, or an auto split, sorts; "category" for groups."""
+    if schema.columns.get(name):
+        return schema.columns[name]
+    kind = column_kind(name, cells)[0]
+    return "timestamp" if kind == "timestamp" else "numeric" if kind in ("numeric", ID) else "category"
+
+
+def _is_words(cells: pd.Series) -> bool:
+    values = cells.cat.categories if isinstance(cells.dtype, pd.CategoricalDtype) else cells
+    return pd.api.types.infer_dtype(values, skipna=True) == "string"
+
+
+def _names_rows(cells: pd.Series) -> bool:
+    return bool(cells.notna().all() and cells.is_unique)
+
+
+def _target(frame: pd.DataFrame, schema: Schema) -> tuple[Target | None, list[str]]:
+    """Returns the target with its task, and what is to be told of its values."""
+    if schema.target is None:
+        return None, []
+    values, task, names = read_target(target_cells(frame, schema), schema.target.task)
+    return schema.target.model_copy(update={"task": task}), target_notes(
+        values, task, names, column=schema.target.columns[0]
+    )
+
+
+def _told(column: str, schema: Schema) -> bool:
+    return column not in schema.ignore and column != schema.id

@@ -1,1 +1,0 @@
-"""Questions to fitted models: comparison, metrics, statistics, and results as plain data."""

@@ -1,0 +1,275 @@
+"""The parts put together: encoders, a fusion at one of five levels, a head.
+
+raw           embed -> fusion -> head             fused before any modality is mixed (early fusion)
+feature       embed -> mix -> fusion -> head
+hierarchical  embed -> parts of mix, an exchange after each -> merge -> head
+decision      embed -> mix -> a head a modality -> fusion of their outputs (late fusion)
+hybrid        feature or hierarchical, and decision, whose outputs a decision operator joins
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from profuse.encoders import Encoder, segment_widths, segments
+from profuse.errors import ConfigError, ShapeError
+from profuse.fusion import DecisionFusion, Fused, Fusion, HierarchicalFusion
+from profuse.heads import Head
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["JOINT", "LEVELS", "LEVELS_OF", "FusionModel", "Level", "Output", "stage_channels"]
+
+Level = Literal["raw", "feature", "hierarchical", "decision", "hybrid"]
+LEVELS: tuple[str, ...] = get_args(Level)
+LEVELS_OF: dict[str, tuple[Level, ...]] = {
+    "feature": ("feature", "raw", "hybrid"),
+    "hierarchical": ("hierarchical", "hybrid"),
+    "decision": ("decision",),
+}
+"""Where an operator works, by the level that its class names: its own level first."""
+JOINT = "(joint)"
+"""The name of the joint head's output among the modalities' in a hybrid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a model returns for a batch.
+
+    Attributes:
+        outputs: `[batch, n_outputs]` in the head's units; `head.predict` makes predictions of them.
+        fused: The fused modalities of the last round.
+        parts: Outputs of single heads, `[batch, n_outputs]` each: a modality's own, and `JOINT` in a hybrid.
+        present: For each of `parts`, which rows have it: `[batch]` bool.
+        rounds: `outputs` of every round; the last is `outputs`.
+    """
+
+    outputs: Tensor
+    fused: Fused
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)
+    rounds: tuple[Tensor, ...] = ()
+
+
+class FusionModel(nn.Module):
+    """Encoders, a fusion operator and a head.
+
+    Args:
+        encoders: One for each modality.
+        fusion: The operator; a `DecisionFusion` for the decision level, a `HierarchicalFusion`, whose `stage_channels`
+            fit the encoders, for the hierarchical one.
+        head: Makes outputs of the joint vector; at the decision level it only gives loss and prediction rule.
+        level: Where the modalities meet; see the module.
+        own_heads: A head for each modality: needed for decision and hybrid, and for the modalities' own losses. It
+            reads the mean of what the modality's encoder returns: in hierarchical fusion, before the last exchange.
+        decision: Hybrid only: joins the joint head's output and the modalities'.
+        unimodal_loss_weight: Weight of the modalities' own losses (their mean), at least 0.
+
+    Raises:
+        ConfigError: Parts that do not fit the level or each other.
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion: Fusion,
+        head: Head,
+        *,
+        level: Level = "feature",
+        own_heads: Mapping[str, Head] | None = None,
+        decision: DecisionFusion | None = None,
+        unimodal_loss_weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.names = tuple(sorted(encoders))
+        self.level: Level = level
+        self.unimodal_loss_weight = unimodal_loss_weight
+        own_heads = own_heads or {}
+        _check(encoders, fusion, level, own_heads, decision, unimodal_loss_weight)
+        self.encoders = nn.ModuleList([encoders[name] for name in self.names])
+        self.fusion = fusion
+        self.head: Head = head
+        self.own_heads = nn.ModuleList([own_heads[name] for name in self.names] if own_heads else [])
+        self.decision = decision
+
+    @property
+    def plain(self) -> FusionModel:
+        """The model without what is around it: itself."""
+        return self
+
+    @property
+    def state_width(self) -> int:
+        """Channels of the fused state, which feedback carries to the encoders."""
+        return self.fusion.width
+
+    @property
+    def embed_widths(self) -> dict[str, int]:
+        """Channels of each modality's tokens where feedback enters."""
+        return {name: e.embed_width for name, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[misc]
+
+    def embed(self, inputs: Mapping[str, Raw]) -> dict[str, Tokens]:
+        """First step of every encoder; what feedback does not change, and so runs once a batch."""
+        if set(inputs) != set(self.names):
+            raise ShapeError(
+                f"FusionModel: the modalities must be {list(self.names)}; got {sorted(inputs)}. "
+                "Give an absent modality as Raw whose mask is all False."
+            )
+        return {n: e.embed(inputs[n]) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+
+    def finish(
+        self,
+        embedded: Mapping[str, Tokens],
+        feedback: Callable[[str, Tokens], Tokens] | None = None,
+        rest: Mapping[str, Callable[[Tokens], Tokens]] | None = None,
+    ) -> Output:
+        """Everything after `embed`: feedback if any, mix, fuse, predict.
+
+        Args:
+            embedded: Tokens of every modality.
+            feedback: Changes them first.
+            rest: What is left of a modality's mix, where `embedded` holds tokens from within it; not in hierarchical
+                fusion.
+        """
+        tokens = dict(embedded)
+        if feedback is not None:
+            tokens = {n: feedback(n, t) for n, t in tokens.items()}
+        tokens, fused = self._mixed(tokens, rest or {})
+        parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
+        present = {n: tokens[n].present for n in parts}
+        if self.level == "decision":
+            fused = self.fusion({n: Tokens.vector(p, present[n]) for n, p in parts.items()})
+            return Output(fused.vector, fused, parts, present, (fused.vector,))
+        fused = self.fusion(tokens) if fused is None else fused
+        outputs = self.head(fused.vector)
+        if self.decision is not None:
+            anything = self.fusion.present(tokens).any(1)
+            parts, present = {**parts, JOINT: outputs}, {**present, JOINT: anything}
+            outputs = self.decision({n: Tokens.vector(p, present[n]) for n, p in parts.items()}).vector
+        return Output(outputs, fused, parts, present, (outputs,))
+
+    def _mixed(
+        self, tokens: dict[str, Tokens], rest: Mapping[str, Callable[[Tokens], Tokens]]
+    ) -> tuple[dict[str, Tokens], Fused | None]:
+        """Second step of the encoders, and the fusion where it takes part in that."""
+        encoders: dict[str, Encoder] = dict(zip(self.names, self.encoders, strict=True))  # type: ignore[arg-type]
+        if isinstance(self.fusion, HierarchicalFusion):
+            n_stages = self.fusion.n_stages
+            parts = {n: segments(e, n_stages) for n, e in encoders.items()}
+            fused = self.fusion(tokens, [{n: p[i] for n, p in parts.items()} for i in range(n_stages)])
+            return dict(fused.branches), fused
+        if self.level == "raw":
+            return tokens, None
+        # masked values are set to 0 once before mix, as Encoder.forward does, and once more by the fusion
+        return {n: rest.get(n, e.mix)(tokens[n].zeroed()) for n, e in encoders.items()}, None
+
+    def remember(self, inputs: Mapping[str, Raw]) -> None:
+        """Shows the operator the training rows `inputs` as the encoders now see them; see `Fusion.remember`."""
+        tokens, _ = self._mixed(self.embed(inputs), {})
+        self.fusion.remember({name: t.zeroed() for name, t in tokens.items()})
+
+    def forward(self, inputs: Mapping[str, Raw]) -> Output:
+        """Returns outputs for a batch `{modality: Raw}`."""
+        return self.finish(self.embed(inputs))
+
+    def loss(self, output: Output, target: Tensor) -> Tensor:
+        """Returns the head's loss, the operator's penalties, and the modalities' own losses by weight.
+
+        At the decision level the modalities' own losses always count (else a strong one would leave the others
+        untrained); an operator without a useful gradient (a vote) is trained by them alone, and one that owns its loss
+        by that alone. A hybrid counts its joint head among them.
+        """
+        return self.blended(*self.losses(output, target))
+
+    def blended(self, joint: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+        """Returns the joint loss and the mean of the own losses by its weight, as one."""
+        return joint + self.parts_weight * torch.stack([*own.values()]).mean() if own else joint
+
+    @property
+    def parts_weight(self) -> float:
+        """Weight of the mean of the own losses."""
+        return (
+            max(self.unimodal_loss_weight, 1.0) if self.level in ("decision", "hybrid") else self.unimodal_loss_weight
+        )
+
+    @property
+    def decider(self) -> DecisionFusion | None:
+        """The operator that makes the outputs of single heads' outputs: at the levels decision and hybrid."""
+        return self.fusion if isinstance(self.fusion, DecisionFusion) else self.decision
+
+    @property
+    def has_output_loss(self) -> bool:
+        """Whether the head's loss of the outputs is part of the joint loss."""
+        return self.decider is None or (self.decider.trains_jointly and not self.decider.owns_loss)
+
+    def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the joint loss (the head's and the operator's penalties), and the own loss of each of `parts`.
+
+        There are no own losses where they have no weight, or where the operator owns its loss.
+        """
+        operator = self.decider
+        losses = list(output.fused.penalties.values())
+        if operator is not None:
+            outputs = torch.stack([output.parts[name] for name in operator.names], dim=1)
+            present = torch.stack([output.present[name] for name in operator.names], dim=1)
+            outputs = outputs.masked_fill(~present[..., None], 0.0)
+            losses += operator.losses(outputs, present, target, self.head.row_losses).values()
+        owns = operator is not None and operator.owns_loss
+        if self.has_output_loss:
+            losses.append(self.head.loss(output.outputs, target))
+        joint = torch.stack(losses).sum() if losses else output.outputs.new_zeros(())
+        if owns or self.parts_weight == 0:
+            return joint, {}
+        return joint, {n: self.head.loss(part, target, output.present[n]) for n, part in output.parts.items()}
+
+
+def stage_channels(encoders: Mapping[str, Encoder], n_stages: int) -> tuple[dict[str, int], ...]:
+    """Returns the channels of each modality's tokens at each of `n_stages` points of exchange."""
+    widths = {name: segment_widths(encoders[name], n_stages) for name in sorted(encoders)}
+    return tuple({name: w[i] for name, w in widths.items()} for i in range(n_stages))
+
+
+def _check(
+    encoders: Mapping[str, Encoder],
+    fusion: Fusion,
+    level: str,
+    own_heads: Mapping[str, Head],
+    decision: DecisionFusion | None,
+    unimodal_loss_weight: float,
+) -> None:
+    faults, names = [], tuple(sorted(encoders))
+    if level not in LEVELS:
+        faults.append(f"level must be one of {', '.join(LEVELS)}; got level={level!r}")
+    if set(fusion.names) != set(names):
+        faults.append(f"the fusion's modalities must be {list(names)}; got {list(fusion.names)}")
+    if (level == "decision") != isinstance(fusion, DecisionFusion):
+        faults.append(
+            "a decision operator belongs to the decision level, and no other to it; "
+            f"got level={level!r}, fusion={type(fusion).__name__}"
+        )
+    elif level in LEVELS and level not in LEVELS_OF[fusion.level]:
+        faults.append(
+            f"level must be {' or '.join(LEVELS_OF[fusion.level])} for a {fusion.level} operator; "
+            f"got level={level!r}, fusion={type(fusion).__name__}"
+        )
+    if isinstance(fusion, HierarchicalFusion) and set(fusion.names) == set(names):
+        widths = stage_channels(encoders, fusion.n_stages)
+        if widths != fusion.stage_channels:
+            faults.append(
+                f"the fusion's stage_channels must be what the encoders give, {widths}; got {fusion.stage_channels}"
+            )
+    if own_heads and set(own_heads) != set(names):
+        faults.append(f"own_heads must be given for all modalities or none; got {sorted(own_heads)}")
+    if not own_heads and (level in ("decision", "hybrid") or unimodal_loss_weight > 0):
+        faults.append(
+            f"own_heads must be given at level {level!r} with unimodal_loss_weight={unimodal_loss_weight}; got none"
+        )
+    if (level == "hybrid") != (decision is not None):
+        faults.append(f"decision must be given for a hybrid and only there; got level={level!r}, decision={decision}")
+    if unimodal_loss_weight < 0:
+        faults.append(f"unimodal_loss_weight must be at least 0; got unimodal_loss_weight={unimodal_loss_weight}")
+    if faults:
+        raise ConfigError("FusionModel: " + "; ".join(faults) + ".")

@@ -1,0 +1,1 @@
+"""One training loop, its options, methods of balancing modalities, and fitting on a data set."""

@@ -1,0 +1,233 @@
+"""Fits that go on after kills, damage and other runs: nothing is lost, nothing wrong is kept, and it is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from known_answers import make_product
+
+from profuse._saving import claimed
+from profuse.comparison.engine import CompareOptions, compare_dataset
+from profuse.comparison.results import Results
+from profuse.errors import DataError
+from profuse.models.build import ModelOptions
+from profuse.training.loop import TrainOptions
+
+OPTIONS = CompareOptions(
+    fusions=(),
+    rounds=(),
+    seeds=1,
+    model=ModelOptions(width=8),
+    train=TrainOptions(epochs=1, batch_size=64, refit=False),
+)
+TIMES = ["fit_seconds", "predict_rows_per_second"]
+
+
+def run(out: Path, options: CompareOptions = OPTIONS, n_jobs: int = 1, fitted: list[str] | None = None) -> Results:
+    def tell(event: object) -> None:
+        if fitted is not None and event.finished is not None:  # type: ignore[attr-defined]
+            fitted.append(event.finished["method"])  # type: ignore[attr-defined]
+
+    return compare_dataset(make_product(100), options, out, n_jobs=n_jobs, on_event=tell)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "o"
+    run(out)
+    return out
+
+
+@pytest.fixture
+def out(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "o"))
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "half of it": half,
+    "a bit flipped": flip,
+    "nothing in it": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir())[0],
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path))[0],
+    "brackets": lambda path: path.write_bytes(b"[" * 100_000) and None,
+}
+FILES = ("result.json", "arrays.npz", "digests.json", "model/model.json", "model/weights.safetensors")
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_fit_is_done_again_and_told(name: str, how: str, out: Path) -> None:
+    before = Results.read(out)
+    DAMAGE[how](next((out / "work").glob("concat-seed0-*")) / name)
+    fitted: list[str] = []
+    after = run(out, fitted=fitted)
+    assert fitted == ["concat"]
+    assert any("The fit of concat, seed 0, in work/ was damaged and is done again" in n for n in after.dataset.notes)
+    pd.testing.assert_frame_equal(before.frame().drop(columns=TIMES), after.frame().drop(columns=TIMES))
+    assert run(out, fitted=[]).dataset.notes == before.dataset.notes
+
+
+@pytest.mark.parametrize("how", ["half of it", "nothing in it", "brackets"])
+def test_damaged_results_are_written_anew_from_the_fits(how: str, out: Path) -> None:
+    before = Results.read(out)
+    DAMAGE[how](out / "results.json")
+    half(out / "rows.npz")
+    assert run(out).frame().equals(before.frame())
+    assert Results.read(out).rows.keys() == before.rows.keys()
+
+
+def test_a_fit_that_is_put_in_anothers_place_is_not_taken_for_it(out: Path) -> None:
+    one, other = (next((out / "work").glob(f"{name}-seed0-*")) for name in ("concat", "token_transformer"))
+    shutil.rmtree(one)
+    shutil.copytree(other, one)
+    fitted: list[str] = []
+    run(out, fitted=fitted)
+    assert fitted == ["concat"]
+
+
+def test_what_stopped_runs_left_is_cleared_away(out: Path) -> None:
+    fit = next((out / "work").glob("concat-seed0-*")).name
+    for name in (f".{fit}.123", f".{fit}.save/new", ".fit-abcd1234", f".{fit}.save/old"):
+        (out / "work" / name).mkdir(parents=True)
+    for name in (f".{fit}.lock", ".nfs000123"):
+        (out / "work" / name).write_text("x")
+    (out / ".models.save" / "new").mkdir(parents=True)
+    (out / ".results.json.save").write_text("half")
+    run(out)
+    left = {p.relative_to(out).as_posix() for p in out.rglob(".*")}
+    assert left == {"work/.nfs000123"}  # a file that is open elsewhere, which the network drive removes itself
+
+
+@pytest.mark.slow
+def test_another_number_of_threads_is_another_fit_and_told(out: Path) -> None:
+    fitted: list[str] = []
+    options = OPTIONS.model_copy(update={"train": OPTIONS.train.model_copy(update={"threads": 2})})
+    results = run(out, options, fitted=fitted)
+    assert len(fitted) == len(results.methods)
+    told = f"{len(fitted)} fits in work/ used threads=1, not 2, which changes last digits: done anew."
+    assert told in results.dataset.notes
+    fitted.clear()
+    assert told not in run(out, fitted=fitted).dataset.notes
+    assert fitted == []
+
+
+def test_a_folder_in_which_another_run_works_is_refused_at_once(out: Path) -> None:
+    code = (
+        "import sys\nfrom profuse._saving import claimed\nwith claimed(sys.argv[1]):\n    print('holds', flush=True)\n"
+    )
+    code += "    sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(out / "work")]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"holds\n"
+    before = sorted(out.rglob("*"))
+    with pytest.raises(DataError, match=f"only one process at a time may write there; process {other.pid} on"):
+        run(out)
+    assert sorted(out.rglob("*")) == before
+    other.kill()
+    other.communicate()
+    run(out)
+    with claimed(out / "work"):
+        pass
+
+
+TABLE = "b,a,y\n" + "".join(f"{i * i % 11},{i * i % 7},{'pq'[i % 2]}\n" for i in range(40))
+ARGS = ["compare", "t.csv", "-t", "y", "--seeds", "3", "--epochs", "400", "--width", "8", "--jobs", "2", "--out", "o"]
+
+
+def alive(session: int) -> list[str]:
+    told = subprocess.run(["ps", "-s", str(session), "-o", "pid=,stat=,args="], capture_output=True, text=True)
+    return [line for line in told.stdout.splitlines() if line.strip() and line.split()[1][0] != "Z"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_ends_the_workers_and_what_it_leaves_goes(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-m", "profuse"]
+    process = subprocess.Popen(
+        [*command, *ARGS], cwd=tmp_path, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None,
+    )  # fmt: skip  # the tests may run where interrupts and hang-ups are ignored, which processes inherit
+    until = time.monotonic() + 120
+    while not list(tmp_path.glob("o/work/*-seed*-*")) and time.monotonic() < until:
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    until = time.monotonic() + 30
+    while alive(process.pid) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert alive(process.pid) == []
+    left = list((tmp_path / "tmp").glob("*profuse-*"))
+    if number == signal.SIGKILL:
+        assert left
+    else:
+        assert left == []
+        assert "fits are kept in o/work" in told
+        assert "Traceback" not in told
+    again = [a if a != "400" else "1" for a in ARGS]
+    done = subprocess.run([*command, *again], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "tmp").glob("*profuse-*")) == []
+    assert list((tmp_path / "o").rglob(".*")) == []
+
+
+KILLED = """
+import os, signal, sys
+left = [int(sys.argv[1])]
+def hook(event, args):
+    if event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+        return
+    if event in ("open", "os.mkdir", "os.rename", "os.rmdir", "os.remove", "shutil.rmtree"):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+from profuse.cli import main
+sys.addaudithook(hook)
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_file_event_of_a_comparison_changes_nothing_in_the_end(tmp_path: Path) -> None:
+    """A sample of the events; each run goes on from what the killed one left."""
+    (tmp_path / "t.csv").write_text(TABLE)
+    args = [*ARGS[:4], "--seeds", "1", "--epochs", "1", "--width", "4", "--rounds", "none", "--jobs", "1", "--out"]
+    run_ = [sys.executable, "-m", "profuse", *args]
+    assert subprocess.run([*run_, "whole"], cwd=tmp_path, capture_output=True).returncode == 0
+    whole = {p.relative_to(tmp_path / "whole").as_posix() for p in (tmp_path / "whole").rglob("*")}
+    n_killed = 0
+    for k in np.random.default_rng(0).choice(np.arange(1, 100), 5, replace=False):
+        shutil.rmtree(tmp_path / "o", ignore_errors=True)
+        killed = subprocess.run([sys.executable, "-c", KILLED, str(k), *args, "o"], cwd=tmp_path, capture_output=True)
+        n_killed += killed.returncode == -9
+        done = subprocess.run([*run_, "o"], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, (k, done.stderr)
+        assert {p.relative_to(tmp_path / "o").as_posix() for p in (tmp_path / "o").rglob("*")} == whole, k
+        one, other = (pd.read_csv(tmp_path / name / "results.csv").drop(columns=TIMES) for name in ("whole", "o"))
+        pd.testing.assert_frame_equal(one, other)
+    assert n_killed > 1

@@ -1,0 +1,279 @@
+"""The four levels: what they compute, what they refuse, and what the loss is made of."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from profuse.errors import ConfigError, ShapeError
+from profuse.fusion import FUSIONS, fusion
+from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
+from profuse.heads import ClassHead, LabelsHead, ValuesHead, head_for
+from profuse.models.build import ModelOptions, build_model
+from profuse.models.fusion_model import JOINT, FusionModel
+from profuse.schema import Spec
+from profuse.tokens import Raw
+
+SPECS = {"a": Spec(kind="vector", n_channels=4), "b": Spec(kind="vector", n_channels=3)}
+
+
+def inputs(n_rows: int = 6, seed: int = 0) -> dict[str, Raw]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: Raw(torch.randn(n_rows, spec.n_channels, generator=generator), torch.ones(n_rows, dtype=torch.bool))
+        for name, spec in SPECS.items()
+    }
+
+
+def build(task: str = "multiclass", n_outputs: int = 3, **options: object) -> FusionModel:
+    made = build_model(SPECS, task, n_outputs, ModelOptions(width=16, **options), n_rows=100, seed=0)  # type: ignore[arg-type]
+    assert isinstance(made, FusionModel)
+    return made.eval()
+
+
+LEVELS = [("concat", None), ("token_transformer", "raw"), ("mean_logits", None), ("gated", "hybrid")]
+
+
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+def test_every_level_returns_one_output_a_row(name: str, level: str | None) -> None:
+    output = build(fusion=name, level=level)(inputs())
+    assert output.outputs.shape == (6, 3)
+    assert output.outputs.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+def test_the_loss_reaches_every_parameter_at_every_level(name: str, level: str | None, task: str) -> None:
+    n_outputs = 2 if task == "binary" else 3
+    model = build(task, n_outputs, fusion=name, level=level)
+    target = torch.randint(0, 2, (6,)) if task in ("binary", "multiclass") else torch.rand(6, n_outputs).round()
+    batch = inputs()
+    first, second = torch.eye(6, dtype=torch.bool)[:2]
+    batch = {"a": batch["a"].without(first), "b": batch["b"].without(second)}
+    model.loss(model(batch), target).backward()
+    # a head that only lends its loss (decision level) has no part in the outputs; a branch cut off at raw has no mix
+    silent = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
+    if level == "raw":
+        silent = {n for n in silent if not n.startswith("encoders")}
+    if name == "mean_logits":
+        silent = {n for n in silent if not n.startswith("head.")}
+    assert silent == set()
+
+
+def test_the_raw_level_does_not_mix() -> None:
+    model = build(fusion="concat", level="raw")
+    before = model(inputs()).outputs
+    with torch.no_grad():
+        for encoder in model.encoders:
+            for name, parameter in encoder.named_parameters():
+                if "embed" not in name:
+                    parameter.add_(torch.randn_like(parameter) * 0)
+    torch.testing.assert_close(model(inputs()).outputs, before)
+    direct = model.head(model.fusion(model.embed(inputs())).vector)
+    assert torch.equal(before, direct)
+
+
+def test_the_decision_level_fuses_the_modalities_own_outputs() -> None:
+    model = build(fusion="mean_logits")
+    output = model(inputs())
+    expected = torch.stack([F.log_softmax(output.parts[n], -1) for n in ("a", "b")]).mean(0)
+    torch.testing.assert_close(output.outputs.softmax(-1), expected.softmax(-1))
+
+
+def test_a_hybrid_joins_the_joint_output_and_the_modalities_own() -> None:
+    output = build(fusion="concat", level="hybrid")(inputs())
+    assert set(output.parts) == {"a", "b", JOINT}
+    expected = torch.stack([F.log_softmax(p, -1) for p in output.parts.values()]).mean(0)
+    torch.testing.assert_close(output.outputs.softmax(-1), expected.softmax(-1))
+
+
+def test_an_absent_modality_adds_nothing_to_its_own_loss() -> None:
+    model = build(fusion="mean_logits")
+    batch = inputs()
+    gone = torch.tensor([True, False, False, False, False, False])
+    target = torch.tensor([0, 1, 2, 0, 1, 2])
+    output = model({**batch, "a": batch["a"].without(gone)})
+    own_a = model.head.loss(output.parts["a"], target, output.present["a"])
+    torch.testing.assert_close(own_a, F.cross_entropy(output.parts["a"][1:], target[1:]))
+
+
+def test_the_unimodal_loss_weight_adds_the_mean_of_the_modalities_losses() -> None:
+    plain, balanced = build(fusion="concat", unimodal_loss_weight=0.5), build(fusion="concat", unimodal_loss_weight=0.5)
+    balanced.unimodal_loss_weight = 0.0
+    target = torch.tensor([0, 1, 2, 0, 1, 2])
+    output = plain(inputs())
+    own = sum(F.cross_entropy(output.parts[n], target) for n in ("a", "b")) / 2
+    torch.testing.assert_close(plain.loss(output, target), balanced.loss(output, target) + 0.5 * own)
+
+
+def test_all_missing_is_finite_at_every_level() -> None:
+    everything = torch.ones(6, dtype=torch.bool)
+    batch = {n: r.without(everything) for n, r in inputs().items()}
+    for name, level in LEVELS:
+        assert build(fusion=name, level=level)(batch).outputs.isfinite().all()
+
+
+def test_lacking_modalities_are_named() -> None:
+    with pytest.raises(ShapeError, match=r"must be \['a', 'b'\]; got \['a'\]"):
+        build()({"a": inputs()["a"]})
+
+
+def test_all_faults_of_a_model_are_told_together() -> None:
+    plain = build(fusion="concat")
+    encoders = dict(zip(plain.names, plain.encoders, strict=True))
+    with pytest.raises(ConfigError, match=r"a decision operator belongs .*own_heads must be given.*loss_weight"):
+        FusionModel(
+            encoders,  # type: ignore[arg-type]
+            plain.fusion,
+            plain.head,
+            level="decision",
+            unimodal_loss_weight=-1.0,
+        )
+
+
+def test_an_operator_that_does_not_fit_the_level_is_refused() -> None:
+    with pytest.raises(ConfigError, match="level must fit the operator; got level='feature' with fusion='vote'"):
+        build(fusion="vote", level="feature")
+
+
+def test_initial_weights_follow_the_seed_and_leave_the_global_state() -> None:
+    state = torch.get_rng_state()
+    one, same = build(), build()
+    other = build_model(SPECS, "multiclass", 3, ModelOptions(width=16), n_rows=100, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_users_own_operator_class_is_welcome() -> None:
+    model = build_model(SPECS, "regression", 1, ModelOptions(width=8), n_rows=9, seed=0, operator=fusion("max"))
+    assert isinstance(model, FusionModel)
+    assert type(model.fusion) is fusion("max")
+
+
+class TestHeads:
+    def test_class_losses_are_cross_entropy_with_smoothing_only_in_training(self) -> None:
+        head = ClassHead(4, 3, label_smoothing=0.2)
+        outputs, target = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
+        torch.testing.assert_close(
+            head.losses(outputs, target), F.cross_entropy(outputs, target, reduction="none", label_smoothing=0.2)
+        )
+        torch.testing.assert_close(
+            head.eval().losses(outputs, target), F.cross_entropy(outputs, target, reduction="none")
+        )
+
+    def test_scores_agree_with_scikit_learn(self) -> None:
+        from sklearn.metrics import accuracy_score, f1_score, r2_score
+
+        generator = torch.Generator().manual_seed(0)
+        outputs = torch.randn(50, 3, generator=generator, dtype=torch.float64)
+        classes = torch.randint(0, 3, (50,), generator=generator)
+        labels = torch.randint(0, 2, (50, 3), generator=generator).double()
+        values = outputs + torch.randn(50, 3, generator=generator, dtype=torch.float64)
+        assert ClassHead(4, 3).score(outputs, classes) == pytest.approx(accuracy_score(classes, outputs.argmax(1)))
+        assert LabelsHead(4, 3).score(outputs, labels) == pytest.approx(f1_score(labels, outputs > 0, average="macro"))
+        assert ValuesHead(4, 3).score(outputs, values) == pytest.approx(r2_score(values, outputs))
+
+    def test_the_error_of_classes_is_the_brier_score(self) -> None:
+        from sklearn.metrics import brier_score_loss
+
+        outputs, target = torch.randn(40, 2, dtype=torch.float64), torch.randint(0, 2, (40,))
+        oracle = brier_score_loss(target, outputs.softmax(-1)[:, 1])
+        assert ClassHead(4, 2).error(outputs, target) == pytest.approx(2 * oracle)  # both classes count
+
+    def test_the_error_of_values_is_the_squared_error(self) -> None:
+        outputs, target = torch.randn(40, 2), torch.randn(40, 2)
+        assert ValuesHead(4, 2).error(outputs, target) == pytest.approx(((outputs - target) ** 2).sum(1).mean().item())
+
+    def test_no_row_at_all_costs_nothing(self) -> None:
+        head = ValuesHead(4, 1)
+        none = torch.zeros(3, dtype=torch.bool)
+        assert head.loss(torch.randn(3, 1), torch.randn(3, 1), none).item() == 0.0
+
+    @pytest.mark.parametrize("wrong", [{"width": 0}, {"n_outputs": 0}, {"dropout": 1.0}, {"label_smoothing": -0.1}])
+    def test_sizes_out_of_range_are_named(self, wrong: dict[str, float]) -> None:
+        sizes = {"width": 4, "n_outputs": 2, **wrong}
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
+            ClassHead(sizes.pop("width"), sizes.pop("n_outputs"), **sizes)  # type: ignore[arg-type]
+
+    def test_an_unknown_task_names_the_nearest(self) -> None:
+        with pytest.raises(KeyError, match="regression"):
+            head_for("regresion")  # type: ignore[arg-type]
+
+
+class Owns(MeanLogits):
+    """Its loss is three, whatever is predicted, and it sees what a decision operator is promised to see."""
+
+    owns_loss = True
+
+    def losses(self, outputs, present, target, head_losses):  # type: ignore[no-untyped-def]
+        assert outputs.shape == (6, 2, 3)
+        assert not outputs[~present].any()
+        assert head_losses(outputs[:, 0], target).shape == (6,)
+        return {"three": torch.tensor(3.0)}
+
+
+class Adds(Owns):
+    owns_loss = False
+
+
+def test_an_operator_that_owns_its_loss_is_trained_by_it_alone_and_others_add_theirs() -> None:
+    target = torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = {**inputs(), "a": inputs()["a"].without(torch.arange(6) == 2)}
+    plain = build(fusion="mean_logits")
+    for cls, want in ((Owns, 0.0), (Adds, plain.loss(plain(batch), target).item())):
+        model = build_model(SPECS, "multiclass", 3, ModelOptions(width=16), n_rows=100, seed=0, operator=cls).eval()
+        assert isinstance(model, FusionModel)
+        assert model.loss(model(batch), target).item() == pytest.approx(3 + want, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"token_transformer": {"layers": 2}}, "'token_transformer' has the options n_layers, n_heads, n_tokens; got"),
+        ({"concat": {"dropout": 0.1}}, r"'concat' has the options \(none\); got 'dropout'"),
+        ({"token": {}}, "fusion"),
+        ({"low_rank": {"rank": 2.5}}, "rank of 'low_rank' should be a valid integer; got 2.5"),
+        ({"token_transformer": {"n_layers": True}}, "n_layers of 'token_transformer' should be a valid integer"),
+        ({"quality_aware": {"detach": "no"}}, "detach of 'quality_aware' should be a valid boolean; got 'no'"),
+        (
+            {"sparse_experts": {"router": "each"}},
+            "router of 'sparse_experts' should be 'joint', 'modality' or 'disjoint'",
+        ),
+        ({"contrastive": {"weight": float("nan")}}, "weight of 'contrastive' should be a finite number; got nan"),
+    ],
+)
+def test_an_unknown_option_of_an_operator_is_told(options: dict[str, dict[str, float]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelOptions(operator_options=options)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_the_defaults_of_every_operator_are_options_it_takes(name: str) -> None:
+    told = inspect.signature(fusion(name)).parameters.values()
+    own = {p.name: p.default for p in told if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    options = {n: v for n, v in own.items() if n not in ("link", "dropout", "stage_channels")}
+    assert ModelOptions(operator_options={name: options}).operator_options[name] == options
+
+
+def test_options_of_an_operator_reach_it() -> None:
+    model = build(operator_options={"token_transformer": {"n_layers": 3}, "stacking": {"l2": 2.0}})
+    assert repr(model.fusion).count("n_layers=3") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [*LEVELS, ("mmtm", None), ("dcca", None), ("compact_bilinear", None), ("mogonet", None)]
+)
+def test_mixed_precision_trains_at_every_level(name: str, level: str | None) -> None:
+    specs = {**SPECS, "c": Spec(kind="series", n_channels=2, max_length=12)}
+    made = build_model(specs, "multiclass", 3, ModelOptions(width=16, fusion=name, level=level), n_rows=100, seed=0)  # type: ignore[arg-type]
+    batch = {**inputs(), "c": Raw(torch.randn(6, 12, 2), torch.ones(6, 12, dtype=torch.bool))}
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = made.loss(made(batch), torch.tensor([0, 1, 2, 0, 1, 2]))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in made.parameters())
