@@ -1,0 +1,61 @@
+"""What every metric is: a name, a direction, a range, the tasks it is defined for, and its function."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from profuse.errors import ConfigError
+from profuse.schema import Task
+
+__all__ = ["Array", "Metric"]
+
+Array = np.ndarray
+
+
+class Metric(ABC):
+    """One score of a prediction. A metric of your own says the attributes and writes `score`.
+
+    Attributes:
+        name: As in `results.csv` and for `--metric`.
+        label: As a reader says it.
+        higher_is_better: Its direction.
+        range: The least and the greatest value it may have.
+        unit: "" for a pure number; else words ("squared target units").
+        tasks: Those it is defined for.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    unit: ClassVar[str] = ""
+    tasks: ClassVar[tuple[Task, ...]]
+
+    @abstractmethod
+    def score(self, y: Array, p: Array) -> float:
+        """Returns the value for targets y and predictions p, which are checked already (see `profuse.metrics`).
+
+        Raises:
+            DataError: The score is not defined on these rows; the message says why.
+        """
+
+    def row_scores(self, y: Array, p: Array) -> Array:
+        """Returns each row's contribution, `[row]`, whose mean is the metric: for tests between methods.
+
+        Raises:
+            ConfigError: The metric is no mean over rows.
+        """
+        raise ConfigError(
+            f"row_scores: the metric must tell what each row contributes; got {self.name!r}, which does not. Write its "
+            "row_scores, or rank by another metric."
+        )
+
+    def __call__(self, y_true: Array, prediction: Array) -> float:
+        """Returns the score of any arrays, without the checks of `measure`."""
+        return self.score(np.asarray(y_true), np.asarray(prediction, dtype=np.float64))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"

@@ -1,0 +1,18 @@
+"""Exact match of label sets."""
+
+from __future__ import annotations
+
+from profuse.metrics._base import Array, Metric
+
+__all__ = ["ExactMatch"]
+
+
+class ExactMatch(Metric):
+    """The share of rows of which every label is right."""
+
+    name = "exact_match"
+    label = "exact match"
+    tasks = ("multilabel",)
+
+    def score(self, y: Array, p: Array) -> float:
+        return float(((p >= 0.5) == y.astype(bool)).all(1).mean())

@@ -1,0 +1,24 @@
+"""Log loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from profuse.metrics._base import Array, Metric
+
+__all__ = ["LogLoss"]
+
+
+class LogLoss(Metric):
+    """The mean over rows of -log of the true class's probability, at least the float32 epsilon."""
+
+    name = "log_loss"
+    label = "log loss"
+    higher_is_better = False
+    range = (0.0, float("inf"))
+    unit = "nats"
+    tasks = ("binary", "multiclass")
+
+    def score(self, y: Array, p: Array) -> float:
+        p = np.clip(p / p.sum(1, keepdims=True), np.finfo(np.float32).eps, 1.0)
+        return float(-np.log(p[np.arange(len(y)), y]).mean())
