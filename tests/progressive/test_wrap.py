@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
-from profuse.progressive.foreign._entry import Entry
-from profuse.progressive.foreign._layers import Layout
-from profuse.progressive.foreign._state import State
+from profuse.progressive.wrap._entry import Entry
+from profuse.progressive.wrap._layers import Layout
+from profuse.progressive.wrap._state import State
 
 N_ROWS = 4
 

@@ -233,7 +233,7 @@ class TestNestedState:
         assert wrapped.state_width == 8
 
     def test_one_of_more_axes_is_refused_and_told(self) -> None:
-        from profuse.progressive.foreign._state import pick
+        from profuse.progressive.wrap._state import pick
 
         nested = torch.nested.as_nested_tensor([torch.randn(2, 3, 4), torch.randn(3, 3, 4)])
         with pytest.raises(ShapeError, match="'fuse' gives a nested tensor of 4 axes, torch.float32. Name another"):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
-from profuse.progressive.foreign._mask import padding_in
+from profuse.progressive.wrap._mask import padding_in
 
 LENGTHS = (3, 7, 2, 5)
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
-from profuse.progressive.foreign._entry import Entry
-from profuse.progressive.foreign._layers import Layout
-from profuse.progressive.foreign._state import State
+from profuse.progressive.wrap._entry import Entry
+from profuse.progressive.wrap._layers import Layout
+from profuse.progressive.wrap._state import State
 from profuse.tokens import Tokens
 
 N = 4
@@ -171,7 +171,7 @@ class TestThatTheyLearn:
 
     def test_a_start_to_which_no_gradient_comes_is_refused(self) -> None:
         refused = (
-            "start='learned' must go with a gradient in all rounds, or returns='all', as it learns by round one; got "
+            "start='learned' must go with a gradient in all rounds, as it learns by round one; got "
             "rounds=3, gradient_rounds=2. Use gradient_rounds=None, or start='zero'."
         )
         with pytest.raises(ConfigError, match=re.escape(refused)):

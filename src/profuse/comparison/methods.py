@@ -13,8 +13,7 @@ from profuse.errors import ConfigError
 from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
 from profuse.models.build import ModelOptions
 from profuse.models.fusion_model import LEVELS
-from profuse.progressive import Rounds
-from profuse.progressive._model import check_rounds
+from profuse.progressive import Rounds, check_rounds
 
 __all__ = ["ALL_SINGLES", "ALWAYS", "DEFAULT_FUSIONS", "Method", "OwnFusion", "TwinRounds", "methods_for"]
 
@@ -135,9 +134,9 @@ def methods_for(
             f"Use rounds=({base.rounds!r},), the rounds of the progressive twins."
         )
     for r in rounds:
-        if r != "equilibrium" and r < 2:
+        options = {"supervise": base.supervise, "start": base.start, "gradient_rounds": base.gradient_rounds}
+        if check_rounds(r, where="compare", **options) == 1:  # type: ignore[arg-type]
             raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
-        check_rounds(r, base.supervise, base.start, base.gradient_rounds, where="compare")
     names = tuple(sorted(modalities))
     for name in base.into or ():
         resolve(name, dict.fromkeys(names), where="compare", what="modality")

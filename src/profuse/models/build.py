@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from torch import nn
@@ -17,8 +18,7 @@ from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import DecisionFusion, Fusion, fusion
 from profuse.heads import head_for
 from profuse.models.fusion_model import JOINT, LEVELS_OF, FusionModel, Level, stage_channels
-from profuse.progressive import ProgressiveFusion, Rounds
-from profuse.progressive._model import check_rounds
+from profuse.progressive import ProgressiveFusion, Rounds, check_rounds
 from profuse.schema import Spec, Task
 
 __all__ = ["ModelOptions", "build_model"]
@@ -81,6 +81,8 @@ class ModelOptions(BaseModel):
     def _number_or_equilibrium(cls, asked: Any) -> Rounds:
         if asked == "equilibrium":
             return "equilibrium"
+        if isinstance(asked, bool | np.bool_):  # pydantic takes True for 1
+            raise ValueError("a number, or 'equilibrium'")
         try:
             return _NUMBER.validate_python(asked)
         except ValidationError as error:
@@ -102,7 +104,13 @@ class ModelOptions(BaseModel):
     @model_validator(mode="after")
     def _rounds_fit(self) -> ModelOptions:
         try:
-            check_rounds(self.rounds, self.supervise, self.start, self.gradient_rounds, where="profuse")
+            check_rounds(
+                self.rounds,
+                where="profuse",
+                supervise=self.supervise,
+                start=self.start,
+                gradient_rounds=self.gradient_rounds,
+            )
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self

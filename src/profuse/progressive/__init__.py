@@ -18,8 +18,9 @@ from profuse.progressive._feedback import (
     GateFeedback,
     ScaleShiftFeedback,
 )
-from profuse.progressive._model import ProgressiveFusion, Rounds
-from profuse.progressive.foreign import WrappedProgressive
+from profuse.progressive._model import ProgressiveFusion
+from profuse.progressive.rounds import Rounds, check_rounds
+from profuse.progressive.wrap import WrappedProgressive
 
 __all__ = [
     "FEEDBACKS",
@@ -33,4 +34,5 @@ __all__ = [
     "Rounds",
     "ScaleShiftFeedback",
     "WrappedProgressive",
+    "check_rounds",
 ]

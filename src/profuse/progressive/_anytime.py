@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
+from profuse.progressive.rounds import is_whole
 
 __all__ = ["Anytime", "Settling", "in_evaluation"]
 
@@ -42,7 +42,7 @@ class Settling:
     """
 
     def __init__(self, tolerance: float | None, rounds: int, *, where: str) -> None:
-        if not isinstance(rounds, int | np.integer) or rounds < 1 or (tolerance is not None and not tolerance >= 0):
+        if not is_whole(rounds) or rounds < 1 or (tolerance is not None and not tolerance >= 0):
             raise ConfigError(
                 f"{where}: rounds must be at least 1 and tolerance at least 0; "
                 f"got rounds={rounds!r}, tolerance={tolerance}."

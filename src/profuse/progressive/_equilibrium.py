@@ -7,16 +7,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError, ProfuseWarning
 
-__all__ = ["Rounds", "Search", "Solution", "above", "attached", "fixed_point", "share_of"]
-
-Rounds = int | Literal["equilibrium"]
+__all__ = ["Search", "Solution", "above", "attached", "fixed_point", "share_of"]
 
 _SMALLER = 0.99
 """By what factor an accelerated step must make the residual smaller, else a plain step follows."""

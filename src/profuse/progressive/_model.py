@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,12 +29,13 @@ from profuse.progressive._entry import (
     entry_width,
     raw_tokens,
 )
-from profuse.progressive._equilibrium import Rounds, Search
+from profuse.progressive._equilibrium import Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
-from profuse.progressive.foreign import WrappedProgressive
+from profuse.progressive.rounds import Rounds, check_rounds
+from profuse.progressive.wrap import WrappedProgressive
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["ProgressiveFusion", "Rounds", "Start", "State", "Supervise", "check_rounds"]
+__all__ = ["ProgressiveFusion", "Rounds", "Start", "State", "Supervise"]
 
 Start = Literal["zero", "learned"]
 Supervise = Literal["last", "all"]
@@ -104,17 +104,13 @@ class ProgressiveFusion(nn.Module):
             if value not in get_args(known):
                 told = " or ".join(get_args(known))
                 raise ConfigError(f"ProgressiveFusion: {name} must be {told}; got {name}={value!r}.")
-        if gradient_rounds is not None and gradient_rounds < 1:
-            raise ConfigError(
-                f"ProgressiveFusion: gradient_rounds must be at least 1; got gradient_rounds={gradient_rounds}."
-            )
         if supervise == "all" and not model.has_output_loss:
             raise ConfigError(
                 "ProgressiveFusion: supervise='all' must go with a model that learns by the loss of its outputs, which "
                 f"every round has; got decision={type(model.decider).__name__}, which learns otherwise. Use "
                 "supervise='last', or decision='mean_logits'."
             )
-        check_rounds(rounds, supervise, start, gradient_rounds, where="ProgressiveFusion")
+        rounds = _checked(rounds, supervise, start, gradient_rounds)
         check_entry(model, entry)
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where="ProgressiveFusion", what="feedback")
@@ -151,8 +147,7 @@ class ProgressiveFusion(nn.Module):
     @rounds.setter
     def rounds(self, rounds: Rounds) -> None:
         start = "zero" if self.start is None else "learned"
-        check_rounds(rounds, self.supervise, start, self.gradient_rounds, where="ProgressiveFusion")
-        self._rounds = rounds
+        self._rounds = _checked(rounds, self.supervise, start, self.gradient_rounds)
 
     @property
     def plain(self) -> FusionModel:
@@ -299,23 +294,6 @@ class ProgressiveFusion(nn.Module):
         return joint, own
 
 
-def check_rounds(rounds: Any, supervise: str, start: str, gradient_rounds: int | None, *, where: str) -> None:
-    """Checks that there can be so many rounds with these options of `ProgressiveFusion`.
-
-    Raises:
-        ConfigError: There cannot; `where` tells who asks.
-    """
-    if rounds == "equilibrium":
-        if (supervise, start, gradient_rounds) != ("last", "zero", None):
-            raise ConfigError(
-                f"{where}: rounds='equilibrium' must go with supervise='last', start='zero' and "
-                "gradient_rounds=None, as the state at rest depends on no round and no start; "
-                f"got supervise={supervise!r}, start={start!r}, gradient_rounds={gradient_rounds}."
-            )
-    elif not isinstance(rounds, int | np.integer) or rounds < 1:
-        raise ConfigError(f"{where}: rounds must be at least 1, or 'equilibrium'; got rounds={rounds!r}.")
-    elif start == "learned" and gradient_rounds is not None and gradient_rounds < rounds:
-        raise ConfigError(
-            f"{where}: start='learned' must go with a gradient in all rounds, as it learns by round one; "
-            f"got rounds={rounds}, gradient_rounds={gradient_rounds}. Use gradient_rounds=None, or start='zero'."
-        )
+def _checked(rounds: Any, supervise: str, start: str, gradient_rounds: int | None) -> Rounds:
+    options: Any = {"supervise": supervise, "start": start, "gradient_rounds": gradient_rounds}
+    return check_rounds(rounds, where="ProgressiveFusion", **options)

@@ -22,9 +22,9 @@ from torch.nn.modules import module as global_hooks
 from torch.nn.utils.rnn import PackedSequence
 
 from profuse.progressive._chance import Chance
-from profuse.progressive.foreign._calls import Advice, checkpointing, hooked, leaves, mapped, tensors
-from profuse.progressive.foreign._graph import made_alike
-from profuse.progressive.foreign._replay import Replay
+from profuse.progressive.wrap._calls import Advice, checkpointing, hooked, leaves, mapped, tensors
+from profuse.progressive.wrap._graph import made_alike
+from profuse.progressive.wrap._replay import Replay
 
 __all__ = ["Call", "Memory", "same"]
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from profuse.errors import ConfigError
 from profuse.progressive._chance import Chance, same_chance
-from profuse.progressive.foreign._calls import PASSES
+from profuse.progressive.wrap._calls import PASSES
 
 __all__ = ["Replay", "rows_are_one_system"]
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from profuse.errors import ConfigError, ShapeError
-from profuse.progressive.foreign._calls import mapped, tensors
-from profuse.progressive.foreign._entry import WHERE, Entry, layer_of
-from profuse.progressive.foreign._graph import ancestors
-from profuse.progressive.foreign._layers import RECURRENT
-from profuse.progressive.foreign._pass import Pass, disturbed
-from profuse.progressive.foreign._reuse import same
-from profuse.progressive.foreign._state import STATE_OF, State
+from profuse.progressive.wrap._calls import mapped, tensors
+from profuse.progressive.wrap._entry import WHERE, Entry, layer_of
+from profuse.progressive.wrap._graph import ancestors
+from profuse.progressive.wrap._layers import RECURRENT
+from profuse.progressive.wrap._pass import Pass, disturbed
+from profuse.progressive.wrap._reuse import same
+from profuse.progressive.wrap._state import STATE_OF, State
 
 __all__ = ["Trial"]
 

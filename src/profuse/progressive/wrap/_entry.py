@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive._feedback import Feedback
-from profuse.progressive.foreign._layers import Layout, Side, declared
-from profuse.progressive.foreign._mask import Mask, check_mask, fitted, padded, within
-from profuse.progressive.foreign._state import STATE_OF, State
+from profuse.progressive.wrap._layers import Layout, Side, declared
+from profuse.progressive.wrap._mask import Mask, check_mask, fitted, padded, within
+from profuse.progressive.wrap._state import STATE_OF, State
 from profuse.tokens import Tokens
 
 __all__ = ["WHERE", "Entry", "declared_sizes", "entries_of", "layer_of", "weights_like"]

@@ -16,10 +16,10 @@ from torch.nn.utils.rnn import PackedSequence
 from profuse._lookup import nearest
 from profuse.errors import ConfigError
 from profuse.progressive._anytime import in_evaluation
-from profuse.progressive.foreign._calls import PASSES, around, change_first, checkpointing, mapped, tensors, within
-from profuse.progressive.foreign._entry import WHERE, Entry, layer_of
-from profuse.progressive.foreign._replay import Replay
-from profuse.progressive.foreign._reuse import Memory
+from profuse.progressive.wrap._calls import PASSES, around, change_first, checkpointing, mapped, tensors, within
+from profuse.progressive.wrap._entry import WHERE, Entry, layer_of
+from profuse.progressive.wrap._replay import Replay
+from profuse.progressive.wrap._reuse import Memory
 
 __all__ = ["Pass", "changed", "disturbed", "evaluating", "quietly", "versions"]
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from profuse.progressive.foreign._calls import tensors
-from profuse.progressive.foreign._reuse import Call
+from profuse.progressive.wrap._calls import tensors
+from profuse.progressive.wrap._reuse import Call
 
 __all__ = ["RECURRENT", "Layout", "Side", "declared", "layout_of", "layout_within"]
 

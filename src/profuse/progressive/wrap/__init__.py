@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from profuse.progressive.foreign._wrap import WrappedProgressive
+from profuse.progressive.wrap._wrap import WrappedProgressive
 
 __all__ = ["WrappedProgressive"]

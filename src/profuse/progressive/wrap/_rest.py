@@ -11,8 +11,8 @@ from torch import Tensor
 
 from profuse.errors import ProfuseWarning, ShapeError
 from profuse.progressive._equilibrium import Search, above, share_of
-from profuse.progressive.foreign._replay import Replay
-from profuse.progressive.foreign._state import State
+from profuse.progressive.wrap._replay import Replay
+from profuse.progressive.wrap._state import State
 
 __all__ = ["at_rest"]
 

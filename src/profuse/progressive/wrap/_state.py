@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError, ShapeError
-from profuse.progressive.foreign._calls import described, floats
-from profuse.progressive.foreign._layers import Layout
-from profuse.progressive.foreign._mask import fitted, padded
+from profuse.progressive.wrap._calls import described, floats
+from profuse.progressive.wrap._layers import Layout
+from profuse.progressive.wrap._mask import fitted, padded
 from profuse.tokens import Tokens
 
 __all__ = ["STATE_OF", "State", "StateOf", "pick", "pool", "prediction"]

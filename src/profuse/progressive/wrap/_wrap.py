@@ -14,10 +14,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from profuse.errors import ConfigError, ProfuseWarning
 from profuse.progressive._anytime import Anytime, Settling
-from profuse.progressive._equilibrium import Rounds, Search
+from profuse.progressive._equilibrium import Search
 from profuse.progressive._feedback import Feedback
-from profuse.progressive.foreign._calls import tensors
-from profuse.progressive.foreign._checks import (
+from profuse.progressive.rounds import Rounds
+from profuse.progressive.wrap._calls import tensors
+from profuse.progressive.wrap._checks import (
     check_arguments,
     check_numbers,
     check_places,
@@ -25,16 +26,16 @@ from profuse.progressive.foreign._checks import (
     fit_example,
     running_the_example,
 )
-from profuse.progressive.foreign._entry import WHERE, declared_sizes, entries_of, layer_of, weights_like
-from profuse.progressive.foreign._layers import Layout, Side, layout_of, layout_within
-from profuse.progressive.foreign._mask import Mask, Padding, check_mask, padding_in
-from profuse.progressive.foreign._options import Returns, Start, check_rounds
-from profuse.progressive.foreign._pass import Pass, changed, evaluating, quietly, versions
-from profuse.progressive.foreign._replay import Replay, rows_are_one_system
-from profuse.progressive.foreign._rest import at_rest
-from profuse.progressive.foreign._signature import SignatureOf
-from profuse.progressive.foreign._state import State, StateOf, pick, pool, prediction
-from profuse.progressive.foreign._trial import Trial
+from profuse.progressive.wrap._entry import WHERE, declared_sizes, entries_of, layer_of, weights_like
+from profuse.progressive.wrap._layers import Layout, Side, layout_of, layout_within
+from profuse.progressive.wrap._mask import Mask, Padding, check_mask, padding_in
+from profuse.progressive.wrap._options import Returns, Start, checked_rounds
+from profuse.progressive.wrap._pass import Pass, changed, evaluating, quietly, versions
+from profuse.progressive.wrap._replay import Replay, rows_are_one_system
+from profuse.progressive.wrap._rest import at_rest
+from profuse.progressive.wrap._signature import SignatureOf
+from profuse.progressive.wrap._state import State, StateOf, pick, pool, prediction
+from profuse.progressive.wrap._trial import Trial
 
 __all__ = ["WrappedProgressive"]
 
@@ -126,11 +127,10 @@ class WrappedProgressive(nn.Module):
     ) -> None:
         super().__init__()
         check_arguments(module, into, state)
-        check_numbers(rounds, gradient_rounds, state_axis, max_rounds, tolerance, damping)
+        check_numbers(gradient_rounds, state_axis, max_rounds, tolerance, damping)
         check_places(channel_axis, batch_axis, folded, reuse)
         feedback = feedback_class(feedback)
-        check_rounds(rounds, start, returns, gradient_rounds)
-        self._rounds = rounds
+        self._rounds = checked_rounds(rounds, start, returns, gradient_rounds)
         self.returns = returns
         self.max_rounds = max_rounds
         self.tolerance = tolerance
@@ -176,9 +176,8 @@ class WrappedProgressive(nn.Module):
 
     @rounds.setter
     def rounds(self, rounds: Rounds) -> None:
-        check_numbers(rounds)
-        check_rounds(rounds, "zero" if self.start is None else "learned", self.returns, self.gradient_rounds)
-        self._rounds = rounds
+        start = "zero" if self.start is None else "learned"
+        self._rounds = checked_rounds(rounds, start, self.returns, self.gradient_rounds)
 
     @property
     def reused(self) -> tuple[str, ...]:

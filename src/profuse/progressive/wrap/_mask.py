@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
-from profuse.progressive.foreign._calls import described
+from profuse.progressive.wrap._calls import described
 
 __all__ = ["Mask", "Padding", "check_mask", "fitted", "padded", "padding_in", "within"]
 

@@ -13,9 +13,9 @@ from torch import nn
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ProfuseError
 from profuse.progressive._feedback import FEEDBACKS, Feedback
-from profuse.progressive.foreign._calls import described
-from profuse.progressive.foreign._entry import WHERE
-from profuse.progressive.foreign._signature import signature_of
+from profuse.progressive.wrap._calls import described
+from profuse.progressive.wrap._entry import WHERE
+from profuse.progressive.wrap._signature import signature_of
 
 __all__ = [
     "check_arguments",
@@ -75,7 +75,6 @@ def check_arguments(module: Any, into: Any, state: Any) -> None:
 
 
 def check_numbers(
-    rounds: Any,
     gradient_rounds: Any = None,
     state_axis: Any = None,
     max_rounds: Any = 1,
@@ -83,8 +82,6 @@ def check_numbers(
     damping: Any = 1.0,
 ) -> None:
     """Checks types of numbers; their ranges are checked by those who use them."""
-    if not (_whole(rounds) or (isinstance(rounds, str) and rounds == "equilibrium")):
-        raise ConfigError(f"{WHERE}: rounds must be at least 1, or 'equilibrium'; got rounds={_short(rounds)}. Use 2.")
     whole = {"max_rounds": max_rounds, "gradient_rounds": gradient_rounds, "state_axis": state_axis}
     for name, value in whole.items():
         if not _whole(value) and (value is not None or name == "max_rounds"):
