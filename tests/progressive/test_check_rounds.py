@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from profuse.models.build import ModelOptions, build_model
 from profuse.errors import ConfigError
+from profuse.models.build import ModelOptions, build_model
 from profuse.progressive import ProgressiveFusion, Rounds, check_rounds
 from profuse.schema import Spec
 
