@@ -13,6 +13,7 @@ from torch import Tensor
 from profuse._folder import Format, read_folder, write_folder
 from profuse._weights import with_weights
 from profuse.data.pipeline import Pipeline
+from profuse.data.target import TargetCodec
 from profuse.errors import CheckpointError
 from profuse.models.build import ModelOptions, build_model
 from profuse.schema import Schema
@@ -44,6 +45,7 @@ def save_model(trained: TrainedModel, folder: str | Path, *, estimator: Mapping[
     history = trained.history
     facts = {
         "pipeline": trained.pipeline.state(),
+        "target": trained.codec.state(),
         "modalities": list(trained.modalities),
         "n_rows": trained.n_rows,
         "model_options": trained.model_options.model_dump(mode="json"),
@@ -103,6 +105,7 @@ class _Saved(BaseModel):
     """The facts of a saved model."""
 
     pipeline: dict[str, Any]
+    target: dict[str, Any]
     modalities: tuple[str, ...] = Field(min_length=1)
     n_rows: int = Field(ge=1)
     model_options: ModelOptions
@@ -133,18 +136,18 @@ class _Saved(BaseModel):
 
 
 def _restore(saved: _Saved, weights: dict[str, Tensor], source: str) -> TrainedModel:
-    pipeline = Pipeline.from_state(saved.pipeline)
+    pipeline, codec = Pipeline.from_state(saved.pipeline), TargetCodec.from_state(saved.target)
     specs = {name: pipeline.specs[name] for name in saved.modalities}
     kinds = {name: p.takes for name, p in pipeline.preprocessors.items()}
     if saved.table is not None and (odd := saved.table.unlike(kinds)) is not None:
         raise ValueError(f"the schema must have modality {odd!r}, of the kind that its preprocessor takes")
 
     def make() -> Model:
-        n_outputs, options = pipeline.target.n_outputs, saved.model_options
-        return build_model(specs, pipeline.task, n_outputs, options, n_rows=saved.n_rows, seed=0)
+        return build_model(specs, codec.task, codec.n_outputs, saved.model_options, n_rows=saved.n_rows, seed=0)
 
     return TrainedModel(
         pipeline=pipeline,
+        codec=codec,
         model=with_weights(make, weights),
         modalities=saved.modalities,
         n_rows=saved.n_rows,

@@ -235,7 +235,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             CheckpointError: No saved model, a damaged or newer one, or one for another task.
         """
         trained, told = load_estimator(folder)
-        task = trained.pipeline.task
+        task = trained.task
         if task not in cls._tasks:
             raise CheckpointError(
                 f"{cls.__name__}.load: the task must be one of {', '.join(cls._tasks)}; {folder} holds {task!r}. "
@@ -262,7 +262,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     def _take(self, trained: TrainedModel, columns: list[str] | int | None) -> Self:
         """Sets what a fitted estimator has; columns: the names of a table's, the number of an array's, or None."""
         self.trained_ = trained
-        self.task_ = trained.pipeline.task
+        self.task_ = trained.task
         self.schema_ = trained.schema
         for name in ("feature_names_in_", "n_features_in_"):  # of an earlier fit
             self.__dict__.pop(name, None)
@@ -371,7 +371,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         return tags
 
     def _take(self, trained: TrainedModel, columns: list[str] | int | None) -> Self:
-        self.classes_ = trained.pipeline.target.classes
+        self.classes_ = trained.codec.classes
         return super()._take(trained, columns)
 
     def _task(self, y: Any) -> Task:
@@ -394,7 +394,7 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
         values = np.asarray(self._apply(TrainedModel.predict, X, presence))
-        return values[:, 0] if self.trained_.pipeline.target.flat else values
+        return values[:, 0] if self.trained_.codec.flat else values
 
     def _task(self, y: Any) -> Task:
         return "regression"

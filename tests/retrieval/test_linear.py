@@ -231,24 +231,3 @@ def test_ridge_needs_a_modality_that_shares_rows_with_every_other() -> None:
         Retriever(method="ridge").fit(data)
     made = Retriever(**{**QUICK, "epochs": 1}).fit(data)
     assert set(made.validation_) == {"learned", "cca"}
-
-
-def test_a_folder_of_the_first_format_is_read_as_a_learned_space(tmp_path: Path) -> None:
-    import json
-
-    from profuse._folder import digest_of
-
-    made = Retriever(**{**QUICK, "epochs": 1}, method="learned").fit(arrays(60))
-    made.save(tmp_path / "r")
-    file = tmp_path / "r" / "model.json"
-    facts = json.loads(file.read_text())
-    for part in ("method", "validation"):
-        del facts[part]
-    del facts["options"]["method"], facts["options"]["baseline"]
-    facts["format"] = 1
-    facts["digests"]["model.json"] = digest_of(facts)
-    file.write_text(json.dumps(facts))
-    again, data = Retriever.load(tmp_path / "r"), arrays(30, seed=4)
-    assert again.method_ == "learned"
-    np.testing.assert_array_equal(again.embed(data, "left"), made.embed(data, "left"))
-    assert set(again.evaluate(data)["method"]) == {"contrastive"}

@@ -319,7 +319,7 @@ def test_a_folder_that_is_no_retriever_or_is_damaged_is_told(fitted: Retriever, 
         load_model(tmp_path / "r")
     facts = json.loads((tmp_path / "r" / "model.json").read_text())
     (tmp_path / "r" / "model.json").write_text(json.dumps({**facts, "format": 9}))
-    with pytest.raises(CheckpointError, match="Retriever.load: .* of format 2; got format=9. .* newer profuse"):
+    with pytest.raises(CheckpointError, match="Retriever.load: .* of format 1; got format=9. .* newer profuse"):
         Retriever.load(tmp_path / "r")
     fitted.save(tmp_path / "r")
     damaged = bytearray((tmp_path / "r" / "weights.safetensors").read_bytes())

@@ -98,6 +98,7 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
     seconds = time.process_time() - cpu
     trained = TrainedModel(
         pipeline=prepared.pipeline,
+        codec=prepared.codec,
         model=model.eval(),
         modalities=tuple(sorted(prepared.inputs)),
         n_rows=len(split.train),
@@ -105,13 +106,13 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
         train_options=options,
         history=history,
     )
-    metric = primary_metric(prepared.pipeline.task) if setting.metric != "mse" else _mse
-    task, names = prepared.pipeline.task, trained.modalities
+    metric = primary_metric(prepared.task) if setting.metric != "mse" else _mse
+    task, names = prepared.task, trained.modalities
     true = prepared.true(split.test)
     outputs = predict(model, prepared.inputs, torch.as_tensor(split.test))
     n_rounds = len(outputs[0].rounds)
     rounds = [torch.cat([o.rounds[r] for o in outputs]) for r in range(n_rounds)]
-    said = np.stack([prepared.pipeline.target.in_units(model.head.predict(r).double().numpy()) for r in rounds])
+    said = np.stack([prepared.codec.in_units(model.head.predict(r).double().numpy()) for r in rounds])
     facts: dict[str, Any] = {
         "data": fit.data,
         "base": fit.base,

@@ -106,7 +106,7 @@ def build(
     prepared: Prepared, base: Base, twin: str, size: Size, *, seed: int, dropout: float = 0.1
 ) -> FusionModel | ProgressiveFusion:
     """Returns an untrained model; a plain model and its progressive twins start from equal weights at one seed."""
-    specs, codec = prepared.pipeline.specs, prepared.pipeline.target
+    specs, codec = prepared.pipeline.specs, prepared.codec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoders = {
@@ -126,7 +126,7 @@ def build(
         operator_options={base.fusion: own} if own else {},
         **TWINS[twin],
     )
-    task, n_rows = prepared.pipeline.task, len(prepared.split.train)
+    task, n_rows = prepared.task, len(prepared.split.train)
     return build_model(specs, task, codec.n_outputs, options, n_rows=n_rows, seed=seed, encoders=encoders)
 
 

@@ -49,7 +49,7 @@ def read_for(
             "Use profuse.load_model and its predict(dataset) in Python."
         )
     schema = _with_target(trained, target)
-    codec = trained.pipeline.target
+    codec = trained.codec
     with applied(trained.source):
         dataset = load_new_rows(
             path,
@@ -59,7 +59,7 @@ def read_for(
             need_target=need_target,
             # labels that were text are text here too, whatever this file's look like
             words=schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else (),
-            labels=codec.names if trained.pipeline.task == "multilabel" else None,
+            labels=codec.names if trained.task == "multilabel" else None,
         )
         accepted = (*schema.new_categories, *new_categories)
         return replace(dataset, notes=(*dataset.notes, *trained.pipeline.unseen_notes(dataset, accepted)))
@@ -71,4 +71,4 @@ def _with_target(trained: TrainedModel, target: list[str] | None) -> Schema:
     assert trained.schema is not None
     if target is None:
         return trained.schema
-    return trained.schema.model_copy(update={"target": Target(columns=tuple(target), task=trained.pipeline.task)})
+    return trained.schema.model_copy(update={"target": Target(columns=tuple(target), task=trained.task)})

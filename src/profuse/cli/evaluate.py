@@ -41,7 +41,7 @@ def evaluate(
         need_target=True,
         new_categories=new_categories or (),
     )
-    codec, task = trained.pipeline.target, trained.pipeline.task
+    codec, task = trained.codec, trained.task
     assert dataset.target is not None
     true = codec.encode(dataset.target)  # tells classes that training had not
     if task == "regression":

@@ -64,7 +64,7 @@ def answers(trained: TrainedModel, dataset: Dataset) -> pd.DataFrame:
     from profuse.data.wording import tell_values
     from profuse.errors import DataError
 
-    said, codec = trained.predict(dataset), trained.pipeline.target
+    said, codec = trained.predict(dataset), trained.codec
     columns: list[tuple[str, Any]] = [("row", range(len(dataset))) if dataset.ids is None else ("id", dataset.ids)]
     if codec.task == "regression":
         names = ["prediction"] if len(codec.names) == 1 else list(codec.names)

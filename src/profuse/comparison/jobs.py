@@ -275,7 +275,7 @@ def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str
     """The primary score of the test rows with one modality masked, for each."""
     if len(model.modalities) < 2:
         return []
-    task, test = prepared.pipeline.task, prepared.split.test
+    task, test = prepared.task, prepared.split.test
     metric = primary_metric(task)
     rows = torch.as_tensor(test)
     inputs = {name: prepared.inputs[name].rows(rows) for name in model.modalities}
@@ -292,7 +292,7 @@ def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str
 def _classical(
     job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    codec, split, task = prepared.pipeline.target, prepared.split, prepared.pipeline.task
+    codec, split, task = prepared.codec, prepared.split, prepared.task
     used = {name: features[name] for name in job.method.modalities}
     x = np.concatenate([used[k] for k in sorted(used)], axis=1) if used else np.zeros((len(prepared.target), 0))
     metric = primary_metric(task)
@@ -328,8 +328,8 @@ def _classical(
 
 
 def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
-    task, split = prepared.pipeline.task, prepared.split
-    classes = [str(c) for c in prepared.pipeline.target.classes]
+    task, split = prepared.task, prepared.split
+    classes = [str(c) for c in prepared.codec.classes]
     measured = {
         name: measure(task, prepared.true(rows), said, classes=classes)
         for name, rows, said in (("valid", split.valid, valid), ("test", split.test, test))

@@ -13,47 +13,34 @@ from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
 from profuse.data.table.unseen import unseen_notes
-from profuse.data.target import TargetCodec
 from profuse.errors import DataError
-from profuse.schema import Spec, Task
+from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["Pipeline"]
 
 
 class Pipeline:
-    """A preprocessor for each modality and a codec for the target.
+    """A preprocessor for each modality; the target has a codec of its own.
 
     All is computed in one thread: last digits do not depend on how many cores there are.
 
     Args:
         preprocessors: Fitted, by modality.
         names: The name of each one's class in the table of preprocessors.
-        target: Fitted.
-        task: What kind of target.
     """
 
-    def __init__(
-        self,
-        preprocessors: Mapping[str, Preprocessor],
-        names: Mapping[str, str],
-        target: TargetCodec,
-        task: Task,
-    ) -> None:
+    def __init__(self, preprocessors: Mapping[str, Preprocessor], names: Mapping[str, str]) -> None:
         self.preprocessors = dict(preprocessors)
         self.names = dict(names)
-        self.target = target
-        self.task: Task = task
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: np.ndarray) -> Pipeline:
         """Learns everything from the rows `rows` of `dataset`.
 
         Raises:
-            DataError: A modality is absent in all of these rows, or there is no target.
+            DataError: A modality is absent in all of these rows.
         """
-        if dataset.target is None:
-            raise DataError(f"Pipeline: the data set {dataset.name!r} must have a target to fit; it has none.")
         fitted, names = {}, {}
         train = dataset.rows(rows)
         for name, data in train.modalities.items():
@@ -71,8 +58,7 @@ class Pipeline:
                 )
             with limit_threads(1):
                 fitted[name].fit(data)
-        target = TargetCodec.fit(np.asarray(train.target), dataset.task, names=dataset.target_names)
-        return cls(fitted, names, target, dataset.task)
+        return cls(fitted, names)
 
     @property
     def specs(self) -> dict[str, Spec]:
@@ -137,11 +123,7 @@ class Pipeline:
 
     def state(self) -> dict[str, Any]:
         """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""
-        return {
-            "task": self.task,
-            "target": self.target.state(),
-            "modalities": {n: {"name": self.names[n], "state": p.state()} for n, p in self.preprocessors.items()},
-        }
+        return {n: {"name": self.names[n], "state": p.state()} for n, p in self.preprocessors.items()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Pipeline:
@@ -150,12 +132,9 @@ class Pipeline:
         Raises:
             ValueError: It would not keep that state: a part was changed, or is of another version.
         """
-        parts = state["modalities"]
         made = cls(
-            {n: preprocessor(part["name"]).from_state(part["state"]) for n, part in parts.items()},
-            {n: part["name"] for n, part in parts.items()},
-            TargetCodec.from_state(state["target"]),
-            state["task"],
+            {n: preprocessor(part["name"]).from_state(part["state"]) for n, part in state.items()},
+            {n: part["name"] for n, part in state.items()},
         )
         if (odd := _unlike(state, made.state(), "pipeline")) is not None:
             raise ValueError(f"{odd} is not what a pipeline keeps")

@@ -173,11 +173,18 @@ class TargetCodec:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TargetCodec:
-        """Returns a codec equal to the one whose `state` this is."""
+        """Returns a codec equal to the one whose `state` this is.
+
+        Raises:
+            ValueError: It would not keep that state: a part was changed.
+        """
         classes = np.array(state["classes"], dtype=state["dtype"])
         mean, std = np.array(state["mean"], dtype=np.float64), np.array(state["std"], dtype=np.float64)
         if classes.ndim != 1 or mean.ndim != 1 or mean.shape != std.shape or not np.isfinite([mean, std]).all():
             raise ValueError("classes, mean and std of the target must be lists of as many numbers each")
         if state["task"] == "regression" and len(state["names"]) not in (1, len(mean)):
             raise ValueError("the target must have a name for each mean")
-        return cls(state["task"], classes, names=state["names"], mean=mean, std=std, flat=state["flat"])
+        made = cls(state["task"], classes, names=state["names"], mean=mean, std=std, flat=state["flat"])
+        if made.state() != state:
+            raise ValueError("the target's state must be what a codec keeps")
+        return made

@@ -184,10 +184,7 @@ class Retriever:
         learn, choose = split_off(dataset, options.validation_fraction, seed=training.seed)
         choose = np.random.default_rng(training.seed).permutation(choose)[:_N_VALID]
         check_rows(dataset, learn, choose)
-        # a pipeline has a target; the number of the row stands in its place and is never read
-        number = np.arange(len(dataset), dtype=np.float64)
-        numbered = replace(dataset, target=number, task="regression", target_names=("row",))
-        pipeline = Pipeline.fit(numbered, learn)
+        pipeline = Pipeline.fit(dataset, learn)
         inputs = pipeline.transform(dataset)
         codes = {name: content(raw) for name, raw in inputs.items()}
         refit = training.refits(len(dataset), by_time=dataset.times is not None)

@@ -19,7 +19,7 @@ from profuse.training.options import TrainOptions
 
 __all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]
 
-RETRIEVER = Format("retriever", 2, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
+RETRIEVER = Format("retriever", 1, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
 INDEX = Format("index", 1, "Index.load", "'profuse retrieve --index' or Index.save")
 
 
@@ -64,15 +64,15 @@ def facts_of(fitted: Fitted) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
     """Returns what `facts_of` was given."""
-    states, old = facts["states"], "method" not in facts  # format 1 knew the learned space alone
+    states = facts["states"]
     options = RetrievalOptions.model_validate(facts["options"])
     pipeline = Pipeline.from_state(states["pipeline"])
-    n_rows, method = int(facts["n_rows"]), "learned" if old else facts["method"]
+    n_rows, method = int(facts["n_rows"]), facts["method"]
     spaces: dict[str, Space] = {}
     if weights:
         model = with_weights(lambda: build(pipeline.specs, options, n_rows=n_rows, seed=0), weights)
         spaces["learned"] = LearnedSpace(model, pipeline)
-    for name, state in ({} if old else states["linear"]).items():
+    for name, state in states["linear"].items():
         spaces[name] = LinearSpace.from_state(state, pipeline)
     spaces[method]  # is among them, or the folder is damaged
     schema = None if facts["schema"] is None else Schema.model_validate(facts["schema"])
@@ -82,6 +82,4 @@ def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
     epochs = tuple(Epoch(**e) for e in facts["history"])
     history = History(epochs, facts["best_epoch"], n_rows, 0.0) if epochs else None
     training = TrainOptions.model_validate(facts["training"])
-    return Fitted(
-        spaces, method, {} if old else facts["validation"], pipeline, options, training, n_rows, schema, history
-    )
+    return Fitted(spaces, method, facts["validation"], pipeline, options, training, n_rows, schema, history)

@@ -14,14 +14,15 @@ from profuse._folder import applied
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds
+from profuse.data.target import TargetCodec
 from profuse.encoders import Encoder
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, DataError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.models.build import ModelOptions, build_model
 from profuse.progressive import ProgressiveFusion
-from profuse.schema import Schema
+from profuse.schema import Schema, Task
 from profuse.tokens import Raw
 from profuse.training.loop import Epoch, History, Model, TrainOptions, batches, predict, retrain, train
 
@@ -35,19 +36,33 @@ class Prepared:
     dataset: Dataset
     split: Split
     pipeline: Pipeline
+    codec: TargetCodec
     inputs: Mapping[str, Raw]
     target: Tensor
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split) -> Prepared:
-        """Fits the preprocessing on the training rows and applies it to all."""
+        """Fits the preprocessing and the target's codec on the training rows and applies them to all.
+
+        Raises:
+            DataError: There is no target, or a part cannot be learned from.
+        """
+        if dataset.target is None:
+            raise DataError(f"Prepared: the data set {dataset.name!r} must have a target to fit; it has none.")
         pipeline = Pipeline.fit(dataset, split.train)
-        target = torch.as_tensor(pipeline.target.encode(np.asarray(dataset.target)))
-        return cls(dataset, split, pipeline, pipeline.transform(dataset), target)
+        target = np.asarray(dataset.target)
+        codec = TargetCodec.fit(target[split.train], dataset.task, names=dataset.target_names)
+        encoded = torch.as_tensor(codec.encode(target))
+        return cls(dataset, split, pipeline, codec, pipeline.transform(dataset), encoded)
+
+    @property
+    def task(self) -> Task:
+        """What kind of target."""
+        return self.codec.task
 
     def true(self, rows: np.ndarray) -> np.ndarray:
         """Returns the targets of rows as metrics take them: class numbers, 0/1, or values in the target's units."""
-        return self.pipeline.target.in_units(self.target[torch.as_tensor(rows)].numpy())
+        return self.codec.in_units(self.target[torch.as_tensor(rows)].numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +70,8 @@ class TrainedModel:
     """A fitted pipeline and a trained model: predicts for any data set with the same modalities.
 
     Attributes:
-        pipeline: Fitted preprocessing and target codec.
+        pipeline: Fitted preprocessing.
+        codec: Of the target, fitted.
         model: Trained, in evaluation mode, on the CPU.
         modalities: The modalities it uses.
         n_rows: Training rows, by which encoders chose their size.
@@ -69,6 +85,7 @@ class TrainedModel:
     """
 
     pipeline: Pipeline
+    codec: TargetCodec
     model: Model
     modalities: tuple[str, ...]
     n_rows: int
@@ -79,6 +96,11 @@ class TrainedModel:
     own_parts: tuple[str, ...] = ()
     valid_prediction: np.ndarray | None = None
     source: str = ""
+
+    @property
+    def task(self) -> Task:
+        """What kind of target."""
+        return self.codec.task
 
     @property
     def n_parameters(self) -> int:
@@ -98,7 +120,7 @@ class TrainedModel:
         """Returns the same for rows (all if None) that are already preprocessed."""
         given = {name: inputs[name] for name in self.modalities}
         with limit_threads(self.train_options.threads), applied(self.source):
-            said = _predict(self.model, self.pipeline, given, rows)
+            said = _predict(self.model, self.codec, given, rows)
             if self.source and not np.isfinite(said).all():
                 raise ValueError("predictions that are no finite numbers")
             return said
@@ -133,7 +155,7 @@ class TrainedModel:
         # where a batch has settled early, all its rows keep their predictions
         parts = [f.predictions[torch.arange(longest).clamp(max=len(f.predictions) - 1)] for f in found]
         said: np.ndarray = torch.cat(parts, dim=1).double().numpy()
-        return self.pipeline.target.in_units(said), torch.cat([f.rounds for f in found]).numpy()
+        return self.codec.in_units(said), torch.cat([f.rounds for f in found]).numpy()
 
 
 def fit_model(
@@ -182,8 +204,8 @@ def _fit(
     def build() -> Model:
         return build_model(
             {name: pipeline.specs[name] for name in used},
-            pipeline.task,
-            pipeline.target.n_outputs,
+            prepared.task,
+            prepared.codec.n_outputs,
             model_options,
             n_rows=len(split.train),
             seed=train_options.seed,
@@ -202,7 +224,7 @@ def _fit(
     if isinstance(decider, Stacking):
         seconds = _stack(decider, build, fit, inputs, prepared)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
-    valid_prediction = _predict(model, pipeline, inputs, split.valid)
+    valid_prediction = _predict(model, prepared.codec, inputs, split.valid)
     known = np.concatenate([split.train, split.valid])
     if train_options.refits(len(known), by_time=prepared.dataset.times is not None):
         again = build()
@@ -215,6 +237,7 @@ def _fit(
     own = [f"encoder of {name!r}" for name in encoders or {}] + ([] if operator is None else ["fusion operator"])
     return TrainedModel(
         pipeline=pipeline,
+        codec=prepared.codec,
         model=model,
         modalities=used,
         n_rows=len(split.train),
@@ -231,18 +254,18 @@ def _set_prior(model: Model, prepared: Prepared) -> None:
     experts = model.plain.decider
     if not isinstance(experts, ProductOfExperts):
         return
-    target, n_outputs = prepared.target[torch.as_tensor(prepared.split.train)], prepared.pipeline.target.n_outputs
-    if prepared.pipeline.task in ("binary", "multiclass"):
+    target, n_outputs = prepared.target[torch.as_tensor(prepared.split.train)], prepared.codec.n_outputs
+    if prepared.task in ("binary", "multiclass"):
         counts = torch.bincount(target, minlength=n_outputs) + 1
         experts.set_prior(counts / counts.sum())
-    elif prepared.pipeline.task == "multilabel":
+    elif prepared.task == "multilabel":
         experts.set_prior((target.sum(0) + 1) / (len(target) + 2))
 
 
-def _predict(model: Model, pipeline: Pipeline, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
+def _predict(model: Model, codec: TargetCodec, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
     outputs = torch.cat([o.outputs for o in predict(model, inputs, None if rows is None else torch.as_tensor(rows))])
     said: np.ndarray = model.head.predict(outputs).double().numpy()
-    return pipeline.target.in_units(said)
+    return codec.in_units(said)
 
 
 def _stack(
