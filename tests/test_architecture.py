@@ -17,7 +17,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 LAYERS = (
     ("errors",),
     ("_cores", "_escape", "_files", "_json", "_lookup", "_optional", "_saving"),
-    ("_folder",),
+    ("_folder", "registry"),
     ("_options", "_weights", "_yaml"),
     ("tokens", "schema"),
     ("metrics",),

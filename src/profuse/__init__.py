@@ -13,6 +13,7 @@ Start here (all of it is imported when first used; `import profuse` alone loads 
 - `FusionModel`, `ProgressiveFusion`, `Tokens`: the parts, for models of your own.
 - `check_fusion`: the contract, for an operator of your own.
 - `load_model`: what `FusionClassifier.save` or `profuse fit` wrote.
+- `register`: a name for a part of your own: an operator, an encoder, a metric, a data set, ...
 - `ProfuseError`: the root of every error that is raised on purpose.
 
 The map; imports go downward only:
@@ -38,6 +39,7 @@ The map; imports go downward only:
     datasets/       named data                          (add yours)
     data/           table or tensors -> split -> preprocessing fitted on train -> batches
     metrics/        scores of a prediction              (add yours)
+    registry.py     the names of all parts, built in and of others
     tokens.py       the currency
     schema.py       what is in the data and what is predicted
     errors.py       what is raised, and how it is worded
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from profuse.estimator import FusionRegressor as FusionRegressor
     from profuse.models.fusion_model import FusionModel as FusionModel
     from profuse.progressive import ProgressiveFusion as ProgressiveFusion
+    from profuse.registry import register as register
     from profuse.schema import Schema as Schema
     from profuse.testing import check_fusion as check_fusion
     from profuse.tokens import Tokens as Tokens
@@ -82,6 +85,7 @@ _HOMES = {
     "from_tensors": "profuse.data.tensors:from_tensors",
     "load_dataset": "profuse.datasets:load",
     "load_model": "profuse.checkpoint:load_model",
+    "register": "profuse.registry:register",
 }
 
 __all__ = [
@@ -100,6 +104,7 @@ __all__ = [
     "from_tensors",
     "load_dataset",
     "load_model",
+    "register",
 ]
 
 

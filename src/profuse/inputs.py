@@ -164,12 +164,11 @@ def check_encoders(dataset: Dataset, options: Mapping[str, Any], *, who: str) ->
 
 
 def _named(fusion: Any) -> tuple[Any, Any]:
-    """Returns the operator's name, and the object if it is not one of ours by name."""
+    """Returns the operator's name, and the object if it has none."""
     if isinstance(fusion, type) and issubclass(fusion, Fusion):
-        home = f"{fusion.__module__}:{fusion.__qualname__}"
-        known = {path: name for name, path in FUSIONS.items()}
-        if home in known:
-            return known[home], None
+        name = FUSIONS.name_of(fusion)
+        if name is not None:
+            return name, None
     if isinstance(fusion, Fusion) or callable(fusion):
         return ModelOptions.model_fields["fusion"].default, fusion
     return fusion, None

@@ -19,7 +19,7 @@ def vector(width: int, n_rows: int = 3) -> Tokens:
 
 
 def test_every_name_of_the_table_gives_a_class_of_its_family() -> None:
-    for name, path in FUSIONS.items():
+    for name, path in FUSIONS.builtin.items():
         cls = fusion(name)
         assert issubclass(cls, Fusion)
         assert cls.family() == path.split(".")[2]

@@ -23,7 +23,7 @@ def datasets(as_json: Json = False) -> None:
         import json
         from dataclasses import asdict
 
-        say(json.dumps([{k: v for k, v in asdict(i).items() if k != "loader"} for i in infos], indent=2))
+        say(json.dumps([{k: v for k, v in asdict(i).items() if k != "load"} for i in infos], indent=2))
         return
 
     print_table(

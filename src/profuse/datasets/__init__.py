@@ -1,36 +1,39 @@
 """Named data sets: embedded, generated, or fetched with a digest check; a file each.
 
-"Add yours": copy a neighbour to `datasets/yours.py`, write its `INFO` and its `load(variant, root)`, add one line here
+"Add yours": copy a neighbour to `datasets/yours.py`, write its `load(variant, root)` and its `INFO`, add one line here
 and, if it reads files, a line a file to `digests.txt`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from profuse._lookup import load as _load
 from profuse._lookup import resolve
 from profuse.datasets._files import is_here
 from profuse.datasets._info import DatasetInfo
+from profuse.errors import ConfigError
+from profuse.registry import table
 
 if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
 
 __all__ = ["DATASETS", "DatasetInfo", "describe", "info", "load"]
 
-DATASETS: dict[str, str] = {
-    "glyphs": "profuse.datasets.glyphs:load",
-    "synthetic": "profuse.datasets.synthetic:load",
-    "avmnist": "profuse.datasets.avmnist:load",
-    "mosi": "profuse.datasets.mosi:load",
-    "stocks": "profuse.datasets.stocks:load",
-    "emoji": "profuse.datasets.emoji:load",
-    "beijing-air": "profuse.datasets.beijing_air:load",
-    "mfeat": "profuse.datasets.mfeat:load",
-}
+DATASETS = table(
+    "dataset",
+    {
+        "glyphs": "profuse.datasets.glyphs:INFO",
+        "synthetic": "profuse.datasets.synthetic:INFO",
+        "avmnist": "profuse.datasets.avmnist:INFO",
+        "mosi": "profuse.datasets.mosi:INFO",
+        "stocks": "profuse.datasets.stocks:INFO",
+        "emoji": "profuse.datasets.emoji:INFO",
+        "beijing-air": "profuse.datasets.beijing_air:INFO",
+        "mfeat": "profuse.datasets.mfeat:INFO",
+    },
+)
 
 
 def load(name: str, *, variant: str | None = None, root: Path | None = None) -> Dataset:
@@ -57,14 +60,16 @@ def load(name: str, *, variant: str | None = None, root: Path | None = None) -> 
     if variant is None:
         variant = about.default_variant
     resolve(variant, about.variants, where=f"Data set {name!r}", what="variant")
-    read = cast("Callable[[str, Path | None], Dataset]", _load(DATASETS[name]))
-    return read(variant, None if root is None else Path(root))
+    return about.load(variant, None if root is None else Path(root))
 
 
 def info(name: str, *, root: Path | None = None) -> DatasetInfo:
     """Returns what is known of the data set called `name`, without reading it, and whether its files are here."""
-    module = resolve(name, DATASETS, where="profuse", what="dataset").partition(":")[0]
-    about = cast(DatasetInfo, _load(f"{module}:INFO"))
+    about = cast(DatasetInfo, DATASETS.part(name))
+    if about.name != name:
+        raise ConfigError(
+            f"Data set {name!r}: its name must be the one it is registered by; got name={about.name!r}. Give both one."
+        )
     return replace(about, here=about.folder is None or is_here(about.folder, root))
 
 

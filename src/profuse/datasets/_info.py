@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from profuse.schema import Kind, Task
+
+if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
 
 __all__ = ["DatasetInfo"]
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """One row of `profuse datasets`.
+    """A named data set: one row of `profuse datasets`, and the function that reads it.
 
     Attributes:
-        name: Its name in the registry.
+        name: The name it is registered by.
         modalities: Modality to kind, in the default variant.
         n_rows: Rows of the default variant.
         task: What kind of target.
@@ -23,6 +28,7 @@ class DatasetInfo:
         split: The split it comes with, in words.
         licence: Of the data.
         source: Repository @ commit and path, or where else it comes from.
+        load: Reads a variant; the folder that holds the data sets' folders, or None, is its second argument.
         variants: Name to description; the first is the default.
         extra: The extra of profuse that fetches it, or None if nothing needs fetching.
         folder: Its folder under the data root, or None if it reads no files.
@@ -37,6 +43,7 @@ class DatasetInfo:
     split: str
     licence: str
     source: str
+    load: Callable[[str, Path | None], Dataset]
     variants: Mapping[str, str] = field(default_factory=lambda: {"default": "as described"})
     extra: str | None = None
     folder: str | None = None

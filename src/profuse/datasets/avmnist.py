@@ -21,26 +21,6 @@ ENERGY = 0.75
 RATE = 8_000
 SEED = 0
 
-INFO = DatasetInfo(
-    name="avmnist",
-    modalities={"picture": "image", "speech": "audio"},
-    n_rows=3_000,
-    task="multiclass",
-    target="digit (10)",
-    split="2,000 train of four speakers, 1,000 test of two others",
-    licence="CC BY-SA 4.0 (FSDD); CC BY-SA 3.0 (MNIST)",
-    source=(
-        "Jakobovski/free-spoken-digit-dataset@26eb9aaf76e81b692f806f9140c2d2777410d7a1 recordings/; "
-        "MNIST t10k files from public mirrors"
-    ),
-    variants={
-        "speaker": "test is two speakers that train does not hold",
-        "take": "test is takes 0 to 4 of every speaker, as FSDD has it: 300 rows",
-    },
-    extra="data",
-    folder="avmnist",
-)
-
 
 def load(variant: str, root: Path | None) -> Dataset:
     """Reads 3,000 spoken digits (8 kHz, 0.14 to 2.28 s), each beside another picture of the same digit.
@@ -142,3 +122,25 @@ def _wave(path: Path) -> np.ndarray:
             "Get the recordings from their source."
         )
     return np.frombuffer(frames, "<i2").astype(np.float32) / 32_768
+
+
+INFO = DatasetInfo(
+    name="avmnist",
+    modalities={"picture": "image", "speech": "audio"},
+    n_rows=3_000,
+    task="multiclass",
+    target="digit (10)",
+    split="2,000 train of four speakers, 1,000 test of two others",
+    licence="CC BY-SA 4.0 (FSDD); CC BY-SA 3.0 (MNIST)",
+    source=(
+        "Jakobovski/free-spoken-digit-dataset@26eb9aaf76e81b692f806f9140c2d2777410d7a1 recordings/; "
+        "MNIST t10k files from public mirrors"
+    ),
+    variants={
+        "speaker": "test is two speakers that train does not hold",
+        "take": "test is takes 0 to 4 of every speaker, as FSDD has it: 300 rows",
+    },
+    extra="data",
+    folder="avmnist",
+    load=load,
+)

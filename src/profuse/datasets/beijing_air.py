@@ -36,24 +36,6 @@ AHEAD = 24  # hours from the last hour seen to the one forecast
 
 _WINDS = ("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW")
 
-INFO = DatasetInfo(
-    name="beijing-air",
-    modalities={"gases": "table", "weather": "table", "clock": "table"},
-    n_rows=34_314,
-    task="regression",
-    target="PM2.5 in micrograms a cubic metre, at the same hour",
-    split="by time: first 70 % train, last 30 % test",
-    licence="CC BY 4.0 (UCI)",
-    source="Peiris94-dev/Beijing-Multi-Site-Air-Quality-Analysis@0aa46c055fcca7da49ebac9329435ffe674b74c3 (UCI 501)",
-    variants={
-        **{station: f"station {station}, the same hour" for station in STATIONS},
-        "forecast": "station Dongsi, 24 hours ahead from the last 24 hours (series), past PM2.5 among them",
-        "nowcast": "station Dongsi, the same hour from gases and weather of the last 24 hours (series)",
-    },
-    extra="data",
-    folder="beijing-air",
-)
-
 
 def load(variant: str, root: Path | None) -> Dataset:
     """Reads one station, hourly from 2013-03-01 to 2017-02-28; rows without a PM2.5 are dropped and counted.
@@ -124,3 +106,23 @@ def _windows(table: pd.DataFrame, *, ahead: int) -> tuple[dict[str, ModalityData
         modalities[key] = ModalityData("series", series, np.asarray(present))
     modalities["clock"] = _table(table[list(CLOCK)]).rows(hours)
     return modalities, hours
+
+
+INFO = DatasetInfo(
+    name="beijing-air",
+    modalities={"gases": "table", "weather": "table", "clock": "table"},
+    n_rows=34_314,
+    task="regression",
+    target="PM2.5 in micrograms a cubic metre, at the same hour",
+    split="by time: first 70 % train, last 30 % test",
+    licence="CC BY 4.0 (UCI)",
+    source="Peiris94-dev/Beijing-Multi-Site-Air-Quality-Analysis@0aa46c055fcca7da49ebac9329435ffe674b74c3 (UCI 501)",
+    variants={
+        **{station: f"station {station}, the same hour" for station in STATIONS},
+        "forecast": "station Dongsi, 24 hours ahead from the last 24 hours (series), past PM2.5 among them",
+        "nowcast": "station Dongsi, the same hour from gases and weather of the last 24 hours (series)",
+    },
+    extra="data",
+    folder="beijing-air",
+    load=load,
+)

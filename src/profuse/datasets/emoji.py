@@ -15,22 +15,6 @@ from profuse.datasets._info import DatasetInfo
 
 __all__ = ["INFO", "load"]
 
-INFO = DatasetInfo(
-    name="emoji",
-    modalities={"picture": "image", "text": "text"},
-    n_rows=1_601,
-    task="multiclass",
-    target="category (8)",
-    split="none given",
-    licence="Apache-2.0 (pictures); MIT (texts)",
-    source=(
-        "googlefonts/noto-emoji@b3e3051a088047d19fd4d49b1c3ac42fb8c3aaf8 png/72/; "
-        "github/gemoji@5476a66d2794e0d1551b1f96e449afc72e9f7bec db/emoji.json"
-    ),
-    extra="data",
-    folder="emoji",
-)
-
 
 def load(variant: str, root: Path | None) -> Dataset:
     """Reads 1,601 emoji: `picture` uint8 `[72, 72, 3]`, transparency over white, and `text`.
@@ -75,3 +59,21 @@ def _picture(path: Path) -> np.ndarray:
 
 def _text(entry: dict[str, Any]) -> str:
     return " ".join([entry["description"], *(alias.replace("_", " ") for alias in entry["aliases"]), *entry["tags"]])
+
+
+INFO = DatasetInfo(
+    name="emoji",
+    modalities={"picture": "image", "text": "text"},
+    n_rows=1_601,
+    task="multiclass",
+    target="category (8)",
+    split="none given",
+    licence="Apache-2.0 (pictures); MIT (texts)",
+    source=(
+        "googlefonts/noto-emoji@b3e3051a088047d19fd4d49b1c3ac42fb8c3aaf8 png/72/; "
+        "github/gemoji@5476a66d2794e0d1551b1f96e449afc72e9f7bec db/emoji.json"
+    ),
+    extra="data",
+    folder="emoji",
+    load=load,
+)

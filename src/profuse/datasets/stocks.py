@@ -25,27 +25,6 @@ N_DAYS = 1_258
 FLOOR = 1e-6  # added to a squared return before its logarithm: a move of 0.1 %; some days do not move at all
 DECAYS = tuple(np.round(np.arange(0.70, 0.995, 0.01), 2).tolist())
 
-INFO = DatasetInfo(
-    name="stocks",
-    modalities=dict.fromkeys(SECTORS["technology"], "series"),
-    n_rows=1_157,
-    task="regression",
-    target="squared log return of the sector's first share on the next day",
-    split="by time: 70 % train, 10 % valid, 20 % test",
-    licence="MIT",
-    source="yumoxu/stocknet-dataset@330708b5ddc359961078bef469f43f48992fd6e4 price/raw/, StockTable",
-    variants={
-        "technology": f"squared return of {SECTORS['technology'][0]} (MultiBench's task on its TECH)",
-        "healthcare": f"squared return of {SECTORS['healthcare'][0]} (for MultiBench's HEALTH)",
-        "consumer": f"squared return of {SECTORS['consumer'][0]} (Consumer Goods, for MultiBench's F&B)",
-        "technology-log": "the logarithm of it: less ruled by a few days",
-        "healthcare-log": "the logarithm of it",
-        "consumer-log": "the logarithm of it",
-    },
-    extra="data",
-    folder="stocks",
-)
-
 
 def load(variant: str, root: Path | None) -> Dataset:
     """Reads six shares of a sector, daily from 2012-09-04 to 2017-09-01, as windows of 100 days.
@@ -140,3 +119,26 @@ def _opens(folder: Path, symbols: tuple[str, ...]) -> tuple[np.ndarray, np.ndarr
         opens.append(table["Open"].to_numpy(dtype=np.float64))
     assert days is not None  # a sector has six shares
     return days, np.column_stack(opens)
+
+
+INFO = DatasetInfo(
+    name="stocks",
+    modalities=dict.fromkeys(SECTORS["technology"], "series"),
+    n_rows=1_157,
+    task="regression",
+    target="squared log return of the sector's first share on the next day",
+    split="by time: 70 % train, 10 % valid, 20 % test",
+    licence="MIT",
+    source="yumoxu/stocknet-dataset@330708b5ddc359961078bef469f43f48992fd6e4 price/raw/, StockTable",
+    variants={
+        "technology": f"squared return of {SECTORS['technology'][0]} (MultiBench's task on its TECH)",
+        "healthcare": f"squared return of {SECTORS['healthcare'][0]} (for MultiBench's HEALTH)",
+        "consumer": f"squared return of {SECTORS['consumer'][0]} (Consumer Goods, for MultiBench's F&B)",
+        "technology-log": "the logarithm of it: less ruled by a few days",
+        "healthcare-log": "the logarithm of it",
+        "consumer-log": "the logarithm of it",
+    },
+    extra="data",
+    folder="stocks",
+    load=load,
+)

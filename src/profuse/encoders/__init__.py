@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from profuse._lookup import load, resolve
+from typing import cast
+
 from profuse.encoders._base import Encoder, segment_widths, segments
+from profuse.registry import table
 
 __all__ = ["DEFAULTS", "ENCODERS", "Encoder", "encoder", "segment_widths", "segments"]
 
-ENCODERS: dict[str, str] = {
-    "table": "profuse.encoders.table:TableEncoder",
-    "words": "profuse.encoders.text:WordEncoder",
-    "cnn": "profuse.encoders.image:ConvEncoder",
-    "vit": "profuse.encoders.vit:PatchEncoder",
-    "audio_cnn": "profuse.encoders.audio:AudioEncoder",
-    "gru": "profuse.encoders.recurrent:RecurrentEncoder",
-    "tcn": "profuse.encoders.dilated:DilatedEncoder",
-    "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
-    "mlp": "profuse.encoders.vector:VectorEncoder",
-}
+ENCODERS = table(
+    "encoder",
+    {
+        "table": "profuse.encoders.table:TableEncoder",
+        "words": "profuse.encoders.text:WordEncoder",
+        "cnn": "profuse.encoders.image:ConvEncoder",
+        "vit": "profuse.encoders.vit:PatchEncoder",
+        "audio_cnn": "profuse.encoders.audio:AudioEncoder",
+        "gru": "profuse.encoders.recurrent:RecurrentEncoder",
+        "tcn": "profuse.encoders.dilated:DilatedEncoder",
+        "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
+        "mlp": "profuse.encoders.vector:VectorEncoder",
+    },
+)
 # kind of the fitted Spec -> encoder
 DEFAULTS: dict[str, str] = {
     "table": "table",
@@ -31,4 +36,4 @@ DEFAULTS: dict[str, str] = {
 
 def encoder(name: str) -> type[Encoder]:
     """Returns the class of the encoder called `name`."""
-    return load(resolve(name, ENCODERS, where="profuse", what="encoder"))  # type: ignore[return-value]
+    return cast(type[Encoder], ENCODERS.part(name))

@@ -99,8 +99,9 @@ class Fusion(nn.Module, ABC):
 
     @classmethod
     def family(cls) -> str:
-        """The family: the folder the operator lives in."""
-        return cls.__module__.split(".")[-2]
+        """The family: the folder the operator lives in; "own" elsewhere, unless its class says another."""
+        home = cls.__module__.split(".")
+        return home[2] if home[:2] == ["profuse", "fusion"] and len(home) > 3 else "own"
 
     @abstractmethod
     def fuse(self, tokens: dict[str, Tokens]) -> Fused:

@@ -40,7 +40,7 @@ class TrainOptions(BaseModel):
     max_grad_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     modality_dropout: float = Field(0.0, ge=0, lt=1, description="Probability of dropping a modality of a row.")
     balance: str | None = Field(
-        None, description=f"Remedy for a modality that dominates: {', '.join(BALANCES)}; none when absent."
+        None, description=f"Remedy for a modality that dominates: {', '.join(BALANCES.builtin)}; none when absent."
     )
     balance_options: dict[str, int | float] = Field(
         default_factory=dict, description="Options of the remedy: {alpha: 0.5}."

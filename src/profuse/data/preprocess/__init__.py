@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from profuse._lookup import load, resolve
+from typing import cast
+
 from profuse.data.preprocess._base import Preprocessor
+from profuse.registry import table
 
 __all__ = ["DEFAULTS", "PREPROCESSORS", "Preprocessor", "preprocessor"]
 
 # "add yours": one line a preprocessor
-PREPROCESSORS: dict[str, str] = {
-    "table": "profuse.data.preprocess.table:TablePreprocessor",
-    "subwords": "profuse.data.preprocess.text:SubwordPreprocessor",
-    "tfidf": "profuse.data.preprocess.tfidf:TfidfPreprocessor",
-    "image": "profuse.data.preprocess.image:ImagePreprocessor",
-    "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
-    "series": "profuse.data.preprocess.series:SeriesPreprocessor",
-    "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
-}
+PREPROCESSORS = table(
+    "preprocessor",
+    {
+        "table": "profuse.data.preprocess.table:TablePreprocessor",
+        "subwords": "profuse.data.preprocess.text:SubwordPreprocessor",
+        "tfidf": "profuse.data.preprocess.tfidf:TfidfPreprocessor",
+        "image": "profuse.data.preprocess.image:ImagePreprocessor",
+        "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
+        "series": "profuse.data.preprocess.series:SeriesPreprocessor",
+        "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
+    },
+)
 DEFAULTS: dict[str, str] = {
     "table": "table",
     "text": "subwords",
@@ -29,4 +34,4 @@ DEFAULTS: dict[str, str] = {
 
 def preprocessor(name: str) -> type[Preprocessor]:
     """Returns the class of the preprocessor called `name`."""
-    return load(resolve(name, PREPROCESSORS, where="profuse", what="preprocess"))  # type: ignore[return-value]
+    return cast(type[Preprocessor], PREPROCESSORS.part(name))

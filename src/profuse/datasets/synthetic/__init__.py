@@ -21,6 +21,13 @@ VARIANTS: dict[str, Information | Pointer] = {
 N_ROWS = 4_096
 SEED = 0
 
+
+def load(variant: str, root: Path | None) -> Dataset:
+    """Draws 4,096 rows of a variant with seed 0; `root` is not used. See `Information` and `Pointer` for others."""
+    del root
+    return VARIANTS[variant].sample(N_ROWS, seed=SEED)
+
+
 INFO = DatasetInfo(
     name="synthetic",
     modalities={"a": "vector", "b": "vector"},
@@ -37,10 +44,5 @@ INFO = DatasetInfo(
         "synergy": "one bit, the exclusive or of a bit in a and one in b (binary)",
         "pointer": "items and a pointer to the one that counts (regression)",
     },
+    load=load,
 )
-
-
-def load(variant: str, root: Path | None) -> Dataset:
-    """Draws 4,096 rows of a variant with seed 0; `root` is not used. See `Information` and `Pointer` for others."""
-    del root
-    return VARIANTS[variant].sample(N_ROWS, seed=SEED)

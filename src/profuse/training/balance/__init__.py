@@ -8,21 +8,26 @@ lives here.
 
 from __future__ import annotations
 
-from profuse._lookup import load, resolve
+from typing import cast
+
+from profuse.registry import table
 from profuse.training.balance._base import Balance, Losses, unimodal_confidence
 from profuse.training.balance.modality_dropout import ModalityDropout
 
 __all__ = ["BALANCES", "Balance", "Losses", "ModalityDropout", "balance", "unimodal_confidence"]
 
-BALANCES: dict[str, str] = {
-    "uniform": "profuse.training.balance.uniform:Uniform",
-    "ogm_ge": "profuse.training.balance.ogm_ge:OGMGE",
-    "gradient_blending": "profuse.training.balance.gradient_blending:GradientBlending",
-    "mmpareto": "profuse.training.balance.mmpareto:MMPareto",
-    "mla": "profuse.training.balance.mla:MLA",
-}
+BALANCES = table(
+    "balance",
+    {
+        "uniform": "profuse.training.balance.uniform:Uniform",
+        "ogm_ge": "profuse.training.balance.ogm_ge:OGMGE",
+        "gradient_blending": "profuse.training.balance.gradient_blending:GradientBlending",
+        "mmpareto": "profuse.training.balance.mmpareto:MMPareto",
+        "mla": "profuse.training.balance.mla:MLA",
+    },
+)
 
 
 def balance(name: str) -> type[Balance]:
     """Returns the class of the remedy called `name`."""
-    return load(resolve(name, BALANCES, where="profuse", what="balance"))  # type: ignore[return-value]
+    return cast(type[Balance], BALANCES.part(name))
