@@ -22,6 +22,7 @@ LAYERS = (
     ("tokens", "schema"),
     ("metrics",),
     ("data",),
+    ("layers",),
     ("encoders", "fusion", "heads", "datasets", "classical"),
     ("models.fusion_model",),
     ("progressive",),

@@ -9,7 +9,6 @@ import torch
 from sklearn.base import clone
 
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
-from profuse.fusion.generative._generators import RegressionGenerator
 from profuse.imputation import METHODS, Imputer
 from profuse.imputation.blocks import Features, Inputs
 from profuse.imputation.coding import Part, Target
@@ -18,6 +17,7 @@ from profuse.imputation.quality import Quality, quality_of, scores_of
 from profuse.imputation.ridge import folds_of
 from profuse.imputation.streams import Streams
 from profuse.imputation.training import Progress, train
+from profuse.layers.generators import RegressionGenerator
 
 pytestmark = pytest.mark.filterwarnings("ignore:Imputer. Modality .* no better than the mean")
 

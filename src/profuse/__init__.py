@@ -35,6 +35,7 @@ The map; imports go downward only:
     encoders/       raw modality -> tokens              (add yours)
     fusion/         tokens of all modalities -> one     (add yours)
     classical/      models that are no networks         (add yours)
+    layers/         attention, sequence blocks, projection, Gaussians, generators, correlation: shared
     heads.py        joint vector -> outputs, loss, prediction rule
     datasets/       named data                          (add yours)
     data/           table or tensors -> split -> preprocessing fitted on train -> batches

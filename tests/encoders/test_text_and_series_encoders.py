@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders import Encoder, encoder
-from profuse.encoders._sequence import ConvBlock, Joined, Positions, mean_of_runs, stride_for
 from profuse.encoders._steps import StepFeatures
 from profuse.encoders.dilated import DilatedEncoder
 from profuse.encoders.recurrent import RecurrentEncoder
 from profuse.encoders.series_patch import SeriesPatchEncoder
 from profuse.encoders.text import WordEncoder
 from profuse.errors import ConfigError, ShapeError
+from profuse.layers.sequence import ConvBlock, Joined, Positions, mean_of_runs, stride_for
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 from torch import nn
 
 from profuse.encoders._base import Encoder, Stage, chain
-from profuse.encoders._sequence import ChannelDropout, ConvBlock, Joined, mean_of_runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
+from profuse.layers.sequence import ChannelDropout, ConvBlock, Joined, mean_of_runs, stride_for
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
-from profuse.encoders._sequence import ChannelDropout, Joined, mean_of_runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
+from profuse.layers.sequence import ChannelDropout, Joined, mean_of_runs, stride_for
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
 

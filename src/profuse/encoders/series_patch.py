@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from profuse.encoders._base import Encoder, Stage, chain
-from profuse.encoders._sequence import AttentionBlock, ChannelDropout, Positions, runs, stride_for
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
+from profuse.layers.attention import AttentionBlock
+from profuse.layers.sequence import ChannelDropout, Positions, runs, stride_for
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import check_layers
-from profuse.encoders._sequence import ConvBlock, Positions, mean_of_runs, stride_for
 from profuse.errors import ConfigError, ShapeError
+from profuse.layers.sequence import ConvBlock, Positions, mean_of_runs, stride_for
 from profuse.schema import Kind, Spec
 from profuse.tokens import Raw, Tokens
 

@@ -10,13 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from profuse.fusion.generative._generators import (
-    DiffusionGenerator,
-    FlowGenerator,
-    GanGenerator,
-    Generator,
-    RegressionGenerator,
-)
 from profuse.imputation.blocks import Inputs
 from profuse.imputation.coding import Coding, Part, Target
 from profuse.imputation.methods import Answer, Drawn, Method, chosen
@@ -25,6 +18,13 @@ from profuse.imputation.ridge import Ridge, folds_of
 from profuse.imputation.streams import Streams
 from profuse.imputation.training import Progress, train
 from profuse.imputation.words import Words, drawn_words, ranks_of
+from profuse.layers.generators import (
+    DiffusionGenerator,
+    FlowGenerator,
+    GanGenerator,
+    Generator,
+    RegressionGenerator,
+)
 
 __all__ = ["NETWORKS", "NetworkMethod", "RidgeMethod"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from profuse.fusion.generative._generators import Generator
+from profuse.layers.generators import Generator
 
 __all__ = ["Progress", "train"]
 

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from profuse.encoders import DEFAULTS, Encoder, encoder
-from profuse.fusion import Fused, fusion
-from profuse.fusion.constraint._coordinated import Coordinated
+from profuse.fusion import CoordinatedFusion, Fused, fusion
 from profuse.models.build import ModelOptions
 from profuse.models.fusion_model import Output
 from profuse.retrieval.measure import ranks
@@ -72,7 +71,7 @@ class RetrievalModel(nn.Module):
         space: The common space.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], space: Coordinated) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], space: CoordinatedFusion) -> None:
         super().__init__()
         self.names = tuple(sorted(encoders))
         self.encoders = nn.ModuleList([encoders[name] for name in self.names])

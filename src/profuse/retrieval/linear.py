@@ -14,7 +14,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.preprocess import Preprocessor
 from profuse.data.preprocess.tfidf import TfidfPreprocessor
 from profuse.errors import DataError
-from profuse.fusion.constraint._canonical import canonical
+from profuse.layers.correlation import canonical
 from profuse.retrieval.measure import Validation, reciprocal_rank
 
 __all__ = ["LINEAR", "LinearSpace", "fit_linear"]

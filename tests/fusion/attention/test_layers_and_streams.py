@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.fusion.attention._streams import Merge, Pool, Streams, share
-from profuse.fusion.attention._transformer import CrossLayer, Transformer, TransformerLayer
+from profuse.layers.attention import CrossLayer, Transformer, TransformerLayer
 from profuse.tokens import Tokens
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from profuse.fusion import Fusion
-from profuse.fusion.attention._transformer import TransformerLayer
 from profuse.fusion.attention.co_attention import CoAttention
 from profuse.fusion.attention.cross_attention import CrossAttention
 from profuse.fusion.attention.mult import MulT
 from profuse.fusion.attention.self_attention import SelfAttention
+from profuse.layers.attention import TransformerLayer
 from profuse.tokens import Tokens
 
 CHANNELS = {"a": 5, "b": 3, "c": 4}

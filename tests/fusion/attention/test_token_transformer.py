@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion.attention.token_transformer import TokenTransformer, TransformerLayer, few_tokens
+from profuse.fusion.attention.token_transformer import TokenTransformer
+from profuse.layers.attention import TransformerLayer
+from profuse.layers.sequence import few_tokens
 from profuse.tokens import Tokens
 
 CHANNELS = {"a": 5, "b": 3, "c": 1}

@@ -14,14 +14,13 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from profuse.errors import ConfigError
-from profuse.fusion import Fusion
-from profuse.fusion.constraint._canonical import canonical
-from profuse.fusion.constraint._coordinated import Coordinated
+from profuse.fusion import CoordinatedFusion, Fusion
 from profuse.fusion.constraint.contrastive import Contrastive, info_nce
 from profuse.fusion.constraint.dcca import DCCA, correlation
 from profuse.fusion.constraint.dcca_ey import DCCAEY, eckart_young
 from profuse.fusion.constraint.ranking import Ranking, hinge
 from profuse.fusion.constraint.shared_private import SharedPrivate, moment_discrepancy, overlap
+from profuse.layers.correlation import canonical
 from profuse.tokens import Tokens
 
 Array = NDArray[np.float64]
@@ -424,7 +423,7 @@ def test_half_precision_gives_finite_penalties(make: Any, precision: Any) -> Non
 @pytest.mark.parametrize("make", COORDINATED)
 def test_coordinates_have_length_one_and_are_zero_where_absent(make: Any) -> None:
     present = normal(10, 3, seed=3) > 0
-    operator: Coordinated = made(make)
+    operator: CoordinatedFusion = made(make)
     found = operator.coordinates(tokens_of(10, present=present))
     assert list(found) == ["a", "b", "c"]
     lengths = torch.stack([v.norm(dim=1) for v in found.values()], dim=1)

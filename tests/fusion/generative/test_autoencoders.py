@@ -15,11 +15,11 @@ from torch.nn import functional
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import fusion
 from profuse.fusion.generative._autoencoder import MultimodalAutoencoder
-from profuse.fusion.generative._gaussian import Gaussian
 from profuse.fusion.generative.mmvae import MMVAE
 from profuse.fusion.generative.mopoe import MoPoE
 from profuse.fusion.generative.mvae import MVAE
 from profuse.fusion.generative.mvtcae import MVTCAE
+from profuse.layers.gaussian import Gaussian
 from profuse.tokens import Tokens
 
 CHANNELS = {"a": 4, "b": 1, "c": 3}

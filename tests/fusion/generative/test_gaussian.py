@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from profuse.fusion.generative._gaussian import Gaussian, log_mixture, precision_share, product
+from profuse.layers.gaussian import Gaussian, log_mixture, precision_share, product
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from profuse.errors import ConfigError
-from profuse.fusion.generative._generators import (
+from profuse.layers.generators import (
     DiffusionGenerator,
     FlowGenerator,
     GanGenerator,

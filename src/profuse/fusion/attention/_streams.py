@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion._projection import normalise
-from profuse.fusion.attention._transformer import few_tokens
+from profuse.layers.projection import normalise
+from profuse.layers.sequence import few_tokens
 from profuse.tokens import Tokens
 
 __all__ = ["Merge", "Pool", "Streams", "check_sizes", "joined", "share"]

@@ -10,9 +10,9 @@ from torch import nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.attention._streams import Merge, Streams, check_sizes
-from profuse.fusion.attention._transformer import TransformerLayer
+from profuse.layers.attention import TransformerLayer
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["Bottleneck"]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.attention._streams import Merge, Streams, check_sizes
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["CoAttention"]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.attention._streams import Merge, Pool, Streams, check_sizes
-from profuse.fusion.attention._transformer import CrossTransformer, Transformer
+from profuse.layers.attention import CrossTransformer, Transformer
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["MulT"]

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.attention._streams import Streams, check_sizes, joined, share
-from profuse.fusion.attention._transformer import CrossLayer, TransformerLayer
+from profuse.layers.attention import CrossLayer, TransformerLayer
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["Perceiver"]

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.attention._streams import Merge, Pool, Streams, check_sizes
-from profuse.fusion.attention._transformer import Transformer
+from profuse.layers.attention import Transformer
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["SelfAttention"]

@@ -10,8 +10,9 @@ from torch import nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
-from profuse.fusion.attention._transformer import TransformerLayer, few_tokens
+from profuse.layers.attention import TransformerLayer
+from profuse.layers.projection import checked_dropout, normalise
+from profuse.layers.sequence import few_tokens
 from profuse.tokens import Tokens
 
 __all__ = ["TokenTransformer", "TransformerLayer", "few_tokens"]

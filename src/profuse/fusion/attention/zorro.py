@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.attention._streams import Streams, check_sizes, joined, share
-from profuse.fusion.attention._transformer import TransformerLayer
+from profuse.layers.attention import TransformerLayer
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["Zorro"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion._projection import Projection, normalise
+from profuse.layers.projection import Projection, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["BlockTerm", "Factors", "at_least_one", "power_norm"]

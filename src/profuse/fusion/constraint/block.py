@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.constraint._factors import BlockTerm, at_least_one
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["Block"]

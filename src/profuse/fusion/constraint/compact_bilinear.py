@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
 from profuse.fusion.constraint._factors import at_least_one, power_norm
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["CompactBilinear"]

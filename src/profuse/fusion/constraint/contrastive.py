@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion.constraint._coordinated import Coordinated, over_pairs, unit
+from profuse.fusion._coordinated import CoordinatedFusion, over_pairs, unit
 
 __all__ = ["Contrastive", "info_nce"]
 
@@ -34,7 +34,7 @@ def info_nce(x: Tensor, y: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
     return apart.masked_fill(outside, 0.0).sum() / rows.sum().clamp(min=1)
 
 
-class Contrastive(Coordinated):
+class Contrastive(CoordinatedFusion):
     """h = MLP([z_1 or a_1; ...; z_M or a_M]); penalty = -log softmax_j(cos(z_ai, z_bj) / t) at j = i, symmetric.
 
     z_m is a linear map of the normalised mean of the tokens of m, a_m a learned vector where m is absent. The penalty

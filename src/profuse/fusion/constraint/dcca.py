@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError
-from profuse.fusion.constraint._canonical import canonical, double, whitened
-from profuse.fusion.constraint._coordinated import Coordinated, centred, over_pairs, unit
+from profuse.fusion._coordinated import CoordinatedFusion, over_pairs, unit
+from profuse.layers.correlation import canonical, centred, double, whitened
 from profuse.tokens import Tokens
 
 __all__ = ["DCCA", "correlation"]
@@ -43,7 +43,7 @@ def correlation(x: Tensor, y: Tensor, rows: Tensor, *, norm: Norm = "nuclear", r
     return total.to(given)
 
 
-class DCCA(Coordinated):
+class DCCA(CoordinatedFusion):
     """h = MLP([z_1 or a_1; ...; z_M or a_M]); penalty = 1 - (sum of the canonical correlations of z_i, z_j) / d.
 
     z_m is a linear map of the normalised mean of the tokens of m, a_m a learned vector where m is absent. The penalty

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from profuse.fusion.constraint._coordinated import Coordinated, centred, unit
+from profuse.fusion._coordinated import CoordinatedFusion, unit
+from profuse.layers.correlation import centred
 from profuse.tokens import Tokens
 
 __all__ = ["DCCAEY", "eckart_young"]
@@ -63,7 +64,7 @@ def _parts(shared: Tensor, halves: bool) -> list[Tensor]:
     return [number % 2 == 0, number % 2 == 1] if halves else [torch.ones_like(shared)] * 2
 
 
-class DCCAEY(Coordinated):
+class DCCAEY(CoordinatedFusion):
     """h = MLP([z_1 or a_1; ...; z_M or a_M]); penalty = 1 + (-2 tr C + tr V V') / (k (M - 1)^2).
 
     z_m is a linear map of the normalised mean of the tokens of m, a_m a learned vector where m is absent; C is the sum

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.constraint._factors import Factors, at_least_one, power_norm
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["FactorizedBilinear"]

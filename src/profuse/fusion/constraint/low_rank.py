@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout
 from profuse.fusion.constraint._factors import Factors, at_least_one
+from profuse.layers.projection import checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["LowRank"]

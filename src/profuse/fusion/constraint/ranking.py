@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError
-from profuse.fusion.constraint._coordinated import Coordinated, over_pairs, unit
+from profuse.fusion._coordinated import CoordinatedFusion, over_pairs, unit
 
 __all__ = ["Ranking", "hinge"]
 
@@ -38,7 +38,7 @@ def hinge(x: Tensor, y: Tensor, rows: Tensor, *, margin: float, negatives: Negat
     return (losses[0] + losses[1]).sum() / n_rows.clamp(min=1)
 
 
-class Ranking(Coordinated):
+class Ranking(CoordinatedFusion):
     """h = MLP([z_1 or a_1; ...; z_M or a_M]); penalty = max(0, margin - cos(z_ai, z_bi) + cos(z_ai, z_bj)).
 
     z_m is a linear map of the normalised mean of the tokens of m, a_m a learned vector where m is absent. The penalty

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import Projection, checked_dropout
-from profuse.fusion.attention.token_transformer import TransformerLayer
-from profuse.fusion.constraint._coordinated import centred, mean_over, over_pairs
+from profuse.fusion._coordinated import mean_over, over_pairs
+from profuse.layers.attention import TransformerLayer
+from profuse.layers.correlation import centred
+from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["SharedPrivate", "moment_discrepancy", "overlap"]

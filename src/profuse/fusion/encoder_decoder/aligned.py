@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["Aligned", "resample"]

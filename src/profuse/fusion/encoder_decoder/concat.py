@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["Concat"]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from profuse._lookup import nearest
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["FiLM"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import Projection, checked_dropout
+from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["Mean"]

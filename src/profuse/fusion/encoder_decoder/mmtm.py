@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused
 from profuse.fusion._hierarchical import HierarchicalFusion
-from profuse.fusion._projection import checked_dropout, normalise
 from profuse.fusion.encoder_decoder.concat import Concat
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["MMTM"]

@@ -11,7 +11,7 @@ from torch import nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import Projection, checked_dropout
+from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["MultiplicativeInteraction"]

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion.generative._gaussian import LOG_2PI, Gaussian, precision_share
+from profuse.layers.gaussian import LOG_2PI, Gaussian, precision_share
 from profuse.tokens import Tokens
 
 __all__ = ["Inference", "MultimodalAutoencoder"]

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import Projection, checked_dropout
-from profuse.fusion.generative._generators import Generator
+from profuse.layers.generators import Generator
+from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["ModalityImputer"]

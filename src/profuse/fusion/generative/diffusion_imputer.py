@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion.generative._generators import DiffusionGenerator
 from profuse.fusion.generative._imputer import ModalityImputer
+from profuse.layers.generators import DiffusionGenerator
 
 __all__ = ["DiffusionImputer"]
 

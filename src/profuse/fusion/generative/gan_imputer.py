@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from profuse.fusion.generative._generators import GanGenerator
 from profuse.fusion.generative._imputer import ModalityImputer
+from profuse.layers.generators import GanGenerator
 
 __all__ = ["GanImputer"]
 

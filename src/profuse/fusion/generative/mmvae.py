@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from profuse.fusion.generative._autoencoder import Inference, MultimodalAutoencoder
-from profuse.fusion.generative._gaussian import LOG_2PI, Gaussian, log_mixture, product
+from profuse.layers.gaussian import LOG_2PI, Gaussian, log_mixture, product
 
 __all__ = ["MMVAE"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from profuse.fusion.generative._autoencoder import Inference, MultimodalAutoencoder, pick
-from profuse.fusion.generative._gaussian import Gaussian, product
+from profuse.layers.gaussian import Gaussian, product
 
 __all__ = ["MoPoE"]
 

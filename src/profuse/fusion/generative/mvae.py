@@ -10,7 +10,7 @@ from torch import Tensor
 
 from profuse.errors import ConfigError
 from profuse.fusion.generative._autoencoder import Inference, MultimodalAutoencoder
-from profuse.fusion.generative._gaussian import Gaussian, product
+from profuse.layers.gaussian import Gaussian, product
 
 __all__ = ["MVAE"]
 

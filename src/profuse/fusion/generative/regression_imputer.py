@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from profuse.fusion.generative._generators import RegressionGenerator
 from profuse.fusion.generative._imputer import ModalityImputer
+from profuse.layers.generators import RegressionGenerator
 
 __all__ = ["RegressionImputer"]
 

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
 from profuse.fusion.graph._rows import GraphConvolutions, Memory, checked_neighbours
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["LARGEST_PRODUCT", "Mogonet", "cosine", "threshold_graph"]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import checked_dropout, normalise
 from profuse.fusion.graph._rows import GraphConvolutions, Memory, checked_neighbours
+from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
 
 __all__ = ["SimilarityNetwork", "fuse_networks"]

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import Projection, checked_dropout
 from profuse.fusion.mixture._experts import Experts, Gate, balance, check_mixture, top_k_softmax
+from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
 __all__ = ["MissingExperts"]

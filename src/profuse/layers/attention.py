@@ -1,4 +1,4 @@
-"""Transformer layers: within one sequence, or from one to another; and few tokens of many."""
+"""Transformer layers: within one sequence, or from one to another; and the gated block of encoders."""
 
 from __future__ import annotations
 
@@ -6,26 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from profuse.tokens import Tokens
+from profuse.layers.sequence import GATE, ChannelDropout
 
-__all__ = ["CrossLayer", "CrossTransformer", "Transformer", "TransformerLayer", "few_tokens"]
-
-
-def few_tokens(tokens: Tokens, n_tokens: int) -> Tokens:
-    """Returns at most `n_tokens` tokens a row: the means of equal segments of its real tokens, in their order.
-
-    A row of n > `n_tokens` real tokens gives token r (counted among the real ones) to segment
-    floor(r n_tokens / n); a shorter row keeps its tokens, moved to the front. Padding plays no part.
-    """
-    if tokens.values.shape[1] <= n_tokens:
-        return tokens
-    n_real = tokens.mask.sum(1, keepdim=True)
-    segment = (tokens.mask.cumsum(1) - 1) * n_tokens // n_real.clamp(min=n_tokens)
-    slots = torch.arange(n_tokens, device=segment.device)
-    member = (segment[..., None] == slots) & tokens.mask[..., None]
-    count = member.sum(1)
-    total = member.to(tokens.values).transpose(1, 2) @ tokens.zeroed().values
-    return Tokens(total / count.clamp(min=1)[..., None], count > 0)
+__all__ = ["AttentionBlock", "CrossLayer", "CrossTransformer", "Transformer", "TransformerLayer"]
 
 
 class TransformerLayer(nn.Module):
@@ -51,11 +34,8 @@ class TransformerLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n_rows, n_tokens, width = x.shape
-        qkv = self.qkv(self.norm_1(x)).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        return query, key, value
+    def _heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        return _split(self.qkv(self.norm_1(x)), 3, self.n_heads)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Returns the tokens after attention and the channel mix."""
@@ -75,6 +55,11 @@ class TransformerLayer(nn.Module):
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=_by_query(mask))
         x = x + functional.dropout(self.out(seen.transpose(1, 2).flatten(2)), self.dropout, self.training)
         return x + functional.dropout(self.mlp(self.norm_2(x)), self.dropout, self.training)
+
+
+def _split(packed: Tensor, n_parts: int, n_heads: int) -> tuple[Tensor, ...]:
+    """`[batch, token, part * width]` -> that many `[batch, head, token, width / head]`."""
+    return packed.unflatten(-1, (n_parts, n_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _by_query(mask: Tensor) -> Tensor:
@@ -141,12 +126,10 @@ class CrossLayer(nn.Module):
         attention = scores.masked_fill(~_with_null(mask), -torch.inf).softmax(-1).mean(1)
         return self._updated(x, mask, query, key, value), attention[..., :-1]
 
-    def _heads(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         kv = self.kv(self.norm_y(y))
         kv = torch.cat([kv, self.null.to(kv.dtype).expand(kv.shape[0], 1, -1)], dim=1)
-        parts = (self.query(self.norm_1(x)), *kv.chunk(2, dim=-1))
-        query, key, value = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in parts)
-        return query, key, value
+        return *_split(self.query(self.norm_1(x)), 1, self.n_heads), *_split(kv, 2, self.n_heads)
 
     def _updated(self, x: Tensor, mask: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=_with_null(mask))
@@ -170,3 +153,34 @@ class CrossTransformer(nn.Module):
 
 def _with_null(mask: Tensor) -> Tensor:
     return _by_query(torch.cat([mask, mask.new_ones(mask.shape[0], 1)], dim=1))
+
+
+class AttentionBlock(nn.Module):
+    """`x <- x + g * attention(norm(x))`, then `x <- x + h * mlp(norm(x))`; masked tokens are not attended to.
+
+    What encoders use: unlike `TransformerLayer` its residuals have gates, its MLP is half as wide, and dropout takes a
+    channel of a row at all tokens. The two are trained differently, so that one cannot stand for the other.
+
+    Reference:
+        Xiong et al. 2020, On layer normalization in the Transformer architecture (norms first).
+    """
+
+    def __init__(self, width: int, *, n_heads: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), ChannelDropout(dropout), nn.Linear(2 * width, width)
+        )
+        self.gates = nn.Parameter(torch.full((2, width), GATE))
+        self.dropout = ChannelDropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = _split(self.qkv(self.norm1(x)), 3, self.n_heads)
+        seen = mask | ~mask.any(1, keepdim=True)  # a row without any token attends to what is masked anyway
+        y = functional.scaled_dot_product_attention(query, key, value, attn_mask=_by_query(seen))
+        y = self.out(y.transpose(1, 2).flatten(2))
+        x = x + self.gates[0] * self.dropout(y)
+        x = x + self.gates[1] * self.dropout(self.mlp(self.norm2(x)))
+        return x

@@ -1,4 +1,4 @@
-"""What the encoders of ordered tokens (words, steps, patches) are made of; none of it lets padding be seen."""
+"""Layers for ordered tokens (words, steps, patches); none of them lets padding be seen."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ from torch import Tensor, nn
 
 from profuse.tokens import Tokens
 
-__all__ = ["AttentionBlock", "ChannelDropout", "ConvBlock", "Joined", "Positions", "mean_of_runs", "runs", "stride_for"]
+__all__ = [
+    "GATE",
+    "ChannelDropout",
+    "ConvBlock",
+    "Joined",
+    "Positions",
+    "few_tokens",
+    "mean_of_runs",
+    "runs",
+    "stride_for",
+]
 
-_GATE = 0.2  # first value of residual gates: small, so that blocks begin near the identity; 0 would stop their gradient
+GATE = 0.2
+"""First value of residual gates: small, so that blocks begin near the identity; 0 would stop their gradient."""
 
 
 def stride_for(max_length: int, max_tokens: int) -> int:
@@ -56,7 +67,7 @@ class Positions(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.gate = nn.Parameter(torch.full((width,), _GATE))
+        self.gate = nn.Parameter(torch.full((width,), GATE))
         half = torch.arange((width + 1) // 2, dtype=torch.float32)
         self.register_buffer("frequencies", torch.exp(-math.log(1000.0) * half / max(1, len(half))), persistent=False)
         self.frequencies: Tensor
@@ -103,7 +114,7 @@ class ConvBlock(nn.Module):
         self.shifts = nn.Linear(3 * width, width)
         self.dropout = ChannelDropout(dropout)
         self.out = nn.Linear(width, width)
-        self.gate = nn.Parameter(torch.full((width,), _GATE))
+        self.gate = nn.Parameter(torch.full((width,), GATE))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         n, d = self.norm(x).masked_fill(~mask[..., None], 0.0), self.dilation
@@ -113,31 +124,18 @@ class ConvBlock(nn.Module):
         return y
 
 
-class AttentionBlock(nn.Module):
-    """`x <- x + g * attention(norm(x))`, then `x <- x + h * mlp(norm(x))`; masked tokens are not attended to.
+def few_tokens(tokens: Tokens, n_tokens: int) -> Tokens:
+    """Returns at most `n_tokens` tokens a row: the means of equal segments of its real tokens, in their order.
 
-    Reference:
-        Xiong et al. 2020, On layer normalization in the Transformer architecture (norms first).
+    A row of n > `n_tokens` real tokens gives token r (counted among the real ones) to segment
+    floor(r n_tokens / n); a shorter row keeps its tokens, moved to the front. Padding plays no part.
     """
-
-    def __init__(self, width: int, *, n_heads: int, dropout: float = 0.1) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), ChannelDropout(dropout), nn.Linear(2 * width, width)
-        )
-        self.gates = nn.Parameter(torch.full((2, width), _GATE))
-        self.dropout = ChannelDropout(dropout)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        n_rows, n_tokens, width = x.shape
-        qkv = self.qkv(self.norm1(x)).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        seen = mask | ~mask.any(1, keepdim=True)  # a row without any token attends to what is masked anyway
-        y = F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None])
-        y = self.out(y.transpose(1, 2).reshape(n_rows, n_tokens, width))
-        x = x + self.gates[0] * self.dropout(y)
-        x = x + self.gates[1] * self.dropout(self.mlp(self.norm2(x)))
-        return x
+    if tokens.values.shape[1] <= n_tokens:
+        return tokens
+    n_real = tokens.mask.sum(1, keepdim=True)
+    segment = (tokens.mask.cumsum(1) - 1) * n_tokens // n_real.clamp(min=n_tokens)
+    slots = torch.arange(n_tokens, device=segment.device)
+    member = (segment[..., None] == slots) & tokens.mask[..., None]
+    count = member.sum(1)
+    total = member.to(tokens.values).transpose(1, 2) @ tokens.zeroed().values
+    return Tokens(total / count.clamp(min=1)[..., None], count > 0)

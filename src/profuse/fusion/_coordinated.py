@@ -14,15 +14,15 @@ from torch.nn import functional
 
 from profuse.errors import ConfigError
 from profuse.fusion._base import Fused, Fusion
-from profuse.fusion._projection import Projection, checked_dropout
+from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
-__all__ = ["Coordinated", "centred", "mean_over", "over_pairs", "unit"]
+__all__ = ["CoordinatedFusion", "mean_over", "over_pairs", "unit"]
 
 PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class Coordinated(Fusion):
+class CoordinatedFusion(Fusion):
     """z_m = W_m LayerNorm(mean_t x_mt) + b_m; h = MLP([z_1 or a_1; ...; z_M or a_M]), a_m learned where m is absent.
 
     A subclass says how much coordinates disagree; that is a penalty, by `weight`. It is left out where gradients are
@@ -113,12 +113,6 @@ def mean_over(loss: PairLoss, given: Sequence[tuple[Tensor, Tensor, Tensor]], li
         total = total + enough * loss(x, y, rows)
         n_pairs = n_pairs + enough
     return total / n_pairs.clamp(min=1)
-
-
-def centred(x: Tensor, rows: Tensor) -> Tensor:
-    """Returns `x[batch, channel]` less the mean of the rows that count, bool `[batch]`; the others are 0."""
-    x = x.masked_fill(~rows[:, None], 0.0)
-    return (x - x.sum(0) / rows.sum().clamp(min=1)).masked_fill(~rows[:, None], 0.0)
 
 
 def unit(x: Tensor) -> Tensor:

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from profuse.fusion.constraint._coordinated import centred
-
-__all__ = ["Canonical", "canonical", "double", "whitened"]
+__all__ = ["Canonical", "canonical", "centred", "double", "whitened"]
 
 
 def double(x: Tensor) -> Tensor:
     """Returns numbers in double precision, on the CPU where the device has none; a mask as it is, on that device."""
     x = x.cpu() if x.device.type == "mps" else x
     return x.double() if x.is_floating_point() else x
+
+
+def centred(x: Tensor, rows: Tensor) -> Tensor:
+    """Returns `x[batch, channel]` less the mean of the rows that count, bool `[batch]`; the others are 0."""
+    x = x.masked_fill(~rows[:, None], 0.0)
+    return (x - x.sum(0) / rows.sum().clamp(min=1)).masked_fill(~rows[:, None], 0.0)
 
 
 @dataclass(frozen=True, eq=False)
