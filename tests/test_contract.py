@@ -315,9 +315,13 @@ class CallsAllReal(HonestEncoder):
         return Tokens(super().mix(tokens).values, torch.ones_like(tokens.mask))
 
 
-class IgnoresFeedback(HonestEncoder):
-    def forward(self, raw: Raw, feedback: Any = None) -> Tokens:
-        return super().forward(raw)
+class MixesWhatItHasEmbedded(HonestEncoder):
+    def embed(self, raw: Raw) -> Tokens:
+        self.kept = super().embed(raw)
+        return self.kept
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return super().mix(self.kept)
 
 
 class DoublesInASecondStage(HonestEncoder):
@@ -371,7 +375,7 @@ BROKEN_OPERATORS: dict[str, type[Fusion]] = {
 } | {check: type(fault.__name__, (fault, Honest), {}) for check, fault in IN_BOTH.items()}
 BROKEN_ENCODERS: dict[str, type[Encoder]] = {
     "shape": CallsAllReal,
-    "feedback_enters_between": IgnoresFeedback,
+    "feedback_enters_between": MixesWhatItHasEmbedded,
     "stages_compose": DoublesInASecondStage,
     "wrong_sizes_raise": TakesAnySize,
     "missing_content_ignored": ReadsMaskedSteps,

@@ -175,10 +175,9 @@ def test_embed_treats_each_token_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_feedback_enters_between_embed_and_mix_and_zero_feedback_changes_nothing(name: str) -> None:
     made, raw = make(name), draw(name)
-    plain = made(raw).values
-    same = made(raw, lambda t: Tokens(t.values + 0.0, t.mask)).values
-    other = made(raw, lambda t: Tokens(t.values + torch.randn(made.embed_width), t.mask)).values
-    assert torch.equal(plain, same)
+    plain, tokens = made(raw).values, made.embed(raw).zeroed()
+    other = made.mix(Tokens(tokens.values + torch.randn(made.embed_width), tokens.mask).zeroed()).values
+    assert torch.equal(plain, made.mix(tokens).zeroed().values)
     assert not torch.allclose(plain[0], other[0])
 
 

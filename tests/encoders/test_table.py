@@ -211,13 +211,17 @@ def test_evaluation_is_deterministic_and_training_drops(options: dict) -> None:
 def test_feedback_enters_between_embed_and_mix_at_real_cells_only(options: dict) -> None:
     raw, encoder = batch(), make(options)
     plain = encoder(raw).values
-    assert torch.equal(encoder(raw, lambda tokens: tokens).values, plain)
+    tokens = encoder.embed(raw).zeroed()
+
+    def mixed(change: torch.Tensor) -> torch.Tensor:
+        return encoder.mix(Tokens(tokens.values + change, tokens.mask).zeroed()).zeroed().values
+
+    assert torch.equal(encoder.mix(tokens).zeroed().values, plain)
     noise = torch.randn(12, 5, encoder.embed_width)
-    moved = encoder(raw, lambda tokens: Tokens(tokens.values + noise, tokens.mask)).values
+    moved = mixed(noise)
     assert not torch.equal(moved, plain)
     spoilt = noise.masked_fill(~raw.mask[..., None], math.nan)
-    again = encoder(raw, lambda tokens: Tokens(tokens.values + spoilt, tokens.mask)).values
-    assert torch.equal(again, moved)
+    assert torch.equal(mixed(spoilt), moved)
 
 
 def test_the_perceptron_reads_a_missing_cell_as_the_learned_token_of_its_column() -> None:

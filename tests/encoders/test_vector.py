@@ -110,8 +110,9 @@ def test_feedback_enters_between_embed_and_mix() -> None:
     encoder, raw = make(), batch()
     plain = encoder(raw).values
     noise = torch.randn(10, 1, 12)
-    moved = encoder(raw, lambda tokens: Tokens(tokens.values + noise, tokens.mask)).values
-    assert torch.equal(encoder(raw, lambda tokens: tokens).values, plain)
+    tokens = encoder.embed(raw).zeroed()
+    moved = encoder.mix(Tokens(tokens.values + noise, tokens.mask).zeroed()).zeroed().values
+    assert torch.equal(encoder.mix(tokens).zeroed().values, plain)
     assert not torch.equal(moved[raw.mask], plain[raw.mask])
     assert moved[~raw.mask].eq(0).all()
 

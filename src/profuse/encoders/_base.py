@@ -1,4 +1,4 @@
-"""What every encoder is: embed, then mix; feedback enters between them, here and nowhere else."""
+"""What every encoder is: embed, then mix; feedback enters between them."""
 
 from __future__ import annotations
 
@@ -92,12 +92,9 @@ class Encoder(nn.Module, ABC):
         """
         return (self.mix,)
 
-    def forward(self, raw: Raw, feedback: Callable[[Tokens], Tokens] | None = None) -> Tokens:
-        """Returns `mix(feedback(embed(raw)))`, 0 at masked tokens; `feedback=None` leaves the tokens alone."""
-        tokens = self.embed(raw).zeroed()
-        if feedback is not None:
-            tokens = feedback(tokens).zeroed()
-        return self.mix(tokens).zeroed()
+    def forward(self, raw: Raw) -> Tokens:
+        """Returns `mix(embed(raw))`, 0 at masked tokens; a model calls the two itself, with feedback between them."""
+        return self.mix(self.embed(raw).zeroed()).zeroed()
 
 
 def _ends(encoder: Encoder, n_segments: int) -> list[int]:

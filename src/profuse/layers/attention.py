@@ -59,7 +59,8 @@ class TransformerLayer(nn.Module):
 
 def _split(packed: Tensor, n_parts: int, n_heads: int) -> tuple[Tensor, ...]:
     """`[batch, token, part * width]` -> that many `[batch, head, token, width / head]`."""
-    return packed.unflatten(-1, (n_parts, n_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    parts = torch.unflatten(packed, -1, (n_parts, n_heads, -1)).permute(2, 0, 3, 1, 4)
+    return tuple(parts.unbind(0))
 
 
 def _by_query(mask: Tensor) -> Tensor:

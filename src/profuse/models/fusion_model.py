@@ -123,21 +123,16 @@ class FusionModel(nn.Module):
     def finish(
         self,
         embedded: Mapping[str, Tokens],
-        feedback: Callable[[str, Tokens], Tokens] | None = None,
         rest: Mapping[str, Callable[[Tokens], Tokens]] | None = None,
     ) -> Output:
-        """Everything after `embed`: feedback if any, mix, fuse, predict.
+        """Everything after `embed`: mix, fuse, predict.
 
         Args:
             embedded: Tokens of every modality.
-            feedback: Changes them first.
             rest: What is left of a modality's mix, where `embedded` holds tokens from within it; not in hierarchical
                 fusion.
         """
-        tokens = dict(embedded)
-        if feedback is not None:
-            tokens = {n: feedback(n, t) for n, t in tokens.items()}
-        tokens, fused = self._mixed(tokens, rest or {})
+        tokens, fused = self._mixed(dict(embedded), rest or {})
         parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
         present = {n: tokens[n].present for n in parts}
         if self.level == "decision":

@@ -8,8 +8,12 @@ import torch
 
 from profuse.encoders import Encoder, segments
 from profuse.errors import ShapeError
+from profuse.fusion import fusion
+from profuse.heads import head_for
+from profuse.models.fusion_model import FusionModel
+from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
-from profuse.testing._subject import WIDTH, Subject, must_raise, need, noise, same
+from profuse.testing._subject import WIDTH, Subject, close, must_raise, need, random, same
 from profuse.tokens import Tokens
 
 __all__ = ["feedback_enters_between", "shape", "stages_compose", "wrong_sizes_raise"]
@@ -37,14 +41,20 @@ def shape(s: Subject) -> None:
 
 
 def feedback_enters_between(s: Subject) -> None:
-    """Feedback that changes nothing changes nothing; feedback that replaces the tokens decides the result."""
-    module = s.fresh()
+    """In a progressive model, feedback of 0 changes nothing, and any other decides the result."""
+    module, inputs = s.fresh(), s.inputs
     assert isinstance(module, Encoder)
-    raw = s.inputs["raw"]
-    same(module(raw, lambda t: t), module(raw), "with feedback that changes nothing", tol=0.0)
-    replaced = module(raw, lambda t: Tokens(noise(t.values), t.mask))
-    changed = not torch.allclose(replaced.values, module(raw).values, atol=1e-3)
-    need(changed, "mix must use the tokens that feedback returns; got the same result with others.")
+    operator, head = fusion("mean")({"raw": module.width}, WIDTH), head_for("regression")(WIDTH, 1)
+    model = FusionModel({"raw": module}, operator, head).eval()
+    for entry in ("early", "later"):
+        around = ProgressiveFusion(model, rounds=2, entry=entry).eval()
+        plain = model(inputs).outputs
+        close(around(inputs).outputs, plain, f"the output with {entry} feedback of 0", tol=0.0)
+        with torch.no_grad():
+            for parameter in around.feedbacks.parameters():
+                parameter.copy_(random(*parameter.shape))
+        changed = not torch.allclose(around(inputs).outputs, plain, atol=1e-3)
+        need(changed, f"mix must use the tokens that {entry} feedback returns; got the same result with others.")
 
 
 def stages_compose(s: Subject) -> None:
