@@ -86,6 +86,22 @@ def climbs(path: str, tree: ast.Module) -> list[str]:
     return faults
 
 
+def borrows_what_is_private(path: str, tree: ast.Module) -> list[str]:
+    me = path.removesuffix(".py").split("/")
+    faults = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("profuse."):
+            continue
+        module = str(node.module).split(".")[1:]
+        for name in node.names:
+            parts = [*module, name.name]
+            # a `_module` right below profuse is everybody's; any other belongs to its own package
+            private = [i for i, part in enumerate(parts) if part.startswith("_") and i > 0]
+            if private and parts[: private[0]] != me[: private[0]]:
+                faults.append(f"line {node.lineno}: {'.'.join(parts)} is private to {'.'.join(parts[: private[0]])}")
+    return faults
+
+
 def has_no_docstring(path: str, tree: ast.Module) -> list[str]:
     return [] if ast.get_docstring(tree) else ["the file must begin with a docstring"]
 
@@ -152,7 +168,16 @@ def has_a_vague_name(path: str, tree: ast.Module) -> list[str]:
 
 RULES: dict[str, Callable[[str, ast.Module], list[str]]] = {
     rule.__name__: rule
-    for rule in (climbs, has_no_docstring, prints, prints_past_the_escape, swallows, exports_wrongly, has_a_vague_name)
+    for rule in (
+        climbs,
+        borrows_what_is_private,
+        has_no_docstring,
+        prints,
+        prints_past_the_escape,
+        swallows,
+        exports_wrongly,
+        has_a_vague_name,
+    )
 }
 
 
@@ -177,6 +202,10 @@ def test_no_file_is_longer_than_400_lines(path: str) -> None:
         ("climbs", "data/new.py", "import profuse"),
         ("climbs", "data/new.py", "from . import read"),
         ("climbs", "surprise.py", ""),
+        ("borrows_what_is_private", "imputation/new.py", "from profuse.data.preprocess._cells import x"),
+        ("borrows_what_is_private", "imputation/new.py", "from profuse.data.preprocess import _cells"),
+        ("borrows_what_is_private", "data/new.py", "from profuse.data.preprocess import _cells"),
+        ("borrows_what_is_private", "imputation/new.py", "def f():\n    from profuse.heads import _secret"),
         ("has_no_docstring", "model.py", "x = 1"),
         ("prints", "train.py", "print('epoch')"),
         ("prints_past_the_escape", "cli/show.py", "typer.echo(name)"),
@@ -200,6 +229,8 @@ def test_the_rule_catches_what_breaks_it(rule: str, path: str, text: str) -> Non
             "models/fusion_model.py",
             "import torch\nfrom profuse.fusion import Fusion\nfrom profuse.errors import ConfigError",
         ),
+        ("borrows_what_is_private", "data/preprocess/new.py", "from profuse.data.preprocess import _cells"),
+        ("borrows_what_is_private", "data/preprocess/new.py", "from profuse._files import read_source"),
         ("climbs", "__init__.py", "from profuse.cli import main"),
         ("prints", "cli/show.py", "print('here it may')"),
         ("prints", "train.py", "console.print('a method is something else')"),
@@ -208,6 +239,48 @@ def test_the_rule_catches_what_breaks_it(rule: str, path: str, text: str) -> Non
 )
 def test_the_rule_lets_pass_what_keeps_it(rule: str, path: str, text: str) -> None:
     assert RULES[rule](path, ast.parse(text)) == []
+
+
+def module_of(path: str) -> str:
+    return ".".join(["profuse", *path.removesuffix(".py").removesuffix("__init__").strip("/").split("/")]).strip(".")
+
+
+def needs(path: str) -> set[str]:
+    """The modules that a file imports when it runs, at any depth; of `from package import module` the module."""
+    known = {module_of(other) for other in FILES}
+    tree, found = ast.parse((SOURCE / path).read_text(encoding="utf-8")), set()
+    for_types = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    skipped = {id(inner) for node in for_types for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            whole = {f"{node.module}.{name.name}" for name in node.names}
+            found |= (whole & known) or {str(node.module)}
+    return (found & known) - {module_of(path), "profuse"}
+
+
+def circles(graph: dict[str, set[str]]) -> dict[str, list[str]]:
+    """Takes away what imports nothing that is left, or is imported by nothing that is left; circles remain."""
+    graph = {module: set(others) for module, others in graph.items()}
+    free = list(graph)
+    while free:
+        imported = set().union(*graph.values()) if graph else set()
+        free = [module for module, others in graph.items() if not others & graph.keys() or module not in imported]
+        for module in free:
+            del graph[module]
+    return {module: sorted(others & graph.keys()) for module, others in sorted(graph.items())}
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_inside_a_package() -> None:
+    assert circles({module_of(path): needs(path) for path in FILES if path != "__init__.py"}) == {}
+
+
+def test_a_circle_is_noticed() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"a"}}
+    assert circles(graph) == {"a": ["b"], "b": ["c"], "c": ["a"]}
 
 
 HEAVY = ("torch", "scipy", "sklearn", "matplotlib", "lightning_fabric")

@@ -14,7 +14,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.errors import CheckpointError, DataError
-from profuse.retrieval import Index, Retriever
+from profuse.retrieval import Retriever, load_index
 
 
 @pytest.fixture(scope="module", params=["learned", "cca"])
@@ -40,7 +40,7 @@ def test_a_loaded_index_finds_the_same(finder: Retriever, tmp_path: Path, ids: b
     items: Any = named(50, 1) if ids else arrays(50, 1)
     index, asked = finder.index(items, "right"), arrays(7, 2)
     index.save(tmp_path / "i")
-    again = Index.load(tmp_path / "i")
+    again = load_index(tmp_path / "i")
     assert (len(again), again.modality, again.n_rows, repr(again)) == (50, "right", 50, repr(index))
     same(again.search(asked, "left", 9), index.search(asked, "left", 9))
     assert type(again.ids[0]) is type(index.ids[0])
@@ -64,7 +64,7 @@ def test_an_index_that_grew_finds_what_one_made_at_once_finds(
     for part in (np.arange(25, 26), np.arange(26, 60)):
         if saved:
             index.save(tmp_path / "i")
-            index = Index.load(tmp_path / "i")
+            index = load_index(tmp_path / "i")
         assert index.add(rows.rows(part)) is index
     at_once = finder.index(rows, "right")
     assert (len(index), index.n_rows, index.n_left_out) == (58, 60, 2)
@@ -106,7 +106,7 @@ def test_ids_of_any_kind_come_back(finder: Retriever, tmp_path: Path, values: An
     ids[:] = list(values)
     index = finder.index(Dataset("d", rows.modalities, None, "regression", ids=ids), "right")
     index.save(tmp_path / "i")
-    again = Index.load(tmp_path / "i")
+    again = load_index(tmp_path / "i")
     assert again.ids.tolist() == index.ids.tolist()
     assert [str(i) for i in again.ids] == [str(v) for v in values]
 
@@ -137,10 +137,10 @@ class TestFolders:
 
     def test_that_hold_no_index_are_told(self, finder: Retriever, tmp_path: Path) -> None:
         finder.save(tmp_path / "r")
-        with pytest.raises(CheckpointError, match="Index.load: .* it holds a saved retriever"):
-            Index.load(tmp_path / "r")
-        with pytest.raises(CheckpointError, match="Index.load: .*model.json is not there"):
-            Index.load(tmp_path / "nothing")
+        with pytest.raises(CheckpointError, match="load_index: .* it holds a saved retriever"):
+            load_index(tmp_path / "r")
+        with pytest.raises(CheckpointError, match="load_index: .*model.json is not there"):
+            load_index(tmp_path / "nothing")
 
     @pytest.mark.parametrize("name", ["arrays.safetensors", "model.json"])
     def test_that_are_damaged_are_told(self, finder: Retriever, tmp_path: Path, name: str) -> None:
@@ -148,8 +148,8 @@ class TestFolders:
         content = bytearray((tmp_path / "i" / name).read_bytes())
         content[-9] ^= 1
         (tmp_path / "i" / name).write_bytes(content)
-        with pytest.raises(CheckpointError, match="Index.load: "):
-            Index.load(tmp_path / "i")
+        with pytest.raises(CheckpointError, match="load_index: "):
+            load_index(tmp_path / "i")
 
     @pytest.mark.parametrize("fault", ["fewer ids", "other modality", "no places", "long places", "fewer rows"])
     def test_whose_parts_do_not_fit_are_told(self, finder: Retriever, tmp_path: Path, fault: str) -> None:
@@ -167,8 +167,8 @@ class TestFolders:
         write_folder(
             tmp_path / "j", {k: v for k, v in facts.items() if k not in ("what", "format", "digests")}, weights, INDEX
         )
-        with pytest.raises(CheckpointError, match="Index.load: .* its parts must fit each other"):
-            Index.load(tmp_path / "j")
+        with pytest.raises(CheckpointError, match="load_index: .* its parts must fit each other"):
+            load_index(tmp_path / "j")
 
     def test_hold_json_that_needs_no_pickle(self, finder: Retriever, tmp_path: Path) -> None:
         finder.index(named(5, 1), "right").save(tmp_path / "i")

@@ -132,7 +132,7 @@ def retrieve(
     from profuse._folder import names_in
     from profuse._lookup import resolve
     from profuse.cli._output import hold_model
-    from profuse.retrieval import Index, Retriever
+    from profuse.retrieval import Retriever, load_index
 
     asks = query is not None or rows is not None
     if not (evaluate or asks or out is not None or index is not None):
@@ -154,7 +154,7 @@ def retrieve(
             raise typer.BadParameter(
                 f"{index} is used as it is, with the retriever in it; got {', '.join(idle)}", param_hint="--index"
             )
-        kept = Index.load(index)
+        kept = load_index(index)
         kept.retriever.on_bad_file = bad_file(on_bad_file)
         _use(kept, index, data, by, to, query, rows, k, variant, add, as_json)
         return

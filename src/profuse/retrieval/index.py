@@ -5,15 +5,15 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 
-from profuse._folder import read_folder, write_folder
+from profuse._folder import write_folder
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.retrieval.saving import INDEX, check_place, facts_of, restored
+from profuse.retrieval.saving import INDEX, check_place, facts_of
 
 if TYPE_CHECKING:
     from profuse.retrieval.reading import Data
@@ -45,7 +45,7 @@ class Index:
     """The places of one modality's rows; made by `Retriever.index`, empty at first.
 
     Args:
-        retriever: Embeds the queries.
+        retriever: Retriever the queries.
         modality: What is found.
 
     Attributes:
@@ -169,31 +169,6 @@ class Index:
         }  # fmt: skip
         check_place(folder, INDEX)
         write_folder(folder, {**facts, "index": held}, weights, INDEX)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """Returns the index that `save` or `profuse retrieve --index` left in `folder`, with its retriever.
-
-        Raises:
-            CheckpointError: No saved index, or a damaged or newer one.
-        """
-        from profuse.retrieval.retriever import Retriever
-
-        def restore(facts: dict[str, Any], weights: dict[str, Any]) -> Index:
-            held = facts["index"]
-            made = cls(Retriever.of(restored(facts, weights)), held["modality"])
-            made.vectors, made.rows, made.n_rows = held["vectors"], held["rows"], int(held["n_rows"])
-            made.ids = made.rows
-            if held["ids"] is not None:
-                made.ids = np.empty(len(held["ids"]), dtype=object)
-                made.ids[:] = held["ids"]
-            if not made.vectors.ndim == 2 or not len(made.vectors) == len(made.ids) == len(made.rows) <= made.n_rows:
-                raise ValueError("items, ids and rows differ in number")
-            if not np.allclose(np.linalg.norm(made.vectors, axis=1), 1, atol=1e-3):
-                raise ValueError("places are not of length 1")
-            return made
-
-        return cast(Self, read_folder(folder, restore, INDEX))
 
 
 _AS_BEFORE = "Give them a column as that of the first rows, or make the index anew."

@@ -20,7 +20,7 @@ from profuse.training.options import TrainOptions
 __all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]
 
 RETRIEVER = Format("retriever", 1, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
-INDEX = Format("index", 1, "Index.load", "'profuse retrieve --index' or Index.save")
+INDEX = Format("index", 1, "load_index", "'profuse retrieve --index' or Index.save")
 
 
 def check_place(folder: str | Path, form: Format) -> None:
