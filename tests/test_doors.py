@@ -13,8 +13,7 @@ import pandas as pd
 import pytest
 
 from profuse import FusionClassifier
-from profuse.checkpoint import load_model
-from profuse.cli._table import read_for
+from profuse.predictor import load_model
 
 N = 48
 
@@ -95,5 +94,5 @@ def test_the_same_rows_in_a_file_are_answered_alike_together_and_alone(
     model = load_model(home / "model")
     for at in [slice(0, 1), slice(4, 5), slice(12, 13)] if alone else [slice(None)]:
         FILES[door](rows().iloc[at], home / door)
-        got = model.predict(read_for(model, home / door, on_bad_file="raise"))
+        got = model.predict_proba(model.read(home / door))
         assert got == pytest.approx(expected[at], abs=1e-6)

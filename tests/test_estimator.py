@@ -261,7 +261,7 @@ class TestWithinScikitLearn:
     def test_clone_copies_parameters_and_nothing_fitted(self, fitted: FusionClassifier) -> None:
         copy = clone(fitted)
         assert copy.get_params() == fitted.get_params()
-        assert not hasattr(copy, "trained_")
+        assert not hasattr(copy, "predictor_")
 
     def test_clone_copies_modules_and_classes(self) -> None:
         model = FusionClassifier(encoders={"a": nn.Linear(3, 4)}, fusion=Concat)
@@ -313,7 +313,7 @@ class TestOwnParts:
     def test_an_operator_of_the_users_own(self, fusion: Any) -> None:
         X = tensors()
         model = FusionClassifier(fusion=fusion, **QUICK).fit(X, X["a"][:, 0] > 0)
-        assert isinstance(model.trained_.model.fusion, Middle)
+        assert isinstance(model.predictor_.model.fusion, Middle)
 
     def test_an_instance_is_copied_not_trained(self) -> None:
         X, operator = tensors(), Middle({"a": 8, "b": 8}, 8)
@@ -329,7 +329,7 @@ class TestOwnParts:
         second = FusionClassifier(encoders={"a": module}, **QUICK).fit(X, X["a"][:, 0] > 0)
         assert torch.equal(module[0].weight, before)
         np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
-        used = first.trained_.model.encoders[0].module[0].weight
+        used = first.predictor_.model.encoders[0].module[0].weight
         assert used.shape == before.shape
         assert not torch.equal(used, before)
 
@@ -511,7 +511,7 @@ class TestBadInput:
     def test_numbers_of_numpy_are_numbers(self) -> None:
         numbers = {"epochs": np.int64(1), "width": np.int32(8), "dropout": np.float32(0.1), "fusion": np.str_("concat")}
         model = FusionClassifier(**numbers, validation_fraction=np.float32(0.2), refit=np.True_)
-        assert model.fit(table(), labels(table())).trained_.model_options.width == 8
+        assert model.fit(table(), labels(table())).predictor_.model_options.width == 8
 
     def test_a_factory_must_return_a_fusion(self) -> None:
         with pytest.raises(ConfigError, match="fusion must return a Fusion; got a int. Inherit from"):
@@ -593,7 +593,7 @@ class TestBadInput:
     def test_a_mask_in_another_order_is_a_mistake_at_prediction_too(self) -> None:
         X = table()
         model = FusionClassifier(**QUICK).fit({"t": X}, labels(X))
-        with pytest.raises(DataError, match=r"X\['t'\] and presence\['t'\] must be in the same order"):
+        with pytest.raises(DataError, match=r"rows\['t'\] and presence\['t'\] must be in the same order"):
             model.predict({"t": X}, presence={"t": (X["unit price"] > 0)[::-1]})
 
     def test_groups_are_one_value_a_row(self) -> None:
@@ -633,7 +633,9 @@ class TestBadInput:
     def test_an_array_must_have_the_columns_of_fit(self, n_columns: int) -> None:
         X = np.random.default_rng(0).normal(size=(60, 2))
         model = FusionClassifier(**QUICK).fit(X, X[:, 0] > 0)
-        with pytest.raises(DataError, match=f"X must have the 2 columns of fit, in their order; got {n_columns}"):
+        with pytest.raises(
+            DataError, match=f"rows must have the 2 columns of training, in their order; got {n_columns}"
+        ):
             model.predict(np.zeros((5, n_columns)))
 
     def test_the_target_may_stand_in_an_array_too(self) -> None:
@@ -713,7 +715,7 @@ class TestNotes:
             model.fit(replace(data, split=split), groups=np.arange(40) // 4)
         alone.fit(data.rows(np.flatnonzero(split == "train")), groups=np.arange(40)[::2] // 4)
         np.testing.assert_array_equal(model.predict_proba(data), alone.predict_proba(data))
-        assert model.trained_.n_rows == alone.trained_.n_rows
+        assert model.predictor_.n_rows == alone.predictor_.n_rows
 
 
 def test_dates_mean_the_same_row_by_row_and_after_saving(tmp_path: Path) -> None:

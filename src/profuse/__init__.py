@@ -12,7 +12,7 @@ Start here (all of it is imported when first used; `import profuse` alone loads 
 - `Dataset`, `from_tensors`, `load_dataset`: data by other doors than a file.
 - `FusionModel`, `ProgressiveFusion`, `Tokens`: the parts, for models of your own.
 - `check_fusion`: the contract, for an operator of your own.
-- `load_model`: what `FusionClassifier.save` or `profuse fit` wrote.
+- `Predictor`, `load_model`: what was fitted, to predict, measure, save and ask; what was saved, again.
 - `register`: a name for a part of your own: an operator, an encoder, a metric, a data set, ...
 - `ProfuseError`: the root of every error that is raised on purpose.
 
@@ -24,12 +24,11 @@ The map; imports go downward only:
     retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     inputs.py       what users hand over -> what the library works with
-    new_rows.py     rows to predict for, read as those of training were
     report/         results -> HTML, Markdown
     inspect/        questions to a fitted model         (add yours)
     testing/        check_fusion, check_encoder: the contract
-    checkpoint.py   saved models: safetensors and JSON
     training/       options, one loop, balancing methods (add yours), fitting on data and a split
+    predictor/      what predicts, is measured, saved, loaded and asked
     models/         encoders, a fusion at one of five levels, a head; and names and options -> a model
     progressive/    the feedback loop, and nowhere else
     encoders/       raw modality -> tokens              (add yours)
@@ -49,7 +48,6 @@ The map; imports go downward only:
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from profuse.checkpoint import load_model as load_model
     from profuse.comparison.compare import Comparison as Comparison
     from profuse.comparison.compare import compare as compare
     from profuse.comparison.results import Results as Results
@@ -60,6 +58,8 @@ if TYPE_CHECKING:
     from profuse.estimator import FusionClassifier as FusionClassifier
     from profuse.estimator import FusionRegressor as FusionRegressor
     from profuse.models.fusion_model import FusionModel as FusionModel
+    from profuse.predictor import Predictor as Predictor
+    from profuse.predictor import load_model as load_model
     from profuse.progressive import ProgressiveFusion as ProgressiveFusion
     from profuse.registry import register as register
     from profuse.schema import Schema as Schema
@@ -77,6 +77,7 @@ _HOMES = {
     "FusionModel": "profuse.models.fusion_model:FusionModel",
     "FusionRegressor": "profuse.estimator:FusionRegressor",
     "ProfuseError": "profuse.errors:ProfuseError",
+    "Predictor": "profuse.predictor:Predictor",
     "ProgressiveFusion": "profuse.progressive:ProgressiveFusion",
     "Results": "profuse.comparison.results:Results",
     "Schema": "profuse.schema:Schema",
@@ -85,7 +86,7 @@ _HOMES = {
     "compare": "profuse.comparison.compare:compare",
     "from_tensors": "profuse.data.tensors:from_tensors",
     "load_dataset": "profuse.datasets:load",
-    "load_model": "profuse.checkpoint:load_model",
+    "load_model": "profuse.predictor:load_model",
     "register": "profuse.registry:register",
 }
 
@@ -95,6 +96,7 @@ __all__ = [
     "FusionClassifier",
     "FusionModel",
     "FusionRegressor",
+    "Predictor",
     "ProfuseError",
     "ProgressiveFusion",
     "Results",

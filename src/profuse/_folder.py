@@ -70,7 +70,7 @@ def take_arrays(value: Any, arrays: dict[str, np.ndarray], path: str) -> Any:
     """Returns JSON in which every array is replaced by its name among `arrays`."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biuf":
-            raise CheckpointError(f"save_model: {path} must be an array of numbers; got {value.dtype}. Use a list.")
+            raise CheckpointError(f"save: {path} must be an array of numbers; got {value.dtype}. Use a list.")
         arrays[path] = np.ascontiguousarray(value)
         return {_ARRAY: path, _SHAPE: list(value.shape)}
     if isinstance(value, dict):
@@ -150,7 +150,7 @@ def held_folder(folder: str | Path) -> Iterator[Path]:
             stack.enter_context(claimed(place))
             _check_place(folder, place)
         except DataError as error:
-            raise CheckpointError(f"save_model: {error}") from error
+            raise CheckpointError(f"save: {error}") from error
         except OSError as error:
             raise _unwritable(folder, error) from error
         yield place
@@ -171,20 +171,20 @@ def _check_place(folder: str | Path, place: Path) -> None:
         return
     if not place.is_dir() or (names_in(place) and not _is_saved(place)):
         raise CheckpointError(
-            f"save_model: {folder} must be new, empty or a saved model; it holds something else. Name another folder."
+            f"save: {folder} must be new, empty or a saved model; it holds something else. Name another folder."
         )
     if not os.access(place, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     fixed = "the working folder" if place == Path.cwd() else "a mount point" if os.path.ismount(place) else ""
     if fixed:
         raise CheckpointError(
-            f"save_model: {folder} must be a folder that can be replaced; it is {fixed}. Name a folder in it."
+            f"save: {folder} must be a folder that can be replaced; it is {fixed}. Name a folder in it."
         )
 
 
 def _unwritable(folder: str | Path, error: OSError) -> CheckpointError:
     return CheckpointError(
-        f"save_model: {folder} must be writable; {error.strerror or error}. Name another folder, or make room in it."
+        f"save: {folder} must be writable; {error.strerror or error}. Name another folder, or make room in it."
     )
 
 
@@ -229,7 +229,7 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
     contents = _contents(folder, where, form)
     try:
         facts = parse_json(contents[_FACTS])
-        what, number, digests = facts.get("what", "model"), facts["format"], dict(facts["digests"])
+        what, number, digests = facts["what"], facts["format"], dict(facts["digests"])
         if type(number) is not int:
             raise TypeError(f"format={number!r}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -241,9 +241,7 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
             f"{where} must be of format {form.version}; got format={number}. A newer one was saved by a newer "
             "profuse: upgrade this one."
         )
-    there = {name: _digest(contents[name]) for name in _FILES}
-    if _FACTS in digests:  # which earlier versions did not write
-        there[_FACTS] = digest_of(facts)
+    there = {name: _digest(contents[name]) for name in _FILES} | {_FACTS: digest_of(facts)}
     for name, digest in there.items():
         if digest != digests.get(name):
             raise CheckpointError(

@@ -15,26 +15,18 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from profuse.checkpoint import load_estimator, save_model
 from profuse.data.dataset import Dataset
+from profuse.data.new_rows import columns_of, tell
 from profuse.data.split import Split, split_off
 from profuse.data.task import class_task
 from profuse.data.tensors import same_order
 from profuse.errors import CheckpointError, DataError
 from profuse.fusion import Fusion
-from profuse.inputs import (
-    around,
-    check_encoders,
-    columns_in,
-    columns_of,
-    settings_of,
-    tell,
-    to_learn_from,
-    training_data,
-)
-from profuse.new_rows import new_data
+from profuse.inputs import around, check_encoders, columns_in, settings_of, to_learn_from, training_data
+from profuse.predictor import NetworkPredictor
+from profuse.predictor.saving import load_with_estimator
 from profuse.schema import Schema, Task
-from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import Epoch
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
@@ -201,13 +193,13 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Args:
             X: As in `predict`; and so `presence`.
             rounds: How many, at most; those of the model if None.
-            tolerance: Change of a prediction by which a row has settled; see `TrainedModel.predict_rounds`.
+            tolerance: Change of a prediction by which a row has settled; see `NetworkPredictor.predict_rounds`.
 
         Raises:
             ConfigError: The model has no rounds, or options are out of range.
         """
-        found = self._apply(TrainedModel.predict_rounds, X, presence, rounds=rounds, tolerance=tolerance)
-        return found[0], found[1]
+        dataset = self._rows(X, presence)
+        return self.predictor_.predict_rounds(dataset, rounds=rounds, tolerance=tolerance)
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted model into `folder`, which must be new, empty, or a saved model.
@@ -220,10 +212,10 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         told = {
             "validation_fraction": float(self.validation_fraction),
             "on_bad_file": self.on_bad_file,
-            "random_state": None if self.random_state is None else self.trained_.train_options.seed,
+            "random_state": None if self.random_state is None else self.predictor_.train_options.seed,
             "columns": getattr(self, "n_features_in_", None) if names is None else list(names),
         }
-        save_model(self.trained_, folder, estimator=told)
+        self.predictor_.save(folder, estimator=told)
 
     @classmethod
     def load(cls, folder: str | Path, *, base_dir: str | Path | None = None) -> Self:
@@ -234,20 +226,25 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Raises:
             CheckpointError: No saved model, a damaged or newer one, or one for another task.
         """
-        trained, told = load_estimator(folder)
-        task = trained.task
+        predictor, told = load_with_estimator(folder)
+        task = predictor.task
         if task not in cls._tasks:
             raise CheckpointError(
                 f"{cls.__name__}.load: the task must be one of {', '.join(cls._tasks)}; {folder} holds {task!r}. "
                 f"Use {'FusionRegressor' if task == 'regression' else 'FusionClassifier'}."
             )
-        options = {**trained.model_options.model_dump(), **trained.train_options.model_dump()}
+        if not isinstance(predictor, NetworkPredictor):
+            raise CheckpointError(
+                f"{cls.__name__}.load: the model must be a network; {folder} holds a {type(predictor).__name__}. "
+                "Use profuse.load_model."
+            )
+        options = {**predictor.model_options.model_dump(), **predictor.train_options.model_dump()}
         options |= {name: options[name] or None for name in ("encoders", "operator_options", "balance_options")}
-        options["random_state"] = options.pop("seed") % 2**32  # once there was no bound
+        options["random_state"] = options.pop("seed")
         columns = told.pop("columns", None)
-        if columns is None and trained.schema is not None:
-            columns = columns_of(trained.schema)
-        return cls(**options | told, schema=trained.schema, base_dir=base_dir)._take(trained, columns)
+        if columns is None and predictor.schema is not None:
+            columns = columns_of(predictor.schema)
+        return cls(**options | told, schema=predictor.schema, base_dir=base_dir)._take(predictor, columns)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -259,18 +256,18 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         tags.non_deterministic = self.random_state is None
         return tags
 
-    def _take(self, trained: TrainedModel, columns: list[str] | int | None) -> Self:
+    def _take(self, predictor: NetworkPredictor, columns: list[str] | int | None) -> Self:
         """Sets what a fitted estimator has; columns: the names of a table's, the number of an array's, or None."""
-        self.trained_ = trained
-        self.task_ = trained.task
-        self.schema_ = trained.schema
+        self.predictor_ = predictor
+        self.task_ = predictor.task
+        self.schema_ = predictor.schema
         for name in ("feature_names_in_", "n_features_in_"):  # of an earlier fit
             self.__dict__.pop(name, None)
         if isinstance(columns, list):
             self.feature_names_in_ = np.asarray(columns, dtype=object)
         if columns is not None:
             self.n_features_in_ = len(columns) if isinstance(columns, list) else columns
-        epochs = () if trained.history is None else trained.history.epochs
+        epochs = () if predictor.history is None else predictor.history.epochs
         self.history_ = pd.DataFrame(map(vars, epochs), columns=["epoch", "train_loss", "valid_loss", "valid_score"])
         return self
 
@@ -282,10 +279,13 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """Returns how X is read, in fit and later."""
         return {"who": type(self).__name__, "base_dir": self.base_dir or ".", "on_bad_file": self.on_bad_file}
 
-    def _apply(self, method: Callable[..., Any], X: Any, presence: Mapping[str, Any] | None, **options: Any) -> Any:
-        """Returns what `method` of the model says of the rows of X, read as those of fit were."""
+    def _rows(self, X: Any, presence: Mapping[str, Any] | None) -> Dataset:
+        """Returns the rows of X, read as those of fit were; what was counted in a table is told as a warning."""
         check_is_fitted(self)
-        return method(self.trained_, new_data(X, self.trained_, presence, **self._reading()), **options)
+        dataset = self.predictor_.read(X, presence=presence, **self._reading())
+        own = len(X.notes) if isinstance(X, Dataset) else 0  # which are with its maker
+        tell(dataset.notes[own:], type(self).__name__)
+        return dataset
 
 
 class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
@@ -341,7 +341,7 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
         history_: DataFrame of the epochs: losses and validation score.
         feature_names_in_: Columns of the table in fit; an array has only `n_features_in_`, other input neither.
         schema_: The table's resolved schema.
-        trained_: The `TrainedModel`.
+        predictor_: The `NetworkPredictor`, which is saved, measured and asked.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -356,23 +356,22 @@ class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the most probable class of each row; for labels, 0/1 `[row, label]`."""
-        probs = self.predict_proba(X, presence=presence)
-        if self.task_ == "multilabel":
-            return np.asarray(probs >= 0.5, dtype=np.int64)
-        return np.asarray(self.classes_[probs.argmax(1)])
+        dataset = self._rows(X, presence)
+        return self.predictor_.predict(dataset)
 
     def predict_proba(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes_`."""
-        return np.asarray(self._apply(TrainedModel.predict, X, presence))
+        dataset = self._rows(X, presence)
+        return self.predictor_.predict_proba(dataset)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _take(self, trained: TrainedModel, columns: list[str] | int | None) -> Self:
-        self.classes_ = trained.codec.classes
-        return super()._take(trained, columns)
+    def _take(self, predictor: NetworkPredictor, columns: list[str] | int | None) -> Self:
+        self.classes_ = predictor.classes
+        return super()._take(predictor, columns)
 
     def _task(self, y: Any) -> Task:
         task = class_task(y)
@@ -393,8 +392,8 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
         """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
-        values = np.asarray(self._apply(TrainedModel.predict, X, presence))
-        return values[:, 0] if self.trained_.codec.flat else values
+        dataset = self._rows(X, presence)
+        return self.predictor_.predict(dataset)
 
     def _task(self, y: Any) -> Task:
         return "regression"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from profuse._options import checked, faults_of, in_one, misread
 from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import copy_notes
+from profuse.data.new_rows import as_table, tell
 from profuse.data.preprocess import preprocessor
 from profuse.data.table.assemble import assemble, with_ranges
 from profuse.data.table.infer import infer, load_schema
@@ -25,7 +25,7 @@ from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.encoders.own import OwnEncoder
-from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
+from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.fusion import FUSIONS, Fusion
 from profuse.models.build import ModelOptions
 from profuse.schema import Schema, Target, Task
@@ -36,14 +36,11 @@ __all__ = [
     "Settings",
     "around",
     "as_schema",
-    "as_table",
     "check_encoders",
     "columns_in",
-    "columns_of",
     "device_faults",
     "same_length",
     "settings_of",
-    "tell",
     "to_learn_from",
     "training_data",
     "without_test_rows",
@@ -195,18 +192,6 @@ def as_schema(given: Any) -> Schema | None:
     raise ConfigError(f"schema: must be a path, a dict or a Schema; got {type(given).__name__}.")
 
 
-def as_table(X: Any, who: str) -> pd.DataFrame:
-    """Returns X as a table; the columns of an array are x0, x1, ..."""
-    if isinstance(X, pd.DataFrame):
-        return X
-    if isinstance(X, np.ndarray) and X.ndim == 2:
-        return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
-    raise DataError(
-        f"{who}: X must be a DataFrame, a 2-D array, a dict of arrays by modality, or a Dataset; got "
-        f"{type(X).__name__}{getattr(X, 'shape', '')}."
-    )
-
-
 def same_length(X: Any, y: Any, who: str) -> None:
     """Checks that X and y have the same rows."""
     if len(X) != len(y):
@@ -220,13 +205,6 @@ def columns_in(X: Any, schema: Schema | None) -> list[str] | int | None:
         used = set() if schema is None else {c for m in schema.modalities.values() for c in m.columns}
         return [str(c) for c in X.columns if str(c) in used or str(c) not in target]
     return X.shape[1] if isinstance(X, np.ndarray) else None
-
-
-def columns_of(schema: Schema) -> list[str]:
-    """Returns the columns that a resolved schema knows, inputs first."""
-    found = [c for m in schema.modalities.values() for c in m.columns]
-    found += [c for c in (schema.id, schema.split.column) if c is not None and c not in found]
-    return found + [c for c in schema.ignore if c not in found]
 
 
 def around(modules: Mapping[str, nn.Module], prepared: Prepared, width: int, *, seed: int) -> dict[str, Encoder]:
@@ -340,9 +318,3 @@ def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset
         notes = (*notes, f"{len(dataset) - len(learned)} official test rows are not learned from.")
     tell((*notes, *copy_notes(learned)), who)
     return learned
-
-
-def tell(notes: Iterable[str], who: str, *, stacklevel: int = 4) -> None:
-    """Gives notes as warnings of the line that called an estimator, `stacklevel` calls above the warning."""
-    for note in notes:
-        warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=stacklevel)

@@ -137,5 +137,5 @@ def test_a_model_that_finds_no_room_is_one_error_and_leaves_nothing(limit: int, 
     done = subprocess.run([sys.executable, "-c", code, *args], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     told = done.stderr.splitlines()[-1]
-    assert told == "Error: save_model: m must be writable; File too large. Name another folder, or make room in it."
+    assert told == "Error: save: m must be writable; File too large. Name another folder, or make room in it."
     assert list(tmp_path.iterdir()) == []

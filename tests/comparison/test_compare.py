@@ -325,12 +325,12 @@ def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
 
 
 def test_the_best_fusions_models_are_kept_and_load(finished: Path) -> None:
-    from profuse.checkpoint import load_model
+    from profuse.predictor import load_model
 
     folders = sorted((finished / "models").iterdir())
     best = slug(summarise(Results.read(finished)).verdict.fusion or "")
     assert [f.name for f in folders] == [f"{best}-seed0", f"{best}-seed1"]
-    prediction = load_model(folders[0]).predict(make_product(absent=0.1))
+    prediction = load_model(folders[0]).predict_proba(make_product(absent=0.1))
     assert prediction.shape == (200, 2)
 
 

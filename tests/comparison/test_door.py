@@ -228,7 +228,7 @@ def test_the_encoder_that_a_schema_names_is_used(tmp_path: Path) -> None:
     frame = table().assign(curve=[[float(i), 1.0, 2.0][: 2 + i % 2] for i in range(60)])
     schema = {"modalities": {"curve": {"columns": ["curve"], "kind": "series", "encoder": "tcn"}}}
     model = profuse.FusionClassifier(schema=schema, epochs=1, width=8).fit(frame[["x", "curve"]], frame["y"])
-    assert type(model.trained_.model.encoders[0]).__name__ == "DilatedEncoder"
+    assert type(model.predictor_.model.encoders[0]).__name__ == "DilatedEncoder"
     model.save(tmp_path / "model")
     again = profuse.FusionClassifier.load(tmp_path / "model")
     X = frame[["x", "curve"]]

@@ -27,8 +27,9 @@ from profuse.inspect import (
 )
 from profuse.metrics import primary_metric
 from profuse.models.build import ModelOptions
+from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw
-from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import TrainOptions
 
 
@@ -85,7 +86,7 @@ def data() -> Prepared:
 
 
 @pytest.fixture(scope="module")
-def model(data: Prepared) -> TrainedModel:
+def model(data: Prepared) -> NetworkPredictor:
     options = TrainOptions(epochs=15, batch_size=32, refit=False)
     return fit_model(data, ModelOptions(fusion="concat", width=16), options)
 
@@ -93,12 +94,12 @@ def model(data: Prepared) -> TrainedModel:
 ACCURACY = primary_metric("binary")
 
 
-def plain_score(model: TrainedModel, data: Prepared) -> float:
+def plain_score(model: NetworkPredictor, data: Prepared) -> float:
     true = data.target[torch.as_tensor(data.split.test)].numpy()
-    return float((model.predict_inputs(data.inputs, data.split.test).argmax(1) == true).mean())
+    return float((model.predict_encoded(data.inputs, data.split.test).argmax(1) == true).mean())
 
 
-def test_a_curve_starts_at_the_clean_score_and_falls(model: TrainedModel, data: Prepared) -> None:
+def test_a_curve_starts_at_the_clean_score_and_falls(model: NetworkPredictor, data: Prepared) -> None:
     found = curve(model, data, modalities=("a", "b"), seed=0, metric=ACCURACY)
     assert found.shape == (11,)
     assert found[0] == plain_score(model, data)
@@ -108,9 +109,9 @@ def test_a_curve_starts_at_the_clean_score_and_falls(model: TrainedModel, data: 
     np.testing.assert_array_equal(found, again)
 
 
-def test_a_curve_scores_the_test_rows_with_noise(model: TrainedModel, data: Prepared) -> None:
+def test_a_curve_scores_the_test_rows_with_noise(model: NetworkPredictor, data: Prepared) -> None:
     inputs = {name: raw.rows(torch.as_tensor(data.split.test)) for name, raw in data.inputs.items()}
-    said = model.predict_inputs(corrupt(inputs, data.pipeline.specs, "a", 0.4, seed=5))
+    said = model.predict_encoded(corrupt(inputs, data.pipeline.specs, "a", 0.4, seed=5))
     true = data.target[torch.as_tensor(data.split.test)].numpy()
     found = curve(model, data, modalities="a", levels=[0.4], seed=5, metric=lambda y, p: float(p[:, 1] @ y))
     assert found[0] == pytest.approx(float(said[:, 1] @ true))
@@ -136,12 +137,12 @@ def test_a_score_of_numbers_is_in_the_targets_units() -> None:
     dataset = make_product(task="regression")
     data = Prepared.make(dataset, Split(rows[:120], rows[120:160], rows[160:]))
     mean = float(np.asarray(dataset.target)[:120].mean())
-    says_mean: Any = SimpleNamespace(modalities=("a", "b"), predict_inputs=lambda x: np.full((len(x["a"]), 1), mean))
+    says_mean: Any = SimpleNamespace(modalities=("a", "b"), predict_encoded=lambda x: np.full((len(x["a"]), 1), mean))
     mse = curve(says_mean, data, modalities="a", levels=[0.5], seed=0, metric=lambda y, p: float(((y - p) ** 2).mean()))
     assert mse[0] == pytest.approx(((np.asarray(dataset.target)[160:] - mean) ** 2).mean(), rel=1e-5)
 
 
-def test_an_unknown_modality_of_a_curve_is_told(model: TrainedModel, data: Prepared) -> None:
+def test_an_unknown_modality_of_a_curve_is_told(model: NetworkPredictor, data: Prepared) -> None:
     with pytest.raises(UnknownNameError, match="curve: modality must be a known name; got modality='audio'"):
         curve(model, data, modalities="audio", seed=0, metric=ACCURACY)
 
@@ -154,12 +155,12 @@ def test_subsets_are_all_of_a_few_and_the_telling_ones_of_many() -> None:
     assert len(set(many)) == 17
 
 
-def test_subset_scores_are_those_of_absent_modalities(model: TrainedModel, data: Prepared) -> None:
+def test_subset_scores_are_those_of_absent_modalities(model: NetworkPredictor, data: Prepared) -> None:
     found = subsets_scores(model, data, ACCURACY)
     assert list(found) == [("a",), ("b",), ("a", "b")]
     assert found["a", "b"] == plain_score(model, data)
     gone = Raw(data.inputs["b"].values, torch.zeros_like(data.inputs["b"].mask))
-    said = model.predict_inputs({"a": data.inputs["a"], "b": gone}, data.split.test).argmax(1)
+    said = model.predict_encoded({"a": data.inputs["a"], "b": gone}, data.split.test).argmax(1)
     assert found["a",] == float((said == data.target[torch.as_tensor(data.split.test)].numpy()).mean())
     assert found["a",] < found["a", "b"]  # one factor of a product tells nothing
 
@@ -217,7 +218,7 @@ def test_wrong_arguments_of_thinned_are_told(
         drop_modalities(present, rate, seed=seed)
 
 
-def test_the_missing_curve_tells_the_rate_it_achieved(model: TrainedModel, data: Prepared) -> None:
+def test_the_missing_curve_tells_the_rate_it_achieved(model: NetworkPredictor, data: Prepared) -> None:
     found = missing_curve(model, data, (0.0, 0.2, 0.4), seed=0, metric=ACCURACY)
     there = np.stack([data.inputs[n].present.numpy()[data.split.test] for n in "ab"])
     assert found.achieved[0] == pytest.approx(1 - there.mean())
@@ -234,7 +235,7 @@ def test_all_models_meet_the_same_missing_rows(data: Prepared) -> None:
             met.append({n: inputs[n].present.numpy() for n in names})
             return np.full((len(inputs["a"]), 2), 0.5)
 
-        stub: Any = SimpleNamespace(modalities=names, predict_inputs=record)
+        stub: Any = SimpleNamespace(modalities=names, predict_encoded=record)
         missing_curve(stub, data, (0.3, 0.5), seed=7, metric=ACCURACY)
         return met
 

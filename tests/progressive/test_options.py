@@ -14,14 +14,14 @@ from torch import nn
 
 from profuse import FusionClassifier
 from profuse._options import faults_of
-from profuse.checkpoint import load_model, save_model
 from profuse.data.split import Split
 from profuse.errors import ConfigError
 from profuse.models.build import ModelOptions, build_model
+from profuse.predictor import NetworkPredictor, load_model
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw
-from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import TrainOptions
 
 OTHERS: list[dict[str, Any]] = [
@@ -33,7 +33,7 @@ OTHERS: list[dict[str, Any]] = [
 ]
 
 
-def fitted(**options: Any) -> TrainedModel:
+def fitted(**options: Any) -> NetworkPredictor:
     rows = np.arange(200)
     data = Prepared.make(make_product(absent=0.2), Split(rows[:120], rows[120:160], rows[160:]))
     given = {"fusion": "concat", "width": 16, "rounds": 2, **options}
@@ -51,10 +51,10 @@ def test_options_reach_the_model_and_a_saved_model_predicts_the_same(options: di
     assert (model.start is not None) == (options.get("start") == "learned")
     for name in ("rounds", "supervise", "gradient_rounds", "max_rounds", "tolerance", "damping"):
         assert getattr(model, name) == getattr(trained.model_options, name)
-    save_model(trained, tmp_path / "m")
+    trained.save(tmp_path / "m")
     again, dataset = load_model(tmp_path / "m"), make_product(seed=5, absent=0.3)
     assert again.model_options == trained.model_options
-    assert np.array_equal(trained.predict(dataset), again.predict(dataset))
+    assert np.array_equal(trained.predict_proba(dataset), again.predict_proba(dataset))
 
 
 def test_every_option_of_progressive_fusion_is_one_of_models_with_the_same_default() -> None:
@@ -99,8 +99,8 @@ def test_an_estimator_takes_them_and_finds_an_equilibrium() -> None:
 def test_a_fitted_model_predicts_after_each_round_and_says_how_many_a_row_used() -> None:
     trained, dataset = fitted(rounds=3), make_product(seed=5, absent=0.3)
     rounds, used = trained.predict_rounds(dataset)
-    assert rounds.shape == (3, len(trained.predict(dataset)), 2)
-    np.testing.assert_allclose(rounds[-1], trained.predict(dataset), atol=1e-6)
+    assert rounds.shape == (3, len(trained.predict_proba(dataset)), 2)
+    np.testing.assert_allclose(rounds[-1], trained.predict_proba(dataset), atol=1e-6)
     assert (used == 3).all()
     moves = np.abs(np.diff(rounds, axis=0)).max(2)
     tolerance = float(np.quantile(moves[0], 0.5))
@@ -189,7 +189,7 @@ def test_a_remedy_may_ask_for_several_gradients_of_an_equilibrium(balance: str) 
     data = Prepared.make(make_product(absent=0.2), Split(rows[:120], rows[120:160], rows[160:]))
     options = ModelOptions(fusion="concat", width=16, rounds="equilibrium")
     trained = fit_model(data, options, TrainOptions(epochs=2, refit=False, balance=balance))
-    assert np.isfinite(trained.predict(make_product(seed=5))).all()
+    assert np.isfinite(trained.predict_proba(make_product(seed=5))).all()
 
 
 class Exported(nn.Module):

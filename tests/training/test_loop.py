@@ -19,10 +19,11 @@ from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.heads import head_for
 from profuse.models.build import ModelOptions, build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
-from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import Epoch, History, TrainOptions, batches, retrain, train
 
 OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
@@ -41,7 +42,7 @@ def built() -> FusionModel:
     return model
 
 
-def weights(model: TrainedModel) -> torch.Tensor:
+def weights(model: NetworkPredictor) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.model.parameters()])
 
 
@@ -81,7 +82,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch() -> None:
     assert model.history is not None
     assert model.history.epochs == tuple(seen)
     assert model.history.best == min(seen, key=lambda e: e.valid_error)
-    said = model.predict_inputs(data.inputs, data.split.valid).argmax(1)
+    said = model.predict_encoded(data.inputs, data.split.valid).argmax(1)
     assert np.mean(said == data.target[120:160].numpy()) == pytest.approx(model.history.best.valid_score)
 
 
@@ -195,7 +196,7 @@ def test_small_data_are_learned_anew_with_their_validation_rows() -> None:
     assert plain.history is not None
     assert refit.history.epochs == plain.history.epochs
     assert not torch.equal(weights(refit), weights(plain))
-    np.testing.assert_array_equal(refit.valid_prediction, plain.predict_inputs(data.inputs, data.split.valid))
+    np.testing.assert_array_equal(refit.valid_prediction, plain.predict_encoded(data.inputs, data.split.valid))
     swapped = make_product()
     assert swapped.target is not None
     swapped.target[120:160] = swapped.target[120:160][::-1].copy()
@@ -231,7 +232,7 @@ def test_stacking_is_fitted_on_rows_its_experts_have_not_learned_from(monkeypatc
     data = prepared(make_product())
     model = fit_model(data, ModelOptions(fusion="stacking", width=16), OPTIONS)
     assert seen["n"] == 120
-    assert model.predict_inputs(data.inputs, data.split.test).shape == (40, 2)
+    assert model.predict_encoded(data.inputs, data.split.test).shape == (40, 2)
 
 
 def test_a_hybrid_fits_its_stacking_on_all_heads_and_knows_how_frequent_classes_are() -> None:
@@ -253,7 +254,7 @@ def test_mixed_precision_trains_and_leaves_a_model_of_single_precision(fusion: s
     options = OPTIONS.model_copy(update={"precision": "bf16-mixed", "epochs": 2, "device": "cpu", "refit": True})
     fitted = fit_model(data, ModelOptions(fusion=fusion, width=16), options)
     assert {p.dtype for p in fitted.model.parameters()} == {torch.float32}
-    said = fitted.predict_inputs(data.inputs)
+    said = fitted.predict_encoded(data.inputs)
     np.testing.assert_allclose(said.sum(1), 1, atol=1e-6)
 
 
@@ -317,7 +318,7 @@ class TestModalityDropout:
         data = prepared(make_product())
         model = fit_model(data, MODEL, OPTIONS.model_copy(update={"modality_dropout": 0.5}))
         gone = {**data.inputs, "a": data.inputs["a"].without(torch.ones(200, dtype=torch.bool))}
-        assert np.isfinite(model.predict_inputs(gone)).all()
+        assert np.isfinite(model.predict_encoded(gone)).all()
 
 
 class Remembers(Concat):

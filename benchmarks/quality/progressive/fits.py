@@ -22,10 +22,11 @@ from profuse.data.split import make_split
 from profuse.inspect import curve, missing_curve
 from profuse.metrics import primary_metric
 from profuse.models.build import ModelOptions
+from profuse.predictor import NetworkPredictor
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import SplitOptions
 from profuse.tokens import Tokens
-from profuse.training.fitting import Prepared, TrainedModel
+from profuse.training.fitting import Prepared
 from profuse.training.loop import batches, predict, train
 
 __all__ = ["LEVELS", "Fit", "read", "run"]
@@ -96,7 +97,7 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
         model, prepared.inputs, prepared.target, torch.as_tensor(split.train), torch.as_tensor(split.valid), options
     )
     seconds = time.process_time() - cpu
-    trained = TrainedModel(
+    trained = NetworkPredictor(
         pipeline=prepared.pipeline,
         codec=prepared.codec,
         model=model.eval(),
@@ -156,7 +157,7 @@ def _mse(true: np.ndarray, said: np.ndarray) -> float:
     return float(((true.reshape(said.shape) - said) ** 2).mean())
 
 
-def _probes(trained: TrainedModel, prepared: Prepared, metric: str) -> dict[str, list[float]]:
+def _probes(trained: NetworkPredictor, prepared: Prepared, metric: str) -> dict[str, list[float]]:
     """Test score by modality and round of a linear model on what goes into the fusion, fitted on train.
 
     It tells what a branch knows, whatever the head makes of it. From the second round on it knows of the others too.

@@ -27,34 +27,27 @@ def evaluate(
 
     [bold]Example[/bold]: profuse evaluate model test.csv
     """
-    from profuse.checkpoint import load_model
-    from profuse.cli._table import read_for
     from profuse.data.leaks import copy_notes
-    from profuse.metrics import measure, metrics_for
+    from profuse.metrics import metrics_for
+    from profuse.predictor import load_model
 
-    trained = load_model(model)
-    dataset = read_for(
-        trained,
+    predictor = load_model(model)
+    rows = predictor.read(
         file,
         on_bad_file=bad_file(on_bad_file),
-        target=target,
         need_target=True,
+        target=target,
         new_categories=new_categories or (),
     )
-    codec, task = trained.codec, trained.task
-    assert dataset.target is not None
-    true = codec.encode(dataset.target)  # tells classes that training had not
-    if task == "regression":
-        true = dataset.target
-    measured = measure(task, true, trained.predict(dataset), classes=[str(c) for c in codec.classes])
-    notes = [*dataset.notes, *copy_notes(dataset), *measured.notes]
+    measured, task = predictor.evaluate(rows), predictor.task
+    notes = [*rows.notes, *copy_notes(rows), *measured.notes]
     if as_json:
         import json
 
-        say(json.dumps({"task": task, "n_rows": len(dataset), "metrics": measured.values, "notes": notes}, indent=2))
+        say(json.dumps({"task": task, "n_rows": len(rows), "metrics": measured.values, "notes": notes}, indent=2))
         return
 
-    rows = [
+    lines = [
         [
             m.label,
             f"{measured.values[m.name]:.4f}",
@@ -64,6 +57,6 @@ def evaluate(
         for m in metrics_for(task)
         if m.name in measured.values
     ]
-    print_table(["metric", "value", "unit", ""], rows, right=["value"])
-    say(f"{len(dataset)} rows of {file}")
+    print_table(["metric", "value", "unit", ""], lines, right=["value"])
+    say(f"{len(rows)} rows of {file}")
     print_notes(notes)

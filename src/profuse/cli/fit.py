@@ -173,11 +173,11 @@ def fit(
     with warnings.catch_warnings(), _told(console(stderr=True)) as on_epoch:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
         model.fit(dataset, on_epoch=on_epoch)
-    print_notes(model.trained_.pipeline.notes)
+    print_notes(model.predictor_.pipeline.notes)
     model.save(out)
-    history = model.trained_.history
+    history = model.predictor_.history
     assert history is not None
-    unit, score = model.trained_.model.head.unit, history.best.valid_score
+    unit, score = model.predictor_.model.head.unit, history.best.valid_score
     told = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     say(f"Validation {unit} {told} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
     say(f"Model: {out}")

@@ -25,7 +25,6 @@ from profuse._cores import limit_threads
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
-from profuse.checkpoint import save_model
 from profuse.classical import TRIALS, fit_classical
 from profuse.comparison.methods import Method, OwnFusion
 from profuse.data.dataset import Dataset
@@ -33,8 +32,9 @@ from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.metrics import measure, primary_metric
 from profuse.models.build import ModelOptions
+from profuse.predictor import NetworkPredictor
 from profuse.schema import Schema, SplitOptions
-from profuse.training.fitting import Prepared, TrainedModel, fit_model
+from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import Epoch, TrainOptions
 
 __all__ = ["Job", "JobResult", "keep", "prepare", "read_result", "run_job", "slug"]
@@ -233,7 +233,7 @@ def _deep(
     job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     assert job.method.model is not None
-    best: TrainedModel | None = None
+    best: NetworkPredictor | None = None
     seconds, chosen = 0.0, 0
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
@@ -250,7 +250,7 @@ def _deep(
     assert best.valid_prediction is not None
     test = prepared.split.test
     start = time.perf_counter()
-    prediction = best.predict_inputs(prepared.inputs, test)
+    prediction = best.predict_encoded(prepared.inputs, test)
     rate = len(test) / (time.perf_counter() - start)
     facts = _facts(job, prepared, prediction, best.valid_prediction)
     facts |= {
@@ -262,7 +262,7 @@ def _deep(
         "ablation": _ablation(job, prepared, best, facts),
     }
     if job.operator is None:
-        save_model(replace(best, schema=job.schema), folder / "model")
+        replace(best, schema=job.schema).save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(test)}
 
 
@@ -271,7 +271,7 @@ def _defined(epoch: Epoch) -> dict[str, float | None]:
     return {k: v if np.isfinite(v) else None for k, v in vars(epoch).items() if k != "valid_error"}
 
 
-def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str, Any]) -> list[dict[str, Any]]:
+def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The primary score of the test rows with one modality masked, for each."""
     if len(model.modalities) < 2:
         return []
@@ -282,7 +282,7 @@ def _ablation(job: Job, prepared: Prepared, model: TrainedModel, facts: dict[str
     everything = torch.ones(len(test), dtype=torch.bool)
     found = []
     for name in model.modalities:
-        said = model.predict_inputs({**inputs, name: inputs[name].without(everything)})
+        said = model.predict_encoded({**inputs, name: inputs[name].without(everything)})
         score = measure(task, prepared.true(test), said).values[metric.name]
         full = facts["scores"]["test"][metric.name]
         found.append({"modality": name, "metric": metric.name, "full": full, "without": score})

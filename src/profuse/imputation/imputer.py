@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from profuse._lookup import resolve
 from profuse.data.dataset import Dataset
+from profuse.data.new_rows import tell
 from profuse.data.split import split_off
 from profuse.data.table.assemble import assemble, with_ranges
 from profuse.data.table.infer import infer
@@ -31,7 +32,6 @@ from profuse.imputation.options import Options, options_of, schema_asked, table_
 from profuse.imputation.quality import hidden_like, quality_of, score
 from profuse.imputation.streams import Streams, streams_of
 from profuse.imputation.training import Progress
-from profuse.inputs import tell
 
 __all__ = ["Filled", "Imputer"]
 

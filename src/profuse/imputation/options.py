@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from profuse._lookup import resolve
 from profuse._options import faults_of, in_one, misread
+from profuse.data.new_rows import as_table
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.making import METHODS
-from profuse.inputs import as_schema, as_table
+from profuse.inputs import as_schema
 from profuse.schema import Schema, Target
 
 __all__ = ["Options", "options_of", "schema_asked", "table_of"]

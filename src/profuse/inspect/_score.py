@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from profuse.errors import ProfuseWarning
+from profuse.predictor import Predictor
 from profuse.tokens import Raw
-from profuse.training.fitting import Prepared, TrainedModel
+from profuse.training.fitting import Prepared
 
 __all__ = ["Scorer", "score", "test_rows"]
 
@@ -33,6 +34,6 @@ def test_rows(prepared: Prepared) -> dict[str, Raw]:
     return inputs
 
 
-def score(model: TrainedModel, prepared: Prepared, inputs: Mapping[str, Raw], metric: Scorer) -> float:
+def score(model: Predictor, prepared: Prepared, inputs: Mapping[str, Raw], metric: Scorer) -> float:
     """Returns `metric` of what `model` predicts for `inputs`, the test rows, against their targets in their units."""
-    return float(metric(prepared.true(prepared.split.test), model.predict_inputs(inputs)))
+    return float(metric(prepared.true(prepared.split.test), model.predict_encoded(inputs)))

@@ -11,7 +11,8 @@ from profuse._lookup import resolve
 from profuse.errors import DataError
 from profuse.inspect._score import Scorer, score, test_rows
 from profuse.inspect.noise import corrupt
-from profuse.training.fitting import Prepared, TrainedModel
+from profuse.predictor import Predictor
+from profuse.training.fitting import Prepared
 
 __all__ = ["LEVELS", "curve", "effective", "relative"]
 
@@ -20,7 +21,7 @@ LEVELS = tuple(i / 10 for i in range(11))
 
 
 def curve(
-    model: TrainedModel,
+    model: Predictor,
     prepared: Prepared,
     *,
     modalities: str | Sequence[str],

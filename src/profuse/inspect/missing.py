@@ -12,7 +12,8 @@ from scipy.optimize import brentq
 
 from profuse.errors import ConfigError, ShapeError
 from profuse.inspect._score import Scorer, score, test_rows
-from profuse.training.fitting import Prepared, TrainedModel
+from profuse.predictor import Predictor
+from profuse.training.fitting import Prepared
 
 __all__ = ["RATES", "MissingCurve", "drop_modalities", "missing_curve", "subsets", "subsets_scores"]
 
@@ -44,7 +45,7 @@ def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [subset for size in sizes for subset in combinations(names, size)]
 
 
-def subsets_scores(model: TrainedModel, prepared: Prepared, metric: Scorer) -> dict[tuple[str, ...], float]:
+def subsets_scores(model: Predictor, prepared: Prepared, metric: Scorer) -> dict[tuple[str, ...], float]:
     """Returns the test score with only the modalities of a subset present, for `subsets(model.modalities)`.
 
     The model is the one that was fitted: it is not trained anew for a subset. All test rows are scored, also those
@@ -104,7 +105,7 @@ def drop_modalities(present: np.ndarray, rate: float, *, seed: int) -> np.ndarra
 
 
 def missing_curve(
-    model: TrainedModel, prepared: Prepared, rates: Sequence[float] = RATES, *, seed: int, metric: Scorer
+    model: Predictor, prepared: Prepared, rates: Sequence[float] = RATES, *, seed: int, metric: Scorer
 ) -> MissingCurve:
     """Returns the test score with modalities removed at random, `MR = 1 - sum_i a_i / (N M)`; see `drop_modalities`.
 

@@ -15,6 +15,7 @@ import pandas as pd
 from profuse._lookup import nearest, resolve
 from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
+from profuse.data.new_rows import tell
 from profuse.data.pipeline import Pipeline
 from profuse.data.table.assemble import assemble, with_ranges
 from profuse.data.table.infer import infer
@@ -23,7 +24,6 @@ from profuse.data.table.unseen import unseen_notes
 from profuse.data.tensors import from_tensors
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import tell
 from profuse.schema import ColumnKind, Modality, Schema
 
 __all__ = [

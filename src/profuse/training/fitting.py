@@ -10,23 +10,22 @@ import torch
 from torch import Tensor
 
 from profuse._cores import limit_threads
-from profuse._folder import applied
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds
 from profuse.data.target import TargetCodec
 from profuse.encoders import Encoder
-from profuse.errors import ConfigError, DataError
+from profuse.errors import DataError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.models.build import ModelOptions, build_model
-from profuse.progressive import ProgressiveFusion
-from profuse.schema import Schema, Task
+from profuse.predictor.network import NetworkPredictor, outputs_in_units
+from profuse.schema import Task
 from profuse.tokens import Raw
-from profuse.training.loop import Epoch, History, Model, TrainOptions, batches, predict, retrain, train
+from profuse.training.loop import Epoch, History, Model, TrainOptions, predict, retrain, train
 
-__all__ = ["Prepared", "TrainedModel", "fit_model"]
+__all__ = ["Prepared", "fit_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,99 +64,6 @@ class Prepared:
         return self.codec.in_units(self.target[torch.as_tensor(rows)].numpy())
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedModel:
-    """A fitted pipeline and a trained model: predicts for any data set with the same modalities.
-
-    Attributes:
-        pipeline: Fitted preprocessing.
-        codec: Of the target, fitted.
-        model: Trained, in evaluation mode, on the CPU.
-        modalities: The modalities it uses.
-        n_rows: Training rows, by which encoders chose their size.
-        model_options: How it was made.
-        train_options: How it was trained.
-        history: Its epochs.
-        valid_prediction: What the model predicted for the validation rows before it was trained anew with them.
-        source: The folder that it was read from, if it was.
-        schema: The table's resolved schema, where the data came from a table.
-        own_parts: Parts that are the user's own objects, which no name rebuilds.
-    """
-
-    pipeline: Pipeline
-    codec: TargetCodec
-    model: Model
-    modalities: tuple[str, ...]
-    n_rows: int
-    model_options: ModelOptions
-    train_options: TrainOptions
-    history: History | None = None
-    schema: Schema | None = None
-    own_parts: tuple[str, ...] = ()
-    valid_prediction: np.ndarray | None = None
-    source: str = ""
-
-    @property
-    def task(self) -> Task:
-        """What kind of target."""
-        return self.codec.task
-
-    @property
-    def n_parameters(self) -> int:
-        """Numbers in the model that training has changed; all that can be trained where that is not known."""
-        known = self.history.n_parameters if self.history is not None else 0
-        return known or sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-
-    def predict(self, dataset: Dataset) -> np.ndarray:
-        """Returns probabilities `[row, class or label]`, or values `[row, target]` in the target's units."""
-        return self.predict_inputs(self._inputs(dataset))
-
-    def _inputs(self, dataset: Dataset) -> dict[str, Raw]:
-        with applied(self.source):
-            return self.pipeline.transform(dataset)
-
-    def predict_inputs(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
-        """Returns the same for rows (all if None) that are already preprocessed."""
-        given = {name: inputs[name] for name in self.modalities}
-        with limit_threads(self.train_options.threads), applied(self.source):
-            said = _predict(self.model, self.codec, given, rows)
-            if self.source and not np.isfinite(said).all():
-                raise ValueError("predictions that are no finite numbers")
-            return said
-
-    def predict_rounds(
-        self, dataset: Dataset, *, rounds: int | None = None, tolerance: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns what a progressive model predicts after each round; see `ProgressiveFusion.anytime`.
-
-        Args:
-            dataset: As in `predict`.
-            rounds: How many, at most; those of the model if None.
-            tolerance: The change of a prediction by which it has settled, in probabilities, or in standard deviations
-                of the target over the training rows; None: all rows take part in all rounds.
-
-        Returns:
-            `[round, row, output]` in the units of `predict`, and `[row]`: how many rounds each row has used.
-
-        Raises:
-            ConfigError: The model has no rounds.
-        """
-        if not isinstance(self.model, ProgressiveFusion):
-            raise ConfigError("predict_rounds: the model must be progressive; got rounds=1. Fit it with rounds=2.")
-        inputs = self._inputs(dataset)
-        given = {name: inputs[name] for name in self.modalities}
-        every = torch.arange(len(next(iter(given.values()))))
-        with limit_threads(self.train_options.threads), applied(self.source):
-            found = [
-                self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(given, every, 512)
-            ]
-        longest = max(len(f.predictions) for f in found)
-        # where a batch has settled early, all its rows keep their predictions
-        parts = [f.predictions[torch.arange(longest).clamp(max=len(f.predictions) - 1)] for f in found]
-        said: np.ndarray = torch.cat(parts, dim=1).double().numpy()
-        return self.codec.in_units(said), torch.cat([f.rounds for f in found]).numpy()
-
-
 def fit_model(
     prepared: Prepared,
     model_options: ModelOptions,
@@ -167,7 +73,7 @@ def fit_model(
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
-) -> TrainedModel:
+) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
     Small data are then learned anew with the validation rows, for as many epochs (`TrainOptions.refit`).
@@ -193,7 +99,7 @@ def _fit(
     encoders: Mapping[str, Encoder] | None,
     operator: Fusion | Callable[..., Fusion] | None,
     on_epoch: Callable[[Epoch], None] | None,
-) -> TrainedModel:
+) -> NetworkPredictor:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
     pipeline, split = prepared.pipeline, prepared.split
@@ -224,7 +130,7 @@ def _fit(
     if isinstance(decider, Stacking):
         seconds = _stack(decider, build, fit, inputs, prepared)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
-    valid_prediction = _predict(model, prepared.codec, inputs, split.valid)
+    valid_prediction = outputs_in_units(model, prepared.codec, inputs, split.valid)
     known = np.concatenate([split.train, split.valid])
     if train_options.refits(len(known), by_time=prepared.dataset.times is not None):
         again = build()
@@ -235,7 +141,7 @@ def _fit(
             again.plain.decider.load_state_dict(decider.state_dict())
         model, history = again, replace(history, fit_seconds=history.fit_seconds + seconds)
     own = [f"encoder of {name!r}" for name in encoders or {}] + ([] if operator is None else ["fusion operator"])
-    return TrainedModel(
+    return NetworkPredictor(
         pipeline=pipeline,
         codec=prepared.codec,
         model=model,
@@ -260,12 +166,6 @@ def _set_prior(model: Model, prepared: Prepared) -> None:
         experts.set_prior(counts / counts.sum())
     elif prepared.task == "multilabel":
         experts.set_prior((target.sum(0) + 1) / (len(target) + 2))
-
-
-def _predict(model: Model, codec: TargetCodec, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
-    outputs = torch.cat([o.outputs for o in predict(model, inputs, None if rows is None else torch.as_tensor(rows))])
-    said: np.ndarray = model.head.predict(outputs).double().numpy()
-    return codec.in_units(said)
 
 
 def _stack(

@@ -134,7 +134,7 @@ def test_a_single_modality_trains_as_without() -> None:
         fit_model(prepared, options, TrainOptions(epochs=2, refit=False, balance=name), modalities=("a",))
         for name in (None, "mmpareto")
     ]
-    one, two = (np.asarray(f.predict_inputs(prepared.inputs)) for f in fits)
+    one, two = (np.asarray(f.predict_encoded(prepared.inputs)) for f in fits)
     np.testing.assert_array_equal(one, two)
 
 
@@ -143,7 +143,7 @@ def test_equal_seeds_give_equal_models() -> None:
     prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
     train = TrainOptions(epochs=2, refit=True, balance="ogm_ge")
     one, two = (
-        fit_model(prepared, ModelOptions(fusion="concat", width=16), train).predict_inputs(prepared.inputs)
+        fit_model(prepared, ModelOptions(fusion="concat", width=16), train).predict_encoded(prepared.inputs)
         for _ in range(2)
     )
     np.testing.assert_array_equal(one, two)

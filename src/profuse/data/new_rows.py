@@ -1,0 +1,150 @@
+"""New rows, however they are given -> a `Dataset` as that of training was read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from profuse.data.dataset import Dataset
+from profuse.data.pipeline import Pipeline
+from profuse.data.table.assemble import assemble, load_new_rows
+from profuse.data.target import TargetCodec, read_target
+from profuse.data.tensors import as_target, from_tensors, same_order
+from profuse.errors import DataError, ProfuseWarning
+from profuse.schema import Schema, Target
+
+__all__ = ["as_table", "columns_of", "read_new_rows", "tell"]
+
+
+def read_new_rows(
+    rows: Any,
+    pipeline: Pipeline,
+    codec: TargetCodec,
+    schema: Schema | None,
+    *,
+    who: str,
+    presence: Mapping[str, Any] | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: Literal["raise", "skip"] = "raise",
+    need_target: bool = False,
+    target: Any = None,
+) -> Dataset:
+    """Returns rows to predict for, read as those of training were.
+
+    Args:
+        rows: A path, a DataFrame, a 2-D array, a dict of arrays by modality, or a `Dataset`.
+        pipeline: Fitted on the training rows.
+        codec: Of their target.
+        schema: Resolved, of the training table; None for other data.
+        who: Who asks; messages begin with it.
+        presence: For a dict: bool `[row]` by modality.
+        base_dir: Where relative paths start; the folder of the file, or the working directory, if None.
+        on_bad_file: "raise", or "skip": a broken file counts as missing.
+        need_target: Whether the target is read from a table.
+        target: Its columns in a table, where they have other names than in training; or its values.
+
+    Raises:
+        DataError: The rows are no input of the kind in training, or cannot be read.
+    """
+    if presence is not None and not isinstance(rows, Mapping):
+        raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(rows).__name__}.")
+    names = _names(target)
+    if target is not None and names is None:
+        dataset = read_new_rows(
+            rows, pipeline, codec, schema, who=who, presence=presence, base_dir=base_dir, on_bad_file=on_bad_file
+        )
+        return _with_values(dataset, target, codec, who=who)
+    if names is not None and isinstance(rows, Mapping | Dataset):
+        raise DataError(f"{who}: target must hold the values, one a row, with a {type(rows).__name__}; got {target!r}.")
+    if isinstance(rows, Dataset):
+        return rows
+    if isinstance(rows, Mapping):
+        return _of_arrays(rows, pipeline, presence, who=who)
+    if schema is None:
+        raise DataError(
+            f"{who}: rows must be what they were in training, a dict of modalities {sorted(pipeline.preprocessors)}; "
+            f"got {type(rows).__name__}."
+        )
+    if names is not None:
+        schema = schema.model_copy(update={"target": Target(columns=names, task=codec.task)})
+    labels = codec.names if codec.task == "multilabel" else None
+    if isinstance(rows, str | Path):
+        # labels that were text are text here too, whatever this file's look like
+        words = schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else ()
+        return load_new_rows(
+            rows, schema, on_bad_file=on_bad_file, rates=pipeline.rates, need_target=need_target, words=words,
+            labels=labels,
+        )  # fmt: skip
+    table = as_table(rows, who)
+    if isinstance(rows, np.ndarray):
+        _check_width(table, schema, who)
+    return assemble(
+        table, schema, name=who, base_dir=base_dir or ".", on_bad_file=on_bad_file, need_target=need_target,
+        fitting=False, rates=pipeline.rates, labels=labels,
+    )  # fmt: skip
+
+
+def _names(target: Any) -> tuple[str, ...] | None:
+    """Returns the names of columns, None if `target` holds values or is None."""
+    if isinstance(target, str):
+        return (target,)
+    if isinstance(target, list | tuple) and len(target) > 0 and all(isinstance(t, str) for t in target):
+        return tuple(target)
+    return None
+
+
+def _with_values(dataset: Dataset, target: Any, codec: TargetCodec, *, who: str) -> Dataset:
+    values, task, names = read_target(as_target(target), codec.task)
+    if len(values) != len(dataset):
+        raise DataError(f"{who}: rows and target must have the same rows; got {len(dataset)} and {len(values)}.")
+    return replace(dataset, target=values, task=task, target_names=names)
+
+
+def _of_arrays(rows: Mapping[str, Any], pipeline: Pipeline, presence: Mapping[str, Any] | None, *, who: str) -> Dataset:
+    same_order({"rows": rows, "presence": presence}, where=who)
+    kinds = {name: p.takes for name, p in pipeline.preprocessors.items() if name in rows}
+    known = {name: values for name, values in rows.items() if name in kinds}
+    presence = {name: given for name, given in (presence or {}).items() if name in known or name not in rows}
+    rates = {name: rate for name, rate in pipeline.rates.items() if name in known}
+    ranges = {name: levels for name, levels in pipeline.ranges.items() if name in known}
+    return from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
+
+
+def _check_width(table: pd.DataFrame, schema: Schema, who: str) -> None:
+    columns, target = columns_of(schema), schema.target.columns if schema.target else ()
+    if len([c for c in table if c in columns or c not in target]) != len(columns):
+        raise DataError(
+            f"{who}: rows must have the {len(columns)} columns of training, in their order; got {table.shape[1]}. "
+            "Give a DataFrame if columns are to be found by their names."
+        )
+
+
+def as_table(X: Any, who: str) -> pd.DataFrame:
+    """Returns X as a table; the columns of an array are x0, x1, ..."""
+    if isinstance(X, pd.DataFrame):
+        return X
+    if isinstance(X, np.ndarray) and X.ndim == 2:
+        return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    raise DataError(
+        f"{who}: X must be a DataFrame, a 2-D array, a dict of arrays by modality, or a Dataset; got "
+        f"{type(X).__name__}{getattr(X, 'shape', '')}."
+    )
+
+
+def columns_of(schema: Schema) -> list[str]:
+    """Returns the columns that a resolved schema knows, inputs first."""
+    columns = [c for m in schema.modalities.values() for c in m.columns]
+    columns += [c for c in (schema.id, schema.split.column) if c is not None and c not in columns]
+    return columns + [c for c in schema.ignore if c not in columns]
+
+
+def tell(notes: Iterable[str], who: str, *, stacklevel: int = 4) -> None:
+    """Gives notes as warnings of the line that called, `stacklevel` calls above the warning."""
+    for note in notes:
+        warnings.warn(f"{who}: {note}", ProfuseWarning, stacklevel=stacklevel)

@@ -1,0 +1,222 @@
+"""`Predictor`: the unit that everything is asked of, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from profuse._folder import applied
+from profuse._lookup import resolve
+from profuse.data.dataset import Dataset
+from profuse.data.new_rows import read_new_rows, tell
+from profuse.data.pipeline import Pipeline
+from profuse.data.target import TargetCodec
+from profuse.data.wording import tell_values
+from profuse.errors import ConfigError, DataError
+from profuse.metrics import Measured, measure, metrics_for
+from profuse.schema import Schema, Task
+
+__all__ = ["Part", "Predictor"]
+
+
+class Part(Protocol):
+    """Encoded rows of one modality."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def present(self) -> Tensor:
+        """`[row]` bool: rows that have the modality."""
+
+    def rows(self, index: Tensor) -> Self:
+        """Returns the rows `index`."""
+
+    def without(self, rows: Tensor) -> Self:
+        """Returns the same with the modality absent in `rows[row]` (bool)."""
+
+
+class Predictor(ABC):
+    """A fitted pipeline and what was fitted behind it: predicts for new rows, is measured, saved and loaded.
+
+    Rows are a path of a table, a DataFrame or 2-D array (where training had a table), a dict of arrays by modality, or
+    a `Dataset`, which is taken as it is. What is counted while others are read is told as a `ProfuseWarning`.
+
+    Attributes:
+        pipeline: Fitted preprocessing.
+        codec: Of the target, fitted.
+        modalities: The modalities it uses.
+        schema: The resolved schema of the training table; None for other data.
+        source: The folder that it was read from, "" if it was not.
+    """
+
+    pipeline: Pipeline
+    codec: TargetCodec
+    modalities: tuple[str, ...]
+    schema: Schema | None
+    source: str
+
+    @property
+    def task(self) -> Task:
+        """What kind of target it predicts."""
+        return self.codec.task
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The classes, or names of labels, in the order of `predict_proba`; empty for regression."""
+        return self.codec.classes
+
+    @property
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """How many numbers were learned."""
+
+    @abstractmethod
+    def encode(self, dataset: Dataset) -> dict[str, Any]:
+        """Returns each modality of `dataset` as the model takes it: a `Part` by name."""
+
+    @abstractmethod
+    def predict_encoded(self, inputs: Mapping[str, Any], rows: np.ndarray | None = None) -> np.ndarray:
+        """Returns probabilities `[row, class or label]`, or values `[row, target]` in the target's units.
+
+        Args:
+            inputs: What `encode` returned, or rows of it, by modality.
+            rows: Which rows; all if None.
+        """
+
+    @abstractmethod
+    def save(self, folder: str | Path) -> None:
+        """Writes it into `folder`, replacing a saved model that stands there; `load_model` reads it.
+
+        Raises:
+            CheckpointError: `folder` holds something else or cannot be written, or a part has no name.
+        """
+
+    def read(
+        self,
+        rows: Any,
+        *,
+        presence: Mapping[str, Any] | None = None,
+        base_dir: str | Path | None = None,
+        on_bad_file: Literal["raise", "skip"] = "raise",
+        need_target: bool = False,
+        target: Any = None,
+        new_categories: Collection[str] = (),
+        who: str = "",
+    ) -> Dataset:
+        """Returns rows, read as those of training were; the notes of what was counted stand in the data set.
+
+        Args:
+            rows: See the class.
+            presence: For a dict: bool `[row]` by modality, False where it is missing.
+            base_dir: Where relative paths in a frame start; the working directory if None.
+            on_bad_file: "raise", or "skip": a broken file counts as missing.
+            need_target: Whether the target is read from a table.
+            target: Its columns in a table, where they are called otherwise than in training; or its values.
+            new_categories: Columns of which nearly all categories may be new, besides those of the schema.
+            who: Begins messages; the class's name if empty.
+
+        Raises:
+            DataError: The rows are not of the kind in training, or cannot be read.
+        """
+        who = who or type(self).__name__
+        with applied(self.source):
+            dataset = read_new_rows(
+                rows, self.pipeline, self.codec, self.schema, who=who, presence=presence, base_dir=base_dir,
+                on_bad_file=on_bad_file, need_target=need_target, target=target,
+            )  # fmt: skip
+            accepted = (*(self.schema.new_categories if self.schema is not None else ()), *new_categories)
+            return replace(dataset, notes=(*dataset.notes, *self.pipeline.unseen_notes(dataset, accepted)))
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Returns the most probable class `[row]`; labels 0/1 `[row, label]`; or numbers, of the target's axes."""
+        outputs, codec = self._outputs(self._taken(rows)), self.codec
+        if codec.task == "regression":
+            return outputs[:, 0] if codec.flat else outputs
+        if codec.task == "multilabel":
+            return np.asarray(outputs >= 0.5, dtype=np.int64)
+        return np.asarray(codec.classes[outputs.argmax(1)])
+
+    def predict_proba(self, rows: Any) -> np.ndarray:
+        """Returns the probability of each class (label), `[row, class]`, in the order of `classes`.
+
+        Raises:
+            ConfigError: The target is numbers, which have none.
+        """
+        if self.task == "regression":
+            raise ConfigError("predict_proba: the task must have classes; got task='regression'. Use predict.")
+        return self._outputs(self._taken(rows))
+
+    def predict_frame(self, rows: Any) -> pd.DataFrame:
+        """Returns `id` or `row`; `prediction` and `prob_CLASS`, `LABEL` and `prob_LABEL`, or one column per target.
+
+        Raises:
+            DataError: Two columns would have one name, as a label called `row` and the row's number do.
+        """
+        dataset, codec = self._taken(rows), self.codec
+        outputs = self._outputs(dataset)
+        columns: list[tuple[str, Any]] = [("row", range(len(dataset))) if dataset.ids is None else ("id", dataset.ids)]
+        if codec.task == "regression":
+            names = ["prediction"] if len(codec.names) == 1 else list(codec.names)
+            columns += zip(names, outputs.T, strict=True)
+        else:
+            if codec.task == "multilabel":
+                columns += zip(map(str, codec.classes), (outputs.T >= 0.5).astype(int), strict=True)
+            else:
+                columns.append(("prediction", codec.classes[outputs.argmax(1)]))
+            columns += zip((f"prob_{name}" for name in codec.classes), outputs.T, strict=True)
+        twice = [name for name, n in Counter(name for name, _ in columns).items() if n > 1]
+        if twice:
+            raise DataError(
+                f"predict: names of the columns written must differ; got {tell_values(twice)} more than once, as a "
+                "target or label is called so. Rename it in the training table and fit again, or use predict_proba."
+            )
+        return pd.DataFrame(dict(columns))
+
+    def evaluate(self, rows: Any, metrics: Sequence[str] | None = None, *, target: Any = None) -> Measured:
+        """Returns the metrics of what it predicts for rows with a target.
+
+        Args:
+            rows: See the class.
+            metrics: Their names; every metric of the task if None.
+            target: See `read`.
+
+        Raises:
+            DataError: The rows have no target, or classes that training had not.
+            UnknownNameError: A metric that the task has not.
+        """
+        by_name = {m.name: m for m in metrics_for(self.task)}
+        for name in metrics or ():
+            resolve(name, by_name, where="evaluate", what="metric")
+        dataset = self._taken(rows, need_target=True, target=target)
+        if dataset.target is None:
+            raise DataError(
+                f"evaluate: rows must have a target; {dataset.name!r} has none. Give it as target=, as values or as "
+                "the names of columns."
+            )
+        codec = self.codec
+        true = codec.encode(dataset.target)  # tells classes that training had not
+        if self.task == "regression":
+            true = dataset.target
+        measured = measure(self.task, true, self._outputs(dataset), classes=[str(c) for c in codec.classes])
+        if metrics is None:
+            return measured
+        return replace(measured, values={name: measured.values[name] for name in metrics if name in measured.values})
+
+    def _outputs(self, dataset: Dataset) -> np.ndarray:
+        return self.predict_encoded(self.encode(dataset))
+
+    def _taken(self, rows: Any, *, need_target: bool = False, target: Any = None) -> Dataset:
+        """Returns a `Dataset` as it is, and others read, with their notes as warnings of the line that asked."""
+        if isinstance(rows, Dataset) and target is None:
+            return rows
+        dataset = self.read(rows, need_target=need_target, target=target)
+        tell(() if isinstance(rows, Dataset) else dataset.notes, type(self).__name__)
+        return dataset

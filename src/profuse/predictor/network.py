@@ -1,0 +1,197 @@
+"""`NetworkPredictor`: a trained network and its pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, Field, field_validator, model_validator
+from torch import Tensor
+
+from profuse._cores import limit_threads
+from profuse._folder import applied
+from profuse._weights import with_weights
+from profuse.data.dataset import Dataset
+from profuse.data.pipeline import Pipeline
+from profuse.data.target import TargetCodec
+from profuse.errors import CheckpointError, ConfigError
+from profuse.models.build import ModelOptions, build_model
+from profuse.predictor.base import Predictor
+from profuse.predictor.saving import SavedPredictor, write_predictor
+from profuse.progressive import ProgressiveFusion
+from profuse.schema import Schema
+from profuse.tokens import Raw
+from profuse.training.loop import History, Model, TrainOptions, batches, predict
+
+__all__ = ["NetworkPredictor", "outputs_in_units"]
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPredictor(Predictor):
+    """A trained network; see `Predictor`.
+
+    Attributes:
+        model: Trained, in evaluation mode, on the CPU.
+        n_rows: Training rows, by which encoders chose their size.
+        model_options: How it was made.
+        train_options: How it was trained.
+        history: Its epochs.
+        own_parts: Parts that are the user's own objects, which no name rebuilds.
+        valid_prediction: What the model predicted for the validation rows before it was trained anew with them.
+    """
+
+    pipeline: Pipeline
+    codec: TargetCodec
+    model: Model
+    modalities: tuple[str, ...]
+    n_rows: int
+    model_options: ModelOptions
+    train_options: TrainOptions
+    history: History | None = None
+    schema: Schema | None = None
+    own_parts: tuple[str, ...] = ()
+    valid_prediction: np.ndarray | None = None
+    source: str = ""
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the model that training has changed; all that can be trained where that is not known."""
+        known = self.history.n_parameters if self.history is not None else 0
+        return known or sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def encode(self, dataset: Dataset) -> dict[str, Raw]:
+        """Returns the preprocessed rows of each modality of the pipeline."""
+        with applied(self.source):
+            return self.pipeline.transform(dataset)
+
+    def predict_encoded(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
+        """See `Predictor.predict_encoded`."""
+        used = {name: inputs[name] for name in self.modalities}
+        with limit_threads(self.train_options.threads), applied(self.source):
+            outputs = outputs_in_units(self.model, self.codec, used, rows)
+            if self.source and not np.isfinite(outputs).all():
+                raise ValueError("predictions that are no finite numbers")
+            return outputs
+
+    def predict_rounds(
+        self, rows: Any, *, rounds: int | None = None, tolerance: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what a progressive model predicts after each round; see `ProgressiveFusion.anytime`.
+
+        Args:
+            rows: See `Predictor`.
+            rounds: How many, at most; those of the model if None.
+            tolerance: The change of a prediction by which it has settled, in probabilities, or in standard deviations
+                of the target over the training rows; None: all rows take part in all rounds.
+
+        Returns:
+            `[round, row, output]`, probabilities or values in the target's units, and `[row]`: how many rounds each
+            row has used.
+
+        Raises:
+            ConfigError: The model has no rounds.
+        """
+        if not isinstance(self.model, ProgressiveFusion):
+            raise ConfigError("predict_rounds: the model must be progressive; got rounds=1. Fit it with rounds=2.")
+        inputs = self.encode(self._taken(rows))
+        used = {name: inputs[name] for name in self.modalities}
+        every = torch.arange(len(next(iter(used.values()))))
+        with limit_threads(self.train_options.threads), applied(self.source):
+            by_batch = [
+                self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(used, every, 512)
+            ]
+        longest = max(len(b.predictions) for b in by_batch)
+        # where a batch has settled early, all its rows keep their predictions
+        parts = [b.predictions[torch.arange(longest).clamp(max=len(b.predictions) - 1)] for b in by_batch]
+        outputs: np.ndarray = torch.cat(parts, dim=1).double().numpy()
+        return self.codec.in_units(outputs), torch.cat([b.rounds for b in by_batch]).numpy()
+
+    def save(self, folder: str | Path, *, estimator: Mapping[str, Any] | None = None) -> None:
+        """Writes it into `folder`; see `Predictor.save`.
+
+        Args:
+            folder: Where to.
+            estimator: What an estimator knows besides, as JSON values.
+        """
+        if self.own_parts:
+            raise CheckpointError(
+                "save: every part must have a name from which it is rebuilt; got the user's own "
+                f"{', '.join(self.own_parts)}. Save model.state_dict() and pipeline.state() with your own code."
+            )
+        history = self.history
+        facts = {
+            "n_rows": self.n_rows,
+            "model_options": self.model_options.model_dump(mode="json"),
+            "train_options": self.train_options.model_dump(mode="json"),
+            "history": None
+            if history is None
+            else {
+                # JSON has no NaN
+                "epochs": [{k: v if math.isfinite(v) else None for k, v in vars(e).items()} for e in history.epochs],
+                "best_epoch": history.best_epoch,
+                "n_train_rows": history.n_train_rows,
+                "fit_seconds": history.fit_seconds,
+                "n_parameters": history.n_parameters,
+                "balance_weights": [dict(weights) for weights in history.balance_weights],
+            },
+        }
+        write_predictor(folder, self, facts, self.model.state_dict(), estimator=estimator)
+
+    @classmethod
+    def restore(cls, saved: SavedPredictor, weights: Mapping[str, Tensor], source: str) -> NetworkPredictor:
+        """Returns what `save` wrote."""
+        own, codec = _Saved.model_validate(saved.own), saved.codec
+        specs = {name: saved.pipeline.specs[name] for name in saved.modalities}
+
+        def make() -> Model:
+            return build_model(specs, codec.task, codec.n_outputs, own.model_options, n_rows=own.n_rows, seed=0)
+
+        return cls(
+            pipeline=saved.pipeline,
+            codec=codec,
+            model=with_weights(make, weights),
+            modalities=saved.modalities,
+            n_rows=own.n_rows,
+            model_options=own.model_options,
+            train_options=own.train_options,
+            history=own.history,
+            schema=saved.schema,
+            source=source,
+        )
+
+
+class _Saved(BaseModel):
+    """What a folder holds of a network besides its weights."""
+
+    n_rows: int = Field(ge=1)
+    model_options: ModelOptions
+    train_options: TrainOptions
+    history: History | None
+
+    @field_validator("history", mode="before")
+    @classmethod
+    def _undefined(cls, facts: Any) -> Any:
+        """JSON has no NaN."""
+        if not isinstance(facts, dict):
+            return facts
+        return {**facts, "epochs": [{k: math.nan if v is None else v for k, v in e.items()} for e in facts["epochs"]]}
+
+    @model_validator(mode="after")
+    def _fits(self) -> _Saved:
+        if self.history is not None and not 1 <= self.history.best_epoch <= len(self.history.epochs):
+            raise ValueError("best_epoch must be one of the epochs")
+        return self
+
+
+def outputs_in_units(
+    model: Model, codec: TargetCodec, inputs: Mapping[str, Raw], rows: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns what `model` predicts for rows (all if None): probabilities, or values in the target's units."""
+    outputs = torch.cat([o.outputs for o in predict(model, inputs, None if rows is None else torch.as_tensor(rows))])
+    values: np.ndarray = model.head.predict(outputs).double().numpy()
+    return codec.in_units(values)
