@@ -13,7 +13,7 @@ from torch import nn
 
 from profuse.errors import ConfigError
 from profuse.models.build import ModelOptions, build_model
-from profuse.progressive import ProgressiveFusion, Rounds, check_rounds
+from profuse.progressive import ProgressiveFusion, Rounds, WrappedProgressive, check_rounds
 from profuse.schema import Spec
 
 
@@ -23,15 +23,19 @@ def model(rounds: Any) -> Rounds:
     return ProgressiveFusion(plain, rounds=rounds).rounds
 
 
-def around(rounds: Any) -> Rounds:
+def wrapped(**options: Any) -> WrappedProgressive:
     module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5))
-    return ProgressiveFusion.wrap(module, into={"x": "0"}, state="1", rounds=rounds).rounds
+    return ProgressiveFusion.wrap(module, into={"x": "0"}, state="1", example=torch.randn(2, 3), **options)
+
+
+def around(rounds: Any) -> Rounds:
+    return wrapped(rounds=rounds).rounds
 
 
 def around_later(rounds: Any) -> Rounds:
-    wrapped = ProgressiveFusion.wrap(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5)), into={"x": "0"}, state="1")
-    wrapped.rounds = rounds
-    return wrapped.rounds
+    model = wrapped()
+    model.rounds = rounds
+    return model.rounds
 
 
 def options(rounds: Any) -> Rounds:

@@ -15,12 +15,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.checkpoint import checkpoint
 
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
 from profuse.progressive.wrap._entry import Entry
-from profuse.progressive.wrap._layers import Layout
 from profuse.progressive.wrap._state import State
 
 N_ROWS = 4
@@ -114,7 +112,7 @@ KINDS: dict[str, Callable[[], tuple[nn.Module, int, Callable[[Any, Any], Tensor]
         lambda f, x: f(x).mean((2, 3)),
         steps(4, 3, 9, 9),
         "2",
-        {},
+        {"channel_axis": {"x": 1}},
     ),
     "conv2d, channels last": lambda: (
         nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU()),
@@ -188,11 +186,11 @@ def kind(name: str, **options: Any) -> tuple[Late, WrappedProgressive, tuple[Any
     return module, ProgressiveFusion.wrap(module, into=into, state="fusion", example=inputs, **extra, **options), inputs
 
 
-def two(dropout: float = 0.0, **options: Any) -> tuple[Two, WrappedProgressive, tuple[Tensor, Tensor]]:
-    torch.manual_seed(0)
+def two(dropout: float = 0.0, seed: int = 0, **options: Any) -> tuple[Two, WrappedProgressive, tuple[Tensor, Tensor]]:
+    torch.manual_seed(seed)
     module = Two(dropout)
     inputs = (torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4))
-    options = {"into": {"a": "a.0", "b": "b.0"}, "state": "fusion", "rounds": 3, **options}
+    options = {"into": {"a": "a.0", "b": "b.0"}, "state": "fusion", "rounds": 3, "example": inputs, **options}
     return module, ProgressiveFusion.wrap(module, **options), inputs
 
 
@@ -248,13 +246,13 @@ class TestZeroFeedback:
     def test_tensors_keep_their_strides(self, feedback: str) -> None:
         # else a layer might take another kernel, and differ in the last bits on another machine
         for shape, order, layout in (
-            ((4, 2, 5, 3, 3), (0, 1, 2, 3, 4), Layout(0, 2)),  # channels between frames and pixels
-            ((4, 5, 3, 6), (0, 1, 2, 3), Layout(0, 1)),
-            ((4, 5, 3, 6), (0, 2, 3, 1), Layout(0, 1)),
-            ((6, 4, 5), (0, 1, 2), Layout(1, -1)),
+            ((4, 2, 5, 3, 3), (0, 1, 2, 3, 4), (0, 2)),  # channels between frames and pixels
+            ((4, 5, 3, 6), (0, 1, 2, 3), (0, 1)),
+            ((4, 5, 3, 6), (0, 2, 3, 1), (0, 1)),
+            ((6, 4, 5), (0, 1, 2), (1, -1)),
         ):
             x = torch.randn([shape[i] for i in order]).permute([order.index(i) for i in range(len(shape))])
-            entry = Entry("x", "layer", "input", layout, (None, None), False, n_channels=5)
+            entry = Entry("x", "layer", "input", layout, n_channels=5)
             changed = entry.change(FEEDBACKS[feedback](5, 7), x, State(torch.randn(4, 7)), "fusion")
             assert torch.equal(changed, x)
             assert changed.stride() == x.stride()
@@ -408,255 +406,6 @@ class TestLoop:
         assert all(f.linear.weight.grad is not None for f in wrapped.feedbacks.values())
 
 
-class Counted(nn.Linear):
-    """Counts its calls in its forward."""
-
-    calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return super().forward(x)
-
-
-class Deep(nn.Module):
-    """A branch with a stem, whose parts the tests exchange."""
-
-    def __init__(self, stem: nn.Module) -> None:
-        super().__init__()
-        self.stem = stem
-        self.late = nn.Linear(6, 5)
-        self.other = nn.Linear(3, 5)
-        self.fusion = nn.Linear(10, 4)
-
-    def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        fused: Tensor = self.fusion(torch.cat([self.late(self.stem(x)), self.other(other)], 1).tanh())
-        return fused
-
-
-def deep(stem: nn.Module, **options: Any) -> tuple[Deep, WrappedProgressive, tuple[Tensor, Tensor]]:
-    torch.manual_seed(0)
-    module = Deep(stem)
-    inputs = (torch.randn(N_ROWS, 5), torch.randn(N_ROWS, 3))
-    options = {"into": {"x": "late", "other": "other"}, "state": "fusion", "rounds": 4, "example": inputs, **options}
-    wrapped = ProgressiveFusion.wrap(module, **options)
-    randomise(wrapped)
-    return module, wrapped, inputs
-
-
-class TestReuse:
-    def test_what_lies_below_the_feedback_runs_once_a_batch(self) -> None:
-        module, wrapped, inputs = deep(nn.Sequential(Counted(5, 6), nn.ReLU()))
-        assert wrapped.reused == ("stem",)
-        seen: list[str] = []
-        for name in ("stem", "stem.0", "late", "other"):
-            layer = module.get_submodule(name)  # not by a hook: layers with hooks are not reused
-            layer.forward = lambda x, name=name, own=layer.forward: (seen.append(name), own(x))[1]  # type: ignore[method-assign]
-        before = module.stem[0].calls  # type: ignore[index]
-        wrapped(*inputs)
-        assert module.stem[0].calls - before == 1  # type: ignore[index]
-        assert {name: seen.count(name) for name in seen} == {"stem": 1, "stem.0": 1, "late": 4, "other": 4}
-
-    @pytest.mark.parametrize("grad", [True, False])
-    def test_it_gives_what_running_all_again_gives(self, grad: bool) -> None:
-        gradients, outputs = [], []
-        for reuse in (True, False, ["stem.0"]):
-            torch.manual_seed(5)
-            stem = nn.Sequential(Counted(5, 6), nn.ReLU(inplace=True), nn.LayerNorm(6))
-            module, wrapped, inputs = deep(stem, reuse=reuse)
-            before = module.stem[0].calls  # type: ignore[index]
-            with torch.set_grad_enabled(grad):
-                outputs.append(wrapped(*inputs))
-            assert module.stem[0].calls - before == (1 if reuse is True else 4)  # type: ignore[index]
-            if grad:
-                outputs[-1].square().sum().backward()
-                gradients.append([p.grad for p in wrapped.parameters()])
-        assert torch.equal(outputs[0], outputs[1])
-        assert torch.equal(outputs[2], outputs[1])
-        for other in gradients[1:]:
-            torch.testing.assert_close(gradients[0], other)
-
-    def test_a_layer_that_is_changed_in_place_later_runs_again(self) -> None:
-        class Adds(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.first = Counted(5, 6)
-
-            def forward(self, x: Tensor) -> Tensor:
-                y: Tensor = self.first(x)
-                y += 1.0
-                return y.sin()
-
-        module, wrapped, inputs = deep(Adds(), reuse=["stem.first"])
-        _, plain, _ = deep(copy.deepcopy(module.stem), reuse=False)
-        before = module.stem.first.calls  # type: ignore[union-attr]
-        plain.load_state_dict(wrapped.state_dict())
-        assert torch.equal(wrapped(*inputs), plain(*inputs))
-        assert module.stem.first.calls - before == 4  # type: ignore[union-attr, operator]
-
-    def test_a_layer_whose_attributes_others_change_runs_again(self) -> None:
-        class Told(nn.Module):
-            context: Tensor | float = 0.0
-
-            def __init__(self) -> None:
-                super().__init__()
-                self.linear = nn.Linear(5, 6)
-
-            def forward(self, x: Tensor) -> Tensor:
-                return self.linear(x) + self.context  # type: ignore[no-any-return]
-
-        class Tells(Deep):
-            def forward(self, x: Tensor, other: Tensor) -> Tensor:
-                fused = super().forward(x, other)
-                self.stem.context = fused.mean(1, keepdim=True)
-                return fused
-
-        results = []
-        for reuse in (True, False):
-            torch.manual_seed(0)
-            module = Tells(Told())
-            inputs = (torch.randn(N_ROWS, 5), torch.randn(N_ROWS, 3))
-            wrapped = ProgressiveFusion.wrap(
-                module, into={"x": "late"}, state="fusion", example=inputs, rounds=3, reuse=reuse
-            )
-            assert "stem" not in wrapped.reused
-            randomise(wrapped)
-            module.stem.context = 0.0
-            results.append(wrapped(*inputs))
-        assert torch.equal(*results)
-
-    def test_normalisation_and_dropout_below_the_feedback_run_once_a_batch(self) -> None:
-        module, wrapped, inputs = deep(nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Dropout(0.5)))
-        assert wrapped.reused == ("stem",)
-        seen: list[Tensor] = []
-        module.late.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-        for feedback in wrapped.feedbacks.values():
-            nn.init.zeros_(feedback.linear.weight)  # type: ignore[arg-type, union-attr]
-        wrapped.train()(*inputs)
-        assert int(module.stem[1].num_batches_tracked) == 1  # type: ignore[index, union-attr]
-        assert len(seen) == 4
-        assert all(torch.equal(x, seen[0]) for x in seen)
-
-    def test_it_does_not_reach_into_another_wrapped_module(self) -> None:
-        _, inner, inputs = two(rounds=2)
-
-        class Around(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.inner, self.fusion = inner, nn.Linear(2, 3)
-
-            def forward(self, a: Tensor, b: Tensor) -> Tensor:
-                return self.fusion(self.inner(a, b))  # type: ignore[no-any-return]
-
-        options: dict[str, Any] = {"into": {"x": "fusion"}, "state": "fusion", "example": inputs}
-        assert ProgressiveFusion.wrap(Around(), **options).reused == ("inner",)
-        with pytest.raises(ConfigError, match="must not reach into another WrappedProgressive; got reuse='inner.mod"):
-            ProgressiveFusion.wrap(Around(), reuse=["inner.module.b"], **options)
-
-    def test_masks_made_anew_for_each_pass_do_not_hinder_it(self) -> None:
-        class Masked(nn.Module):
-            calls = 0
-
-            def forward(self, x: Tensor, keep: Tensor) -> Tensor:
-                self.calls += 1
-                return x * keep
-
-        class Masks(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.masked, self.linear, self.fusion = Masked(), nn.Linear(5, 6), nn.Linear(6, 4)
-
-            def forward(self, x: Tensor) -> Tensor:
-                return self.fusion(self.linear(self.masked(x, torch.ones(5))))  # type: ignore[no-any-return]
-
-        module = Masks()
-        wrapped = ProgressiveFusion.wrap(module, into={"x": "linear"}, state="fusion", example=torch.randn(4, 5))
-        assert wrapped.reused == ("masked",)
-        module.masked.calls = 0
-        wrapped(torch.randn(4, 5))
-        assert module.masked.calls == 1
-
-    def test_two_calls_with_the_same_input_stay_two(self) -> None:
-        class Views(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.drop, self.linear, self.fusion = nn.Dropout(0.5), nn.Linear(10, 6), nn.Linear(6, 4)
-                self.seen: list[Tensor] = []
-
-            def forward(self, x: Tensor) -> Tensor:
-                views = torch.cat([self.drop(x), self.drop(x)], 1)
-                self.seen.append(views)
-                return self.fusion(self.linear(views))  # type: ignore[no-any-return]
-
-        module = Views()
-        wrapped = ProgressiveFusion.wrap(module, into={"x": "linear"}, state="fusion", example=torch.randn(4, 5))
-        module.seen.clear()
-        wrapped(torch.randn(4, 5))
-        first, second = module.seen
-        assert torch.equal(first, second)
-        assert not torch.equal(first[:, :5], first[:, 5:])
-
-    def test_a_layer_within_a_gradient_checkpoint_runs_again(self) -> None:
-        class Saves(Deep):
-            def forward(self, x: Tensor, other: Tensor) -> Tensor:
-                z = checkpoint(lambda x: self.stem(x).sin(), x, use_reentrant=False)
-                return self.fusion(torch.cat([self.late(z), self.other(other)], 1))  # type: ignore[no-any-return]
-
-        gradients = []
-        for reuse in (True, ["stem"], False):
-            torch.manual_seed(0)
-            inputs = (torch.randn(N_ROWS, 5), torch.randn(N_ROWS, 3))
-            module = Saves(nn.Sequential(nn.Linear(5, 6), nn.Tanh()))
-            wrapped = ProgressiveFusion.wrap(
-                module, into={"x": "late"}, state="fusion", example=inputs, reuse=reuse, rounds=3
-            )
-            assert ("stem" in wrapped.reused) == (reuse == ["stem"])
-            randomise(wrapped)
-            wrapped(*inputs).square().sum().backward()
-            gradients.append([p.grad for p in wrapped.parameters()])
-        torch.testing.assert_close(gradients[0], gradients[2])
-        torch.testing.assert_close(gradients[1], gradients[2])
-
-    def test_what_ran_without_gradients_runs_again_where_they_are_on(self) -> None:
-        class Thrifty(Deep):
-            n_passes = 0
-
-            def forward(self, x: Tensor, other: Tensor) -> Tensor:
-                self.n_passes += 1
-                with torch.set_grad_enabled(torch.is_grad_enabled() and self.n_passes % 2 == 0):
-                    z = self.stem(x)
-                return self.fusion(torch.cat([self.late(z), self.other(other)], 1))  # type: ignore[no-any-return]
-
-        module, inputs = Thrifty(nn.Linear(5, 6)), (torch.randn(N_ROWS, 5), torch.randn(N_ROWS, 3))
-        wrapped = ProgressiveFusion.wrap(module, into={"x": "late"}, state="fusion", example=inputs, reuse=["stem"])
-        module.n_passes = 0
-        wrapped(*inputs).sum().backward()
-        assert module.stem.weight.grad is not None
-
-    def test_equal_values_that_need_a_gradient_are_not_taken_for_the_same(self) -> None:
-        # named wrongly: at zero feedback what lies above it gets equal values, but not without a gradient
-        gradients = []
-        for reuse in (["a.1", "a.3"], False):
-            _, wrapped, inputs = two(reuse=reuse)
-            wrapped(*inputs).square().sum().backward()
-            gradients.append([f.linear.weight.grad for f in wrapped.feedbacks.values()])  # type: ignore[union-attr]
-        torch.testing.assert_close(*gradients)
-
-    def test_without_an_example_it_is_found_at_the_first_call(self) -> None:
-        _, wrapped, inputs = deep(nn.Sequential(Counted(5, 6), nn.ReLU()), example=None)
-        assert wrapped.reused == ()
-        stream = torch.get_rng_state()
-        expected = wrapped(*inputs)
-        assert torch.equal(torch.get_rng_state(), stream)
-        assert wrapped.reused == ("stem",)
-        assert torch.equal(wrapped(*inputs), expected)
-
-    def test_in_inference_mode_all_runs_again_and_gives_the_same(self) -> None:
-        _, wrapped, inputs = deep(nn.Sequential(nn.Linear(5, 6), nn.ReLU()))
-        expected = wrapped(*inputs)
-        with torch.inference_mode():
-            assert torch.equal(wrapped(*inputs), expected)
-
-
 @dataclass
 class Result:
     joint: Tensor
@@ -722,8 +471,15 @@ class TestState:
         torch.manual_seed(0)
         module = Asks(form)
         inputs = (torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4))
+        axis = 1 if form in ("picture", "two") else None
         wrapped = ProgressiveFusion.wrap(
-            module, into={"a": "a"}, state="fusion", example=inputs, state_of=state_of, feedback="add"
+            module,
+            into={"a": "a"},
+            state="fusion",
+            example=inputs,
+            state_of=state_of,
+            state_axis=axis,
+            feedback="add",
         )
         assert wrapped.state_width == 6
         randomise(wrapped)
@@ -743,7 +499,9 @@ class TestState:
 
         torch.manual_seed(0)
         module, x = Fuses(), torch.randn(7, 4, 3)
-        wrapped = ProgressiveFusion.wrap(module, into={"x": "inner"}, state="fusion", example=x, feedback="add")
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"x": "inner"}, state="fusion", example=x, feedback="add", batch_axis=1
+        )
         randomise(wrapped)
         feedback: Any = next(iter(wrapped.feedbacks.values()))
         state = module.fusion(module.inner(x))[0].mean(0)
@@ -802,15 +560,14 @@ class TestInputs:
                 a -= 1.0
                 return super().forward(a, b)
 
-        wrapped = ProgressiveFusion.wrap(Changes(), into={"a": "a.0"}, state="fusion", reuse=False)
+        example = (torch.randn(4, 3), torch.randn(4, 4))
         with pytest.raises(ConfigError, match="must not change its inputs in place; Changes does"):
-            wrapped(torch.randn(4, 3), torch.randn(4, 4))
+            ProgressiveFusion.wrap(Changes(), into={"a": "a.0"}, state="fusion", example=example)
 
-    def test_sizes_are_read_off_the_layers_or_learned_from_an_example(self) -> None:
-        _, read, inputs = two()
-        _, learned, _ = two(example=inputs)
-        assert [e.n_channels for e in read.entries] == [e.n_channels for e in learned.entries] == [3, 4]
-        assert read.state_width == learned.state_width == 7
+    def test_sizes_are_learned_from_the_example(self) -> None:
+        _, wrapped, _ = two()
+        assert [e.n_channels for e in wrapped.entries] == [3, 4]
+        assert wrapped.state_width == 7
 
     def test_axes_that_nothing_tells_are_given(self) -> None:
         class Plain(nn.Module):
@@ -846,7 +603,7 @@ class TestInputs:
 
         torch.manual_seed(0)
         module, a, b = Shared(), torch.randn(4, 3), torch.randn(4, 3)
-        wrapped = ProgressiveFusion.wrap(module, into={"both": "enc"}, state="fusion", feedback="add")
+        wrapped = ProgressiveFusion.wrap(module, into={"both": "enc"}, state="fusion", feedback="add", example=(a, b))
         randomise(wrapped)
         feedback: Any = next(iter(wrapped.feedbacks.values()))
         shift = module(a, b) @ feedback.linear.weight.T
@@ -897,8 +654,7 @@ class TestNoTrace:
             wrapped(a, b[:, :2])
         assert self.same(before, module)
 
-    @pytest.mark.parametrize("example", [True, False])
-    def test_looking_for_axes_and_reuse_moves_no_buffer_and_no_random_stream(self, example: bool) -> None:
+    def test_the_trial_on_the_example_moves_no_buffer_and_no_random_stream(self) -> None:
         class Remembers(Two):
             n: Tensor
             mean: Tensor
@@ -917,11 +673,7 @@ class TestNoTrace:
         module = Remembers()
         inputs = (torch.randn(4, 3), torch.randn(4, 4))
         buffers, streams = list(module.buffers()), (np.random.get_state()[2], random.getstate())  # noqa: NPY002
-        options: Any = {"example": inputs} if example else {}
-        wrapped = ProgressiveFusion.wrap(module, into={"a": "a.0"}, state="fusion", rounds=3, **options)
-        if not example:
-            wrapped._learn_once(inputs, {})
-        assert wrapped.reused
+        wrapped = ProgressiveFusion.wrap(module, into={"a": "a.0"}, state="fusion", rounds=3, example=inputs)
         assert all(x is y for x, y in zip(buffers, module.buffers(), strict=True))
         assert module.n == 0
         assert torch.equal(module.mean, torch.zeros(7))
@@ -929,24 +681,21 @@ class TestNoTrace:
         wrapped(*inputs)
         assert module.n == 3
 
-    def test_its_own_hooks_run_and_count(self) -> None:
-        module, wrapped, inputs = two(rounds=2, feedback="add", reuse=False)
-        wrapped(*inputs)  # finds the axes, once
+    def test_its_own_hooks_run_around_the_layers(self) -> None:
+        module, wrapped, inputs = two(rounds=2, feedback="add")
         calls: list[str] = []
         module.a[0].register_forward_pre_hook(lambda _, args: (calls.append("pre"), (args[0] * 2,))[1])
         module.fusion.register_forward_hook(lambda _, __, out: (calls.append("post"), out * 3)[1])
         randomise(wrapped)
         found = wrapped(*inputs)
         assert calls == ["pre", "post"] * 2
-        state: list[Tensor] = []
-        handle = module.fusion.register_forward_hook(lambda _, __, out: state.append(out))
-        module(*inputs)
-        handle.remove()
-        back = [state[0] @ f.linear.weight.T for f in wrapped.feedbacks.values()]  # type: ignore[union-attr, operator]
-        torch.testing.assert_close(found, module(inputs[0] + back[0], inputs[1] + back[1]))
+        a, b = inputs
+        first = module.fusion.forward(torch.cat([module.a[3](module.a[:3](a)), module.b(b)], 1))  # before its hook
+        back = [first @ f.linear.weight.T for f in wrapped.feedbacks.values()]  # type: ignore[union-attr, operator]
+        torch.testing.assert_close(found, module(a + back[0] / 2, b + back[1]))  # the pre-hook doubles what it gets
 
     def test_it_is_saved_and_loaded(self) -> None:
-        _, wrapped, inputs = two(example=None)
+        _, wrapped, inputs = two()
         randomise(wrapped)
         expected = wrapped(*inputs)
         assert {"feedbacks.b:input:b/0:ScaleShiftFeedback.linear.weight", "module.a.0.weight"} <= set(
@@ -955,8 +704,7 @@ class TestNoTrace:
         file = io.BytesIO()
         torch.save(wrapped.state_dict(), file)
         file.seek(0)
-        torch.manual_seed(9)
-        other = ProgressiveFusion.wrap(Two(), into={"a": "a.0", "b": "b.0"}, state="fusion", rounds=3)
+        _, other, _ = two(seed=9)
         assert not torch.allclose(other(*inputs), expected)
         other.load_state_dict(torch.load(file, weights_only=True))
         assert torch.equal(other(*inputs), expected)
@@ -1022,13 +770,7 @@ class TestRefused:
             ),
             ({"feedback": "ad"}, UnknownNameError, "feedback must be a known name"),
             ({"at": {"c": "input"}}, UnknownNameError, "branch must be a known name; got branch='c'"),
-            ({"at": "middle"}, ConfigError, "at must be input or output; got at='middle'"),
-            ({"into": {}}, ConfigError, "into must name a layer for at least one branch"),
             ({"into": {"a": "a.0", "b": "a.0"}}, ConfigError, "must enter a place once; got the input of 'a.0' for"),
-            ({"rounds": 0}, ConfigError, "rounds must be at least 1, or 'equilibrium'; got rounds=0"),
-            ({"start": "one"}, ConfigError, "start must be zero or learned; got start='one'"),
-            ({"gradient_rounds": 0}, ConfigError, "gradient_rounds must be at least 1; got gradient_rounds=0"),
-            ({"reuse": ["a"]}, ConfigError, "reuse must name layers below the feedback; got reuse='a'"),
             ({"reuse": ["aa"]}, UnknownNameError, "reuse must be a known name"),
             ({"into": {"a": "head"}}, ConfigError, "the input of 'head' is called after 'fusion'"),
             ({"into": {"a": "a_spare"}}, ConfigError, "must be called in a pass; 'a_spare' was not"),
@@ -1044,11 +786,6 @@ class TestRefused:
         with pytest.raises(error, match=re.escape(message)):
             ProgressiveFusion.wrap(Unused(), **given)
 
-    def test_sizes_that_types_do_not_tell_need_an_example(self) -> None:
-        module = Late(Stepwise(), 5, lambda f, x: f(x))
-        with pytest.raises(ConfigError, match="its type Stepwise does not tell. Give example="):
-            ProgressiveFusion.wrap(module, into={"x": "branch"}, state="fusion")
-
     def test_words_have_no_numbers_to_change(self) -> None:
         module = Late(nn.Embedding(11, 5), 5, lambda f, x: f(x).mean(1))
         example = (torch.zeros(4, 6, dtype=torch.long), torch.zeros(4, 3))
@@ -1059,7 +796,8 @@ class TestRefused:
         module = Late(Frames(), 5, lambda f, x: f(x))
         example = (torch.randn(4, 3, 3, 7, 7), torch.randn(4, 3))
         with pytest.raises(
-            ShapeError, match=r"got 12 rows, and a state of shape=\(4, 6\) from 'fusion'. Give batch_axis"
+            ShapeError,
+            match=r"got 12 rows in a tensor of shape \(12, 3, 7, 7\), .* shape=\(4, 6\) from 'fusion'. Give batch_",
         ):
             ProgressiveFusion.wrap(module, into={"x": "branch.cnn"}, state="fusion", example=example)
 
@@ -1069,33 +807,9 @@ class TestRefused:
         wrapped = ProgressiveFusion.wrap(
             module, into={"x": "branch"}, state="fusion", example=(torch.randn(4, 5, 6), other)
         )
-        with pytest.raises(ShapeError, match=r"must have 5 channels, as feedback was made for; got 6 in shape=\(4, "):
+        with pytest.raises(ShapeError, match=r"must have 5 channels, as feedback was made for; got 6 in a tensor of"):
             wrapped(torch.randn(4, 6, 6), other)
 
     def test_several_tensors_that_could_be_the_state(self) -> None:
         with pytest.raises(ConfigError, match=r"'fusion' gives dict\(joint: a tensor of shape \(4, 6\)"):
             ProgressiveFusion.wrap(Asks("two"), into={"a": "a"}, state="fusion", example=(self.A, self.B))
-
-    @pytest.mark.parametrize("reentrant", [True, False])
-    def test_a_gradient_checkpoint_around_the_entry(self, reentrant: bool) -> None:
-        class Saves(Two):
-            def forward(self, a: Tensor, b: Tensor) -> Tensor:
-                z = checkpoint(self.a, a, use_reentrant=reentrant)
-                return self.head(self.fusion(torch.cat([z, self.b(b)], 1)))  # type: ignore[no-any-return]
-
-        wrapped = ProgressiveFusion.wrap(Saves(), into={"a": "a.0"}, state="fusion", example=(self.A, self.B))
-        with pytest.raises(ConfigError, match="gradient"):
-            wrapped(self.A.clone().requires_grad_(), self.B)
-
-    def test_a_gradient_checkpoint_elsewhere_or_around_the_whole_is_fine(self) -> None:
-        module, wrapped, (a, b) = deep(nn.Sequential(nn.Linear(5, 6), nn.ReLU()))
-        wrapped(a, b).square().sum().backward()
-        expected = [p.grad for p in wrapped.parameters()]
-        wrapped.zero_grad(set_to_none=True)
-        checkpoint(wrapped, a, b, use_reentrant=False).square().sum().backward()  # type: ignore[union-attr]
-        torch.testing.assert_close([p.grad for p in wrapped.parameters()], expected)
-        wrapped.zero_grad(set_to_none=True)
-        inner = module.stem.forward
-        module.stem.forward = lambda x: checkpoint(inner, x, use_reentrant=False)  # type: ignore[method-assign]
-        wrapped(a, b).square().sum().backward()
-        torch.testing.assert_close([p.grad for p in wrapped.parameters()], expected)

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profuse.errors import ConfigError, ShapeError
+from profuse.errors import ShapeError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
+from profuse.progressive.wrap._layout import layout_of
+from profuse.progressive.wrap._state import StateReader
 
 N = 4
 
@@ -47,17 +49,19 @@ def pictures(height: int = 9) -> tuple[Tensor, Tensor]:
     return torch.randn(N, 3, height, 12), torch.randn(N, 3)
 
 
-class TestWhoseWordCounts:
+class TestAxesThatTypesDoNotSay:
     @pytest.mark.parametrize("height", [9, 7])  # with 7 the pictures are as high as they have channels
     @pytest.mark.parametrize("at", ["input", "output"])
-    @pytest.mark.parametrize("layer", [ChannelsFirst(5), Mixes(5, 5)])
+    @pytest.mark.parametrize("layer", [ChannelsFirst(5), Mixes(5, 5), nn.Tanh()])
     def test_a_layer_derived_from_one_of_torchs_does_not_turn_columns_into_channels(
         self, layer: nn.Module, at: Any, height: int
     ) -> None:
         inputs, module = pictures(height), Pictures(layer)
-        wrapped = ProgressiveFusion.wrap(
-            module, into={"x": "layer"}, at=at, state="fusion", example=inputs, feedback="add"
-        )
+        options: dict[str, Any] = {"into": {"x": "layer"}, "at": at, "state": "fusion", "feedback": "add"}
+        message = rf"got shape=\(4, 5, {height - 2}, 10\), batch_axis=0, channel_axis=None. Give channel_axis={{'x'"
+        with pytest.raises(ShapeError, match=message):
+            ProgressiveFusion.wrap(module, example=inputs, **options)
+        wrapped = ProgressiveFusion.wrap(module, example=inputs, channel_axis={"x": 1}, **options)
         assert wrapped.entries[0].n_channels == 5
         (weight,) = wrapped.feedbacks.parameters()
         nn.init.normal_(weight)
@@ -72,12 +76,42 @@ class TestWhoseWordCounts:
 
     def test_nor_where_it_gives_the_state(self) -> None:
         inputs, module = pictures(), Pictures(ChannelsFirst(5))
-        wrapped = ProgressiveFusion.wrap(module, into={"x": "first"}, state="layer", example=inputs)
-        assert wrapped.state_width == 5
+        options: dict[str, Any] = {"into": {"x": "first"}, "state": "layer", "example": inputs}
+        message = (
+            r"of the state channels must be on an axis that is known; got one of shape=\(4, 5, 7, 10\).*state_axis=1"
+        )
+        with pytest.raises(ShapeError, match=message):
+            ProgressiveFusion.wrap(module, **options)
+        assert ProgressiveFusion.wrap(module, state_axis=1, **options).state_width == 5
 
-    def test_it_needs_an_example(self) -> None:
-        with pytest.raises(ConfigError, match="its type ChannelsFirst does not tell. Give example="):
-            ProgressiveFusion.wrap(Pictures(ChannelsFirst(5)), into={"x": "layer"}, state="fusion")
+    def test_weights_that_are_parametrised_leave_torchs_layers_what_they_are(self) -> None:
+        inputs, module = pictures(), Pictures(nn.Identity())
+        nn.utils.parametrizations.spectral_norm(module.second)
+        wrapped = ProgressiveFusion.wrap(module, into={"x": "second"}, state="fusion", example=inputs)
+        assert wrapped.entries[0].n_channels == 5
+
+    @pytest.mark.parametrize(
+        ("layer", "side", "layout"),
+        [
+            (nn.Conv1d(3, 5, 3), "input", (0, 1)),
+            (nn.GroupNorm(1, 3), "output", (0, 1)),
+            (nn.AdaptiveAvgPool2d(1), "output", (0, 1)),
+            (nn.Linear(3, 5), "input", (0, -1)),
+            (nn.Embedding(3, 5), "output", (0, -1)),
+            (nn.GRU(3, 5), "input", (1, -1)),
+            (nn.LSTM(3, 5, batch_first=True), "output", (0, -1)),
+            (nn.MultiheadAttention(4, 2), "input", (1, -1)),
+            (nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), "input", (0, -1)),
+            (nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8), 1), "output", (1, -1)),
+            (nn.Transformer(4, 2, 1, 1, 8, batch_first=True), "output", (0, -1)),
+            (nn.Sequential(nn.Linear(3, 5), nn.Conv2d(3, 5, 3)), "output", (0, 1)),
+            (nn.Sequential(nn.Linear(3, 5), nn.Conv2d(3, 5, 3)), "input", (0, -1)),
+            (nn.Sequential(), "input", None),
+            (nn.ReLU(), "input", None),
+        ],
+    )
+    def test_torchs_own_layers_say_them(self, layer: nn.Module, side: Any, layout: Any) -> None:
+        assert layout_of(layer, side) == layout
 
     @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
     def test_every_layer_of_a_convnext_gets_one_map_a_channel(self) -> None:
@@ -107,63 +141,11 @@ class TestWhoseWordCounts:
         del names["net.layernorm"]  # behind the pooling, whose output nobody uses
         assert len(names) == 10
         for name, width in names.items():
-            wrapped = ProgressiveFusion.wrap(module, into={"x": name}, state="fusion", example=example)
+            last = name.endswith((".pwconv1", ".layers.0.layernorm"))
+            wrapped = ProgressiveFusion.wrap(
+                module, into={"x": name}, state="fusion", example=example, channel_axis=-1 if last else 1
+            )
             assert wrapped.entries[0].n_channels == width, name
-
-
-class Timed(nn.Module):
-    """A series, time first, of which a recurrent layer alone knows that it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.each, self.gru = nn.Linear(3, 5), nn.GRU(5, 6)
-        self.fusion, self.head = nn.Linear(6, 7), nn.Linear(7, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        outputs: Tensor = self.head(self.fusion(self.gru(self.each(x))[1][-1]).tanh())
-        return outputs
-
-
-class TestWithoutAnExample:
-    @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-    @pytest.mark.parametrize("reuse", [True, False, ["each"]])
-    def test_axes_depend_on_the_module_alone(self, reuse: Any, mode: Any) -> None:
-        at = "output" if isinstance(reuse, list) else "input"
-        module, x = Timed(), torch.randn(7, N, 3)
-        options: dict[str, Any] = {"into": {"x": "each"}, "state": "fusion", "reuse": reuse, "at": at}
-        told = ProgressiveFusion.wrap(module, example=x, **options)
-        wrapped = ProgressiveFusion.wrap(module, **options)
-        for weight in told.feedbacks.parameters():
-            nn.init.normal_(weight)
-        wrapped.load_state_dict(told.state_dict())
-        expected = told(x)
-        with mode():
-            torch.testing.assert_close(wrapped(x), expected)
-        assert wrapped.entries == told.entries
-
-    def test_what_can_be_reused_is_found_once_inference_mode_is_over(self) -> None:
-        class Stem(Timed):
-            def __init__(self) -> None:
-                super().__init__()
-                self.stem = nn.Linear(3, 3)
-
-            def forward(self, x: Tensor) -> Tensor:
-                return super().forward(self.stem(x))
-
-        x = torch.randn(7, N, 3)
-        with torch.inference_mode():
-            example = torch.randn(7, N, 3)
-        for inside in (False, True):
-            with torch.inference_mode(inside):
-                wrapped = ProgressiveFusion.wrap(
-                    Stem(), into={"x": "each"}, state="fusion", example=example if inside else None
-                )
-            with torch.inference_mode():
-                wrapped(x)
-            assert wrapped.reused == ()
-            if not inside:  # else the weights are of inference mode too
-                wrapped(x)
-                assert wrapped.reused == ("stem",)
 
 
 class Reads(nn.Module):
@@ -222,7 +204,7 @@ class TestNestedState:
     def test_at_rest_a_state_of_fewer_positions_where_gradients_are_off_is_told(self) -> None:
         wrapped, inputs = reads(rounds="equilibrium", feedback="attend")
         with pytest.raises(
-            ShapeError, match="got one of 48 numbers a row with gradients on, and of 40 with.*state_mask"
+            ShapeError, match="got one of 48 numbers per row with gradients on, and of 40 with.*state_mask"
         ):
             wrapped(*inputs)
 
@@ -232,12 +214,10 @@ class TestNestedState:
         wrapped = ProgressiveFusion.wrap(module, into={"x": "embed"}, state="fuse.layers.1", example=inputs)
         assert wrapped.state_width == 8
 
-    def test_one_of_more_axes_is_refused_and_told(self) -> None:
-        from profuse.progressive.wrap._state import pick
-
+    def test_one_of_more_axes_is_refused(self) -> None:
         nested = torch.nested.as_nested_tensor([torch.randn(2, 3, 4), torch.randn(3, 3, 4)])
-        with pytest.raises(ShapeError, match="'fuse' gives a nested tensor of 4 axes, torch.float32. Name another"):
-            pick(nested, None, "fuse")
+        with pytest.raises(ShapeError, match="'fuse' gives a tensor of 4 axes, nested, torch.float32. Name another"):
+            StateReader(nn.Identity(), "fuse", None, None).pick(nested)
 
 
 class TestNoRows:

@@ -48,6 +48,7 @@ def late(rounds: int = 3, returns: Any = "last") -> tuple[WrappedProgressive, tu
         state="fusion",
         rounds=rounds,
         returns=returns,
+        reuse=["words", "image.0"],
         example=inputs,
     ).eval()
     for parameter in wrapped.feedbacks.parameters():
@@ -56,7 +57,7 @@ def late(rounds: int = 3, returns: Any = "last") -> tuple[WrappedProgressive, tu
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights:UserWarning")
-def test_it_is_exported_with_any_batch_and_without_what_is_reused() -> None:
+def test_it_is_exported_with_any_batch_and_parts_of_reuse_once() -> None:
     wrapped, inputs = late()
     batch = Dim("batch", min=2, max=64)
     with torch.no_grad():
@@ -197,34 +198,33 @@ class TestHuggingFace:
         torch.manual_seed(1)
         assert torch.equal(wrapped.train().all_rounds(**batch)[0]["logits"], expected)
 
-    def test_embeddings_and_layers_below_run_once_a_batch(self) -> None:
+    def test_embeddings_and_layers_of_reuse_run_once_per_batch(self) -> None:
         module, batch = hugging_face()
         vit, bert = layer_names(module, 1)
-        outputs = []
-        for reuse in (True, False):
+        outputs, below = [], ["vit.embeddings", "bert.embeddings", *layer_names(module, 0)]
+        for reuse in (below, []):
             wrapped = ProgressiveFusion.wrap(
                 module, into={"image": vit, "text": bert}, state="fusion", rounds=4, example_kwargs=batch, reuse=reuse
             ).eval()
             torch.manual_seed(2)
             for feedback in wrapped.feedbacks.values():
                 nn.init.normal_(feedback.linear.weight, std=0.1)  # type: ignore[arg-type, union-attr]
-            calls: dict[str, int] = {}
-            names = ["vit.embeddings", "bert.embeddings", vit, bert, *layer_names(module, 0)]
-            for name in names:  # not by a hook: layers with hooks are not reused
-                layer = module.get_submodule(name)
+            calls = dict.fromkeys([*below, vit, bert], 0)
+            inside = {
+                name: next(f"{name}.{part}" for part, _ in module.get_submodule(name).named_children())
+                for name in calls
+            }
+            hooks = []
+            for name, part in inside.items():
 
-                def counts(
-                    *args: Any, name: str = name, own: Any = layer.forward, calls: Any = calls, **kw: Any
-                ) -> Any:
-                    calls[name] = calls.get(name, 0) + 1
-                    return own(*args, **kw)
+                def count(*_: Any, name: str = name, calls: dict[str, int] = calls) -> None:
+                    calls[name] += 1
 
-                layer.forward = counts  # type: ignore[method-assign]
+                hooks.append(module.get_submodule(part).register_forward_hook(count))
             outputs.append(wrapped(**batch)["logits"])
-            for name in names:
-                del module.get_submodule(name).forward
-            below = 1 if reuse else 4
-            assert [calls[name] for name in names] == [below, below, 4, 4, below, below]
+            for hook in hooks:
+                hook.remove()
+            assert calls == {**dict.fromkeys(below, 1 if reuse else 4), vit: 4, bert: 4}
         assert torch.equal(*outputs)
 
     def test_it_trains_with_gradient_checkpoints_as_without(self) -> None:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from profuse.errors import ConfigError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
 from profuse.progressive.wrap._entry import Entry
-from profuse.progressive.wrap._layers import Layout
 from profuse.progressive.wrap._state import State
 from profuse.tokens import Tokens
 
@@ -44,7 +43,13 @@ def inputs(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
 
 def two(module: nn.Module | None = None, *, random: bool = True, **options: Any) -> WrappedProgressive:
     torch.manual_seed(0)
-    given: dict[str, Any] = {"into": {"a": "a.2", "b": "b.2"}, "state": "fusion", "rounds": 3, **options}
+    given: dict[str, Any] = {
+        "into": {"a": "a.2", "b": "b.2"},
+        "state": "fusion",
+        "rounds": 3,
+        "example": inputs(),
+        **options,
+    }
     wrapped = ProgressiveFusion.wrap(Two() if module is None else module, **given)
     for weight in wrapped.feedbacks.parameters():
         if random:
@@ -81,7 +86,7 @@ class TestWhereTheyLoad:
 
     def test_the_name_of_a_branch_may_have_dots_and_the_layer_may_be_the_module(self) -> None:
         module = nn.Sequential(nn.Linear(5, 5))
-        wrapped = ProgressiveFusion.wrap(module, into={"of.a": ""}, state="0")
+        wrapped = ProgressiveFusion.wrap(module, into={"of.a": ""}, state="0", example=inputs()[0])
         assert list(wrapped.feedbacks) == ["of/a:input::ScaleShiftFeedback"]
         assert copy.deepcopy(wrapped)(inputs()[0]).equal(wrapped(inputs()[0]))
 
@@ -114,10 +119,9 @@ class TestOfWhichDtype:
     @pytest.mark.parametrize("feedback", FEEDBACKS)
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
     def test_they_are_as_those_of_the_module(self, dtype: torch.dtype, feedback: str) -> None:
-        for example in (inputs(dtype), None):
-            wrapped = two(Two().to(dtype), example=example, feedback=feedback, start="learned")
-            assert {p.dtype for p in wrapped.parameters()} == {dtype}
-            assert wrapped(*inputs(dtype)).dtype == dtype
+        wrapped = two(Two().to(dtype), example=inputs(dtype), feedback=feedback, start="learned")
+        assert {p.dtype for p in wrapped.parameters()} == {dtype}
+        assert wrapped(*inputs(dtype)).dtype == dtype
 
     @pytest.mark.parametrize("feedback", FEEDBACKS)
     def test_numbers_that_the_module_takes_are_not_made_less_exact(self, feedback: str) -> None:
@@ -153,7 +157,7 @@ def test_the_state_comes_to_the_device_of_the_branch() -> None:
     state = State.of(Tokens(torch.randn(N, 3, 7), torch.ones(N, 3, dtype=torch.bool)))
     x = torch.empty(N, 6, 5, device="meta")
     for form in FEEDBACKS.values():
-        entry = Entry("x", "layer", "input", Layout(), (None, None), False, n_channels=5)
+        entry = Entry("x", "layer", "input", (0, -1), n_channels=5)
         assert entry.change(form(5, 7).to("meta"), x, state, "fusion").device.type == "meta"
 
 
@@ -211,16 +215,15 @@ class TestWhatACallReturns:
         last, every = two(), two(returns="all")
         assert torch.equal(last.anytime(*inputs()).predictions, every.anytime(*inputs()).predictions)
 
-    def test_another_word_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="returns must be last or all; got returns='both'"):
-            two(returns="both")
-
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, that it does not trace what is ours
 class TestCompiled:
-    @pytest.mark.parametrize("name", ["a.0", "head"])
     @pytest.mark.parametrize("rounds", [3, "equilibrium"])
-    def test_layers_of_the_module_stay_compiled(self, name: str, rounds: Any) -> None:
+    def test_layers_of_the_module_stay_compiled(self, rounds: Any) -> None:
+        class Own(nn.Linear):  # torch compiles no forward of its own layers
+            def forward(self, x: Tensor) -> Tensor:
+                return super().forward(x)
+
         expected = two(example=inputs(), rounds=rounds)(*inputs())
         graphs: list[Any] = []
 
@@ -229,10 +232,10 @@ class TestCompiled:
             return graph.forward
 
         module = Two()
-        module.get_submodule(name).compile(backend=seen)
+        module.head = Own(5, 2)
+        module.head.compile(backend=seen)
         wrapped = two(module, example=inputs(), rounds=rounds)
         wrapped.load_state_dict(two(example=inputs()).state_dict())
-        assert wrapped.reused == ("a.0", "a.1", "b.0", "b.1")
         torch.testing.assert_close(wrapped(*inputs()), expected)
         n = len(graphs)
         assert n

@@ -1,223 +1,220 @@
-"""One pass through a foreign module: feedback is let in, the state caught, and what can be reused left out."""
+"""One pass through a module: feedback is let in, the state caught, and what is reused left out."""
 
 from __future__ import annotations
 
-import warnings
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.graph import Node
-from torch.nn.utils.rnn import PackedSequence
+from torch import nn
 
 from profuse._lookup import nearest
 from profuse.errors import ConfigError
-from profuse.progressive._anytime import in_evaluation
-from profuse.progressive.wrap._calls import PASSES, around, change_first, checkpointing, mapped, tensors, within
-from profuse.progressive.wrap._entry import WHERE, Entry, layer_of
+from profuse.progressive._chance import Chance
+from profuse.progressive.wrap._entry import Entry, layer_of
 from profuse.progressive.wrap._replay import Replay
-from profuse.progressive.wrap._reuse import Memory
+from profuse.progressive.wrap._state import Picked, StateReader
+from profuse.progressive.wrap._trees import WHERE, change_first, copied, mapped
 
-__all__ = ["Pass", "changed", "disturbed", "evaluating", "quietly", "versions"]
+__all__ = ["PASSES", "Pass"]
+
+PASSES = threading.RLock()
+"""Held while layers, modes or buffers of a module are changed for a time, as another thread may use the module too."""
+
+_Call = Callable[..., Any]
+_Advice = Callable[[_Call, tuple[Any, ...], dict[str, Any]], Any]
+"""`advice(call, args, kwargs)` runs in place of a layer's call; `call(*args, **kwargs)` is the layer's own."""
 
 
 class Pass:
-    """Runs `module`, once a round; what later rounds can leave out is remembered from the first.
+    """Runs `module`, once a round.
 
     Args:
         module: What runs.
         entries: Where feedback enters.
-        state_layer: The layer whose output is the state.
+        reader: The layer whose output is the state, and where in it.
+        reuse: Names of the parts that run in the first round only, whose results later rounds get again.
         replay: What makes all rounds alike, if they are to be.
 
     Attributes:
         output: What the module returned in the last run, until the next one.
+        picked: The state's tensor, likewise.
     """
 
     def __init__(
-        self, module: nn.Module, entries: Sequence[Entry], state_layer: str, replay: Replay | None = None
+        self,
+        module: nn.Module,
+        entries: Sequence[Entry],
+        reader: StateReader,
+        reuse: Sequence[str],
+        replay: Replay | None = None,
     ) -> None:
         self.module = module
         self.entries = entries
-        self.state_layer = state_layer
+        self.reader = reader
+        self.reuse = reuse
+        self.replay = replay
         self.output: Any = None
-        self.memory = Memory(replay)
-        self._caught: list[tuple[Any, list[tuple[Tensor, int]]]] = []
-        self._n_runs = 0
-        self._grad = torch.is_grad_enabled()
-        self._checkpoint = checkpointing()
+        self.picked: Picked | None = None
+        self._results: dict[str, list[tuple[Any, Chance | None]]] = {name: [] for name in reuse}
+        self._is_first = True
+        self._gradients = torch.is_grad_enabled()
+        self._within_checkpoint = _saving_is_hooked()
 
     def run(
-        self,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        change: Callable[[int, Any], Any],
-        kept: Sequence[nn.Module],
-        learns: Sequence[bool] = (),
+        self, args: Any, kwargs: Any, change: Callable[[int, Any], Any], learns: Sequence[bool] | None = None
     ) -> None:
         """Runs the module, as one thread at a time does.
 
         Args:
             args: For the module; containers are copied, so that it may change them.
             kwargs: Likewise.
-            change: What feedback makes of the tensor at an entry, told by its index.
-            kept: The layers to remember.
-            learns: For each entry, whether its feedback is being trained.
+            change: What feedback makes of the tensor at an entry, given its index.
+            learns: For each entry, whether its feedback is being trained; None: none is.
         """
-        if self._n_runs:
-            self.memory.next_round()
-        self._n_runs += 1
-        self.output = None  # and all that its gradient needs
-        states: list[tuple[Any, list[tuple[Tensor, int]]]] = []
-        self._caught = states
-        met = [0] * len(self.entries)
+        learns = learns or [False] * len(self.entries)
+        self.output = self.picked = None  # and all that its gradient needs
+        entered: set[int] = set()
 
         def enter(index: int, tree: Any) -> Any:
             entry = self.entries[index]
-            if states and not met[index]:
+            if self.picked is not None and index not in entered:
                 raise ConfigError(
                     f"{WHERE}: feedback must enter before the state is made; the {entry} is called after "
-                    f"{self.state_layer!r}. Name a layer of the branch, or a later state."
+                    f"{self.reader.name!r}. Name a layer of the branch, or a later state."
                 )
-            tree, found = change_first(tree, partial(change, index))
-            if not found:
+            tree, is_there = change_first(tree, partial(change, index))
+            if not is_there:
                 raise ConfigError(
                     f"{WHERE}: feedback must enter where floating numbers stand; the {entry} has none. "
                     "Name a later layer" + (", or use at='output'." if entry.at == "input" else ".")
                 )
-            self._gradients(str(entry), bool(learns) and learns[index])
-            met[index] += 1
-            self.memory.n_met += 1
+            self._check_gradients(str(entry), learns[index])
+            entered.add(index)
             return tree
 
-        def catch(output: Any) -> Any:
-            if states:
+        def take(index: int, call: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if self.entries[index].at == "output":
+                return enter(index, call(*args, **kwargs))
+            args, kwargs = enter(index, (args, kwargs))
+            return call(*args, **kwargs)
+
+        def catch(call: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            output = call(*args, **kwargs)
+            if self.picked is not None:
                 raise ConfigError(
-                    f"{WHERE}: state must be called once in a pass; {self.state_layer!r} is called again. "
+                    f"{WHERE}: state must be called once in a pass; {self.reader.name!r} is called again. "
                     "Name a layer that is called once."
                 )
-            self._gradients(f"output of {self.state_layer!r}", any(learns))
-            states.append((output, versions(output)))
-            self.memory.n_met += 1
+            self._check_gradients(f"output of {self.reader.name!r}", any(learns))
+            self.picked = self.reader.pick(output)
             return output
 
+        advice = [(name, self._once(name)) for name in self._results]
+        advice += [(entry.layer, partial(take, index)) for index, entry in enumerate(self.entries)]
         with PASSES, ExitStack() as stack:
-            for layer in kept:
-                stack.enter_context(around(layer, self.memory.advice(layer)))
-            for index, entry in enumerate(self.entries):
-                layer, change_it = layer_of(self.module, entry.layer, "layer"), partial(enter, index)
-                before, after = (change_it, _as_it_is) if entry.at == "input" else (_as_it_is, change_it)
-                stack.enter_context(within(layer, before, after, visible=self._bypassed(entry.layer)))
-            layer = layer_of(self.module, self.state_layer, "state")
-            stack.enter_context(within(layer, _as_it_is, catch, visible=self._bypassed(self.state_layer)))
+            for name, each in [*advice, (self.reader.name, catch)]:
+                layer = layer_of(self.module, name, "layer")
+                if self._may_be_bypassed(name):
+                    stack.callback(layer.register_forward_hook(_does_nothing).remove)
+                stack.enter_context(_around(layer, each))
             args, kwargs = mapped((args, kwargs), lambda leaf: leaf)
-            output = self.module(*args, **kwargs)
-        silent = [e.layer for e, n in zip(self.entries, met, strict=True) if not n]
-        if silent or not states:
-            self._not_called(silent[0] if silent else self.state_layer)
-        self.output = output
+            output = (self.replay or self.module)(*args, **kwargs)
+        silent = [name for name, results in self._results.items() if not results]
+        silent += [entry.layer for index, entry in enumerate(self.entries) if index not in entered]
+        self._check_called([*silent, *([self.reader.name] if self.picked is None else [])])
+        self.output, self._is_first = output, False
 
-    @property
-    def state(self) -> Any:
-        """What the state's layer gave in the last run.
+    def _once(self, name: str) -> _Advice:
+        """Returns what runs in place of a part that is reused: its call in the first round, later its result."""
+        results = self._results[name]
+        again = iter([*results])
 
-        Raises:
-            ConfigError: It was changed in place since.
-        """
-        ((state, given),) = self._caught
-        if changed(given):
-            raise ConfigError(
-                f"{WHERE}: the state must stay as its layer gave it; what {self.state_layer!r} gave was changed in "
-                "place afterwards. Name the layer that changes it as the state, or set inplace=False there."
-            )
-        return state
+        def advice(call: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if self._is_first:
+                self._check_gradients(f"part {name!r} of reuse", False)
+                output = call(*args, **kwargs)
+                # copies: what the module makes of a result in place must not be in it in the next round
+                results.append((copied(output), None if self.replay is None else self.replay.drawn()))
+                return output
+            output, drawn = next(again, (None, None))
+            if output is None:
+                raise ConfigError(
+                    f"{WHERE}: reuse must name parts that are called as often in each round; got {name!r}, called "
+                    f"{len(results)} times in the first round, and more often in a later one. Leave it out."
+                )
+            if drawn is not None:  # the random streams go on as if it ran
+                drawn.put()
+            return copied(output)
 
-    def _bypassed(self, name: str) -> bool:
-        """Whether a Transformer layer's fused kernels would leave out the layer `name`."""
+        return advice
+
+    def _may_be_bypassed(self, name: str) -> bool:
+        """Whether a Transformer layer's fused kernels, which any hook turns off, would leave out the layer `name`."""
         parts = name.split(".") if name else []
         above = [layer_of(self.module, ".".join(parts[:n]), "layer") for n in range(len(parts))]
         return any(isinstance(layer, nn.TransformerEncoderLayer) for layer in above)
 
-    def _gradients(self, place: str, learns: bool) -> None:
+    def _check_gradients(self, place: str, learns: bool) -> None:
         """Refuses what would give wrong gradients, or none."""
-        if not self._grad:
-            return
-        if checkpointing() is not self._checkpoint:
+        if self._gradients and _saving_is_hooked() and not self._within_checkpoint:
             raise ConfigError(
-                f"{WHERE}: no gradient checkpoint may be around the {place}, as it runs again without feedback. "
+                f"{WHERE}: no gradient checkpoint may be around the {place}, as it runs again without the wrapper. "
                 "Turn it off in the module, or put it around the call of the whole."
             )
-        if learns and not torch.is_grad_enabled():
+        if self._gradients and learns and not torch.is_grad_enabled():
             raise ConfigError(
                 f"{WHERE}: gradients must be on at the {place}, else feedback does not learn; the module turns them "
                 "off there (torch.no_grad, or a reentrant gradient checkpoint). Name a layer where they are on."
             )
 
-    def _not_called(self, name: str) -> None:
-        called = {call.layer for call in self.memory.calls}
-        names = [n for n, layer in self.module.named_modules() if layer in called]
-        close = nearest(name, names or (n for n, _ in self.module.named_modules() if n != name))
-        hint = f" Layers of like names{' that ran' if names else ''}: {', '.join(map(repr, close))}." if close else ""
-        raise ConfigError(
-            f"{WHERE}: every layer that is named must be called in a pass; {name!r} was not. Its parent may read its "
-            f"weights and not call it, or call another method than forward.{hint}"
-        )
-
-
-def _as_it_is(tree: Any) -> Any:
-    return tree
-
-
-def disturbed(x: Any, chance: torch.Generator, nodes: list[Node] | None = None) -> Any:
-    """Returns `x` changed by numbers of `chance`, on the CPU, and adds its place in autograd's graph to `nodes`."""
-    if isinstance(x, PackedSequence):
-        return PackedSequence(disturbed(x.data, chance, nodes), x.batch_sizes, x.sorted_indices, x.unsorted_indices)
-    if x.is_nested:
-        return x * 1.37
-    noise = torch.randn(x.shape, generator=chance).to(x)
-    found = x + noise.requires_grad_()
-    if nodes is not None and found.grad_fn is not None:
-        nodes.append(found.grad_fn)
-    return found
-
-
-def versions(tree: Any) -> list[tuple[Tensor, int]]:
-    """Returns the tensors in `tree`, and how often each was changed in place so far, where torch counts it."""
-    return [(tensor, tensor._version) for tensor in tensors(tree) if not tensor.is_inference()]
-
-
-def changed(given: list[tuple[Tensor, int]]) -> bool:
-    """Returns whether any was changed in place since its `versions` were taken."""
-    return any(tensor._version != version for tensor, version in given)
+    def _check_called(self, silent: Sequence[str]) -> None:
+        for name in silent:
+            close = nearest(name, [other for other, _ in self.module.named_modules() if other != name])
+            hint = f" Layers of like names: {', '.join(map(repr, close))}." if close else ""
+            raise ConfigError(
+                f"{WHERE}: every layer that is named must be called in a pass; {name!r} was not. Its parent may read "
+                f"its weights, call another method than forward, or be a part of reuse={list(self._results)}.{hint}"
+            )
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients, while no other thread is in a pass; see `in_evaluation`."""
-    with PASSES, in_evaluation(module):
-        yield
+def _around(layer: nn.Module, advice: _Advice) -> Iterator[None]:
+    """Runs `advice` in place of every call of `layer.forward` by this thread; afterwards the layer is as it was.
 
-
-@contextmanager
-def quietly(module: nn.Module, inputs: Any) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """For a trial: as `evaluating`, and buffers and the random streams are as before too.
-
-    What it gives makes a context for passes with gradients on, as in training; what is in it begins alike each time.
+    It is done by an instance's `forward`, not by a registered hook, because a call can be left out so, and because
+    torch takes other kernels in a Transformer layer to which a hook is attached: results would differ in the last bits.
     """
-    replay = Replay(module, (), [*tensors(inputs), *module.parameters()])
+    attributes, owner = vars(layer), threading.get_ident()
+    own = {name: attributes[name] for name in ("forward",) if name in attributes}
 
-    @contextmanager
-    def alike() -> Iterator[None]:
-        with replay.one_pass(), torch.enable_grad():
-            yield
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return own["forward"](*args, **kwargs) if own else type(layer).forward(layer, *args, **kwargs)
 
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return advice(call, args, kwargs) if threading.get_ident() == owner else call(*args, **kwargs)
+
+    attributes["forward"] = forward
     try:
-        with warnings.catch_warnings(), evaluating(module):
-            warnings.simplefilter("ignore")
-            yield alike
-    except Exception as error:
-        error.add_note(f"{WHERE}: raised while the module ran on the example, or for the first time, gradients on.")
-        raise
+        yield
+    finally:
+        del attributes["forward"]
+        attributes.update(own)
+
+
+def _does_nothing(*_: Any) -> None:
+    """A hook."""
+
+
+def _saving_is_hooked() -> bool:
+    """Returns whether hooks are on what autograd saves, as those of a gradient checkpoint: then none can be refused."""
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks("hooked"):
+            return False
+    except RuntimeError:
+        return True

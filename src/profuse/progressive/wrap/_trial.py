@@ -1,126 +1,146 @@
-"""A foreign module on an example: what stands at the entries, what can be reused, whether feedback has an effect."""
+"""A module on an example: what stands at the entries, and whether feedback and reuse can be where they are named."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
-from profuse.errors import ConfigError, ShapeError
-from profuse.progressive.wrap._calls import mapped, tensors
-from profuse.progressive.wrap._entry import WHERE, Entry, layer_of
-from profuse.progressive.wrap._graph import ancestors
-from profuse.progressive.wrap._layers import RECURRENT
-from profuse.progressive.wrap._pass import Pass, disturbed
-from profuse.progressive.wrap._reuse import same
-from profuse.progressive.wrap._state import STATE_OF, State
+from profuse.errors import ConfigError, ProfuseError
+from profuse.progressive._anytime import in_evaluation
+from profuse.progressive.wrap._entry import Entry, layer_of
+from profuse.progressive.wrap._layout import RECURRENT
+from profuse.progressive.wrap._pass import PASSES, Pass
+from profuse.progressive.wrap._state import Picked
+from profuse.progressive.wrap._trees import WHERE, copied, described, floats, on_data, tensors
 
-__all__ = ["Trial"]
+__all__ = ["try_out"]
 
 
-class Trial:
-    """Passes of `module` on an example: as it is, then with all entries changed, then with one of them.
+def try_out(
+    module: nn.Module, make_pass: Callable[[], Pass], args: Any, kwargs: Any, reuse: Sequence[str]
+) -> tuple[Picked, list[Any]]:
+    """Returns the state, and what stands at each entry when it is met first.
 
-    To be made where gradients are off, so that none is refused, and to be run where they are on, as in training.
+    Two rounds run, in evaluation mode and with gradients on: the module as it is, then with noise at all entries, which
+    shows what lies above them, whatever the weights of the feedback.
 
     Args:
         module: What runs.
-        entries: Where feedback is to enter.
-        state_layer: The layer whose output is the state.
+        make_pass: Makes a pass that leaves buffers and random streams as they are.
         args: The example.
         kwargs: Likewise.
+        reuse: Names of the parts that are to be reused.
+
+    Raises:
+        ConfigError: The module does not run, or changes the example in place; no gradient comes back to an entry; or
+            feedback changes what a part to be reused takes.
     """
-
-    def __init__(self, module: nn.Module, entries: Sequence[Entry], state_layer: str, args: Any, kwargs: Any) -> None:
-        self.entries = entries
-        # tensors of inference mode have no gradient, their copies do
-        self._args, self._kwargs = mapped(
-            (args, kwargs), lambda x: x.clone() if isinstance(x, Tensor) and x.is_inference() else x
-        )
-        self._chance = torch.Generator().manual_seed(0)  # the module's random numbers stay those of the plain pass
-        self._parts = (module, entries, state_layer)
-        self.one_pass = Pass(*self._parts)
-        self._recurrent = [isinstance(layer_of(module, entry.layer, "layer"), RECURRENT) for entry in entries]
-        self._plain: Any = None
-        self._nodes: list[list[Node]] = [[] for _ in entries]
-
-    def as_it_is(self, layers: Sequence[nn.Module]) -> list[Any]:
-        """Runs the module, remembers `layers`, and returns what stood at each entry when it was met first."""
-        met: list[Any] = [None] * len(self.entries)
-
-        def look(index: int, x: Any) -> Any:
-            met[index] = x if met[index] is None else met[index]
-            return x
-
-        self._plain = self._run(self.one_pass, look, layers)
-        return met
-
-    def disturbed(self, layers: Sequence[nn.Module]) -> list[int]:
-        """Runs it again with all entries changed at random, and returns those that no gradient would come back to.
-
-        A random change marks all that is above the entries, whatever the weights of the feedback.
-        """
-        found = self._run(self.one_pass, lambda index, x: disturbed(x, self._chance, self._nodes[index]), layers)
-        reached = ancestors(tensors(found))
-        return [index for index, nodes in enumerate(self._nodes) if reached.isdisjoint(nodes)]
-
-    def check_effect(self, index: int) -> str | None:
-        """Returns what is to be told if a change at the entry, to which no gradient comes back, has an effect.
-
-        Raises:
-            ConfigError: It has none.
-        """
-        entry = self.entries[index]
-        found = self._run(Pass(*self._parts), lambda at, x: disturbed(x, self._chance) if at == index else x)
-        if same(found, self._plain, any_grad=True):
-            hint = "; of this one the module may use h_n: use at='input'" if self._recurrent[index] else ""
+    before, met = copied((args, kwargs)), dict[int, Any]()
+    with _evaluating(module, args, kwargs):
+        one_pass = make_pass()
+        with _watched(module, reuse) as plain:
+            one_pass.run(args, kwargs, lambda index, x: met.setdefault(index, x))
+        picked = one_pass.picked
+        if not _alike((args, kwargs), before):
             raise ConfigError(
-                f"{WHERE}: feedback must change the state, or what the module returns; the {entry} for branch "
-                f"{entry.branch!r} changes neither. Name a layer whose output the module uses{hint}."
+                f"{WHERE}: the module must not change its inputs in place; {type(module).__name__} does, and each "
+                "round would do it again. Copy them at the beginning of its forward."
             )
-        if not self._nodes[index]:  # gradients are off at the entry itself, which training refuses
-            return None
-        return (
-            f"{WHERE}: feedback must have a gradient to learn; got the {entry} for branch {entry.branch!r}, which "
-            "changes state or outputs, but is detached from them in evaluation mode. Name a layer after that, unless "
-            "it is otherwise in training."
-        )
+        noises = [list[Tensor]() for _ in met]
+        chance = torch.Generator().manual_seed(0)  # the module's random numbers stay those of the plain pass
+        with _watched(module, reuse) as disturbed:
+            one_pass.run(args, kwargs, lambda index, x: _disturbed(x, chance, noises[index]))
+        for name in reuse:
+            if not _alike(plain[name][: len(disturbed[name])], disturbed[name]):
+                raise ConfigError(
+                    f"{WHERE}: reuse must name parts that feedback does not change; {name!r} takes "
+                    f"{', '.join(map(described, tensors(plain[name])))}, and other numbers when feedback enters. "
+                    "Name parts below the layers of into, or leave it out."
+                )
+        _check_effect(one_pass, noises)
+    assert picked is not None
+    return picked, [met[index] for index in range(len(met))]
 
-    def check_rows(self, entry: Entry, x: Any, state: State, read: Callable[[Pass], State]) -> None:
-        """Checks that the state has a row for each of the batch, where the rows at `entry` are several times as many.
 
-        Raises:
-            ShapeError: One row, or each of several, comes of all.
-        """
-        n_states, n_rows = len(state.vector), entry.size(x)[0]
-        if n_states == n_rows or not isinstance(x, Tensor) or x.is_nested:
-            return
-        axis, first = entry.axes(x)[0], n_rows // n_states
-        alone = [int(n == axis) * (n_rows - 1) + 1 for n in range(x.ndim)]
-        mine = (torch.arange(n_rows, device=x.device) < first).view(alone)
+@contextmanager
+def _evaluating(module: nn.Module, args: Any, kwargs: Any) -> Iterator[None]:
+    """Evaluation mode with gradients on; what the module raises becomes an error that says what it was called with."""
+    try:
+        with warnings.catch_warnings(), PASSES, in_evaluation(module), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            yield
+    except ProfuseError:
+        raise
+    except Exception as error:
+        first = (str(error).strip() or "no message").splitlines()[0]
+        raise ConfigError(
+            f"{WHERE}: the module must run on the example, in evaluation mode with gradients on; got "
+            f"example={described(args)}, example_kwargs={described(kwargs)}, on which {type(module).__name__} raised "
+            f"{type(error).__name__}: {first}. Give what it is called with: arguments by position as a tuple (a list "
+            "or a dict is one argument), those by name as example_kwargs."
+        ) from error
 
-        def change(index: int, x: Any) -> Any:
-            return torch.where(mine, disturbed(x, self._chance), x) if self.entries[index].branch == entry.branch else x
 
-        if n_states > 1:
-            one_pass = Pass(*self._parts)
-            self._run(one_pass, change)
-            told = f"of which the first {first} of {n_rows} rows of branch {entry.branch!r} change other rows too"
-            wrong = not torch.allclose(read(one_pass).vector[1:], state.vector[1:], rtol=1e-3, atol=1e-5)
-        else:
-            told = f"one row for {n_rows} of branch {entry.branch!r}, and no input of one row"
-            wrong = not any(1 in given.shape[:2] for given in tensors((self._args, self._kwargs)))
-        if wrong:
-            raise ShapeError(
-                f"{WHERE}: with folded, a row of the state must be one of the batch; got {told}, from a state of "
-                f"shape={tuple(state.vector.shape)}. Give state_of, {STATE_OF}; or an example of several rows."
+@contextmanager
+def _watched(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Any]]]:
+    """Notes what the parts `names` are called with."""
+    calls: dict[str, list[Any]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        for name, taken in calls.items():
+
+            def watch(_: Any, args: Any, kwargs: Any, taken: list[Any] = taken) -> None:
+                taken.append(copied((args, kwargs)))
+
+            hook = layer_of(module, name, "reuse").register_forward_pre_hook(watch, with_kwargs=True)
+            stack.callback(hook.remove)
+        yield calls
+
+
+def _disturbed(x: Any, chance: torch.Generator, noises: list[Tensor]) -> Any:
+    """Returns `x` with noise that has a gradient, which is added to `noises`."""
+
+    def disturb(x: Tensor) -> Tensor:
+        noises.append(torch.randn(x.shape, generator=chance).to(x).requires_grad_())
+        return x + noises[-1]
+
+    if isinstance(x, Tensor) and x.is_nested:
+        return torch.nested.as_nested_tensor([disturb(row) for row in x.unbind()])
+    return on_data(x, disturb)
+
+
+def _check_effect(one_pass: Pass, noises: Sequence[list[Tensor]]) -> None:
+    """Checks that a gradient comes back to each entry, of what the module returns or of its state."""
+    ends = [x for x in floats((one_pass.output, one_pass.picked)) if x.requires_grad]
+    rows = [row for x in ends for row in (x.unbind() if x.is_nested else (x,))]
+    total = sum((row.sum().cpu().float() for row in rows), torch.zeros((), requires_grad=True))
+    for entry, own in zip(one_pass.entries, noises, strict=True):
+        gradients = torch.autograd.grad(total, own, retain_graph=True, allow_unused=True)
+        if all(gradient is None for gradient in gradients):
+            raise ConfigError(
+                f"{WHERE}: feedback must change the state, or what the module returns, and get a gradient from there "
+                f"to learn; to the {entry} for branch {entry.branch!r} none comes back. The module does not use it, "
+                f"detaches it, or reuses it (reuse={list(one_pass.reuse)}). Name a layer whose output the module uses"
+                f"{_hint(one_pass, entry)}."
             )
 
-    def _run(
-        self, one_pass: Pass, change: Callable[[int, Any], Any], layers: Sequence[nn.Module] = ()
-    ) -> tuple[Any, Any]:
-        one_pass.run(self._args, self._kwargs, change, layers)
-        return one_pass.output, one_pass.state
+
+def _hint(one_pass: Pass, entry: Entry) -> str:
+    recurrent = isinstance(layer_of(one_pass.module, entry.layer, "layer"), RECURRENT) and entry.at == "output"
+    return "; of this one the module may use h_n: use at='input'" if recurrent else ""
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Returns whether both hold the same numbers, but for rounding."""
+    xs, ys = tensors(a), tensors(b)
+    return len(xs) == len(ys) and all(map(_near, xs, ys))
+
+
+def _near(x: Tensor, y: Tensor) -> bool:
+    if x.is_nested or x.shape != y.shape or not x.is_floating_point():
+        return x.is_nested or torch.equal(x, y)
+    return torch.allclose(x, y, rtol=1e-3, atol=1e-5, equal_nan=True)

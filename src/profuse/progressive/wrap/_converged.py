@@ -1,4 +1,4 @@
-"""Rounds of a foreign module until its state rests."""
+"""Rounds of a module until its fused state converges."""
 
 from __future__ import annotations
 
@@ -14,16 +14,11 @@ from profuse.progressive._equilibrium import Search, above, share_of
 from profuse.progressive.wrap._replay import Replay
 from profuse.progressive.wrap._state import State
 
-__all__ = ["at_rest"]
+__all__ = ["converged"]
 
 
-def at_rest(
-    run: Callable[[State | None], tuple[Any, State]],
-    replay: Replay,
-    search: Search,
-    *,
-    by_token: bool,
-    jointly: bool,
+def converged(
+    run: Callable[[State | None], tuple[Any, State]], replay: Replay, search: Search, *, by_token: bool, jointly: bool
 ) -> Any:
     """Returns what a module gives at the state that another round leaves as it is.
 
@@ -38,22 +33,19 @@ def at_rest(
         ShapeError: The state's positions are not as many in each round.
 
     Warns:
-        ProfuseWarning: The state has not come to rest, or does not stay there.
+        ProfuseWarning: The state has not converged, or does not stay there.
     """
-    # with gradients, so that what is kept of it can stand in where they are on
-    with replay.one_pass():
-        first = run(None)[1].detached()
+    # with gradients, as what is reused of it also serves rounds that have some
+    first = run(None)[1].each(torch.detach)
     # the search needs more digits than half precision has
     dtype = torch.promote_types(first.vector.dtype, torch.float32)
 
     def following(x: Tensor) -> Tensor:
-        with replay.one_pass():
-            _, state = run(first.unflat(x, by_token=by_token))
-        numbers = state.flat(dtype, by_token=by_token)
+        numbers = run(first.unflat(x, by_token=by_token))[1].flat(dtype, by_token=by_token)
         if numbers.shape != x.shape:
             raise ShapeError(
                 f"{search.where}: the state must have as many positions in each round; got one of {x.shape[1]} numbers "
-                f"a row with gradients on, and of {numbers.shape[1]} with gradients off, as where torch nests padded "
+                f"per row with gradients on, and of {numbers.shape[1]} with gradients off, as where torch nests padded "
                 "rows. Give state_mask."
             )
         return numbers
@@ -61,17 +53,16 @@ def at_rest(
     rest, solution = search.rest(following, first.flat(dtype, by_token=by_token), jointly=jointly)
     replay.is_last = True
     output, after = run(first.unflat(rest, by_token=by_token))
-    if not jointly:
-        again = after.detached().flat(dtype, by_token=by_token)
-        moved, length = (again - rest.detach()).norm(dim=1), again.norm(dim=1)
-        # twice: the same round may differ in its last digits
-        astray = solution.reached & (moved > 2 * solution.allowed)
-        if bool(astray.any()):
-            warnings.warn(
-                f"{search.where}: in equilibrium a row must depend on no other, and a round on nothing but the state; "
-                f"got {share_of(astray)} that move again, by up to {above((moved / length)[astray])}. "
-                "Look for what mixes rows or remembers calls, or set a number of rounds.",
-                ProfuseWarning,
-                stacklevel=5,
-            )
+    again = after.each(torch.detach).flat(dtype, by_token=by_token)
+    moved, length = (again - rest.detach()).norm(dim=1), again.norm(dim=1)
+    # twice: the same round may differ in its last digits
+    astray = torch.zeros_like(moved, dtype=torch.bool) if jointly else solution.reached & (moved > 2 * solution.allowed)
+    if bool(astray.any()):
+        warnings.warn(
+            f"{search.where}: in equilibrium a row must depend on no other, and a round on nothing but the state; "
+            f"got {share_of(astray)} that move again, by up to {above((moved / length)[astray])}. "
+            "Look for what mixes rows or remembers calls, or set a number of rounds.",
+            ProfuseWarning,
+            stacklevel=5,
+        )
     return output
