@@ -149,9 +149,7 @@ def wrapped_jobs(n_rows: int, width: int) -> dict[str, Callable[[], None]]:
     torch.manual_seed(0)
     module, batch = Late(width), (torch.randn(n_rows, 64), torch.randn(n_rows, 64))
     into = {"a": "branches.a", "b": "branches.b"}
-    progressive = ProgressiveFusion.wrap(
-        module, into=into, state="fusion", example=batch, reuse=["stems.a", "stems.b"]
-    )
+    progressive = ProgressiveFusion.wrap(module, into=into, state="fusion", example=batch, reuse=["stems.a", "stems.b"])
     leaves = {name: x.detach().requires_grad_() for name, x in module.below(*batch).items()}
     state = torch.randn(n_rows, width, requires_grad=True)
 
