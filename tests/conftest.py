@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # before anything loads OpenMP: test processes run side by side, and threads that fight for cores wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+
+from profuse import registry
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,13 @@ def real_data() -> Path:
     if "PROFUSE_DATA" not in os.environ:
         pytest.skip("PROFUSE_DATA is not set")
     return Path(os.environ["PROFUSE_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = {kind: dict(table.registered) for kind, table in registry._TABLES.items()}
+    yield
+    for kind, table in registry._TABLES.items():
+        if table.registered != before.get(kind, {}):
+            table.registered, table._loaded = before.get(kind, {}), {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,6 @@ class Halved(Sum):
 
 class Lazy(Sum.__base__):  # type: ignore[misc, name-defined]
     """One that lacks what it must have."""
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_registered() -> Iterator[None]:
-    before = {kind: dict(table.registered) for kind, table in registry._TABLES.items()}
-    yield
-    for kind, table in registry._TABLES.items():
-        table.registered = before.get(kind, {})
-        table._loaded = {}
 
 
 def package(folder: Path, name: str, points: str, **modules: str) -> None:

@@ -57,7 +57,7 @@ PART_KINDS: dict[str, PartKind] = {
         "profuse.data.preprocess", "profuse.preprocessors", "profuse.data.preprocess:Preprocessor"
     ),
     "kind": PartKind("profuse.kinds", "profuse.kinds", "profuse.kinds:Kind", made=True),
-    "metric": PartKind("profuse.metrics", "profuse.metrics", "profuse.metrics:Metric", made=True),
+    "metric": PartKind("profuse.metrics", "profuse.metrics", "profuse.metrics:Metric"),
     "question": PartKind("profuse.inspect", "profuse.questions", "profuse.inspect:Question"),
     "balance": PartKind("profuse.training.balance", "profuse.balances", "profuse.training.balance:Balance"),
     "dataset": PartKind("profuse.datasets", "profuse.datasets", "profuse.datasets:DatasetInfo", made=True),
@@ -282,7 +282,10 @@ def registered() -> dict[str, dict[str, object]]:
 def receive(parts: Mapping[str, Mapping[str, object]]) -> None:
     """Registers in this process what `registered` returned in another one."""
     for kind, named in parts.items():
-        table(kind).registered.update(named)
+        there = table(kind)
+        there.registered.update(named)
+        for name in named:
+            there._loaded.pop(name, None)
 
 
 def _check_name(kind: str, name: object, where: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,10 @@ import torch
 import yaml
 
 import profuse
-from profuse.comparison import engine as comparing
 from profuse.comparison.compare import open_data, read_options
 from profuse.comparison.engine import CompareOptions
 from profuse.errors import ConfigError, DataError, ProfuseError
-from profuse.fusion import Fused, Fusion
+from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.mean import Mean
 from profuse.schema import SplitOptions
 
@@ -253,87 +255,115 @@ def test_a_wrong_number_of_rows_is_told() -> None:
 # -- operators of the user's own
 
 
-def mine() -> type[Fusion]:
-    class Mine(Mean):
-        """One of ours in another class: so it must score what ours does."""
+MINE = """
+from profuse.fusion import FUSIONS
+from profuse.fusion.encoder_decoder.mean import Mean
 
-    return Mine
+class Mine(Mean):
+    __doc__ = "One of ours in another class: so it must score what ours does."
+    times = {times}
+
+    def fuse(self, tokens):
+        assert FUSIONS["mine"] is Mine
+        fused = super().fuse(tokens)
+        return fused if self.times == 1 else type(fused)(fused.vector * self.times)
+"""
 
 
-def test_an_own_operator_is_compared_as_one_of_ours_is(tmp_path: Path) -> None:
-    quick = {**QUICK, "rounds": (2,), "n_jobs": 2}
-    cls = mine()
-    own = {"my mean": cls, "made": lambda channels, width: cls(channels, width, dropout=0.2)}  # the default
-    found = profuse.compare(*tensors(), own=own, out=tmp_path / "o", **quick)
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Writes a module and imports it anew."""
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "modules").mkdir()
+
+    def write(text: str) -> Any:
+        (tmp_path / "modules" / "my_operators.py").write_text(text, encoding="utf-8")
+        sys.modules.pop("my_operators", None)
+        importlib.invalidate_caches()
+        return importlib.import_module("my_operators")
+
+    yield write
+    sys.modules.pop("my_operators", None)
+
+
+def test_a_registered_operator_is_compared_saved_and_loaded_as_one_of_ours_is(tmp_path: Path, write: Any) -> None:
+    mine = profuse.register("fusion", "mine", write(MINE.format(times=1)).Mine)
+    quick = {**QUICK, "rounds": (2,), "n_jobs": 2, "fusions": ("mine", "hybrid:mine", "mean", "hybrid:mean")}
+    found = profuse.compare(*tensors(), out=tmp_path / "o", **quick)
     frame = found.frame.set_index(["method", "split", "metric"])["value"]
-    for name in own:
-        pd.testing.assert_series_equal(frame[name], frame["mean"])
-        pd.testing.assert_series_equal(frame[f"progressive (2 rounds) {name}"], frame["progressive (2 rounds) mean"])
-        info = found.results.method(name)
-        assert (info.family, info.level, info.role, info.modalities) == ("own", "feature", "fusion", ["a", "b"])
-    assert not list((tmp_path / "o" / "work").glob("my_mean*/model"))
-    assert "my mean" in found.report().read_text(encoding="utf-8")
+    for prefix in ("", "progressive (2 rounds) ", "hybrid ", "progressive (2 rounds) hybrid "):
+        pd.testing.assert_series_equal(frame[f"{prefix}mine"], frame[f"{prefix}mean"])
+    info = found.results.method("mine")
+    assert (info.family, info.level, info.role, info.modalities) == ("own", "feature", "fusion", ["a", "b"])
+    (saved,) = (tmp_path / "o" / "work").glob("mine-*/model")
+    assert type(profuse.load_model(saved).model.plain.fusion) is mine
+    assert "mine" in found.report().read_text(encoding="utf-8")
 
 
-class Shifting(Fusion):
-    """What it fuses depends on a number that is no option: nothing can tell that it has changed."""
+@pytest.mark.slow
+def test_worker_processes_that_live_on_use_the_code_as_it_is_now(tmp_path: Path, write: Any) -> None:
+    def loss(times: int) -> float:
+        profuse.register("fusion", "mine", write(MINE.format(times=times)).Mine)
+        frame = profuse.compare(*tensors(), **{**QUICK, "n_jobs": 2, "fusions": ("mine",)}).frame
+        return float(frame[(frame.method == "mine") & (frame.metric == "log_loss")].value.iloc[0])
 
-    formula = cost = missing = reference = "-"
-    factor = 0.0
-
-    def __init__(self, channels: Any, width: int) -> None:
-        super().__init__(channels, width)
-        self.map = torch.nn.Linear(sum(channels.values()), width)
-
-    def fuse(self, tokens: Any) -> Fused:
-        means = torch.cat([t.mean() for t in tokens.values()], dim=1)
-        return Fused(self.factor * self.map(means))
+    first = loss(1)
+    assert loss(30) != first
+    assert loss(1) == first
 
 
-def test_fits_of_own_operators_are_done_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def losses() -> list[float]:
-        found = profuse.compare(*tensors(), own={"mine": Shifting}, out=tmp_path / "o", **QUICK)
-        frame = found.frame
+def in_a_function() -> type[Fusion]:
+    class Local(Mean):
+        """It goes to other processes by value."""
+
+    return Local
+
+
+def test_a_class_of_a_function_reaches_the_worker_processes() -> None:
+    profuse.register("fusion", "local", in_a_function())
+    found = profuse.compare(*tensors(), **{**QUICK, "fusions": ("local", "mean"), "n_jobs": 2})
+    frame = found.frame.set_index(["method", "split", "metric"])["value"]
+    pd.testing.assert_series_equal(frame["local"], frame["mean"])
+
+
+def test_a_part_that_cannot_reach_the_worker_processes_is_told_before_anything_is_fitted() -> None:
+    class Holding(Mean):
+        lock = threading.Lock()
+
+    profuse.register("fusion", "holding", Holding)
+    with pytest.raises(ConfigError, match="^compare: fusion 'holding' must reach worker processes.*_thread.lock"):
+        profuse.compare(*tensors(), **{**QUICK, "fusions": ("holding",), "n_jobs": 2})
+    assert profuse.compare(*tensors(), **{**QUICK, "fusions": ("holding",)}).results.method("holding")
+
+
+def test_fits_of_an_own_operator_are_kept_until_its_code_changes(tmp_path: Path, write: Any) -> None:
+    fits: list[str] = []
+
+    def losses(times: int) -> list[float]:
+        profuse.register("fusion", "mine", write(MINE.format(times=times)).Mine)
+        fits.clear()
+
+        def tell(event: Any) -> None:
+            fits.extend([event.finished["method"]] if event.finished else [])
+
+        options = {**QUICK, "fusions": ("mine", "mean")}
+        frame = profuse.compare(*tensors(), out=tmp_path / "o", on_event=tell, **options).frame
         return [frame[(frame.method == m) & (frame.metric == "log_loss")].value.iloc[0] for m in ("mine", "mean")]
 
-    before = losses()
-    monkeypatch.setattr(Shifting, "factor", 1.0)
-    after = losses()
+    before = losses(1)
+    assert {"mine", "mean"} <= set(fits)
+    assert losses(1) == before
+    assert fits == []
+    after = losses(30)
+    assert fits == ["mine"]
     assert after[0] != before[0]
     assert after[1] == before[1]
 
 
-def test_an_own_operator_that_is_the_best_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = comparing.summarise
-
-    def chosen(results: profuse.Results) -> Any:
-        summary = real(results)
-        return replace(summary, verdict=replace(summary.verdict, fusion="mine"))
-
-    monkeypatch.setattr(comparing, "summarise", chosen)
-    profuse.compare(*tensors(), own={"mine": Shifting}, out=tmp_path / "o", **QUICK)
-    assert list((tmp_path / "o" / "models").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("own", "message"),
-    [
-        ({"concat": Shifting}, "must have names of their own; got 'concat'"),
-        ({"a only": Shifting}, "must have names of their own; got 'a only'"),
-        ({" ": Shifting}, "must have names of their own; got ' '"),
-        ({"mine": torch.nn.Linear}, "must be classes of Fusion, or functions"),
-        ({"mine": Mean({"a": 3, "b": 2}, 4)}, "must be classes of Fusion, or functions"),
-        ({"mine": 3}, "must be classes of Fusion, or functions"),
-    ],
-)
-def test_own_operators_that_cannot_be_are_told_before_anything_is_fitted(own: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        profuse.compare(*tensors(), own=own, **QUICK)
-
-
 def test_an_own_operator_that_is_not_for_the_data_is_told() -> None:
+    @profuse.register("fusion", "few")
     class Few(Mean):
         max_modalities = 1
 
-    found = profuse.compare(*tensors(), own={"few": Few}, **QUICK)
+    found = profuse.compare(*tensors(), **{**QUICK, "fusions": ("few",)})
     assert [s.reason for s in found.results.skipped] == ["takes at most 1 modalities; there are 2"]

@@ -16,7 +16,6 @@ from profuse._options import checked, faults_of
 from profuse._saving import scratch, write_file
 from profuse._yaml import read_yaml
 from profuse.comparison.engine import CompareOptions, Event, compare_dataset
-from profuse.comparison.methods import OwnFusion
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary, summarise
 from profuse.data.dataset import Dataset
@@ -100,7 +99,6 @@ def compare(
     base_dir: str | Path | None = None,
     on_bad_file: Literal["raise", "skip"] = "raise",
     fusions: Sequence[str] | None = None,
-    own: Mapping[str, OwnFusion] | None = None,
     rounds: Sequence[Rounds] | None = None,
     singles: Sequence[str] | None = None,
     seeds: int | None = None,
@@ -124,9 +122,8 @@ def compare(
         variant: Of a named data set.
         base_dir: Where relative paths in a DataFrame start; the working directory if None.
         on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
-        fusions: Names or level:name to compare besides those that always are; ("all",) for every operator.
-        own: Operators of your own to compare besides, by the names that results call them: classes of `Fusion`, or
-            functions `(channels, width) -> Fusion`. Their fits are done anew each time, and their models not kept.
+        fusions: Names or level:name to compare besides those that always are; ("all",) for every operator. One of
+            your own has a name once it is registered (`register`).
         rounds: Rounds of the progressive twins, numbers or "equilibrium"; () for none.
         singles: Modalities to compare by themselves, all unless named; () for none. For data with a dozen of them.
         seeds: Repetitions, each with its own weights and, if not official, split.
@@ -172,7 +169,7 @@ def compare(
     check_encoders(opened.dataset, resolved.model.encoders, who="compare")
     for seed in range(resolved.seeds):
         check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
-    run = partial(_run, opened, resolved, own=own, n_jobs=n_jobs, on_event=on_event)
+    run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)
     if out is not None:
         return Comparison(run(Path(out)), Path(out))
     with scratch() as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.comparison.jobs import JobResult, slug
-from profuse.comparison.methods import ALL_SINGLES, DEFAULT_FUSIONS, OwnFusion, TwinRounds, methods_for
+from profuse.comparison.methods import ALL_SINGLES, DEFAULT_FUSIONS, TwinRounds, methods_for
 from profuse.comparison.place import held_place
 from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import (
@@ -83,7 +83,6 @@ def compare_dataset(
     out: Path,
     *,
     schema: Schema | None = None,
-    own: Mapping[str, OwnFusion] | None = None,
     n_jobs: int | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Results:
@@ -97,7 +96,6 @@ def compare_dataset(
         out: Folder: results.csv, results.json, rows.npz, config.yaml, models/ (the best fusion's) and work/ (one
             folder a fit; may be deleted, and is what a second run goes on from).
         schema: The table's resolved schema, saved with the models, so that they read other tables.
-        own: Operators of the user's own to compare besides, by name; their fits are always done anew.
         n_jobs: Fits at a time, of `train.threads` threads each; as many as the usable cores allow if None.
         on_event: Told of progress, from this process; from another thread while fits run.
 
@@ -114,12 +112,11 @@ def compare_dataset(
             base=options.model,
             link=head_for(dataset.task).link,
             singles=options.singles,
-            own=own,
         )
         run = Run(methods, list(skipped), out / "work", folder)
         tell = on_event or (lambda event: None)
         n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
-        n_fits = run_fits(run, dataset, digest, options, schema=schema, own=own or {}, n_jobs=n_jobs, tell=tell)
+        n_fits = run_fits(run, dataset, digest, options, schema=schema, n_jobs=n_jobs, tell=tell)
         if not run.found:
             reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
             raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
@@ -325,7 +322,5 @@ def _keep_best(results: Results, run: Run, out: Path) -> None:
         return
     with new_folder(out / "models") as fresh:
         for seed in run.found[best]:
-            model = run.folders[best, seed] / "model"
-            if model.is_dir():  # a model with an operator of the user's own cannot be saved
-                with naming(out / "models"):
-                    shutil.copytree(model, fresh / f"{slug(best)}-seed{seed}")
+            with naming(out / "models"):
+                shutil.copytree(run.folders[best, seed] / "model", fresh / f"{slug(best)}-seed{seed}")

@@ -26,7 +26,7 @@ from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
 from profuse.classical import TRIALS, fit_classical
-from profuse.comparison.methods import Method, OwnFusion
+from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
@@ -53,8 +53,6 @@ class Job:
         prepared: File of the prepared data of this seed.
         heartbeat: File that tells how far the fit is, for the progress display; None for none.
         schema: The table's resolved schema, saved with the model; None for other data.
-        operator: The user's own, in place of the method's. Such a fit is always done anew, for nothing tells whether
-            the operator is still the same, and its model is not kept.
         run: Of the call that does it; its seconds are to be compared with those of the same run only.
         jobs: How many are done at a time in that run.
     """
@@ -67,7 +65,6 @@ class Job:
     prepared: Path
     heartbeat: Path | None = None
     schema: Schema | None = None
-    operator: OwnFusion | None = None
     run: str = ""
     jobs: int = 1
 
@@ -237,10 +234,7 @@ def _deep(
     seconds, chosen = 0.0, 0
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
-        model = fit_model(
-            prepared, options, train, modalities=job.method.modalities, operator=job.operator,
-            on_epoch=_epochs(job, trial),
-        )  # fmt: skip
+        model = fit_model(prepared, options, train, modalities=job.method.modalities, on_epoch=_epochs(job, trial))
         assert model.history is not None
         seconds += model.history.fit_seconds
         if best is None or model.history.best.valid_error < best.history.best.valid_error:  # type: ignore[union-attr]
@@ -261,8 +255,7 @@ def _deep(
         "curves": [_defined(e) for e in best.history.epochs],
         "ablation": _ablation(job, prepared, best, facts),
     }
-    if job.operator is None:
-        replace(best, schema=job.schema).save(folder / "model")
+    replace(best, schema=job.schema).save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(test)}
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from profuse._lookup import resolve
 from profuse.comparison.results import MethodInfo, Role, Skipped
@@ -15,7 +15,7 @@ from profuse.models.build import ModelOptions
 from profuse.models.fusion_model import LEVELS
 from profuse.progressive import Rounds, check_rounds
 
-__all__ = ["ALL_SINGLES", "ALWAYS", "DEFAULT_FUSIONS", "Method", "OwnFusion", "TwinRounds", "methods_for"]
+__all__ = ["ALL_SINGLES", "ALWAYS", "DEFAULT_FUSIONS", "Method", "TwinRounds", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits", "token_transformer")
 """Fusions that stand in every table, whatever was asked for."""
@@ -25,8 +25,6 @@ ALL_SINGLES: tuple[str, ...] = ("all",)
 """Every modality is compared by itself."""
 CLASSICAL = ("gradient_boosting", "linear")
 TRIVIAL = "trivial"
-OwnFusion = type[Fusion] | Callable[..., Fusion]
-"""An operator of the user's own: a class, or a function `(channels, width) -> Fusion`."""
 
 
 def _in_one_fault(asked: Any, check: ValidatorFunctionWrapHandler) -> Rounds:
@@ -50,7 +48,6 @@ class Method(BaseModel):
         role: Where it stands in the report.
         modalities: The ones it uses.
         model: How the model is made; None for a classical or trivial method, which is told by its name.
-        own_level: The level of an operator of the user's own, which stands in the place of the model's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,7 +56,6 @@ class Method(BaseModel):
     role: Role
     modalities: tuple[str, ...]
     model: ModelOptions | None = None
-    own_level: str | None = Field(None, exclude=True)
 
     @property
     def plain_name(self) -> str:
@@ -75,12 +71,12 @@ class Method(BaseModel):
                 name=self.name, label=self.name.replace("_", " "), family=family, level=level,
                 modalities=list(self.modalities), role=self.role,
             )  # fmt: skip
-        single, own = self.role == "single", self.own_level
+        single = self.role == "single"
         return MethodInfo(
             name=self.name,
             label=self.name.replace("_", " "),
-            family="single" if single else "own" if own else fusion(self.model.fusion).family(),
-            level="single" if single else own or self.model.resolved_level(),
+            family="single" if single else fusion(self.model.fusion).family(),
+            level="single" if single else self.model.resolved_level(),
             rounds=self.model.rounds,
             fusion=self.plain_name,
             modalities=list(self.modalities),
@@ -110,7 +106,6 @@ def methods_for(
     base: ModelOptions,
     link: Link,
     singles: Sequence[str] = ALL_SINGLES,
-    own: Mapping[str, OwnFusion] | None = None,
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -121,11 +116,9 @@ def methods_for(
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         link: How the task's outputs become predictions; not every decision operator is defined for all.
         singles: Modalities that are compared by themselves, or ("all",); empty for none.
-        own: Operators of the user's own, by the names that results call them.
 
     Raises:
-        ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium; an operator of
-            the user's own that is none, or is called as another method.
+        ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium.
         UnknownNameError: An unknown operator, level, or modality.
     """
     if base.rounds != 1:
@@ -172,16 +165,6 @@ def methods_for(
         methods.append(Method(name=label, role=role, modalities=names, model=plain))
         if operator.level != "decision":
             methods += _twins(methods[-1], rounds)
-    for name, given in (own or {}).items():
-        own_level = _checked(name, given, {m.name for m in methods} | set(FUSIONS))
-        reason = _not_for(given, len(names), link) if isinstance(given, type) else ""
-        if reason:
-            skipped.append(Skipped(method=name, reason=reason))
-            continue
-        plain = base.model_copy(update={"fusion": ALWAYS[0], "level": None, "rounds": 1, "operator_options": {}})
-        methods.append(Method(name=name, role="fusion", modalities=names, model=plain, own_level=own_level))
-        if own_level != "decision":
-            methods += _twins(methods[-1], rounds)
     if len(names) == 1:
         kept = [m for m in methods if m.role not in ("baseline", "fusion")]
         skipped += [
@@ -203,20 +186,6 @@ def _twins(method: Method, rounds: Sequence[Rounds]) -> list[Method]:
         })
         for r in rounds
     ]  # fmt: skip
-
-
-def _checked(name: str, operator: Any, taken: Collection[str]) -> str:
-    """Returns the level of an operator of the user's own."""
-    if not isinstance(name, str) or not name.strip() or name in taken:
-        raise ConfigError(f"compare: own operators must have names of their own; got {name!r}. Choose another name.")
-    if isinstance(operator, Fusion) or not (
-        issubclass(operator, Fusion) if isinstance(operator, type) else callable(operator)
-    ):
-        raise ConfigError(
-            f"compare: own operators must be classes of Fusion, or functions (channels, width) -> Fusion, as every fit "
-            f"makes one of its own; got {name!r}: {operator!r}."
-        )
-    return str(getattr(operator, "level", "feature"))
 
 
 def _not_for(operator: type[Fusion], n_modalities: int, link: Link) -> str:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse.comparison.jobs import Job, JobResult, keep, prepare, read_result, run_job, slug
-from profuse.comparison.methods import Method, OwnFusion
+from profuse.comparison.methods import Method
+from profuse.comparison.parts import fingerprints, packed, unpack
 from profuse.comparison.results import Machine, Skipped
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
@@ -64,6 +65,7 @@ class Run:
         found: What the fits have left.
         folders: Where they have left it.
         notes: What is to be told of fits of an earlier run.
+        prints: By method, what tells that the code of the user's own parts has changed.
     """
 
     methods: list[Method]
@@ -73,6 +75,7 @@ class Run:
     found: dict[str, dict[int, JobResult]] = field(default_factory=lambda: defaultdict(dict))
     folders: dict[tuple[str, int], Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    prints: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def run_fits(
@@ -82,12 +85,12 @@ def run_fits(
     options: CompareOptions,
     *,
     schema: Schema | None,
-    own: Mapping[str, OwnFusion],
     n_jobs: int,
     tell: Callable[[Event], None],
 ) -> int:
     """Does the fits that an earlier run has not left whole, and returns how many there are in all."""
-    jobs = list(_jobs(run, options, digest, schema, own))
+    run.prints = fingerprints(run.methods, options.train, dataset)
+    jobs = list(_jobs(run, options, digest, schema))
     missing = [job for job in jobs if not _finished(job, run)]
     _tell_threads(run, missing, options, digest)
     done = len(jobs) - len(missing)
@@ -99,39 +102,37 @@ def run_fits(
         source = run.scratch / "dataset.pickle"
         keep(source, dataset)
         seeds = sorted({job.seed for job in missing})
-        todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid()) for s in seeds]
+        parts = packed() if n_jobs > 1 else b""
+        todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
         with _outputs(_prepare, todo, n_jobs) as outputs:
             for _ in outputs:
                 tell(Event("prepare", done, len(jobs)))
-        _fit(run, missing, done, len(jobs), n_jobs, tell)
+        _fit(run, missing, parts, done, len(jobs), n_jobs, tell)
     return len(jobs)
 
 
-def _jobs(
-    run: Run, options: CompareOptions, digest: str, schema: Schema | None, own: Mapping[str, OwnFusion]
-) -> Iterator[Job]:
+def _jobs(run: Run, options: CompareOptions, digest: str, schema: Schema | None) -> Iterator[Job]:
     """One for each method and seed, seeds outermost; a folder's name tells all that decides its numbers."""
     for seed in range(options.seeds):
         for method in run.methods:
-            name = f"{slug(method.name)}-seed{seed}-{_key(method, seed, options, digest, options.train.threads)}"
+            name = f"{slug(method.name)}-seed{seed}-{_key(run, method, seed, options, digest, options.train.threads)}"
             heartbeat, prepared = run.scratch / f"{name}.beat", run.scratch / f"seed{seed}.pickle"
-            operator = own[method.plain_name] if method.own_level else None
-            rest = prepared, heartbeat, schema, operator
             run.folders[method.name, seed] = run.work / name
-            yield Job(method, seed, options.train, options.trials, run.work / name, *rest)
+            yield Job(method, seed, options.train, options.trials, run.work / name, prepared, heartbeat, schema)
 
 
-def _key(method: Method, seed: int, options: CompareOptions, digest: str, threads: int) -> str:
+def _key(run: Run, method: Method, seed: int, options: CompareOptions, digest: str, threads: int) -> str:
     decides = [
         Machine.here().versions, digest, seed, options.trials, method.model_dump(mode="json"),
         options.split.model_dump(mode="json"), {**options.train.model_dump(mode="json"), "threads": threads},
+        run.prints[method.name],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def _finished(job: Job, run: Run) -> bool:
     """Whether an earlier run has left the job's result; it is taken then. One that is damaged is told."""
-    if job.operator is not None or not job.folder.exists():
+    if not job.folder.exists():
         return False
     try:
         result = read_result(job.folder)
@@ -152,7 +153,7 @@ def _tell_threads(run: Run, missing: list[Job], options: CompareOptions, digest:
     for job in missing:
         for folder in job.folder.parent.glob(f"{slug(job.method.name)}-seed{job.seed}-*"):
             threads = _threads_of(folder)
-            if threads is not None and folder.name.endswith(_key(job.method, job.seed, options, digest, threads)):
+            if threads is not None and folder.name.endswith(_key(run, job.method, job.seed, options, digest, threads)):
                 others[threads] += 1
     others.pop(options.train.threads, None)
     run.notes += [
@@ -169,9 +170,11 @@ def _threads_of(folder: Path) -> int | None:
         return None
 
 
-def _fit(run: Run, missing: list[Job], done: int, total: int, n_jobs: int, tell: Callable[[Event], None]) -> None:
+def _fit(
+    run: Run, missing: list[Job], parts: bytes, done: int, total: int, n_jobs: int, tell: Callable[[Event], None]
+) -> None:
     counter = {"done": done}
-    todo = [(job, os.getpid()) for job in missing]
+    todo = [(job, os.getpid(), parts) for job in missing]
     with _watch(run.scratch, counter, total, tell), _outputs(_attempt, todo, n_jobs) as outputs:
         for job, reason in outputs:
             counter["done"] += 1
@@ -203,15 +206,15 @@ def _outputs(call: Callable[..., Any], todo: Iterable[tuple[Any, ...]], n_jobs: 
             outputs.close()
 
 
-def _prepare(source: Path, options: SplitOptions, seed: int, path: Path, parent: int) -> None:
-    _end_with(parent)
+def _prepare(source: Path, options: SplitOptions, seed: int, path: Path, parent: int, parts: bytes) -> None:
+    _begin(parent, parts)
     # a temporary file of this very run: never a user's
     prepare(pickle.loads(source.read_bytes()), options, seed, path)
 
 
-def _attempt(job: Job, parent: int) -> tuple[Job, str]:
+def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str]:
     """Runs a job; an error of ours (a loss that diverged, say) is told in the results, any other one stops all."""
-    _end_with(parent)
+    _begin(parent, parts)
     try:
         run_job(job)
     except CheckpointError:  # nothing can be kept: a full disk
@@ -225,9 +228,12 @@ _FOLLOWS: set[int] = set()
 """The process that this one ends with, if it is a worker."""
 
 
-def _end_with(parent: int) -> None:
-    """Has this process, if it is a worker, end soon after the process `parent`, however that ends."""
-    if os.getpid() == parent or parent in _FOLLOWS:
+def _begin(parent: int, parts: bytes) -> None:
+    """Gives a worker process the registered parts, and has it end soon after `parent`, however that ends."""
+    if os.getpid() == parent:
+        return
+    unpack(parts)
+    if parent in _FOLLOWS:
         return
     _FOLLOWS.add(parent)
 

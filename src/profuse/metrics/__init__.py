@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from profuse._lookup import load, resolve
 from profuse.errors import DataError
 from profuse.metrics._base import Array, Metric
 from profuse.metrics._checks import absent, checked
 from profuse.metrics.r2 import log_error_scores, rows_of_half_the_spread
+from profuse.registry import table
 from profuse.schema import Task
 
 __all__ = [
@@ -33,20 +33,23 @@ __all__ = [
     "rows_of_half_the_spread",
 ]
 
-METRICS: dict[str, str] = {
-    "accuracy": "profuse.metrics.accuracy:Accuracy",
-    "macro_f1": "profuse.metrics.macro_f1:MacroF1",
-    "exact_match": "profuse.metrics.exact_match:ExactMatch",
-    "micro_f1": "profuse.metrics.micro_f1:MicroF1",
-    "average_precision": "profuse.metrics.average_precision:AveragePrecision",
-    "log_loss": "profuse.metrics.log_loss:LogLoss",
-    "auroc": "profuse.metrics.auroc:AUROC",
-    "ece": "profuse.metrics.ece:CalibrationError",
-    "r2": "profuse.metrics.r2:R2",
-    "mse": "profuse.metrics.mse:MeanSquaredError",
-    "rmse": "profuse.metrics.rmse:RootMeanSquaredError",
-    "mae": "profuse.metrics.mae:MeanAbsoluteError",
-}
+METRICS = table(
+    "metric",
+    {
+        "accuracy": "profuse.metrics.accuracy:Accuracy",
+        "macro_f1": "profuse.metrics.macro_f1:MacroF1",
+        "exact_match": "profuse.metrics.exact_match:ExactMatch",
+        "micro_f1": "profuse.metrics.micro_f1:MicroF1",
+        "average_precision": "profuse.metrics.average_precision:AveragePrecision",
+        "log_loss": "profuse.metrics.log_loss:LogLoss",
+        "auroc": "profuse.metrics.auroc:AUROC",
+        "ece": "profuse.metrics.ece:CalibrationError",
+        "r2": "profuse.metrics.r2:R2",
+        "mse": "profuse.metrics.mse:MeanSquaredError",
+        "rmse": "profuse.metrics.rmse:RootMeanSquaredError",
+        "mae": "profuse.metrics.mae:MeanAbsoluteError",
+    },
+)
 """The first that is defined for a task is the task's primary one."""
 
 
@@ -60,7 +63,7 @@ class Measured:
 
 def metric(name: str) -> Metric:
     """Returns the metric called `name`."""
-    return cast("type[Metric]", load(resolve(name, METRICS, where="profuse", what="metric")))()
+    return cast("type[Metric]", METRICS.part(name))()
 
 
 def metrics_for(task: Task) -> tuple[Metric, ...]:
