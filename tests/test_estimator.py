@@ -21,11 +21,11 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from torch import Tensor, nn
 
-from profuse import FusionClassifier, FusionRegressor
+from profuse import FusionClassifier, FusionRegressor, register
 from profuse._folder import digest_of
 from profuse.data.tensors import from_frame
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, ProfuseWarning, ShapeError
-from profuse.fusion import Fused, Fusion
+from profuse.fusion import FUSIONS, Fused, Fusion
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.schema import Schema
 from profuse.tokens import Tokens
@@ -346,9 +346,21 @@ class TestOwnParts:
     def test_a_model_with_own_parts_is_not_saved(self, tmp_path: Path) -> None:
         X = tensors()
         model = FusionClassifier(fusion=Middle, **QUICK).fit(X, X["a"][:, 0] > 0)
-        with pytest.raises(CheckpointError, match="fusion operator"):
+        with pytest.raises(CheckpointError, match="fusion operator. Give its class a name with profuse.register"):
             model.save(tmp_path / "model")
         assert not (tmp_path / "model").exists()
+
+    def test_a_model_with_a_registered_operator_is_saved_and_predicts_the_same(self, tmp_path: Path) -> None:
+        X = tensors()
+        register("fusion", "middle", Middle)
+        model = FusionClassifier(fusion=Middle, **QUICK).fit(X, X["a"][:, 0] > 0)
+        model.save(tmp_path / "model")
+        again = FusionClassifier.load(tmp_path / "model")
+        assert again.fusion == "middle"
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+        FUSIONS.registered.clear()
+        with pytest.raises(ProfuseError, match="fusion='middle'"):
+            FusionClassifier.load(tmp_path / "model")
 
     def test_a_class_of_the_library_is_saved_by_its_name(self, tmp_path: Path) -> None:
         X = tensors()

@@ -121,7 +121,7 @@ class NetworkPredictor(Predictor):
         if self.own_parts:
             raise CheckpointError(
                 "save: every part must have a name from which it is rebuilt; got the user's own "
-                f"{', '.join(self.own_parts)}. Save model.state_dict() and pipeline.state() with your own code."
+                f"{', '.join(self.own_parts)}. Give its class a name with profuse.register, and fit with that name."
             )
         history = self.history
         facts = {
