@@ -10,7 +10,7 @@ import pytest
 
 from profuse._yaml import read_yaml
 from profuse.comparison.compare import read_options
-from profuse.data.table.infer import load_schema
+from profuse.data.table.schema_file import load_schema
 from profuse.errors import ConfigError, DataError, ProfuseError
 
 

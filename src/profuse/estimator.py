@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from profuse.data.dataset import Dataset
-from profuse.data.new_rows import columns_of, tell
+from profuse.data.new_rows import tell
 from profuse.data.split import Split, split_off
 from profuse.data.task import class_task
 from profuse.data.tensors import same_order
@@ -25,7 +25,7 @@ from profuse.fusion import Fusion
 from profuse.inputs import around, check_encoders, columns_in, settings_of, to_learn_from, training_data
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
-from profuse.schema import Schema, Task
+from profuse.schema import OnBadFile, Schema, Task
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import Epoch
 
@@ -80,7 +80,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         threads: int = 1,
         schema: Schema | Mapping[str, Any] | str | Path | None = None,
         base_dir: str | Path | None = None,
-        on_bad_file: Literal["raise", "skip"] = "raise",
+        on_bad_file: OnBadFile = "raise",
         validation_fraction: float = 0.2,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -243,7 +243,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         options["random_state"] = options.pop("seed")
         columns = told.pop("columns", None)
         if columns is None and predictor.schema is not None:
-            columns = columns_of(predictor.schema)
+            columns = predictor.schema.known_columns
         return cls(**options | told, schema=predictor.schema, base_dir=base_dir)._take(predictor, columns)
 
     def __sklearn_tags__(self) -> Tags:
@@ -277,7 +277,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _reading(self) -> dict[str, Any]:
         """Returns how X is read, in fit and later."""
-        return {"who": type(self).__name__, "base_dir": self.base_dir or ".", "on_bad_file": self.on_bad_file}
+        return {"who": type(self).__name__, "base_dir": self.base_dir, "on_bad_file": self.on_bad_file}
 
     def _rows(self, X: Any, presence: Mapping[str, Any] | None) -> Dataset:
         """Returns the rows of X, read as those of fit were; what was counted in a table is told as a warning."""

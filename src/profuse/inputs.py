@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from profuse._lookup import resolve
-from profuse._options import checked, faults_of, in_one, misread
+from profuse._options import faults_of, in_one, misread
 from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import as_table, tell
 from profuse.data.preprocess import preprocessor
-from profuse.data.table.assemble import assemble, with_ranges
-from profuse.data.table.infer import infer, load_schema
+from profuse.data.table.reader import TableReader, on_bad_file_faults
+from profuse.data.table.schema_file import as_schema
 from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors
 from profuse.encoders import ENCODERS, Encoder, encoder
@@ -28,14 +28,13 @@ from profuse.encoders.own import OwnEncoder
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.fusion import FUSIONS, Fusion
 from profuse.models.build import ModelOptions
-from profuse.schema import Schema, Target, Task
+from profuse.schema import OnBadFile, Schema, Target, Task
 from profuse.training.fitting import Prepared
 from profuse.training.loop import TrainOptions
 
 __all__ = [
     "Settings",
     "around",
-    "as_schema",
     "check_encoders",
     "columns_in",
     "device_faults",
@@ -94,8 +93,7 @@ def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
     fraction, on_bad_file, base_dir = values["validation_fraction"], values["on_bad_file"], values["base_dir"]
     if not isinstance(fraction, float | int | np.floating) or not 0 < fraction < 1:
         faults.append(f"validation_fraction must be above 0 and below 1; got validation_fraction={fraction!r}")
-    if on_bad_file not in ("raise", "skip"):
-        faults.append(f"on_bad_file must be 'raise' or 'skip'; got on_bad_file={on_bad_file!r}")
+    faults += on_bad_file_faults(on_bad_file)
     if not isinstance(base_dir, str | Path | None):
         faults.append(f"base_dir must be a path; got base_dir={base_dir!r}")
     seed = _seed(values["random_state"])
@@ -107,7 +105,8 @@ def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
     made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
     if operator is None:
         made.resolved_level()
-    return Settings(made, trained, operator, modules, as_schema(values["schema"]))
+    schema = None if values["schema"] is None else as_schema(values["schema"])
+    return Settings(made, trained, operator, modules, schema)
 
 
 def _unknown(what: str, names: Iterable[Any], table: Mapping[str, Any]) -> list[str]:
@@ -181,17 +180,6 @@ def _seed(random_state: Any) -> int | None:
     return None
 
 
-def as_schema(given: Any) -> Schema | None:
-    """Returns a path, a dict or a `Schema` as a `Schema`."""
-    if given is None or isinstance(given, Schema):
-        return given
-    if isinstance(given, (str, Path)):
-        return load_schema(given)
-    if isinstance(given, Mapping):
-        return checked(Schema, given, where="schema")
-    raise ConfigError(f"schema: must be a path, a dict or a Schema; got {type(given).__name__}.")
-
-
 def same_length(X: Any, y: Any, who: str) -> None:
     """Checks that X and y have the same rows."""
     if len(X) != len(y):
@@ -232,8 +220,8 @@ def training_data(
     rates: Mapping[str, int] | None,
     who: str,
     task_of: Callable[[Any], Task],
-    base_dir: str | Path,
-    on_bad_file: Literal["raise", "skip"],
+    base_dir: str | Path | None,
+    on_bad_file: OnBadFile,
 ) -> tuple[Dataset, Schema | None]:
     """Returns the rows with their target, and the resolved schema of a table.
 
@@ -245,8 +233,8 @@ def training_data(
         rates: For a dict: samples a second of sounds by modality.
         who: Who asks, for messages.
         task_of: Returns what kind of target y is.
-        base_dir: Where relative paths start.
-        on_bad_file: "raise", or "skip": a broken file counts as missing.
+        base_dir: See `TableReader`.
+        on_bad_file: See `TableReader`.
 
     Raises:
         DataError: No target, or rows that do not belong together.
@@ -270,13 +258,12 @@ def training_data(
     if isinstance(X, Mapping):
         return from_tensors(X, y, presence=presence, rates=rates, task=task, name=who), None
     table = as_table(X, who)
+    files: dict[str, Any] = {"name": who, "base_dir": base_dir, "on_bad_file": on_bad_file}
     if y is None and asked is not None:
         task = task or task_of(table.loc[:, [str(c) in asked.columns for c in table.columns]])
-        told = (schema or Schema()).model_copy(update={"target": asked.model_copy(update={"task": task})})
-        inference = infer(table, told)
-        resolved = inference.schema
-        dataset = assemble(table, resolved, name=who, base_dir=base_dir, on_bad_file=on_bad_file)
-        return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(resolved, dataset)
+        named = asked.model_copy(update={"task": task})
+        reader, dataset = TableReader.fit(table, (schema or Schema()).model_copy(update={"target": named}), **files)
+        return dataset, reader.schema
     same_length(X, y, who)
     # y stands beside the table: a target that the schema names must not be an input either
     told = (schema or Schema()).model_copy(update={"target": None})
@@ -291,9 +278,7 @@ def training_data(
             "missing": {c: words for c, words in told.missing.items() if c in there},
         }
     )
-    dataset, resolved = from_frame(
-        table, y, schema=told, base_dir=base_dir, task=task, on_bad_file=on_bad_file, name=who
-    )
+    dataset, resolved = from_frame(table, y, schema=told, task=task, **files)
     names = tuple(asked.columns) if asked else tuple(dataset.target_names)
     assert dataset.target is not None
     if isinstance(dataset.target.flat[0], str):

@@ -29,6 +29,7 @@ __all__ = [
     "EpochUnit",
     "Kind",
     "Modality",
+    "OnBadFile",
     "Schema",
     "Spec",
     "SplitOptions",
@@ -44,6 +45,8 @@ EpochUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 DurationReading = Literal["duration", "hours:minutes", "minutes:seconds"]
 TimeReading = Literal[DateOrder, EpochUnit, DurationReading]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
+OnBadFile = Literal["raise", "skip"]
+"""What is done where a file that a cell names cannot be read: "skip" counts it as missing."""
 KINDS: tuple[str, ...] = get_args(Kind)
 COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
 NUMBER_FORMAT = r"(?P<before>\D*?)1(?P<thousands>[., '\u00a0\u2009\u202f\u2019_]?)234(?P<decimal>[.,])5(?P<after>\D*)"
@@ -168,6 +171,13 @@ class Schema(_Strict):
         if wrong:
             raise ValueError(f"columns that numbers names must be numeric; got {wrong[0]}: {self.columns[wrong[0]]}")
         return self
+
+    @property
+    def known_columns(self) -> list[str]:
+        """The columns that a resolved schema knows, but the target's: inputs first."""
+        inputs = [c for m in self.modalities.values() for c in m.columns]
+        others = [c for c in (self.id, self.split.column, *self.ignore) if c is not None]
+        return list(dict.fromkeys([*inputs, *others]))
 
     def unlike(self, kinds: Mapping[str, str]) -> str | None:
         """Returns the first modality of `kinds` that it has not, or has as another kind; None if there is none."""

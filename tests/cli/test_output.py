@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from profuse.data.table.infer import load_schema
+from profuse.data.table.schema_file import load_schema
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, where: Callable[[Path], bool]) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from scipy.sparse import csr_matrix
 
+from profuse.data.table.reader import TableReader
 from profuse.data.tensors import from_frame, from_tensors
 from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.schema import Schema, Target
@@ -162,9 +163,7 @@ def test_a_frame_and_a_target_beside_it_become_a_data_set() -> None:
     assert data.modalities["photo"].present.tolist() == [False] + [True] * 5
     assert data.groups is not None
     assert data.target.tolist() == ["a", "b"] * 3
-    again, same = from_frame(frame[:1], schema=schema, resolved=True)
-    assert again.target is None
-    assert same == schema
+    assert TableReader(schema).read(frame[:1]).target is None
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,11 @@ def impute(
     """
     import warnings
 
-    from profuse.data.table.assemble import read_training_table
+    from profuse.data.table.read import read_training_table
+    from profuse.data.table.schema_file import as_schema
     from profuse.errors import ProfuseWarning
     from profuse.imputation import Imputer
     from profuse.imputation.written import as_written, csv_of, csv_of_each, plain_csv
-    from profuse.inputs import as_schema
-    from profuse.schema import Schema
 
     completed = [out.with_name(f"{out.stem}_{i}{out.suffix}") for i in range(1, tables + 1)]
     places = [("--samples-out", samples_out), ("--out", out), *(("--out", path) for path in completed)]
@@ -102,7 +101,7 @@ def impute(
             check_output(path, reads=(file, schema))
     if samples_out is not None and samples_out.resolve() in [path.resolve() for path in (out, *completed)]:
         raise typer.BadParameter("must not be that of --out; name another file", param_hint="--samples-out")
-    frame = read_training_table(file, as_schema(schema) or Schema())
+    frame = read_training_table(file, as_schema(schema))
     imputer = Imputer(
         modality,
         method=method,

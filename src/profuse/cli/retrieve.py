@@ -264,12 +264,12 @@ def _opened(
     on_bad_file: str,
 ) -> tuple[Dataset, Schema | None, Path | None]:
     """Returns the rows, a table's schema, and where its relative paths start."""
-    from profuse.data.table.assemble import read_training_table
+    from profuse.data.table.read import read_training_table
+    from profuse.data.table.schema_file import as_schema
     from profuse.datasets import DATASETS, load
     from profuse.errors import ConfigError
-    from profuse.inputs import as_schema
     from profuse.retrieval.reading import paired
-    from profuse.schema import Schema, SplitOptions, Target
+    from profuse.schema import SplitOptions, Target
 
     if data in DATASETS:
         if target or schema or split_column:
@@ -279,7 +279,7 @@ def _opened(
             )
         return load(data, variant=variant), None, None
     _no_variant(data, variant)
-    told = as_schema(schema) or Schema()
+    told = as_schema(schema)
     if target:
         told = told.model_copy(update={"target": Target(columns=tuple(target))})
     if split_column is not None:

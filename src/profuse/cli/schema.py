@@ -30,25 +30,12 @@ def schema(
     """
     import yaml
 
-    from profuse.data.table.assemble import read_ranges, read_training_table
-    from profuse.data.table.infer import infer, load_schema
-    from profuse.errors import ConfigError
-    from profuse.schema import Schema, Target
+    from profuse.data.table.reader import look
 
     if out is not None:
         check_output(out, reads=(file,))
-    told = load_schema(given) if given is not None else Schema()
-    if target is not None:
-        if told.target is not None and told.target.columns != tuple(target):
-            raise ConfigError(
-                f"target: it must be named once; got {target} and, in the schema, {list(told.target.columns)}. "
-                "Leave one of them out."
-            )
-        task = told.target.task if told.target else None
-        told = told.model_copy(update={"target": Target(columns=tuple(target), task=task)})
-    frame = read_training_table(file, told)
-    found = infer(frame, told)
-    resolved, counted = read_ranges(found.schema, frame, file.parent)
+    found = look(file, given, target=target)
+    resolved = found.schema
     levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
     print_table(
@@ -56,8 +43,8 @@ def schema(
         [[r.column, r.kind, homes.get(r.column, ""), r.reason + levels.get(r.column, "")] for r in found.reasons],
     )
     if resolved.target is not None:
-        say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(frame)} rows")
-    print_notes((*found.notes, *counted), err=False)
+        say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(found.frame)} rows")
+    print_notes(found.notes, err=False)
     # what a terminal of another encoding cannot show is written as YAML's escapes
     shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,18 +20,17 @@ from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary, summarise
 from profuse.data.dataset import Dataset
 from profuse.data.split import check_parts, make_split
-from profuse.data.table.assemble import assemble, load_table_dataset, with_ranges
-from profuse.data.table.infer import infer
+from profuse.data.table.reader import TableReader
+from profuse.data.table.schema_file import as_schema
 from profuse.data.tensors import from_frame, from_tensors, same_order
-from profuse.data.wording import tell_values
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import as_schema, check_encoders, device_faults
+from profuse.inputs import check_encoders, device_faults
 from profuse.models.build import ModelOptions
 from profuse.progressive import Rounds
 from profuse.report import write_report
-from profuse.schema import Schema, SplitOptions, Target
+from profuse.schema import OnBadFile, Schema, SplitOptions
 
 __all__ = ["Comparison", "Opened", "compare", "open_data", "read_options"]
 
@@ -97,7 +96,7 @@ def compare(
     name: str | None = None,
     variant: str | None = None,
     base_dir: str | Path | None = None,
-    on_bad_file: Literal["raise", "skip"] = "raise",
+    on_bad_file: OnBadFile = "raise",
     fusions: Sequence[str] | None = None,
     rounds: Sequence[Rounds] | None = None,
     singles: Sequence[str] | None = None,
@@ -255,14 +254,12 @@ def open_data(
     name: str | None = None,
     variant: str | None = None,
     base_dir: str | Path | None = None,
-    on_bad_file: Literal["raise", "skip"] = "raise",
+    on_bad_file: OnBadFile = "raise",
 ) -> Opened:
     """Returns the data behind any door; see `compare` for the arguments.
 
     What is set in `split` wins over the schema's.
     """
-    if on_bad_file not in ("raise", "skip"):
-        raise ConfigError(f"compare: on_bad_file must be 'raise' or 'skip'; got on_bad_file={on_bad_file!r}.")
     split = split or SplitOptions()
     column = {"split.column": split.column}
     if isinstance(data, Dataset):
@@ -273,49 +270,35 @@ def open_data(
         if target is None or isinstance(target, str):
             raise DataError(f"compare: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
         return Opened(from_tensors(data, target, name=name or "tensors"), split)
-    told = as_schema(schema) or Schema()
-    told = told.model_copy(update={"split": split.over(told.split)})
     if isinstance(data, pd.DataFrame):
         _only("a DataFrame", test=test, variant=variant)
-        dataset, full = _of_frame(data, target, told, name or "table", base_dir or ".", on_bad_file)
-        return Opened(dataset, full.split, full)
-    if str(data) in DATASETS:
-        _only(f"the named data set {str(data)!r}", target=target, schema=schema, test=test, **column)
-        dataset = load_dataset(str(data), variant=variant)
-        return Opened(dataset if name is None else replace(dataset, name=name), split)
-    path = Path(data)
-    if not path.exists() and not path.suffix and len(path.parts) == 1:
-        close = nearest(str(data), DATASETS)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See 'profuse datasets'."
-        raise DataError(f"compare: data must be a file or a named data set; got {str(data)!r}. {hint}")
-    _only(f"the file {path.name}", variant=variant)
-    dataset, full = load_table_dataset(path, target=target, schema=told, test=test, on_bad_file=on_bad_file, name=name)
-    return Opened(dataset, full.split, full)
-
-
-def _of_frame(
-    data: pd.DataFrame,
-    target: Any,
-    schema: Schema,
-    name: str,
-    base_dir: str | Path,
-    on_bad_file: Literal["raise", "skip"],
-) -> tuple[Dataset, Schema]:
+    else:
+        if str(data) in DATASETS:
+            _only(f"the named data set {str(data)!r}", target=target, schema=schema, test=test, **column)
+            dataset = load_dataset(str(data), variant=variant)
+            return Opened(dataset if name is None else replace(dataset, name=name), split)
+        _check_path(Path(data))
+        _only(f"the file {Path(data).name}", variant=variant)
+    asked = as_schema(schema)
+    asked = asked.model_copy(update={"split": split.over(asked.split)})
+    read: dict[str, Any] = {"schema": asked, "name": name, "base_dir": base_dir, "on_bad_file": on_bad_file}
     columns = _names(target)
-    if columns is not None:
-        task = schema.target.task if schema.target else None
-        schema = schema.model_copy(update={"target": Target(columns=columns, task=task)})
-    elif target is not None:
-        same_order({"X": data, "target": target}, where="compare")
-        return from_frame(data, target, schema=schema, base_dir=base_dir, on_bad_file=on_bad_file, name=name)
-    elif schema.target is None:
-        raise DataError(
-            "compare: target must be given; got None. Name one of the columns "
-            f"{tell_values(list(map(str, data.columns)))}."
-        )
-    inference = infer(data, schema)
-    dataset = assemble(data, inference.schema, name=name, base_dir=base_dir, on_bad_file=on_bad_file)
-    return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(inference.schema, dataset)
+    if columns is not None or target is None:
+        reader, dataset = TableReader.fit(data, target=columns, test=test, **read)
+        return Opened(dataset, reader.schema.split, reader.schema)
+    if not isinstance(data, pd.DataFrame):
+        raise ConfigError(f"compare: target must name columns of the file; got {type(target).__name__}. Name them.")
+    same_order({"X": data, "target": target}, where="compare")
+    dataset, resolved = from_frame(data, target, **read)
+    return Opened(dataset, resolved.split, resolved)
+
+
+def _check_path(path: Path) -> None:
+    """Checks that a word that is no file is no name of a data set that was mistyped."""
+    if not path.exists() and not path.suffix and len(path.parts) == 1:
+        close = nearest(str(path), DATASETS)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See 'profuse datasets'."
+        raise DataError(f"compare: data must be a file or a named data set; got {str(path)!r}. {hint}")
 
 
 def _names(target: Any) -> tuple[str, ...] | None:

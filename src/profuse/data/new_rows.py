@@ -6,20 +6,19 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
-from profuse.data.table.assemble import assemble, load_new_rows
 from profuse.data.target import TargetCodec, read_target
 from profuse.data.tensors import as_target, from_tensors, same_order
 from profuse.errors import DataError, ProfuseWarning
-from profuse.schema import Schema, Target
+from profuse.schema import OnBadFile, Schema
 
-__all__ = ["as_table", "columns_of", "read_new_rows", "tell"]
+__all__ = ["as_table", "read_new_rows", "tell"]
 
 
 def read_new_rows(
@@ -31,7 +30,7 @@ def read_new_rows(
     who: str,
     presence: Mapping[str, Any] | None = None,
     base_dir: str | Path | None = None,
-    on_bad_file: Literal["raise", "skip"] = "raise",
+    on_bad_file: OnBadFile = "raise",
     need_target: bool = False,
     target: Any = None,
 ) -> Dataset:
@@ -71,23 +70,10 @@ def read_new_rows(
             f"{who}: rows must be what they were in training, a dict of modalities {sorted(pipeline.preprocessors)}; "
             f"got {type(rows).__name__}."
         )
-    if names is not None:
-        schema = schema.model_copy(update={"target": Target(columns=names, task=codec.task)})
-    labels = codec.names if codec.task == "multilabel" else None
-    if isinstance(rows, str | Path):
-        # labels that were text are text here too, whatever this file's look like
-        words = schema.target.columns if schema.target and codec.classes.dtype.kind in "UO" else ()
-        return load_new_rows(
-            rows, schema, on_bad_file=on_bad_file, rates=pipeline.rates, need_target=need_target, words=words,
-            labels=labels,
-        )  # fmt: skip
-    table = as_table(rows, who)
-    if isinstance(rows, np.ndarray):
-        _check_width(table, schema, who)
-    return assemble(
-        table, schema, name=who, base_dir=base_dir or ".", on_bad_file=on_bad_file, need_target=need_target,
-        fitting=False, rates=pipeline.rates, labels=labels,
-    )  # fmt: skip
+    if not isinstance(rows, str | Path) and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
+        rows = as_table(rows, who)
+    reader = pipeline.reader(schema, codec, target=names, base_dir=base_dir, on_bad_file=on_bad_file)
+    return reader.read(rows, need_target=need_target, name=None if isinstance(rows, str | Path) else who)
 
 
 def _names(target: Any) -> tuple[str, ...] | None:
@@ -116,15 +102,6 @@ def _of_arrays(rows: Mapping[str, Any], pipeline: Pipeline, presence: Mapping[st
     return from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
 
 
-def _check_width(table: pd.DataFrame, schema: Schema, who: str) -> None:
-    columns, target = columns_of(schema), schema.target.columns if schema.target else ()
-    if len([c for c in table if c in columns or c not in target]) != len(columns):
-        raise DataError(
-            f"{who}: rows must have the {len(columns)} columns of training, in their order; got {table.shape[1]}. "
-            "Give a DataFrame if columns are to be found by their names."
-        )
-
-
 def as_table(X: Any, who: str) -> pd.DataFrame:
     """Returns X as a table; the columns of an array are x0, x1, ..."""
     if isinstance(X, pd.DataFrame):
@@ -135,13 +112,6 @@ def as_table(X: Any, who: str) -> pd.DataFrame:
         f"{who}: X must be a DataFrame, a 2-D array, a dict of arrays by modality, or a Dataset; got "
         f"{type(X).__name__}{getattr(X, 'shape', '')}."
     )
-
-
-def columns_of(schema: Schema) -> list[str]:
-    """Returns the columns that a resolved schema knows, inputs first."""
-    columns = [c for m in schema.modalities.values() for c in m.columns]
-    columns += [c for c in (schema.id, schema.split.column) if c is not None and c not in columns]
-    return columns + [c for c in schema.ignore if c not in columns]
 
 
 def tell(notes: Iterable[str], who: str, *, stacklevel: int = 4) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from profuse._cores import limit_threads
 from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
+from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import unseen_notes
+from profuse.data.target import TargetCodec
 from profuse.errors import DataError
-from profuse.schema import Spec
+from profuse.schema import OnBadFile, Schema, Spec, Target
 from profuse.tokens import Raw
 
 __all__ = ["Pipeline"]
@@ -111,6 +114,34 @@ class Pipeline:
     def category_features(self) -> dict[str, tuple[bool, ...]]:
         """For each column of `features`, whether it holds codes of a category; empty where none does."""
         return {name: p.category_features for name, p in self.preprocessors.items()}
+
+    def reader(
+        self,
+        schema: Schema,
+        codec: TargetCodec | None = None,
+        *,
+        target: Sequence[str] | None = None,
+        base_dir: str | Path | None = None,
+        on_bad_file: OnBadFile = "raise",
+    ) -> TableReader:
+        """Returns what reads tables as the one was read on which this pipeline was fitted.
+
+        Args:
+            schema: That table's, resolved.
+            codec: Of the target, where it is read.
+            target: The target columns, where the schema does not know their names or they have others here.
+            base_dir: See `TableReader`.
+            on_bad_file: See `TableReader`.
+        """
+        labels: Sequence[str] | None = None
+        words: Sequence[str] = ()
+        if codec is not None:
+            if target is not None:
+                schema = schema.model_copy(update={"target": Target(columns=tuple(target), task=codec.task)})
+            if schema.target is not None and codec.classes.dtype.kind in "UO":
+                words = schema.target.columns  # labels that were text are text in every file, whatever they look like
+            labels = codec.names if codec.task == "multilabel" else None
+        return TableReader(schema, self.rates, labels, words, base_dir, on_bad_file)
 
     def unseen_notes(self, dataset: Dataset, accepted: Collection[str] = ()) -> list[str]:
         """Returns a note for each column that holds categories of which training has none.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -14,15 +15,15 @@ from profuse._lookup import nearest
 from profuse._options import checked
 from profuse.data.arrays import modality, plain
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.table.assemble import assemble, check_present, with_ranges
+from profuse.data.table.assemble import check_present
 from profuse.data.table.cell_notes import target_notes
 from profuse.data.table.cells import object_array
-from profuse.data.table.infer import infer
+from profuse.data.table.reader import TableReader
 from profuse.data.table.spellings import merged
 from profuse.data.table.times import given_times
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
-from profuse.schema import KINDS, Kind, Schema, Task
+from profuse.schema import KINDS, Kind, OnBadFile, Schema, Task
 
 __all__ = ["as_target", "from_frame", "from_tensors", "same_order"]
 
@@ -90,23 +91,32 @@ def from_tensors(
     ranges = checked(Schema, {"ranges": dict(ranges or {})}, where="from_tensors").ranges
     found: dict[str, ModalityData] = {}
     notes: list[str] = []
-    for key, values in modalities.items():
+    for key, cells in modalities.items():
         kind = kinds.get(key)
-        if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], str) and values[0] in KINDS:
-            kind, values = cast(Kind, values[0]), values[1]
+        if isinstance(cells, tuple) and len(cells) == 2 and isinstance(cells[0], str) and cells[0] in KINDS:
+            kind, cells = cast(Kind, cells[0]), cells[1]
         if kind is not None and kind not in KINDS:
             raise ConfigError(f"from_tensors: kind of {key!r} must be one of {', '.join(KINDS)}; got kind={kind!r}.")
         kind = _sound(key, rates[key], kind) if key in rates else kind
-        found[key] = modality(key, plain(values), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
+        found[key] = modality(key, plain(cells), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
     if target is not None:
         check_present(found)
-    values, task, names = _read_target(target, task)
+    values: np.ndarray | None = None
+    names: tuple[str, ...] = ("target",)
+    if target is not None:
+        values, task, names = read_target(as_target(target), task)
+        notes += target_notes(values, task, names, column=None)
     by_row = {k: None if v is None else np.asarray(plain(v)) for k, v in by_row.items()}
     if (times_given := by_row.get("times")) is not None:
         by_row["times"] = given_times(times_given)
-    notes += [] if values is None else target_notes(values, task, names, column=None)
     return Dataset(
-        name=name, modalities=found, target=values, task=task, target_names=names, notes=tuple(notes), **by_row
+        name=name,
+        modalities=found,
+        target=values,
+        task=task or "regression",
+        target_names=names,
+        notes=tuple(notes),
+        **by_row,
     )
 
 
@@ -128,14 +138,12 @@ def from_frame(
     target: Any = None,
     *,
     schema: Schema | None = None,
-    base_dir: str | Path = ".",
+    base_dir: str | Path | None = None,
     task: Task | None = None,
     groups: Any = None,
     times: Any = None,
-    on_bad_file: Literal["raise", "skip"] = "raise",
-    rates: Mapping[str, int] | None = None,
-    name: str = "table",
-    resolved: bool = False,
+    on_bad_file: OnBadFile = "raise",
+    name: str | None = None,
 ) -> tuple[Dataset, Schema]:
     """Returns a `Dataset` of a data frame and a target beside it, as scikit-learn passes them, and its schema.
 
@@ -145,17 +153,15 @@ def from_frame(
         frame: The inputs.
         target: `[row]` or `[row, target]`, by position; None for prediction.
         schema: What is known of the columns; without a target.
-        base_dir: Paths in cells are relative to it.
+        base_dir: See `TableReader`.
         task: Inferred from the target when None.
         groups, times: `[row]`; see `Dataset`.
-        on_bad_file: See `profuse.data.table.assemble.assemble`.
-        rates: Samples a second of audio modalities as in training.
-        name: Of the data set.
-        resolved: Whether `schema` was resolved before (prediction): then nothing is inferred.
+        on_bad_file: See `TableReader`.
+        name: Of the data set; table if None.
 
     Raises:
         ConfigError: The schema names a target, or columns that are not there.
-        DataError: See `infer` and `assemble`; or frame and target differ in length, or in the order of their labels.
+        DataError: See `TableReader.fit`; or frame and target differ in length, or in the order of their labels.
     """
     if schema is not None and schema.target is not None:
         raise ConfigError(
@@ -166,47 +172,23 @@ def from_frame(
     target = None if target is None else as_target(target)
     if target is not None and len(target) != len(frame):
         raise DataError(f"from_frame: X and y must have the same rows; got {len(frame)} and {len(target)}.")
-    notes: tuple[str, ...] = ()
     if schema is not None and "target" in schema.merge_spellings and "target" not in map(str, frame.columns):
         target = None if target is None else merged(pd.Series(target))
-        schema = schema.model_copy(
-            update={"merge_spellings": tuple(c for c in schema.merge_spellings if c != "target")}
-        )
-    if not (resolved and schema is not None):
-        inference = infer(frame, schema)
-        schema, notes = inference.schema, inference.notes
-    dataset = assemble(
-        frame,
-        schema,
-        name=name,
-        base_dir=base_dir,
-        on_bad_file=on_bad_file,
-        need_target=False,
-        fitting=False,
-        rates=rates,
+        others = tuple(c for c in schema.merge_spellings if c != "target")
+        schema = schema.model_copy(update={"merge_spellings": others})
+    reader, dataset = TableReader.fit(
+        frame, schema, with_target=False, name=name, base_dir=base_dir, on_bad_file=on_bad_file
     )
-    schema = with_ranges(schema, dataset)
-    if target is not None:
-        check_present(dataset.modalities)
-    values, task, names = _read_target(target, task)
-    by_row = {k: np.asarray(plain(v)) for k, v in {"groups": groups, "times": times}.items() if v is not None}
+    by_row: dict[str, Any] = {"groups": groups, "times": times}
+    by_row = {k: np.asarray(plain(v)) for k, v in by_row.items() if v is not None}
     if "times" in by_row:
         by_row["times"] = given_times(by_row["times"])
-    given = {k: getattr(dataset, k) for k in ("groups", "times")} | by_row
-    told = [] if values is None else target_notes(values, task, names)
-    return (
-        Dataset(
-            name=name,
-            modalities=dataset.modalities,
-            target=values,
-            task=task,
-            target_names=names,
-            ids=dataset.ids,
-            notes=(*notes, *told, *dataset.notes),
-            **given,
-        ),
-        schema,
-    )
+    if target is None:
+        return replace(dataset, task=task or "regression", **by_row), reader.schema
+    check_present(dataset.modalities)
+    values, task, names = read_target(target, task)
+    notes = (*dataset.notes, *target_notes(values, task, names))
+    return replace(dataset, target=values, task=task, target_names=names, notes=notes, **by_row), reader.schema
 
 
 def as_target(target: Any) -> pd.DataFrame | pd.Series | np.ndarray:
@@ -238,10 +220,6 @@ def as_target(target: Any) -> pd.DataFrame | pd.Series | np.ndarray:
             "value, or as many as there are targets, a row."
         )
     return made
-
-
-def _read_target(target: Any, task: Task | None) -> tuple[np.ndarray | None, Task, tuple[str, ...]]:
-    return (None, task or "regression", ("target",)) if target is None else read_target(as_target(target), task)
 
 
 def same_order(parts: Mapping[str, Any], *, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ from profuse._lookup import resolve
 from profuse.data.dataset import Dataset
 from profuse.data.new_rows import tell
 from profuse.data.split import split_off
-from profuse.data.table.assemble import assemble, with_ranges
 from profuse.data.table.infer import infer
-from profuse.data.table.leave_out import leave_out_target
+from profuse.data.table.named_target import leave_out_target
+from profuse.data.table.reader import TableReader
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.blocks import Block, Inputs, blocks_of, inputs_of
@@ -32,6 +32,7 @@ from profuse.imputation.options import Options, options_of, schema_asked, table_
 from profuse.imputation.quality import hidden_like, quality_of, score
 from profuse.imputation.streams import Streams, streams_of
 from profuse.imputation.training import Progress
+from profuse.schema import OnBadFile
 
 __all__ = ["Filled", "Imputer"]
 
@@ -120,7 +121,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         width: int = 64,
         base_dir: str | Path | None = None,
-        on_bad_file: Literal["raise", "skip"] = "raise",
+        on_bad_file: OnBadFile = "raise",
         random_state: int = 0,
     ) -> None:
         self.modality = modality
@@ -185,7 +186,8 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "quality_")
         frame = table_of(X)
         check_names(frame, self.modality, self._coding.parts)
-        dataset = self._read(frame)
+        reader = TableReader(self.schema_, self._rates, base_dir=self.base_dir, on_bad_file=self.on_bad_file)
+        dataset = reader.read(frame)
         filled = self._filled(frame, dataset)
         filled = replace(filled, notes=(*dataset.notes, *filled.notes))
         tell(filled.notes, "Imputer", stacklevel=3)
@@ -206,15 +208,15 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             rest = infer(frame, asked.model_copy(update={"ignore": (*asked.ignore, *perhaps)}))
             earlier = added_before(frame, perhaps, rest.schema.columns)
             asked = asked.model_copy(update={"ignore": (*asked.ignore, *earlier)})
-        inference = infer(frame, asked)
-        self.schema_ = inference.schema
+        reader, dataset = TableReader.fit(
+            frame, asked, with_target=False, base_dir=self.base_dir, on_bad_file=self.on_bad_file
+        )
+        self.schema_, self._rates = reader.schema, reader.rates
         resolve(self.modality, self.schema_.modalities, where="Imputer", what="modality")
-        dataset = self._read(frame)
-        self.schema_ = with_ranges(self.schema_, dataset)
         single = {str(c) for c, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)}
         # one number in a column may be a vector by the schema: it is filled as a number
         self._kinds = {c: "numeric" if k == "vector" and c in single else k for c, k in self.schema_.columns.items()}
-        self.notes_ = (*inference.notes, *dataset.notes)
+        self.notes_ = tuple(dataset.notes)
         if earlier:
             self.notes_ += (
                 f"Columns {tell_values(earlier)} are what an imputation before this one added, and are not used. If "
@@ -369,17 +371,6 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for i, method in enumerate(self._of_tables, start=1)
         )
         return Filled(gaps.filled(self.modality, answer), gaps.long_form(names, drawn), tables, gaps.cells, notes)
-
-    def _read(self, frame: pd.DataFrame) -> Dataset:
-        return assemble(
-            frame,
-            self.schema_,
-            name="table",
-            base_dir=self.base_dir or ".",
-            on_bad_file=self.on_bad_file,
-            need_target=False,
-            fitting=False,
-        )
 
     def _check_rows(self, columns: list[str], counts: np.ndarray, least: int) -> None:
         if (counts < least).any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from profuse._lookup import resolve
 from profuse._options import faults_of, in_one, misread
 from profuse.data.new_rows import as_table
+from profuse.data.table.named_target import named_once
+from profuse.data.table.schema_file import as_schema
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.making import METHODS
-from profuse.inputs import as_schema
-from profuse.schema import Schema, Target
+from profuse.schema import OnBadFile, Schema
 
 __all__ = ["Options", "options_of", "schema_asked", "table_of"]
 
@@ -38,7 +39,7 @@ class Options(BaseModel):
     epochs: int | None = Field(ge=1)
     width: int = Field(ge=4)
     base_dir: Any
-    on_bad_file: Literal["raise", "skip"]
+    on_bad_file: OnBadFile
     random_state: int = Field(ge=0, le=_MOST_SEED)
 
     @field_validator("target", "ignore")
@@ -86,17 +87,8 @@ def schema_asked(schema: Any, options: Options) -> Schema:
     Raises:
         ConfigError: The schema is none, or names another target.
     """
-    asked = as_schema(schema) or Schema()
-    target = options.target
-    if asked.target is not None:
-        if target and target != asked.target.columns:
-            raise ConfigError(
-                f"target: it must be named once; got {list(target)} and, in the schema, "
-                f"{list(asked.target.columns)}. Leave one of them out."
-            )
-        target = asked.target.columns
-    ignore = tuple(dict.fromkeys([*asked.ignore, *options.ignore]))
-    return asked.model_copy(update={"target": Target(columns=target) if target else None, "ignore": ignore})
+    asked = named_once(as_schema(schema), options.target or None)
+    return asked.model_copy(update={"ignore": tuple(dict.fromkeys([*asked.ignore, *options.ignore]))})
 
 
 def table_of(X: Any) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import Measured, measure, metrics_for
-from profuse.schema import Schema, Task
+from profuse.schema import OnBadFile, Schema, Task
 
 __all__ = ["Part", "Predictor"]
 
@@ -105,7 +105,7 @@ class Predictor(ABC):
         *,
         presence: Mapping[str, Any] | None = None,
         base_dir: str | Path | None = None,
-        on_bad_file: Literal["raise", "skip"] = "raise",
+        on_bad_file: OnBadFile = "raise",
         need_target: bool = False,
         target: Any = None,
         new_categories: Collection[str] = (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -14,7 +14,7 @@ from profuse._folder import Format, read_folder, write_folder
 from profuse._lookup import load, resolve
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
-from profuse.schema import Schema
+from profuse.schema import OnBadFile, Schema
 
 if TYPE_CHECKING:
     from profuse.predictor.base import Predictor
@@ -44,7 +44,7 @@ class _Estimator(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     validation_fraction: float = Field(0.2, gt=0, lt=1)
-    on_bad_file: Literal["raise", "skip"] = "raise"
+    on_bad_file: OnBadFile = "raise"
     random_state: int | None = Field(0, ge=0)
     columns: int | list[str] | None = None
 

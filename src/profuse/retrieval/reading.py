@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count, takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,13 @@ from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
 from profuse.data.new_rows import tell
 from profuse.data.pipeline import Pipeline
-from profuse.data.table.assemble import assemble, with_ranges
-from profuse.data.table.infer import infer
-from profuse.data.table.leave_out import leave_out_target
+from profuse.data.table.reader import TableReader
+from profuse.data.table.schema_file import as_schema
 from profuse.data.table.unseen import unseen_notes
 from profuse.data.tensors import from_tensors
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.schema import ColumnKind, Modality, Schema
+from profuse.schema import ColumnKind, Modality, OnBadFile, Schema
 
 __all__ = [
     "Data",
@@ -40,15 +39,14 @@ __all__ = [
 ]
 
 Data = pd.DataFrame | Mapping[str, Any] | Dataset
-OnBadFile = Literal["raise", "skip"]
 
 
 def paired(
     data: Data,
-    schema: Schema | None,
+    schema: Any,
     presence: Mapping[str, Any] | None = None,
     *,
-    base_dir: str | Path = ".",
+    base_dir: str | Path | None = None,
     on_bad_file: OnBadFile = "raise",
 ) -> tuple[Dataset, Schema | None]:
     """Returns rows without regard to a target, and the resolved schema of a table; see `Retriever.fit`."""
@@ -56,13 +54,10 @@ def paired(
     if presence is not None and isinstance(data, Dataset | pd.DataFrame):
         raise DataError(f"Retriever: presence belongs to a dict of arrays; got it with {type(data).__name__}.")
     if isinstance(data, Dataset):
-        return data, schema
+        return data, None if schema is None else as_schema(schema)
     if isinstance(data, pd.DataFrame):
-        inference = infer(data, leave_out_target(data, schema or Schema()))
-        dataset = assemble(
-            data, inference.schema, name="table", base_dir=base_dir, on_bad_file=on_bad_file, need_target=False
-        )
-        return replace(dataset, notes=(*inference.notes, *dataset.notes)), with_ranges(inference.schema, dataset)
+        reader, dataset = TableReader.fit(data, schema, with_target=False, base_dir=base_dir, on_bad_file=on_bad_file)
+        return dataset, reader.schema
     return from_tensors(data, presence=presence, name="tensors"), None
 
 
@@ -160,7 +155,7 @@ def rows_for(
     pipeline: Pipeline,
     schema: Schema | None,
     *,
-    base_dir: str | Path,
+    base_dir: str | Path | None,
     on_bad_file: OnBadFile,
 ) -> Dataset:
     """Returns the modalities `names` of new rows, read as those of training were, whatever those came as.
@@ -188,7 +183,7 @@ def rows_for(
 
 
 def _rows(
-    data: Data, names: Sequence[str], pipeline: Pipeline, schema: Schema | None, base_dir: str | Path,
+    data: Data, names: Sequence[str], pipeline: Pipeline, schema: Schema | None, base_dir: str | Path | None,
     on_bad_file: OnBadFile,
 ) -> Dataset:  # fmt: skip
     kinds = {name: pipeline.preprocessors[name].takes for name in names}
@@ -196,10 +191,9 @@ def _rows(
     if isinstance(data, pd.DataFrame):
         schema = schema_of(data, pipeline, names) if schema is None else _only(schema, names)
         known = {c for m in schema.modalities.values() for c in m.columns} | {schema.id, schema.split.column}
-        return assemble(
-            data[[c for c in data.columns if str(c) in known]], schema, name="Retriever", base_dir=base_dir,
-            on_bad_file=on_bad_file, need_target=False, fitting=False, rates=rates,
-        )  # fmt: skip
+        table = data[[c for c in data.columns if str(c) in known]]
+        reader = pipeline.reader(schema, base_dir=base_dir, on_bad_file=on_bad_file)
+        return reader.read(table, name="Retriever")
     have = data.modalities if isinstance(data, Dataset) else data
     lacking = [name for name in names if name not in have]
     if lacking:
@@ -219,11 +213,8 @@ def _rows(
     for name, part in parts.items():
         if schema is not None and kinds[name] == "table" and isinstance(part, pd.DataFrame):
             # cells mean what they meant in the table of training
-            read = assemble(
-                part, _only(schema, [name]).model_copy(update={"id": None}), name="Retriever", base_dir=base_dir,
-                need_target=False, fitting=False,
-            )  # fmt: skip
-            parts[name] = read.modalities[name].values
+            reader = pipeline.reader(_only(schema, [name]).model_copy(update={"id": None}), base_dir=base_dir)
+            parts[name] = reader.read(part, name="Retriever").modalities[name].values
     ranges = {name: levels for name, levels in pipeline.ranges.items() if name in kinds}
     return from_tensors(parts, kinds=kinds, rates=rates, ranges=ranges, name="Retriever")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Self, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,10 @@ from profuse._options import faults_of
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import split_off
+from profuse.data.table.reader import on_bad_file_faults
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import as_schema, check_encoders, device_faults
+from profuse.inputs import check_encoders, device_faults
 from profuse.models.fusion_model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
@@ -38,7 +39,7 @@ from profuse.retrieval.reading import (
 )
 from profuse.retrieval.saving import RETRIEVER, check_place, facts_of, restored
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
-from profuse.schema import Schema
+from profuse.schema import OnBadFile, Schema
 from profuse.tokens import Raw
 from profuse.training.loop import Epoch, History, TrainOptions, retrain, train
 
@@ -117,7 +118,7 @@ class Retriever:
         validation_fraction: float = 0.2,
         schema: Schema | Mapping[str, Any] | str | Path | None = None,
         base_dir: str | Path | None = None,
-        on_bad_file: Literal["raise", "skip"] = "raise",
+        on_bad_file: OnBadFile = "raise",
         random_state: int = 0,
     ) -> None:
         self.method = method
@@ -140,8 +141,7 @@ class Retriever:
         taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
         trained = {**{name: getattr(self, name) for name in taken}, "seed": self.random_state}
         faults = [*faults_of(RetrievalOptions, model), *faults_of(TrainOptions, trained), *device_faults(self.device)]
-        if self.on_bad_file not in ("raise", "skip"):
-            faults.append(f"on_bad_file must be 'raise' or 'skip'; got on_bad_file={self.on_bad_file!r}")
+        faults += on_bad_file_faults(self.on_bad_file)
         if faults:
             raise ConfigError(f"Retriever: {'; '.join(faults)}.")
         return RetrievalOptions.model_validate(model), TrainOptions.model_validate(trained)
@@ -171,9 +171,7 @@ class Retriever:
         """
         options, training = self.settings()
         same_order({"data": data, "presence": presence, "groups": groups}, where="Retriever")
-        dataset, schema = paired(
-            data, as_schema(self.schema), presence, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
-        )
+        dataset, schema = paired(data, self.schema, presence, base_dir=self.base_dir, on_bad_file=self.on_bad_file)
         tell_notes(data, dataset)
         dataset = with_groups(dataset, groups, where="Retriever")
         names = chosen(modalities, dataset)
@@ -250,9 +248,7 @@ class Retriever:
         pipeline = self.fitted.pipeline
         names = self.modalities_ if modalities is None else names_of(modalities)
         names = tuple(known(name, pipeline.preprocessors) for name in names)
-        dataset = rows_for(
-            data, names, pipeline, self.schema_, base_dir=self.base_dir or ".", on_bad_file=self.on_bad_file
-        )
+        dataset = rows_for(data, names, pipeline, self.schema_, base_dir=self.base_dir, on_bad_file=self.on_bad_file)
         tell_notes(data, dataset)
         return dataset
 

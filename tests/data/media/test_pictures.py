@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageFile
+from tables import opened
 
 from profuse.data.media import as_picture, as_shares, read_image
 from profuse.data.media.levels import picture_range
 from profuse.data.pipeline import Pipeline
-from profuse.data.table.assemble import load_new_rows, load_table_dataset, read_ranges
 from profuse.data.table.infer import infer
+from profuse.data.table.reader import TableReader, look
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema
@@ -280,16 +281,16 @@ def write(folder: Path, factor: float, n: int = 12, dtype: type = np.uint16) -> 
 
 
 def test_the_range_of_training_is_kept_stated_and_overridden(tmp_path: Path) -> None:
-    frame = write(tmp_path, 16)
-    data, schema = load_table_dataset(tmp_path / "t.csv", target="y")
+    write(tmp_path, 16)
+    data, schema = opened(tmp_path / "t.csv", target="y")
     assert schema.ranges == {"scan": (0, 4095)}
     assert data.modalities["scan"].range == (0, 4095)
     assert any("12 pictures of more than 8 bits are read by levels 0 (black) to 4095 (white)" in n for n in data.notes)
-    assert read_ranges(infer(frame, Schema()).schema, frame, tmp_path)[0].ranges == schema.ranges
+    assert look(tmp_path / "t.csv").schema.ranges == schema.ranges
     write(tmp_path / "later", 1, n=2)  # darker: they would be another range by themselves
-    later = load_new_rows(tmp_path / "later" / "t.csv", schema)
+    later = TableReader(schema).read(tmp_path / "later" / "t.csv")
     assert later.modalities["scan"].values[0].max() < 0.07
-    again, other = load_table_dataset(tmp_path / "t.csv", target="y", schema=Schema(ranges={"scan": (1000, 2000)}))
+    again, other = opened(tmp_path / "t.csv", target="y", schema=Schema(ranges={"scan": (1000, 2000)}))
     assert other.ranges == {"scan": (1000, 2000)}
     assert again.modalities["scan"].values[0].max() == 1
     assert any("levels beyond the range, levels 1000 (black) to 2000 (white)" in n for n in again.notes)

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
+from tables import opened
 
 from profuse.data.preprocess.vector import VectorPreprocessor
 from profuse.data.split import make_split
-from profuse.data.table.assemble import assemble, check_same_columns, load_new_rows, load_table_dataset
+from profuse.data.table.assemble import check_same_columns
 from profuse.data.table.infer import infer_schema
+from profuse.data.table.reader import TableReader
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Modality, Schema, SplitOptions, Target
 
@@ -50,7 +52,7 @@ def write(folder: Path, name: str = "films.csv", seed: int = 0) -> pd.DataFrame:
 
 def test_a_table_with_files_becomes_a_data_set(tmp_path: Path) -> None:
     write(tmp_path)
-    data, schema = load_table_dataset(tmp_path / "films.csv", target="y")
+    data, schema = opened(tmp_path / "films.csv", target="y")
     kinds = {"table": "table", "plot": "text", "poster": "image", "sound": "audio", "sales": "series"}
     assert {k: m.kind for k, m in data.modalities.items()} == kinds | {"points": "vector", "steps": "series"}
     missing = {k: np.flatnonzero(~m.present).tolist() for k, m in data.modalities.items()}
@@ -71,8 +73,8 @@ def test_a_table_with_files_becomes_a_data_set(tmp_path: Path) -> None:
 def test_a_test_file_in_another_folder_finds_its_own_files(tmp_path: Path) -> None:
     write(tmp_path / "a")
     write(tmp_path / "b", "t.csv", seed=1)
-    data, schema = load_table_dataset(tmp_path / "a" / "films.csv", target="y", test=tmp_path / "b" / "t.csv")
-    alone, _ = load_table_dataset(tmp_path / "b" / "t.csv", target="y")
+    data, schema = opened(tmp_path / "a" / "films.csv", target="y", test=tmp_path / "b" / "t.csv")
+    alone, _ = opened(tmp_path / "b" / "t.csv", target="y")
     assert len(data) == 2 * N
     assert np.array_equal(data.modalities["poster"].values[N + 2], alone.modalities["poster"].values[2])
     split = make_split(data, schema.split, seed=0)
@@ -111,11 +113,11 @@ def test_a_bad_file_is_told_with_its_row_or_skipped_and_counted(
     edit(tmp_path, frame)
     frame.to_csv(tmp_path / "films.csv", index=False)
     with pytest.raises(DataError) as caught:
-        load_table_dataset(tmp_path / "films.csv", target="y")
+        opened(tmp_path / "films.csv", target="y")
     assert place in str(caught.value)
     assert why in str(caught.value)
     assert "--on-bad-file skip" in str(caught.value)
-    data, _ = load_table_dataset(tmp_path / "films.csv", target="y", on_bad_file="skip")
+    data, _ = opened(tmp_path / "films.csv", target="y", on_bad_file="skip")
     note = next(n for n in data.notes if "could not be read and count as missing" in n)
     assert "1 row (" in note
     assert why in note
@@ -139,7 +141,7 @@ def test_a_bad_cell_is_an_error_even_with_skip(tmp_path: Path, edit: Edit, messa
     frame.to_csv(tmp_path / "films.csv", index=False)
     schema = Schema(columns={"points": "vector"})
     with pytest.raises(DataError) as caught:
-        load_table_dataset(tmp_path / "films.csv", target="y", schema=schema, on_bad_file="skip")
+        opened(tmp_path / "films.csv", target="y", schema=schema, on_bad_file="skip")
     assert message in str(caught.value)
 
 
@@ -160,9 +162,9 @@ def test_channels_in_another_order_are_refused_and_other_names_told(
         steps.to_csv(tmp_path / f"{i}.csv", index=False)
     if error:
         with pytest.raises(DataError, match=f"row 4 .*column 'sales'.*{error}"):
-            load_table_dataset(tmp_path / "films.csv", target="y")
+            opened(tmp_path / "films.csv", target="y")
     else:
-        data, _ = load_table_dataset(tmp_path / "films.csv", target="y")
+        data, _ = opened(tmp_path / "films.csv", target="y")
         assert any(note in n for n in data.notes)
 
 
@@ -170,7 +172,7 @@ def test_a_modality_that_is_always_missing_is_an_error(tmp_path: Path) -> None:
     frame = write(tmp_path).assign(poster=[f"no{i}.png" for i in range(N)])
     frame.to_csv(tmp_path / "films.csv", index=False)
     with pytest.raises(DataError, match=f"modality 'poster': must be present .* missing in all {N}"):
-        load_table_dataset(tmp_path / "films.csv", target="y", on_bad_file="skip")
+        opened(tmp_path / "films.csv", target="y", on_bad_file="skip")
 
 
 @pytest.mark.parametrize(
@@ -188,13 +190,13 @@ def test_a_test_file_that_does_not_fit_says_why(tmp_path: Path, edit: Edit, mess
     edit(tmp_path, frame)
     frame.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError) as caught:
-        load_table_dataset(tmp_path / "films.csv", target="y", test=tmp_path / "t.csv")
+        opened(tmp_path / "films.csv", target="y", test=tmp_path / "t.csv")
     assert message in str(caught.value)
 
 
 def test_more_columns_in_a_test_file_are_told(tmp_path: Path) -> None:
     write(tmp_path).assign(more=1).to_csv(tmp_path / "t.csv", index=False)
-    data, _ = load_table_dataset(tmp_path / "films.csv", target="y", test=tmp_path / "t.csv")
+    data, _ = opened(tmp_path / "films.csv", target="y", test=tmp_path / "t.csv")
     assert "t.csv: Columns that the schema does not know are not used: 'more'." in data.notes
 
 
@@ -202,14 +204,14 @@ def test_more_columns_in_a_test_file_are_told(tmp_path: Path) -> None:
 def test_the_target_is_named_exactly_once(tmp_path: Path, target: Any, schema: Any) -> None:
     write(tmp_path)
     with pytest.raises(ConfigError, match="target:"):
-        load_table_dataset(tmp_path / "films.csv", target=target, schema=schema)
+        opened(tmp_path / "films.csv", target=target, schema=schema)
 
 
 def test_prediction_needs_no_target_and_a_modality_may_be_missing_throughout(tmp_path: Path) -> None:
     frame = write(tmp_path)
     schema = infer_schema(frame, Schema(target=Target(columns=("y",))))
     new = frame.drop(columns="y").assign(poster=None)[:1]
-    data = assemble(new, schema, name="new", base_dir=tmp_path, need_target=False, rates={"sound": 16000})
+    data = TableReader(schema, {"sound": 16000}, base_dir=tmp_path).read(new)
     assert data.target is None
     assert not data.modalities["poster"].present.any()
     assert data.modalities["sound"].rate == 16000
@@ -219,7 +221,7 @@ def test_prediction_needs_no_target_and_a_modality_may_be_missing_throughout(tmp
 def test_words_in_a_column_set_to_numbers_are_counted() -> None:
     frame = pd.DataFrame({"x": ["1", "two", "", "4"], "c": [1.0, 2.0, None, 1.0], "y": [0, 1, 0, 1]})
     schema = infer_schema(frame, Schema(target=Target(columns=("y",)), columns={"x": "numeric", "c": "category"}))
-    data = assemble(frame, schema, name="t")
+    data = TableReader(schema).read(frame, need_target=True)
     np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, np.nan, np.nan, 4])
     assert data.modalities["table"].values["c"].tolist() == ["1", "2", None, "1"]
     assert "1 row (1; counted from 0) hold no number ('two')" in data.notes[0]
@@ -242,13 +244,13 @@ def test_the_column_of_the_split_becomes_groups_or_times(split: SplitOptions, fi
     frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 3.0], "who": [0, 0, 1, 1], "y": [0, 1, 0, 1]})
     frame["day"] = [f"2024-01-0{4 - i}" for i in range(4)]
     schema = infer_schema(frame, Schema(target=Target(columns=("y",)), split=split))
-    data = assemble(frame, schema, name="t")
+    data = TableReader(schema).read(frame, need_target=True)
     assert np.array_equal(getattr(data, field), values)
     assert (data.groups is None) != (data.times is None)
 
 
 def dates_of(frame: pd.DataFrame, schema: Schema) -> list[str]:
-    data = assemble(frame, schema, name="t", need_target=False, fitting=False)
+    data = TableReader(schema).read(frame)
     return data.modalities["table"].values["d"].dt.strftime("%Y-%m-%d").fillna("none").tolist()
 
 
@@ -267,7 +269,7 @@ def test_the_order_of_dates_in_training_holds_for_the_test_file_and_the_times_of
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.assign(d="05/03/2024").to_csv(tmp_path / "b.csv", index=False)
     schema = Schema(split=SplitOptions(column="d"))
-    data, _ = load_table_dataset(tmp_path / "a.csv", target="y", schema=schema, test=tmp_path / "b.csv")
+    data, _ = opened(tmp_path / "a.csv", target="y", schema=schema, test=tmp_path / "b.csv")
     assert data.modalities["table"].values["d"].iloc[8] == pd.Timestamp("2024-03-05")
     assert data.times is not None
     assert data.times[8] == np.datetime64("2024-03-05")
@@ -286,13 +288,13 @@ def test_a_category_means_the_same_in_every_file(tmp_path: Path) -> None:
     few = frame.iloc[[1, 1]].assign(truth="false")
     few.to_csv(tmp_path / "b.csv", index=False)
     given = Schema(columns={"code": "category", "set": "category"})
-    data, schema = load_table_dataset(tmp_path / "a.csv", target="y", schema=given, test=tmp_path / "b.csv")
+    data, schema = opened(tmp_path / "a.csv", target="y", schema=given, test=tmp_path / "b.csv")
     table = data.modalities["table"].values
     assert table.iloc[4].to_dict() == {"truth": "false", "code": "1.20", "set": "1.20", "zip": "90210"}
     assert set(table.iloc[:4]["set"]) == {"1.10", "1.20", "2"}
     assert data.target.tolist() == ["01", "10"] * 2 + ["10"] * 2
     assert (
-        load_new_rows(tmp_path / "b.csv", schema).modalities["table"].values.iloc[0].to_dict()
+        TableReader(schema).read(tmp_path / "b.csv").modalities["table"].values.iloc[0].to_dict()
         == table.iloc[4].to_dict()
     )
 
@@ -301,14 +303,14 @@ def test_whole_numbers_set_as_categories_do_not_mind_missing_cells(tmp_path: Pat
     frame = pd.DataFrame({"shop": [1, 2, None, 1], "x": [1.5, 2.5, 3.5, 0.5], "y": ["a", "b"] * 2})
     frame.to_csv(tmp_path / "a.csv", index=False)  # 1.0, 2.0
     (tmp_path / "b.csv").write_text("shop,x\n1,2.5\n")
-    _, schema = load_table_dataset(tmp_path / "a.csv", target="y", schema=Schema(columns={"shop": "category"}))
-    assert load_new_rows(tmp_path / "b.csv", schema).modalities["table"].values["shop"].tolist() == ["1"]
+    _, schema = opened(tmp_path / "a.csv", target="y", schema=Schema(columns={"shop": "category"}))
+    assert TableReader(schema).read(tmp_path / "b.csv").modalities["table"].values["shop"].tolist() == ["1"]
 
 
 def test_true_and_false_are_labels_and_numbers_where_these_are_asked_for(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": [True, False, None, True], "a": [True, False] * 2, "b": [False, False, True, True]})
     frame.to_csv(tmp_path / "a.csv", index=False)
-    data, _ = load_table_dataset(tmp_path / "a.csv", target=["a", "b"], schema=Schema(columns={"x": "numeric"}))
+    data, _ = opened(tmp_path / "a.csv", target=["a", "b"], schema=Schema(columns={"x": "numeric"}))
     assert (data.task, data.target[0].tolist()) == ("multilabel", [1, 0])
     np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, 0, np.nan, 1])
 
@@ -320,11 +322,11 @@ def test_columns_that_are_empty_throughout_may_be_predicted_from(tmp_path: Path)
     })  # fmt: skip
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame.assign(d=None, v=None, s=None).to_csv(tmp_path / "b.csv", index=False)
-    data, schema = load_table_dataset(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
+    data, schema = opened(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
     assert data.modalities["table"].values["d"].isna().tolist() == [False] * 4 + [True] * 4
     assert data.modalities["v"].values.shape == (8, 3)
     assert data.modalities["v"].present.tolist() == [True] * 4 + [False] * 4
-    new = assemble(pd.read_csv(tmp_path / "b.csv"), schema, name="new", need_target=False, fitting=False)
+    new = TableReader(schema).read(pd.read_csv(tmp_path / "b.csv"))
     train = data.rows(np.arange(4)).modalities["v"]
     made = VectorPreprocessor()
     made.fit(train)
@@ -338,30 +340,30 @@ def test_an_inferred_id_that_is_no_id_later_is_told_and_not_used(ids: list[Any],
     later = pd.DataFrame({"user_id": ids, "x": 1.0})
     target = Target(columns=("y",))
     found = infer_schema(frame, Schema(target=target))
-    data = assemble(later, found, name="t", need_target=False, fitting=False)
+    data = TableReader(found).read(later)
     assert data.ids is None
     assert f"Column 'user_id': as an id it is {what}" in data.notes[0]
     named = infer_schema(frame, Schema(target=target, id="user_id"))
     with pytest.raises(DataError, match="id 'user_id': each row must have its own"):
-        assemble(later, named, name="t", need_target=False, fitting=False)
+        TableReader(named).read(later)
 
 
 def test_ids_keep_their_leading_zeros(tmp_path: Path) -> None:
     schema = infer_schema(pd.DataFrame({"id": range(20), "x": np.arange(20.0) ** 2}))
     (tmp_path / "new.csv").write_text("id,x\n0007,1\n0008,2\n")
-    assert load_new_rows(tmp_path / "new.csv", schema).ids.tolist() == ["0007", "0008"]
+    assert TableReader(schema).read(tmp_path / "new.csv").ids.tolist() == ["0007", "0008"]
 
 
 def test_an_id_that_is_not_unique_is_refused() -> None:
     frame = pd.DataFrame({"who": ["a", "a", "b", "c"], "x": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]})
     schema = infer_schema(frame, Schema(target=Target(columns=("y",)), id="who"))
     with pytest.raises(DataError, match=r"id 'who': each row must have its own; it is again in 1 row \(1;"):
-        assemble(frame, schema, name="t")
+        TableReader(schema).read(frame, need_target=True)
 
 
 def test_a_schema_that_is_not_resolved_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be resolved"):
-        assemble(pd.DataFrame({"a": [1]}), Schema(modalities={"m": Modality(columns=("a",))}), name="t")
+        TableReader(Schema(modalities={"m": Modality(columns=("a",))}))
 
 
 def test_pictures_sounds_and_series_with_the_same_content_are_the_same_wherever_they_stand(tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_pictures_sounds_and_series_with_the_same_content_are_the_same_wherever_
         write(tmp_path / folder, "t.csv", seed=seed)
     told = {}
     for folder in ("b", "c"):
-        data, _ = load_table_dataset(tmp_path / "a" / "t.csv", target="y", test=tmp_path / folder / "t.csv")
+        data, _ = opened(tmp_path / "a" / "t.csv", target="y", test=tmp_path / folder / "t.csv")
         told[folder] = [n for n in data.notes if "training row in every modality" in n]
     assert [f"{N} rows (0, 1, 2, 3, 4, ...; counted from 0) of {N}" in n for n in told["b"]] == [True]
     assert told["c"] == []

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 import profuse
-from profuse.data.table.assemble import assemble
 from profuse.data.table.column_types import plain_cells, plain_types
 from profuse.data.table.infer import infer
 from profuse.data.table.read import read_table
+from profuse.data.table.reader import TableReader
 from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_tensors
 from profuse.errors import DataError
@@ -83,7 +84,7 @@ def seen(cells: Any, **schema: Any) -> tuple[str, str, str]:
     """What a column of a table is taken for, and a fingerprint of what is read of it."""
     frame = pd.DataFrame({"x": np.arange(N) % 5 * 1.5, "c": cells})
     found = infer(frame, Schema(**schema))
-    data = assemble(frame, found.schema, name="t", need_target=False)
+    data = TableReader(found.schema).read(frame)
     told = next(reason for reason in found.reasons if reason.column == "c")
     return told.kind, told.reason, data.digest()
 
@@ -112,7 +113,7 @@ def test_a_whole_table_means_the_same_with_either_backend_of_pandas(backend: Any
     frame.to_parquet(tmp_path / "a.parquet")
     schema = Schema(target=Target(columns=("y",)), split=SplitOptions(column="who"))
     doors = [frame, read_table(tmp_path / "a.parquet"), pd.read_parquet(tmp_path / "a.parquet", dtype_backend=backend)]
-    digests = {assemble(door, infer(door, schema).schema, name="t").digest() for door in doors}
+    digests = {opened(door, schema=schema)[0].digest() for door in doors}
     assert len(digests) == 1
 
 
@@ -150,8 +151,7 @@ def test_a_column_of_the_null_type_is_not_used() -> None:
 def test_a_target_is_read_alike_beside_a_table_and_in_it(cells: Any, task: str) -> None:
     beside, found, _ = read_target(as_target(pd.Series(cells)))
     frame = pd.DataFrame({"x": np.arange(N) % 5 * 1.5, "y": cells})
-    schema = infer(frame, Schema(target=Target(columns=("y",)))).schema
-    inside = assemble(frame, schema, name="t")
+    inside, _ = opened(frame, target="y")
     assert found == inside.task == task
     assert beside.tolist() == inside.target.tolist()
     assert beside.dtype.kind == inside.target.dtype.kind

@@ -17,10 +17,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tables import opened
 
-from profuse.data.table.assemble import load_new_rows, load_table_dataset
 from profuse.data.table.infer import infer
 from profuse.data.table.read import read_table
+from profuse.data.table.reader import TableReader
 from profuse.errors import DataError, ProfuseError
 
 HALF = "\udc4d"
@@ -49,7 +50,7 @@ def _lines(value: str, row: int = 2) -> str:
 def test_a_line_that_no_table_can_hold_is_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.jsonl").write_text(text)
     with pytest.raises(DataError) as caught:
-        load_table_dataset(tmp_path / "t.jsonl", target="y")
+        opened(tmp_path / "t.jsonl", target="y")
     assert message in str(caught.value)
     str(caught.value).encode()
 
@@ -73,7 +74,7 @@ def test_numbers_beyond_float64_are_told_by_row_in_a_csv_file(tmp_path: Path, ce
         "a,y\n" + "".join(f"{cell if i == 4 else i * i},{'pq'[i % 2]}\n" for i in range(12))
     )
     with pytest.raises(DataError, match=r"column 'a': numbers must be finite; infinite in 1 row \(4;"):
-        load_table_dataset(tmp_path / "t.csv", target="y")
+        opened(tmp_path / "t.csv", target="y")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le"])
@@ -242,9 +243,9 @@ def test_no_table_ends_in_anything_but_our_errors(
         columns |= {"plain": [str(i * i % 7) for i in range(18)], "y": list("pqr" * 6)}
         write(columns, path, rng)
         try:
-            _, schema = load_table_dataset(path, target="y")
+            _, schema = opened(path, target="y")
             n_read += 1
-            load_new_rows(path, schema, need_target=True)
+            TableReader(schema).read(path, need_target=True)
         except ProfuseError as error:
             str(error).encode()
     assert n_read >= 1

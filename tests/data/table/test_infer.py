@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from profuse.data.table.infer import infer, infer_schema, load_schema
+from profuse.data.table.infer import infer, infer_schema
+from profuse.data.table.schema_file import load_schema
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Modality, Schema, SplitOptions, Target
 

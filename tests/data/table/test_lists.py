@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
-from profuse.data.table.assemble import load_table_dataset
 from profuse.data.table.infer import infer
 from profuse.data.table.lists import ShortenedListError, delimiter_of, is_list_text, parse_list
 from profuse.data.task import read_target
@@ -121,7 +121,7 @@ def written(values: list[Any], path: Path, how: str) -> Path:
 
 @pytest.mark.parametrize("how", ["json", "python", "tuple", "numpy", "array", "scalars"])
 def test_a_vector_is_the_same_whoever_wrote_it_into_a_file(how: str, tmp_path: Path) -> None:
-    dataset, schema = load_table_dataset(written(VECTORS.tolist(), tmp_path / "v.csv", how), target="y")
+    dataset, schema = opened(written(VECTORS.tolist(), tmp_path / "v.csv", how), target="y")
     assert schema.columns == {"x": "vector"}
     assert np.allclose(dataset.modalities["x"].values, VECTORS)
 
@@ -129,7 +129,7 @@ def test_a_vector_is_the_same_whoever_wrote_it_into_a_file(how: str, tmp_path: P
 @pytest.mark.parametrize("how", ["json", "python", "array"])
 def test_a_series_is_the_same_whoever_wrote_it_into_a_file(how: str, tmp_path: Path) -> None:
     steps = [VECTORS[i % 40, : 4 + i % 3].tolist() for i in range(40)]
-    dataset, schema = load_table_dataset(written(steps, tmp_path / "s.csv", how), target="y")
+    dataset, schema = opened(written(steps, tmp_path / "s.csv", how), target="y")
     assert schema.columns == {"x": "series"}
     assert [len(v) for v in dataset.modalities["x"].values] == [len(s) for s in steps]
 
@@ -137,7 +137,7 @@ def test_a_series_is_the_same_whoever_wrote_it_into_a_file(how: str, tmp_path: P
 @pytest.mark.parametrize("how", ["json", "python", "tuple", "numpy", "array", "scalars"])
 def test_lists_of_words_are_one_text_whoever_wrote_them(how: str, tmp_path: Path) -> None:
     words = [[f"red {i}", "old"] for i in range(40)]
-    dataset, schema = load_table_dataset(written(words, tmp_path / "t.csv", how), target="y")
+    dataset, schema = opened(written(words, tmp_path / "t.csv", how), target="y")
     assert schema.columns == {"x": "text"}
     assert list(dataset.modalities["x"].values) == [f"red {i}, old" for i in range(40)]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse import from_tensors
 from profuse.data.dataset import Dataset
-from profuse.data.table.assemble import load_table_dataset
 from profuse.data.table.near_repeats import near_repeats
 
 RNG = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def test_a_test_file_of_near_repeats_is_told(tmp_path: Path) -> None:
     new = frame[150:250].reset_index(drop=True)
     new.loc[:19, "text"] += "."
     new.to_csv(tmp_path / "b.csv", index=False)
-    dataset, _ = load_table_dataset(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
+    dataset, _ = opened(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
     equal, near = [n for n in dataset.notes if "to a training row" in n]
     assert equal.startswith("b.csv: equal to a training row in every modality: 30 rows (20, 21,")
     assert near.startswith("b.csv: nearly equal to a training row in every modality (words but for case")

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from tables import opened
 
-from profuse.data.table.assemble import assemble, load_new_rows, load_table_dataset
-from profuse.data.table.infer import infer, load_schema
+from profuse.data.table.infer import infer
 from profuse.data.table.number_format import choose_format, survey
 from profuse.data.table.numbers import NumberFormat, parse, read_numbers, write_number
 from profuse.data.table.read import read_table
+from profuse.data.table.reader import TableReader
+from profuse.data.table.schema_file import load_schema
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Schema
 
@@ -176,7 +178,7 @@ def test_every_door_gives_the_same_numbers_and_one_new_row_is_read_as_the_table_
 ) -> None:
     frame = pd.DataFrame({"x": cells * 8, "c": [*"abcd"] * 6, "y": ["p", "q", "r"] * 8})
     write(frame, tmp_path / file)
-    dataset, schema = load_table_dataset(tmp_path / file, target="y")
+    dataset, schema = opened(tmp_path / file, target="y")
     assert dataset.modalities["table"].values["x"].tolist()[:3] == pytest.approx(numbers, nan_ok=True)
     assert any(note.startswith("Column 'x': numbers, read as ") for note in dataset.notes)
     in_memory = infer(frame, Schema(target={"columns": ["y"]})).schema
@@ -184,9 +186,9 @@ def test_every_door_gives_the_same_numbers_and_one_new_row_is_read_as_the_table_
     for row in (0, 1):
         alone = frame.iloc[row : row + 1].drop(columns="y")
         write(alone, tmp_path / f"new_{file}")
-        got = load_new_rows(tmp_path / f"new_{file}", schema).modalities["table"].values["x"]
+        got = TableReader(schema).read(tmp_path / f"new_{file}").modalities["table"].values["x"]
         assert got.tolist() == pytest.approx([numbers[row]], nan_ok=True)
-        of_frame = assemble(alone, schema, name="new", need_target=False, fitting=False).modalities["table"].values["x"]
+        of_frame = TableReader(schema).read(alone).modalities["table"].values["x"]
         assert of_frame.tolist() == pytest.approx([numbers[row]], nan_ok=True)
 
 
@@ -194,8 +196,8 @@ def test_thousands_points_beside_decimal_commas_are_no_decimals_in_one_new_row_e
     lines = "".join(f"{i % 7},5;{['950', '80', '700'][i % 3]};{'pq'[i % 2]}\n" for i in range(30))
     (tmp_path / "t.csv").write_text("weight;stock;y\n" + lines)
     (tmp_path / "new.csv").write_text("weight;stock\n3,5;1.250\n")
-    _, schema = load_table_dataset(tmp_path / "t.csv", target="y")
-    assert load_new_rows(tmp_path / "new.csv", schema).modalities["table"].values.iloc[0].tolist() == [3.5, 1250]
+    _, schema = opened(tmp_path / "t.csv", target="y")
+    assert TableReader(schema).read(tmp_path / "new.csv").modalities["table"].values.iloc[0].tolist() == [3.5, 1250]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_plain_decimals_of_a_csv_file_are_read_as_ever(
 ) -> None:
     rows = "".join(f"{column[i % 2]},{other[i % 2]},{'pqr'[i % 3]}\n" for i in range(12))
     (tmp_path / "t.csv").write_text("x,other,y\n" + rows)
-    dataset, _ = load_table_dataset(tmp_path / "t.csv", target="y")
+    dataset, _ = opened(tmp_path / "t.csv", target="y")
     got = dataset.modalities["table"].values["x"].tolist()[:2]
     assert [None if np.isnan(v) else v for v in got] == kept
 
@@ -225,15 +227,15 @@ def test_three_decimals_everywhere_and_nothing_else_is_an_error_that_the_schema_
     path = tmp_path / "t.csv"
     path.write_text("x,c,y\n" + "".join(f"{1 + i}.250,{'abc'[i % 3]},{'pq'[i % 2]}\n" for i in range(12)))
     with pytest.raises(DataError, match=r"column 'x': .* got '1\.250' in row 0 .* 1\.25 or 1250, and nothing decides"):
-        load_table_dataset(path, target="y")
+        opened(path, target="y")
     for form, first in (("1234.5", 1.25), ("1.234,5", 1250)):
         told = tmp_path / "schema.yaml"
         told.write_text(f"numbers:\n  x: {form}\n")
-        dataset, schema = load_table_dataset(path, target="y", schema=told)
+        dataset, schema = opened(path, target="y", schema=told)
         assert dataset.modalities["table"].values["x"].iloc[0] == first
         again = Schema.model_validate(yaml.safe_load(yaml.safe_dump(schema.model_dump(mode="json"))))
-        assert load_new_rows(path, again).modalities["table"].values["x"].iloc[0] == first
-    ignored, _ = load_table_dataset(path, target="y", schema=Schema(ignore=("x",)))
+        assert TableReader(again).read(path).modalities["table"].values["x"].iloc[0] == first
+    ignored, _ = opened(path, target="y", schema=Schema(ignore=("x",)))
     assert list(ignored.modalities["table"].values) == ["c"]
 
 
@@ -242,10 +244,10 @@ def test_later_cells_that_are_written_otherwise_are_an_error_and_words_are_missi
     schema = infer(frame, Schema(target={"columns": ["y"]})).schema
     for wrong in ("1,250.5", "5 %", "$ 3", "1.5"):
         with pytest.raises(DataError, match=r"numbers must be written as 1\.234,5; got .* in row 1 \(counted from 0\)"):
-            assemble(pd.DataFrame({"x": ["3,5", wrong]}), schema, name="n", need_target=False, fitting=False)
-    new = assemble(pd.DataFrame({"x": ["3,5", "soon"]}), schema, name="n", need_target=False, fitting=False)
+            TableReader(schema).read(pd.DataFrame({"x": ["3,5", wrong]}))
+    new = TableReader(schema).read(pd.DataFrame({"x": ["3,5", "soon"]}))
     assert new.notes == ("Column 'x': 1 row (1; counted from 0) hold no number ('soon') and count as missing.",)
-    typed = assemble(pd.DataFrame({"x": [3.5, 1.25]}), schema, name="n", need_target=False, fitting=False)
+    typed = TableReader(schema).read(pd.DataFrame({"x": [3.5, 1.25]}))
     assert typed.modalities["table"].values["x"].tolist() == [3.5, 1.25]
 
 
@@ -281,11 +283,11 @@ def test_a_target_of_written_numbers_is_learned_as_numbers(
 ) -> None:
     frame = pd.DataFrame({"x": np.linspace(0, 1, 24), "y": [*cells] * 8})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    dataset, schema = load_table_dataset(tmp_path / "t.csv", target="y")
+    dataset, schema = opened(tmp_path / "t.csv", target="y")
     assert dataset.task == "regression"
     assert dataset.target is not None
     assert dataset.target[:3].tolist() == numbers
-    new = load_new_rows(tmp_path / "t.csv", schema, need_target=True)
+    new = TableReader(schema).read(tmp_path / "t.csv", need_target=True)
     assert new.target is not None
     assert new.target[:3].tolist() == numbers
 
@@ -347,10 +349,10 @@ def test_whole_numbers_of_a_frame_that_pandas_writes_with_a_point_are_read_besid
     assert of_frame.numbers == {"price": "1.234,5"}
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.astype({"rooms": "Int64"}).to_csv(tmp_path / "de.csv", index=False, sep=";")
-    dataset, of_text = load_table_dataset(tmp_path / "de.csv", target="y")
+    dataset, of_text = opened(tmp_path / "de.csv", target="y")
     assert of_text.numbers == {"price": "1.234,5", "rooms": "1.234,5"}
     expected = dataset.modalities["table"].values["rooms"].tolist()
     for schema in (of_frame, of_text):
-        assert load_new_rows(tmp_path / "t.csv", schema).modalities["table"].values["rooms"].tolist() == pytest.approx(
-            expected, nan_ok=True
-        )
+        assert TableReader(schema).read(tmp_path / "t.csv").modalities["table"].values[
+            "rooms"
+        ].tolist() == pytest.approx(expected, nan_ok=True)

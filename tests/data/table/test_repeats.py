@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.table.assemble import load_table_dataset
 from profuse.data.table.cells import object_array
 from profuse.data.table.repeats import repeated_rows
 
@@ -64,9 +64,9 @@ def test_a_test_file_with_rows_of_the_training_file_is_told(tmp_path: Path) -> N
     test = frame.iloc[[30, 7, 8, 3]].assign(y=["b", "a", "b", "a"])  # another target makes no other row
     test.iloc[2, 1] += 0.5
     test.astype({"n": float}).to_csv(tmp_path / "test.csv", index=False)
-    data, _ = load_table_dataset(tmp_path / "train.csv", target="y", test=tmp_path / "test.csv")
+    data, _ = opened(tmp_path / "train.csv", target="y", test=tmp_path / "test.csv")
     (note,) = [n for n in data.notes if n.startswith("test.csv: ")]
     assert "3 rows (0, 1, 3; counted from 0) of 4" in note
     frame.assign(x=rng.normal(size=40)).to_csv(tmp_path / "other.csv", index=False)
-    data, _ = load_table_dataset(tmp_path / "train.csv", target="y", test=tmp_path / "other.csv")
+    data, _ = opened(tmp_path / "train.csv", target="y", test=tmp_path / "other.csv")
     assert not [n for n in data.notes if n.startswith("other.csv: ")]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
-from profuse.data.table.assemble import load_table_dataset
 from profuse.errors import DataError
 from profuse.schema import Schema, SplitOptions
 
@@ -28,7 +28,7 @@ def _load(folder: Path, train: pd.DataFrame, test: pd.DataFrame, **split: object
     train.to_csv(folder / "train.csv", index=False)
     test.to_csv(folder / "test.csv", index=False)
     schema = Schema(split=SplitOptions(**split))  # type: ignore[arg-type]
-    return load_table_dataset(folder / "train.csv", target="y", schema=schema, test=folder / "test.csv")[0]
+    return opened(folder / "train.csv", target="y", schema=schema, test=folder / "test.csv")[0]
 
 
 @pytest.mark.parametrize("method", ["auto", "group"])

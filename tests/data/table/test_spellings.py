@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse import FusionClassifier, from_tensors
-from profuse.data.table.assemble import load_new_rows, load_table_dataset
 from profuse.data.table.infer import infer
+from profuse.data.table.reader import TableReader
 from profuse.data.table.spellings import plain_spelling
 from profuse.errors import ProfuseWarning
 from profuse.schema import Schema, Target
@@ -38,10 +39,10 @@ def test_a_second_spelling_is_told_with_its_count_and_the_way_to_merge_it(spelli
 def test_merged_spellings_are_one_word_in_training_and_later(column: str, tmp_path: Path) -> None:
     frame_of("Yes ", column).to_csv(tmp_path / "form.csv", index=False)
     asked = Schema(target=Target(columns=("y",)), merge_spellings=(column,))
-    dataset, schema = load_table_dataset(tmp_path / "form.csv", schema=asked)
+    dataset, schema = opened(tmp_path / "form.csv", schema=asked)
     assert dataset.notes == ()
     frame_of("  YES", column).to_csv(tmp_path / "new.csv", index=False)
-    new = load_new_rows(tmp_path / "new.csv", schema, need_target=True)
+    new = TableReader(schema).read(tmp_path / "new.csv", need_target=True)
     for rows in (dataset, new):
         cells = rows.target if column == "y" else rows.modalities["table"].values["answer"]
         assert set(cells) == {"yes", "no"}

@@ -11,12 +11,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse import FusionClassifier
 from profuse.data.preprocess.table import TablePreprocessor
 from profuse.data.split import make_split
-from profuse.data.table.assemble import assemble, load_table_dataset
 from profuse.data.table.infer import infer
+from profuse.data.table.reader import TableReader
 from profuse.data.tensors import from_frame, from_tensors
 from profuse.errors import DataError, ProfuseWarning
 from profuse.schema import Schema, SplitOptions
@@ -34,10 +35,10 @@ def read(cells: Any, **schema: Any) -> tuple[pd.Series, Schema, tuple[str, ...],
     """Returns column c as the model gets it, the schema, all notes, and the reason; one row alone must read alike."""
     frame = frame_of(cells)
     found = infer(frame, Schema(**schema))
-    data = assemble(frame, found.schema, name="t", need_target=False)
+    data = TableReader(found.schema).read(frame)
     column = data.modalities["table"].values["c"]
     for row in (0, len(frame) - 1):
-        one = assemble(frame.iloc[[row]], found.schema, name="t", need_target=False, fitting=False)
+        one = TableReader(found.schema).read(frame.iloc[[row]])
         alone = one.modalities["table"].values["c"]
         assert alone.iloc[0] == column.iloc[row] or pd.isna([alone.iloc[0], column.iloc[row]]).all()
     preprocessor = TablePreprocessor()
@@ -189,7 +190,7 @@ def test_a_zone_that_all_share_is_kept() -> None:
 def test_new_rows_have_a_zone_if_training_had_one(train: str, later: str) -> None:
     rows = [frame_of([f"2024-03-{d:02d}T10:00{zone}" for d in range(1, 13)]) for zone in (train, later)]
     schema = infer(rows[0]).schema
-    first, second = (assemble(f, schema, name="t", need_target=False, fitting=False).modalities["table"] for f in rows)
+    first, second = (TableReader(schema).read(f).modalities["table"] for f in rows)
     preprocessor = TablePreprocessor()
     preprocessor.fit(first)
     with pytest.raises(DataError, match="'c' must have a zone if they had one in train, and none otherwise; got"):
@@ -306,7 +307,7 @@ def test_clocks_of_two_parts_are_what_the_schema_says() -> None:
 
 def test_later_cells_that_are_no_duration_are_missing_and_told_and_numbers_are_seconds() -> None:
     schema = infer(frame_of(DURATIONS["clocks"][0])).schema
-    data = assemble(frame_of(["01:00:00", "3:45", "later", "90", "1 days"]), schema, name="t", need_target=False)
+    data = TableReader(schema).read(frame_of(["01:00:00", "3:45", "later", "90", "1 days"]))
     assert data.modalities["table"].values["c"].tolist()[0::3] == [3600.0, 90.0]
     assert data.notes == (
         "Column 'c': 2 rows (1, 2; counted from 0) hold no duration ('3:45', 'later') and count as missing.",
@@ -317,7 +318,7 @@ def test_later_cells_that_are_no_duration_are_missing_and_told_and_numbers_are_s
 def test_later_cells_of_any_type_that_are_no_time_are_missing_and_told(train: list[Any]) -> None:
     schema = infer(frame_of(train)).schema
     odd = pd.Series([[1], [1], "\N{CALENDAR}", {"a": 1}], dtype=object)
-    data = assemble(frame_of(odd), schema, name="t", need_target=False, fitting=False)
+    data = TableReader(schema).read(frame_of(odd))
     assert data.modalities["table"].values["c"].isna().all()
     assert any("4 rows (0, 1, 2, 3; counted from 0) hold no " in note for note in data.notes)
 
@@ -326,10 +327,10 @@ def test_a_split_by_time_puts_times_of_any_year_and_zone_in_order() -> None:
     cells = ["9999-12-31", "0001-01-01", *(f"2024-03-{d:02d}" for d in range(1, 11))]
     frame = frame_of(cells).assign(y=np.arange(N) * 1.0)
     schema = infer(frame, Schema(split=SplitOptions(method="time", column="c"))).schema
-    times = assemble(frame, schema, name="t", need_target=False).times
+    times = TableReader(schema).read(frame).times
     assert np.argsort(times).tolist() == [1, *range(2, N), 0]
     zoned = frame.assign(c=[f"2024-10-27T02:{d:02d}+0{1 + d % 2}:00" for d in range(N)])
-    times = assemble(zoned, infer(zoned, Schema(split=schema.split)).schema, name="t", need_target=False).times
+    times = TableReader(infer(zoned, Schema(split=schema.split)).schema).read(zoned).times
     assert np.argsort(times).tolist() == [*range(1, N, 2), *range(0, N, 2)]
 
 
@@ -401,5 +402,5 @@ def test_fit_predict_and_compare_take_dates_of_every_year(tmp_path: Path) -> Non
     assert np.isfinite(open_ended.predict_proba(X)).all()
     X.assign(until=["9999-12-31", *cells[1:]], y=y).to_csv(tmp_path / "a.csv", index=False)
     split = SplitOptions(method="time", column="until")
-    data, schema = load_table_dataset(tmp_path / "a.csv", target="y", schema=Schema(split=split))
+    data, schema = opened(tmp_path / "a.csv", target="y", schema=Schema(split=split))
     assert 0 in make_split(data, schema.split, seed=0).test

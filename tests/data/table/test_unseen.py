@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse import FusionClassifier
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess.table import TablePreprocessor
-from profuse.data.table.assemble import load_table_dataset
 from profuse.data.table.unseen import Unseen, unseen_notes
 from profuse.errors import DataError, ProfuseWarning
 from profuse.schema import Schema
@@ -36,7 +36,7 @@ def cells(new: int, old: int) -> pd.DataFrame:
 def test_new_categories_are_counted_by_column(new: int, old: int, tmp_path: Path) -> None:
     TRAIN.to_csv(tmp_path / "a.csv", index=False)
     cells(new, old).to_csv(tmp_path / "b.csv", index=False)
-    dataset, _ = load_table_dataset(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
+    dataset, _ = opened(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
     (note,) = [n for n in dataset.notes if "has not seen" in n]
     assert f"b.csv: Column 'colour': {new} of {new + old} filled cells hold categories" in note
     assert "'new 0'" in note
@@ -49,11 +49,11 @@ def test_a_column_of_hardly_anything_known_is_an_error_unless_the_schema_expects
     TRAIN.to_csv(tmp_path / "a.csv", index=False)
     cells(new, old).to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(DataError) as caught:
-        load_table_dataset(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
+        opened(tmp_path / "a.csv", target="y", test=tmp_path / "b.csv")
     assert f"test file b.csv: column 'colour': {new} of {new + old} filled cells" in str(caught.value)
     assert "new_categories: [colour]" in str(caught.value)
     expecting = Schema(new_categories=("colour",))
-    dataset, _ = load_table_dataset(tmp_path / "a.csv", target="y", schema=expecting, test=tmp_path / "b.csv")
+    dataset, _ = opened(tmp_path / "a.csv", target="y", schema=expecting, test=tmp_path / "b.csv")
     assert any("has not seen" in n for n in dataset.notes)
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tables import opened
 
 from profuse import FusionClassifier
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess.table import TablePreprocessor
-from profuse.data.table.assemble import load_new_rows, load_table_dataset
 from profuse.data.table.column_kinds import column_kind
 from profuse.data.table.infer import infer
+from profuse.data.table.reader import TableReader
 from profuse.data.table.values import match, plain_objects, word, words
 from profuse.data.target import TargetCodec
 from profuse.data.task import read_target
@@ -221,8 +222,8 @@ def test_the_same_rows_are_the_same_through_every_door(suffix: str, tmp_path: Pa
         }
     )
     schema = infer(frame, Schema(target={"columns": ["y"]})).schema
-    dataset, _ = load_table_dataset(write(frame, tmp_path / "train.csv"), target="y", schema=schema)
-    new = load_new_rows(write(frame, tmp_path / f"new{suffix}"), schema, need_target=True)
+    dataset, _ = opened(write(frame, tmp_path / "train.csv"), target="y", schema=schema)
+    new = TableReader(schema).read(write(frame, tmp_path / f"new{suffix}"), need_target=True)
     first, second = (d.modalities["table"] for d in (dataset, new))
     one = TablePreprocessor()
     one.fit(first)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from profuse.data.table.times import parse_durations, parse_times
 from profuse.data.table.values import is_missing, words
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError, MissingDependencyError
-from profuse.schema import ColumnKind, DurationReading, Modality, TimeReading
+from profuse.schema import ColumnKind, DurationReading, Modality, OnBadFile, TimeReading
 
 __all__ = ["Cells", "as_truth", "object_array"]
 
@@ -51,7 +51,7 @@ class Cells:
 
     frame: pd.DataFrame
     base_dir: Path
-    on_bad_file: Literal["raise", "skip"] = "raise"
+    on_bad_file: OnBadFile = "raise"
     rates: dict[str, int] = field(default_factory=dict)
     dates: dict[str, TimeReading] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)

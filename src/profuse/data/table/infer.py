@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import cast
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ValidationError
 
 from profuse._lookup import nearest
-from profuse._yaml import read_yaml
 from profuse.data.table.cell_notes import column_notes, target_notes
 from profuse.data.table.column_kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.table.column_types import plain_types
@@ -27,9 +25,12 @@ from profuse.data.table.values import plain_objects
 from profuse.data.task import read_target
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.schema import ColumnKind, Modality, Schema, SplitOptions, Target
+from profuse.schema import ColumnKind, Modality, Schema, Task
 
-__all__ = ["Inference", "Reason", "infer", "infer_schema", "load_schema"]
+__all__ = ["Inference", "Reason", "infer", "infer_schema"]
+
+
+ReadTarget = tuple[np.ndarray, Task, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,23 @@ class Reason:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inference:
-    """A resolved schema, the reason for each column in the table's order, and what the user should know."""
+    """What is decided of a table.
+
+    Attributes:
+        schema: Resolved.
+        reasons: For each column, in the table's order.
+        notes: What the user should know.
+        frame: The table with plain names and types, without words for missing.
+        target: Values, task and names, as `profuse.data.task.read_target` returns them; None if none is named.
+    """
 
     schema: Schema
     reasons: tuple[Reason, ...]
     notes: tuple[str, ...]
+    frame: pd.DataFrame = field(repr=False)
+    target: ReadTarget | None = field(repr=False)
 
 
 def infer_schema(frame: pd.DataFrame, schema: Schema | None = None) -> Schema:
@@ -123,10 +134,10 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     numbers = schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
     reasons |= {c: (reasons[c][0], why) for c, (_, why) in formats.items() if reasons[c][1] == NUMBERS_AS_WORDS and why}
     words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
-    with_task, target_told = _target(frame, schema.model_copy(update={"numbers": numbers}))
+    target_read, target_noted = _target(frame, schema.model_copy(update={"numbers": numbers}))
     resolved = schema.model_copy(
         update={
-            "target": with_task,
+            "target": schema.target and schema.target.model_copy(update={"task": target_read and target_read[1]}),
             "modalities": modalities,
             "columns": kinds,
             "words": tuple(c for c in frame.columns if c in words or c in schema.words or c in numbers),
@@ -143,45 +154,11 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     like_files = [c for c, (k, why) in reasons.items() if UNREAD in why and k not in (ID, UNUSED)]
     notes += [f"Column {c!r} is read as {reasons[c][0]}: {reasons[c][1]}." for c in like_files]
     ids = [c for c, (kind, _) in reasons.items() if kind == ID and _told(c, schema)]
-    notes += [*numbered, *time_notes(readings), *target_told, *column_notes(frame, resolved, ids)]
+    notes += [*numbered, *time_notes(readings), *target_noted, *column_notes(frame, resolved, ids)]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
-    return Inference(resolved, tuple(Reason(c, k, why) for c, (k, why) in reasons.items()), tuple(notes))
-
-
-def load_schema(path: str | Path) -> Schema:
-    """Returns the schema in a YAML file; keys are the fields of `profuse.schema.Schema`. No code is run.
-
-    Raises:
-        DataError: No such file, or it is no YAML.
-        ConfigError: Unknown keys or wrong values; all are told together.
-    """
-    path = Path(path)
-    found = read_yaml(path, what="schema", who="load_schema")
-    try:
-        return Schema.model_validate(found)
-    except ValidationError as error:
-        faults = "; ".join(_fault(e) for e in error.errors())
-        raise ConfigError(
-            f"{path.name}: the schema must be valid; got {error.error_count()} fault(s): {faults}."
-        ) from error
-
-
-def _fault(error: Any) -> str:
-    place = ".".join(map(str, error["loc"]))
-    if error["type"] == "tuple_type":
-        return f"{place}: must be a list, as [a, b] (got {error['input']!r})"
-    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
-        return f"{place}: a name must be text (got {error['input']!r}): write it in quotes"
-    if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg']} (got {error['input']!r})"
-    inner: dict[str, type[BaseModel]] = {"target": Target, "split": SplitOptions, "modalities": Modality}
-    model = Schema if len(error["loc"]) == 1 else inner.get(str(error["loc"][0]), Schema)
-    known = model.model_fields
-    close = nearest(str(error["loc"][-1]), known)
-    return (
-        f"unknown key {place!r} ({'did you mean ' + repr(close[0]) + '?' if close else 'known: ' + ', '.join(known)})"
-    )
+    why_each = tuple(Reason(c, k, why) for c, (k, why) in reasons.items())
+    return Inference(resolved, why_each, tuple(notes), frame, target_read)
 
 
 def plain_names(frame: pd.DataFrame) -> pd.DataFrame:
@@ -298,14 +275,12 @@ def _names_rows(cells: pd.Series) -> bool:
     return bool(cells.notna().all() and cells.is_unique)
 
 
-def _target(frame: pd.DataFrame, schema: Schema) -> tuple[Target | None, list[str]]:
-    """Returns the target with its task, and what is to be told of its values."""
+def _target(frame: pd.DataFrame, schema: Schema) -> tuple[ReadTarget | None, list[str]]:
+    """Returns the target, and what is to be told of its values."""
     if schema.target is None:
         return None, []
     values, task, names = read_target(target_cells(frame, schema), schema.target.task)
-    return schema.target.model_copy(update={"task": task}), target_notes(
-        values, task, names, column=schema.target.columns[0]
-    )
+    return (values, task, names), target_notes(values, task, names, column=schema.target.columns[0])
 
 
 def _told(column: str, schema: Schema) -> bool:

@@ -22,8 +22,9 @@ from profuse.data.table.json_lines import read_json_lines
 from profuse.data.table.text_file import read_text
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
+from profuse.schema import Schema
 
-__all__ = ["join_tables", "read_table"]
+__all__ = ["join_tables", "read_table", "read_training_table"]
 
 _JSON_LINES = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
@@ -83,6 +84,23 @@ def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.
             f"{path.name}: the table must have at least one row and one column; got {n_rows} rows and {n_columns} "
             "columns. Add rows, or name another file."
         )
+    return frame
+
+
+def read_training_table(path: Path, given: Schema) -> pd.DataFrame:
+    """Returns the table in `path`, to be learned from, with the words that columns named in `given` are written in.
+
+    What is named a category there but looks like a fraction, as 1.10 does, is a code.
+
+    Raises:
+        DataError: See `read_table`.
+    """
+    frame = read_table(path)
+    codes = [c for c, kind in given.columns.items() if kind in ("category", "text") and c in frame.columns]
+    codes = [c for c in codes if pd.api.types.is_float_dtype(frame[c]) and (frame[c].dropna() % 1 != 0).any()]
+    words = [c for c in frame.columns if c in {*given.words, *given.dates, *given.numbers, *codes}]
+    if words:
+        frame[words] = read_table(path, words=words)[words]
     return frame
 
 

@@ -1,22 +1,48 @@
-"""A test file beside the training file: what ties its rows together, and what a split then keeps whole."""
+"""A test file beside the training file: its rows as those of training, and what a split then keeps whole."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import Dataset
-from profuse.data.table.values import words
-from profuse.data.wording import tell_values
+from profuse.data.table.near_repeats import repeat_notes
+from profuse.data.table.unseen import unseen_cells, unseen_notes
+from profuse.data.table.values import match, word, words
+from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
-from profuse.schema import SplitOptions
+from profuse.schema import Schema, SplitOptions
 
-__all__ = ["tell_test_part", "tied_as_in_training"]
+__all__ = ["as_in_training", "in_one", "tell_test_part"]
 
 
-def tied_as_in_training(test: Dataset, train: Dataset, column: str | None) -> Dataset:
+def as_in_training(test: Dataset, train: Dataset, schema: Schema) -> Dataset:
+    """Returns the test rows with classes typed, and groups and times there, as in the training rows.
+
+    Raises:
+        DataError: A class or nearly all categories of a column are new, the time column is not there, or a group
+            stands in both.
+    """
+    test = _tied(test, train, schema.split.column)
+    target = _classes(test.target, train)
+    unseen = unseen_notes(unseen_cells(train, test), schema.new_categories)
+    return replace(test, target=target, notes=(*test.notes, *unseen))
+
+
+def in_one(train: Dataset, test: Dataset, test_name: str) -> Dataset:
+    """Returns the rows of both, `split` set; what was counted in the test rows is told with the name of their file."""
+    parts = {"train": train, "test": test}
+    train, test = (replace(d, split=np.full(len(d), part, dtype=object)) for part, d in parts.items())
+    both = _concatenated(train, test)
+    known, new = (both.rows(np.flatnonzero(both.split == part)) for part in parts)
+    noted = (*test.notes, *repeat_notes(known, new))
+    return replace(both, notes=(*train.notes, *(f"{test_name}: {note}" for note in noted)))
+
+
+def _tied(test: Dataset, train: Dataset, column: str | None) -> Dataset:
     """Returns `test` with groups or times where `train` has them.
 
     Rows of a test file without the group column are groups of their own. They tell nothing of each other then, but the
@@ -43,6 +69,46 @@ def tied_as_in_training(test: Dataset, train: Dataset, column: str | None) -> Da
             "them out of one file, or leave the column out of split.column: then nothing is kept together."
         )
     return test
+
+
+def _classes(target: np.ndarray | None, train: Dataset) -> np.ndarray | None:
+    """Returns the test rows' classes as those of the training rows are typed."""
+    if target is None or train.target is None or train.task not in ("binary", "multiclass"):
+        return target
+    known = pd.unique(train.target)
+    index, found = pd.factorize(words(target))
+    place = match(list(found), [str(word(c)) for c in known.tolist()])[index]
+    unseen = np.flatnonzero(place < 0)
+    if len(unseen):
+        raise DataError(
+            f"target: every class must occur in the training table; got {tell_values(pd.unique(target[unseen]))} in "
+            f"{tell_rows(unseen)}. Correct the labels, or drop these rows."
+        )
+    return np.asarray(known[place])
+
+
+def _concatenated(first: Dataset, second: Dataset) -> Dataset:
+    """Returns the rows of `first`, then those of `second`; both were read by one schema."""
+    modalities = {}
+    for name, a in first.modalities.items():
+        b = second.modalities[name]
+        if a.kind == "table":
+            values: Any = pd.concat([a.values, b.values], ignore_index=True)
+        elif a.kind == "vector" and not b.present.any():
+            values = np.concatenate([a.values, np.full((len(b), a.values.shape[1]), np.nan)])
+        elif a.kind == "vector" and a.values.shape[1] != b.values.shape[1]:
+            raise DataError(
+                f"modality {name!r}: vectors must be of one length in both tables; got {a.values.shape[1]} and "
+                f"{b.values.shape[1]}. Correct the second table."
+            )
+        else:
+            values = np.concatenate([a.values, b.values])
+        modalities[name] = replace(a, values=values, present=np.concatenate([a.present, b.present]))
+    by_row: dict[str, Any] = {}
+    for what in ("target", "groups", "times", "ids", "split"):
+        parts = [getattr(first, what), getattr(second, what)]
+        by_row[what] = None if parts[0] is None or parts[1] is None else np.concatenate(parts)
+    return replace(first, modalities=modalities, **by_row)
 
 
 def tell_test_part(dataset: Dataset, split: SplitOptions, train_name: str, test_name: str) -> list[str]:

@@ -1,0 +1,239 @@
+"""`TableReader`: the one door for tables. What is decided of the first table holds for every later one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Self, get_args
+
+import numpy as np
+import pandas as pd
+
+from profuse.data.dataset import Dataset
+from profuse.data.media.columns import deep_range
+from profuse.data.table.assemble import assemble, check_same_columns
+from profuse.data.table.cells import Cells
+from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
+from profuse.data.table.missing import without_missing
+from profuse.data.table.named_target import leave_out_target, named_once, needs_target
+from profuse.data.table.read import read_table, read_training_table
+from profuse.data.table.schema_file import as_schema
+from profuse.data.table.second_file import as_in_training, in_one, tell_test_part
+from profuse.data.table.target_cells import target_cells
+from profuse.data.task import read_target
+from profuse.data.wording import readable_name, tell_values
+from profuse.errors import ConfigError, DataError
+from profuse.schema import OnBadFile, Schema
+
+__all__ = ["Source", "TableReader", "look", "on_bad_file_faults"]
+
+Source = str | Path | pd.DataFrame | np.ndarray
+"""A file (.csv, .tsv, .jsonl, .ndjson, .parquet), a data frame, or a 2-D array, whose columns are x0, x1, ..."""
+
+
+class _Table(NamedTuple):
+    """A table as it came: where relative paths in its cells start, its name, and what was counted in its file."""
+
+    frame: pd.DataFrame
+    folder: Path
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class TableReader:
+    """Reads tables by a schema that leaves nothing open.
+
+    Attributes:
+        schema: Resolved: kinds, target, words, formats of numbers and dates, words for missing, levels of pictures.
+        rates: Samples a second of audio modalities; sounds of other rates are resampled.
+        labels: Of a multilabel target that is given as lists.
+        words: Columns of a text file that are text whatever it holds, besides those of the schema.
+        base_dir: Where relative paths in a data frame start (the working directory if None); those in a file start in
+            its folder. A place on a machine: it is not saved with a model, and neither is `on_bad_file`.
+        on_bad_file: "raise", or "skip": a file that is missing or broken counts as missing, and is told in
+            `Dataset.notes`.
+
+    Raises:
+        ConfigError: The schema leaves modalities open, or `on_bad_file` is something else.
+    """
+
+    schema: Schema
+    rates: Mapping[str, int] = field(default_factory=dict)
+    labels: Sequence[str] | None = None
+    words: Collection[str] = ()
+    base_dir: str | Path | None = None
+    on_bad_file: OnBadFile = "raise"
+
+    def __post_init__(self) -> None:
+        faults = on_bad_file_faults(self.on_bad_file)
+        if not self.schema.modalities or any(m.kind is None for m in self.schema.modalities.values()):
+            faults.append("the schema must be resolved; it leaves modalities open. Use TableReader.fit(table, schema)")
+        if faults:
+            raise ConfigError(f"TableReader: {'; '.join(faults)}.")
+
+    @classmethod
+    def fit(
+        cls,
+        source: Source,
+        schema: Any = None,
+        *,
+        target: str | Sequence[str] | None = None,
+        with_target: bool = True,
+        test: str | Path | None = None,
+        name: str | None = None,
+        base_dir: str | Path | None = None,
+        on_bad_file: OnBadFile = "raise",
+    ) -> tuple[Self, Dataset]:
+        """Decides from the cells of `source` all that the schema leaves open, and reads its rows.
+
+        With a `test` file its rows follow those of `source`, `Dataset.split` tells "train" and "test", and the
+        schema's split method becomes auto, so that the test rows stay what they are. Nothing is decided by them.
+
+        Args:
+            source: The table.
+            schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
+            target: Column or columns to predict; may stand in the schema instead.
+            with_target: Whether the target is read, and must be there; else its columns are left out.
+            test: A second file with the same columns.
+            name: Of the data set; the file's name by default.
+            base_dir: See `TableReader`.
+            on_bad_file: See `TableReader`.
+
+        Raises:
+            ConfigError: No target is named, or two different ones; or see `infer`.
+            DataError: See `read_table`, `infer` and `assemble`; or the test file has other columns, or a class that
+                the training file has not.
+        """
+        asked = as_schema(schema)
+        table = _table(source, name, base_dir, partial(read_training_table, given=asked))
+        asked = named_once(asked, target)
+        asked = needs_target(table.frame, asked) if with_target else leave_out_target(table.frame, asked)
+        inference = infer(table.frame, asked)
+        first = cls(inference.schema, base_dir=base_dir, on_bad_file=on_bad_file)
+        frame = without_missing(inference.frame, first.schema, first.schema.columns)
+        dataset = first._assemble(frame, table, inference.target, fitting=with_target)
+        rates = {k: m.rate for k, m in dataset.modalities.items() if m.rate is not None}
+        reader = replace(first, schema=_with_ranges(first.schema, dataset), rates=rates, labels=dataset.target_names)
+        notes = [*table.notes, *inference.notes]
+        if test is not None:
+            dataset, split = reader._with_test(dataset, Path(test)), reader.schema.split
+            notes += tell_test_part(dataset, split, Path(str(source)).name, Path(test).name)
+            auto = split.model_copy(update={"method": "auto"})
+            reader = replace(reader, schema=reader.schema.model_copy(update={"split": auto}))
+        return reader, replace(dataset, notes=(*notes, *dataset.notes))
+
+    def read(self, source: Source, *, need_target: bool = False, name: str | None = None) -> Dataset:
+        """Reads later rows as those of the first table were read.
+
+        Args:
+            source: The table; an array has the columns of the first one, in their order.
+            need_target: Whether the target is read; without it, its columns may be absent.
+            name: Of the data set; the file's name by default.
+
+        Raises:
+            ConfigError: A target is needed, and the schema names none.
+            DataError: See `read_table` and `assemble`; or columns are not there: all of them, and what is near, are
+                told.
+        """
+        row_id = () if self.schema.id is None else (self.schema.id,)
+        return self._read(source, (*self.schema.words, *self.words, *row_id), need_target=need_target, name=name)
+
+    def _read(self, source: Source, words: Collection[str], *, need_target: bool, name: str | None) -> Dataset:
+        schema = self.schema
+        if need_target and schema.target is None:
+            raise ConfigError("TableReader: a target must be named; the schema has none. Name a column (--target).")
+        table = _table(source, name, self.base_dir, partial(read_table, words=words))
+        frame = plain_names(table.frame)
+        if isinstance(source, np.ndarray):
+            self._check_width(frame, table.name)
+        extra = check_same_columns(schema, frame, need_target=need_target)
+        frame = without_missing(frame, schema, schema.columns)
+        target: ReadTarget | None = None
+        if need_target and schema.target is not None:
+            cells = target_cells(frame, schema)
+            target = read_target(cells, schema.target.task, labels=self.labels, fitting=False)
+        dataset = self._assemble(frame, table, target, fitting=False)
+        known = [f"Columns that the schema does not know are not used: {tell_values(extra)}."] if extra else []
+        return replace(dataset, notes=(*table.notes, *known, *dataset.notes))
+
+    def _assemble(self, frame: pd.DataFrame, table: _Table, target: ReadTarget | None, *, fitting: bool) -> Dataset:
+        schema = self.schema
+        cells = Cells(
+            frame,
+            table.folder,
+            self.on_bad_file,
+            rates=dict(self.rates),
+            dates=schema.dates,
+            ranges=schema.ranges,
+            spellings=schema.merge_spellings,
+            numbers=schema.numbers,
+        )
+        return assemble(cells, schema, target, name=table.name, fitting=fitting)
+
+    def _with_test(self, train: Dataset, path: Path) -> Dataset:
+        try:
+            test = self._read(path, self.schema.words, need_target=True, name=train.name)
+            test = as_in_training(test, train, self.schema)
+        except DataError as error:
+            raise DataError(f"test file {path.name}: {error}") from error
+        return in_one(train, test, readable_name(path))
+
+    def _check_width(self, frame: pd.DataFrame, who: str) -> None:
+        """Checks that an array has as many columns as the first table, without its target's."""
+        known = self.schema.known_columns
+        target = self.schema.target.columns if self.schema.target else ()
+        if len([c for c in frame if c in known or c not in target]) != len(known):
+            raise DataError(
+                f"{who}: rows must have the {len(known)} columns of training, in their order; got {frame.shape[1]}. "
+                "Give a DataFrame if columns are to be found by their names."
+            )
+
+
+def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | None = None) -> Inference:
+    """Returns what `TableReader.fit` would decide of a table: levels of pictures too, but no other file is read.
+
+    Pictures that cannot be read are skipped, and counted in the notes.
+    """
+    asked = as_schema(schema)
+    table = _table(source, None, None, partial(read_training_table, given=asked))
+    found = infer(table.frame, named_once(asked, target))
+    cells = Cells(found.frame, table.folder, "skip")
+    pictures = [m.columns[0] for m in found.schema.modalities.values() if m.kind == "image"]
+    ranges = {column: deep_range(cells, column) for column in pictures if column not in found.schema.ranges}
+    resolved = found.schema.model_copy(update={"ranges": found.schema.ranges | ranges})
+    return replace(found, schema=resolved, notes=(*table.notes, *found.notes, *cells.notes))
+
+
+def on_bad_file_faults(given: Any) -> list[str]:
+    """Returns what is wrong with `on_bad_file`, if anything is."""
+    if given in get_args(OnBadFile):
+        return []
+    return [f"on_bad_file must be 'raise' or 'skip'; got on_bad_file={given!r}"]
+
+
+def _table(
+    source: Source, name: str | None, base_dir: str | Path | None, read: Callable[[Path], pd.DataFrame]
+) -> _Table:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        frame = read(path)
+        notes = tuple(frame.attrs.get("notes", ()))
+        return _Table(frame, path.parent, name or readable_name(path).partition(".")[0], notes)
+    if isinstance(source, np.ndarray) and source.ndim == 2:
+        source = pd.DataFrame(source, columns=[f"x{i}" for i in range(source.shape[1])])
+    if not isinstance(source, pd.DataFrame):
+        raise DataError(
+            f"{name or 'TableReader'}: the table must be a file, a DataFrame or a 2-D array; got "
+            f"{type(source).__name__}{getattr(source, 'shape', '')}."
+        )
+    return _Table(source, Path(base_dir or "."), name or "table")
+
+
+def _with_ranges(schema: Schema, dataset: Dataset) -> Schema:
+    """Returns `schema` with the range of each column of pictures, as it was decided on `dataset`."""
+    found = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items() if m.kind == "image"}
+    ranges = {column: levels for column, levels in found.items() if levels is not None}
+    return schema.model_copy(update={"ranges": schema.ranges | ranges})
