@@ -8,7 +8,7 @@ OUT ?= profuse-out/glyphs
 EPOCHS ?= 10
 STUDY ?= profuse-out/progressive
 
-.PHONY: compare test test-all lint study-progressive clean
+.PHONY: compare test test-slow test-all lint study-progressive clean
 
 compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming its report
 	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --learning-rate 0.003 --out $(OUT)
@@ -16,8 +16,10 @@ compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming
 test: $(VENV)/.dev  ## the fast suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2
 
-test-all: $(VENV)/.dev  ## the fast suite and the slow one
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+test-slow: $(VENV)/.dev  ## the slow suite
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n 2
+
+test-all: test test-slow  ## both
 
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
