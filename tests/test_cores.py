@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_info
 
 from profuse._cores import limit_threads, usable_cores
 from profuse.data.split import Split
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 
 @pytest.fixture

@@ -20,17 +20,17 @@ import pytest
 import typer
 
 from profuse.cli import app
-from profuse.comparison.engine import CompareOptions
 from profuse.comparison.methods import ALWAYS
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import COLUMNS
 from profuse.data.preprocess import DEFAULTS as PREPROCESS_DEFAULTS
 from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.encoders import DEFAULTS, ENCODERS, encoder
-from profuse.estimator import FusionClassifier
+from profuse.estimators.fusion import FusionClassifier
 from profuse.fusion import FUSIONS, fusion
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.schema import Modality, Schema, SplitOptions, Target
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
 OWN = sorted(path.relative_to(DOCS).as_posix() for path in [*DOCS.glob("*.md"), *DOCS.glob("fusion/*.md")])

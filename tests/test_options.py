@@ -10,8 +10,8 @@ from pydantic import BaseModel, field_validator
 
 from profuse._options import checked, faults_of, in_one, misread
 from profuse.errors import ConfigError
-from profuse.estimator import FusionClassifier
-from profuse.models.build import ModelOptions
+from profuse.estimators.fusion import FusionClassifier
+from profuse.models.options import ModelOptions
 
 
 class Tea(BaseModel):

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from profuse.encoders import Encoder
 from profuse.encoders.own import OwnEncoder
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import ProgressiveFusion, Rounds
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens

@@ -20,7 +20,7 @@ The map; imports go downward only:
 
     cli/            one command, one file
     comparison/     compare: any kind of data in, results and a report out
-    estimator.py    FusionClassifier, FusionRegressor
+    estimators/     FusionClassifier, FusionRegressor
     retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     inputs.py       what users hand over -> what the library works with
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from profuse.data.tensors import from_tensors as from_tensors
     from profuse.datasets import load as load_dataset
     from profuse.errors import ProfuseError as ProfuseError
-    from profuse.estimator import FusionClassifier as FusionClassifier
-    from profuse.estimator import FusionRegressor as FusionRegressor
+    from profuse.estimators.fusion import FusionClassifier as FusionClassifier
+    from profuse.estimators.fusion import FusionRegressor as FusionRegressor
     from profuse.models.fusion_model import FusionModel as FusionModel
     from profuse.predictor import Predictor as Predictor
     from profuse.predictor import load_model as load_model
@@ -73,9 +73,9 @@ del TYPE_CHECKING  # what is imported here and stays would be a name of the pack
 _HOMES = {
     "Comparison": "profuse.comparison.compare:Comparison",
     "Dataset": "profuse.data.dataset:Dataset",
-    "FusionClassifier": "profuse.estimator:FusionClassifier",
+    "FusionClassifier": "profuse.estimators.fusion:FusionClassifier",
     "FusionModel": "profuse.models.fusion_model:FusionModel",
-    "FusionRegressor": "profuse.estimator:FusionRegressor",
+    "FusionRegressor": "profuse.estimators.fusion:FusionRegressor",
     "ProfuseError": "profuse.errors:ProfuseError",
     "Predictor": "profuse.predictor:Predictor",
     "ProgressiveFusion": "profuse.progressive:ProgressiveFusion",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, ValidationInfo
 
 from profuse._lookup import nearest
 from profuse.errors import ConfigError
@@ -14,13 +14,23 @@ from profuse.errors import ConfigError
 M = TypeVar("M", bound=BaseModel)
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
-__all__ = ["check_keywords", "checked", "faults_of", "in_one", "misread"]
+_ASKED = {"asked": True}
+
+__all__ = ["asked_for", "check_keywords", "checked", "faults_of", "in_one", "misread"]
+
+
+def asked_for(info: ValidationInfo) -> bool:
+    """Returns whether a user asks for what is validated, so that all it names must be there; a saved model's need not.
+
+    For validators, whose faults `faults_of` and `checked` collect.
+    """
+    return info.context is _ASKED
 
 
 def faults_of(model: type[BaseModel], values: Mapping[str, Any], *, prefix: str = "") -> tuple[str, ...]:
     """Returns what is wrong with `values` for `model`, one sentence part each; none if all is well."""
     try:
-        model.model_validate(dict(values))
+        model.model_validate(dict(values), context=_ASKED)
     except ValidationError as error:
         return tuple(_fault(model, dict(fault), prefix) for fault in error.errors())
     return ()

@@ -13,7 +13,7 @@ from yaml.constructor import ConstructorError
 from profuse._files import read_source
 from profuse.errors import ConfigError, DataError
 
-__all__ = ["read_yaml"]
+__all__ = ["parse_yaml", "read_yaml"]
 
 _MOST_BYTES = 4 * 1024**2
 _MOST_NODES = 200_000
@@ -42,13 +42,18 @@ def read_yaml(path: Path, *, what: str, who: str) -> dict[str, Any]:
         raise DataError(f"{who}: {path} must be a file of YAML; {error}. Name another one.") from error
     if len(content) > _MOST_BYTES:
         raise DataError(f"{path.name}: the {what} must be at most 4 MiB long; got {len(content):,} bytes. Shorten it.")
+    return parse_yaml(content, what=what, who=path.name)
+
+
+def parse_yaml(content: str | bytes, *, what: str, who: str) -> dict[str, Any]:
+    """Returns the names and values that `content` holds; see `read_yaml`."""
     try:
-        found = _load(content.decode("utf-8-sig"))
+        result = _load(content if isinstance(content, str) else content.decode("utf-8-sig"))
     except (yaml.YAMLError, ValueError) as error:
-        raise DataError(f"{path.name}: the {what} must be YAML; got {_told(error)}. Correct it.") from error
-    if found is not None and not isinstance(found, dict):
-        raise ConfigError(f"{path.name}: the {what} must be names and values; got a {type(found).__name__}.")
-    return found or {}
+        raise DataError(f"{who}: the {what} must be YAML; got {_told(error)}. Correct it.") from error
+    if result is not None and not isinstance(result, dict):
+        raise ConfigError(f"{who}: the {what} must be names and values; got a {type(result).__name__}.")
+    return result or {}
 
 
 def _load(text: str) -> Any:

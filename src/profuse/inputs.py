@@ -1,135 +1,36 @@
-"""What users hand over (tables, targets, schemas, operators, encoders, seeds) -> what the library works with."""
+"""What users hand over (tables, targets, schemas) -> what the library works with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
 from profuse._lookup import resolve
-from profuse._options import faults_of, in_one, misread
 from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import as_table, tell
 from profuse.data.preprocess import preprocessor
-from profuse.data.table.reader import TableReader, on_bad_file_faults
-from profuse.data.table.schema_file import as_schema
+from profuse.data.table.reader import TableReader
 from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors
-from profuse.encoders import ENCODERS, Encoder, encoder
-from profuse.encoders.own import OwnEncoder
-from profuse.errors import ConfigError, DataError, UnknownNameError
-from profuse.fusion import FUSIONS, Fusion
-from profuse.models.build import ModelOptions
+from profuse.encoders import encoder
+from profuse.errors import ConfigError, DataError
 from profuse.schema import OnBadFile, Schema, Target, Task
-from profuse.training.fitting import Prepared
-from profuse.training.loop import TrainOptions
 
 __all__ = [
-    "Settings",
-    "around",
     "check_encoders",
     "columns_in",
-    "device_faults",
     "same_length",
-    "settings_of",
     "to_learn_from",
     "training_data",
     "without_test_rows",
 ]
-
-
-_MOST_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True, eq=False)
-class Settings:
-    """An estimator's parameters, checked.
-
-    Attributes:
-        model: How the model is made.
-        train: How it is trained, seed included.
-        operator: The user's own fusion operator, None where it is one of ours.
-        modules: The user's own encoders, by modality.
-        schema: What is known of a table.
-    """
-
-    model: ModelOptions
-    train: TrainOptions
-    operator: Any
-    modules: Mapping[str, nn.Module]
-    schema: Schema | None
-
-
-def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
-    """Checks an estimator's parameters.
-
-    Raises:
-        ConfigError: Values out of range, unknown names: all are told together; or a level that does not fit.
-    """
-    name, operator = _named(values["fusion"])
-    encoders = values["encoders"] or {}
-    modules: dict[str, nn.Module] = {}
-    if isinstance(encoders, Mapping):
-        modules = {k: v for k, v in encoders.items() if isinstance(v, nn.Module)}
-        encoders = {k: v for k, v in encoders.items() if k not in modules}
-    model = {k: values[k] for k in ModelOptions.model_fields} | {"fusion": name, "encoders": encoders}
-    model["operator_options"] = values["operator_options"] or {}
-    train = {k: values[k] for k in TrainOptions.model_fields if k != "seed"}
-    train["balance_options"] = values["balance_options"] or {}
-    faults: list[str] = []
-    for kind, given in ((ModelOptions, model), (TrainOptions, train)):
-        faults += faults_of(kind, given) or misread(kind.model_validate(given), given)
-    faults += _unknown("fusion", [name], FUSIONS) + _unknown("decision", [values["decision"]], FUSIONS)
-    faults += _unknown("encoder", encoders.values() if isinstance(encoders, Mapping) else (), ENCODERS)
-    faults += device_faults(values["device"])
-    fraction, on_bad_file, base_dir = values["validation_fraction"], values["on_bad_file"], values["base_dir"]
-    if not isinstance(fraction, float | int | np.floating) or not 0 < fraction < 1:
-        faults.append(f"validation_fraction must be above 0 and below 1; got validation_fraction={fraction!r}")
-    faults += on_bad_file_faults(on_bad_file)
-    if not isinstance(base_dir, str | Path | None):
-        faults.append(f"base_dir must be a path; got base_dir={base_dir!r}")
-    seed = _seed(values["random_state"])
-    if seed is None:
-        told = f"got random_state={values['random_state']!r}"
-        faults.append(f"random_state must be an int from 0 to {_MOST_SEED}, a RandomState or None; {told}")
-    if faults:
-        raise ConfigError(in_one(who, faults))
-    made, trained = ModelOptions.model_validate(model), TrainOptions.model_validate({**train, "seed": seed})
-    if operator is None:
-        made.resolved_level()
-    schema = None if values["schema"] is None else as_schema(values["schema"])
-    return Settings(made, trained, operator, modules, schema)
-
-
-def _unknown(what: str, names: Iterable[Any], table: Mapping[str, Any]) -> list[str]:
-    """Tells names that are not in `table`; what is no text is told by the options themselves."""
-    faults = []
-    for name in names:
-        try:
-            resolve(name, table, where="", what=what) if isinstance(name, str) else None
-        except UnknownNameError as error:
-            faults.append(str(error).removeprefix(": ").rstrip("."))
-    return faults
-
-
-def device_faults(device: Any) -> list[str]:
-    """Tells a device that is not known, or not there; what is no text is told by the options themselves."""
-    if not isinstance(device, str) or device in ("auto", "cpu"):
-        return []
-    there: dict[str, Callable[[], bool]] = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if device not in there:
-        return [f"device must be auto, cpu, cuda or mps; got device={device!r}"]
-    if there[device]():
-        return []
-    return [f"device must be there; got device={device!r}, which this machine, or this torch, has not. Use 'auto'"]
 
 
 def check_encoders(dataset: Dataset, options: Mapping[str, Any], *, who: str) -> None:
@@ -159,27 +60,6 @@ def check_encoders(dataset: Dataset, options: Mapping[str, Any], *, who: str) ->
             )
 
 
-def _named(fusion: Any) -> tuple[Any, Any]:
-    """Returns the operator's name, and the object if it has none."""
-    if isinstance(fusion, type) and issubclass(fusion, Fusion):
-        name = FUSIONS.name_of(fusion)
-        if name is not None:
-            return name, None
-    if isinstance(fusion, Fusion) or callable(fusion):
-        return ModelOptions.model_fields["fusion"].default, fusion
-    return fusion, None
-
-
-def _seed(random_state: Any) -> int | None:
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
-        return int(random_state) if 0 <= random_state <= _MOST_SEED else None
-    return None
-
-
 def same_length(X: Any, y: Any, who: str) -> None:
     """Checks that X and y have the same rows."""
     if len(X) != len(y):
@@ -193,22 +73,6 @@ def columns_in(X: Any, schema: Schema | None) -> list[str] | int | None:
         used = set() if schema is None else {c for m in schema.modalities.values() for c in m.columns}
         return [str(c) for c in X.columns if str(c) in used or str(c) not in target]
     return X.shape[1] if isinstance(X, np.ndarray) else None
-
-
-def around(modules: Mapping[str, nn.Module], prepared: Prepared, width: int, *, seed: int) -> dict[str, Encoder]:
-    """Makes an encoder of each module of the user's."""
-    made = {}
-    for name, module in modules.items():
-        resolve(name, prepared.inputs, where="encoders", what="modality")
-        if isinstance(module, Encoder):
-            made[name] = module
-            continue
-        example = prepared.inputs[name].rows(torch.as_tensor(prepared.split.train[:2]))
-        spec = prepared.pipeline.specs[name]
-        with torch.random.fork_rng():  # its own layers start from the seed, whatever ran before
-            torch.manual_seed(seed)
-            made[name] = OwnEncoder.around(module, spec, width, example=example, name=name)
-    return made
 
 
 def training_data(

@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from profuse._fields import Shown
+
 __all__ = [
     "COLUMN_KINDS",
     "KINDS",
@@ -92,13 +94,22 @@ class Target(_Strict):
 class SplitOptions(_Strict):
     """How rows are divided into train, valid and test."""
 
-    method: Literal["auto", "random", "stratified", "group", "time"] = Field(
-        "auto",
-        description="auto: official split, else time or group if such a column is named, else stratified or random.",
+    method: Annotated[Literal["auto", "random", "stratified", "group", "time"], Shown(common=True, flag="--split")] = (
+        Field(
+            "auto",
+            description="How rows are divided: random, stratified, group, time; auto: the official split, else time or "
+            "group if such a column is named, else stratified or random.",
+        )
     )
-    column: str | None = Field(None, description="The group or time column.")
-    test_size: float = Field(0.2, gt=0, lt=1, description="Fraction of the rows (of the groups) for test.")
-    valid_size: float = Field(0.2, gt=0, lt=1, description="Fraction of what is not test for validation.")
+    column: Annotated[str | None, Shown(common=True, flag="--split-column", metavar="COLUMN")] = Field(
+        None, description="The group or time column: groups stay whole, times in order."
+    )
+    test_size: Annotated[float, Shown(common=True)] = Field(
+        0.2, gt=0, lt=1, description="Fraction of the rows (of the groups) for test."
+    )
+    valid_size: Annotated[float, Shown(common=True)] = Field(
+        0.2, gt=0, lt=1, description="Fraction of what is not test for validation."
+    )
 
     def over(self, told: SplitOptions) -> SplitOptions:
         """Returns a schema's split, `told`, with what is set here in its place.

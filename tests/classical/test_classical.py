@@ -18,7 +18,7 @@ from profuse.comparison.methods import Method
 from profuse.data.pipeline import Pipeline
 from profuse.data.tensors import from_frame
 from profuse.schema import SplitOptions, Task
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 CODES = {"x": (True,)}
 

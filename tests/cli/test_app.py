@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-HEAVY = {"torch", "sklearn", "scipy", "pandas", "numpy", "matplotlib", "pydantic", "lightning_fabric"}
+HEAVY = {"torch", "sklearn", "scipy", "pandas", "numpy", "matplotlib", "lightning_fabric"}
 COMMANDS = ("compare", "fit", "predict", "evaluate", "impute", "retrieve", "datasets", "fusions", "schema", "report")
 
 
@@ -90,25 +89,3 @@ def test_an_interrupt_is_exit_code_130(run: Any, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("args", [("compare",), ("fit", "x.csv"), ("nonsense",), ("compare", "x", "--seeds", "0")])
 def test_a_command_line_that_cannot_be_is_exit_code_2(run: Any, args: tuple[str, ...]) -> None:
     assert run(*args).exit_code == 2
-
-
-def test_the_defaults_that_help_tells_are_those_of_the_options() -> None:
-    from profuse.cli.fit import fit
-    from profuse.models.build import ModelOptions
-    from profuse.training.loop import TrainOptions
-
-    options = ModelOptions().model_dump() | TrainOptions().model_dump()
-    told = {p.name: p.annotation for p in inspect.signature(fit, eval_str=True).parameters.values()}
-    for name in (
-        "learning_rate",
-        "width",
-        "modality_dropout",
-        "unimodal_loss_weight",
-        "fusion",
-        "rounds",
-        "entry",
-        "supervise",
-    ):
-        default = options[name]
-        shown = f"{default:g}" if isinstance(default, float) else str(default)
-        assert told[name].__metadata__[0].help.endswith(f"({shown})."), name

@@ -126,7 +126,7 @@ class TestBadInput:
         [
             (("--learning-rate", -1, "--fusion", "concatt"), "learning_rate must be greater than 0"),
             (("--validation-fraction", 2), "validation_fraction must be"),
-            (("--device", "gpu"), "device must be auto"),
+            (("--device", "gpu"), "device must be 'auto'"),
             (("--fusion", "raw:mean_logits"), "level must fit the operator"),
             (("--fusion", "hybrid:concat", "--rounds", 100), "rounds must be less than or equal to 64"),
             (("--encoder", "nota=words"), "Did you mean 'note'?"),

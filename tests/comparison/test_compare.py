@@ -16,18 +16,19 @@ from known_answers import make_product
 
 from profuse.classical import fit_classical
 from profuse.comparison.compare import open_data, read_options
-from profuse.comparison.engine import CompareOptions, Event, _caution, _caution_of_labels, compare_dataset
+from profuse.comparison.engine import Event, _caution, _caution_of_labels, compare_dataset
 from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import COLUMNS, Results
 from profuse.comparison.summary import summarise
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
 from profuse.errors import ConfigError, DataError, UnknownNameError
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.report import write_report
 from profuse.schema import SplitOptions
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 OPTIONS = CompareOptions(
     fusions=("max",),
@@ -67,7 +68,7 @@ def test_single_modalities_can_be_left_out(asked: Any, singles: list[str]) -> No
 @pytest.mark.parametrize("asked", [("none", "a"), ["all", "a"]])
 def test_all_and_none_of_the_single_modalities_stand_alone(asked: Any) -> None:
     with pytest.raises(ConfigError, match="all and none must stand alone"):
-        read_options(singles=asked)
+        read_options(None, {"singles": asked})
 
 
 def test_a_single_modality_that_is_none_is_told_with_the_nearest() -> None:

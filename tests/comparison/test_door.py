@@ -17,7 +17,7 @@ import yaml
 
 import profuse
 from profuse.comparison.compare import open_data, read_options
-from profuse.comparison.engine import CompareOptions
+from profuse.comparison.options import CompareOptions
 from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.mean import Mean
@@ -136,7 +136,7 @@ def test_what_is_not_asked_for_of_a_split_stays_the_schemas() -> None:
     for told, asked in ((schema, SplitOptions(method="time")), (by_time, SplitOptions(method="group"))):
         with pytest.raises(ConfigError, match="method '(time|group)' needs its column"):
             open_data(days, schema=told, split=asked)  # the column was named for another method
-    found = read_options(CompareOptions(seeds=2), split={"test_size": 0.2})
+    found = read_options(CompareOptions(seeds=2), {"split": {"test_size": 0.2}})
     assert found.split.model_fields_set == {"test_size"}
     assert found.seeds == 2
 
@@ -179,10 +179,10 @@ def test_a_column_to_split_by_is_refused_where_there_are_none(data: str) -> None
 
 def test_options_are_laid_over_each_other(tmp_path: Path) -> None:
     (tmp_path / "options.yaml").write_text("seeds: 5\nmodel: {width: 32, dropout: 0.3}\n", encoding="utf-8")
-    options = read_options(tmp_path / "options.yaml", seeds=2, model={"width": 16})
+    options = read_options(tmp_path / "options.yaml", {"seeds": 2, "model": {"width": 16}})
     assert (options.seeds, options.model.width, options.model.dropout) == (2, 16, 0.3)
-    assert read_options(CompareOptions(trials=4), rounds=()).trials == 4
-    assert read_options(rounds=()).rounds == ()
+    assert read_options(CompareOptions(trials=4), {"rounds": ()}).trials == 4
+    assert read_options(None, {"rounds": ()}).rounds == ()
 
 
 @pytest.mark.parametrize(("text", "message"), [

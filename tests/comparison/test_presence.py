@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from known_answers import make_product
 
-from profuse.comparison.engine import CompareOptions, compare_dataset
+from profuse.comparison.engine import compare_dataset
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import Results
 from profuse.data.dataset import Dataset
@@ -20,7 +21,7 @@ from profuse.metrics import primary_metric
 from profuse.report import collect, render_html, render_markdown
 from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 SMALL = {"rounds": (), "seeds": 1, "model": {"width": 8}, "train": {"epochs": 1, "refit": False}}
 

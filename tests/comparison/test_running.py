@@ -17,11 +17,12 @@ import pytest
 from known_answers import make_product
 
 from profuse._saving import claimed
-from profuse.comparison.engine import CompareOptions, compare_dataset
+from profuse.comparison.engine import compare_dataset
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.errors import DataError
-from profuse.models.build import ModelOptions
-from profuse.training.loop import TrainOptions
+from profuse.models.options import ModelOptions
+from profuse.training.options import TrainOptions
 
 OPTIONS = CompareOptions(
     fusions=(),

@@ -17,7 +17,8 @@ from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.inspect import (
     corrupt,
 )
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw
 from profuse.training.fitting import Prepared

@@ -26,11 +26,11 @@ from profuse.inspect import (
     subsets_scores,
 )
 from profuse.metrics import primary_metric
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 
 def plausible(n_hits: int, n: int, p: float) -> bool:

@@ -12,8 +12,9 @@ from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import FUSIONS, fusion
 from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.heads import ClassHead, LabelsHead, ValuesHead, head_for
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import JOINT, FusionModel
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw
 

@@ -17,11 +17,11 @@ from known_answers import make_product
 from profuse._folder import check_folder, digest_of, put_arrays, take_arrays
 from profuse.data.split import Split
 from profuse.errors import CheckpointError
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, load_model
 from profuse.predictor.saving import load_with_estimator
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from profuse.errors import ConfigError, ShapeError
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from profuse.errors import ConfigError
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
+from profuse.models.options import ModelOptions
 from profuse.progressive import ProgressiveFusion, Rounds, WrappedProgressive, check_rounds
 from profuse.schema import Spec
 

@@ -13,8 +13,9 @@ from scipy.optimize import root
 from torch import Tensor
 
 from profuse.errors import ConfigError, ProfuseWarning
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.progressive._entry import below
 from profuse.progressive._equilibrium import above, share_of

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
+from profuse.models.options import ModelOptions
 from profuse.progressive import (
     FEEDBACKS,
     AttendFeedback,

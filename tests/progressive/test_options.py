@@ -16,13 +16,14 @@ from profuse import FusionClassifier
 from profuse._options import faults_of
 from profuse.data.split import Split
 from profuse.errors import ConfigError
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, load_model
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 OTHERS: list[dict[str, Any]] = [
     {"feedback": "gate", "into": ("b",), "entry": "input"},

@@ -12,8 +12,9 @@ import torch
 
 from profuse.encoders import segments
 from profuse.errors import ConfigError
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import FEEDBACKS, ProgressiveFusion
 from profuse.progressive._entry import Entry, below
 from profuse.progressive._model import Start

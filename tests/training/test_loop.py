@@ -17,14 +17,16 @@ from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.heads import head_for
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import Epoch, History, TrainOptions, batches, retrain, train
+from profuse.training.loop import Epoch, History, batches, retrain, train
+from profuse.training.options import TrainOptions
 
 OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
 MODEL = ModelOptions(fusion="concat", width=16)

@@ -21,7 +21,7 @@ from profuse._cores import limit_threads
 from profuse.data.split import make_split
 from profuse.inspect import curve, missing_curve
 from profuse.metrics import primary_metric
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import SplitOptions

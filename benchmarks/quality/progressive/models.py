@@ -19,8 +19,9 @@ from profuse.encoders.recurrent import RecurrentEncoder
 from profuse.encoders.series_patch import SeriesPatchEncoder
 from profuse.encoders.text import WordEncoder
 from profuse.encoders.vector import VectorEncoder
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw

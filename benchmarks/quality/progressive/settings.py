@@ -14,7 +14,7 @@ from profuse.data.dataset import Dataset, ModalityData
 from profuse.datasets import load
 from profuse.datasets.stocks import SECTORS, WINDOW
 from profuse.datasets.synthetic.pointer import Pointer
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 __all__ = ["SETTINGS", "Setting"]
 

@@ -8,13 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 __all__ = [
-    "Balance",
     "Device",
-    "Dropout",
     "Encoders",
     "Epochs",
     "Json",
-    "LearningRate",
     "LeftOut",
     "Model",
     "NewCategories",
@@ -23,8 +20,6 @@ __all__ = [
     "SchemaFile",
     "Seed",
     "Targets",
-    "Threads",
-    "UnimodalLossWeight",
     "Variant",
     "Width",
     "bad_file",
@@ -88,34 +83,6 @@ Width = Annotated[
     int | None,
     typer.Option("--width", min=4, help="Channels of tokens and of the joint vector (64).", rich_help_panel=MODEL),
 ]
-LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak learning rate of AdamW (0.0015).", rich_help_panel=MODEL)
-]
-Dropout = Annotated[
-    float | None,
-    typer.Option(
-        "--modality-dropout", min=0.0, max=1.0, metavar="P", help="Probability of hiding a modality of a row (0).",
-        rich_help_panel=MODEL,
-    ),
-]  # fmt: skip
-Balance = Annotated[
-    str | None,
-    typer.Option(
-        "--balance", metavar="NAME",
-        help="Remedy for a modality that dominates: uniform, ogm_ge, gradient_blending, mmpareto, mla (none).",
-        rich_help_panel=MODEL,
-    ),
-]  # fmt: skip
-UnimodalLossWeight = Annotated[
-    float | None,
-    typer.Option(
-        "--unimodal-loss-weight",
-        min=0.0,
-        metavar="W",
-        help="Weight of the modalities' own losses (0.5).",
-        rich_help_panel=MODEL,
-    ),
-]
 Encoders = Annotated[
     list[str] | None,
     typer.Option(
@@ -128,12 +95,6 @@ Encoders = Annotated[
 Device = Annotated[
     str | None,
     typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to train (auto).", rich_help_panel=MODEL),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads", min=1, max=1024, help="Threads of a fit (1); last digits depend on them.", rich_help_panel=MODEL
-    ),
 ]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, help="Of weights, order of rows and dropout.", rich_help_panel=MODEL)

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import (
-    DATA,
-    Balance,
-    Device,
-    Dropout,
-    Encoders,
-    Epochs,
-    LearningRate,
-    OnBadFile,
-    SafeCsv,
-    SchemaFile,
-    Targets,
-    Threads,
-    UnimodalLossWeight,
-    Variant,
-    Width,
-    bad_file,
-    given,
-    listed,
-    pairs,
-)
+from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant
+from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
+from profuse.comparison.options import CompareOptions
+from profuse.data.table.options import ReadOptions
+from profuse.models.options import PROGRESSIVE, ModelOptions
+from profuse.schema import SplitOptions
+from profuse.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from profuse.comparison.results import Results
@@ -40,6 +26,13 @@ HOW = "Comparison"
 SPLIT = "Split"
 
 
+@options(
+    reading=From(ReadOptions, DATA, only=("on_bad_file",)),
+    split=From(SplitOptions, SPLIT),
+    what=From(CompareOptions, HOW, without=("split", "model", "train")),
+    model=From(ModelOptions, MODEL, without=("fusion", "level", "rounds")),  # the comparison sets these
+    train=From(TrainOptions, MODEL, without=("seed",)),
+)
 def compare(
     data: Annotated[
         str,
@@ -47,68 +40,18 @@ def compare(
             metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl) or a named data set (see 'profuse datasets')."
         ),
     ],
+    reading: Given,
+    split: Given,
+    what: Given,
+    model: Given,
+    train: Given,
     target: Targets = None,
     test: Annotated[
         Path | None,
         typer.Option("--test", metavar="FILE", help="Test rows, in a file of their own.", rich_help_panel=DATA),
     ] = None,
     schema: SchemaFile = None,
-    on_bad_file: OnBadFile = "raise",
     variant: Variant = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            metavar="auto|random|stratified|group|time",
-            help="How rows are divided (auto).",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None,
-    split_column: Annotated[
-        str | None,
-        typer.Option("--split-column", metavar="COLUMN", help="The group or time column.", rich_help_panel=SPLIT),
-    ] = None,
-    test_size: Annotated[
-        float | None,
-        typer.Option(
-            "--test-size",
-            metavar="FRACTION",
-            help="Of the rows (of the groups), for test (0.2).",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None,
-    fusions: Annotated[
-        str | None,
-        typer.Option(
-            "--fusions",
-            metavar="NAME,..|all",
-            help="Fusions beside those that are always compared: name or level:name; see 'profuse fusions'.",
-            rich_help_panel=HOW,
-        ),
-    ] = None,
-    rounds: Annotated[
-        str | None,
-        typer.Option(
-            "--rounds",
-            metavar="N|equilibrium,..|none",
-            help="Rounds of the progressive twins (2).",
-            rich_help_panel=HOW,
-        ),
-    ] = None,
-    singles: Annotated[
-        str | None,
-        typer.Option(
-            "--singles",
-            metavar="NAME,..|all|none",
-            help="Modalities that are compared by themselves (all).",
-            rich_help_panel=HOW,
-        ),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Repetitions (3).", rich_help_panel=HOW)] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option("--trials", min=1, help="Configurations that each method tries (1).", rich_help_panel=HOW),
-    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -126,15 +69,6 @@ def compare(
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Fits at a time (as many as cores may be used).", rich_help_panel=HOW),
     ] = None,
-    epochs: Epochs = None,
-    width: Width = None,
-    learning_rate: LearningRate = None,
-    modality_dropout: Dropout = None,
-    balance: Balance = None,
-    unimodal_loss_weight: UnimodalLossWeight = None,
-    encoder: Encoders = None,
-    device: Device = None,
-    threads: Threads = None,
     safe: SafeCsv = False,
 ) -> None:
     """Compare ways of fusing on your data, beside each modality alone and classical models; write a report.
@@ -154,23 +88,12 @@ def compare(
     from profuse.cli._progress import display
     from profuse.comparison.compare import compare as run
     from profuse.comparison.compare import read_options
+    from profuse.errors import ConfigError
 
-    options = read_options(
-        config,
-        **given(fusions=listed(fusions), rounds=_rounds(rounds), singles=listed(singles), seeds=seeds, trials=trials),
-        split=given(method=split, column=split_column, test_size=test_size),
-        model=given(
-            width=width, unimodal_loss_weight=unimodal_loss_weight, encoders=pairs(encoder, option="--encoder")
-        ),
-        train=given(
-            epochs=epochs,
-            learning_rate=learning_rate,
-            modality_dropout=modality_dropout,
-            balance=balance,
-            device=device,
-            threads=threads,
-        ),
-    )
+    asked = read_options(config, {**what, "split": split, "model": model, "train": train})
+    shape = [name for name in PROGRESSIVE if name in model]
+    if shape and not asked.rounds:
+        raise ConfigError(f"compare: {' and '.join(shape)} must go with rounds; got rounds=none. Add --rounds 2.")
     name = Path(data).name.partition(".")[0] or "data"
     out = out or Path("profuse-out") / name
     with display(name, console(stderr=True)) as progress:
@@ -180,9 +103,9 @@ def compare(
                 target,
                 schema=schema,
                 test=test,
-                on_bad_file=bad_file(on_bad_file),
+                on_bad_file=reading.get("on_bad_file", "raise"),
                 variant=variant,
-                options=options,
+                options=asked,
                 out=out,
                 n_jobs=jobs,
                 on_event=progress,
@@ -197,15 +120,6 @@ def compare(
         write_text(table, safe_csv(table.read_text(encoding="utf-8"), safe=True))
     _show(found.results)
     say(f"\nReport: {path}")
-
-
-def _rounds(text: str | None) -> tuple[Any, ...] | None:
-    from profuse.errors import ConfigError
-
-    asked = listed(text)
-    if asked is not None and "none" in asked and len(asked) > 1:
-        raise ConfigError(f"compare: --rounds must be none alone, or rounds; got {text!r}. Leave none out.")
-    return () if asked == ("none",) else asked
 
 
 def _show(results: Results) -> None:

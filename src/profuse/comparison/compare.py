@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from profuse._lookup import nearest
-from profuse._options import checked, faults_of
+from profuse._options import checked
 from profuse._saving import scratch, write_file
 from profuse._yaml import read_yaml
-from profuse.comparison.engine import CompareOptions, Event, compare_dataset
+from profuse.comparison.engine import Event, compare_dataset
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary, summarise
 from profuse.data.dataset import Dataset
@@ -26,8 +27,7 @@ from profuse.data.tensors import from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import check_encoders, device_faults
-from profuse.models.build import ModelOptions
+from profuse.inputs import check_encoders
 from profuse.progressive import Rounds
 from profuse.report import write_report
 from profuse.schema import OnBadFile, Schema, SplitOptions
@@ -123,7 +123,7 @@ def compare(
         on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
         fusions: Names or level:name to compare besides those that always are; ("all",) for every operator. One of
             your own has a name once it is registered (`register`).
-        rounds: Rounds of the progressive twins, numbers or "equilibrium"; () for none.
+        rounds: Rounds of the progressive variants, numbers or "equilibrium"; () for none.
         singles: Modalities to compare by themselves, all unless named; () for none. For data with a dozen of them.
         seeds: Repetitions, each with its own weights and, if not official, split.
         trials: Configurations that each method tries.
@@ -143,28 +143,13 @@ def compare(
         >>> found = profuse.compare("synthetic", seeds=1, fusions=["gated"], train={"epochs": 2})  # doctest: +SKIP
         >>> found.report("report.html")  # doctest: +SKIP
     """
-    method = {"method": split} if isinstance(split, str) else split
-    method = method.model_dump(exclude_unset=True) if isinstance(method, SplitOptions) else method
-    resolved = read_options(
-        options,
-        fusions=fusions,
-        rounds=rounds,
-        singles=singles,
-        seeds=seeds,
-        trials=trials,
-        split=method,
-        model=model,
-        train=train,
-    )
+    given = dict(locals())
+    resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
     opened = open_data(
         data, target, schema=schema, split=resolved.split, test=test, name=name, variant=variant, base_dir=base_dir,
         on_bad_file=on_bad_file,
     )  # fmt: skip
     resolved = resolved.model_copy(update={"split": opened.split})
-    faults = [f for r in resolved.rounds for f in faults_of(ModelOptions, {"rounds": r})]
-    faults += device_faults(resolved.train.device)
-    if faults:
-        raise ConfigError(f"compare: {'; '.join(faults)}.")
     check_encoders(opened.dataset, resolved.model.encoders, who="compare")
     for seed in range(resolved.seeds):
         check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
@@ -194,44 +179,39 @@ def _run(
 
 
 def read_options(
-    base: CompareOptions | str | Path | None = None,
-    *,
-    fusions: Sequence[str] | None = None,
-    rounds: Sequence[Any] | None = None,
-    singles: Sequence[str] | str | None = None,
-    seeds: int | None = None,
-    trials: int | None = None,
-    split: Mapping[str, Any] | None = None,
-    model: Mapping[str, Any] | None = None,
-    train: Mapping[str, Any] | None = None,
+    base: CompareOptions | str | Path | None = None, changes: Mapping[str, Any] | None = None
 ) -> CompareOptions:
-    """Returns `base` (options, a YAML file of them, or the defaults) with what is given here in place of its own.
+    """Returns `base` (options, a YAML file of them, or the defaults) with `changes` in place of its own.
+
+    Args:
+        base: What is changed.
+        changes: By the names of `CompareOptions`; None leaves what `base` has. Of `split`, `model` and `train`, single
+            options.
 
     Raises:
         DataError: No such file, or it is no YAML.
         ConfigError: Values out of range or unknown names; all are told together.
     """
-    values: dict[str, Any]
+    values: dict[str, Any] = {}
     where = "options"
-    if base is None:
-        values = {}
-    elif isinstance(base, CompareOptions):
+    if isinstance(base, CompareOptions):
         values = base.model_dump(exclude_unset=True)
-    else:
+    elif base is not None:
         values, where = _yaml(Path(base)), str(base)
-    for key, value in (
-        ("fusions", fusions),
-        ("rounds", rounds),
-        ("singles", singles),
-        ("seeds", seeds),
-        ("trials", trials),
-    ):
-        if value is not None:
-            values[key] = (value,) if isinstance(value, str | int) and key in ("fusions", "rounds") else value
-    for key, changes in (("split", split), ("model", model), ("train", train)):
-        if changes:
-            values[key] = {**(values.get(key) or {}), **changes}
+    for name, change in (changes or {}).items():
+        before, after = _single(name, values.get(name)), _single(name, change)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            values[name] = {**before, **after}
+        elif after is not None:
+            values[name] = after
     return checked(CompareOptions, values, where=where)
+
+
+def _single(name: str, value: Any) -> Any:
+    """Returns options of a part as a dict of those that are set, so that others can be laid over them."""
+    if isinstance(value, SplitOptions):
+        return value.model_dump(exclude_unset=True)
+    return {"method": value} if name == "split" and isinstance(value, str) else value
 
 
 def _yaml(path: Path) -> dict[str, Any]:

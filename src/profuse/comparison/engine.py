@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.comparison.jobs import JobResult, slug
-from profuse.comparison.methods import ALL_SINGLES, DEFAULT_FUSIONS, TwinRounds, methods_for
+from profuse.comparison.methods import methods_for
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
 from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import (
@@ -38,43 +38,9 @@ from profuse.data.wording import tell_values
 from profuse.errors import ProfuseError
 from profuse.heads import head_for
 from profuse.metrics import log_error_scores, row_scores, rows_of_half_the_spread
-from profuse.models.build import ModelOptions
 from profuse.schema import Schema, SplitOptions
-from profuse.training.loop import TrainOptions
 
-__all__ = ["CompareOptions", "Event", "compare_dataset"]
-
-
-class CompareOptions(BaseModel):
-    """What is compared, and how; the same names in Python, YAML and on the command line."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    fusions: tuple[str, ...] = Field(DEFAULT_FUSIONS, description="name or level:name; 'all' for every operator.")
-    rounds: tuple[TwinRounds, ...] = Field(
-        (2,), description="Rounds of the progressive twins, numbers or 'equilibrium'; empty for none."
-    )
-    singles: tuple[str, ...] = Field(
-        ALL_SINGLES, description="Modalities that are compared by themselves; 'all', or empty for none."
-    )
-    seeds: int = Field(3, ge=1, description="Repetitions, each with its own weights and (if not official) split.")
-    trials: int = Field(1, ge=1, description="Configurations each method tries; the best on validation is kept.")
-    split: SplitOptions = SplitOptions()
-    model: ModelOptions = ModelOptions()
-    train: TrainOptions = TrainOptions()
-
-    @field_validator("singles", mode="before")
-    @classmethod
-    def _names(cls, asked: Any) -> Any:
-        """`none`, `all` and one name may stand without brackets."""
-        asked = (asked,) if isinstance(asked, str) else asked
-        if (
-            isinstance(asked, list | tuple)
-            and len(asked) > 1
-            and {"all", "none"} & {a for a in asked if isinstance(a, str)}
-        ):
-            raise ValueError("all and none must stand alone")
-        return () if isinstance(asked, list | tuple) and list(asked) == ["none"] else asked
+__all__ = ["Event", "compare_dataset"]
 
 
 def compare_dataset(

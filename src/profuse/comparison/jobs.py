@@ -31,11 +31,12 @@ from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.metrics import measure, primary_metric
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.schema import Schema, SplitOptions
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import Epoch, TrainOptions
+from profuse.training.loop import Epoch
+from profuse.training.options import TrainOptions
 
 __all__ = ["Job", "JobResult", "keep", "prepare", "read_result", "run_job", "slug"]
 

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ConfigDict
 
 from profuse._lookup import resolve
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
 from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
-from profuse.models.build import ModelOptions
-from profuse.models.fusion_model import LEVELS
+from profuse.models.levels import LEVELS
+from profuse.models.options import ModelOptions
 from profuse.progressive import Rounds, check_rounds
 
-__all__ = ["ALL_SINGLES", "ALWAYS", "DEFAULT_FUSIONS", "Method", "TwinRounds", "methods_for"]
+__all__ = ["ALWAYS", "Method", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits", "token_transformer")
 """Fusions that stand in every table, whatever was asked for."""
-DEFAULT_FUSIONS: tuple[str, ...] = ()
-"""Fusions that are compared besides when none are named: none, so that a first answer comes soon."""
-ALL_SINGLES: tuple[str, ...] = ("all",)
-"""Every modality is compared by itself."""
 CLASSICAL = ("gradient_boosting", "linear")
 TRIVIAL = "trivial"
-
-
-def _in_one_fault(asked: Any, check: ValidatorFunctionWrapHandler) -> Rounds:
-    """What is neither a number nor "equilibrium" is one fault, not two."""
-    try:
-        rounds: Rounds = check(asked)
-    except ValidationError as error:
-        told = error.errors()[0]["msg"].removeprefix("Input should be ")
-        raise ValueError(f"{told}, or 'equilibrium'") from None
-    return rounds
-
-
-TwinRounds = Annotated[Rounds, WrapValidator(_in_one_fault)]
 
 
 class Method(BaseModel):
@@ -105,7 +87,7 @@ def methods_for(
     rounds: Sequence[Rounds],
     base: ModelOptions,
     link: Link,
-    singles: Sequence[str] = ALL_SINGLES,
+    singles: Sequence[str] = ("all",),
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -135,7 +117,7 @@ def methods_for(
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
     methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
-    chosen = names if tuple(singles) == ALL_SINGLES else singles
+    chosen = names if tuple(singles) == ("all",) else singles
     for name in chosen:
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     for name in sorted(set(chosen)):

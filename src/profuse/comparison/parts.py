@@ -14,7 +14,7 @@ from profuse.data.preprocess import DEFAULTS as PREPROCESSORS_OF
 from profuse.encoders import DEFAULTS as ENCODERS_OF
 from profuse.errors import ConfigError
 from profuse.metrics import metrics_for
-from profuse.training.loop import TrainOptions
+from profuse.training.options import TrainOptions
 
 __all__ = ["fingerprints", "packed", "unpack"]
 

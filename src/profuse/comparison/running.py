@@ -29,7 +29,7 @@ from profuse.errors import CheckpointError, DataError, ProfuseError
 from profuse.schema import Schema, SplitOptions
 
 if TYPE_CHECKING:
-    from profuse.comparison.engine import CompareOptions
+    from profuse.comparison.options import CompareOptions
 
 __all__ = ["Event", "Run", "run_fits"]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +19,11 @@ from profuse.encoders import Encoder, segment_widths, segments
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import DecisionFusion, Fused, Fusion, HierarchicalFusion
 from profuse.heads import Head
+from profuse.models.levels import LEVELS, LEVELS_OF, Level
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["JOINT", "LEVELS", "LEVELS_OF", "FusionModel", "Level", "Output", "stage_channels"]
+__all__ = ["JOINT", "FusionModel", "Output", "stage_channels"]
 
-Level = Literal["raw", "feature", "hierarchical", "decision", "hybrid"]
-LEVELS: tuple[str, ...] = get_args(Level)
-LEVELS_OF: dict[str, tuple[Level, ...]] = {
-    "feature": ("feature", "raw", "hybrid"),
-    "hierarchical": ("hierarchical", "hybrid"),
-    "decision": ("decision",),
-}
-"""Where an operator works, by the level that its class names: its own level first."""
 JOINT = "(joint)"
 """The name of the joint head's output among the modalities' in a hybrid."""
 

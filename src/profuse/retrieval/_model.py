@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from profuse.encoders import DEFAULTS, Encoder, encoder
 from profuse.fusion import CoordinatedFusion, Fused, fusion
-from profuse.models.build import ModelOptions
 from profuse.models.fusion_model import Output
+from profuse.models.options import ModelOptions
 from profuse.retrieval.measure import ranks
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens

@@ -20,7 +20,7 @@ from profuse.data.split import split_off
 from profuse.data.table.reader import on_bad_file_faults
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import check_encoders, device_faults
+from profuse.inputs import check_encoders
 from profuse.models.fusion_model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
@@ -41,7 +41,8 @@ from profuse.retrieval.saving import RETRIEVER, check_place, facts_of, restored
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import OnBadFile, Schema
 from profuse.tokens import Raw
-from profuse.training.loop import Epoch, History, TrainOptions, retrain, train
+from profuse.training.loop import Epoch, History, retrain, train
+from profuse.training.options import TrainOptions
 
 __all__ = ["METHODS", "SPACES", "Retriever"]
 
@@ -140,7 +141,7 @@ class Retriever:
         model |= {name: {} for name in ("encoders", "space_options") if model[name] is None}
         taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
         trained = {**{name: getattr(self, name) for name in taken}, "seed": self.random_state}
-        faults = [*faults_of(RetrievalOptions, model), *faults_of(TrainOptions, trained), *device_faults(self.device)]
+        faults = [*faults_of(RetrievalOptions, model), *faults_of(TrainOptions, trained)]
         faults += on_bad_file_faults(self.on_bad_file)
         if faults:
             raise ConfigError(f"Retriever: {'; '.join(faults)}.")

@@ -19,11 +19,13 @@ from profuse.errors import DataError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
+from profuse.models.options import ModelOptions
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.schema import Task
 from profuse.tokens import Raw
-from profuse.training.loop import Epoch, History, Model, TrainOptions, predict, retrain, train
+from profuse.training.loop import Epoch, History, Model, predict, retrain, train
+from profuse.training.options import TrainOptions
 
 __all__ = ["Prepared", "fit_model"]
 

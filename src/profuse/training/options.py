@@ -1,15 +1,18 @@
-"""How a model is trained: options, and what follows from the number of rows where they are left out."""
+"""How a model is trained: options, and what follows from the number of rows where they are left out.
+
+This module loads no torch: a command line's help is made of it.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from profuse._options import check_keywords
+from profuse._fields import Shown
+from profuse._options import asked_for, check_keywords
 from profuse.errors import UnknownNameError
-from profuse.training.balance import BALANCES, balance
 
 __all__ = ["TrainOptions"]
 
@@ -19,51 +22,79 @@ class TrainOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int | None = Field(
-        None, ge=1, description="Passes over the training rows, at most; 15 to 60 by the number of rows when absent."
+    epochs: Annotated[int | None, Shown("15 to 60, by the number of rows", common=True)] = Field(
+        None, ge=1, description="Passes over the training rows, at most."
     )
-    max_steps: int = Field(4000, ge=1, description="Gradient steps, rounded up to whole epochs; large data see fewer.")
-    batch_size: int | None = Field(None, ge=1, description="Rows a step; 32 to 512 by the number of rows when absent.")
-    learning_rate: float = Field(1.5e-3, gt=0, description="Peak learning rate of AdamW.")
+    max_steps: int = Field(4000, ge=1, description="Gradient steps, at most, rounded up to whole epochs.")
+    batch_size: Annotated[int | None, Shown("32 to 512, by the number of rows")] = Field(
+        None, ge=1, description="Rows per step."
+    )
+    learning_rate: Annotated[float, Shown(common=True)] = Field(
+        1.5e-3, gt=0, description="Peak learning rate of AdamW."
+    )
     weight_decay: float = Field(
         0.02, ge=0, description="Decoupled weight decay, of what has two axes or more, but tables of embeddings."
     )
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps in which the rate rises.")
-    patience: int | None = Field(
-        None, ge=1, description="Epochs without a smaller validation error before stopping; a third when absent."
+    patience: Annotated[int | None, Shown("a third of them, at least 4")] = Field(
+        None, ge=1, description="Epochs without a smaller validation error before stopping."
     )
-    refit: bool | None = Field(
+    refit: Annotated[bool | None, Shown("where they are fewer than 2,000, or validation is later in time")] = Field(
         None,
-        description="Train anew on training and validation rows together, for as many epochs as validation chose; "
-        "when absent, where there are fewer than 2,000 of them, or where validation is later in time.",
+        description="Train anew on training and validation rows, for as many epochs as validation chose.",
     )
     max_grad_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    modality_dropout: float = Field(0.0, ge=0, lt=1, description="Probability of dropping a modality of a row.")
-    balance: str | None = Field(
-        None, description=f"Remedy for a modality that dominates: {', '.join(BALANCES.builtin)}; none when absent."
+    modality_dropout: Annotated[float, Shown(common=True)] = Field(
+        0.0, ge=0, lt=1, description="Probability of hiding a modality of a training row."
+    )
+    balance: Annotated[str | None, Shown(common=True)] = Field(
+        None,
+        description="Balancing method for a modality that dominates: "
+        "uniform, ogm_ge, gradient_blending, mmpareto or mla.",
     )
     balance_options: dict[str, int | float] = Field(
-        default_factory=dict, description="Options of the remedy: {alpha: 0.5}."
+        default_factory=dict, description="Options of the balancing method: {alpha: 0.5}."
     )
-    device: str = Field("auto", description="auto, cpu, cuda, mps: lightning-fabric's accelerator.")
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    threads: int = Field(1, ge=1, le=1024, description="Threads of the processor; the last digits depend on them.")
-    seed: int = Field(0, ge=0, description="Of weights, order of rows and dropout.")
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Shown(common=True)] = Field(
+        "auto", description="Where to train: auto, cpu, cuda or mps."
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="Numbers in training: 32-true, bf16-mixed or 16-mixed (not with balance)."
+    )
+    threads: Annotated[int, Shown(common=True)] = Field(
+        1, ge=1, le=1024, description="Threads of the processor; the last digits depend on them."
+    )
+    seed: Annotated[int, Shown(common=True)] = Field(0, ge=0, description="Of weights, order of rows and dropout.")
 
     @field_validator("balance", "balance_options", "precision")
     @classmethod
     def _fits_balance(cls, asked: Any, info: ValidationInfo) -> Any:
+        from profuse.training.balance import balance
+
         field, name = info.field_name, asked if info.field_name == "balance" else info.data.get("balance")
         try:
-            remedy = None if name is None else balance(name)
+            method = None if name is None else balance(name)
         except UnknownNameError as error:
             raise ValueError(str(error)) from None
-        if field == "balance_options" and remedy is not None:
-            check_keywords(remedy, asked, who=f"balance={name!r}")
+        if field == "balance_options" and method is not None:
+            check_keywords(method, asked, who=f"balance={name!r}")
         elif field == "balance_options" and asked and "balance" in info.data:
             raise ValueError(f"balance_options need a balance; got balance_options={asked}")
-        if remedy is not None and asked == "16-mixed":  # which scales gradients
+        if method is not None and asked == "16-mixed":  # which scales gradients
             raise ValueError("precision must suit the balance; got precision='16-mixed': use bf16-mixed")
+        return asked
+
+    @field_validator("device")
+    @classmethod
+    def _is_there(cls, asked: str, info: ValidationInfo) -> str:
+        if asked in ("auto", "cpu") or not asked_for(info):
+            return asked
+        import torch
+
+        if not (torch.cuda if asked == "cuda" else torch.backends.mps).is_available():
+            raise ValueError(
+                f"device must be there; got device={asked!r}, which this machine, or this torch, has not. Use 'auto'"
+            )
         return asked
 
     def rows_a_step(self, n_rows: int) -> int:

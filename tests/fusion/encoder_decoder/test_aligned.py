@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.fusion.encoder_decoder.aligned import Aligned, resample
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

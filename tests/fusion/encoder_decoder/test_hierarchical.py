@@ -14,8 +14,9 @@ from profuse.fusion import Fused, HierarchicalFusion
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.mmtm import MMTM
 from profuse.fusion.encoder_decoder.stagewise import Stagewise
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from profuse.errors import ConfigError
 from profuse.fusion.encoder_decoder.trusted import Trusted, dirichlet_loss
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

@@ -19,8 +19,9 @@ from profuse.fusion.encoder_decoder.multiplicative_late import MultiplicativeLat
 from profuse.fusion.encoder_decoder.predictive_dynamic import PredictiveDynamic, others, relative
 from profuse.fusion.encoder_decoder.quality_aware import QualityAware, ranking_loss
 from profuse.heads import ClassHead, LabelsHead, ValuesHead
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 

@@ -14,8 +14,9 @@ from scipy.optimize import minimize_scalar
 
 from profuse.data.split import Split
 from profuse.errors import ConfigError, UnknownNameError
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -26,7 +27,8 @@ from profuse.training.balance.mmpareto import MMPareto, pareto_weight
 from profuse.training.balance.ogm_ge import OGMGE
 from profuse.training.balance.uniform import Uniform
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import TrainOptions, _flat, _losses, _Step
+from profuse.training.loop import _flat, _losses, _Step
+from profuse.training.options import TrainOptions
 
 SPECS = {name: Spec(kind="vector", n_channels=4) for name in "abc"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,19 +15,24 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from profuse._fields import documented
 from profuse.data.dataset import Dataset
 from profuse.data.new_rows import tell
 from profuse.data.split import Split, split_off
 from profuse.data.task import class_task
 from profuse.data.tensors import same_order
 from profuse.errors import CheckpointError, DataError
+from profuse.estimators.options import FitOptions
+from profuse.estimators.settings import around, settings_of
 from profuse.fusion import Fusion
-from profuse.inputs import around, check_encoders, columns_in, settings_of, to_learn_from, training_data
+from profuse.inputs import check_encoders, columns_in, to_learn_from, training_data
+from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
 from profuse.schema import OnBadFile, Schema, Task
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import Epoch
+from profuse.training.options import TrainOptions
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
 
@@ -36,93 +41,60 @@ EncoderLike = str | nn.Module
 Input = pd.DataFrame | np.ndarray | Mapping[str, Any] | Dataset
 
 
+_MORE = {
+    "fusion": "Or a `Fusion` class, a callable `(channels, width) -> Fusion`, or an instance, which is copied.",
+    "encoders": "Or, for a name, any `nn.Module` from the modality's values to `[batch, channel]` or `[batch, token, "
+    "channel]` (see `profuse.encoders.own`), which is copied.",
+    "base_dir": "It is not saved: `load` takes it.",
+    "schema": "Path of a YAML file, dict or `Schema`, for tables; what it leaves open is inferred.",
+}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
-    """What both estimators share; see `FusionClassifier` for the parameters."""
+    """What both estimators share. Each parameter stands here once: a field of its options, with the same default."""
 
     _tasks: ClassVar[tuple[Task, ...]]
 
-    def __init__(
-        self,
-        *,
-        fusion: FusionLike = "token_transformer",
-        level: str | None = None,
-        decision: str = "mean_logits",
-        rounds: int | str = 1,
-        feedback: str = "scale_shift",
-        into: Sequence[str] | None = None,
-        entry: str = "early",
-        start: str = "zero",
-        supervise: str = "last",
-        gradient_rounds: int | None = None,
-        max_rounds: int = 50,
-        tolerance: float = 1e-4,
-        damping: float = 1.0,
-        width: int = 64,
-        dropout: float = 0.2,
-        label_smoothing: float = 0.1,
-        unimodal_loss_weight: float = 0.5,
-        encoders: Mapping[str, EncoderLike] | None = None,
-        operator_options: Mapping[str, Mapping[str, Any]] | None = None,
-        epochs: int | None = None,
-        max_steps: int = 4000,
-        batch_size: int | None = None,
-        learning_rate: float = 1.5e-3,
-        weight_decay: float = 0.02,
-        warmup_fraction: float = 0.1,
-        patience: int | None = None,
-        refit: bool | None = None,
-        max_grad_norm: float = 1.0,
-        modality_dropout: float = 0.0,
-        balance: str | None = None,
-        balance_options: Mapping[str, float] | None = None,
-        device: str = "auto",
-        precision: str = "32-true",
-        threads: int = 1,
-        schema: Schema | Mapping[str, Any] | str | Path | None = None,
-        base_dir: str | Path | None = None,
-        on_bad_file: OnBadFile = "raise",
-        validation_fraction: float = 0.2,
-        random_state: int | np.random.RandomState | None = 0,
-    ) -> None:
-        self.fusion = fusion
-        self.level = level
-        self.decision = decision
-        self.rounds = rounds
-        self.feedback = feedback
-        self.into = into
-        self.entry = entry
-        self.start = start
-        self.supervise = supervise
-        self.gradient_rounds = gradient_rounds
-        self.max_rounds = max_rounds
-        self.tolerance = tolerance
-        self.damping = damping
-        self.width = width
-        self.dropout = dropout
-        self.label_smoothing = label_smoothing
-        self.unimodal_loss_weight = unimodal_loss_weight
-        self.encoders = encoders
-        self.operator_options = operator_options
-        self.epochs = epochs
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup_fraction = warmup_fraction
-        self.patience = patience
-        self.refit = refit
-        self.max_grad_norm = max_grad_norm
-        self.modality_dropout = modality_dropout
-        self.balance = balance
-        self.balance_options = balance_options
-        self.device = device
-        self.precision = precision
-        self.threads = threads
-        self.schema = schema
-        self.base_dir = base_dir
-        self.on_bad_file = on_bad_file
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
+    fusion: FusionLike = "token_transformer"
+    level: str | None = None
+    decision: str = "mean_logits"
+    rounds: int | str = 1
+    feedback: str = "scale_shift"
+    into: Sequence[str] | None = None
+    entry: str = "early"
+    start: str = "zero"
+    supervise: str = "last"
+    gradient_rounds: int | None = None
+    max_rounds: int = 50
+    tolerance: float = 1e-4
+    damping: float = 1.0
+    width: int = 64
+    dropout: float = 0.2
+    label_smoothing: float = 0.1
+    unimodal_loss_weight: float = 0.5
+    encoders: Mapping[str, EncoderLike] | None = None
+    operator_options: Mapping[str, Mapping[str, Any]] | None = None
+    epochs: int | None = None
+    max_steps: int = 4000
+    batch_size: int | None = None
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    warmup_fraction: float = 0.1
+    patience: int | None = None
+    refit: bool | None = None
+    max_grad_norm: float = 1.0
+    modality_dropout: float = 0.0
+    balance: str | None = None
+    balance_options: Mapping[str, float] | None = None
+    device: str = "auto"
+    precision: str = "32-true"
+    threads: int = 1
+    schema: Schema | Mapping[str, Any] | str | Path | None = None
+    base_dir: str | Path | None = None
+    on_bad_file: OnBadFile = "raise"
+    validation_fraction: float = 0.2
+    random_state: int | np.random.RandomState | None = 0
 
     def fit(
         self,
@@ -288,53 +260,12 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         return dataset
 
 
+@documented((ModelOptions, TrainOptions, FitOptions), _MORE)
 class FusionClassifier(ClassifierMixin, _FusionEstimator):  # type: ignore[misc]
     """Classes (two or more) or labels (y of 0 and 1, `[row, label]`) from several modalities.
 
     Args:
-        fusion: Name of an operator (see `profuse fusions`), a `Fusion` class, a callable
-            `(channels, width) -> Fusion`, or an instance, which is copied.
-        level: "raw", "feature", "hierarchical", "decision" or "hybrid"; the operator's own if None.
-        decision: Hybrid only: the decision operator that joins the outputs.
-        rounds: Rounds of Progressive Fusion; 1 is the plain model, "equilibrium" as many as the fused state needs.
-        feedback: Form of the feedback: "scale_shift", "gate", "add", "concat" or "attend".
-        into: Modalities that receive feedback; all if None.
-        entry: Where feedback enters a branch: "input", "early" or "later".
-        start: The state before round one: "zero" or "learned".
-        supervise: Rounds whose output has a loss: "last" or "all".
-        gradient_rounds: Last rounds that carry gradient; all if None.
-        max_rounds: Equilibrium: rounds in search of it, at most.
-        tolerance: Equilibrium: relative change of the state that counts as rest.
-        damping: Equilibrium: how far each step of the search goes, over 0 to 1.
-        width: Channels of tokens and of the joint vector.
-        dropout: Dropout probability in encoders, fusion and head.
-        label_smoothing: Label smoothing, 0 to 1; regression has none.
-        unimodal_loss_weight: Weight of the modalities' own losses.
-        encoders: By modality: a name, or any `nn.Module` from the modality's values to `[batch, channel]` or
-            `[batch, token, channel]` (see `profuse.encoders.own`), which is copied.
-        operator_options: Options of operators by name: `{"low_rank": {"rank": 8}}`.
-        epochs: Passes over the training rows, at most; 15 to 60 by the number of rows if None.
-        max_steps: Gradient steps, at most.
-        batch_size: Rows a step; chosen by the number of rows if None.
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Decoupled weight decay.
-        warmup_fraction: Fraction of the steps in which the rate rises.
-        patience: Epochs without a smaller validation error before stopping; a third of them if None.
-        refit: Whether to learn anew from all rows, for as many epochs as validation chose; if None, where there
-            are fewer than 2,000, or where validation is later in time.
-        max_grad_norm: Largest norm of the gradient.
-        modality_dropout: Probability of hiding a modality of a training row.
-        balance: Remedy for a modality that dominates: uniform, ogm_ge, gradient_blending, mmpareto, mla.
-        balance_options: Its options: `{"alpha": 0.5}`.
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: lightning-fabric's: "32-true", "bf16-mixed", ...
-        threads: Threads of the processor in fit and predict; the last digits depend on them.
-        schema: Path of a YAML file, dict or `Schema`, for tables; what it leaves open is inferred.
-        base_dir: Where relative paths of pictures, sounds and series start; the working directory if None. It is not
-            saved: `load` takes it.
-        on_bad_file: "raise", or "skip": a broken file counts as missing.
-        validation_fraction: Rows (groups) that choose the epoch; see `refit` for whether they are learned from.
-        random_state: An int, for equal results again; None for other ones each time.
+        {parameters}
 
     Attributes:
         classes_: The classes, sorted; the names of the labels of a multilabel target.

@@ -200,7 +200,7 @@ def test_row_order_of_the_prediction_is_that_of_the_table(fitted: FusionClassifi
 
 
 def test_groups_stay_whole_in_the_inner_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    import profuse.estimator as module
+    import profuse.estimators.fusion as module
 
     seen = []
     real = module.Prepared.make
@@ -471,7 +471,7 @@ class TestBadInput:
             "epochs must be greater than or equal to 1; got epochs=0",
             "fusion must be a known name; got fusion='tokn_transformer'. Did you mean 'token_transformer'",
             "encoder must be a known name; got encoder='vitt'. Did you mean 'vit'?",
-            "validation_fraction must be above 0 and below 1; got validation_fraction=1.5",
+            "validation_fraction must be less than 1; got validation_fraction=1.5",
             "random_state must be",
             "level must be 'raw', 'feature', 'hierarchical', 'decision' or 'hybrid'; got level='late'",
         ):

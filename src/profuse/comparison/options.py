@@ -1,0 +1,64 @@
+"""What is compared, and how: options, checked. This module loads no torch: a command line's help is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from profuse._fields import Shown
+from profuse.models.options import ModelOptions, NRounds
+from profuse.schema import SplitOptions
+from profuse.training.options import TrainOptions
+
+__all__ = ["CompareOptions"]
+
+
+class CompareOptions(BaseModel):
+    """What is compared, and how; the same names in Python, YAML and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fusions: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|all")] = Field(
+        (),
+        description="Fusions beside those that are always compared: name or level:name, or all; see 'profuse fusions'.",
+    )
+    rounds: Annotated[tuple[NRounds, ...], Shown(common=True, metavar="N|equilibrium,..|none")] = Field(
+        (2,), description="Rounds of the progressive variants, numbers or equilibrium, or none."
+    )
+    singles: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|all|none")] = Field(
+        ("all",), description="Modalities that are compared by themselves, all or none."
+    )
+    seeds: Annotated[int, Shown(common=True)] = Field(
+        3, ge=1, description="Repetitions, each with its own weights and (if not official) split."
+    )
+    trials: Annotated[int, Shown(common=True)] = Field(
+        1, ge=1, description="Configurations each method tries; the best on validation is kept."
+    )
+    split: Annotated[SplitOptions, Shown("auto")] = Field(
+        default_factory=SplitOptions, description="How rows are divided: a method or its options."
+    )
+    model: Annotated[ModelOptions, Shown("its own")] = Field(
+        default_factory=ModelOptions, description="What all models share, but for the rounds."
+    )
+    train: Annotated[TrainOptions, Shown("its own")] = Field(
+        default_factory=TrainOptions, description="How all models are trained."
+    )
+
+    @field_validator("fusions", "rounds", "singles", mode="before")
+    @classmethod
+    def _several(cls, asked: Any, info: ValidationInfo) -> Any:
+        """`none`, `all` and one name may stand without brackets."""
+        several = (asked,) if isinstance(asked, str | int) else asked
+        if not isinstance(several, list | tuple):
+            return asked
+        alone = {"singles": ("all", "none"), "rounds": ("none",), "fusions": ()}[str(info.field_name)]
+        if len(several) > 1 and any(isinstance(a, str) and a in alone for a in several):
+            raise ValueError(f"{' and '.join(alone)} must stand alone")
+        return () if "none" in alone and list(several) == ["none"] else several
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _method(cls, asked: Any) -> Any:
+        """A method of splitting may stand by itself."""
+        return {"method": asked} if isinstance(asked, str) else asked

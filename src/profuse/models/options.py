@@ -1,0 +1,167 @@
+"""How a model is made: options, checked. This module loads no torch: a command line's help is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from profuse._fields import Shown
+from profuse._options import asked_for, check_keywords
+from profuse.errors import ConfigError, UnknownNameError
+from profuse.models.levels import LEVELS_OF, Level
+
+__all__ = ["PROGRESSIVE", "ModelOptions", "NRounds"]
+
+PROGRESSIVE = (
+    "rounds",
+    "feedback",
+    "into",
+    "entry",
+    "start",
+    "supervise",
+    "gradient_rounds",
+    "max_rounds",
+    "tolerance",
+    "damping",
+)
+"""Options that are arguments of `ProgressiveFusion`."""
+_NUMBER = TypeAdapter(Annotated[int, Field(ge=1, le=64)])
+
+
+def _number_or_equilibrium(asked: Any) -> int | Literal["equilibrium"]:
+    if asked == "equilibrium":
+        return "equilibrium"
+    if type(asked).__name__.startswith("bool"):  # NumPy's too; pydantic takes True for 1
+        raise ValueError("a number, or 'equilibrium'")
+    try:
+        return _NUMBER.validate_python(asked)
+    except ValidationError as error:  # what is neither is one fault, not two
+        fault = error.errors()[0]
+        also = ", or 'equilibrium'" if fault["type"] == "int_parsing" else ""
+        raise ValueError(fault["msg"].removeprefix("Input should be ") + also) from None
+
+
+NRounds = Annotated[int | Literal["equilibrium"], PlainValidator(_number_or_equilibrium)]
+
+
+class ModelOptions(BaseModel):
+    """How a model is made; the same names in Python, YAML and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    fusion: Annotated[str, Shown(common=True, metavar="[LEVEL:]NAME")] = Field(
+        "token_transformer", description="Fusion operator: see 'profuse fusions'."
+    )
+    level: Annotated[Level | None, Shown("the operator's own")] = Field(
+        None, description="Where it fuses: raw, feature, hierarchical, decision or hybrid."
+    )
+    decision: str = Field("mean_logits", description="Hybrid only: the decision operator that joins the outputs.")
+    rounds: Annotated[NRounds, Shown(common=True, metavar="N|equilibrium")] = Field(
+        1, description="Rounds of Progressive Fusion, up to 64; 1 is the plain model, equilibrium until convergence."
+    )
+    feedback: Annotated[
+        Literal["scale_shift", "gate", "add", "concat", "attend"], Shown(common=True, metavar="NAME")
+    ] = Field("scale_shift", description="Form of the feedback: scale_shift, gate, add, concat or attend.")
+    into: Annotated[tuple[str, ...] | None, Shown("all", common=True, metavar="MODALITY,..")] = Field(
+        None, description="Modalities that receive feedback."
+    )
+    entry: Annotated[Literal["input", "early", "later"], Shown(common=True)] = Field(
+        "early",
+        description="Where feedback enters: input (raw values), early (between embed and mix) or later (within mix).",
+    )
+    start: Literal["zero", "learned"] = Field("zero", description="The state before round one: zero or learned.")
+    supervise: Annotated[Literal["last", "all"], Shown(common=True)] = Field(
+        "last", description="Rounds whose output has a loss: last or all."
+    )
+    gradient_rounds: Annotated[int | None, Shown("all")] = Field(
+        None, ge=1, description="How many of the last rounds carry gradient."
+    )
+    max_rounds: int = Field(50, ge=1, description="Equilibrium: rounds in search of it, at most.")
+    tolerance: float = Field(1e-4, gt=0, description="Equilibrium: relative change of the state that ends the search.")
+    damping: float = Field(1.0, gt=0, le=1, description="Equilibrium: how far each step of the search goes.")
+    width: Annotated[int, Shown(common=True)] = Field(
+        64, ge=4, le=4096, description="Channels of tokens and of the joint vector."
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout probability in encoders, fusion and head.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing; not for regression.")
+    unimodal_loss_weight: Annotated[float, Shown(common=True)] = Field(
+        0.5, ge=0, description="Weight of the modalities' own losses, each with its own head."
+    )
+    encoders: Annotated[
+        dict[str, str], Shown("the kinds' defaults", common=True, flag="--encoder", metavar="MODALITY=NAME")
+    ] = Field(default_factory=dict, description="Encoder by modality: {picture: vit}.")
+    operator_options: Annotated[dict[str, dict[str, Any]], Shown("each operator's")] = Field(
+        default_factory=dict, description="Options of operators by their names: {low_rank: {rank: 8}}."
+    )
+
+    @field_validator("fusion", "decision", "encoders")
+    @classmethod
+    def _known(cls, asked: Any, info: ValidationInfo) -> Any:
+        if asked_for(info):
+            from profuse.encoders import encoder
+            from profuse.fusion import fusion
+
+            try:
+                for name in [asked] if isinstance(asked, str) else asked.values():
+                    fusion(name) if isinstance(asked, str) else encoder(name)
+            except UnknownNameError as error:
+                raise ValueError(str(error)) from None
+        return asked
+
+    @field_validator("operator_options")
+    @classmethod
+    def _known_options(cls, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        from profuse.fusion import fusion
+
+        for name, options in asked.items():
+            try:
+                operator = fusion(name)
+            except UnknownNameError as error:
+                raise ValueError(str(error)) from None
+            # these three are the model's to say
+            check_keywords(operator, options, who=repr(name), ours=("link", "dropout", "stage_channels"))
+        return asked
+
+    @model_validator(mode="after")
+    def _rounds_fit(self) -> ModelOptions:
+        from profuse.progressive import check_rounds
+
+        try:
+            check_rounds(
+                self.rounds,
+                where="profuse",
+                supervise=self.supervise,
+                start=self.start,
+                gradient_rounds=self.gradient_rounds,
+            )
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def resolved_level(self) -> Level:
+        """Returns the level, the operator's own when none is given.
+
+        Raises:
+            ConfigError: The operator does not work at the level that is asked for.
+        """
+        from profuse.fusion import fusion
+
+        own, *others = LEVELS_OF[fusion(self.fusion).level]
+        if self.level is not None and self.level not in (own, *others):
+            also = f" and also at {' and '.join(others)}" if others else ""
+            raise ConfigError(
+                f"ModelOptions: level must fit the operator; got level={self.level!r} with fusion={self.fusion!r}, "
+                f"which works at the {own} level{also}. Leave level out, or name another operator."
+            )
+        return self.level or own
