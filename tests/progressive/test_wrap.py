@@ -221,15 +221,13 @@ class TestZeroFeedback:
             assert torch.equal(wrapped(*inputs), expected)
 
     @pytest.mark.parametrize("feedback", FEEDBACKS)
-    def test_whatever_the_form_of_feedback(self, feedback: str) -> None:
+    def test_whatever_the_form_of_feedback_and_not_with_weights(self, feedback: str) -> None:
         for name in ("conv2d", "gru", "transformer"):
             module, wrapped, inputs = kind(name, feedback=feedback)
             wrapped.eval()
             assert torch.equal(wrapped(*inputs), module(*inputs))
-
-    def test_in_training_it_equals_the_module_where_nothing_is_random(self) -> None:
-        module, wrapped, inputs = kind("transformer")
-        assert torch.equal(wrapped.train()(*inputs), module.train()(*inputs))
+            randomise(wrapped)
+            assert not torch.allclose(wrapped(*inputs), module(*inputs))
 
     def test_round_one_draws_from_the_random_stream_as_the_module_does(self) -> None:
         module, wrapped, inputs = two(dropout=0.5)
@@ -348,29 +346,12 @@ class TestLoop:
         into_frames, into_other = (states[0] @ f.linear.weight.T for f in wrapped.feedbacks.values())  # type: ignore[union-attr, operator]
         torch.testing.assert_close(found, module(x + into_frames[:, None, :, None, None], other + into_other))
 
-    def test_feedback_learns_with_two_rounds_and_rests_with_one(self) -> None:
-        module, wrapped, inputs = two(rounds=2)
-        wrapped(*inputs).square().sum().backward()
-        assert all(f.linear.weight.grad.abs().sum() > 0 for f in wrapped.feedbacks.values())  # type: ignore[union-attr]
-        wrapped.zero_grad(set_to_none=True)
-        wrapped.rounds = 1
-        wrapped(*inputs).square().sum().backward()
-        assert all(f.linear.weight.grad is None for f in wrapped.feedbacks.values())  # type: ignore[union-attr]
-        assert module.head.weight.grad is not None
-
     def test_one_round_is_the_module_and_rounds_may_change(self) -> None:
         module, wrapped, inputs = two(rounds=1)
         randomise(wrapped)
         assert torch.equal(wrapped(*inputs), module(*inputs))
         wrapped.rounds = 4
         assert len(wrapped.all_rounds(*inputs)) == 4
-        assert not torch.allclose(wrapped(*inputs), module(*inputs))
-
-    @pytest.mark.parametrize("feedback", FEEDBACKS)
-    def test_every_form_of_feedback_changes_the_outputs(self, feedback: str) -> None:
-        module, wrapped, inputs = kind("transformer", feedback=feedback)
-        randomise(wrapped)
-        wrapped.eval()
         assert not torch.allclose(wrapped(*inputs), module(*inputs))
 
     def test_a_learned_start_enters_round_one(self) -> None:
@@ -398,12 +379,6 @@ class TestLoop:
         # W of a branch is met first in round two, so both agree there
         name = "feedbacks.a:input:a/0:ScaleShiftFeedback.linear.weight"
         torch.testing.assert_close(found[name], whole[name])
-
-    def test_several_layers_of_a_branch_each_have_their_own_feedback(self) -> None:
-        _, wrapped, inputs = two(into={"a": ["a.0", "a.3"]})
-        assert [e.n_channels for e in wrapped.entries] == [3, 6]
-        wrapped(*inputs).sum().backward()
-        assert all(f.linear.weight.grad is not None for f in wrapped.feedbacks.values())
 
 
 @dataclass
@@ -507,19 +482,6 @@ class TestState:
         state = module.fusion(module.inner(x))[0].mean(0)
         torch.testing.assert_close(wrapped(x), module(x + state @ feedback.linear.weight.T))
 
-    def test_attention_reads_its_tokens(self) -> None:
-        torch.manual_seed(0)
-        module = Asks("tokens").eval()
-        inputs = (torch.randn(N_ROWS, 3), torch.randn(N_ROWS, 4))
-        wrapped = ProgressiveFusion.wrap(
-            module, into={"a": "a"}, state="fusion", example=inputs, feedback="attend"
-        ).eval()
-        randomise(wrapped, 1.0)
-        seen: list[Any] = []
-        next(iter(wrapped.feedbacks.values())).register_forward_pre_hook(lambda _, args: seen.append(args[2]))
-        wrapped(*inputs)
-        assert seen[0].values.shape == (N_ROWS, 2, 6)
-
 
 class Takes(nn.Module):
     """Takes its inputs in a dict (and empties it), a list, or by keyword."""
@@ -554,20 +516,29 @@ class TestInputs:
             own.data.copy_(its)
         torch.testing.assert_close(found, positional(a, b))
 
-    def test_a_module_that_changes_its_inputs_in_place_is_refused(self) -> None:
+    @pytest.mark.parametrize("form", ["tensor", "packed"])
+    def test_a_module_may_change_its_inputs_in_place(self, form: str) -> None:
         class Changes(Two):
-            def forward(self, a: Tensor, b: Tensor) -> Tensor:
-                a -= 1.0
-                return super().forward(a, b)
+            def forward(self, a: Any, b: Tensor) -> Tensor:
+                x = a.data if form == "packed" else a
+                x -= 1.0
+                return super().forward(x, b)
 
-        example = (torch.randn(4, 3), torch.randn(4, 4))
-        with pytest.raises(ConfigError, match="must not change its inputs in place; Changes does"):
-            ProgressiveFusion.wrap(Changes(), into={"a": "a.0"}, state="fusion", example=example)
+        class Copies(Two):
+            def forward(self, a: Any, b: Tensor) -> Tensor:
+                return super().forward((a.data if form == "packed" else a) - 1.0, b)
 
-    def test_sizes_are_learned_from_the_example(self) -> None:
-        _, wrapped, _ = two()
-        assert [e.n_channels for e in wrapped.entries] == [3, 4]
-        assert wrapped.state_width == 7
+        a, b = torch.randn(4, 3), torch.randn(4, 4)
+        given: Any = pack_sequence([a[i : i + 1] for i in range(4)]) if form == "packed" else a
+        changes, copies = (
+            ProgressiveFusion.wrap(module, into={"b": "b.0"}, state="fusion", example=(given, b), rounds=3)
+            for module in (Changes(), Copies())
+        )
+        randomise(changes)
+        copies.load_state_dict(changes.state_dict())
+        before = a.clone()
+        assert torch.equal(changes(given, b), copies(given, b))
+        assert torch.equal(given.data, before)
 
     def test_axes_that_nothing_tells_are_given(self) -> None:
         class Plain(nn.Module):
@@ -644,7 +615,7 @@ class TestNoTrace:
         randomise(wrapped)
         wrapped(*inputs)
         assert self.same(before, module)
-        assert wrapped.unwrap() is module
+        assert wrapped.module is module
 
     def test_also_when_it_fails_within(self) -> None:
         module, wrapped, (a, b) = two()
@@ -740,11 +711,6 @@ class TestNoTrace:
         with pytest.raises(ConfigError, match=r"must be called once in a pass; 'inner.module.fusion' is called"):
             ProgressiveFusion.wrap(module, into=into, state="inner.module.fusion", example=(*inputs, c))
 
-    def test_what_lies_below_is_told(self) -> None:
-        _, wrapped, _ = two()
-        assert "a: input of 'a.0' (3 channels)" in repr(wrapped)
-        assert "state='fusion' (7 channels)" in repr(wrapped)
-
 
 class Unused(Two):
     def __init__(self) -> None:
@@ -773,8 +739,8 @@ class TestRefused:
             ({"into": {"a": "a.0", "b": "a.0"}}, ConfigError, "must enter a place once; got the input of 'a.0' for"),
             ({"reuse": ["aa"]}, UnknownNameError, "reuse must be a known name"),
             ({"into": {"a": "head"}}, ConfigError, "the input of 'head' is called after 'fusion'"),
-            ({"into": {"a": "a_spare"}}, ConfigError, "must be called in a pass; 'a_spare' was not"),
-            ({"state": "a_spare"}, ConfigError, "must be called in a pass; 'a_spare' was not"),
+            ({"into": {"a": "a_spare"}}, ConfigError, "must be called in a pass; got ['a_spare']"),
+            ({"state": "a_spare"}, ConfigError, "must be called in a pass; got ['a_spare']"),
             ({"state_of": "joint"}, ConfigError, "state_of must be in the output of 'fusion'; got state_of='joint'"),
             ({"channel_axis": {"a": 0}}, ShapeError, "got shape=(4, 3), batch_axis=0, channel_axis=0"),
         ],

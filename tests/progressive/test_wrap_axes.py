@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ShapeError
-from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
+from profuse.progressive import ProgressiveFusion, WrappedProgressive
 from profuse.progressive.wrap._layout import layout_of
 from profuse.progressive.wrap._state import StateReader
 
@@ -208,25 +208,16 @@ class TestNestedState:
         ):
             wrapped(*inputs)
 
-    def test_also_on_the_example(self) -> None:
-        module = Reads().eval().requires_grad_(False)
-        inputs = reads()[1]
-        wrapped = ProgressiveFusion.wrap(module, into={"x": "embed"}, state="fuse.layers.1", example=inputs)
-        assert wrapped.state_width == 8
-
     def test_one_of_more_axes_is_refused(self) -> None:
         nested = torch.nested.as_nested_tensor([torch.randn(2, 3, 4), torch.randn(3, 3, 4)])
         with pytest.raises(ShapeError, match="'fuse' gives a tensor of 4 axes, nested, torch.float32. Name another"):
-            StateReader(nn.Identity(), "fuse", None, None).pick(nested)
+            StateReader(nn.Identity(), "fuse", None, None, False).pick(nested)
 
 
 class TestNoRows:
-    @pytest.mark.parametrize("start", ["zero", "learned"])
-    @pytest.mark.parametrize("rounds", [2, 3, "equilibrium"])
-    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    @pytest.mark.parametrize(("rounds", "start"), [(3, "zero"), (2, "learned"), ("equilibrium", "zero")])
+    @pytest.mark.parametrize("feedback", ["scale_shift", "attend"])
     def test_a_batch_of_none_gives_none(self, feedback: str, rounds: Any, start: Any) -> None:
-        if rounds == "equilibrium" and start == "learned":
-            return
         example, module = pictures(), Pictures(nn.Identity())
         wrapped = ProgressiveFusion.wrap(
             module,
@@ -240,19 +231,3 @@ class TestNoRows:
         found = wrapped(*(x[:0] for x in example))
         assert found.shape == (0, 6)
         found.sum().backward()
-
-    def test_nor_through_a_transformer_or_a_recurrent_layer(self) -> None:
-        class Series(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.text = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-                self.conv, self.fusion = nn.Conv1d(8, 8, 3), nn.Linear(8, 6)
-
-            def forward(self, x: Tensor) -> Tensor:
-                fused: Tensor = self.fusion(self.conv(self.text(x).transpose(1, 2)).transpose(1, 2))
-                return fused.mean(1)
-
-        wrapped = ProgressiveFusion.wrap(
-            Series(), into={"x": ["text", "conv"]}, state="fusion", example=torch.randn(N, 7, 8), rounds=3
-        )
-        assert wrapped(torch.randn(0, 7, 8)).shape == (0, 6)

@@ -19,7 +19,6 @@ import pytest
 import torch
 from scipy.optimize import root
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from profuse.errors import ConfigError, ProfuseWarning, ShapeError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
@@ -186,42 +185,6 @@ class TestAtRest:
         with mode():
             torch.testing.assert_close(wrapped(*inputs), expected, atol=1e-10, rtol=1e-10)
 
-    def test_with_smaller_steps_it_comes_to_the_same_state(self) -> None:
-        _, wrapped, inputs = two()
-        expected = wrapped(*inputs)
-        wrapped.damping = 0.5
-        torch.testing.assert_close(wrapped(*inputs), expected, atol=1e-9, rtol=1e-9)
-
-    def test_only_the_last_pass_is_returned_and_rounds_may_be_a_number_afterwards(self) -> None:
-        _, wrapped, inputs = two()
-        assert len(wrapped.all_rounds(*inputs)) == 1
-        assert torch.equal(wrapped.all_rounds(*inputs)[0], wrapped(*inputs))
-        wrapped.rounds = 3
-        assert len(wrapped.all_rounds(*inputs)) == 3
-        wrapped.rounds = "equilibrium"
-        assert len(wrapped.all_rounds(*inputs)) == 1
-
-    def test_it_may_rest_at_zero(self) -> None:
-        torch.manual_seed(0)
-        module = nn.Sequential(nn.Linear(5, 6, bias=False), nn.Linear(6, 4, bias=False))
-        wrapped = ProgressiveFusion.wrap(
-            module, into={"x": "0"}, state="1", feedback="concat", rounds="equilibrium", example=torch.randn(N, 5)
-        )
-        weakly(wrapped, 0.5)
-        (feedback,) = wrapped.feedbacks.values()
-        nn.init.eye_(feedback.own.weight)  # type: ignore[arg-type, union-attr]
-        feedback.own.weight.data.neg_()  # type: ignore[operator, union-attr]
-        assert wrapped(torch.randn(N, 5)).abs().max() < 1e-5
-
-    def test_no_row_sees_another(self) -> None:
-        _, wrapped, inputs = two(tolerance=1e-5)
-        whole = wrapped(*inputs)
-        torch.testing.assert_close(wrapped(*(x[[3, 0]] for x in inputs)), whole[[3, 0]], atol=1e-12, rtol=1e-12)
-
-    def test_copies_rest_where_it_does(self) -> None:
-        _, wrapped, inputs = two()
-        assert torch.equal(copy.deepcopy(wrapped)(*inputs), wrapped(*inputs))
-
     def test_memory_does_not_grow_with_the_number_of_iterations(self) -> None:
         def bytes_kept(**options: Any) -> int:
             _, wrapped, inputs = two(nn.Linear(6, 6), strength=0.3, **options)
@@ -264,15 +227,6 @@ class TestAtRest:
             assert outputs.dtype == torch.bfloat16
             outputs.float().square().sum().backward()
             assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in wrapped.parameters())
-
-    @pytest.mark.slow
-    def test_a_gradient_checkpoint_around_the_whole_gives_the_same_gradients(self) -> None:
-        _, wrapped, inputs = two(nn.Linear(6, 6))
-        expected = gradients(wrapped, wrapped(*inputs))
-        outputs = checkpoint(wrapped, *inputs, use_reentrant=False)
-        weights = torch.linspace(-1, 2, outputs.numel(), dtype=outputs.dtype).view_as(outputs)  # type: ignore[union-attr]
-        (outputs * weights).sum().backward()
-        torch.testing.assert_close([p.grad for p in wrapped.parameters()], expected, atol=1e-9, rtol=1e-9)
 
 
 class Noise(nn.Module):
@@ -318,10 +272,6 @@ class TestChance:
         found = wrapped(*inputs)
         torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
         torch.testing.assert_close(gradients(wrapped, found), slopes, atol=1e-7, rtol=1e-7)
-
-    def test_another_call_draws_anew(self) -> None:
-        _, wrapped, inputs = two(late=nn.Dropout(0.5))
-        assert not torch.allclose(wrapped(*inputs), wrapped(*inputs))
 
 
 class Resnetlike(nn.Module):
@@ -380,13 +330,6 @@ class TestBuffers:
         assert module.late.n == 1
         assert module.late.mean.abs().sum() > 0  # type: ignore[operator, union-attr]
 
-    def test_attributes_are_as_they_were(self) -> None:
-        module, wrapped, inputs = two(Resnetlike(), nn.BatchNorm1d(10))
-        before = list(module.buffers())
-        wrapped(*inputs).sum().backward()
-        assert all(x is y for x, y in zip(before, module.buffers(), strict=True))
-        assert not any("forward" in vars(layer) for layer in module.modules())
-
     def test_batch_norms_of_several_processes_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         _, wrapped, inputs = two(late=nn.SyncBatchNorm(10), rounds=2)
         wrapped.rounds = "equilibrium"
@@ -430,19 +373,6 @@ class TestTold:
         with pytest.warns(
             ProfuseWarning, match=r"a round on nothing but the state; got up to 100% of a batch's rows that move again"
         ):
-            wrapped(*inputs)
-
-    def test_where_a_round_draws_from_a_stream_of_its_own(self) -> None:
-        class Own(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.stream = np.random.default_rng(0)
-
-            def forward(self, x: Tensor) -> Tensor:
-                return x + torch.from_numpy(self.stream.standard_normal(x.shape))
-
-        _, wrapped, inputs = two(late=Own(), max_rounds=10)
-        with torch.no_grad(), pytest.warns(ProfuseWarning, match="must come to rest"):
             wrapped(*inputs)
 
     def test_what_cannot_be_is_refused(self) -> None:
@@ -516,31 +446,12 @@ class TestAnytime:
         for n, predictions in enumerate(found.predictions):
             assert torch.equal(predictions, free[expected.clamp(max=n + 1) - 1, torch.arange(40)])
 
-    def test_it_stops_when_all_rows_have_settled(self) -> None:
-        module, wrapped, inputs = two(rounds=2, strength=0.0)
-        calls: list[int] = []
-        module.head.register_forward_hook(lambda *_: calls.append(1))
-        found = wrapped.anytime(*inputs, rounds=50, tolerance=0.0)
-        assert found.predictions.shape == (2, N, 3)
-        assert len(calls) == 2
-
     def test_in_equilibrium_it_goes_on_for_as_many_rounds_as_the_search_may_take(self) -> None:
         _, wrapped, inputs = two(max_rounds=60)
         assert len(wrapped.anytime(*inputs).predictions) == 60
         found = wrapped.anytime(*inputs, tolerance=1e-11)
         assert found.rounds.max() < 60
         torch.testing.assert_close(found.predictions[-1], wrapped.eval()(*inputs), atol=1e-8, rtol=1e-8)
-
-    def test_each_layer_is_in_its_mode_again_also_when_it_fails(self) -> None:
-        module, wrapped, inputs = two(late=nn.BatchNorm1d(10), rounds=2)
-        module.late.eval()
-        wrapped.anytime(*inputs)
-        with pytest.raises(ConfigError):
-            wrapped.anytime(*inputs, outputs="logits")
-        assert wrapped.training
-        assert module.training
-        assert not module.late.training
-        assert module.late.num_batches_tracked == 0
 
     @pytest.mark.parametrize(
         ("form", "outputs"),
@@ -560,15 +471,6 @@ class TestAnytime:
         assert len(expected.rounds.unique()) > 1
         torch.testing.assert_close(found.predictions, expected.predictions)
         assert torch.equal(found.rounds, expected.rounds)
-
-    @pytest.mark.parametrize("form", [lambda y: y[:, 0], lambda y: torch.stack([y, y.exp()], 2)])
-    def test_a_row_may_predict_one_number_or_many(self, form: Any) -> None:
-        wrapped, inputs = forms(form)
-        plain, _ = forms(lambda y: y)
-        expected = torch.stack([form(each) for each in plain.anytime(*inputs, rounds=6).predictions])
-        torch.testing.assert_close(wrapped.anytime(*inputs, rounds=6).predictions, expected)
-        settled = wrapped.anytime(*inputs, rounds=50, tolerance=1e-3)
-        assert 2 < settled.rounds.max() < 50
 
     def test_what_cannot_be_is_refused(self) -> None:
         wrapped, inputs = forms(lambda y: {"logits": y, "hidden": 2 * y})

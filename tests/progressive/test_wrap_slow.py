@@ -249,17 +249,6 @@ class TestHuggingFace:
         assert sum(g is not None for g in gradients[0]) > 90
         torch.testing.assert_close(*gradients)
 
-    def test_in_bfloat16_and_with_the_state_in_a_models_own_output(self) -> None:
-        module, batch = hugging_face()
-        module = module.to(torch.bfloat16).eval()
-        batch["pixel_values"] = batch["pixel_values"].to(torch.bfloat16)
-        vit, _ = layer_names(module, 1)
-        wrapped = ProgressiveFusion.wrap(
-            module, into={"image": vit}, state="vit", state_of="last_hidden_state", example_kwargs=batch
-        )
-        assert wrapped.state_width == 16
-        assert torch.equal(wrapped.eval()(**batch)["logits"], module(**batch)["logits"])
-
     def test_words_that_are_padding_do_not_tell_pictures_what_to_look_at(self) -> None:
         module, batch = hugging_face()
         vit, bert = layer_names(module, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import re
 from typing import Any
@@ -11,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profuse.errors import ConfigError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
 from profuse.progressive.wrap._entry import Entry
 from profuse.progressive.wrap._state import State
@@ -84,12 +82,6 @@ class TestWhereTheyLoad:
         with pytest.raises(RuntimeError, match=re.escape(f'Missing key(s) in state_dict: "{missing}"')):
             two(**{"feedback": "add", **options}).load_state_dict(state)
 
-    def test_the_name_of_a_branch_may_have_dots_and_the_layer_may_be_the_module(self) -> None:
-        module = nn.Sequential(nn.Linear(5, 5))
-        wrapped = ProgressiveFusion.wrap(module, into={"of.a": ""}, state="0", example=inputs()[0])
-        assert list(wrapped.feedbacks) == ["of/a:input::ScaleShiftFeedback"]
-        assert copy.deepcopy(wrapped)(inputs()[0]).equal(wrapped(inputs()[0]))
-
     def test_they_are_exported(self) -> None:
         wrapped = two(example=inputs())
         program = torch.export.export(wrapped, inputs())
@@ -99,7 +91,7 @@ class TestWhereTheyLoad:
 
 class TestOfWhichDtype:
     @pytest.mark.parametrize("how", ["within", "around"])
-    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    @pytest.mark.parametrize("feedback", ["scale_shift", "attend"])
     def test_autocast_does_not_make_them_less_exact(self, feedback: str, how: str) -> None:
         def casts() -> torch.autocast:
             return torch.autocast("cpu", torch.bfloat16, enabled=how == "around")
@@ -116,14 +108,14 @@ class TestOfWhichDtype:
         with casts():
             assert not torch.allclose(wrapped(*inputs()), found)
 
-    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    @pytest.mark.parametrize("feedback", ["scale_shift", "attend"])
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
     def test_they_are_as_those_of_the_module(self, dtype: torch.dtype, feedback: str) -> None:
         wrapped = two(Two().to(dtype), example=inputs(dtype), feedback=feedback, start="learned")
         assert {p.dtype for p in wrapped.parameters()} == {dtype}
         assert wrapped(*inputs(dtype)).dtype == dtype
 
-    @pytest.mark.parametrize("feedback", FEEDBACKS)
+    @pytest.mark.parametrize("feedback", ["scale_shift", "attend"])
     def test_numbers_that_the_module_takes_are_not_made_less_exact(self, feedback: str) -> None:
         class Casts(Two):
             def __init__(self) -> None:
@@ -138,23 +130,10 @@ class TestOfWhichDtype:
         assert [next(f.parameters()).dtype for f in wrapped.feedbacks.values()] == [torch.float32, torch.bfloat16]
         assert torch.equal(wrapped(*inputs()), module(*inputs()))
 
-    def test_a_module_without_weights_gets_the_usual_ones(self) -> None:
-        class Adds(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.a, self.fusion = nn.Identity(), nn.Identity()
-
-            def forward(self, a: Tensor, b: Tensor) -> Tensor:
-                fused: Tensor = self.fusion(self.a(a) + b)
-                return fused
-
-        wrapped = ProgressiveFusion.wrap(Adds(), into={"a": "a"}, state="fusion", example=inputs())
-        assert {p.dtype for p in wrapped.parameters()} == {torch.float32}
-
 
 def test_the_state_comes_to_the_device_of_the_branch() -> None:
     # torch's device without numbers stands for another one
-    state = State.of(Tokens(torch.randn(N, 3, 7), torch.ones(N, 3, dtype=torch.bool)))
+    state = State(torch.randn(N, 7), Tokens(torch.randn(N, 3, 7), torch.ones(N, 3, dtype=torch.bool)))
     x = torch.empty(N, 6, 5, device="meta")
     for form in FEEDBACKS.values():
         entry = Entry("x", "layer", "input", (0, -1), n_channels=5)
@@ -173,22 +152,6 @@ class TestThatTheyLearn:
             assert weight.grad is not None, name
             assert weight.grad.abs().sum() > 0, name
 
-    def test_a_start_to_which_no_gradient_comes_is_refused(self) -> None:
-        refused = (
-            "start='learned' must go with a gradient in all rounds, as it learns by round one; got "
-            "rounds=3, gradient_rounds=2. Use gradient_rounds=None, or start='zero'."
-        )
-        with pytest.raises(ConfigError, match=re.escape(refused)):
-            two(start="learned", gradient_rounds=2)
-        wrapped = two(start="learned", gradient_rounds=2, rounds=2)
-        with pytest.raises(ConfigError, match=re.escape(refused)):
-            wrapped.rounds = 3
-        for learns in (wrapped, two(start="learned", gradient_rounds=1, returns="all")):
-            found = learns(*inputs())
-            sum(outputs.square().sum() for outputs in found).backward()
-            assert learns.start is not None
-            assert learns.start.grad.abs().sum() > 0  # type: ignore[union-attr]
-
 
 class TestWhatACallReturns:
     @pytest.mark.parametrize("start", ["zero", "learned"])
@@ -203,17 +166,6 @@ class TestWhatACallReturns:
             wrapped.rounds = n
             assert torch.equal(wrapped(*inputs()), outputs)
         assert all(map(torch.equal, wrapped.all_rounds(*inputs()), found))
-
-    def test_at_rest_the_one_there_is(self) -> None:
-        wrapped = two(rounds="equilibrium")
-        expected = wrapped(*inputs())
-        wrapped.returns = "all"
-        (found,) = wrapped(*inputs())
-        assert torch.equal(found, expected)
-
-    def test_predictions_of_each_round_are_the_same(self) -> None:
-        last, every = two(), two(returns="all")
-        assert torch.equal(last.anytime(*inputs()).predictions, every.anytime(*inputs()).predictions)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch, that it does not trace what is ours

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from profuse.errors import ConfigError
-from profuse.progressive._feedback import FEEDBACKS
+from profuse.progressive._feedback import FEEDBACKS, Feedback
 from profuse.progressive.rounds import is_whole
 from profuse.progressive.wrap._trees import WHERE
 
@@ -19,16 +19,12 @@ __all__ = ["check_arguments", "check_module", "refuse_quantised"]
 
 def check_module(module: Any) -> None:
     """Checks that it is a module, not the class of one, and that its layers can be met."""
-    if isinstance(module, torch.jit.ScriptModule):
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        got = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
         raise ConfigError(
-            f"{WHERE}: module must be Python, so that its layers can be met; got {type(module).__name__} of "
-            "TorchScript. Wrap the module that it was made of."
+            f"{WHERE}: module must be an instance of torch.nn.Module, in Python and not TorchScript, so that its "
+            f"layers can be met; got {got}."
         )
-    if isinstance(module, type) and issubclass(module, nn.Module):
-        name = module.__name__
-        raise ConfigError(f"{WHERE}: module must be an instance; got the class {name}. Make one: {name}(...).")
-    if not isinstance(module, nn.Module):
-        raise ConfigError(f"{WHERE}: module must be a torch.nn.Module; got {type(module).__name__}.")
     refuse_quantised(module)
 
 
@@ -93,7 +89,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_feedback(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, type) and issubclass(value, nn.Module))
+    return isinstance(value, str) or (isinstance(value, type) and issubclass(value, Feedback))
 
 
 _AXIS = "an axis, a whole number, or one by branch in a dict"

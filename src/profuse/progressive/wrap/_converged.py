@@ -16,18 +16,16 @@ from profuse.progressive.wrap._state import State
 
 __all__ = ["converged"]
 
+_Run = Callable[[State | None], tuple[Any, State]]
+
 
 def converged(
-    run: Callable[[State | None], tuple[Any, State]], replay: Replay, search: Search, *, by_token: bool, jointly: bool
+    run: Callable[[State | None], tuple[Any, State]], replay: Replay, search: Search, *, jointly: bool
 ) -> Any:
     """Returns what a module gives at the state that another round leaves as it is.
 
-    Args:
-        run: One round at a state, None for the first: what the module returns, and the state that follows.
-        replay: Makes rounds alike.
-        search: How to search.
-        by_token: Whether the state's tokens are searched for, where there are any, and not the vector alone.
-        jointly: Whether the rows of a batch are one system.
+    `run` is one round at a state, None for the first: what the module returns, and the state that follows. Rows are
+    searched for `jointly` where they are one system.
 
     Raises:
         ShapeError: The state's positions are not as many in each round.
@@ -41,7 +39,7 @@ def converged(
     dtype = torch.promote_types(first.vector.dtype, torch.float32)
 
     def following(x: Tensor) -> Tensor:
-        numbers = run(first.unflat(x, by_token=by_token))[1].flat(dtype, by_token=by_token)
+        numbers = run(first.unflat(x))[1].flat(dtype)
         if numbers.shape != x.shape:
             raise ShapeError(
                 f"{search.where}: the state must have as many positions in each round; got one of {x.shape[1]} numbers "
@@ -50,10 +48,10 @@ def converged(
             )
         return numbers
 
-    rest, solution = search.rest(following, first.flat(dtype, by_token=by_token), jointly=jointly)
+    rest, solution = search.rest(following, first.flat(dtype), jointly=jointly)
     replay.is_last = True
-    output, after = run(first.unflat(rest, by_token=by_token))
-    again = after.each(torch.detach).flat(dtype, by_token=by_token)
+    output, after = run(first.unflat(rest))
+    again = after.each(torch.detach).flat(dtype)
     moved, length = (again - rest.detach()).norm(dim=1), again.norm(dim=1)
     # twice: the same round may differ in its last digits
     astray = torch.zeros_like(moved, dtype=torch.bool) if jointly else solution.reached & (moved > 2 * solution.allowed)

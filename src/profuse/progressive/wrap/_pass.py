@@ -5,19 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from profuse._lookup import nearest
 from profuse.errors import ConfigError
 from profuse.progressive._chance import Chance
 from profuse.progressive.wrap._entry import Entry, layer_of
 from profuse.progressive.wrap._replay import Replay
-from profuse.progressive.wrap._state import Picked, StateReader
-from profuse.progressive.wrap._trees import WHERE, change_first, copied, mapped
+from profuse.progressive.wrap._state import Picked, State, StateReader
+from profuse.progressive.wrap._trees import WHERE, change_first, copied
 
 __all__ = ["PASSES", "Pass"]
 
@@ -25,125 +25,123 @@ PASSES = threading.RLock()
 """Held while layers, modes or buffers of a module are changed for a time, as another thread may use the module too."""
 
 _Call = Callable[..., Any]
-_Advice = Callable[[_Call, tuple[Any, ...], dict[str, Any]], Any]
+_Advice = Callable[[_Call, Any, Any], Any]
 """`advice(call, args, kwargs)` runs in place of a layer's call; `call(*args, **kwargs)` is the layer's own."""
 
 
+@dataclass(eq=False)
 class Pass:
-    """Runs `module`, once a round.
-
-    Args:
-        module: What runs.
-        entries: Where feedback enters.
-        reader: The layer whose output is the state, and where in it.
-        reuse: Names of the parts that run in the first round only, whose results later rounds get again.
-        replay: What makes all rounds alike, if they are to be.
+    """Runs `module`, once a round, and parts of it named `reuse` in the first round only.
 
     Attributes:
+        replay: What makes all rounds alike, if they are to be.
         output: What the module returned in the last run, until the next one.
         picked: The state's tensor, likewise.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        entries: Sequence[Entry],
-        reader: StateReader,
-        reuse: Sequence[str],
-        replay: Replay | None = None,
-    ) -> None:
-        self.module = module
-        self.entries = entries
-        self.reader = reader
-        self.reuse = reuse
-        self.replay = replay
-        self.output: Any = None
-        self.picked: Picked | None = None
-        self._results: dict[str, list[tuple[Any, Chance | None]]] = {name: [] for name in reuse}
+    module: nn.Module
+    entries: Sequence[Entry]
+    reader: StateReader
+    reuse: Sequence[str]
+    replay: Replay | None
+    output: Any = None
+    picked: Picked | None = None
+
+    def __post_init__(self) -> None:
+        self._results: dict[str, list[tuple[Any, Chance | None]]] = {name: [] for name in self.reuse}
         self._is_first = True
         self._gradients = torch.is_grad_enabled()
         self._within_checkpoint = _saving_is_hooked()
 
-    def run(
-        self, args: Any, kwargs: Any, change: Callable[[int, Any], Any], learns: Sequence[bool] | None = None
-    ) -> None:
+    def run(self, args: Any, kwargs: Any, change: Callable[[int, Any], Any], learns: Sequence[bool] = ()) -> None:
         """Runs the module, as one thread at a time does.
 
         Args:
-            args: For the module; containers are copied, so that it may change them.
+            args: For the module.
             kwargs: Likewise.
             change: What feedback makes of the tensor at an entry, given its index.
-            learns: For each entry, whether its feedback is being trained; None: none is.
+            learns: For each entry, whether its feedback is being trained; empty if none is.
         """
-        learns = learns or [False] * len(self.entries)
         self.output = self.picked = None  # and all that its gradient needs
         entered: set[int] = set()
 
         def enter(index: int, tree: Any) -> Any:
             entry = self.entries[index]
             if self.picked is not None and index not in entered:
-                raise ConfigError(
-                    f"{WHERE}: feedback must enter before the state is made; the {entry} is called after "
-                    f"{self.reader.name!r}. Name a layer of the branch, or a later state."
+                _refuse(
+                    f"feedback must enter before the state is made; the {entry} is called after {self.reader.name!r}. "
+                    "Name a layer of the branch, or a later state."
                 )
             tree, is_there = change_first(tree, partial(change, index))
             if not is_there:
-                raise ConfigError(
-                    f"{WHERE}: feedback must enter where floating numbers stand; the {entry} has none. "
-                    "Name a later layer" + (", or use at='output'." if entry.at == "input" else ".")
+                also = ", or use at='output'" if entry.at == "input" else ""
+                _refuse(
+                    f"feedback must enter where floating numbers stand; the {entry} has none. Name a later layer{also}."
                 )
-            self._check_gradients(str(entry), learns[index])
+            self._check_gradients(str(entry), bool(learns) and learns[index])
             entered.add(index)
             return tree
 
-        def take(index: int, call: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def take(index: int, call: _Call, args: Any, kwargs: Any) -> Any:
             if self.entries[index].at == "output":
                 return enter(index, call(*args, **kwargs))
             args, kwargs = enter(index, (args, kwargs))
             return call(*args, **kwargs)
 
-        def catch(call: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def catch(call: _Call, args: Any, kwargs: Any) -> Any:
             output = call(*args, **kwargs)
             if self.picked is not None:
-                raise ConfigError(
-                    f"{WHERE}: state must be called once in a pass; {self.reader.name!r} is called again. "
-                    "Name a layer that is called once."
+                _refuse(
+                    f"state must be called once in a pass; {self.reader.name!r} is called again. Name a layer that is "
+                    "called once."
                 )
             self._check_gradients(f"output of {self.reader.name!r}", any(learns))
             self.picked = self.reader.pick(output)
             return output
 
-        advice = [(name, self._once(name)) for name in self._results]
+        advice: list[tuple[str, _Advice]] = [(name, self._once(name)) for name in self.reuse]
         advice += [(entry.layer, partial(take, index)) for index, entry in enumerate(self.entries)]
         with PASSES, ExitStack() as stack:
             for name, each in [*advice, (self.reader.name, catch)]:
                 layer = layer_of(self.module, name, "layer")
                 if self._may_be_bypassed(name):
-                    stack.callback(layer.register_forward_hook(_does_nothing).remove)
+                    stack.callback(layer.register_forward_hook(lambda *_: None).remove)
                 stack.enter_context(_around(layer, each))
-            args, kwargs = mapped((args, kwargs), lambda leaf: leaf)
+            args, kwargs = copied(
+                (args, kwargs)
+            )  # what the module changes in them in place is not so in the next round
             output = (self.replay or self.module)(*args, **kwargs)
-        silent = [name for name, results in self._results.items() if not results]
-        silent += [entry.layer for index, entry in enumerate(self.entries) if index not in entered]
-        self._check_called([*silent, *([self.reader.name] if self.picked is None else [])])
+        silent = [entry.layer for index, entry in enumerate(self.entries) if index not in entered]
+        silent += [name for name, results in self._results.items() if not results]
+        silent += [self.reader.name] if self.picked is None else []
+        if silent:
+            _refuse(
+                f"every layer that is named must be called in a pass; got {silent}, which were not. Their parents may "
+                f"read their weights, call another method than forward, or be in reuse={list(self.reuse)}. Name others."
+            )
         self.output, self._is_first = output, False
+
+    def state(self, mask: Tensor | None) -> State:
+        """Returns the state of the last run, of which `mask` says what is real."""
+        assert self.picked is not None
+        return self.reader.read(self.picked, mask)
 
     def _once(self, name: str) -> _Advice:
         """Returns what runs in place of a part that is reused: its call in the first round, later its result."""
         results = self._results[name]
         again = iter([*results])
 
-        def advice(call: _Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def advice(call: _Call, args: Any, kwargs: Any) -> Any:
             if self._is_first:
                 self._check_gradients(f"part {name!r} of reuse", False)
                 output = call(*args, **kwargs)
                 # copies: what the module makes of a result in place must not be in it in the next round
                 results.append((copied(output), None if self.replay is None else self.replay.drawn()))
                 return output
-            output, drawn = next(again, (None, None))
-            if output is None:
-                raise ConfigError(
-                    f"{WHERE}: reuse must name parts that are called as often in each round; got {name!r}, called "
+            output, drawn = next(again, (again, None))
+            if output is again:
+                _refuse(
+                    f"reuse must name parts that are called as often in each round; got {name!r}, called "
                     f"{len(results)} times in the first round, and more often in a later one. Leave it out."
                 )
             if drawn is not None:  # the random streams go on as if it ran
@@ -161,23 +159,14 @@ class Pass:
     def _check_gradients(self, place: str, learns: bool) -> None:
         """Refuses what would give wrong gradients, or none."""
         if self._gradients and _saving_is_hooked() and not self._within_checkpoint:
-            raise ConfigError(
-                f"{WHERE}: no gradient checkpoint may be around the {place}, as it runs again without the wrapper. "
-                "Turn it off in the module, or put it around the call of the whole."
+            _refuse(
+                f"no gradient checkpoint may be around the {place}, as it runs again without the wrapper. Turn it off "
+                "in the module, or put it around the call of the whole."
             )
         if self._gradients and learns and not torch.is_grad_enabled():
-            raise ConfigError(
-                f"{WHERE}: gradients must be on at the {place}, else feedback does not learn; the module turns them "
-                "off there (torch.no_grad, or a reentrant gradient checkpoint). Name a layer where they are on."
-            )
-
-    def _check_called(self, silent: Sequence[str]) -> None:
-        for name in silent:
-            close = nearest(name, [other for other, _ in self.module.named_modules() if other != name])
-            hint = f" Layers of like names: {', '.join(map(repr, close))}." if close else ""
-            raise ConfigError(
-                f"{WHERE}: every layer that is named must be called in a pass; {name!r} was not. Its parent may read "
-                f"its weights, call another method than forward, or be a part of reuse={list(self._results)}.{hint}"
+            _refuse(
+                f"gradients must be on at the {place}, else feedback does not learn; the module turns them off there "
+                "(torch.no_grad, or a reentrant gradient checkpoint). Name a layer where they are on."
             )
 
 
@@ -205,8 +194,8 @@ def _around(layer: nn.Module, advice: _Advice) -> Iterator[None]:
         attributes.update(own)
 
 
-def _does_nothing(*_: Any) -> None:
-    """A hook."""
+def _refuse(message: str) -> None:
+    raise ConfigError(f"{WHERE}: {message}")
 
 
 def _saving_is_hooked() -> bool:

@@ -18,18 +18,11 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 class Replay:
-    """Lets the passes of one batch draw the same random numbers and begin with the same buffers.
+    """Calls `module` so that all calls draw the same random numbers and begin with the same buffers.
 
-    Parts that are reused run in the first pass, with buffers of their own; all else works on copies of its buffers
-    until the last pass. So running statistics change once, and are those of the last pass.
-
-    Args:
-        module: What is passed through.
-        reuse: Names of the parts that run in the first pass only.
-        held: Tensors on the devices whose random numbers count, beside the CPU's.
-
-    Attributes:
-        is_last: Whether the pass is the last one, which changes buffers and moves the random streams on.
+    Parts named `reuse` run in the first call, with buffers of their own; all else works on copies of its buffers, until
+    a call when `is_last` is set. So running statistics change once, and the random streams go on as after one call.
+    `held` are tensors on the devices whose random numbers count, beside the CPU's.
     """
 
     def __init__(self, module: nn.Module, reuse: Sequence[str], held: Iterable[Tensor]) -> None:
@@ -41,7 +34,6 @@ class Replay:
         self._began = {name: buffer.detach().clone() for name, buffer in buffers.items()}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Returns what the module returns in a pass."""
         if self.is_last:
             return self._module(*args, **kwargs)
         with self._again():

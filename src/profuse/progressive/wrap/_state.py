@@ -25,15 +25,10 @@ Picked = tuple[Tensor, Layout | None]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The fused vector `[batch, channel]`, and the tokens it is the mean of, where there are any."""
+    """The fused vector `[batch, channel]`, and the tokens it is the mean of, where feedback attends to them."""
 
     vector: Tensor
     tokens: Tokens | None = None
-
-    @classmethod
-    def of(cls, tokens: Tokens) -> State:
-        """Returns the mean of the real tokens, zero where there is none, and the tokens."""
-        return cls(tokens.mean(), tokens)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> State:
         """Returns it with `change` applied to its tensors."""
@@ -41,17 +36,17 @@ class State:
         changed = None if tokens is None else Tokens(change(tokens.values), change(tokens.mask))
         return State(change(self.vector), changed)
 
-    def flat(self, dtype: torch.dtype, *, by_token: bool) -> Tensor:
-        """Returns all its numbers `[batch, number]`: the vector, or the tokens that it is the mean of."""
-        whole = self.tokens.values.flatten(1) if by_token and self.tokens is not None else self.vector
-        return whole.to(dtype)
+    def flat(self, dtype: torch.dtype) -> Tensor:
+        """Returns all its numbers `[batch, number]`."""
+        return (self.vector if self.tokens is None else self.tokens.values.flatten(1)).to(dtype)
 
-    def unflat(self, numbers: Tensor, *, by_token: bool) -> State:
+    def unflat(self, numbers: Tensor) -> State:
         """Returns the state of the same form whose `flat` is `numbers`."""
         numbers = numbers.to(self.vector.dtype)
-        if not by_token or self.tokens is None:
+        if self.tokens is None:
             return State(numbers)
-        return State.of(Tokens(numbers.reshape(self.tokens.values.shape), self.tokens.mask))
+        tokens = Tokens(numbers.reshape(self.tokens.values.shape), self.tokens.mask)
+        return State(tokens.mean(), tokens)
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,7 @@ class StateReader:
     name: str
     which: StateOf
     axis: int | None
+    keeps_tokens: bool
 
     def pick(self, output: Any) -> Picked:
         """Returns the state's tensor in `output`, as a copy that later changes in place leave as it is.
@@ -93,7 +89,7 @@ class StateReader:
         x, layout = picked
         if x.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
             values, own = padded(x, 0 if mask is None or mask.ndim < 2 else mask.shape[1])
-            return State.of(Tokens(values, own & fitted(mask, values, "state_mask")).zeroed())
+            return self._mean(values, own & fitted(mask, values, "state_mask"))
         batch, channel = known(layout, x.ndim)
         channel = channel if self.axis is None or x.ndim == 2 else self.axis
         if channel is None or (x.ndim == 2 and mask is not None):
@@ -106,19 +102,18 @@ class StateReader:
         if x.ndim == 2:
             return State(x)
         values = x.movedim((batch, channel), (0, -1)).flatten(1, -2)
-        return State.of(Tokens(values, fitted(mask, values, "state_mask")).zeroed())
+        return self._mean(values, fitted(mask, values, "state_mask"))
+
+    def _mean(self, values: Tensor, real: Tensor) -> State:
+        """The mean of the real tokens, zero where there is none."""
+        tokens = Tokens(values, real).zeroed()
+        return State(tokens.mean(), tokens if self.keeps_tokens else None)
 
 
 def chosen(output: Any, which: StateOf, *, option: str, what: str, source: str, first: bool = False) -> Any:
-    """Returns what is meant in `output`.
+    """Returns `what` is meant in `output`, which `source` gave: as the option says, else the only floating tensor.
 
-    Args:
-        output: Of any form.
-        which: A key or attribute, an index, or a function of the output; None: the only floating tensor.
-        option: The name under which `which` was given, for messages.
-        what: What is meant.
-        source: What gave the output.
-        first: Whether the first is meant where there are several.
+    With `first` it is the first of several.
 
     Raises:
         ConfigError: Several could be meant, or what is named is not there.

@@ -134,13 +134,15 @@ class WrappedProgressive(nn.Module):
         self.state_axis = state_axis
         self.state_mask = state_mask
         self.reuse = tuple(reuse)
-        kind = resolve(feedback, FEEDBACKS, where=WHERE, what="feedback") if isinstance(feedback, str) else feedback
+        self.kind = (
+            resolve(feedback, FEEDBACKS, where=WHERE, what="feedback") if isinstance(feedback, str) else feedback
+        )
         args = example if isinstance(example, tuple) else () if example is None else (example,)
-        made, first = self._made(kind, args, dict(example_kwargs or {}))
+        made, first = self._made(args, dict(example_kwargs or {}))
         self.feedbacks = nn.ModuleDict(made)
         self.start = nn.Parameter(first) if start == "learned" else None
 
-    def _made(self, kind: type[Feedback], args: Any, kwargs: Any) -> tuple[dict[str, Feedback], Tensor]:
+    def _made(self, args: Any, kwargs: Any) -> tuple[dict[str, Feedback], Tensor]:
         """Runs the module on the example, learns sizes, and returns the feedbacks and a zero state."""
         replay = Replay(self.module, (), [*tensors((args, kwargs)), *self.module.parameters()])
         picked, met = try_out(self.module, lambda: self._pass(replay), args, kwargs, self.reuse)
@@ -153,7 +155,7 @@ class WrappedProgressive(nn.Module):
             values, _, _ = entry.rowwise(x, mask)
             entry.rows_of(state, values.shape[0], x, self.state_layer)
             entries.append(replace(entry, n_channels=values.shape[2]))
-            feedback = kind(values.shape[2], self.state_width)
+            feedback = self.kind(values.shape[2], self.state_width)
             made[entry.key(feedback)] = feedback.to(self._weights_like(entry.layer, *floats(x)))
         self.entries = tuple(entries)
         return made, first.to(self._weights_like(self.state_layer, first))
@@ -181,10 +183,6 @@ class WrappedProgressive(nn.Module):
         options: Any = {"start": start, "returns": self.returns, "gradient_rounds": self.gradient_rounds}
         return check_rounds(rounds, where=WHERE, **options)
 
-    def unwrap(self) -> nn.Module:
-        """Returns the module, which is as it was but for what training changed in its parameters."""
-        return self.module
-
     def extra_repr(self) -> str:
         into = ", ".join(f"{e.branch}: {e} ({e.n_channels} channels)" for e in self.entries)
         return f"into=({into}), state={self.state_layer!r} ({self.state_width} channels), rounds={self.rounds}"
@@ -192,9 +190,8 @@ class WrappedProgressive(nn.Module):
     @SignatureOf
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the module returns in the last round, or with `returns="all"` what `all_rounds` does."""
-        return self.all_rounds(*args, **kwargs) if self.returns == "all" else self._last_round(args, kwargs)
-
-    def _last_round(self, args: Any, kwargs: Any) -> Any:
+        if self.returns == "all":
+            return self.all_rounds(*args, **kwargs)
         if self.rounds == "equilibrium":
             return self._converged(args, kwargs)
         if self.rounds == 1 and self.start is None:
@@ -204,8 +201,8 @@ class WrappedProgressive(nn.Module):
 
     def all_rounds(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Returns what the module returns in each round; in equilibrium what it returns in the converged one, alone."""
-        if self.rounds == "equilibrium" or self.rounds == 1:
-            return (self._last_round(args, kwargs),)
+        if self.rounds == "equilibrium":
+            return (self._converged(args, kwargs),)
         return tuple(one_pass.output for one_pass in self._each_round(args, kwargs, self.rounds))
 
     def anytime(
@@ -240,7 +237,7 @@ class WrappedProgressive(nn.Module):
         with PASSES, in_evaluation(self):
             for one_pass in self._each_round(args, kwargs, rounds):
                 predicted = chosen(one_pass.output, outputs, option="outputs", what="the prediction", source=source)
-                n_rows = len(self._state_in(one_pass, None).vector)
+                n_rows = len(one_pass.state(None).vector)
                 if not floats(predicted) or predicted.shape[:1] != (n_rows,):
                     raise ShapeError(
                         f"{WHERE}: the prediction must be a floating tensor [batch, ...] of {n_rows} rows, as the "
@@ -263,7 +260,7 @@ class WrappedProgressive(nn.Module):
             one_pass.run(args, kwargs, self._changes(state, masks), self._learns())
             yield one_pass
             if left > 1:
-                state = self._state_in(one_pass, masks[1])
+                state = one_pass.state(masks[1])
                 beyond = left - 1 - (self.gradient_rounds or rounds)
                 state = state.each(torch.detach) if beyond == 0 or (last and beyond > 0) else state
 
@@ -275,12 +272,10 @@ class WrappedProgressive(nn.Module):
         one_pass, masks = self._pass(replay), self._masks(args, kwargs)
 
         def run(state: State | None) -> tuple[Any, State]:
-            one_pass.run(args, kwargs, self._changes(state, masks), self._learns() if torch.is_grad_enabled() else None)
-            return one_pass.output, self._state_in(one_pass, masks[1])
+            one_pass.run(args, kwargs, self._changes(state, masks), self._learns() if torch.is_grad_enabled() else ())
+            return one_pass.output, one_pass.state(masks[1])
 
-        by_token = any(isinstance(feedback, Feedback) and feedback.attends for feedback in self.feedbacks.values())
-        jointly = rows_are_one_system(self.module, self.reuse)
-        return converged(run, replay, search, by_token=by_token, jointly=jointly)
+        return converged(run, replay, search, jointly=rows_are_one_system(self.module, self.reuse))
 
     def _search(self) -> Search:
         return Search(WHERE, self.max_rounds, self.tolerance, self.damping)
@@ -291,7 +286,7 @@ class WrappedProgressive(nn.Module):
 
     def _reader(self) -> StateReader:
         layer = layer_of(self.module, self.state_layer, "state")
-        return StateReader(layer, self.state_layer, self.state_of, self.state_axis)
+        return StateReader(layer, self.state_layer, self.state_of, self.state_axis, self.kind.attends)
 
     def _learns(self) -> list[bool]:
         return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks.values()]
@@ -299,10 +294,6 @@ class WrappedProgressive(nn.Module):
     def _masks(self, args: Any, kwargs: Any) -> _Masks:
         state = real_in(self.state_mask, "state_mask", self.module, args, kwargs)
         return [real_in(entry.mask, "mask", self.module, args, kwargs) for entry in self.entries], state
-
-    def _state_in(self, one_pass: Pass, mask: Tensor | None) -> State:
-        assert one_pass.picked is not None
-        return one_pass.reader.read(one_pass.picked, mask)
 
     def _changes(self, state: State | None, masks: _Masks) -> Callable[[int, Any], Any]:
         """Returns what feedback of `state`, None before the first round, makes of the tensor at an entry."""
