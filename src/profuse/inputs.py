@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.schema import OnBadFile, Schema, Target, Task
 
 __all__ = [
-    "check_encoders",
+    "check_named",
     "columns_in",
     "same_length",
     "to_learn_from",
@@ -33,14 +33,20 @@ __all__ = [
 ]
 
 
-def check_encoders(dataset: Dataset, options: Mapping[str, Any], *, who: str) -> None:
-    """Checks names of encoders and preprocessors before anything is fitted: else every fit would fail by itself.
+def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into: Iterable[str] = ()) -> None:
+    """Checks the names of modalities, encoders and preprocessors before anything is fitted.
+
+    Args:
+        dataset: What is fitted to.
+        encoders: By modality: a name, or a module of the user's.
+        who: Who asks; messages begin with it.
+        into: Modalities that receive feedback.
 
     Raises:
         UnknownNameError: A modality, an encoder or a preprocessor of that name is not known.
         ConfigError: It takes another kind than its modality is.
     """
-    for name in options:
+    for name in [*encoders, *into]:
         resolve(name, dataset.modalities, where=who, what="modality")
     for name, data in dataset.modalities.items():
         if data.preprocess is not None and (takes := preprocessor(data.preprocess).takes) != data.kind:
@@ -49,7 +55,7 @@ def check_encoders(dataset: Dataset, options: Mapping[str, Any], *, who: str) ->
                 f"takes {takes!r}. Name another one, or leave it out."
             )
     for name, data in dataset.modalities.items():
-        chosen = options.get(name, data.encoder)
+        chosen = encoders.get(name, data.encoder)
         if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
             continue
         takes = encoder(chosen).kind

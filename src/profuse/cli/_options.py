@@ -28,13 +28,13 @@ class From:
 
     Args:
         model: The model.
-        panel: The heading in the help above those that are common; the others stand under "More".
+        panel: The heading in the help above those that are common, if any; the others stand under "More".
         only: Names of fields; all if None.
         without: Names of fields that the command has in another form, or not at all.
     """
 
     model: type[BaseModel]
-    panel: str
+    panel: str | None = None
     only: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ def _flag(name: str, field: FieldInfo) -> str:
     return shown(field).flag or f"--{name.replace('_', '-')}"
 
 
-def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:
     """Returns the parameter that typer makes an option of; None, its default, is what was not given."""
     mark, type_ = shown(field), _type(field)
     flag = _flag(name, field)

@@ -7,17 +7,20 @@ from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import Json, Model, NewCategories, OnBadFile, Targets, bad_file
+from profuse.cli._arguments import Json, Model, NewCategories, Targets
+from profuse.cli._options import From, Given, options
 from profuse.cli._print import print_notes, print_table, say
+from profuse.data.table.options import ReadOptions
 
 __all__ = ["evaluate"]
 
 
+@options(reading=From(ReadOptions, only=("on_bad_file",)))
 def evaluate(
     model: Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
+    reading: Given,
     target: Targets = None,
-    on_bad_file: OnBadFile = "raise",
     new_categories: NewCategories = None,
     as_json: Json = False,
 ) -> None:
@@ -34,7 +37,7 @@ def evaluate(
     predictor = load_model(model)
     rows = predictor.read(
         file,
-        on_bad_file=bad_file(on_bad_file),
+        **reading,
         need_target=True,
         target=target,
         new_categories=new_categories or (),

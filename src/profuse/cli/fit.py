@@ -54,14 +54,13 @@ def fit(
 
     [bold]Example[/bold]: profuse fit mine.csv --target price --out model
     """
-    from profuse._lookup import resolve
     from profuse.cli._output import hold_model
     from profuse.comparison.compare import open_data
     from profuse.data.leaks import copy_notes
     from profuse.errors import ConfigError, ProfuseWarning
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
-    from profuse.inputs import check_encoders, without_test_rows
+    from profuse.inputs import check_named, without_test_rows
 
     hold_model(out)
     level, _, name = str(model.get("fusion", "")).rpartition(":")
@@ -79,9 +78,7 @@ def fit(
         on_bad_file=asked.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset)
-    check_encoders(dataset, settings.encoders, who="fit")
-    for modality in settings.into or ():
-        resolve(modality, dataset.modalities, where="fit", what="modality")
+    check_named(dataset, settings.encoders, into=settings.into or (), who="fit")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     fitted = kind(**asked, schema=opened.schema)
     print_notes([*dataset.notes, *copy_notes(dataset)])

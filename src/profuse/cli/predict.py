@@ -7,21 +7,24 @@ from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import Model, NewCategories, OnBadFile, SafeCsv, bad_file
+from profuse.cli._arguments import Model, NewCategories, SafeCsv
+from profuse.cli._options import From, Given, options
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import as_csv, print_data, print_notes, safe_csv, say
+from profuse.data.table.options import ReadOptions
 
 __all__ = ["predict"]
 
 
+@options(reading=From(ReadOptions, only=("on_bad_file",)))
 def predict(
     model: Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training; no target needed.")],
+    reading: Given,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="CSV to write; standard output if absent.")
     ] = None,
     safe: SafeCsv = False,
-    on_bad_file: OnBadFile = "raise",
     new_categories: NewCategories = None,
 ) -> None:
     """Predict the rows of a table with a saved model.
@@ -35,7 +38,7 @@ def predict(
     if out is not None:
         check_output(out, reads=(model, file))
     predictor = load_model(model)
-    rows = predictor.read(file, on_bad_file=bad_file(on_bad_file), new_categories=new_categories or ())
+    rows = predictor.read(file, **reading, new_categories=new_categories or ())
     print_notes(rows.notes)
     text = safe_csv(as_csv(predictor.predict_frame(rows)), safe=safe)
     if out is None:

@@ -27,7 +27,7 @@ from profuse.data.tensors import from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import check_encoders
+from profuse.inputs import check_named
 from profuse.progressive import Rounds
 from profuse.report import write_report
 from profuse.schema import OnBadFile, Schema, SplitOptions
@@ -150,7 +150,7 @@ def compare(
         on_bad_file=on_bad_file,
     )  # fmt: skip
     resolved = resolved.model_copy(update={"split": opened.split})
-    check_encoders(opened.dataset, resolved.model.encoders, who="compare")
+    check_named(opened.dataset, resolved.model.encoders, who="compare")
     for seed in range(resolved.seeds):
         check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
     run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)

@@ -20,7 +20,7 @@ from profuse.data.split import split_off
 from profuse.data.table.reader import on_bad_file_faults
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import check_encoders
+from profuse.inputs import check_named
 from profuse.models.fusion_model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
@@ -177,7 +177,7 @@ class Retriever:
         dataset = with_groups(dataset, groups, where="Retriever")
         names = chosen(modalities, dataset)
         dataset = dataset.select(names)
-        check_encoders(dataset, options.encoders, who="Retriever")
+        check_named(dataset, options.encoders, who="Retriever")
         named = {name: d.encoder for name, d in dataset.modalities.items() if d.encoder}
         options = options.model_copy(update={"encoders": {**named, **options.encoders}})
         learn, choose = split_off(dataset, options.validation_fraction, seed=training.seed)
