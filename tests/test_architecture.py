@@ -13,15 +13,21 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "profuse"
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 
+OF_A_KIND = tuple(f"kinds.{path.stem}" for path in sorted((SOURCE / "kinds").glob("[a-z]*.py")) if path.stem != "noise")
+"""The files of kinds of modality, which lie above the data that they read; the rest of `kinds` lies below."""
+
 # From the bottom up: a module imports from rows above its own only; those of one row never meet.
 LAYERS = (
     ("errors",),
     ("_cores", "_escape", "_files", "_json", "_lookup", "_optional", "_saving"),
     ("_folder", "registry"),
     ("_fields", "_options", "_weights", "_yaml"),
-    ("models.levels", "schema", "tokens"),
+    ("tokens",),
+    ("kinds",),
+    ("models.levels", "schema"),
     ("metrics",),
     ("data",),
+    OF_A_KIND,
     ("layers",),
     ("encoders", "fusion", "heads", "datasets", "classical"),
     ("models.fusion_model",),

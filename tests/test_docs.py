@@ -23,11 +23,11 @@ from profuse.cli import app
 from profuse.comparison.methods import ALWAYS
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import COLUMNS
-from profuse.data.preprocess import DEFAULTS as PREPROCESS_DEFAULTS
 from profuse.data.preprocess import PREPROCESSORS, preprocessor
-from profuse.encoders import DEFAULTS, ENCODERS, encoder
+from profuse.encoders import ENCODERS, encoder
 from profuse.estimators.fusion import FusionClassifier
 from profuse.fusion import FUSIONS, fusion
+from profuse.kinds import KINDS, kind_named
 from profuse.models.options import ModelOptions
 from profuse.schema import Modality, Schema, SplitOptions, Target
 from profuse.training.options import TrainOptions
@@ -188,14 +188,14 @@ def test_every_operator_has_its_row(name: str) -> None:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_encoder_has_its_row(name: str) -> None:
     kind = encoder(name).kind
-    told = f"`{name}` (default)" if DEFAULTS[kind] == name else f"`{name}`"
+    told = f"`{name}` (default)" if kind_named(kind).encoder == name else f"`{name}`"
     assert f"| {kind} | {told} |" in page("models.md")
 
 
 @pytest.mark.parametrize("name", PREPROCESSORS)
 def test_every_preprocessor_has_its_row(name: str) -> None:
     kind = preprocessor(name).takes
-    told = f"`{name}` (default)" if PREPROCESS_DEFAULTS[kind] == name else f"`{name}`"
+    told = f"`{name}` (default)" if name in {kind_named(k).preprocessor for k in KINDS} else f"`{name}`"
     assert f"| {kind} | {told} |" in page("models.md")
 
 

@@ -21,6 +21,7 @@ from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors
 from profuse.encoders import encoder
 from profuse.errors import ConfigError, DataError
+from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema, Target, Task
 
 __all__ = [
@@ -49,19 +50,20 @@ def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into
     for name in [*encoders, *into]:
         resolve(name, dataset.modalities, where=who, what="modality")
     for name, data in dataset.modalities.items():
-        if data.preprocess is not None and (takes := preprocessor(data.preprocess).takes) != data.kind:
+        if data.preprocess is not None and not (made_by := preprocessor(data.preprocess)).accepts(data.kind):
             raise ConfigError(
                 f"{who}: the preprocessor of {name!r} must take kind {data.kind!r}; got {data.preprocess!r}, which "
-                f"takes {takes!r}. Name another one, or leave it out."
+                f"takes {made_by.takes!r}. Name another one, or leave it out."
             )
     for name, data in dataset.modalities.items():
         chosen = encoders.get(name, data.encoder)
         if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
             continue
         takes = encoder(chosen).kind
-        if data.preprocess is None and takes != data.kind:
+        due = preprocessor(kind_named(data.kind).preprocessor).gives or data.kind
+        if data.preprocess is None and takes != due:
             raise ConfigError(
-                f"{who}: the encoder of {name!r} must take kind {data.kind!r}; got {chosen!r}, which takes {takes!r}. "
+                f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which takes {takes!r}. "
                 "Name another one, or leave it out."
             )
 

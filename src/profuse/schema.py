@@ -15,21 +15,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from profuse._fields import Shown
+from profuse._lookup import nearest
+from profuse.kinds import KINDS, KindName, Spec, kind_named
 
 __all__ = [
-    "COLUMN_KINDS",
-    "KINDS",
     "NUMBER_FORMAT",
+    "TABLE_COLUMNS",
     "ColumnKind",
     "DateOrder",
     "DurationReading",
     "EpochUnit",
-    "Kind",
     "Modality",
     "OnBadFile",
     "Schema",
@@ -40,8 +40,8 @@ __all__ = [
     "TimeReading",
 ]
 
-Kind = Literal["table", "text", "image", "audio", "series", "vector"]
-ColumnKind = Literal["numeric", "category", "timestamp", "text", "image", "audio", "series", "vector"]
+TABLE_COLUMNS = ("numeric", "category", "timestamp")
+"""Kinds of columns that stand together in a table; a column of any other kind is a modality by itself."""
 DateOrder = Literal["year-month-day", "month/day/year", "day/month/year"]
 EpochUnit = Literal["seconds", "milliseconds", "microseconds", "nanoseconds"]
 DurationReading = Literal["duration", "hours:minutes", "minutes:seconds"]
@@ -49,10 +49,21 @@ TimeReading = Literal[DateOrder, EpochUnit, DurationReading]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 OnBadFile = Literal["raise", "skip"]
 """What is done where a file that a cell names cannot be read: "skip" counts it as missing."""
-KINDS: tuple[str, ...] = get_args(Kind)
-COLUMN_KINDS: tuple[str, ...] = get_args(ColumnKind)
 NUMBER_FORMAT = r"(?P<before>\D*?)1(?P<thousands>[., '\u00a0\u2009\u202f\u2019_]?)234(?P<decimal>[.,])5(?P<after>\D*)"
 """How a column writes 1234.5: the marks of thousands and decimals, and a unit before or behind."""
+
+
+def _column_kind(name: str) -> str:
+    if name in TABLE_COLUMNS or (name in KINDS and kind_named(name).columns != "any"):
+        return name
+    known = [*TABLE_COLUMNS, *(k for k in KINDS if kind_named(k).columns != "any")]
+    close = nearest(name, known)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
+    raise ValueError(f"a column must be of a known kind; {hint}")
+
+
+ColumnKind = Annotated[str, AfterValidator(_column_kind)]
+"""What one column holds: one of `TABLE_COLUMNS`, or the name of a kind that can stand in one column."""
 
 
 def _number_format(text: str) -> str:
@@ -78,7 +89,7 @@ class _Strict(BaseModel):
 class Modality(_Strict):
     """One modality of a table: which columns it is made of, and how it is read and encoded."""
 
-    kind: Kind | None = Field(None, description="Inferred from the columns when absent.")
+    kind: KindName | None = Field(None, description="Inferred from the columns when absent.")
     columns: tuple[str, ...] = Field(description="Its columns; several for table and vector, one otherwise.")
     preprocess: str | None = Field(None, description="Name of a preprocessor; the kind's default when absent.")
     encoder: str | None = Field(None, description="Name of an encoder; the kind's default when absent.")
@@ -199,23 +210,3 @@ def _word(value: Any) -> Any:
     if value is None:
         return "null"
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-class Spec(_Strict):
-    """What a fitted preprocessor tells the encoder about a modality: sizes, and nothing else.
-
-    Fields that do not apply to a kind keep their defaults.
-    """
-
-    kind: Kind
-    n_channels: int = Field(0, description="Channels of an image, a series, a vector; mel bands of audio.")
-    cardinalities: tuple[int, ...] = Field(
-        (),
-        description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
-    )
-    edges: tuple[tuple[float, ...], ...] = Field(
-        (), description="table: for each column, ascending bin edges in the column's scaled units; () if categorical."
-    )
-    vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
-    max_length: int = Field(0, description="text, audio, series: the largest number of positions after preprocessing.")
-    image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

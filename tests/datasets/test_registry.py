@@ -10,7 +10,7 @@ import pytest
 
 from profuse.datasets import DATASETS, describe, info, load
 from profuse.errors import UnknownNameError
-from profuse.schema import KINDS
+from profuse.kinds import KINDS
 
 
 def test_listing_loads_no_torch_no_scikit_learn_and_no_matplotlib():

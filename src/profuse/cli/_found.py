@@ -52,8 +52,10 @@ def asked_by(
 
 def show(index: Index, asked: Any, by: str, who: list[str], dataset: Dataset | None, k: int, as_json: bool) -> None:
     """Searches, and prints what is found: the text of an item, too, where the rows are at hand."""
+    from profuse.kinds import kind_named
+
     found = index.search(asked, by, min(k, len(index)))
-    texts = {} if dataset is None else {n: d for n, d in dataset.modalities.items() if d.kind == "text"}
+    texts = {} if dataset is None else {n: d for n, d in dataset.modalities.items() if kind_named(d.kind).is_words}
     words = next((n for n in (index.modality, *texts) if n in texts), None)
     lines = []
     for name, ids, near, places in zip(who, found.ids, found.similarities, found.rows, strict=True):
@@ -85,11 +87,13 @@ def _question(retriever: Retriever, by: str, query: str) -> Any:
     """Returns a single row that holds the query: a text, or what the file of that name holds."""
     import pandas as pd
 
-    kind = retriever.kind(by)
-    if kind == "text":
+    from profuse.kinds import kind_named
+
+    asked = kind_named(retriever.kind(by))
+    if asked.is_words:
         return {by: [query]}
-    if kind in ("image", "audio", "series"):
+    if asked.suffixes:
         retriever.base_dir = Path()
         schema = retriever.schema_
         return pd.DataFrame({by if schema is None else schema.modalities[by].columns[0]: [query]})
-    raise typer.BadParameter(f"a {kind} cannot be typed, and {by!r} is one: use --rows", param_hint="--query")
+    raise typer.BadParameter(f"a {asked.name} cannot be typed, and {by!r} is one: use --rows", param_hint="--query")

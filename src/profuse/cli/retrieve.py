@@ -302,6 +302,7 @@ def _read(retriever: Retriever, data: str, variant: str | None, modalities: list
     """Returns the rows of DATA for a saved retriever: of these modalities, and of its texts, which are shown."""
     from profuse.data.table.read import read_table
     from profuse.datasets import DATASETS, load
+    from profuse.kinds import kind_named
 
     rows: Any
     have: Any
@@ -311,13 +312,13 @@ def _read(retriever: Retriever, data: str, variant: str | None, modalities: list
     else:
         _no_variant(data, variant)
         retriever.base_dir = Path(data).parent
-        texts = {name for name in retriever.modalities_ if retriever.kind(name) == "text"}
+        texts = {name for name in retriever.modalities_ if kind_named(retriever.kind(name)).is_words}
         schema = retriever.schema_
         words = (*texts, "id") if schema is None else (*schema.words, *([schema.id] if schema.id else []))
         rows = read_table(Path(data), words=words)
         known = {} if retriever.schema_ is None else retriever.schema_.modalities
         have = [name for name in texts if all(c in rows for c in (known[name].columns if known else (name,)))]
-    shown = [name for name in retriever.modalities_ if retriever.kind(name) == "text" and name in have]
+    shown = [name for name in retriever.modalities_ if kind_named(retriever.kind(name)).is_words and name in have]
     return retriever.read(rows, list(dict.fromkeys([*modalities, *shown])))
 
 

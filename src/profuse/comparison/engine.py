@@ -37,8 +37,9 @@ from profuse.data.split import make_split
 from profuse.data.wording import tell_values
 from profuse.errors import ProfuseError
 from profuse.heads import head_for
+from profuse.kinds import kind_named
 from profuse.metrics import log_error_scores, row_scores, rows_of_half_the_spread
-from profuse.schema import Schema, SplitOptions
+from profuse.schema import Schema, Spec, SplitOptions
 
 __all__ = ["Event", "compare_dataset"]
 
@@ -208,7 +209,7 @@ def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any], not
             kind=data.kind,
             present_fraction=float(data.present.mean()),
             test_fraction=in_test[name],
-            shape=_shape(spec, data.kind),
+            shape=kind_named(spec["kind"]).describe(Spec.model_validate(spec)),
             encoder=options.model.encoders.get(name) or data.encoder or "default",
         )
     return DatasetFacts(
@@ -264,21 +265,6 @@ def _split_in_words(dataset: Dataset, options: CompareOptions) -> str:
     if dataset.groups is not None:
         return "by group"
     return "random" if dataset.task == "regression" else "stratified"
-
-
-def _shape(spec: dict[str, Any], kind: str) -> str:
-    match kind:
-        case "table":
-            return f"{len(spec['cardinalities'])} columns"
-        case "text":
-            return f"up to {spec['max_length']} words"
-        case "image":
-            return f"{spec['image_size'][0]} x {spec['image_size'][1]} pixels, {spec['n_channels']} channel(s)"
-        case "audio":
-            return f"up to {spec['max_length']} frames of {spec['n_channels']} mel bands"
-        case "series":
-            return f"up to {spec['max_length']} steps of {spec['n_channels']} channel(s)"
-    return f"{spec['n_channels']} channels"
 
 
 def _keep_best(results: Results, run: Run, out: Path) -> None:

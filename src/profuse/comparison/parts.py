@@ -10,9 +10,8 @@ from functools import cache
 from profuse import registry
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
-from profuse.data.preprocess import DEFAULTS as PREPROCESSORS_OF
-from profuse.encoders import DEFAULTS as ENCODERS_OF
 from profuse.errors import ConfigError
+from profuse.kinds import kind_named
 from profuse.metrics import metrics_for
 from profuse.training.options import TrainOptions
 
@@ -37,9 +36,11 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
     options = method.model
     for modality in method.modalities:
         data = dataset.modalities[modality]
-        yield "preprocessor", data.preprocess or PREPROCESSORS_OF[data.kind]
+        default = kind_named(data.kind)
+        yield "kind", data.kind
+        yield "preprocessor", data.preprocess or default.preprocessor
         if options is not None:
-            yield "encoder", options.encoders.get(modality) or data.encoder or ENCODERS_OF[data.kind]
+            yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
     if options is not None:
         yield "fusion", options.fusion
         yield "fusion", options.decision

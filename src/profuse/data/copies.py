@@ -19,16 +19,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.dataset import Dataset
 from profuse.data.table.repeats import distinct_rows
 from profuse.data.table.values import words
+from profuse.kinds import kind_named
 
 __all__ = ["Copy", "copies_of_target", "follows_row_order"]
 
 _FEWEST_ROWS = 30
 _FEWEST_ERRORS = 8
 _MOST_ROWS = 2000
-_MOST_CHANNELS = 2000
 _ROWS_PER_CODE = 4  # with fewer, numbers that stand twice are no codes
 _CLASSES, _RANKS, _VARIANCE = 0.95, 0.99, 0.98
 _FILLED = 0.2  # of the rows; a price that is known once it is sold stands in few
@@ -109,33 +109,9 @@ def _targets(dataset: Dataset) -> Iterator[tuple[str, np.ndarray | None, np.ndar
 def _columns(dataset: Dataset) -> Iterator[tuple[str, np.ndarray, bool]]:
     """Yields columns as numbers (NaN = missing), or as codes (missing is one too), and which of these they are."""
     for name, data in dataset.modalities.items():
-        yield from _parts(name, data)
-        if 0 < data.present.sum() < len(data) and data.kind != "table":
+        yield from kind_named(data.kind).number_columns(name, data)
+        if 0 < data.present.sum() < len(data) and data.frame is None:  # columns of a frame tell what is empty
             yield f"whether {name!r} is there", data.present.astype(np.float64), True
-
-
-def _parts(name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
-    if data.kind == "table":
-        for column in data.values:
-            cells = data.values[column]
-            if pd.api.types.is_datetime64_any_dtype(cells.dtype) or pd.api.types.is_timedelta64_dtype(cells.dtype):
-                values = cells.astype("int64").to_numpy(np.float64)
-                yield repr(column), np.where(cells.isna(), np.nan, values), False
-            elif pd.api.types.is_numeric_dtype(cells.dtype) and not pd.api.types.is_bool_dtype(cells.dtype):
-                yield repr(column), cells.to_numpy(dtype=np.float64, na_value=np.nan), False
-            else:
-                yield repr(column), pd.factorize(words(cells))[0].astype(np.float64), True
-            empty = cells.isna().to_numpy()
-            if empty.any() and not empty.all():
-                yield f"whether {column!r} is filled", empty.astype(np.float64), True
-    elif data.kind == "vector":
-        values = np.asarray(data.values, dtype=np.float64)
-        for j in range(min(values.shape[1], _MOST_CHANNELS)):
-            column = np.where(data.present, values[:, j], np.nan)
-            yield (repr(name) if values.shape[1] == 1 else f"{name!r}, channel {j}"), column, False
-    elif data.kind == "text":
-        texts = np.array([v if p else None for v, p in zip(data.values, data.present, strict=True)], dtype=object)
-        yield repr(name), pd.factorize(texts)[0].astype(np.float64), True
 
 
 def _evidence(values: np.ndarray, numbers: np.ndarray | None, codes: np.ndarray | None, *, is_code: bool) -> str:

@@ -11,60 +11,10 @@ import numpy as np
 import pandas as pd
 
 from profuse.errors import DataError
-from profuse.schema import KINDS, Kind, Task
+from profuse.kinds import ModalityData, object_array
+from profuse.schema import Task
 
 __all__ = ["Dataset", "ModalityData", "object_array"]
-
-
-def object_array(values: Sequence[Any]) -> np.ndarray:
-    """Returns `[row]` of objects, whatever their shapes."""
-    out = np.empty(len(values), dtype=object)
-    for i, value in enumerate(values):
-        out[i] = value
-    return out
-
-
-@dataclass(frozen=True, eq=False)
-class ModalityData:
-    """All rows of one modality, not yet preprocessed.
-
-    Attributes:
-        kind: One of `profuse.schema.KINDS`.
-        values: By kind: table, a DataFrame with a fresh RangeIndex; vector, float `[row, channel]` (NaN = a
-            missing number); text, an object array of str; image, audio, series: an object array, or an array
-            with rows first, of `[height, width, channel]` (uint8, or float in 0..1), `[sample]` (float in
-            -1..1), `[time, channel]` (NaN = a missing number). What stands in an absent row is not read.
-        present: Bool `[row]`: False where the modality is missing.
-        rate: Audio only: samples a second.
-        range: Image only: the levels that became 0 (black) and 1 (white) in pictures of more than 8 bits.
-        preprocess: Name of a preprocessor, or None for the kind's default.
-        encoder: Name of an encoder, or None for the kind's default.
-    """
-
-    kind: Kind
-    values: Any
-    present: np.ndarray
-    rate: int | None = None
-    range: tuple[float, float] | None = None
-    preprocess: str | None = None
-    encoder: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise DataError(f"ModalityData: kind must be one of {', '.join(KINDS)}; got kind={self.kind!r}.")
-        if self.present.dtype != bool or self.present.shape != (len(self.values),):
-            raise DataError(
-                "ModalityData: present must be one bool for each row; got "
-                f"present={self.present.dtype}{self.present.shape} for {len(self.values)} rows."
-            )
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def rows(self, index: np.ndarray) -> ModalityData:
-        """Returns the rows `index` (integers)."""
-        values = self.values.iloc[index].reset_index(drop=True) if self.kind == "table" else self.values[index]
-        return replace(self, values=values, present=self.present[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +91,7 @@ class Dataset:
         for name in sorted(self.modalities):
             data = self.modalities[name]
             _feed(digest, [name, data.kind, data.rate, data.preprocess, data.encoder, data.present])
-            columns = list(data.values) if data.kind == "table" else []
+            columns = [] if data.frame is None else list(data.frame)
             _feed(digest, [columns, *(_plain(data.values[c]) for c in columns)] if columns else data.values)
         for part in _BY_ROW:
             _feed(digest, getattr(self, part))

@@ -12,11 +12,12 @@ import numpy as np
 from profuse._cores import limit_threads
 from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.preprocess import DEFAULTS, Preprocessor, preprocessor
+from profuse.data.preprocess import Preprocessor, preprocessor
 from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import unseen_notes
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
+from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema, Spec, Target
 from profuse.tokens import Raw
 
@@ -52,9 +53,9 @@ class Pipeline:
                     f"Pipeline: modality {name!r} must be present in at least one training row; it is missing in all "
                     f"{len(data)}. Leave it out, or choose another split."
                 )
-            names[name] = data.preprocess or DEFAULTS[data.kind]
+            names[name] = data.preprocess or kind_named(data.kind).preprocessor
             fitted[name] = preprocessor(names[name])()
-            if fitted[name].takes != data.kind:
+            if not fitted[name].accepts(data.kind):
                 raise DataError(
                     f"Pipeline: the preprocessor of {name!r} must take kind {data.kind!r}; "
                     f"got {names[name]!r}, which takes {fitted[name].takes!r}."

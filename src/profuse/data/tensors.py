@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from profuse.data.table.spellings import merged
 from profuse.data.table.times import given_times
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
-from profuse.schema import KINDS, Kind, OnBadFile, Schema, Task
+from profuse.kinds import KINDS, kind_named, must_be
+from profuse.schema import OnBadFile, Schema, Task
 
 __all__ = ["as_target", "from_frame", "from_tensors", "same_order"]
 
@@ -37,7 +38,7 @@ def from_tensors(
     groups: Any = None,
     times: Any = None,
     ids: Any = None,
-    kinds: Mapping[str, Kind] | None = None,
+    kinds: Mapping[str, str] | None = None,
     rates: Mapping[str, int] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     name: str = "tensors",
@@ -94,9 +95,9 @@ def from_tensors(
     for key, cells in modalities.items():
         kind = kinds.get(key)
         if isinstance(cells, tuple) and len(cells) == 2 and isinstance(cells[0], str) and cells[0] in KINDS:
-            kind, cells = cast(Kind, cells[0]), cells[1]
+            kind, cells = cells
         if kind is not None and kind not in KINDS:
-            raise ConfigError(f"from_tensors: kind of {key!r} must be one of {', '.join(KINDS)}; got kind={kind!r}.")
+            raise ConfigError(f"from_tensors: kind of {key!r} {must_be(kind)}")
         kind = _sound(key, rates[key], kind) if key in rates else kind
         found[key] = modality(key, plain(cells), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
     if target is not None:
@@ -120,9 +121,9 @@ def from_tensors(
     )
 
 
-def _sound(name: str, rate: Any, kind: Kind | None) -> Kind:
-    """Returns "audio": a rate says that it is one."""
-    if kind not in (None, "audio"):
+def _sound(name: str, rate: Any, kind: str | None) -> str:
+    """Returns the kind, that of sounds if none is given: a rate says that it is one."""
+    if kind is not None and not kind_named(kind).has_rate:
         raise ConfigError(
             f"from_tensors: rates must name sounds; got {name!r}, which is said to be of kind {kind!r}. Leave one out."
         )
@@ -130,7 +131,7 @@ def _sound(name: str, rate: Any, kind: Kind | None) -> Kind:
         raise ConfigError(
             f"from_tensors: rates must be whole numbers above 0, samples a second; got {name!r}: {rate!r}. Write 16000."
         )
-    return "audio"
+    return kind or "audio"
 
 
 def from_frame(

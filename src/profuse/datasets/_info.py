@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profuse.schema import Kind, Task
+from profuse.schema import Task
 
 if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
@@ -36,7 +36,7 @@ class DatasetInfo:
     """
 
     name: str
-    modalities: Mapping[str, Kind]
+    modalities: Mapping[str, str]
     n_rows: int
     task: Task
     target: str

@@ -7,7 +7,7 @@ from typing import cast
 from profuse.encoders._base import Encoder, segment_widths, segments
 from profuse.registry import table
 
-__all__ = ["DEFAULTS", "ENCODERS", "Encoder", "encoder", "segment_widths", "segments"]
+__all__ = ["ENCODERS", "Encoder", "encoder", "segment_widths", "segments"]
 
 ENCODERS = table(
     "encoder",
@@ -23,15 +23,6 @@ ENCODERS = table(
         "mlp": "profuse.encoders.vector:VectorEncoder",
     },
 )
-# kind of the fitted Spec -> encoder
-DEFAULTS: dict[str, str] = {
-    "table": "table",
-    "text": "words",
-    "image": "cnn",
-    "audio": "audio_cnn",
-    "series": "tcn",
-    "vector": "mlp",
-}
 
 
 def encoder(name: str) -> type[Encoder]:

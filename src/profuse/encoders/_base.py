@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from torch import nn
 
 from profuse.errors import ShapeError
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["Encoder", "Stage", "chain", "segment_widths", "segments"]
@@ -43,7 +43,7 @@ class Encoder(nn.Module, ABC):
         stage_widths: Channels of the tokens after each of `mix_stages`; the last is `width`.
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[str]
     """The kind it takes."""
 
     def __new__(cls, *args: Any, **options: Any) -> Self:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from profuse.encoders._augment import spec_mask, spec_shift
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.errors import ConfigError, ShapeError
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["AudioEncoder"]
@@ -77,7 +77,7 @@ class AudioEncoder(Encoder):
         `[batch, <= 1 + n_tokens, width]`.
     """
 
-    kind: ClassVar[Kind] = "audio"
+    kind: ClassVar[str] = "audio"
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch import nn
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.layers.sequence import ChannelDropout, ConvBlock, Joined, mean_of_runs, stride_for
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["DilatedEncoder"]
@@ -42,7 +42,7 @@ class DilatedEncoder(Encoder):
         Not causal: the whole series is known. Norms first, one convolution a block, gated residuals.
     """
 
-    kind: ClassVar[Kind] = "series"
+    kind: ClassVar[str] = "series"
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from profuse.encoders._augment import jitter
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.errors import ConfigError, ShapeError
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["ConvEncoder", "Patches", "patch_side"]
@@ -117,7 +117,7 @@ class ConvEncoder(Encoder):
         stochastic depth, ECCV 2016; Wu, He: Group normalization, ECCV 2018.
     """
 
-    kind: ClassVar[Kind] = "image"
+    kind: ClassVar[str] = "image"
 
     def __init__(
         self,

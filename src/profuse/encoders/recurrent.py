@@ -12,7 +12,7 @@ from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
 from profuse.layers.sequence import ChannelDropout, Joined, mean_of_runs, stride_for
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["RecurrentEncoder"]
@@ -51,7 +51,7 @@ class RecurrentEncoder(Encoder):
         1997, Long short-term memory; Schuster and Paliwal 1997, Bidirectional recurrent neural networks.
     """
 
-    kind: ClassVar[Kind] = "series"
+    kind: ClassVar[str] = "series"
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
 from profuse.layers.attention import AttentionBlock
 from profuse.layers.sequence import ChannelDropout, Positions, runs, stride_for
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["SeriesPatchEncoder"]
@@ -41,7 +41,7 @@ class SeriesPatchEncoder(Encoder):
         The channels of a patch are one token, not one token each: their relations count here, and tokens are few.
     """
 
-    kind: ClassVar[Kind] = "series"
+    kind: ClassVar[str] = "series"
 
     def __init__(
         self,

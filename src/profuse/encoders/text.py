@@ -13,7 +13,7 @@ from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import check_layers
 from profuse.errors import ConfigError, ShapeError
 from profuse.layers.sequence import ConvBlock, Positions, mean_of_runs, stride_for
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["WordEncoder"]
@@ -45,7 +45,7 @@ class WordEncoder(Encoder):
         composition rivals syntactic methods (word dropout).
     """
 
-    kind: ClassVar[Kind] = "text"
+    kind: ClassVar[str] = "text"
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders.image import Patches, patch_side
 from profuse.errors import ConfigError
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["PatchEncoder"]
@@ -74,7 +74,7 @@ class PatchEncoder(Encoder):
         token; neighbouring tokens are averaged instead, so that the fusion still sees where things are.
     """
 
-    kind: ClassVar[Kind] = "image"
+    kind: ClassVar[str] = "image"
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.preprocess import DEFAULTS, preprocessor
+from profuse.data.preprocess import preprocessor
+from profuse.kinds import kind_named
 
 __all__ = ["SAME", "Block", "Features", "Inputs", "blocks_of", "inputs_of"]
 
@@ -51,7 +52,7 @@ class Block:
 
     def __init__(self, data: ModalityData) -> None:
         """Learns from all rows of `data`."""
-        self._preprocessor = preprocessor(data.preprocess or DEFAULTS[data.kind])()
+        self._preprocessor = preprocessor(data.preprocess or kind_named(data.kind).preprocessor)()
         self._preprocessor.fit(data)
         raw = self._preprocessor.features(data)
         self._codes = np.flatnonzero(self._preprocessor.category_features)

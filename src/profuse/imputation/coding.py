@@ -12,9 +12,10 @@ import pandas as pd
 from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
 from profuse.imputation.blocks import SAME, Block
-from profuse.schema import ColumnKind, Modality
+from profuse.kinds import KINDS, kind_named
+from profuse.schema import ColumnKind, Modality, Schema
 
-__all__ = ["Coding", "Part", "Target", "known_cells", "parts_of"]
+__all__ = ["Coding", "Part", "Target", "kinds_to_fill", "known_cells", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,9 @@ class Coding:
     """
 
     def __init__(self, modality: Modality, kinds: Mapping[str, ColumnKind], data: ModalityData) -> None:
-        self._kind = data.kind
-        self._block = Block(data) if data.kind not in ("table", "vector") else None
+        self._block = None if kind_named(data.kind).is_numbers else Block(data)
         self.parts = parts_of(modality, kinds, data)
-        self._width = data.values.shape[1] if data.kind == "vector" else 0
+        self._width = data.values.shape[1] if self._block is None and data.frame is None else 0
         raw = self._raw(data)
         if self._block is not None:  # what its cells are measured by
             self.parts = (replace(self.parts[0], stop=raw.shape[1]),)
@@ -134,7 +134,7 @@ class Coding:
         Raises:
             DataError: They are not.
         """
-        if data.kind == "vector" and data.values.shape[1] != self._width and data.present.any():
+        if self._other_width(data) and data.present.any():
             raise DataError(
                 f"Imputer: the vectors of {self.parts[0].column!r} must be as long as in training, {self._width}; "
                 f"got {data.values.shape[1]}. Correct them."
@@ -147,7 +147,7 @@ class Coding:
             DataError: Vectors are not as long as those that were learned from.
         """
         self.check(data)
-        if data.kind == "vector" and data.values.shape[1] != self._width:
+        if self._other_width(data):
             data = replace(data, values=np.full((len(data), self._width), np.nan))
         raw = self._raw(data)
         raw[~data.present] = np.nan
@@ -175,10 +175,14 @@ class Coding:
         found: np.ndarray = raw if part.kind == "list" else raw[..., 0]
         return found
 
+    def _other_width(self, data: ModalityData) -> bool:
+        """Returns whether the rows are vectors of another length than those that were learned from."""
+        return self._width > 0 and bool(data.values.shape[1] != self._width)
+
     def _raw(self, data: ModalityData) -> np.ndarray:
         if self._block is not None:
             return np.where(data.present[:, None], self._block(data).values, np.nan)
-        if self._kind == "vector":
+        if data.frame is None:
             return np.array(data.values, dtype=np.float64)
         columns = [_numbers(part, data.values[part.column]) for part in self.parts if part.kind != "cell"]
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(data), 0))
@@ -198,12 +202,21 @@ def _numbers(part: Part, cells: pd.Series) -> np.ndarray:
     return cells.to_numpy(dtype=np.float64, na_value=np.nan)[:, None]
 
 
+def kinds_to_fill(frame: pd.DataFrame, schema: Schema) -> dict[str, ColumnKind]:
+    """Returns the kinds of columns; one number in a cell that the schema calls a vector is filled as a number."""
+    single = {str(c) for c, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)}
+    return {
+        column: "numeric" if column in single and kind in KINDS and kind_named(kind).is_numbers else kind
+        for column, kind in schema.columns.items()
+    }
+
+
 def parts_of(modality: Modality, kinds: Mapping[str, ColumnKind], data: ModalityData) -> tuple[Part, ...]:
     """Returns a part for each column of the modality; the words of categories are those of `data`."""
     columns = modality.columns
-    if data.kind not in ("table", "vector"):
+    if not kind_named(data.kind).is_numbers:
         return (Part(columns[0], "cell"),)
-    if data.kind == "vector":
+    if data.frame is None:
         if len(columns) > 1:
             return tuple(Part(c, "number", i, i + 1) for i, c in enumerate(columns))
         return (Part(columns[0], "number" if kinds[columns[0]] == "numeric" else "list", 0, data.values.shape[1]),)
@@ -223,9 +236,9 @@ def parts_of(modality: Modality, kinds: Mapping[str, ColumnKind], data: Modality
 
 def known_cells(parts: tuple[Part, ...], data: ModalityData) -> np.ndarray:
     """Returns which cells are there, bool `[row, part]`; a vector in one column is if all its numbers are."""
-    if data.kind == "table":
-        return np.stack([data.values[part.column].notna().to_numpy() for part in parts], axis=1)
-    if data.kind != "vector":
+    if data.frame is not None:
+        return np.stack([data.frame[part.column].notna().to_numpy() for part in parts], axis=1)
+    if not kind_named(data.kind).is_numbers:
         return data.present[:, None]
     there = ~np.isnan(data.values) & data.present[:, None]
     return np.stack([there[:, part.numbers].all(1) for part in parts], axis=1)

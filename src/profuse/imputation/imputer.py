@@ -23,7 +23,7 @@ from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.blocks import Block, Inputs, blocks_of, inputs_of
 from profuse.imputation.choice import Choice, choose
-from profuse.imputation.coding import Coding, Target, known_cells, parts_of
+from profuse.imputation.coding import Coding, Target, kinds_to_fill, known_cells, parts_of
 from profuse.imputation.earlier import added_before, named_in, perhaps_added
 from profuse.imputation.filling import Gaps, check_names
 from profuse.imputation.making import AUTO, BASELINES, LEARNED_AGAIN, make_method, resampled
@@ -213,9 +213,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
         self.schema_, self._rates = reader.schema, reader.rates
         resolve(self.modality, self.schema_.modalities, where="Imputer", what="modality")
-        single = {str(c) for c, dtype in frame.dtypes.items() if pd.api.types.is_numeric_dtype(dtype)}
-        # one number in a column may be a vector by the schema: it is filled as a number
-        self._kinds = {c: "numeric" if k == "vector" and c in single else k for c, k in self.schema_.columns.items()}
+        self._kinds = kinds_to_fill(frame, self.schema_)
         self.notes_ = tuple(dataset.notes)
         if earlier:
             self.notes_ += (

@@ -88,14 +88,11 @@ def _feed(digest: Any, cell: bytes) -> None:
 
 def _cells(data: ModalityData) -> list[bytes]:
     """Returns what each row holds; nothing where it is absent."""
-    if data.kind == "table":
-        columns = [_words(data.values[name]) for name in data.values]
+    if data.frame is not None:
+        columns = [_words(data.frame[name]) for name in data.frame]
         rows = [repr(cells).encode() for cells in zip(*columns, strict=True)]
-    elif data.kind == "text":
-        rows = [str(text).encode("utf-8", "surrogatepass") for text in data.values]
-    else:
-        rows = [_numbers(value) for value in data.values]
-    return [row if there else b"" for row, there in zip(rows, data.present, strict=True)]
+        return [row if there else b"" for row, there in zip(rows, data.present, strict=True)]
+    return [_content(value) if there else b"" for value, there in zip(data.values, data.present, strict=True)]
 
 
 def _words(cells: pd.Series) -> list[str]:
@@ -108,7 +105,9 @@ def _word(cell: Any) -> str:
     return str(cell)
 
 
-def _numbers(value: Any) -> bytes:
+def _content(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
     array = np.asarray(value)
     plain = array if array.dtype.kind in "biu" else np.where(np.isnan(array), np.nan, array) + 0.0
     return f"{plain.shape}".encode() + np.ascontiguousarray(plain).tobytes()

@@ -34,20 +34,18 @@ filters of pictures. No global random state.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 
 from profuse._lookup import resolve
-from profuse.errors import ConfigError, ShapeError
-from profuse.schema import Kind, Spec
+from profuse.errors import ConfigError
+from profuse.kinds import kind_named
+from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["corrupt"]
-
-_UNKNOWN, _OMIT, _SWAP = range(3)
 
 
 def corrupt(
@@ -87,7 +85,7 @@ def corrupt(
         raw = resolve(name, inputs, where="corrupt", what="modality")
         spec = resolve(name, specs, where="corrupt", what="modality")
         if level > 0:
-            found[name] = _BY_KIND[spec.kind](raw, spec, level, _generator(seed, name))
+            found[name] = kind_named(spec.kind).corrupt(raw, spec, level, _generator(seed, name))
     return found
 
 
@@ -95,126 +93,3 @@ def _generator(seed: int, name: str) -> Generator:
     """A generator of its own for each modality."""
     state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint32)
     return Generator().manual_seed(int(state[0]))
-
-
-def _vector(raw: Raw, spec: Spec, p: float, draw: Generator) -> Raw:
-    x = raw.values.masked_fill(_hits(raw.values.shape, p, draw), 0)
-    x = x.gather(1, _swapped(torch.ones_like(x, dtype=torch.bool), _hits(x.shape, p, draw), draw))
-    return _where_real(raw, x)
-
-
-def _table(raw: Raw, spec: Spec, p: float, draw: Generator) -> Raw:
-    codes = torch.tensor(spec.cardinalities) > 0
-    if raw.values.shape[1:] != codes.shape:
-        raise ShapeError(
-            f"corrupt: a table must have the {len(codes)} columns of its spec; got values={tuple(raw.values.shape)}."
-        )
-    x = raw.values.masked_fill(_hits(raw.values.shape, p, draw), 0)  # a median, or the code of 'unknown'
-    x = x.gather(1, _swapped(raw.mask & ~codes, _hits(x.shape, p, draw), draw))
-    return _where_real(raw, x)
-
-
-def _series(raw: Raw, spec: Spec, p: float, draw: Generator) -> Raw:
-    x = _added(raw.values, p, draw).masked_fill(_hits(raw.values.shape, p, draw), 0)
-    return _where_real(raw, x.masked_fill(_run(raw.mask, p, draw)[..., None], 0))
-
-
-def _audio(raw: Raw, spec: Spec, p: float, draw: Generator) -> Raw:
-    x = _added(raw.values, p, draw)
-    return _where_real(raw, x.masked_fill(_run(raw.mask, p, draw)[..., None], 0))
-
-
-def _image(raw: Raw, spec: Spec, p: float, draw: Generator) -> Raw:
-    x = _added(raw.values, 2 * p, draw)
-    one = torch.ones(len(x), 1, dtype=torch.float64)
-    tall = (2 * torch.rand(one.shape, generator=draw, dtype=torch.float64) - 1).exp2()  # height / width, 1/2 to 2
-    height = (p / 2 * tall).sqrt()  # as a share of the picture's; at most 1, and so is the width
-    rows = _inside(x.shape[2], *_interval(one * x.shape[2], height, draw))
-    columns = _inside(x.shape[3], *_interval(one * x.shape[3], p / 2 / height, draw))
-    return _where_real(raw, x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0))
-
-
-def _text(raw: Raw, spec: Spec, p: float, draw: Generator) -> Raw:
-    mask, hit = raw.mask, _hits(raw.mask.shape, p, draw)
-    kind = torch.randint(3, mask.shape, generator=draw)
-    ids = _by_word(raw.values, _swapped(mask, hit & (kind == _SWAP), draw))
-    kept = mask & ~(hit & (kind == _OMIT))
-    first = mask & (mask.cumsum(1) == 1)
-    last_one = first & ~kept.any(1, keepdim=True)  # all words would be omitted: a text without words is absent
-    kept = kept | last_one
-    unknown = last_one | (hit & (kind == _UNKNOWN))
-    order = _real_first(kept)
-    kept = kept.gather(1, order)
-    ids = _by_word(ids.masked_fill(unknown[..., None], 0), order).masked_fill(~kept[..., None], 0)
-    return Raw(torch.where(raw.present[:, None, None], ids, raw.values), kept)
-
-
-_BY_KIND: dict[Kind, Callable[[Raw, Spec, float, Generator], Raw]] = {
-    "vector": _vector,
-    "table": _table,
-    "series": _series,
-    "audio": _audio,
-    "image": _image,
-    "text": _text,
-}
-
-
-def _hits(shape: torch.Size, p: float, draw: Generator) -> Tensor:
-    """True with probability p, independently."""
-    return torch.rand(shape, generator=draw) < p
-
-
-def _added(x: Tensor, deviation: float, draw: Generator) -> Tensor:
-    return x + deviation * torch.randn(x.shape, generator=draw, dtype=x.dtype)
-
-
-def _where_real(raw: Raw, x: Tensor) -> Raw:
-    """`x` where the mask is True; what is not real stays as it is."""
-    mask = raw.mask.reshape(raw.mask.shape + (1,) * (x.ndim - raw.mask.ndim))
-    return Raw(torch.where(mask, x, raw.values), raw.mask)
-
-
-def _real_first(real: Tensor) -> Tensor:
-    """`[row, rank]`: positions of the real entries in their order, then those of the others."""
-    return (~real).to(torch.uint8).argsort(dim=1, stable=True)
-
-
-def _by_word(ids: Tensor, index: Tensor) -> Tensor:
-    return ids.gather(1, index[..., None].expand_as(ids))
-
-
-def _swapped(real: Tensor, hit: Tensor, draw: Generator) -> Tensor:
-    """`[row, position]`: from where each entry comes when neighbours among the real entries are swapped.
-
-    A pair is swapped where its first entry, by rank among the real ones, is hit.
-    """
-    rank = torch.arange(real.shape[1]).expand(real.shape)
-    is_first = (rank + torch.randint(2, (len(real), 1), generator=draw)) % 2 == 0
-    partner = torch.where(is_first, rank + 1, rank - 1)
-    swap = hit.gather(1, torch.minimum(rank, partner).clamp(min=0))
-    swap &= (torch.minimum(rank, partner) >= 0) & (torch.maximum(rank, partner) < real.sum(1, keepdim=True))
-    order = _real_first(real)
-    return torch.empty_like(order).scatter_(1, order, order.gather(1, torch.where(swap, partner, rank)))
-
-
-def _interval(n: Tensor, share: Tensor | float, draw: Generator) -> tuple[Tensor, Tensor]:
-    """Start and stop of a run of `share` of `n` places, `[row, 1]`: rounded so that its mean length is share * n.
-
-    With the same draws, the run of a smaller share lies within that of a larger one.
-    """
-    rounding, place = torch.rand(2, *n.shape, generator=draw, dtype=torch.float64)
-    length = torch.minimum((share * n + rounding).floor(), n)
-    start = (place * (n - length + 1)).floor()
-    return start, start + length
-
-
-def _inside(n: int, start: Tensor, stop: Tensor) -> Tensor:
-    """`[row, place]`: the places from start on, before stop."""
-    return (torch.arange(n) >= start) & (torch.arange(n) < stop)
-
-
-def _run(mask: Tensor, p: float, draw: Generator) -> Tensor:
-    """`[row, step]`: one run of p of the real steps."""
-    start, stop = _interval(mask.sum(1, keepdim=True).double(), p, draw)
-    rank = mask.cumsum(1) - 1
-    return mask & (rank >= start) & (rank < stop)

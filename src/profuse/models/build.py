@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from profuse.encoders import DEFAULTS, Encoder, encoder
+from profuse.encoders import Encoder, encoder
 from profuse.errors import ConfigError
 from profuse.fusion import DecisionFusion, Fusion, fusion
 from profuse.heads import head_for
+from profuse.kinds import kind_named
 from profuse.models.fusion_model import JOINT, FusionModel, stage_channels
 from profuse.models.levels import Level
 from profuse.models.options import PROGRESSIVE, ModelOptions
@@ -56,7 +57,7 @@ def build_model(
         made = {
             name: copy.deepcopy(given[name])
             if name in given
-            else encoder(options.encoders.get(name) or DEFAULTS[specs[name].kind]).make(
+            else encoder(options.encoders.get(name) or kind_named(specs[name].kind).encoder).make(
                 specs[name], options.width, n_rows=n_rows, dropout=options.dropout
             )
             for name in sorted(specs)

@@ -46,9 +46,10 @@ def entry_width(encoder: Encoder, entry: Entry) -> int:
 
 
 def _n_numbers(spec: Spec) -> int:
-    if spec.kind == "text":
+    """Channels of the raw values that are numbers: none where they are words."""
+    if spec.vocabulary:
         return 0
-    return len(_number_at(spec)) if spec.kind == "table" else spec.n_channels
+    return len(_number_at(spec)) if spec.cardinalities else spec.n_channels
 
 
 def _number_at(spec: Spec) -> list[int]:
@@ -58,26 +59,24 @@ def _number_at(spec: Spec) -> list[int]:
 def raw_tokens(raw: Raw, spec: Spec) -> Tokens:
     """Returns the numbers of a raw batch as tokens: steps, frames, pixels; one for a vector or a table's numbers."""
     clean = raw.values.masked_fill(~raw.mask.reshape(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim)), 0.0)
-    if spec.kind == "vector":
-        return Tokens.vector(clean, raw.mask)
-    if spec.kind == "table":
+    if spec.cardinalities:
         return Tokens.vector(clean[:, _number_at(spec)], raw.present)
-    if spec.kind == "image":
-        pixels = clean.flatten(2).transpose(1, 2)
-        return Tokens(pixels, raw.mask[:, None].expand(pixels.shape[:2]))
-    return Tokens(clean, raw.mask)
+    if raw.mask.ndim == 2:
+        return Tokens(clean, raw.mask)
+    if clean.ndim == 2:
+        return Tokens.vector(clean, raw.mask)
+    places = clean.flatten(2).transpose(1, 2)
+    return Tokens(places, raw.mask[:, None].expand(places.shape[:2]))
 
 
 def changed_raw(raw: Raw, spec: Spec, values: Tensor) -> Raw:
     """Returns the raw batch with other numbers, `values` in the shape that `raw_tokens` gives."""
     values = values.to(raw.values.dtype)
-    if spec.kind == "vector":
-        values = values[:, 0]
-    elif spec.kind == "table":
+    if spec.cardinalities:
         columns = torch.tensor(_number_at(spec), device=values.device)
         values = raw.values.index_copy(1, columns, values[:, 0])
-    elif spec.kind == "image":
-        values = values.transpose(1, 2).reshape(raw.values.shape)
+    elif raw.mask.ndim == 1:
+        values = values[:, 0] if raw.values.ndim == 2 else values.transpose(1, 2).reshape(raw.values.shape)
     return Raw(values, raw.mask)
 
 

@@ -11,8 +11,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from profuse.encoders import DEFAULTS, Encoder, encoder
+from profuse.encoders import Encoder, encoder
 from profuse.fusion import CoordinatedFusion, Fused, fusion
+from profuse.kinds import kind_named
 from profuse.models.fusion_model import Output
 from profuse.models.options import ModelOptions
 from profuse.retrieval.measure import ranks
@@ -52,7 +53,7 @@ def build(specs: Mapping[str, Spec], options: RetrievalOptions, *, n_rows: int, 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoders = {
-            name: encoder(options.encoders.get(name) or DEFAULTS[specs[name].kind]).make(
+            name: encoder(options.encoders.get(name) or kind_named(specs[name].kind).encoder).make(
                 specs[name], options.width, n_rows=n_rows, dropout=options.dropout
             )
             for name in sorted(specs)

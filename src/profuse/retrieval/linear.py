@@ -14,6 +14,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.preprocess import Preprocessor
 from profuse.data.preprocess.tfidf import TfidfPreprocessor
 from profuse.errors import DataError
+from profuse.kinds import kind_named
 from profuse.layers.correlation import canonical
 from profuse.retrieval.measure import Validation, reciprocal_rank
 
@@ -112,7 +113,7 @@ class _Features:
         self.known: dict[str, np.ndarray] = {}
         self.x: dict[str, np.ndarray] = {}
         for name, data in dataset.modalities.items():
-            source, words = pipeline.preprocessors[name], data.kind == "text"
+            source, words = pipeline.preprocessors[name], kind_named(data.kind).is_words
             if words:  # the description knows the words of the rows that are learned from, and no others
                 source = TfidfPreprocessor(_N_TERMS)
                 source.fit(data.rows(rows[data.present[rows]]))

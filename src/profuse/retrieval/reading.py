@@ -23,6 +23,7 @@ from profuse.data.table.unseen import unseen_notes
 from profuse.data.tensors import from_tensors
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
+from profuse.kinds import kind_named
 from profuse.schema import ColumnKind, Modality, OnBadFile, Schema
 
 __all__ = [
@@ -202,16 +203,16 @@ def _rows(
             "Add them, or rename yours."
         )
     if isinstance(data, Dataset):
-        for name, kind in kinds.items():
-            if data.modalities[name].kind != kind:
+        for name, due in kinds.items():
+            if data.modalities[name].kind != due:
                 raise DataError(
-                    f"Retriever: modality {name!r} must be of kind {kind!r}, as in training; got "
+                    f"Retriever: modality {name!r} must be of kind {due!r}, as in training; got "
                     f"kind={data.modalities[name].kind!r}. Rename it, or give another one."
                 )
         return data.select(names)
     parts = {name: data[name] for name in names}
     for name, part in parts.items():
-        if schema is not None and kinds[name] == "table" and isinstance(part, pd.DataFrame):
+        if schema is not None and kind_named(kinds[name]).columns == "any" and isinstance(part, pd.DataFrame):
             # cells mean what they meant in the table of training
             reader = pipeline.reader(_only(schema, [name]).model_copy(update={"id": None}), base_dir=base_dir)
             parts[name] = reader.read(part, name="Retriever").modalities[name].values
@@ -239,11 +240,11 @@ def schema_of(frame: pd.DataFrame, pipeline: Pipeline, names: Sequence[str]) -> 
     for name in names:
         source = pipeline.preprocessors[name]
         parts: tuple[str, ...] = (name,)
-        if source.takes == "table":
+        if kind_named(source.takes).columns == "any":
             inside = {c["name"]: c["kind"] for c in source.state()["columns"]}
             parts = tuple(inside)
             kinds |= inside
-        elif source.takes == "vector" and name not in columns:
+        elif kind_named(source.takes).columns == "numbered" and name not in columns:
             parts = _numbered(name, columns)
             n = source.spec.n_channels
             if len(parts) != n:

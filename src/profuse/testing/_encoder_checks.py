@@ -10,6 +10,7 @@ from profuse.encoders import Encoder, segments
 from profuse.errors import ShapeError
 from profuse.fusion import fusion
 from profuse.heads import head_for
+from profuse.kinds import KINDS
 from profuse.models.fusion_model import FusionModel
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec
@@ -82,6 +83,6 @@ def wrong_sizes_raise(s: Subject) -> None:
     """Another kind or a width below 1: a ShapeError that begins with the encoder's name."""
     module = s.fresh()
     assert isinstance(module, Encoder)
-    other = Spec(kind="vector" if module.kind != "vector" else "image", n_channels=3, image_size=(8, 8))
+    other = Spec(kind=next(name for name in KINDS if name != module.kind), n_channels=3, image_size=(8, 8))
     must_raise(ShapeError, partial(type(module), other, WIDTH), "another kind", type(module).__name__)
     must_raise(ShapeError, partial(s.declare, 0), "a width of 0", type(module).__name__)

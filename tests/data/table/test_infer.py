@@ -250,7 +250,7 @@ def test_a_schema_file_is_read(tmp_path: Path) -> None:
             ConfigError,
             ["3 fault(s)", "'colums' (did you mean 'col", "'split.metod' (did you mean 'method'?)", "less than 1"],
         ),
-        ("columns: {a: words}", ConfigError, ["columns.a: Input should be 'numeric'"]),
+        ("columns: {a: numbers}", ConfigError, ["columns.a", "a column must be of a known kind", "'numeric'"]),
         ("- a", ConfigError, ["must be names and values; got a list"]),
         ("a: [", DataError, ["the schema must be YAML"]),
         ("id: a\nid: b", DataError, ["the key 'id' stands twice"]),

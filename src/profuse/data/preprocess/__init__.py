@@ -7,7 +7,7 @@ from typing import cast
 from profuse.data.preprocess._base import Preprocessor
 from profuse.registry import table
 
-__all__ = ["DEFAULTS", "PREPROCESSORS", "Preprocessor", "preprocessor"]
+__all__ = ["PREPROCESSORS", "Preprocessor", "preprocessor"]
 
 # "add yours": one line a preprocessor
 PREPROCESSORS = table(
@@ -20,16 +20,9 @@ PREPROCESSORS = table(
         "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
         "series": "profuse.data.preprocess.series:SeriesPreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
+        "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },
 )
-DEFAULTS: dict[str, str] = {
-    "table": "table",
-    "text": "subwords",
-    "image": "image",
-    "audio": "logmel",
-    "series": "series",
-    "vector": "vector",
-}
 
 
 def preprocessor(name: str) -> type[Preprocessor]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from profuse.data.dataset import ModalityData
 from profuse.data.table.unseen import Unseen
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["Preprocessor"]
@@ -21,8 +21,11 @@ class Preprocessor(ABC):
     Its state is plain data: numbers, strings, lists and arrays, so that it is saved without pickle.
     """
 
-    takes: ClassVar[Kind]
+    takes: str
     """The kind it reads."""
+
+    gives: ClassVar[str | None] = None
+    """The kind of its `spec`, where it is not the one that it reads: text that becomes a vector, say."""
 
     spec: Spec
     """What it tells the encoder; set by `fit`."""
@@ -32,6 +35,11 @@ class Preprocessor(ABC):
 
     category_features: tuple[bool, ...] = ()
     """For each column of `features`, whether it holds codes of a category; empty where none does."""
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Returns whether it reads rows of the kind called `name`."""
+        return name == cls.takes
 
     @abstractmethod
     def fit(self, data: ModalityData) -> None:

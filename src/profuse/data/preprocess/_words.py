@@ -11,6 +11,7 @@ import numpy as np
 
 from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
+from profuse.kinds import kind_named
 
 __all__ = ["bucket", "ngrams", "rows_of_words", "tokenise"]
 
@@ -86,7 +87,7 @@ def rows_of_words(data: ModalityData, *, where: str) -> list[list[str]]:
     Raises:
         DataError: Not text, or a present row that is not a str.
     """
-    if data.kind != "text":
+    if not kind_named(data.kind).is_words:
         raise DataError(f"{where}: the modality's kind must be 'text'; got kind={data.kind!r}.")
     known: dict[str, list[str]] = {}
     rows: list[list[str]] = []

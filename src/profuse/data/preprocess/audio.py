@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from profuse.data.dataset import ModalityData
 from profuse.data.media import check_waveform
 from profuse.data.preprocess._base import Preprocessor
 from profuse.errors import ConfigError, DataError
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["LogMelPreprocessor", "log_mel", "mel_filters"]
@@ -97,7 +97,7 @@ class LogMelPreprocessor(Preprocessor):
         ConfigError: A number out of range.
     """
 
-    takes: ClassVar[Kind] = "audio"
+    takes = "audio"
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.preprocess._pictures import GREY_WEIGHTS, Components, colour_histograms, gradient_histograms
 from profuse.errors import ConfigError, DataError
-from profuse.schema import Kind, Spec
+from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["ImagePreprocessor"]
@@ -45,7 +45,7 @@ class ImagePreprocessor(Preprocessor):
         ConfigError: A size or number below 1, or `min_size` above `max_size`.
     """
 
-    takes: ClassVar[Kind] = "image"
+    takes = "image"
 
     def __init__(self, *, min_size: int = 8, max_size: int = 64, n_components: int = 64) -> None:
         if not 1 <= min_size <= max_size or n_components < 1:

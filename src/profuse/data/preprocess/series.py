@@ -56,7 +56,7 @@ class SeriesPreprocessor(Preprocessor):
 
     def _rows(self, data: ModalityData, n_channels: int | None) -> list[np.ndarray]:
         """Returns each row as float64 `[time, channel]`; an absent one has no step."""
-        if data.kind != "series":
+        if data.kind != self.takes:
             raise DataError(f"SeriesPreprocessor: the modality's kind must be 'series'; got kind={data.kind!r}.")
         fitting = n_channels is None
         rows: list[np.ndarray | None] = []

@@ -244,11 +244,11 @@ class TablePreprocessor(Preprocessor):
 
 
 def _frame(data: ModalityData) -> pd.DataFrame:
-    if data.kind != "table" or not isinstance(data.values, pd.DataFrame):
+    if data.frame is None:
         raise DataError(
             f"{_WHO}: it must be given a table; got kind={data.kind!r}, values={type(data.values).__name__}."
         )
-    return data.values.rename(columns=str)
+    return data.frame.rename(columns=str)
 
 
 def _fit_column(name: str, cells: pd.Series, n_bins: int) -> _Column:

@@ -165,6 +165,7 @@ class TfidfPreprocessor(Preprocessor):
     """
 
     takes = "text"
+    gives = "vector"
 
     def __init__(self, n_components: int = 256) -> None:
         self._description = TextDescription(n_components)

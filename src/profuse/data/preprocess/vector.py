@@ -132,7 +132,7 @@ class VectorPreprocessor(Preprocessor):
     def _read(self, data: ModalityData) -> np.ndarray:
         """Returns the present rows as float64."""
         values = data.values
-        if data.kind != "vector" or not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] == 0:
+        if data.kind != self.takes or not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] == 0:
             raise DataError(
                 f"{_WHO}: values must be an array [row, channel] with at least one channel; got kind={data.kind!r}, "
                 f"values={type(values).__name__}{list(getattr(values, 'shape', ()))}."

@@ -5,9 +5,8 @@ An empty cell is a missing value; what cannot be read is an error with its row, 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,15 +15,15 @@ import pandas as pd
 
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.media import to_numbers
-from profuse.data.media.columns import pictures, series, sounds
-from profuse.data.table.lists import ShortenedListError, is_list_text, parse_list
+from profuse.data.table.lists import is_list_text
 from profuse.data.table.number_format import written_numbers
 from profuse.data.table.spellings import merged
 from profuse.data.table.times import parse_durations, parse_times
 from profuse.data.table.values import is_missing, words
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError, MissingDependencyError
-from profuse.schema import ColumnKind, DurationReading, Modality, OnBadFile, TimeReading
+from profuse.kinds import kind_named
+from profuse.schema import DurationReading, Modality, OnBadFile, TimeReading
 
 __all__ = ["Cells", "as_truth", "object_array"]
 
@@ -61,33 +60,13 @@ class Cells:
     _remarks: dict[str, list[int]] = field(default_factory=dict, init=False)
     _row: int = field(default=0, init=False)
 
-    def modality(self, name: str, modality: Modality, kinds: dict[str, ColumnKind]) -> ModalityData:
+    def modality(self, name: str, modality: Modality, kinds: Mapping[str, str]) -> ModalityData:
         """Returns the modality `name` of all rows."""
-        columns, rate, levels = list(modality.columns), None, None
-        if modality.kind == "table":
-            values: Any = pd.DataFrame({c: self._table_column(c, kinds[c]) for c in columns})
-            present = values.notna().to_numpy().any(axis=1)
-        elif modality.kind == "vector":
-            values, present = self._vector(columns)
-        elif modality.kind == "text":
-            values, present = self._text(columns[0])
-        elif modality.kind == "image":
-            values, present, levels = pictures(self, columns[0])
-        elif modality.kind == "audio":
-            values, present, rate = sounds(self, name, columns[0])
-        else:
-            values, present = series(self, columns[0])
-        return ModalityData(
-            modality.kind or "table",
-            values,
-            present,
-            rate,
-            levels,
-            preprocess=modality.preprocess,
-            encoder=modality.encoder,
-        )
+        data = kind_named(modality.kind or "table").read_cells(self, name, modality.columns, kinds)
+        return replace(data, preprocess=modality.preprocess, encoder=modality.encoder)
 
-    def _table_column(self, name: str, kind: ColumnKind) -> pd.Series:
+    def column(self, name: str, kind: str) -> pd.Series:
+        """Returns a column as numbers ("numeric"), times ("timestamp") or words ("category")."""
         cells = self.frame[name]
         if kind == "numeric":
             return self._numbers(name)
@@ -145,33 +124,6 @@ class Cells:
             )
         return times
 
-    def _text(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        values = [_joined(v) for v in words(self.frame[name])]
-        present = np.array([v is not None and bool(v.strip()) for v in values])
-        return object_array([v if p else "" for v, p in zip(values, present, strict=True)]), present
-
-    def _vector(self, columns: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        first = self.frame[columns[0]]
-        if len(columns) > 1 or pd.api.types.is_numeric_dtype(first.dtype):
-            values = np.stack([self._numbers(c).to_numpy(dtype=np.float64) for c in columns], axis=1)
-            return values, ~np.isnan(values).all(axis=1)
-        found = self.each(columns[0], to_numbers, "vectors")
-        widths = Counter(v.shape for v in found if v is not None)
-        shape = widths.most_common(1)[0][0] if widths else (1,)
-        others = [i for i, v in enumerate(found) if v is not None and v.shape != shape]
-        if others or len(shape) != 1:
-            told = found[others[0]].shape if others else shape
-            raise DataError(
-                f"column {columns[0]!r}: vectors must be lists of one length, here {shape[0]}; got shape {told} in "
-                f"{tell_rows(others or [0])}. Correct them, or set the kind to series."
-            )
-        values = np.full((len(found), shape[0]), np.nan)
-        for i, v in enumerate(found):
-            if v is not None:
-                values[i] = v
-        self.check_finite(columns[0], np.isinf(values).any(axis=1))
-        return values, ~np.isnan(values).all(axis=1)
-
     def check_finite(self, name: str, infinite: np.ndarray) -> None:
         if infinite.any():
             raise DataError(
@@ -179,8 +131,14 @@ class Cells:
                 "Write null if it means 'missing', or correct them."
             )
 
+    def held(self, cell: Any) -> Path | np.ndarray | None:
+        """Returns the path that `cell` names, or the numbers that it holds; None for an empty list."""
+        if isinstance(cell, str) and not (is_list_text(cell) or cell.lstrip()[:1] == "["):
+            return self.path(cell)
+        return to_numbers(cell)
+
     def path(self, cell: str) -> Path:
-        """Returns the path that `cell` tells."""
+        """Returns the path that `cell` names."""
         return self.base_dir / cell.strip()
 
     def tell(self, remark: str) -> None:
@@ -235,18 +193,3 @@ def _empty(cells: pd.Series) -> np.ndarray:
     if cells.dtype != object and not isinstance(cells.dtype, pd.StringDtype):
         return cells.isna().to_numpy(dtype=bool)
     return np.array([is_missing(v) for v in cells], dtype=bool)
-
-
-def _joined(value: Any) -> str | None:
-    """Returns a text cell; a list of words, or the text of one, is its words."""
-    if isinstance(value, str) and is_list_text(value):
-        try:
-            items = parse_list(value)
-        except ShortenedListError:
-            raise
-        except DataError:  # words in brackets
-            return value
-        value = items if all(isinstance(w, str) for w in items) else value
-    if isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
-    return value if value is None or isinstance(value, str) else ", ".join(map(str, value))

@@ -6,13 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from profuse.data.media import AUDIO_SUFFIXES, IMAGE_SUFFIXES, SERIES_SUFFIXES
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
+from profuse.kinds import KINDS, Kind, kind_named
 
 __all__ = ["UNREAD", "file_kind", "unread_files"]
 
-_READ = {"image": IMAGE_SUFFIXES, "audio": AUDIO_SUFFIXES, "series": SERIES_SUFFIXES}
 _NOT_READ = frozenset(
     f".{suffix}"
     for suffix in re.findall(
@@ -47,11 +46,12 @@ def file_kind(name: str, sample: Sequence[str]) -> tuple[str, str] | None:
         DataError: Most words name files, but of several kinds, of a kind that is not read, or in the web.
     """
     words = [w.strip() for w in sample]
+    read = [kind for kind in map(kind_named, KINDS) if kind.suffixes]
     by_kind = Counter[str]()
     suffixes = Counter[str]()
     for word in words:
         lower = word.lower()
-        kind = next((k for k, ends in _READ.items() if lower.endswith(ends)), None)
+        kind = _kind_of(lower, read)
         suffix = lower[lower.rfind(".") :] if "." in lower else ""
         kind = kind or ("" if suffix in _NOT_READ and len(lower) > len(suffix) else None)
         if kind is not None and "\n" not in word:
@@ -64,9 +64,9 @@ def file_kind(name: str, sample: Sequence[str]) -> tuple[str, str] | None:
     if not kind or n <= 0.5 * len(words):
         what = "of one kind" if by_kind.keys() - {""} else "of a kind that is read"
         raise DataError(
-            f"column {name!r}: files must be {what}: pictures ({_listed('image')}), sounds ({_listed('audio')}) or "
-            f"series ({_listed('series')}); got names that end in {told}. Convert them, or put what text they hold "
-            "into the cells; or name the column in ignore, or set its kind in the schema: category."
+            f"column {name!r}: files must be {what}: {_listed(read)}; got names that end in {told}. Convert them, or "
+            "put what text they hold into the cells; or name the column in ignore, or set its kind in the schema: "
+            "category."
         )
     if sum(bool(_ADDRESS.match(w)) for w in words) > 0.5 * len(words):
         raise DataError(
@@ -90,5 +90,12 @@ def unread_files(sample: Sequence[str]) -> str:
     return ""
 
 
-def _listed(kind: str) -> str:
-    return " ".join(_READ[kind])
+def _kind_of(name: str, read: Sequence[Kind]) -> str | None:
+    """Returns the kind with the longest of the endings that fit a file's name; the first of those, or None."""
+    fits = [(len(end), kind.name) for kind in read for end in kind.suffixes if name.endswith(end)]
+    return max(fits, key=lambda fit: fit[0])[1] if fits else None
+
+
+def _listed(read: Sequence[Kind]) -> str:
+    *first, last = (f"{kind.noun} ({' '.join(kind.suffixes)})" for kind in read)
+    return f"{', '.join(first)} or {last}"

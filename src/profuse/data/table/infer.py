@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -25,7 +24,8 @@ from profuse.data.table.values import plain_objects
 from profuse.data.task import read_target
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.schema import ColumnKind, Modality, Schema, Task
+from profuse.kinds import kind_named
+from profuse.schema import Modality, Schema, Task
 
 __all__ = ["Inference", "Reason", "infer", "infer_schema"]
 
@@ -117,13 +117,14 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         if kind != "timestamp" or schema.split.method == "group":
             reasons[split_column] = ("split", "the split is made by it, so it is no input")
     modalities, numbered = arrange(schema, reasons)
-    kinds = {c: cast(ColumnKind, reasons[c][0]) for m in modalities.values() for c in m.columns}
-    if no_pictures := [c for c in schema.ranges if kinds.get(c) != "image"]:
+    kinds = {c: reasons[c][0] for m in modalities.values() for c in m.columns}
+    with_range = {c for m in modalities.values() if m.kind and kind_named(m.kind).has_range for c in m.columns}
+    if no_pictures := [c for c in schema.ranges if c not in with_range]:
         raise ConfigError(
             f"schema: ranges must name columns of pictures; got {tell_values(no_pictures)}. Leave it out."
         )
     if split_column is not None and split_column not in kinds:
-        kinds[split_column] = cast(ColumnKind, _split_kind(split_column, frame[split_column], schema))
+        kinds[split_column] = _split_kind(split_column, frame[split_column], schema)
     readings = kept_readings(frame, {c: kinds.get(c, kind) for c, (kind, _) in reasons.items()}, schema.dates)
     asked = schema.target.task if schema.target else None
     numeric = [c for c in frame.columns if c in target and is_number_target(c, frame[c], asked)]
@@ -216,7 +217,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         faults += [f"modalities.{name}: {c!r} stands twice" for c, n in Counter(modality.columns).items() if n > 1]
         if not modality.columns:
             faults.append(f"modalities.{name}: at least one column must be named")
-        if modality.kind not in (None, "table", "vector") and len(modality.columns) > 1:
+        if modality.kind and kind_named(modality.kind).columns == "one" and len(modality.columns) > 1:
             faults.append(f"modalities.{name}: kind {modality.kind!r} takes one column; got {len(modality.columns)}")
         for column in modality.columns:
             if column in target:
@@ -242,9 +243,9 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
 
 
 def _given_kind(name: str, modality: Modality) -> str | None:
-    if modality.kind in (None, "table"):
+    if modality.kind is None or kind_named(modality.kind).columns == "any":
         return None
-    return "numeric" if modality.kind == "vector" and len(modality.columns) > 1 else modality.kind
+    return modality.kind if len(modality.columns) == 1 else "numeric"
 
 
 def _inferred(name: str, cells: pd.Series, *, needed: bool) -> tuple[str, str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 
 from profuse.data.table.column_kinds import ID, UNUSED
 from profuse.data.table.families import Family, families
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.schema import Kind, Modality, Schema
+from profuse.kinds import kind_named
+from profuse.schema import TABLE_COLUMNS, Modality, Schema
 
-__all__ = ["TABLE_KINDS", "arrange"]
+__all__ = ["arrange"]
 
-TABLE_KINDS = ("numeric", "category", "timestamp")
-"""Kinds of columns that stand together in a table."""
 _ONE_VALUE = "the same value in every row"
 
 
@@ -36,19 +34,19 @@ def arrange(schema: Schema, reasons: dict[str, tuple[str, str]]) -> tuple[dict[s
     for name, modality in schema.modalities.items():
         kinds = [reasons[c][0] for c in modality.columns]
         kind = modality.kind or _kind_of(name, modality.columns, kinds)
-        if kind == "table":
+        if kind_named(kind).columns == "any":
             for c, k in zip(modality.columns, kinds, strict=True):
-                if k not in TABLE_KINDS:
+                if k not in TABLE_COLUMNS:
                     reasons[c] = ("category", f"{reasons[c][1]}; in a table modality")
         found[name] = modality.model_copy(update={"kind": kind})
     used = {c for m in found.values() for c in m.columns}
     free = {c: k for c, (k, _) in reasons.items() if k not in ("target", "split", ID, UNUSED) and c not in used}
-    single = {c: k for c, k in free.items() if k not in TABLE_KINDS}
+    single = {c: k for c, k in free.items() if k not in TABLE_COLUMNS}
     constant = [c for c, (k, why) in reasons.items() if k == UNUSED and why.startswith(_ONE_VALUE) and c not in used]
     numbered = families([c for c, k in free.items() if k == "numeric" and c not in schema.columns], constant)
     vectors = [f for f in numbered if not f.why_not]
     in_vectors = {c for family in vectors for c in family.columns}
-    table = [c for c, k in free.items() if k in TABLE_KINDS and c not in in_vectors]
+    table = [c for c, k in free.items() if k in TABLE_COLUMNS and c not in in_vectors]
     if table:
         found[_free_name("table", {*found, *single})] = Modality(kind="table", columns=tuple(table))
     for family in vectors:
@@ -63,7 +61,7 @@ def arrange(schema: Schema, reasons: dict[str, tuple[str, str]]) -> tuple[dict[s
                 f"schema: names of modalities must differ; got {c!r} for {tell_values(found[c].columns)} and the "
                 f"column {c!r}, which is one by itself. Name the modality otherwise in the schema."
             )
-        found[c] = Modality(kind=cast(Kind, k), columns=(c,))
+        found[c] = Modality(kind=k, columns=(c,))
     if not found:
         raise DataError(
             "table: at least one column must be left to learn from; got none. Unused: "
@@ -91,11 +89,11 @@ def _told(family: Family) -> str:
     )
 
 
-def _kind_of(name: str, columns: tuple[str, ...], kinds: list[str]) -> Kind:
-    if all(k in TABLE_KINDS for k in kinds):
+def _kind_of(name: str, columns: tuple[str, ...], kinds: list[str]) -> str:
+    if all(k in TABLE_COLUMNS for k in kinds):
         return "table"
     if len(kinds) == 1:
-        return cast(Kind, kinds[0])
+        return kinds[0]
     told = ", ".join(f"{c} ({k})" for c, k in zip(columns, kinds, strict=True))
     raise ConfigError(
         f"schema: modalities.{name} must be one column, or numbers, categories and times together; got {told}. "

@@ -13,26 +13,21 @@ rows: they tell how the number of neighbours grows with the distance. Only what 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.table.repeats import content, repeated_rows
-from profuse.data.table.spellings import plain_spelling
-from profuse.data.table.values import words
+from profuse.data.table.repeats import repeated_rows
 from profuse.data.wording import tell_rows
+from profuse.kinds import kind_named
 
 __all__ = ["near_repeats", "repeat_notes"]
 
 _NEAR = 0.05
 _MOST_KNOWN, _MOST_NEW = 5_000, 1_000
-_SIDE, _STEPS = 16, 32
 _HOW_NEAR = " (words but for case, blanks and signs, numbers within a twentieth of their spread)"
-_SIGNS = re.compile(r"[\W_]+")
 
 
 def near_repeats(known: Dataset, new: Dataset) -> np.ndarray:
@@ -49,7 +44,7 @@ def near_repeats(known: Dataset, new: Dataset) -> np.ndarray:
     has_text = False
     for name, data in known.modalities.items():
         both = [data, new.modalities[name]]
-        has_text = has_text or data.kind == "text"
+        has_text = has_text or kind_named(data.kind).is_words
         for column in _keys(both):
             key = pd.factorize(key * (column.max() + 2) + column + 1)[0]
         block = _scaled(np.concatenate([_numbers(part, like=both[0]) for part in both]))
@@ -114,91 +109,16 @@ def _near_rows(blocks: list[np.ndarray], key: np.ndarray, n_known: int) -> np.nd
 
 def _keys(both: list[ModalityData]) -> list[np.ndarray]:
     """Returns codes by row of what must be the same: words, what is missing, sounds; -1 is one of them."""
+    columns = [kind_named(data.kind).equal_columns(data, both[0]) for data in both]
+    codes = [pd.factorize(pd.Series(list(chain(*parts)), dtype=object))[0] for parts in zip(*columns, strict=True)]
     present = np.concatenate([data.present for data in both])
-    found: list[np.ndarray] = [present.astype(np.int64)]
-    kind = both[0].kind
-
-    def coded(column: Callable[..., list[object]]) -> np.ndarray:
-        cells = [cell for data in both for cell in column(data)]
-        return np.asarray(pd.factorize(pd.Series(cells, dtype=object))[0], dtype=np.int64)
-
-    if kind == "table":
-        for name in both[0].values:
-            if _is_number(both[0].values[name]):
-                empty = np.concatenate([data.values[name].isna().to_numpy() for data in both])
-                found.append(empty.astype(np.int64))
-            else:
-                found.append(coded(lambda d, name=name: [_plain(w) for w in words(d.values[name])]))
-    elif kind in ("text", "audio"):
-        read: Callable[[Any], object] = _plain if kind == "text" else content
-        found.append(coded(lambda d: [read(v) if p else None for v, p in zip(d.values, d.present, strict=True)]))
-    elif kind == "vector":
-        empty = np.concatenate([np.isnan(np.asarray(data.values, dtype=np.float64)) for data in both])
-        found.append(np.unique(empty, axis=0, return_inverse=True)[1].astype(np.int64))
-    return found
-
-
-def _plain(text: object) -> object:
-    if text is None:
-        return None
-    plain = plain_spelling(str(text))
-    return _SIGNS.sub(" ", plain).strip() or plain
-
-
-def _is_number(cells: pd.Series) -> bool:
-    types = pd.api.types
-    is_time = types.is_datetime64_any_dtype(cells.dtype) or types.is_timedelta64_dtype(cells.dtype)
-    return is_time or (types.is_numeric_dtype(cells.dtype) and not types.is_bool_dtype(cells.dtype))
+    return [present.astype(np.int64), *(np.asarray(column, dtype=np.int64) for column in codes)]
 
 
 def _numbers(data: ModalityData, *, like: ModalityData) -> np.ndarray:
     """Returns `[row, number]`, 0 where nothing is known."""
-    n_rows = len(data)
-    if data.kind == "table":
-        columns = [data.values[c] for c in like.values if _is_number(like.values[c])]
-        made = [
-            c.to_numpy(dtype=np.float64, na_value=np.nan)
-            if pd.api.types.is_numeric_dtype(c.dtype)
-            else np.where(c.isna(), np.nan, c.astype("int64").to_numpy(np.float64))
-            for c in columns
-        ]
-        out = np.stack(made, axis=1) if made else np.zeros((n_rows, 0))
-    elif data.kind == "vector":
-        out = np.asarray(data.values, dtype=np.float64).reshape(n_rows, -1)
-    elif data.kind == "image":
-        out = _rows(data, _thumbnail, _SIDE * _SIDE)
-    elif data.kind == "series":
-        width = next((v.shape[1] for v, p in zip(like.values, like.present, strict=True) if p), 1)
-        out = _rows(data, _steps, _STEPS * width)
-    else:
-        out = np.zeros((n_rows, 0))
-    return np.nan_to_num(np.where(data.present[:, None], out, 0.0), nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _rows(data: ModalityData, read: Callable[[np.ndarray], np.ndarray], width: int) -> np.ndarray:
-    out = np.zeros((len(data), width))
-    for i in np.flatnonzero(data.present):
-        made = read(np.asarray(data.values[i]))
-        out[i, : len(made)] = made[:width]
-    return out
-
-
-def _thumbnail(picture: np.ndarray) -> np.ndarray:
-    grey = picture.astype(np.float64).mean(axis=-1) if picture.ndim == 3 else picture.astype(np.float64)
-    for axis in (0, 1):
-        places = np.minimum(np.arange(grey.shape[axis]) * _SIDE // grey.shape[axis], _SIDE - 1)
-        starts = np.searchsorted(places, np.arange(_SIDE))
-        if grey.shape[axis] < _SIDE:
-            grey = np.take(grey, np.arange(_SIDE) * grey.shape[axis] // _SIDE, axis=axis)
-        else:
-            grey = np.add.reduceat(grey, starts, axis=axis) / np.bincount(places).reshape(-1, *[1] * (1 - axis))
-    return grey.ravel()
-
-
-def _steps(series: np.ndarray) -> np.ndarray:
-    at = np.linspace(0, len(series) - 1, _STEPS)
-    filled = np.nan_to_num(series.reshape(len(series), -1).astype(np.float64))
-    return np.stack([np.interp(at, np.arange(len(series)), column) for column in filled.T], axis=1).ravel()
+    numbers = kind_named(data.kind).near_numbers(data, like)
+    return np.nan_to_num(np.where(data.present[:, None], numbers, 0.0), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import Dataset
-from profuse.data.media.columns import deep_range
 from profuse.data.table.assemble import assemble, check_same_columns
 from profuse.data.table.cells import Cells
 from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
@@ -25,6 +24,7 @@ from profuse.data.table.target_cells import target_cells
 from profuse.data.task import read_target
 from profuse.data.wording import readable_name, tell_values
 from profuse.errors import ConfigError, DataError
+from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema
 
 __all__ = ["Source", "TableReader", "look", "on_bad_file_faults"]
@@ -201,8 +201,9 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     table = _table(source, None, None, partial(read_training_table, given=asked))
     found = infer(table.frame, named_once(asked, target))
     cells = Cells(found.frame, table.folder, "skip")
-    pictures = [m.columns[0] for m in found.schema.modalities.values() if m.kind == "image"]
-    ranges = {column: deep_range(cells, column) for column in pictures if column not in found.schema.ranges}
+    kinds = {m.columns[0]: m.kind for m in found.schema.modalities.values() if m.columns[0] not in found.schema.ranges}
+    decided = {column: kind_named(kind).read_range(cells, column) for column, kind in kinds.items() if kind}
+    ranges = {column: levels for column, levels in decided.items() if levels is not None}
     resolved = found.schema.model_copy(update={"ranges": found.schema.ranges | ranges})
     return replace(found, schema=resolved, notes=(*table.notes, *found.notes, *cells.notes))
 
@@ -234,6 +235,6 @@ def _table(
 
 def _with_ranges(schema: Schema, dataset: Dataset) -> Schema:
     """Returns `schema` with the range of each column of pictures, as it was decided on `dataset`."""
-    found = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items() if m.kind == "image"}
+    found = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
     ranges = {column: levels for column, levels in found.items() if levels is not None}
     return schema.model_copy(update={"ranges": schema.ranges | ranges})

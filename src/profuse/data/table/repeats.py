@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from profuse.data.dataset import Dataset, ModalityData
+from profuse.kinds import content
 
-__all__ = ["content", "distinct_rows", "repeated_rows"]
+__all__ = ["distinct_rows", "repeated_rows"]
 
 
 def repeated_rows(known: Dataset, new: Dataset) -> np.ndarray:
@@ -40,8 +40,8 @@ def _numbered(first: Dataset, second: Dataset) -> np.ndarray:
 
 def _columns(first: ModalityData, second: ModalityData) -> Iterator[pd.Series]:
     """Gives the cells of both, column by column; of what is no table, one word for the content of each row."""
-    if first.kind == "table":
-        yield from (pd.concat([first.values[c], second.values[c]], ignore_index=True) for c in first.values)
+    if first.frame is not None:
+        yield from (pd.concat([first.frame[c], second.values[c]], ignore_index=True) for c in first.frame)
         return
     words = [
         content(value) if there else None
@@ -49,10 +49,3 @@ def _columns(first: ModalityData, second: ModalityData) -> Iterator[pd.Series]:
         for value, there in zip(data.values, data.present, strict=True)
     ]
     yield pd.Series(words, dtype=object)
-
-
-def content(value: str | np.ndarray) -> str:
-    """Returns a text, or what stands for the content of an array."""
-    if isinstance(value, str):
-        return value
-    return f"{value.shape} {hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).hexdigest()}"

@@ -14,6 +14,7 @@ from profuse.data.table.unseen import unseen_cells, unseen_notes
 from profuse.data.table.values import match, word, words
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
+from profuse.kinds import kind_named
 from profuse.schema import Schema, SplitOptions
 
 __all__ = ["as_in_training", "in_one", "tell_test_part"]
@@ -89,21 +90,10 @@ def _classes(target: np.ndarray | None, train: Dataset) -> np.ndarray | None:
 
 def _concatenated(first: Dataset, second: Dataset) -> Dataset:
     """Returns the rows of `first`, then those of `second`; both were read by one schema."""
-    modalities = {}
-    for name, a in first.modalities.items():
-        b = second.modalities[name]
-        if a.kind == "table":
-            values: Any = pd.concat([a.values, b.values], ignore_index=True)
-        elif a.kind == "vector" and not b.present.any():
-            values = np.concatenate([a.values, np.full((len(b), a.values.shape[1]), np.nan)])
-        elif a.kind == "vector" and a.values.shape[1] != b.values.shape[1]:
-            raise DataError(
-                f"modality {name!r}: vectors must be of one length in both tables; got {a.values.shape[1]} and "
-                f"{b.values.shape[1]}. Correct the second table."
-            )
-        else:
-            values = np.concatenate([a.values, b.values])
-        modalities[name] = replace(a, values=values, present=np.concatenate([a.present, b.present]))
+    modalities = {
+        name: kind_named(data.kind).concatenate(name, data, second.modalities[name])
+        for name, data in first.modalities.items()
+    }
     by_row: dict[str, Any] = {}
     for what in ("target", "groups", "times", "ids", "split"):
         parts = [getattr(first, what), getattr(second, what)]

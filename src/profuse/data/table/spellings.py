@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -13,14 +14,21 @@ from profuse.data.dataset import object_array
 from profuse.data.table.lists import is_list_text, parse_list
 from profuse.data.table.values import is_list, is_missing, word
 
-__all__ = ["merged", "plain_spelling", "spelling_notes"]
+__all__ = ["letters", "merged", "plain_spelling", "spelling_notes"]
 
+_SIGNS = re.compile(r"[\W_]+")
 _UNSEEN_SIGNS = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f"))
 
 
 def plain_spelling(text: str) -> str:
     """Returns the word in small letters, without blanks at its ends (no-break ones too), doubled or invisible ones."""
     return " ".join(unicodedata.normalize("NFKC", text).translate(_UNSEEN_SIGNS).casefold().split())
+
+
+def letters(text: str) -> str:
+    """Returns the plain spelling without signs, or, of a text of nothing but signs, with them."""
+    plain = plain_spelling(text)
+    return _SIGNS.sub(" ", plain).strip() or plain
 
 
 def merged(cells: pd.Series) -> pd.Series:

@@ -62,13 +62,13 @@ def unseen_cells(train: Dataset, test: Dataset) -> list[Unseen]:
     """Returns for each column of categories what the test rows hold that the training rows have not."""
     found = []
     for name, data in train.modalities.items():
-        for column in data.values if data.kind == "table" else ():
+        for column in () if data.frame is None else data.frame:
             cells = data.values[column]
             if cells.dtype == object or isinstance(cells.dtype, pd.CategoricalDtype):
                 known = words(cells)
                 distinct = [w for w in dict.fromkeys(known) if w is not None]
                 new = words(test.modalities[name].values[column])
-                found.append(Unseen.of(column, new, distinct, new_share(known)))
+                found.append(Unseen.of(str(column), new, distinct, new_share(known)))
     return found
 
 

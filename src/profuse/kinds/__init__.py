@@ -1,0 +1,26 @@
+"""Kinds of modality: one file each, and all that the library must know of it.
+
+Code that needs to know something of a kind asks it, `kind_named(data.kind).concatenate(...)`, and compares no names.
+This package and `Kind` lie below the readers of data; the file of a kind lies above them and is loaded by its name.
+"""
+
+from __future__ import annotations
+
+from profuse.kinds._base import CellReader, Given, Kind, kind_named
+from profuse.kinds._names import KINDS, KindName, must_be
+from profuse.kinds._rows import ModalityData, content, object_array
+from profuse.kinds._spec import Spec
+
+__all__ = [
+    "KINDS",
+    "CellReader",
+    "Given",
+    "Kind",
+    "KindName",
+    "ModalityData",
+    "Spec",
+    "content",
+    "kind_named",
+    "must_be",
+    "object_array",
+]

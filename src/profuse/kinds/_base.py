@@ -1,0 +1,281 @@
+"""What a kind of modality is: all that the library must know of it, in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
+
+import numpy as np
+import pandas as pd
+
+from profuse.errors import ConfigError, DataError
+from profuse.kinds._names import KINDS
+from profuse.kinds._rows import ModalityData, content, object_array
+from profuse.kinds._spec import Spec
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from profuse.tokens import Raw
+
+__all__ = ["CellReader", "Given", "Kind", "kind_named"]
+
+
+class CellReader(Protocol):
+    """What a kind reads the columns of a table with: `profuse.data.table.cells.Cells`.
+
+    Attributes:
+        frame: The table, rows numbered from 0.
+        rates: Samples a second by modality, where they are fixed already.
+        ranges: Levels of black and white by column, where they are fixed already.
+        notes: What was counted; add sentences.
+    """
+
+    frame: pd.DataFrame
+    rates: dict[str, int]
+    ranges: dict[str, tuple[float, float]]
+    notes: list[str]
+
+    def each(self, name: str, read: Callable[[Any], Any], what: str) -> list[Any]:
+        """Returns `read(cell)` for each cell of a column, None where it is empty.
+
+        A `DataError` that `read` raises gets row and column, or is counted where bad files are skipped.
+        """
+
+    def held(self, cell: Any) -> Path | np.ndarray | None:
+        """Returns the path that a cell names, or the numbers that it holds; None for an empty list."""
+
+    def path(self, cell: str) -> Path:
+        """Returns the path that a cell names."""
+
+    def tell(self, remark: str) -> None:
+        """Counts a remark on the cell that `each` reads."""
+
+    def column(self, name: str, kind: str) -> pd.Series:
+        """Returns a column as numbers ("numeric"), times ("timestamp") or words ("category")."""
+
+    def check_finite(self, name: str, infinite: np.ndarray) -> None:
+        """Raises a `DataError` where a row of the column `name` holds an infinite number."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """One modality as it is given in Python, in `from_tensors` and by the estimators.
+
+    Attributes:
+        name: Of the modality; messages begin with it.
+        values: An array with rows first, a data frame, or a list with None where the modality is missing.
+        present: Bool `[row]`: False where it is missing.
+        rate: Samples a second, if they were given.
+        range: Levels of black and white, if they were given.
+        notes: What is counted; add sentences.
+    """
+
+    name: str
+    values: Any
+    present: np.ndarray
+    rate: int | None
+    range: tuple[float, float] | None
+    notes: list[str]
+
+    @property
+    def rows(self) -> Iterator[tuple[int, Any]]:
+        """The number and the value of each row that is there."""
+        return ((int(i), self.values[int(i)]) for i in np.flatnonzero(self.present))
+
+
+class Kind(ABC):
+    """One kind of modality.
+
+    A kind of your own **must** say its `name` and write `check`: what one row is, as an array. With `read_file` its
+    rows can be files that the cells of a table name; with `features` it needs neither a preprocessor nor an encoder of
+    its own. All else has a default. Name one object of the class: `register("kind", "points", Points())`.
+
+    Example:
+        >>> import numpy as np
+        >>> from profuse.kinds import Kind
+        >>> class Points(Kind):
+        ...     name = "points"
+        ...     noun = "clouds of points"
+        ...     def check(self, value):
+        ...         return np.asarray(value, dtype=np.float32).reshape(-1, 3)
+        ...     def features(self, value):
+        ...         return np.concatenate([value.mean(0), np.ptp(value, axis=0)])
+        >>> Points().features(np.eye(3)).shape
+        (6,)
+    """
+
+    name: ClassVar[str]
+    """What it is called in schemas, on the command line and in results."""
+
+    noun: ClassVar[str]
+    """The plural that messages say: "pictures"."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Ends of the names of its files, in small letters. A column of such names is of this kind by itself."""
+
+    preprocessor: ClassVar[str] = "features"
+    """Name of the preprocessor if none is asked for. "features" standardises what `features` returns."""
+
+    encoder: ClassVar[str] = "mlp"
+    """Name of the encoder, if none is asked for, of a fitted `Spec` of this kind."""
+
+    columns: ClassVar[Literal["one", "numbered", "any"]] = "one"
+    """The columns of a table that make a modality of it: one; one, or numbered ones of numbers; or any."""
+
+    is_words: ClassVar[bool] = False
+    """Whether a row is a text, which can be typed, printed and searched as it is."""
+
+    is_numbers: ClassVar[bool] = False
+    """Whether its cells are numbers and categories, so that a missing one can be made and need not be copied."""
+
+    has_rate: ClassVar[bool] = False
+    """Whether its rows are samples of which a second holds `rate`: what `rates` names is of this kind."""
+
+    has_range: ClassVar[bool] = False
+    """Whether it has levels of black and white, `range`, that are decided once and kept."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in vars(cls) and "noun" not in vars(cls):
+            cls.noun = f"rows of kind {cls.name}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    # Reading
+
+    @abstractmethod
+    def check(self, value: Any) -> np.ndarray:
+        """Returns one row as an array, whatever it is given as.
+
+        Raises:
+            DataError: It is none; who calls tells where it stands.
+        """
+
+    def read_file(self, path: Path, tell: Callable[[str], None]) -> Any:
+        """Returns what the file of one row holds, to be given to `check`; `tell` counts what can be doubted.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        raise DataError(f"{self.noun} are not read from files; got {path.name}")
+
+    def read_cells(
+        self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
+    ) -> ModalityData:
+        """Returns the modality `name` of all rows of a table.
+
+        Args:
+            cells: The table.
+            name: Of the modality.
+            columns: Its columns.
+            kinds: The kinds of the columns.
+
+        Raises:
+            DataError: A cell cannot be read; row and column are told.
+        """
+
+        def one(cell: Any) -> np.ndarray | None:
+            held = cells.held(cell)
+            return (
+                None
+                if held is None
+                else self.check(self.read_file(held, cells.tell) if isinstance(held, Path) else held)
+            )
+
+        values = cells.each(columns[0], one, self.noun)
+        return ModalityData(self.name, object_array(values), np.array([v is not None for v in values], dtype=bool))
+
+    def read_range(self, cells: CellReader, column: str) -> tuple[float, float] | None:
+        """Returns the range that `read_cells` would decide on; None for kinds that have none."""
+        return None
+
+    def read_arrays(self, given: Given) -> ModalityData:
+        """Returns the rows of a modality that is given in Python.
+
+        Raises:
+            DataError: A row is none of this kind; modality and row are told.
+        """
+        if isinstance(given.values, pd.DataFrame):
+            raise DataError(
+                f"modality {given.name!r}: {self.noun} must be an array or a list, rows first; got a DataFrame."
+            )
+        values: list[np.ndarray | None] = [None] * len(given.values)
+        for row, value in given.rows:
+            try:
+                values[row] = self.check(value)
+            except (DataError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"modality {given.name!r}, row {row} (counted from 0): {str(error).rstrip('.')}. Correct it."
+                ) from error
+        return ModalityData(self.name, object_array(values), given.present)
+
+    def concatenate(self, name: str, first: ModalityData, second: ModalityData) -> ModalityData:
+        """Returns the rows of `first`, then those of `second`.
+
+        Raises:
+            DataError: They do not fit together; `name`, that of the modality, is told.
+        """
+        values = np.concatenate([first.values, second.values])
+        return replace(first, values=values, present=np.concatenate([first.present, second.present]))
+
+    # Describing
+
+    def features(self, value: np.ndarray) -> np.ndarray:
+        """Returns `[channel]` numbers that describe one row, always as many; NaN = missing.
+
+        Raises:
+            ConfigError: The kind has none, and so must name a preprocessor.
+        """
+        raise ConfigError(
+            f"{type(self).__name__}: a kind must have features or a preprocessor of its own; got "
+            f"preprocessor={self.preprocessor!r}. Write features(value), or name a preprocessor."
+        )
+
+    def describe(self, spec: Spec) -> str:
+        """Returns the sizes of a fitted modality in words, for reports."""
+        return f"{spec.n_channels} channels"
+
+    # Corrupting
+
+    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
+        """Returns preprocessed rows with noise of level p, 0 to 1; see `profuse.inspect.noise`.
+
+        By default N(0, p^2) is added and each number becomes 0 with probability p. What is masked stays as it is.
+        """
+        from profuse.kinds.noise import added, hits, where_real
+
+        x = added(raw.values, level, draw)
+        return where_real(raw, x.masked_fill(hits(x.shape, level, draw), 0))
+
+    # What may give a target away, or stand in two tables
+
+    def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
+        """Yields what the target is held against, column by column: how it is told, numbers, whether they are codes."""
+        yield from ()
+
+    def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
+        """Returns columns of what must be equal in two rows that nearly repeat each other; None = missing.
+
+        Args:
+            data: The rows.
+            like: Other rows; both are read as these are.
+        """
+        return [[content(v) if p else None for v, p in zip(data.values, data.present, strict=True)]]
+
+    def near_numbers(self, data: ModalityData, like: ModalityData) -> np.ndarray:
+        """Returns `[row, number]` of what must be near in two rows that nearly repeat each other."""
+        return np.zeros((len(data), 0))
+
+
+def kind_named(name: str) -> Kind:
+    """Returns the kind called `name`.
+
+    Raises:
+        UnknownNameError: There is none; the nearest names are told.
+    """
+    return cast(Kind, KINDS.part(name))

@@ -1,0 +1,31 @@
+"""What the encoder of a modality is told."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from profuse.kinds._names import KindName
+
+__all__ = ["Spec"]
+
+
+class Spec(BaseModel):
+    """What a fitted preprocessor tells the encoder about a modality: sizes, and nothing else.
+
+    Fields that do not apply to a kind keep their defaults.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: KindName
+    n_channels: int = Field(0, description="Channels of an image, a series, a vector; mel bands of audio.")
+    cardinalities: tuple[int, ...] = Field(
+        (),
+        description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
+    )
+    edges: tuple[tuple[float, ...], ...] = Field(
+        (), description="table: for each column, ascending bin edges in the column's scaled units; () if categorical."
+    )
+    vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
+    max_length: int = Field(0, description="text, audio, series: the largest number of positions after preprocessing.")
+    image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

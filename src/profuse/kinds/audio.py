@@ -1,0 +1,111 @@
+"""Sounds: files, or waveforms with their rate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from profuse.data.arrays import floats, narrow_row, no_fit
+from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_audio, resample
+from profuse.errors import ConfigError, DataError
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from profuse.tokens import Raw
+
+__all__ = ["AUDIO", "AudioKind"]
+
+
+class AudioKind(Kind):
+    """Arrays `[sample]` of floats, full scale -1..1, and their samples a second."""
+
+    name = "audio"
+    noun = "sounds"
+    suffixes = AUDIO_SUFFIXES
+    preprocessor = "logmel"
+    encoder = "audio_cnn"
+    has_rate = True
+
+    def check(self, value: Any) -> np.ndarray:
+        return full_scale(np.asarray(value))
+
+    def read_cells(
+        self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
+    ) -> ModalityData:
+        column = columns[0]
+
+        def one(cell: Any) -> tuple[np.ndarray, int]:
+            if not isinstance(cell, str):
+                raise DataError("a sound must be the path of a file; for arrays use from_tensors with rates")
+            return read_audio(cells.path(cell), tell=cells.tell)
+
+        result = cells.each(column, one, self.noun)
+        rates = Counter(v[1] for v in result if v is not None)
+        rate = cells.rates.get(name) or (max(rates, key=lambda r: (rates[r], -r)) if rates else 16_000)
+        others = sum(n for r, n in rates.items() if r != rate)
+        if others:
+            which = ", ".join(f"{n} of {r} Hz" for r, n in sorted(rates.items()) if r != rate)
+            cells.notes.append(f"Column {column!r}: {others} sounds ({which}) were resampled to {rate} Hz.")
+        waves: list[np.ndarray] = []
+        for i, sound in enumerate(result):
+            try:
+                waves.append(np.zeros(1, np.float32) if sound is None else resample(sound[0], sound[1], rate))
+            except DataError as error:
+                raise DataError(f"row {i} (counted from 0), column {column!r}: {error}.") from error
+        return ModalityData(self.name, object_array(waves), np.array([v is not None for v in result]), rate)
+
+    def read_arrays(self, given: Given) -> ModalityData:
+        values, present = given.values, given.present
+        if given.rate is None:
+            raise ConfigError(
+                f"modality {given.name!r}: audio needs its samples a second; got none. Give "
+                f"rates={{{given.name!r}: 16000}}, or a Dataset of from_tensors where there is no such argument."
+            )
+        if isinstance(values, pd.DataFrame) or any(isinstance(v, str) for v in values):
+            raise DataError(
+                f"modality {given.name!r}: sounds must be arrays [row, sample] or a list of [sample]; got "
+                f"{type(values).__name__}. Name the files of sounds in a column of a table."
+            )
+        if isinstance(values, np.ndarray):
+            waves = floats(given.name, full_scale(values), present)
+            if waves.ndim != 2:
+                raise no_fit(given.name, self.name, values.shape)
+            present = present & ~np.isnan(waves).all(axis=1)
+            for i in np.flatnonzero(present).tolist():
+                _check(given.name, i, waves[i])
+            return ModalityData(self.name, waves, present, given.rate)
+        rows = [np.zeros(1, np.float32)] * len(values)
+        for i, value in given.rows:
+            rows[i] = narrow_row(given.name, i, value, self.check)
+            if rows[i].ndim != 1 or rows[i].size == 0:
+                raise DataError(
+                    f"modality {given.name!r}, row {i} (counted from 0): must be [sample] and not empty; got "
+                    f"shape={rows[i].shape}. Use None where it is missing."
+                )
+            _check(given.name, i, rows[i])
+        return ModalityData(self.name, object_array(rows), present, given.rate)
+
+    def describe(self, spec: Spec) -> str:
+        return f"up to {spec.max_length} frames of {spec.n_channels} mel bands"
+
+    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
+        from profuse.kinds.noise import added, run, where_real
+
+        x = added(raw.values, level, draw)
+        return where_real(raw, x.masked_fill(run(raw.mask, level, draw)[..., None], 0))
+
+
+def _check(name: str, row: int, wave: np.ndarray) -> None:
+    try:
+        check_waveform(wave)
+    except DataError as error:
+        raise DataError(f"modality {name!r}, row {row} (counted from 0): {error}.") from error
+
+
+AUDIO = AudioKind()

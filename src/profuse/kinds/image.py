@@ -1,0 +1,138 @@
+"""Pictures: files, arrays or Pillow pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from profuse.data.media import IMAGE_SUFFIXES, LARGEST_SIDE, as_picture, as_shares, read_image
+from profuse.data.media.pictures import holds_bytes
+from profuse.errors import DataError
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from profuse.tokens import Raw
+
+__all__ = ["IMAGE", "ImageKind"]
+
+_SIDE = 16  # of a picture that is compared with others
+
+
+class ImageKind(Kind):
+    """Arrays `[height, width, channel]` of bytes, or of floats in 0..1 where pictures have more than 8 bits."""
+
+    name = "image"
+    noun = "pictures"
+    suffixes = IMAGE_SUFFIXES
+    preprocessor = "image"
+    encoder = "cnn"
+    has_range = True
+
+    def check(self, value: Any) -> np.ndarray:
+        return as_picture(value)
+
+    def read_cells(
+        self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
+    ) -> ModalityData:
+        column, shrunk = columns[0], 0
+
+        def one(cell: Any) -> np.ndarray:
+            nonlocal shrunk
+            if not isinstance(cell, str):
+                return as_picture(cell)
+            values, smaller = read_image(cells.path(cell), tell=cells.tell)
+            shrunk += smaller
+            return values
+
+        result = cells.each(column, one, self.noun)
+        if shrunk:
+            cells.notes.append(
+                f"Column {column!r}: {shrunk} pictures above {LARGEST_SIDE} pixels were shrunk to that size."
+            )
+        shares, levels, notes = as_shares(result, cells.ranges.get(column))
+        cells.notes += [f"Column {column!r}: {note}." for note in notes]
+        values = object_array([_blank() if v is None else v for v in shares])
+        return ModalityData(self.name, values, np.array([v is not None for v in result]), range=levels)
+
+    def read_range(self, cells: CellReader, column: str) -> tuple[float, float] | None:
+        """Does not read what holds bytes."""
+
+        def one(cell: Any) -> np.ndarray | None:
+            if not isinstance(cell, str):
+                return as_picture(cell)
+            path, remarks = cells.path(cell), list[str]()
+            if not holds_bytes(path, tell=remarks.append):
+                return read_image(path, tell=cells.tell)[0]
+            for remark in remarks:
+                cells.tell(remark)
+            return None
+
+        _, levels, notes = as_shares(cells.each(column, one, self.noun), None)
+        cells.notes += [f"Column {column!r}: {note}." for note in notes]
+        return levels
+
+    def read_arrays(self, given: Given) -> ModalityData:
+        rows: list[np.ndarray | None] = [None] * len(given.values)
+        for i, value in given.rows:
+            try:
+                rows[i] = as_picture(value)
+            except (TypeError, ValueError) as error:
+                raise DataError(
+                    f"modality {given.name!r}, row {i} (counted from 0): {str(error).rstrip('.')}. Correct it."
+                ) from error
+        shares, levels, notes = as_shares(rows, given.range)
+        given.notes.extend(f"Modality {given.name!r}: {note}." for note in notes)
+        values = object_array([_blank() if v is None else v for v in shares])
+        if isinstance(given.values, np.ndarray):
+            like = values[int(np.argmax(given.present))]
+            values = np.stack([v if p else np.zeros_like(like) for v, p in zip(values, given.present, strict=True)])
+        return ModalityData(self.name, values, given.present, range=levels)
+
+    def describe(self, spec: Spec) -> str:
+        return f"{spec.image_size[0]} x {spec.image_size[1]} pixels, {spec.n_channels} channel(s)"
+
+    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
+        import torch
+
+        from profuse.kinds.noise import added, inside, interval, where_real
+
+        x = added(raw.values, 2 * level, draw)
+        one = torch.ones(len(x), 1, dtype=torch.float64)
+        tall = (2 * torch.rand(one.shape, generator=draw, dtype=torch.float64) - 1).exp2()  # height / width, 1/2 to 2
+        height = (level / 2 * tall).sqrt()  # as a share of the picture's; at most 1, and so is the width
+        rows = inside(x.shape[2], *interval(one * x.shape[2], height, draw))
+        columns = inside(x.shape[3], *interval(one * x.shape[3], level / 2 / height, draw))
+        return where_real(raw, x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0))
+
+    def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
+        return []
+
+    def near_numbers(self, data: ModalityData, like: ModalityData) -> np.ndarray:
+        """The picture as 16 by 16 grey pixels."""
+        out = np.zeros((len(data), _SIDE * _SIDE))
+        for i in np.flatnonzero(data.present):
+            out[i] = _thumbnail(np.asarray(data.values[i]))
+        return out
+
+
+def _blank() -> np.ndarray:
+    return np.zeros((1, 1, 1), dtype=np.uint8)
+
+
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
+    grey = picture.astype(np.float64).mean(axis=-1) if picture.ndim == 3 else picture.astype(np.float64)
+    for axis in (0, 1):
+        places = np.minimum(np.arange(grey.shape[axis]) * _SIDE // grey.shape[axis], _SIDE - 1)
+        starts = np.searchsorted(places, np.arange(_SIDE))
+        if grey.shape[axis] < _SIDE:
+            grey = np.take(grey, np.arange(_SIDE) * grey.shape[axis] // _SIDE, axis=axis)
+        else:
+            grey = np.add.reduceat(grey, starts, axis=axis) / np.bincount(places).reshape(-1, *[1] * (1 - axis))
+    return grey.ravel()
+
+
+IMAGE = ImageKind()

@@ -1,0 +1,124 @@
+"""Tables: numbers, categories and times, a column each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from profuse.data.table.cells import Cells
+from profuse.data.table.column_kinds import UNUSED, column_kind
+from profuse.data.table.infer import plain_names
+from profuse.data.table.spellings import letters
+from profuse.data.table.values import words
+from profuse.errors import DataError, ShapeError
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec
+
+if TYPE_CHECKING:
+    from torch import Generator
+
+    from profuse.tokens import Raw
+
+__all__ = ["TABLE", "TableKind"]
+
+
+class TableKind(Kind):
+    """A DataFrame; a row is there if any of its cells is."""
+
+    name = "table"
+    noun = "tables"
+    preprocessor = "table"
+    encoder = "table"
+    columns: ClassVar[Literal["one", "numbered", "any"]] = "any"
+    is_numbers = True
+
+    def check(self, value: Any) -> np.ndarray:
+        raise DataError("a table must be given as a whole, as a DataFrame")
+
+    def read_cells(
+        self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
+    ) -> ModalityData:
+        values = pd.DataFrame({c: cells.column(c, kinds[c]) for c in columns})
+        return ModalityData(self.name, values, np.asarray(values.notna().to_numpy().any(axis=1)))
+
+    def read_arrays(self, given: Given) -> ModalityData:
+        values = given.values
+        frame = plain_names(values if isinstance(values, pd.DataFrame) else pd.DataFrame(values))
+        kinds: dict[str, str] = {}
+        for column in frame.columns:
+            kind, _ = column_kind(column, frame[column])
+            number = pd.api.types.is_numeric_dtype(frame[column].dtype)
+            if kind not in ("numeric", "timestamp"):
+                as_number = number or (kind == UNUSED and not frame[column].notna().any())
+                kind = "numeric" if as_number else "category"
+            kinds[column] = kind
+        data = self.read_cells(Cells(frame, Path()), given.name, tuple(frame.columns), kinds)
+        return replace(data, present=data.present & given.present)
+
+    def concatenate(self, name: str, first: ModalityData, second: ModalityData) -> ModalityData:
+        values = pd.concat([first.values, second.values], ignore_index=True)
+        return replace(first, values=values, present=np.concatenate([first.present, second.present]))
+
+    def describe(self, spec: Spec) -> str:
+        return f"{len(spec.cardinalities)} columns"
+
+    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
+        import torch
+
+        from profuse.kinds.noise import hits, swapped, where_real
+
+        codes = torch.tensor(spec.cardinalities) > 0
+        if raw.values.shape[1:] != codes.shape:
+            raise ShapeError(
+                f"corrupt: a table must have the {len(codes)} columns of its spec; got "
+                f"values={tuple(raw.values.shape)}."
+            )
+        x = raw.values.masked_fill(hits(raw.values.shape, level, draw), 0)  # a median, or the code of 'unknown'
+        x = x.gather(1, swapped(raw.mask & ~codes, hits(x.shape, level, draw), draw))
+        return where_real(raw, x)
+
+    def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
+        for column in data.values:
+            cells = data.values[column]
+            if pd.api.types.is_datetime64_any_dtype(cells.dtype) or pd.api.types.is_timedelta64_dtype(cells.dtype):
+                values = cells.astype("int64").to_numpy(np.float64)
+                yield repr(column), np.where(cells.isna(), np.nan, values), False
+            elif pd.api.types.is_numeric_dtype(cells.dtype) and not pd.api.types.is_bool_dtype(cells.dtype):
+                yield repr(column), cells.to_numpy(dtype=np.float64, na_value=np.nan), False
+            else:
+                yield repr(column), pd.factorize(words(cells))[0].astype(np.float64), True
+            empty = cells.isna().to_numpy()
+            if empty.any() and not empty.all():
+                yield f"whether {column!r} is filled", empty.astype(np.float64), True
+
+    def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
+        """The words of columns of words, and which numbers are missing."""
+        return [
+            list(data.values[c].isna())
+            if _is_number(like.values[c])
+            else [None if w is None else letters(w) for w in words(data.values[c])]
+            for c in like.values
+        ]
+
+    def near_numbers(self, data: ModalityData, like: ModalityData) -> np.ndarray:
+        columns = [data.values[c] for c in like.values if _is_number(like.values[c])]
+        made = [
+            c.to_numpy(dtype=np.float64, na_value=np.nan)
+            if pd.api.types.is_numeric_dtype(c.dtype)
+            else np.where(c.isna(), np.nan, c.astype("int64").to_numpy(np.float64))
+            for c in columns
+        ]
+        return np.stack(made, axis=1) if made else np.zeros((len(data), 0))
+
+
+def _is_number(cells: pd.Series) -> bool:
+    types = pd.api.types
+    is_time = types.is_datetime64_any_dtype(cells.dtype) or types.is_timedelta64_dtype(cells.dtype)
+    return is_time or (types.is_numeric_dtype(cells.dtype) and not types.is_bool_dtype(cells.dtype))
+
+
+TABLE = TableKind()

@@ -1,0 +1,109 @@
+"""Texts: words in the cell itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from profuse.data.table.lists import ShortenedListError, is_list_text, parse_list
+from profuse.data.table.spellings import letters
+from profuse.data.table.values import words
+from profuse.data.wording import tell_rows
+from profuse.errors import DataError
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from profuse.tokens import Raw
+
+__all__ = ["TEXT", "TextKind"]
+
+_UNKNOWN, _OMIT, _SWAP = range(3)
+
+
+class TextKind(Kind):
+    """An object array of str; a blank text is missing."""
+
+    name = "text"
+    noun = "texts"
+    preprocessor = "subwords"
+    encoder = "words"
+    is_words = True
+
+    def check(self, value: Any) -> np.ndarray:
+        raise DataError("texts must be given all together, as a list of str")
+
+    def read_cells(
+        self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
+    ) -> ModalityData:
+        values = [_joined(v) for v in words(cells.frame[columns[0]])]
+        present = np.array([v is not None and bool(v.strip()) for v in values])
+        return ModalityData(
+            self.name, object_array([v if p else "" for v, p in zip(values, present, strict=True)]), present
+        )
+
+    def read_arrays(self, given: Given) -> ModalityData:
+        texts = ["" if not p else v for v, p in zip(given.values, given.present, strict=True)]
+        wrong = [i for i, v in enumerate(texts) if not isinstance(v, str)]
+        if wrong:
+            raise DataError(
+                f"modality {given.name!r}: text must be str; got {type(texts[wrong[0]]).__name__} in "
+                f"{tell_rows(wrong)}. Use None for a missing text."
+            )
+        there = np.array([bool(v.strip()) for v in texts])
+        return ModalityData(self.name, object_array([str(v) for v in texts]), given.present & there)
+
+    def describe(self, spec: Spec) -> str:
+        return f"up to {spec.max_length} words"
+
+    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
+        import torch
+
+        from profuse.kinds.noise import hits, real_first, swapped
+        from profuse.tokens import Raw
+
+        def by_word(ids: Tensor, index: Tensor) -> Tensor:
+            return ids.gather(1, index[..., None].expand_as(ids))
+
+        mask, hit = raw.mask, hits(raw.mask.shape, level, draw)
+        fate = torch.randint(3, mask.shape, generator=draw)
+        ids = by_word(raw.values, swapped(mask, hit & (fate == _SWAP), draw))
+        kept = mask & ~(hit & (fate == _OMIT))
+        first = mask & (mask.cumsum(1) == 1)
+        last_one = first & ~kept.any(1, keepdim=True)  # all words would be omitted: a text without words is absent
+        kept = kept | last_one
+        unknown = last_one | (hit & (fate == _UNKNOWN))
+        order = real_first(kept)
+        kept = kept.gather(1, order)
+        ids = by_word(ids.masked_fill(unknown[..., None], 0), order).masked_fill(~kept[..., None], 0)
+        return Raw(torch.where(raw.present[:, None, None], ids, raw.values), kept)
+
+    def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
+        texts = np.array([v if p else None for v, p in zip(data.values, data.present, strict=True)], dtype=object)
+        yield repr(name), pd.factorize(texts)[0].astype(np.float64), True
+
+    def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
+        """Words but for case, blanks and signs."""
+        return [[letters(str(v)) if p else None for v, p in zip(data.values, data.present, strict=True)]]
+
+
+def _joined(value: Any) -> str | None:
+    """Returns a text cell; a list of words, or the text of one, is its words."""
+    if isinstance(value, str) and is_list_text(value):
+        try:
+            items = parse_list(value)
+        except ShortenedListError:
+            raise
+        except DataError:  # words in brackets
+            return value
+        value = items if all(isinstance(w, str) for w in items) else value
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    return value if value is None or isinstance(value, str) else ", ".join(map(str, value))
+
+
+TEXT = TextKind()

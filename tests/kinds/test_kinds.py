@@ -1,0 +1,127 @@
+"""The kinds that are built in: what holds for each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from profuse.data.dataset import Dataset
+from profuse.data.preprocess import preprocessor
+from profuse.data.table.near_repeats import near_repeats
+from profuse.data.tensors import from_tensors
+from profuse.encoders import encoder
+from profuse.errors import DataError
+from profuse.kinds import KINDS, Kind, ModalityData, Spec, kind_named
+from profuse.tokens import Raw
+
+NAMES = list(KINDS.builtin)
+N_ROWS = 12
+RNG = np.random.default_rng(0)
+NUMBERS = np.arange(N_ROWS, dtype=float)
+VALUES: dict[str, Any] = {
+    "table": pd.DataFrame({"a": NUMBERS, "b": list("xyxyxyxyxyxy"), "t": pd.date_range("2020-01-01", periods=N_ROWS)}),
+    "text": [f"text number {i} of some" for i in range(N_ROWS)],
+    "image": RNG.integers(0, 256, (N_ROWS, 3, 8, 8)).astype(np.uint8),
+    "audio": [RNG.uniform(-1, 1, 400 + i) for i in range(N_ROWS)],
+    "series": [RNG.normal(size=(5 + i, 2)) for i in range(N_ROWS)],
+    "vector": RNG.normal(size=(N_ROWS, 4)),
+}
+
+
+def rows_of(name: str) -> ModalityData:
+    rates = {name: 8000} if kind_named(name).has_rate else {}
+    presence = {name: np.arange(N_ROWS) != 2}
+    return from_tensors(
+        {name: VALUES[name]}, np.arange(N_ROWS) % 2, kinds={name: name}, rates=rates, presence=presence
+    ).modalities[name]
+
+
+def digest(data: ModalityData) -> str:
+    return Dataset("d", {"m": data}, None, "binary").digest()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_called_as_its_table_says_and_has_an_encoder_and_a_preprocessor_that_take_it(name: str) -> None:
+    kind = kind_named(name)
+    assert kind.name == name
+    assert preprocessor(kind.preprocessor).accepts(name)
+    assert encoder(kind.encoder).kind == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_parts_of_its_rows_are_joined_to_what_they_were(name: str) -> None:
+    data = rows_of(name)
+    first, second = data.rows(np.arange(7)), data.rows(np.arange(7, N_ROWS))
+    assert digest(kind_named(name).concatenate("m", first, second)) == digest(data)
+    assert digest(kind_named(name).concatenate("m", second, first)) != digest(data)
+
+
+def test_vectors_of_another_length_are_joined_only_where_all_are_missing() -> None:
+    data, other = rows_of("vector"), from_tensors({"v": np.ones((3, 2))}).modalities["v"]
+    with pytest.raises(DataError, match="vectors must be of one length in both tables; got 4 and 2"):
+        kind_named("vector").concatenate("v", data, other)
+    gone = ModalityData("vector", np.ones((3, 2)), np.zeros(3, dtype=bool))
+    joined = kind_named("vector").concatenate("v", data, gone)
+    assert joined.values.shape == (N_ROWS + 3, 4)
+    assert np.isnan(joined.values[N_ROWS:]).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_that_stand_in_two_tables_are_found_and_others_are_not(name: str) -> None:
+    data = Dataset("d", {"m": rows_of(name)}, None, "binary")
+    known, new = data.rows(np.arange(6)), data.rows(np.array([0, 7, 4]))
+    found = near_repeats(known, new).tolist()
+    assert found == ([] if name == "audio" else [0, 2])  # sounds alone are compared for equality by another search
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "words"),
+    [
+        ("table", {"cardinalities": (0, 3)}, "2 columns"),
+        ("text", {"max_length": 9, "vocabulary": 7}, "up to 9 words"),
+        ("image", {"image_size": (8, 16), "n_channels": 3}, "8 x 16 pixels, 3 channel(s)"),
+        ("audio", {"max_length": 9, "n_channels": 40}, "up to 9 frames of 40 mel bands"),
+        ("series", {"max_length": 9, "n_channels": 2}, "up to 9 steps of 2 channel(s)"),
+        ("vector", {"n_channels": 4}, "4 channels"),
+    ],
+)
+def test_its_sizes_are_told_in_words(name: str, sizes: dict[str, Any], words: str) -> None:
+    assert kind_named(name).describe(Spec(kind=name, **sizes)) == words
+
+
+@pytest.mark.parametrize(
+    ("what", "those"),
+    [
+        ("is_words", {"text"}),
+        ("is_numbers", {"table", "vector"}),
+        ("has_rate", {"audio"}),
+        ("has_range", {"image"}),
+        ("suffixes", {"image", "audio", "series"}),
+    ],
+)
+def test_what_is_said_of_some_kinds_is_said_of_those(what: str, those: set[str]) -> None:
+    assert {name for name in NAMES if getattr(kind_named(name), what)} == those
+
+
+class Plain(Kind):
+    name = "plain"
+
+    def check(self, value: Any) -> np.ndarray:
+        return np.asarray(value)
+
+
+def test_without_noise_of_its_own_numbers_are_changed_and_what_is_masked_is_not() -> None:
+    raw = Raw(torch.randn(30, 4, 3), torch.arange(30)[:, None] % 4 >= torch.arange(4))
+    changed = [
+        Plain().corrupt(raw, Spec(kind="series"), p, torch.Generator().manual_seed(0)).values for p in (0.0, 0.5, 1.0)
+    ]
+    assert torch.equal(changed[0], raw.values)
+    real = raw.mask[..., None].expand_as(raw.values)
+    assert not changed[1][real].isclose(raw.values[real]).any()
+    assert torch.equal(changed[1][~real], raw.values[~real])
+    assert 0.3 < float((changed[1][real] == 0).float().mean()) < 0.7
+    assert (changed[2][real] == 0).all()

@@ -1,0 +1,215 @@
+"""A kind of one's own, in one class: from the names of files in a table to results and a saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from profuse import FusionClassifier, compare, load_model
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.table.infer import infer, load_schema
+from profuse.data.tensors import from_tensors
+from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.inspect.noise import corrupt
+from profuse.kinds import KINDS, Kind, Spec, kind_named
+from profuse.registry import register, table
+from profuse.schema import Modality, Schema
+
+
+class Points(Kind):
+    """Clouds of points, `[point, 3]`."""
+
+    name = "points"
+    noun = "clouds of points"
+    suffixes = (".xyz.npy",)
+
+    def check(self, value: Any) -> np.ndarray:
+        cloud = np.asarray(value, dtype=np.float32)
+        if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) == 0:
+            raise DataError(f"a cloud must be [point, 3]; got shape {cloud.shape}")
+        return cloud
+
+    def read_file(self, path: Path, tell: Callable[[str], None]) -> Any:
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"the cloud cannot be read ({error})") from error
+
+    def features(self, value: np.ndarray) -> np.ndarray:
+        return np.concatenate([value.mean(0), np.ptp(value, axis=0)])
+
+
+N_ROWS = 60
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    register("kind", "points", Points())
+    yield
+    table("kind").registered.pop("points")
+
+
+@pytest.fixture
+def clouds() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(i % 2, 1, (int(rng.integers(5, 20)), 3)).astype(np.float32) for i in range(N_ROWS)]
+
+
+@pytest.fixture
+def frame(clouds: list[np.ndarray], tmp_path: Path) -> pd.DataFrame:
+    for i, cloud in enumerate(clouds):
+        np.save(tmp_path / f"c{i}.xyz.npy", cloud)
+    names: list[str | None] = [f"c{i}.xyz.npy" for i in range(N_ROWS)]
+    names[3] = None
+    size = np.random.default_rng(1).normal(size=N_ROWS)
+    return pd.DataFrame({"cloud": names, "size": size, "y": ["ab"[i % 2] for i in range(N_ROWS)]})
+
+
+def test_a_column_of_its_files_is_of_its_kind_by_the_longest_ending_that_fits(frame: pd.DataFrame) -> None:
+    schema = infer(frame).schema
+    assert schema.modalities["cloud"] == Modality(kind="points", columns=("cloud",))
+    series = frame.assign(cloud=[f"c{i}.npy" for i in range(N_ROWS)])
+    assert infer(series).schema.modalities["cloud"].kind == "series"
+
+
+@pytest.mark.slow
+def test_it_goes_from_a_table_with_file_names_through_compare_into_a_saved_model(
+    frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    frame.to_csv(path, index=False)
+    made = compare(
+        path, "y", fusions=["concat"], rounds=(), seeds=1, train={"epochs": 2}, out=tmp_path / "out", n_jobs=1
+    )
+    facts = made.results.dataset.modalities["cloud"]
+    assert (facts.kind, facts.shape, facts.encoder) == ("points", "6 channels", "default")
+    assert facts.present_fraction == pytest.approx(59 / 60)
+    assert made.results.skipped == []
+    assert "cloud only" in {method.name for method in made.results.methods}
+    model = next((tmp_path / "out" / "models").iterdir())
+    loaded = load_model(model)
+    assert {name: p.takes for name, p in loaded.pipeline.preprocessors.items()} == {"table": "table", "cloud": "points"}
+
+
+def test_an_estimator_is_fitted_saved_and_loaded_with_it(frame: pd.DataFrame, tmp_path: Path) -> None:
+    X, y = frame.drop(columns="y"), frame["y"]
+    model = FusionClassifier(fusion="concat", epochs=2, base_dir=tmp_path).fit(X, y)
+    model.save(tmp_path / "saved")
+    again = FusionClassifier.load(tmp_path / "saved")
+    again.base_dir = tmp_path
+    assert np.array_equal(model.predict_proba(X), again.predict_proba(X))
+    assert dict(again.schema_.modalities)["cloud"].kind == "points"
+
+
+def test_arrays_in_python_are_of_it_where_it_is_named(clouds: list[np.ndarray]) -> None:
+    values = [None, *clouds[1:]]
+    by_kinds = from_tensors({"cloud": values}, kinds={"cloud": "points"}).modalities["cloud"]
+    by_pair = from_tensors({"cloud": ("points", values)}).modalities["cloud"]
+    for data in (by_kinds, by_pair):
+        assert data.kind == "points"
+        assert not data.present[0]
+        assert data.present[1:].all()
+        assert np.array_equal(data.values[5], clouds[5])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([np.zeros((4, 3)), np.zeros((4, 2))], r"modality 'cloud', row 1 .*\[point, 3\]; got shape \(4, 2\)"),
+        (["a", "b"], "modality 'cloud', row 0 .*Correct it"),
+        (pd.DataFrame({"a": [1, 2]}), "clouds of points must be an array or a list, rows first"),
+    ],
+)
+def test_arrays_that_are_none_are_told_with_their_row(values: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        from_tensors({"cloud": values}, kinds={"cloud": "points"})
+
+
+def test_a_file_that_cannot_be_read_is_told_with_row_and_column(frame: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "c5.xyz.npy").write_bytes(b"no array")
+    path = tmp_path / "rows.csv"
+    frame.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"row 5 .*column 'cloud': clouds of points must be readable.*c5\.xyz\.npy"):
+        compare(path, "y", fusions=["concat"], seeds=1, train={"epochs": 1})
+
+
+def test_features_of_another_number_in_one_row_are_told(clouds: list[np.ndarray]) -> None:
+    class Uneven(Points):
+        name = "points"
+
+        def features(self, value: np.ndarray) -> np.ndarray:
+            return value.ravel()
+
+    table("kind").registered["points"] = Uneven()
+    table("kind")._loaded.pop("points", None)
+    data = from_tensors({"cloud": clouds}, kinds={"cloud": "points"}).modalities["cloud"]
+    with pytest.raises(DataError, match=r"features of kind 'points' must be \[channel\], as many in every row"):
+        FusionClassifier(fusion="concat", epochs=1).fit(
+            Dataset("d", {"cloud": data, "b": data}, np.arange(N_ROWS) % 2, "binary")
+        )
+
+
+def test_without_features_or_a_preprocessor_it_says_what_is_lacking(clouds: list[np.ndarray]) -> None:
+    class Bare(Kind):
+        name = "bare"
+
+        def check(self, value: Any) -> np.ndarray:
+            return np.asarray(value)
+
+    register("kind", "bare", Bare())
+    try:
+        data = from_tensors({"x": clouds}, kinds={"x": "bare"}).modalities["x"]
+        assert kind_named("bare").noun == "rows of kind bare"
+        with pytest.raises((ConfigError, DataError), match="features"):
+            FusionClassifier(fusion="concat", epochs=1).fit(
+                Dataset("d", {"x": data, "z": data}, np.arange(N_ROWS) % 2, "binary")
+            )
+        with pytest.raises(ConfigError, match="Write features"):
+            kind_named("bare").features(clouds[0])
+    finally:
+        table("kind").registered.pop("bare")
+
+
+@pytest.mark.parametrize("make", [lambda n: Modality(kind=n, columns=("a",)), lambda n: Spec(kind=n)])
+def test_a_name_that_is_no_kind_gets_the_near_ones(make: Callable[[str], object]) -> None:
+    assert "points" in KINDS
+    with pytest.raises(ValueError, match=r"Did you mean 'points'\?"):
+        make("point")
+
+
+def test_all_doors_tell_the_near_names(clouds: list[np.ndarray], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"kind of 'x' must be one of .*got kind='imgae'\. Did you mean 'image'\?"):
+        from_tensors({"x": clouds}, kinds={"x": "imgae"})
+    with pytest.raises(DataError, match=r"kind must be one of .*Did you mean 'audio'\?"):
+        ModalityData("audoi", np.zeros(2), np.ones(2, dtype=bool))
+    with pytest.raises(UnknownNameError, match="Did you mean 'series'"):
+        kind_named("serie")
+    path = tmp_path / "schema.yaml"
+    path.write_text("columns: {cloud: point}\nmodalities: {a: {kind: vectro, columns: [b]}}")
+    with pytest.raises(ConfigError, match=r"Did you mean 'vector'.*columns\.cloud.*did you mean 'points'"):
+        load_schema(path)
+
+
+def test_a_schema_can_name_it_for_a_column_or_a_modality(frame: pd.DataFrame) -> None:
+    for given in (
+        Schema(columns={"cloud": "points"}),
+        Schema(modalities={"shape": Modality(kind="points", columns=("cloud",))}),
+    ):
+        resolved = infer(frame.assign(cloud=[f"c{i}.npy" for i in range(N_ROWS)]), given).schema
+        assert "points" in {m.kind for m in resolved.modalities.values()}
+
+
+def test_its_rows_get_the_noise_of_the_vectors_that_they_become(clouds: list[np.ndarray]) -> None:
+    data = from_tensors({"cloud": clouds, "z": np.zeros((N_ROWS, 2))}, np.arange(N_ROWS) % 2, kinds={"cloud": "points"})
+    from profuse.data.pipeline import Pipeline
+
+    pipeline = Pipeline.fit(data, np.arange(N_ROWS))
+    raw = pipeline.transform(data)
+    changed = corrupt(raw, pipeline.specs, "cloud", 0.5, seed=0)
+    assert pipeline.specs["cloud"].kind == "vector"
+    assert not changed["cloud"].values.equal(raw["cloud"].values)
