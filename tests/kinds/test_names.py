@@ -16,7 +16,7 @@ NAMES = set(table("kind").builtin)
 ALLOWED = {
     "data/preprocess/__init__.py": "names of preprocessors",
     "datasets/mosi.py": "names of the data set's modalities",
-    "data/table/assemble.py": "categories and texts are words in the file",
+    "data/table/read.py": "categories and texts are words in the file",
     "data/table/cell_notes.py": "categories and texts are words in the file",
     "data/table/column_kinds.py": "what a column of words is",
     "data/table/infer.py": "columns of words",

@@ -12,7 +12,8 @@ import pytest
 
 from profuse import FusionClassifier, compare, load_model
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.table.infer import infer, load_schema
+from profuse.data.table.infer import infer
+from profuse.data.table.schema_file import load_schema
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.inspect.noise import corrupt
