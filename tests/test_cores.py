@@ -138,7 +138,7 @@ def test_a_fit_and_its_predictions_take_the_threads_that_are_asked_for(
             data,
             ModelOptions(fusion="concat", width=8),
             TrainOptions(epochs=1, threads=threads),
-            on_epoch=lambda epoch: seen.update(fit=torch.get_num_threads()),
+            callbacks=[lambda epoch: seen.update(fit=torch.get_num_threads())],
         )
         forward = type(model.model).forward
 

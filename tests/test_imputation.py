@@ -16,8 +16,10 @@ from profuse.imputation.methods import Answer, Drawn, NearestMethod
 from profuse.imputation.quality import Quality, quality_of, scores_of
 from profuse.imputation.ridge import folds_of
 from profuse.imputation.streams import Streams
-from profuse.imputation.training import Progress, train
+from profuse.imputation.training import train
 from profuse.layers.generators import RegressionGenerator
+from profuse.training.history import Epoch
+from profuse.training.options import TrainOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:Imputer. Modality .* no better than the mean")
 
@@ -304,9 +306,16 @@ class TestQuality:
 @pytest.mark.parametrize("n_steps", [*range(1, 13), 20])
 def test_a_network_is_trained_for_any_number_of_steps(n_steps: int) -> None:
     rows = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
-    seen: list[Progress] = []
+    seen: list[Epoch] = []
     valid = np.arange(12) < 3
-    train(RegressionGenerator(3, 3, 8), rows, rows, valid=valid, epochs=n_steps, on_epoch=seen.append)
+    train(
+        RegressionGenerator(3, 3, 8),
+        rows,
+        rows,
+        valid=valid,
+        options=TrainOptions(epochs=n_steps),
+        callbacks=[seen.append],
+    )
     assert [p.epoch for p in seen] == list(range(1, len(seen) + 1))
     assert seen[-1].epoch == n_steps or n_steps > 10
     assert np.isfinite(seen[-1].train_loss)

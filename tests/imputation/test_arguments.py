@@ -149,8 +149,8 @@ def test_vectors_of_another_length_are_told() -> None:
 def test_filling_before_fitting_and_what_is_no_function_are_told() -> None:
     with pytest.raises(NotFittedError):
         Imputer("table").fill(table())
-    with pytest.raises(ConfigError, match="on_epoch must be a function of a Progress; got on_epoch=3"):
-        Imputer("table").fit(table(), on_epoch=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="callbacks must be a list of Callback objects, or of functions.*; got 3"):
+        Imputer("table").fit(table(), callbacks=[3])  # type: ignore[list-item]
 
 
 def test_numpy_numbers_and_a_single_name_are_taken() -> None:

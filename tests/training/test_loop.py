@@ -24,8 +24,10 @@ from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
+from profuse.training.balance.uniform import Uniform
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import Epoch, History, batches, retrain, train
+from profuse.training.history import Epoch, History
+from profuse.training.loop import batches, retrain, train
 from profuse.training.options import TrainOptions
 
 OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
@@ -80,7 +82,7 @@ def test_test_rows_have_no_influence() -> None:
 def test_the_weights_kept_are_those_of_the_best_epoch() -> None:
     data = prepared(make_product())
     seen: list[Epoch] = []
-    model = fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 12}), on_epoch=seen.append)
+    model = fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 12}), callbacks=[seen.append])
     assert model.history is not None
     assert model.history.epochs == tuple(seen)
     assert model.history.best == min(seen, key=lambda e: e.valid_error)
@@ -169,7 +171,7 @@ def test_losses_of_many_rows_are_those_of_a_sample() -> None:
     loss = model.losses
     model.losses = lambda output, target: seen.append(target) or loss(output, target)  # type: ignore[method-assign, assignment, func-returns-value]
     for _ in range(2):
-        train_module._losses(model, inputs.inputs, torch.arange(6_000) % 2, torch.arange(4_000))
+        train_module._losses(model, inputs.inputs, torch.arange(6_000) % 2, torch.arange(4_000), Uniform(model))
     assert sum(map(len, seen)) == 4_000
     half = len(seen) // 2
     assert torch.equal(torch.cat(seen[:half]), torch.cat(seen[half:]))

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant
+from profuse.cli._epochs import epoch_line
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
 from profuse.estimators.options import FitOptions
 from profuse.models.options import PROGRESSIVE, ModelOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from profuse.training.loop import Epoch
 
 __all__ = ["fit"]
 
@@ -83,9 +77,9 @@ def fit(
     fitted = kind(**asked, schema=opened.schema)
     print_notes([*dataset.notes, *copy_notes(dataset)])
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
-    with warnings.catch_warnings(), _told(console(stderr=True)) as on_epoch:
+    with warnings.catch_warnings(), epoch_line(console(stderr=True)) as callbacks:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
-        fitted.fit(dataset, on_epoch=on_epoch)
+        fitted.fit(dataset, callbacks=callbacks)
     print_notes(fitted.predictor_.pipeline.notes)
     fitted.save(out)
     history = fitted.predictor_.history
@@ -94,16 +88,3 @@ def fit(
     told = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     say(f"Validation {unit} {told} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
     say(f"Model: {out}")
-
-
-@contextmanager
-def _told(console: Console) -> Iterator[Callable[[Epoch], None] | None]:
-    """Gives what tells each epoch on a terminal, in one line that is redrawn; None elsewhere."""
-    if not console.is_terminal or console.is_dumb_terminal:
-        yield None
-        return
-    with console.status("preparing") as status:
-        yield lambda e: status.update(
-            f"epoch {e.epoch}: training loss {e.train_loss:.4f}, validation loss {e.valid_loss:.4f}, "
-            f"validation score {e.valid_score:.3f}"
-        )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from profuse.cli._arguments import DATA, MODEL, LeftOut, OnBadFile, SafeCsv, SchemaFile, Seed, bad_file, given
+from profuse.cli._epochs import epoch_line
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from profuse.imputation import Progress, Quality
+    from profuse.imputation import Quality
 
 __all__ = ["impute"]
 
@@ -117,9 +114,9 @@ def impute(
         random_state=seed,
         **given(width=width),
     )
-    with _told(console(stderr=True)) as on_epoch, warnings.catch_warnings():
+    with epoch_line(console(stderr=True)) as callbacks, warnings.catch_warnings():
         warnings.simplefilter("ignore", ProfuseWarning)  # the same notes are written below
-        filled = imputer.fit_fill(frame, on_epoch=on_epoch)
+        filled = imputer.fit_fill(frame, callbacks=callbacks)
     print_notes((*frame.attrs.get("notes", ()), *imputer.notes_, *filled.notes, *_remarks(imputer.quality_)))
     written = as_written(file, frame, imputer.schema_.numbers)
     texts = dict(zip(completed, csv_of_each(frame, filled, written), strict=True)) | {
@@ -180,15 +177,3 @@ def _remarks(quality: tuple[Quality, ...]) -> list[str]:
 
 def _worse(ours: float | None, theirs: float | None) -> bool:
     return ours is not None and theirs is not None and ours >= theirs and ours > 0
-
-
-@contextmanager
-def _told(console: Console) -> Iterator[Callable[[Progress], None] | None]:
-    """Gives what tells each epoch on a terminal, in one line that is redrawn; None elsewhere."""
-    if not console.is_terminal or console.is_dumb_terminal:
-        yield None
-        return
-    with console.status("reading") as status:
-        yield lambda p: status.update(
-            f"epoch {p.epoch} of at most {p.n_epochs}: training loss {p.train_loss:.4f}, validation {p.valid_score:.4f}"
-        )

@@ -23,6 +23,7 @@ from profuse.cli._arguments import (
     given,
     pairs,
 )
+from profuse.cli._epochs import epoch_line
 from profuse.cli._found import asked_by, lines, show
 from profuse.cli._output import write_text
 from profuse.cli._print import as_csv, console, print_notes, print_table, safe_csv, say
@@ -323,19 +324,8 @@ def _read(retriever: Retriever, data: str, variant: str | None, modalities: list
 
 
 def _fit(retriever: Retriever, dataset: Dataset, modalities: tuple[str, str] | None) -> None:
-
-    out = console(stderr=True)
-    if not out.is_terminal or out.is_dumb_terminal:
-        retriever.fit(dataset, modalities=modalities)
-        return
-    with out.status("preparing") as status:
-        retriever.fit(
-            dataset,
-            modalities=modalities,
-            on_epoch=lambda e: status.update(
-                f"epoch {e.epoch}: training loss {e.train_loss:.4f}, held-out recall@1 {e.valid_score:.3f}"
-            ),
-        )
+    with epoch_line(console(stderr=True)) as callbacks:
+        retriever.fit(dataset, modalities=modalities, callbacks=callbacks)
 
 
 def _evaluate(

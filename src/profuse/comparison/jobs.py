@@ -9,7 +9,6 @@ import hashlib
 import json
 import pickle
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -34,8 +33,9 @@ from profuse.metrics import measure, primary_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.schema import Schema, SplitOptions
+from profuse.training.callbacks import Callback
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import Epoch
+from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
 
 __all__ = ["Job", "JobResult", "keep", "prepare", "read_result", "run_job", "slug"]
@@ -220,11 +220,14 @@ def _beat(job: Job, **facts: Any) -> None:
             job.heartbeat.write_text(json.dumps(told), encoding="utf-8")
 
 
-def _epochs(job: Job, trial: int) -> Callable[[Epoch], None]:
-    def beat(epoch: Epoch) -> None:
-        _beat(job, trial=trial, epoch=epoch.epoch, score=epoch.valid_score)
+class _Beats(Callback):
+    """Tells of each epoch."""
 
-    return beat
+    def __init__(self, job: Job, trial: int) -> None:
+        self.job, self.trial = job, trial
+
+    def on_epoch_end(self, epoch: Epoch) -> None:
+        _beat(self.job, trial=self.trial, epoch=epoch.epoch, score=epoch.valid_score)
 
 
 def _deep(
@@ -235,7 +238,8 @@ def _deep(
     seconds, chosen = 0.0, 0
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
-        model = fit_model(prepared, options, train, modalities=job.method.modalities, on_epoch=_epochs(job, trial))
+        beats = [_Beats(job, trial)]
+        model = fit_model(prepared, options, train, modalities=job.method.modalities, callbacks=beats)
         assert model.history is not None
         seconds += model.history.fit_seconds
         if best is None or model.history.best.valid_error < best.history.best.valid_error:  # type: ignore[union-attr]

@@ -30,8 +30,8 @@ from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
 from profuse.schema import OnBadFile, Schema, Task
+from profuse.training.callbacks import Callers, as_callbacks
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import Epoch
 from profuse.training.options import TrainOptions
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
@@ -104,7 +104,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         groups: Sequence[object] | np.ndarray | None = None,
         presence: Mapping[str, Any] | None = None,
         rates: Mapping[str, int] | None = None,
-        on_epoch: Callable[[Epoch], None] | None = None,
+        callbacks: Callers = (),
     ) -> Self:
         """Learns from all rows but official test rows; `validation_fraction` of them choose the epoch.
 
@@ -116,13 +116,14 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             groups: `[row]`: rows with one value stay on one side of the inner split.
             presence: For a dict: bool `[row]` by modality, False where it is missing.
             rates: For a dict: samples a second of its sounds, by modality; those of later rows must be the same.
-            on_epoch: Called after each epoch.
+            callbacks: `Callback` objects, and functions that are called with each `Epoch`: `callbacks=[print]`.
 
         Raises:
             ConfigError: Parameters out of range, or unknown: all are told together.
             DataError: The data or the target cannot be learned from.
         """
         who = type(self).__name__
+        called = as_callbacks(callbacks, who=who)
         settings = settings_of(self.get_params(deep=False), who=who)
         same_order({"X": X, "y": y, "presence": presence, "groups": groups}, where=who)
         dataset, schema = training_data(
@@ -144,7 +145,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             settings.train,
             encoders=around(settings.modules, prepared, settings.model.width, seed=settings.train.seed) or None,
             operator=settings.operator,
-            on_epoch=on_epoch,
+            callbacks=called,
         )
         return self._take(replace(trained, schema=schema), columns_in(X, schema))
 

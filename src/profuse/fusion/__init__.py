@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from typing import cast
 
-from profuse.fusion._base import DecisionFusion, Fused, Fusion, Link
+from profuse.fusion._base import DecisionFusion, Fused, Fusion, Link, TargetFacts
 from profuse.fusion._coordinated import CoordinatedFusion
 from profuse.fusion._hierarchical import HierarchicalFusion
 from profuse.registry import table
 
-__all__ = ["FUSIONS", "CoordinatedFusion", "DecisionFusion", "Fused", "Fusion", "HierarchicalFusion", "Link", "fusion"]
+__all__ = [
+    "FUSIONS",
+    "CoordinatedFusion",
+    "DecisionFusion",
+    "Fused",
+    "Fusion",
+    "HierarchicalFusion",
+    "Link",
+    "TargetFacts",
+    "fusion",
+]
 
 FUSIONS = table(
     "fusion",

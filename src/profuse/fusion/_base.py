@@ -15,9 +15,24 @@ from profuse._lookup import nearest
 from profuse.errors import ConfigError, ShapeError
 from profuse.tokens import Tokens
 
-__all__ = ["DecisionFusion", "Fused", "Fusion", "Link"]
+__all__ = ["DecisionFusion", "Fused", "Fusion", "Link", "TargetFacts"]
 
 Link = Literal["softmax", "sigmoid", "identity"]
+
+
+@dataclass(frozen=True, eq=False)
+class TargetFacts:
+    """What training tells an operator of the target, before the first epoch.
+
+    Attributes:
+        n_rows: Training rows.
+        shares: How frequent each class (they sum to 1) or each label is in the training rows, `[output]`; one row more
+            is counted of each class, and one with and one without each label, so that all are inside (0, 1). None for
+            values, which have mean 0 and variance 1.
+    """
+
+    n_rows: int
+    shares: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +175,9 @@ class Fusion(nn.Module, ABC):
             )
         return fused
 
+    def prepare(self, target: TargetFacts) -> None:
+        """Takes what it needs to know of the target; training calls it once, before the first epoch."""
+
     def remember(self, tokens: Mapping[str, Tokens]) -> None:
         """Keeps training rows that later rows are related to (a graph's nodes), as buffers of fixed shape.
 
@@ -194,6 +212,7 @@ class DecisionFusion(Fusion):
         trains_jointly: Whether the fused prediction has a useful gradient; if not, only the modalities' own
             losses train the model.
         owns_loss: Whether `losses` stands in place of the head's loss and the modalities' own.
+        out_of_fold: Whether it is fitted by `fit_out_of_fold`, when the rest of the model is trained.
         links: The links it is defined for.
 
     Raises:
@@ -203,6 +222,7 @@ class DecisionFusion(Fusion):
     level: ClassVar[Literal["feature", "decision", "hierarchical"]] = "decision"
     trains_jointly: ClassVar[bool] = True
     owns_loss: ClassVar[bool] = False
+    out_of_fold: ClassVar[bool] = False
     links: ClassVar[tuple[Link, ...]] = ("softmax", "sigmoid", "identity")
 
     def __init__(self, channels: Mapping[str, int], width: int, *, link: Link = "softmax") -> None:
@@ -231,6 +251,20 @@ class DecisionFusion(Fusion):
                 of the true one. `(outputs[batch, output], target) -> [batch]`.
         """
         return {}
+
+    def fit_out_of_fold(self, outputs: Tensor, present: Tensor, targets: Tensor) -> None:
+        """Fits the operator to what heads predict for rows that they have not learned from; see `out_of_fold`.
+
+        Training calls it with all training rows. In each of three folds the outputs are those of a model trained on the
+        other two.
+
+        Args:
+            outputs: `[row, modality, output]`, modalities in `names` order; what stands at a missing modality is not to
+                be read.
+            present: Bool `[row, modality]`.
+            targets: `[row]` class numbers (softmax), or `[row, output]`.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: fit_out_of_fold must be written where out_of_fold is True.")
 
     @abstractmethod
     def combine(self, outputs: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:

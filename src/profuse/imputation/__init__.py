@@ -7,6 +7,5 @@ from profuse.imputation.imputer import Filled, Imputer
 from profuse.imputation.making import METHODS
 from profuse.imputation.pooling import Pooled, pool
 from profuse.imputation.quality import Quality
-from profuse.imputation.training import Progress
 
-__all__ = ["METHODS", "Choice", "Filled", "Imputer", "Pooled", "Progress", "Quality", "pool"]
+__all__ = ["METHODS", "Choice", "Filled", "Imputer", "Pooled", "Quality", "pool"]

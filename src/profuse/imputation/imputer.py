@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -31,8 +31,8 @@ from profuse.imputation.methods import Method
 from profuse.imputation.options import Options, options_of, schema_asked, table_of
 from profuse.imputation.quality import hidden_like, quality_of, score
 from profuse.imputation.streams import Streams, streams_of
-from profuse.imputation.training import Progress
 from profuse.schema import OnBadFile
+from profuse.training.callbacks import Callers, as_callbacks
 
 __all__ = ["Filled", "Imputer"]
 
@@ -94,6 +94,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         held_out: Fraction of the rows that are hidden to measure. Only mean and ridge learn from them, afterwards.
         epochs: Passes over the rows of a network, at most; about 3,000 steps if None.
         width: Channels of a network's hidden layers, at least 4.
+        device: Where networks are trained: "auto", "cpu", "cuda" or "mps".
+        precision: Of their training: "32-true", "bf16-mixed" or "16-mixed".
+        threads: Threads of the processor in their training; the last digits depend on them.
         base_dir: Where relative paths in cells start.
         on_bad_file: "raise", or "skip": a broken file counts as missing.
         random_state: Seed of everything random.
@@ -120,6 +123,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         held_out: float = 0.2,
         epochs: int | None = None,
         width: int = 64,
+        device: str = "auto",
+        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+        threads: int = 1,
         base_dir: str | Path | None = None,
         on_bad_file: OnBadFile = "raise",
         random_state: int = 0,
@@ -134,11 +140,14 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.held_out = held_out
         self.epochs = epochs
         self.width = width
+        self.device = device
+        self.precision = precision
+        self.threads = threads
         self.base_dir = base_dir
         self.on_bad_file = on_bad_file
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[Progress], None] | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, callbacks: Callers = ()) -> Self:
         """Learns from the rows that have cells of the modality and any other one; measures on some, hidden before.
 
         What was counted, and a method that does no better than the mean, is told as a `ProfuseWarning`.
@@ -146,23 +155,25 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: A table.
             y: Not used.
-            on_epoch: Called after each epoch of a network.
+            callbacks: `Callback` objects, and functions of an `Epoch`; called in each training of a network.
 
         Raises:
             ConfigError: Options out of range, or a method that the modality's kind does not take.
             UnknownNameError: There is no such modality or method.
             DataError: The table cannot be read, has no other modality, or too few rows hold both.
         """
-        self._fit(*self._open(X, on_epoch), on_epoch)
+        called = as_callbacks(callbacks, who="Imputer")
+        self._fit(*self._open(X), called)
         return self
 
-    def fit_fill(self, X: Any, *, on_epoch: Callable[[Progress], None] | None = None) -> Filled:
+    def fit_fill(self, X: Any, *, callbacks: Callers = ()) -> Filled:
         """Fits to the table and fills it; the same as `fit` and `fill`, but reads it once.
 
         Raises:
             DataError: As `fit` does; or no row lacks a cell of it (told before anything is learned).
         """
-        frame, dataset = self._open(X, on_epoch)
+        called = as_callbacks(callbacks, who="Imputer")
+        frame, dataset = self._open(X)
         data = dataset.modalities[self.modality]
         parts = parts_of(self.schema_.modalities[self.modality], self._kinds, data)
         if known_cells(parts, data).all():
@@ -170,7 +181,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"Imputer: modality {self.modality!r} must be missing in at least one row to be filled; it is there in "
                 f"all {len(frame)}. Name another one of {', '.join(dataset.modalities)}."
             )
-        self._fit(frame, dataset, on_epoch)
+        self._fit(frame, dataset, called)
         filled = self._filled(frame, dataset)
         tell(filled.notes, "Imputer", stacklevel=3)
         return filled
@@ -197,10 +208,8 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Returns `fill(X).table`."""
         return self.fill(X).table
 
-    def _open(self, X: Any, on_epoch: Any) -> tuple[pd.DataFrame, Dataset]:
+    def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:
         self._options = options_of({name: getattr(self, name) for name in Options.model_fields})
-        if on_epoch is not None and not callable(on_epoch):
-            raise ConfigError(f"Imputer: on_epoch must be a function of a Progress; got on_epoch={on_epoch!r}.")
         frame = table_of(X)
         asked = leave_out_target(frame, schema_asked(self.schema, self._options))
         earlier: tuple[str, ...] = ()
@@ -222,7 +231,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             )
         return frame, dataset
 
-    def _fit(self, frame: pd.DataFrame, dataset: Dataset, on_epoch: Callable[[Progress], None] | None) -> None:
+    def _fit(self, frame: pd.DataFrame, dataset: Dataset, callbacks: Callers) -> None:
         modality = self.schema_.modalities[self.modality]
         data, others = dataset.modalities[self.modality], [n for n in dataset.modalities if n != self.modality]
         if not others:
@@ -236,7 +245,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         told = np.stack([dataset.modalities[n].present for n in others]).any(0)
         usable = np.flatnonzero(data.present & told)
         self._check_rows([p.column for p in parts], known_cells(parts, data)[usable].sum(0), LEAST_ROWS)
-        self._learn(frame, dataset, usable, others, on_epoch)
+        self._learn(frame, dataset, usable, others, callbacks)
         if self.method_ != "mean" or self.choice_ is not None:
             self._compare_with_mean()
         tell([note for note in self.notes_ if self.choice_ is None or note != self.choice_.note], "Imputer")
@@ -247,7 +256,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         dataset: Dataset,
         usable: np.ndarray,
         others: list[str],
-        on_epoch: Callable[[Progress], None] | None,
+        callbacks: Callers,
     ) -> None:
         seed, split = self._options.random_state, self.schema_.split
         learn, hidden = split_off(dataset.rows(usable), self._options.held_out, seed=seed, options=split)
@@ -279,10 +288,9 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 valid=of_index,
                 n_neighbours=self._options.n_samples,
                 width=self._options.width,
-                epochs=self._options.epochs,
-                seed=seed,
+                training=self._options.training,
                 groups=None if groups is None else groups[index],
-                on_epoch=on_epoch,
+                callbacks=callbacks,
             )
 
         self.choice_: Choice | None = None

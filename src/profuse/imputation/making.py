@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from profuse.imputation.blocks import Inputs
 from profuse.imputation.coding import Coding, Target
 from profuse.imputation.methods import MeanMethod, Method, NearestMethod
 from profuse.imputation.regressions import NETWORKS, NetworkMethod, RidgeMethod
-from profuse.imputation.training import Progress
+from profuse.training.callbacks import Callers
+from profuse.training.options import TrainOptions
 
 __all__ = ["AUTO", "BASELINES", "LEARNED_AGAIN", "METHODS", "make_method", "resampled"]
 
@@ -32,10 +32,9 @@ def make_method(
     valid: np.ndarray,
     n_neighbours: int,
     width: int,
-    epochs: int | None,
-    seed: int,
+    training: TrainOptions,
     groups: np.ndarray | None = None,
-    on_epoch: Callable[[Progress], None] | None = None,
+    callbacks: Callers = (),
 ) -> Method:
     """Returns the method `name`, fitted.
 
@@ -47,20 +46,18 @@ def make_method(
         valid: Bool `[row]`: which of them choose the epoch of a network; the others learn from all.
         n_neighbours: How many rows make the answer of nearest.
         width: Channels of a network's hidden layers.
-        epochs: Passes over the rows, at most; by their number if None.
-        seed: Of weights, order and noise.
+        training: How a network is trained; the seed is of weights, order and noise, and of folds.
         groups: `[row]`: rows of one group are kept together.
-        on_epoch: Called after each epoch.
+        callbacks: Called while a network is trained.
     """
     if name == "mean":
         return MeanMethod(inputs, target)
     if name == "nearest":
         return NearestMethod(inputs, target, n_neighbours=n_neighbours)
     if name == "ridge":
-        return RidgeMethod(inputs, target, coding, seed=seed, groups=groups)
-    options: dict[str, Any] = {"width": width, "epochs": epochs, "on_epoch": on_epoch}
-    make = NETWORKS[name]
-    return NetworkMethod(inputs, target, coding, make=make, valid=valid, seed=seed, groups=groups, **options)
+        return RidgeMethod(inputs, target, coding, seed=training.seed, groups=groups)
+    options: dict[str, Any] = {"training": training, "groups": groups, "callbacks": callbacks}
+    return NetworkMethod(inputs, target, coding, make=NETWORKS[name], valid=valid, width=width, **options)
 
 
 def resampled(known: np.ndarray, groups: np.ndarray, seed: tuple[int, int]) -> np.ndarray:

@@ -16,7 +16,9 @@ from profuse.data.table.named_target import named_once
 from profuse.data.table.schema_file import as_schema
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.making import METHODS
+from profuse.inputs import device_faults
 from profuse.schema import OnBadFile, Schema
+from profuse.training.options import TrainOptions
 
 __all__ = ["Options", "options_of", "schema_asked", "table_of"]
 
@@ -38,9 +40,18 @@ class Options(BaseModel):
     held_out: float = Field(gt=0, lt=1)
     epochs: int | None = Field(ge=1)
     width: int = Field(ge=4)
+    device: str
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    threads: int = Field(ge=1, le=1024)
     base_dir: Any
     on_bad_file: OnBadFile
     random_state: int = Field(ge=0, le=_MOST_SEED)
+
+    @property
+    def training(self) -> TrainOptions:
+        """How networks are trained."""
+        same = {name: getattr(self, name) for name in ("epochs", "device", "precision", "threads")}
+        return TrainOptions(**same, seed=self.random_state, refit=False)
 
     @field_validator("target", "ignore")
     @classmethod
@@ -70,10 +81,10 @@ def options_of(values: dict[str, Any]) -> Options:
         UnknownNameError: There is no such method.
     """
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-    faults = faults_of(Options, given)
+    faults = [*faults_of(Options, given), *device_faults(values["device"])]
     if not faults:
         read = {k: v for k, v in given.items() if k not in ("target", "ignore")}
-        faults = misread(Options.model_validate(given), read)
+        faults = [*misread(Options.model_validate(given), read)]
     if faults:
         raise ConfigError(in_one(_WHO, faults))
     options = Options.model_validate(given)

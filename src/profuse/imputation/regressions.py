@@ -16,7 +16,7 @@ from profuse.imputation.methods import Answer, Drawn, Method, chosen
 from profuse.imputation.residuals import Residuals
 from profuse.imputation.ridge import Ridge, folds_of
 from profuse.imputation.streams import Streams
-from profuse.imputation.training import Progress, train
+from profuse.imputation.training import train
 from profuse.imputation.words import Words, drawn_words, ranks_of
 from profuse.layers.generators import (
     DiffusionGenerator,
@@ -25,6 +25,8 @@ from profuse.layers.generators import (
     Generator,
     RegressionGenerator,
 )
+from profuse.training.callbacks import Callers
+from profuse.training.options import TrainOptions
 
 __all__ = ["NETWORKS", "NetworkMethod", "RidgeMethod"]
 
@@ -137,10 +139,9 @@ class NetworkMethod(_Regression):
         make: Makes the generator of sizes: condition, target, hidden channels.
         valid: Bool `[row]`: which rows choose the epoch.
         width: Channels of hidden layers.
-        epochs: Passes over the rows, at most; by their number if None.
-        seed: Of weights, order and noise.
+        training: How it is trained; see `profuse.imputation.training.train`. The seed is of weights, order and noise.
         groups: `[row]`: rows of one group are kept together.
-        on_epoch: Called after each epoch.
+        callbacks: Called while it is trained.
     """
 
     def __init__(
@@ -152,12 +153,11 @@ class NetworkMethod(_Regression):
         make: Callable[[int, int, int], Generator],
         valid: np.ndarray,
         width: int,
-        epochs: int | None,
-        seed: int,
+        training: TrainOptions,
         groups: np.ndarray | None = None,
-        on_epoch: Callable[[Progress], None] | None = None,
+        callbacks: Callers = (),
     ) -> None:
-        super().__init__(inputs, target, coding, seed=seed, groups=groups)
+        super().__init__(inputs, target, coding, seed=training.seed, groups=groups)
         left = self._errors.rows
         self._reach = np.abs(left).max(0)
         deviation = left.std(0)
@@ -165,16 +165,16 @@ class NetworkMethod(_Regression):
         condition = torch.from_numpy(inputs.matrix().astype(np.float32))
         learned = torch.from_numpy((left / self._unit).astype(np.float32))
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(training.seed)
             self.generator = make(condition.shape[1], learned.shape[1], width)
             self.generator.begin_with_noise()  # the regression's errors, normal and alike everywhere
-            train(self.generator, condition, learned, valid=valid, epochs=epochs, on_epoch=on_epoch)
+            train(self.generator, condition, learned, valid=valid, options=training, callbacks=callbacks)
         self._root: np.ndarray | None = None
         if isinstance(self.generator, RegressionGenerator):
             self.generator.calibrate(condition[valid], learned[valid])
             self._root = _root(self._errors.covariance)  # its errors alone would have nothing to do with each other
         self.generator.double()  # so that a row's draw does not hang on how many are drawn at once
-        self._starts = _fixed_starts(self.generator.n_start, seed)
+        self._starts = _fixed_starts(self.generator.n_start, training.seed)
         # how much of its own mean is believed: least squares on the rows that chose the epoch
         judged = inputs.rows(np.flatnonzero(valid))
         own = self._errors_of(judged, self._fixed(np.arange(len(judged)))).mean(0)

@@ -1,33 +1,56 @@
-"""Trains a conditional generator: AdamW, the epoch that is best on rows that were not learned from."""
+"""A conditional generator in the training loop."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from profuse.layers.generators import Generator
+from profuse.models.trainable import Trainable, Validation
+from profuse.tokens import Raw
+from profuse.training import loop
+from profuse.training.callbacks import Callers
+from profuse.training.optimizer import one_cycle
+from profuse.training.options import TrainOptions
 
-__all__ = ["Progress", "train"]
+__all__ = ["Conditional", "train"]
 
 _N_STEPS = 3000
-_LEAST_STEPS = 11  # that the rate is planned for: its rise, a tenth of them, must be longer than one step
-_LEARNING_RATE = 2e-3
-_WEIGHT_DECAY = 0.05
+_RECIPE = loop.Recipe(optimizer=one_cycle, reseeds=False, untrained_counts=True)
+_RATES = {"learning_rate": 2e-3, "weight_decay": 0.05, "warmup_fraction": 0.1}
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands: epoch (from 1) of how many, loss on the rows learned from, score on the others."""
+class Conditional(Trainable[Tensor]):
+    """A generator as the loop takes it: of a batch it returns the condition, and learns the target by its own losses.
 
-    epoch: int
-    n_epochs: int
-    train_loss: float
-    valid_score: float
+    Args:
+        generator: What is trained.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    @property
+    def unit(self) -> str:
+        return "negative loss"
+
+    def forward(self, inputs: Mapping[str, Raw]) -> Tensor:
+        return inputs["condition"].values
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return torch.stack([of_rows.mean() for of_rows in self.generator.losses(output, target).values()]).sum()
+
+    def validate(self, outputs: Sequence[Tensor], target: Tensor) -> Validation:
+        condition = torch.cat(list(outputs))
+        self.generator.eval()
+        with torch.no_grad():
+            error = float(self.generator.score(condition, target.to(condition.device)).mean())
+        return Validation(error, -error, error)
 
 
 def train(
@@ -36,57 +59,27 @@ def train(
     target: Tensor,
     *,
     valid: np.ndarray,
-    epochs: int | None = None,
-    on_epoch: Callable[[Progress], None] | None = None,
+    options: TrainOptions,
+    callbacks: Callers = (),
 ) -> None:
-    """Trains `generator` and leaves it in evaluation mode, as it was in its best epoch.
+    """Trains `generator` and leaves it in evaluation mode, as it was in its best epoch or before the first one.
+
+    Order of rows and noise are drawn from the global random state.
 
     Args:
         generator: What is trained.
         condition: `[row, n_condition]`.
         target: `[row, n_target]`.
         valid: Bool `[row]`: rows that choose the epoch.
-        epochs: Passes over the rows, at most; as many as make about 3,000 steps if None.
-        on_epoch: Called after each epoch.
+        options: Device, precision, threads, seed, and epochs: passes over the rows, at most; as many as make about
+            3,000 steps if None. The rest is by the number of rows.
+        callbacks: Called while it is trained.
     """
     learn, choose = (torch.from_numpy(np.flatnonzero(rows)) for rows in (~valid, valid))
     size = int(np.clip(len(learn) // 8, 16, 256))
-    n_batches = -(-len(learn) // size)
-    n_epochs = epochs or int(np.clip(_N_STEPS // n_batches, 10, 300))
-    patience = max(10, n_epochs // 4)
-    optimiser = torch.optim.AdamW(generator.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-    n_steps = max(n_epochs * n_batches, _LEAST_STEPS)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=_LEARNING_RATE, total_steps=n_steps, pct_start=0.1)
-    best, best_epoch, state = (
-        _score(generator, condition[choose], target[choose]),
-        0,
-        copy.deepcopy(generator.state_dict()),
-    )
-    for epoch in range(1, n_epochs + 1):
-        generator.train()
-        total = 0.0
-        for rows in torch.split(torch.randperm(len(learn)), size):
-            index = learn[rows]
-            losses = generator.losses(condition[index], target[index])
-            loss = torch.stack([of_rows.mean() for of_rows in losses.values()]).sum()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach())
-        score = _score(generator, condition[choose], target[choose])
-        if score < best:
-            best, best_epoch, state = score, epoch, copy.deepcopy(generator.state_dict())
-        if on_epoch is not None:
-            on_epoch(Progress(epoch, n_epochs, total / n_batches, score))
-        if epoch - best_epoch >= patience:
-            break
-    generator.load_state_dict(state)
-    generator.eval()
-
-
-def _score(generator: Generator, condition: Tensor, target: Tensor) -> float:
-    generator.eval()
-    with torch.no_grad():
-        return float(generator.score(condition, target).mean())
+    n_batches = math.ceil(len(learn) / size)
+    n_epochs = options.epochs or int(np.clip(_N_STEPS // n_batches, 10, 300))
+    by_rows = {"epochs": n_epochs, "max_steps": n_epochs * n_batches, "batch_size": size}
+    options = options.model_copy(update={**_RATES, **by_rows, "patience": max(10, n_epochs // 4)})
+    inputs = {"condition": Raw(condition, torch.ones(len(condition), dtype=torch.bool))}
+    loop.train(Conditional(generator), inputs, target, learn, choose, options, callbacks=callbacks, recipe=_RECIPE)

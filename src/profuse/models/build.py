@@ -21,7 +21,9 @@ from profuse.models.options import PROGRESSIVE, ModelOptions
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec, Task
 
-__all__ = ["build_model"]
+__all__ = ["Model", "build_model"]
+
+Model = FusionModel | ProgressiveFusion
 
 
 def build_model(
@@ -34,7 +36,7 @@ def build_model(
     seed: int,
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
-) -> FusionModel | ProgressiveFusion:
+) -> Model:
     """Makes an untrained model.
 
     Args:

@@ -9,7 +9,7 @@ hybrid        feature or hierarchical, and decision, whose outputs a decision op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +20,7 @@ from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import DecisionFusion, Fused, Fusion, HierarchicalFusion
 from profuse.heads import Head
 from profuse.models.levels import LEVELS, LEVELS_OF, Level
+from profuse.models.trainable import Trainable, Validation
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["JOINT", "FusionModel", "Output", "stage_channels"]
@@ -47,7 +48,7 @@ class Output:
     rounds: tuple[Tensor, ...] = ()
 
 
-class FusionModel(nn.Module):
+class FusionModel(Trainable[Output]):
     """Encoders, a fusion operator and a head.
 
     Args:
@@ -92,6 +93,14 @@ class FusionModel(nn.Module):
     def plain(self) -> FusionModel:
         """The model without what is around it: itself."""
         return self
+
+    @property
+    def unit(self) -> str:
+        return self.head.unit
+
+    @property
+    def n_remembered(self) -> int:
+        return self.fusion.n_remembered
 
     @property
     def state_width(self) -> int:
@@ -174,6 +183,11 @@ class FusionModel(nn.Module):
     def blended(self, joint: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """Returns the joint loss and the mean of the own losses by its weight, as one."""
         return joint + self.parts_weight * torch.stack([*own.values()]).mean() if own else joint
+
+    def validate(self, outputs: Sequence[Output], target: Tensor) -> Validation:
+        """Returns the head's loss, without smoothing, its score and its error."""
+        head, values = self.head.eval(), torch.cat([o.outputs.float().cpu() for o in outputs])
+        return Validation(head.loss(values, target).item(), head.score(values, target), head.error(values, target))
 
     @property
     def parts_weight(self) -> float:

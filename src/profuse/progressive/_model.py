@@ -16,6 +16,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
 from profuse.models.fusion_model import FusionModel, Output
+from profuse.models.trainable import Trainable, Validation
 from profuse.progressive._anytime import Anytime, Settling, in_evaluation
 from profuse.progressive._chance import same_chance
 from profuse.progressive._entry import (
@@ -43,7 +44,7 @@ State = tuple[Tensor, Tokens | None]
 """The fused vector, and the fused tokens where the feedback attends to them."""
 
 
-class ProgressiveFusion(nn.Module):
+class ProgressiveFusion(Trainable[Output]):
     """Puts feedback around a `FusionModel` that has a fused state (every level but decision).
 
     With one round, or with feedback weights at zero (as at the start), it equals the model bit for bit. (With one
@@ -161,6 +162,14 @@ class ProgressiveFusion(nn.Module):
     @property
     def head(self) -> Head:
         return self.model.head
+
+    @property
+    def unit(self) -> str:
+        return self.model.unit
+
+    @property
+    def n_remembered(self) -> int:
+        return self.model.n_remembered
 
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
         """Returns the last round's output; `rounds` holds the outputs of all, in equilibrium of that alone."""
@@ -283,6 +292,10 @@ class ProgressiveFusion(nn.Module):
     def loss(self, output: Output, target: Tensor) -> Tensor:
         """Returns the model's loss of the last round, or with `supervise="all"` with the mean over rounds."""
         return self.model.blended(*self.losses(output, target))
+
+    def validate(self, outputs: Sequence[Output], target: Tensor) -> Validation:
+        """Returns what `FusionModel.validate` does, of the last round."""
+        return self.model.validate(outputs, target)
 
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, Literal
 
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from profuse.encoders import Encoder, encoder
-from profuse.fusion import CoordinatedFusion, Fused, fusion
+from profuse.fusion import CoordinatedFusion, fusion
 from profuse.kinds import kind_named
-from profuse.models.fusion_model import Output
 from profuse.models.options import ModelOptions
+from profuse.models.trainable import Trainable, Validation
 from profuse.retrieval.measure import ranks
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -64,8 +65,23 @@ def build(specs: Mapping[str, Spec], options: RetrievalOptions, *, n_rows: int, 
         return RetrievalModel(encoders, space)
 
 
-class RetrievalModel(nn.Module):
-    """What the training loop trains, in the shape of a `FusionModel`: its outputs are all modalities' coordinates.
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """What a retrieval model returns for a batch.
+
+    Attributes:
+        coordinates: `[batch, modality * dim]`, without gradient.
+        penalties: The space's, by which it learns; none where gradients are off.
+    """
+
+    coordinates: Tensor
+    penalties: Mapping[str, Tensor]
+
+
+class RetrievalModel(Trainable[Placed]):
+    """Learns by the space's own penalty alone; its epoch is the one in which validation rows are found best.
+
+    Its target is `[row, modality]`: numbers of the contents, by which rows that cannot be told apart are known.
 
     Args:
         encoders: One for each modality.
@@ -77,31 +93,42 @@ class RetrievalModel(nn.Module):
         self.names = tuple(sorted(encoders))
         self.encoders = nn.ModuleList([encoders[name] for name in self.names])
         self.fusion = space
-        self.head = HeldOut(len(self.names))
 
     @property
-    def plain(self) -> RetrievalModel:
-        """The model itself: no rounds are around it."""
-        return self
+    def unit(self) -> str:
+        return "recall@1"
+
+    @property
+    def n_remembered(self) -> int:
+        return self.fusion.n_remembered
 
     def _tokens(self, inputs: Mapping[str, Raw]) -> dict[str, Tokens]:
         return {name: e(inputs[name]) for name, e in zip(self.names, self.encoders, strict=True)}
 
-    def forward(self, inputs: Mapping[str, Raw]) -> Output:
-        """Returns coordinates `[batch, modality * dim]`, and the penalty where gradients are on."""
+    def forward(self, inputs: Mapping[str, Raw]) -> Placed:
+        """Returns the places of all modalities."""
         tokens = self._tokens(inputs)
-        fused = self.fusion(tokens) if torch.is_grad_enabled() else None
+        penalties = self.fusion(tokens).penalties if torch.is_grad_enabled() else {}
         with torch.no_grad():
-            outputs = torch.cat(list(self.fusion.coordinates(tokens).values()), dim=1)
-        return Output(outputs, fused or Fused(outputs))
+            return Placed(torch.cat(list(self.fusion.coordinates(tokens).values()), dim=1), penalties)
 
-    def loss(self, output: Output, target: Tensor) -> Tensor:
+    def loss(self, output: Placed, target: Tensor) -> Tensor:
         """Returns the penalty."""
-        return torch.stack(list(output.fused.penalties.values())).sum()
+        return torch.stack(list(output.penalties.values())).sum()
 
-    def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the penalty; no modality has a loss of its own."""
-        return self.loss(output, target), {}
+    def validate(self, outputs: Sequence[Placed], target: Tensor) -> Validation:
+        """Returns the mean logarithm of the rank, recall@1, and 1 less the mean reciprocal rank, over all queries.
+
+        The last is finer than recall on few rows.
+        """
+        coordinates = torch.cat([output.coordinates.float().cpu() for output in outputs])
+        places, codes = coordinates.view(len(coordinates), len(self.names), -1).numpy(), target.numpy()
+        present, found = np.abs(places).sum(2) > 0, []
+        for i, j in permutations(range(len(self.names)), 2):
+            rows = present[:, i] & present[:, j]
+            found.append(ranks(places[rows, i], places[rows, j], codes[rows, i], codes[rows, j])[0])
+        rank = np.concatenate(found)
+        return Validation(float(np.log(rank).mean()), float((rank == 1).mean()), float(1 - (1 / rank).mean()))
 
     def remember(self, inputs: Mapping[str, Raw]) -> None:
         """Shows the space training rows; see `Fusion.remember`."""
@@ -121,34 +148,3 @@ class RetrievalModel(nn.Module):
                     tokens[other] = Tokens(tokens[name].values.new_zeros(*nothing.shape, width), nothing)
             parts.append(self.fusion.coordinates(tokens)[name].float().cpu())
         return torch.cat(parts).numpy() if parts else np.empty((0, self.fusion.space_dim), dtype=np.float32)
-
-
-class HeldOut(nn.Module):
-    """By what an epoch is chosen: how validation rows are found, over all ordered pairs of modalities."""
-
-    unit = "recall@1"
-
-    def __init__(self, n_modalities: int) -> None:
-        super().__init__()
-        self.n_modalities = n_modalities
-
-    def _ranks(self, outputs: Tensor, target: Tensor) -> np.ndarray:
-        """Returns all queries' ranks; `target[row, modality]` numbers the contents."""
-        places, codes = outputs.view(len(outputs), self.n_modalities, -1).numpy(), target.numpy()
-        present, found = np.abs(places).sum(2) > 0, []
-        for i, j in permutations(range(self.n_modalities), 2):
-            rows = present[:, i] & present[:, j]
-            found.append(ranks(places[rows, i], places[rows, j], codes[rows, i], codes[rows, j])[0])
-        return np.concatenate(found)
-
-    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Returns the mean logarithm of the rank."""
-        return torch.as_tensor(np.log(self._ranks(outputs, target)).mean())
-
-    def score(self, outputs: Tensor, target: Tensor) -> float:
-        """Returns recall@1."""
-        return float((self._ranks(outputs, target) == 1).mean())
-
-    def error(self, outputs: Tensor, target: Tensor) -> float:
-        """Returns 1 less the mean reciprocal rank, which is finer than recall on few rows."""
-        return float(1 - (1 / self._ranks(outputs, target)).mean())

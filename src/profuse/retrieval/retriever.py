@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any, Self, cast, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,6 @@ from profuse.data.table.reader import on_bad_file_faults
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import check_named
-from profuse.models.fusion_model import FusionModel
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
 from profuse.retrieval.index import Index
 from profuse.retrieval.linear import LINEAR, fit_linear
@@ -41,7 +40,9 @@ from profuse.retrieval.saving import RETRIEVER, check_place, facts_of, restored
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import OnBadFile, Schema
 from profuse.tokens import Raw
-from profuse.training.loop import Epoch, History, retrain, train
+from profuse.training.callbacks import Callers, as_callbacks
+from profuse.training.history import Epoch, History
+from profuse.training.loop import retrain, train
 from profuse.training.options import TrainOptions
 
 __all__ = ["METHODS", "SPACES", "Retriever"]
@@ -154,7 +155,7 @@ class Retriever:
         modalities: Sequence[str] | None = None,
         groups: Any = None,
         presence: Mapping[str, Any] | None = None,
-        on_epoch: Callable[[Epoch], None] | None = None,
+        callbacks: Callers = (),
     ) -> Self:
         """Learns the space from all rows; `validation_fraction` of them choose the epoch and the method.
 
@@ -164,13 +165,14 @@ class Retriever:
             modalities: The ones to use; all if None.
             groups: `[row]`: rows with one value stay on one side of the inner split.
             presence: For a dict: bool `[row]` by modality, False where it is missing.
-            on_epoch: Called after each epoch.
+            callbacks: `Callback` objects, and functions that are called with each `Epoch`.
 
         Raises:
             ConfigError: Parameters out of range, or unknown: all are told together.
             DataError: Fewer than two modalities, or too few rows that have two.
         """
         options, training = self.settings()
+        called = as_callbacks(callbacks, who="Retriever")
         same_order({"data": data, "presence": presence, "groups": groups}, where="Retriever")
         dataset, schema = paired(data, self.schema, presence, base_dir=self.base_dir, on_bad_file=self.on_bad_file)
         tell_notes(data, dataset)
@@ -192,7 +194,7 @@ class Retriever:
         history = None
         if options.method in ("auto", "learned"):
             made = options, training, pipeline
-            model, history, validation["learned"] = _trained(*made, inputs, codes, (learn, choose), refit, on_epoch)
+            model, history, validation["learned"] = _trained(*made, inputs, codes, (learn, choose), refit, called)
             spaces["learned"] = LearnedSpace(model, pipeline)
         linear = LINEAR if options.baseline or options.method == "auto" else set(LINEAR) & {options.method}
         for name, (space, score) in fit_linear(
@@ -341,21 +343,23 @@ class Retriever:
 
 def _trained(
     options: RetrievalOptions, training: TrainOptions, pipeline: Pipeline, inputs: Mapping[str, Raw],
-    codes: Mapping[str, np.ndarray], rows: tuple[np.ndarray, np.ndarray], refit: bool,
-    on_epoch: Callable[[Epoch], None] | None,
+    codes: Mapping[str, np.ndarray], rows: tuple[np.ndarray, np.ndarray], refit: bool, callbacks: Callers,
 ) -> tuple[RetrievalModel, History, Validation]:  # fmt: skip
-    """Trains the network; returns it, the epochs and its mean reciprocal rank on the rows that chose them."""
+    """Trains the network; returns it, the epochs and its mean reciprocal rank on the rows that chose them.
+
+    What is learned from is which rows have the same content: `codes`.
+    """
     learn, choose = rows
     target = torch.as_tensor(np.stack([codes[name] for name in sorted(codes)], axis=1))
 
-    def made() -> FusionModel:  # in all that the training loop asks of it
-        return cast(FusionModel, build(pipeline.specs, options, n_rows=len(learn), seed=training.seed))
+    def made() -> RetrievalModel:
+        return build(pipeline.specs, options, n_rows=len(learn), seed=training.seed)
 
     model = made()
     parts = torch.as_tensor(learn), torch.as_tensor(choose)
-    history = train(model, inputs, target, *parts, training, on_epoch=on_epoch)
+    history = train(model, inputs, target, *parts, training, callbacks=callbacks)
     some = torch.as_tensor(choose)
-    places = {n: cast(RetrievalModel, model).eval().embed(n, raw.rows(some)) for n, raw in inputs.items()}
+    places = {n: model.eval().embed(n, raw.rows(some)) for n, raw in inputs.items()}
     present = {name: np.abs(x).sum(1) > 0 for name, x in places.items()}
     score = reciprocal_rank(places, present, {name: c[choose] for name, c in codes.items()})
     if refit:
@@ -363,7 +367,7 @@ def _trained(
         every = torch.arange(len(target))
         seconds = retrain(model, inputs, target, every, training, history)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
-    return cast(RetrievalModel, model).eval(), history, score
+    return model.eval(), history, score
 
 
 def _choice(

@@ -14,7 +14,7 @@ from profuse.retrieval._model import RetrievalOptions, build
 from profuse.retrieval.linear import LinearSpace
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import Schema
-from profuse.training.loop import Epoch, History
+from profuse.training.history import Epoch, History
 from profuse.training.options import TrainOptions
 
 __all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]

@@ -12,7 +12,7 @@ from profuse.data.dataset import ModalityData
 from profuse.data.pipeline import Pipeline
 from profuse.retrieval._model import RetrievalModel, RetrievalOptions
 from profuse.schema import Schema
-from profuse.training.loop import History
+from profuse.training.history import History
 from profuse.training.options import TrainOptions
 
 __all__ = ["Fitted", "LearnedSpace", "Space"]

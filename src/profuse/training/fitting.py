@@ -16,15 +16,15 @@ from profuse.data.split import Split, folds
 from profuse.data.target import TargetCodec
 from profuse.encoders import Encoder
 from profuse.errors import DataError
-from profuse.fusion import Fusion
-from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
-from profuse.fusion.encoder_decoder.stacking import Stacking
-from profuse.models.build import build_model
+from profuse.fusion import DecisionFusion, Fusion, TargetFacts
+from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.schema import Task
 from profuse.tokens import Raw
-from profuse.training.loop import Epoch, History, Model, predict, retrain, train
+from profuse.training.callbacks import Callers
+from profuse.training.history import History
+from profuse.training.loop import predict, retrain, train
 from profuse.training.options import TrainOptions
 
 __all__ = ["Prepared", "fit_model"]
@@ -61,6 +61,16 @@ class Prepared:
         """What kind of target."""
         return self.codec.task
 
+    def facts(self, rows: np.ndarray) -> TargetFacts:
+        """Returns what an operator may know of the targets of `rows`."""
+        target, n_outputs = self.target[torch.as_tensor(rows)], self.codec.n_outputs
+        if self.task == "regression":
+            return TargetFacts(len(rows), None)
+        if self.task == "multilabel":
+            return TargetFacts(len(rows), (target.sum(0) + 1) / (len(target) + 2))
+        counts = torch.bincount(target, minlength=n_outputs) + 1
+        return TargetFacts(len(rows), counts / counts.sum())
+
     def true(self, rows: np.ndarray) -> np.ndarray:
         """Returns the targets of rows as metrics take them: class numbers, 0/1, or values in the target's units."""
         return self.codec.in_units(self.target[torch.as_tensor(rows)].numpy())
@@ -74,7 +84,7 @@ def fit_model(
     modalities: tuple[str, ...] | None = None,
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    callbacks: Callers = (),
 ) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
@@ -87,10 +97,10 @@ def fit_model(
         modalities: The ones to use; all if None.
         encoders: The user's own encoders, by modality.
         operator: The user's own fusion operator.
-        on_epoch: Called after each epoch.
+        callbacks: Called in the training that chooses the epoch.
     """
     with limit_threads(train_options.threads):
-        return _fit(prepared, model_options, train_options, modalities, encoders, operator, on_epoch)
+        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks)
 
 
 def _fit(
@@ -100,7 +110,7 @@ def _fit(
     modalities: tuple[str, ...] | None,
     encoders: Mapping[str, Encoder] | None,
     operator: Fusion | Callable[..., Fusion] | None,
-    on_epoch: Callable[[Epoch], None] | None,
+    callbacks: Callers,
 ) -> NetworkPredictor:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
@@ -109,8 +119,9 @@ def _fit(
     named = {name: data.encoder for name, data in prepared.dataset.modalities.items() if name in used and data.encoder}
     model_options = model_options.model_copy(update={"encoders": {**named, **model_options.encoders}})
 
-    def build() -> Model:
-        return build_model(
+    def build(rows: np.ndarray) -> Model:
+        """Returns an untrained model that knows the target of `rows`."""
+        made = build_model(
             {name: pipeline.specs[name] for name in used},
             prepared.task,
             prepared.codec.n_outputs,
@@ -120,27 +131,31 @@ def _fit(
             encoders=encoders,
             operator=operator,
         )
+        facts = prepared.facts(rows)
+        for module in made.modules():
+            if isinstance(module, Fusion):
+                module.prepare(facts)
+        return made
 
-    def fit(model: Model, rows: np.ndarray, on_epoch: Callable[[Epoch], None] | None = None) -> History:
+    def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> History:
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
-        return train(model, inputs, prepared.target, train_rows, valid_rows, train_options, on_epoch=on_epoch)
+        return train(model, inputs, prepared.target, train_rows, valid_rows, train_options, callbacks=callbacks)
 
-    model = build()
-    _set_prior(model, prepared)
-    history = fit(model, split.train, on_epoch)
+    model = build(split.train)
+    history = fit(model, split.train, callbacks)
     decider = model.plain.decider
-    if isinstance(decider, Stacking):
-        seconds = _stack(decider, build, fit, inputs, prepared)
+    fitted = decider if decider is not None and decider.out_of_fold else None
+    if fitted is not None:
+        seconds = _fit_out_of_fold(fitted, build, fit, inputs, prepared)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
     valid_prediction = outputs_in_units(model, prepared.codec, inputs, split.valid)
     known = np.concatenate([split.train, split.valid])
     if train_options.refits(len(known), by_time=prepared.dataset.times is not None):
-        again = build()
-        _set_prior(again, prepared)
+        again = build(split.train)
         seconds = retrain(again, inputs, prepared.target, torch.as_tensor(known), train_options, history)
-        if isinstance(decider, Stacking):
+        if fitted is not None:
             assert again.plain.decider is not None
-            again.plain.decider.load_state_dict(decider.state_dict())
+            again.plain.decider.load_state_dict(fitted.state_dict())
         model, history = again, replace(history, fit_seconds=history.fit_seconds + seconds)
     own = [f"encoder of {name!r}" for name in encoders or {}] + ([] if operator is None else ["fusion operator"])
     return NetworkPredictor(
@@ -157,30 +172,17 @@ def _fit(
     )
 
 
-def _set_prior(model: Model, prepared: Prepared) -> None:
-    """Tells a product of experts how frequent classes or labels are in training, one row more counted of each."""
-    experts = model.plain.decider
-    if not isinstance(experts, ProductOfExperts):
-        return
-    target, n_outputs = prepared.target[torch.as_tensor(prepared.split.train)], prepared.codec.n_outputs
-    if prepared.task in ("binary", "multiclass"):
-        counts = torch.bincount(target, minlength=n_outputs) + 1
-        experts.set_prior(counts / counts.sum())
-    elif prepared.task == "multilabel":
-        experts.set_prior((target.sum(0) + 1) / (len(target) + 2))
-
-
-def _stack(
-    operator: Stacking,
-    build: Callable[[], Model],
+def _fit_out_of_fold(
+    operator: DecisionFusion,
+    build: Callable[[np.ndarray], Model],
     fit: Callable[[Model, np.ndarray], History],
     inputs: Mapping[str, Raw],
     prepared: Prepared,
 ) -> float:
-    """Fits a stacking operator on outputs for rows that the model behind them has not learned from; returns seconds."""
+    """Fits an operator on outputs for rows that the model behind them has not learned from; returns seconds."""
     outputs, present, rows, seconds = [], [], [], 0.0
     for learned, held_out in folds(prepared.dataset, prepared.split.train, k=3, seed=0):
-        model = build()
+        model = build(learned)
         seconds += fit(model, learned).fit_seconds
         for output in predict(model, inputs, torch.as_tensor(held_out)):
             outputs.append(torch.stack([output.parts[name] for name in operator.names], dim=1))

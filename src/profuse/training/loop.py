@@ -1,4 +1,4 @@
-"""One training loop, on lightning-fabric: AdamW, warm-up and cosine decay, early stopping on validation only."""
+"""One training loop, on lightning-fabric: the best epoch by validation rows, early stopping, any `Trainable`."""
 
 from __future__ import annotations
 
@@ -6,83 +6,64 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Generator as Steps
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from profuse._cores import limit_threads
 from profuse.errors import ConfigError, ProfuseError
-from profuse.fusion import Fusion
-from profuse.models.fusion_model import JOINT, FusionModel, Output
-from profuse.progressive import ProgressiveFusion
+from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.balance import Balance, Losses, ModalityDropout, balance, unimodal_confidence
+from profuse.training.callbacks import Callbacks, Callers
+from profuse.training.history import Epoch, History
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 
-__all__ = ["Epoch", "History", "TrainOptions", "batches", "predict", "retrain", "train"]
+__all__ = ["Recipe", "TrainOptions", "batches", "predict", "retrain", "train"]
 
-Model = FusionModel | ProgressiveFusion
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What happened in an epoch: `valid_score` is in the head's unit; the smallest `valid_error` is chosen."""
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    valid_score: float
-    valid_error: float
+O = TypeVar("O")  # noqa: E741  # an output
 
 
 @dataclass(frozen=True)
-class History:
-    """All epochs, which one's weights were kept, and how long it took.
+class Recipe:
+    """What differs between kinds of models in how they are trained.
 
     Attributes:
-        n_parameters: Numbers that training has changed; 0 where a model of an earlier version did not tell.
-        balance_weights: What the remedy, with what it had learned from validation rows, used in each epoch up to the
-            best one.
+        optimizer: Makes the optimizer and its schedule, as `adamw` does.
+        reseeds: Whether order of rows, dropout and noise are seeded by the options' seed; else they go on from the
+            global random state, which the caller has seeded.
+        untrained_counts: Whether the untrained model is kept where no epoch is better; it is then epoch 0.
     """
 
-    epochs: tuple[Epoch, ...]
-    best_epoch: int
-    n_train_rows: int
-    fit_seconds: float
-    n_parameters: int = 0
-    balance_weights: tuple[Mapping[str, float], ...] = ()
-
-    @property
-    def best(self) -> Epoch:
-        return self.epochs[self.best_epoch - 1]
+    optimizer: Callable[..., tuple[torch.optim.Optimizer, LRScheduler]] = field(default_factory=lambda: adamw)
+    reseeds: bool = True
+    untrained_counts: bool = False
 
 
 class _Step(nn.Module):
     """Inputs and target -> losses in one forward call, as wrappers (DDP, precision) need it.
 
-    Returns the whole loss; for a balancing method the joint loss, the modalities' own and their confidence (see
-    `Balance.backward`).
+    Returns the whole loss; for a balancing method what its `backward` takes.
     """
 
-    def __init__(self, model: Model, *, apart: bool) -> None:
+    def __init__(self, model: Trainable[Any], balancing: Balance | None) -> None:
         super().__init__()
         self.model = model
-        self.apart = apart
+        self._balancing = [balancing]  # no module of this one
 
     def forward(
         self, values: dict[str, Tensor], masks: dict[str, Tensor], target: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        output: Output = self.model({name: Raw(values[name], masks[name]) for name in values})
-        if not self.apart:
+    ) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
+        output = self.model({name: Raw(values[name], masks[name]) for name in values})
+        (balancing,) = self._balancing
+        if balancing is None:
             return self.model.loss(output, target), {}, {}
-        joint, own = self.model.losses(output, target)
-        if JOINT in own:  # a hybrid's joint head is no modality
-            joint = joint + own.pop(JOINT)
-        return joint, own, unimodal_confidence(self.model, output, target)
+        return *balancing.losses(output, target), unimodal_confidence(balancing.whole, output, target)
 
 
 def batches(
@@ -103,8 +84,8 @@ def batches(
 
 
 def predict(
-    model: Model, inputs: Mapping[str, Raw], rows: Tensor | None = None, *, batch_size: int = 512
-) -> list[Output]:
+    model: Trainable[O], inputs: Mapping[str, Raw], rows: Tensor | None = None, *, batch_size: int = 512
+) -> list[O]:
     """Runs the model over rows (all if None) in evaluation mode and returns the batches' outputs."""
     was_training = model.training
     device = next(model.parameters()).device
@@ -122,14 +103,15 @@ def predict(
 
 
 def train(
-    model: Model,
+    model: Trainable[Any],
     inputs: Mapping[str, Raw],
     target: Tensor,
     train_rows: Tensor,
     valid_rows: Tensor,
     options: TrainOptions,
     *,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    callbacks: Callers = (),
+    recipe: Recipe | None = None,
 ) -> History:
     """Trains `model` in place and leaves in it the weights of the epoch with the smallest validation error.
 
@@ -138,15 +120,16 @@ def train(
     Args:
         model: An untrained model.
         inputs: All rows of every modality.
-        target: All rows' targets, encoded: class numbers `[row]`, or `[row, output]`.
+        target: All rows' targets, as the model's loss takes them.
         train_rows: Rows that are learned from.
         valid_rows: Rows by which the epoch is chosen.
         options: How.
-        on_epoch: Called after each epoch.
+        callbacks: Called before, in and after training.
+        recipe: What is other than usual.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
-        ProfuseError: The loss is no longer finite.
+        ProfuseError: The loss is no longer finite, or a callback fails.
     """
     if len(train_rows) == 0 or len(valid_rows) == 0:
         raise ConfigError(
@@ -155,42 +138,60 @@ def train(
     import lightning_fabric  # noqa: F401  # costs seconds, which are not the fit's
 
     start = time.perf_counter()
-    patience = options.patience or max(4, options.n_epochs(len(train_rows)) // 3)
+    recipe, n_epochs = recipe or Recipe(), options.n_epochs(len(train_rows))
+    patience = options.patience or max(4, n_epochs // 3)
+    called = Callbacks(callbacks, model, n_epochs)
     done: list[Epoch] = []
-    best, kept = 0, {}
+    best, kept = -1, {}
+    n_parameters = 0
     weights: list[Mapping[str, float]] = []
 
-    def losses() -> tuple[Losses, Losses]:
-        return _losses(model, inputs, target, train_rows), _losses(model, inputs, target, valid_rows)
+    def judge(epoch: int, train_loss: float) -> None:
+        """Measures the model on validation rows, and keeps its weights if they are the best so far."""
+        nonlocal best, kept
+        found = model.validate(predict(model, inputs, valid_rows), target[valid_rows])
+        done.append(Epoch(epoch, train_loss, *found))
+        _check_finite(found.error, f"the validation error of epoch {epoch}", options)
+        if best < 0 or found.error < done[best].valid_error:
+            best = len(done) - 1
+            kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
-    with limit_threads(options.threads), _remedy(model, options) as remedy:
-        epochs = _epochs(model, inputs, target, train_rows, options, remedy, sized_for=len(train_rows))
-        weights += [] if remedy is None else [remedy.weights()]
+    with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
+        called.call("on_fit_start")
+        epochs = _epochs(model, inputs, target, train_rows, options, balancing, recipe, sized_for=len(train_rows))
+        if recipe.untrained_counts:
+            judge(0, math.nan)
+        weights += [] if balancing is None else [balancing.weights()]
         for epoch, (train_loss, n_trained) in enumerate(epochs, start=1):
-            outputs = torch.cat([o.outputs.float().cpu() for o in predict(model, inputs, valid_rows)])
-            valid, head = target[valid_rows], model.head.eval()
-            found = head.loss(outputs, valid).item(), head.score(outputs, valid), head.error(outputs, valid)
-            done.append(Epoch(epoch, train_loss, *found))
-            _check_finite(done[-1].valid_error, f"the validation error of epoch {epoch}", options)
-            if on_epoch is not None:
-                on_epoch(done[-1])
             n_parameters = n_trained
-            if best == 0 or done[-1].valid_error < done[best - 1].valid_error:
-                best = epoch
-                kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-            elif epoch - best >= patience:
+            judge(epoch, train_loss)
+            called.call("on_epoch_end", done[-1])
+            if called.stopped or epoch - done[best].epoch >= patience:
                 break
-            if remedy is not None:
-                remedy.after_epoch(losses)
-                weights.append(remedy.weights())
+            if balancing is not None:
+                balancing.after_epoch(
+                    lambda: (
+                        _losses(model, inputs, target, train_rows, balancing),
+                        _losses(model, inputs, target, valid_rows, balancing),
+                    )
+                )
+                weights.append(balancing.weights())
+        epochs.close()
     model.load_state_dict(kept)
     model.to("cpu").eval()
-    seconds = time.perf_counter() - start
-    return History(tuple(done), best, len(train_rows), seconds, n_parameters, tuple(weights[:best]))
+    seconds, best_epoch = time.perf_counter() - start, done[best].epoch
+    history = History(tuple(done), best_epoch, len(train_rows), seconds, n_parameters, tuple(weights[:best_epoch]))
+    called.call("on_fit_end", history)
+    return history
 
 
 def retrain(
-    model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor, options: TrainOptions, history: History
+    model: Trainable[Any],
+    inputs: Mapping[str, Raw],
+    target: Tensor,
+    rows: Tensor,
+    options: TrainOptions,
+    history: History,
 ) -> float:
     """Trains an untrained model on all of `rows` as an earlier one was, up to the epoch that was chosen for it.
 
@@ -200,11 +201,11 @@ def retrain(
         Seconds.
     """
     start = time.perf_counter()
-    with limit_threads(options.threads), _remedy(model, options) as remedy:
-        epochs = _epochs(model, inputs, target, rows, options, remedy, sized_for=history.n_train_rows)
+    with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
+        epochs = _epochs(model, inputs, target, rows, options, balancing, Recipe(), sized_for=history.n_train_rows)
         for epoch in range(history.best_epoch):
-            if remedy is not None and epoch < len(history.balance_weights):
-                remedy.repeat(history.balance_weights[epoch])
+            if balancing is not None and epoch < len(history.balance_weights):
+                balancing.repeat(history.balance_weights[epoch])
             next(epochs)
         epochs.close()
     for name, parameter in model.named_parameters():
@@ -215,40 +216,41 @@ def retrain(
 
 
 @contextmanager
-def _remedy(model: Model, options: TrainOptions) -> Iterator[Balance | None]:
-    """Gives the remedy asked for; none for a single modality, where there is nothing to balance."""
-    if options.balance is None or len(model.names) == 1:
+def _balancing(model: Trainable[Any], inputs: Mapping[str, Raw], options: TrainOptions) -> Iterator[Balance | None]:
+    """Gives the balancing method asked for; none for a single modality, where there is nothing to balance."""
+    if options.balance is None or len(inputs) == 1:
         yield None
         return
-    remedy = balance(options.balance)(model, **options.balance_options)
+    made = balance(options.balance)(model, **options.balance_options)
     try:
-        yield remedy
+        yield made
     finally:
-        remedy.close()
+        made.close()
 
 
-def _losses(model: Model, inputs: Mapping[str, Raw], target: Tensor, rows: Tensor) -> Losses:
-    """Returns the mean losses of at most 2,000 of the rows, the same ones each time, in evaluation mode."""
+def _losses(
+    model: Trainable[Any], inputs: Mapping[str, Raw], target: Tensor, rows: Tensor, balancing: Balance
+) -> Losses:
+    """Returns the mean losses of at most 2,000 of the rows, the same ones each time, without dropout."""
     if len(rows) > 2000:
         rows = rows[torch.randperm(len(rows), generator=Generator().manual_seed(0))[:2000]]
-    joint, own = torch.zeros(()), dict.fromkeys(model.names, torch.zeros(()))
-    model.head.eval()
+    joint, own = torch.zeros(()), {name: torch.zeros(()) for name in inputs}
     for output, part in zip(predict(model, inputs, rows), torch.split(rows, 512), strict=True):
-        found = model.losses(output, target[part].to(output.outputs.device))
+        loss, losses = balancing.losses(output, target[part].to(output.outputs.device))
         share = len(part) / len(rows)
-        whole = found[0] + found[1].get(JOINT, 0)  # a hybrid's joint head is no modality
-        joint = joint + share * whole.cpu()
-        own = {name: total + share * found[1][name].cpu() for name, total in own.items()}
+        joint = joint + share * loss.cpu()
+        own = {name: total + share * losses[name].cpu() for name, total in own.items()}
     return joint, own
 
 
 def _epochs(
-    model: Model,
+    model: Trainable[Any],
     inputs: Mapping[str, Raw],
     target: Tensor,
     rows: Tensor,
     options: TrainOptions,
-    remedy: Balance | None,
+    balancing: Balance | None,
+    recipe: Recipe,
     *,
     sized_for: int,
 ) -> Steps[tuple[float, int], None, None]:
@@ -261,20 +263,20 @@ def _epochs(
     from lightning_fabric import Fabric
 
     fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)
-    generator = Generator().manual_seed(options.seed)
+    generator = Generator().manual_seed(options.seed) if recipe.reseeds else torch.default_generator
     drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
     rates = options.model_dump(include={"learning_rate", "weight_decay", "warmup_fraction"})
     n_epochs, size = options.n_epochs(sized_for), options.rows_a_step(sized_for)
     n_steps, fused = n_epochs * math.ceil(len(rows) / size), options.precision != "16-mixed"
-    optimizer, schedule = adamw(model, **rates, n_steps=n_steps, fused=fused)
-    step: Any = _Step(model, apart=remedy is not None)
-    if remedy is None:
+    optimizer: Any
+    optimizer, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
+    step: Any = _Step(model, balancing)
+    if balancing is None:
         step, optimizer = fabric.setup(step, optimizer)
-    else:  # remedies take gradients themselves, which a module that is set up allows in single precision only
+    else:  # they take gradients themselves, which a module that is set up allows in single precision only
         step, optimizer = fabric.to_device(step), fabric.setup_optimizers(optimizer)
-    operators = [module for module in model.modules() if isinstance(module, Fusion)]
     shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))
-    kept = rows[shuffled[: model.plain.fusion.n_remembered]]
+    kept = rows[shuffled[: model.n_remembered]]
 
     def remember() -> None:
         if len(kept):
@@ -286,34 +288,33 @@ def _epochs(
     remember()
     for epoch in range(1, n_epochs + 1):
         step.train()
-        for operator in operators:
-            operator.progress = epoch / n_epochs
+        model.set_progress(epoch / n_epochs)
         total, seen = torch.zeros((), dtype=torch.float64), 0
-        with torch.random.fork_rng():
-            torch.manual_seed(options.seed * 10_007 + epoch)
+        with torch.random.fork_rng() if recipe.reseeds else nullcontext():
+            if recipe.reseeds:
+                torch.manual_seed(options.seed * 10_007 + epoch)
             for batch, index in batches(inputs, rows, size, generator=generator):
                 if drop is not None:
                     batch = drop(batch, generator)
-                for part, some in [(batch, None)] if remedy is None else remedy.passes(batch):
+                for part, some in [(batch, None)] if balancing is None else balancing.passes(batch):
                     goal = target[index] if some is None else target[index][some]
                     with fabric.autocast():
-                        loss, own, skilled = step(*fabric.to_device(_flat(part)), fabric.to_device(goal))
+                        loss, own, confidence = step(*fabric.to_device(_flat(part)), fabric.to_device(goal))
                     optimizer.zero_grad()
-                    if remedy is None:
+                    if balancing is None:
                         fabric.backward(loss)
                     else:
-                        remedy.backward(loss, own, skilled)
+                        balancing.backward(loss, own, confidence)
                     fabric.clip_gradients(step, optimizer, max_norm=options.max_grad_norm, error_if_nonfinite=False)
                     optimizer.step()
-                    if remedy is not None:
-                        remedy.after_step()
+                    if balancing is not None:
+                        balancing.after_step()
                 schedule.step()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)
         train_loss = float(total) / seen
         _check_finite(train_loss, f"the loss of epoch {epoch}", options)
-        for operator in operators:
-            operator.progress = 1.0
+        model.set_progress(1.0)
         remember()
         yield train_loss, sum(p.numel() for p in optimizer.state)
 

@@ -1,4 +1,4 @@
-"""AdamW, with a learning rate that rises and then falls along a cosine."""
+"""AdamW, with a learning rate that rises and then falls along a cosine: in two forms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-__all__ = ["adamw"]
+__all__ = ["adamw", "one_cycle"]
+
+_LEAST_STEPS = 11  # of one cycle: its rise, a tenth of them, must be longer than one step
 
 
 def adamw(
@@ -43,3 +45,27 @@ def adamw(
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, n_steps - rise))))
 
     return optimizer, LambdaLR(optimizer, rate)
+
+
+def one_cycle(
+    model: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    warmup_fraction: float,
+    n_steps: int,
+    fused: bool = True,
+) -> tuple[torch.optim.AdamW, OneCycleLR]:
+    """Returns the same for one cycle of rate and momentum (Smith, Topin, Super-Convergence, 2019); all is decayed.
+
+    Args:
+        model: What is trained.
+        learning_rate: The highest.
+        weight_decay: Decoupled, of all parameters.
+        warmup_fraction: Fraction of the steps in which the rate rises.
+        n_steps: In all.
+        fused: As in `adamw`; not used.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    steps = max(n_steps, _LEAST_STEPS)
+    return optimizer, OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=warmup_fraction)

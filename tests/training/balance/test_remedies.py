@@ -90,8 +90,9 @@ def test_a_model_whose_decision_owns_its_loss_is_refused(name: str, options: dic
 def test_the_joint_loss_of_a_hybrid_that_is_measured_is_that_which_is_trained() -> None:
     built = model(level="hybrid").eval()
     inputs, target = batch(40)
-    joint, own = _losses(built, inputs, target, torch.arange(40))
-    step, own_of_step, _ = _Step(built, apart=True)(*_flat(inputs), target)
+    balancing = Uniform(built)
+    joint, own = _losses(built, inputs, target, torch.arange(40), balancing)
+    step, own_of_step, _ = _Step(built, balancing)(*_flat(inputs), target)
     torch.testing.assert_close(joint, step)
     for name, loss in own_of_step.items():
         torch.testing.assert_close(own[name], loss)

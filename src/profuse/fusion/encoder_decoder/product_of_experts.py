@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion._base import DecisionFusion, Link
+from profuse.fusion._base import DecisionFusion, Link, TargetFacts
 
 __all__ = ["ProductOfExperts"]
 
@@ -57,6 +57,11 @@ class ProductOfExperts(DecisionFusion):
         self.register_buffer("prior", torch.zeros(width))  # logits of the prior: uniform, one half, mean 0
         if link == "identity":
             self.variance_logit = nn.Parameter(torch.zeros(len(self.names), width))
+
+    def prepare(self, target: TargetFacts) -> None:
+        """Sets the prior to the shares of the training rows; of values it is N(0, 1)."""
+        if target.shares is not None:
+            self.set_prior(target.shares)
 
     def set_prior(self, probabilities: Tensor) -> None:
         """Sets the prior to the share of each class (softmax) or of each label (sigmoid), `[output]`, in (0, 1).

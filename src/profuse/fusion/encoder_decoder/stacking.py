@@ -52,6 +52,7 @@ class Stacking(DecisionFusion):
     """
 
     trains_jointly: ClassVar[bool] = False
+    out_of_fold: ClassVar[bool] = True
     formula: ClassVar[str] = "mean of f_m + sum of (A_m f_m + a_m) + b, fitted out of fold"
     cost: ClassVar[str] = "O(M outputs^2)"
     missing: ClassVar[str] = "left out; its presence has a coefficient"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.models.fusion_model import FusionModel, Output
+from profuse.models.fusion_model import JOINT, FusionModel, Output
+from profuse.models.trainable import Trainable
 from profuse.progressive import ProgressiveFusion
 from profuse.tokens import Raw
 
@@ -37,8 +38,13 @@ class Balance(ABC):
 
     reference: ClassVar[str] = ""
 
-    def __init__(self, model: FusionModel | ProgressiveFusion) -> None:
-        self.whole: nn.Module = model
+    def __init__(self, model: Trainable[Any]) -> None:
+        if not isinstance(model, FusionModel | ProgressiveFusion):
+            raise ConfigError(
+                f"{type(self).__name__}: the model must be a FusionModel or a ProgressiveFusion, whose modalities have "
+                f"losses of their own; got a {type(model).__name__}. Use balance=None."
+            )
+        self.whole: FusionModel | ProgressiveFusion = model
         self.model: FusionModel = model.plain
         operator = self.model.decider
         if len(self.model.own_heads) == 0 or (operator is not None and operator.owns_loss):
@@ -54,6 +60,13 @@ class Balance(ABC):
         """The parameters of each modality's encoder."""
         pairs = zip(self.model.names, self.model.encoders, strict=True)
         return {name: [p for p in encoder.parameters() if p.requires_grad] for name, encoder in pairs}
+
+    def losses(self, output: Output, target: Tensor) -> Losses:
+        """Returns the joint loss, with that of a hybrid's joint head, which is no modality; and the modalities' own."""
+        joint, own = self.whole.losses(output, target)
+        if JOINT in own:
+            joint = joint + own.pop(JOINT)
+        return joint, own
 
     def passes(self, batch: dict[str, Raw]) -> Iterator[tuple[dict[str, Raw], Tensor | None]]:
         """Yields what the model is run on for this batch, a gradient step each, and its rows (None: all of them)."""

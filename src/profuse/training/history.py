@@ -1,0 +1,42 @@
+"""What happened in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["Epoch", "History"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What happened in an epoch: `valid_score` is in the model's unit; the smallest `valid_error` is chosen."""
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    valid_score: float
+    valid_error: float
+
+
+@dataclass(frozen=True)
+class History:
+    """All epochs, which one's weights were kept, and how long it took.
+
+    Attributes:
+        n_parameters: Numbers that training has changed; 0 where a model of an earlier version did not tell.
+        balance_weights: What the balancing method, with what it had learned from validation rows, used in each epoch
+            up to the best one.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    n_train_rows: int
+    fit_seconds: float
+    n_parameters: int = 0
+    balance_weights: tuple[Mapping[str, float], ...] = ()
+
+    @property
+    def best(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return next(epoch for epoch in self.epochs if epoch.epoch == self.best_epoch)
