@@ -20,14 +20,15 @@ from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import CheckpointError, ConfigError
-from profuse.models.build import build_model
+from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
 from profuse.predictor.saving import SavedPredictor, write_predictor
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
 from profuse.tokens import Raw
-from profuse.training.loop import History, Model, batches, predict
+from profuse.training.history import History
+from profuse.training.loop import batches, predict
 from profuse.training.options import TrainOptions
 
 __all__ = ["NetworkPredictor", "outputs_in_units"]
