@@ -33,6 +33,7 @@ from profuse.imputation.quality import hidden_like, quality_of, score
 from profuse.imputation.streams import Streams, streams_of
 from profuse.schema import OnBadFile
 from profuse.training.callbacks import Callers, as_callbacks
+from profuse.training.options import Precision
 
 __all__ = ["Filled", "Imputer"]
 
@@ -124,7 +125,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         epochs: int | None = None,
         width: int = 64,
         device: str = "auto",
-        precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+        precision: Precision = "32-true",
         threads: int = 1,
         base_dir: str | Path | None = None,
         on_bad_file: OnBadFile = "raise",

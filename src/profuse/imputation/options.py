@@ -18,7 +18,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.imputation.making import METHODS
 from profuse.inputs import device_faults
 from profuse.schema import OnBadFile, Schema
-from profuse.training.options import TrainOptions
+from profuse.training.options import Precision, TrainOptions
 
 __all__ = ["Options", "options_of", "schema_asked", "table_of"]
 
@@ -41,7 +41,7 @@ class Options(BaseModel):
     epochs: int | None = Field(ge=1)
     width: int = Field(ge=4)
     device: str
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    precision: Precision
     threads: int = Field(ge=1, le=1024)
     base_dir: Any
     on_bad_file: OnBadFile

@@ -14,7 +14,9 @@ from profuse._fields import Shown
 from profuse._options import asked_for, check_keywords
 from profuse.errors import UnknownNameError
 
-__all__ = ["TrainOptions"]
+__all__ = ["Precision", "TrainOptions"]
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 class TrainOptions(BaseModel):
@@ -58,7 +60,7 @@ class TrainOptions(BaseModel):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Shown(common=True)] = Field(
         "auto", description="Where to train: auto, cpu, cuda or mps."
     )
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Precision = Field(
         "32-true", description="Numbers in training: 32-true, bf16-mixed or 16-mixed (not with balance)."
     )
     threads: Annotated[int, Shown(common=True)] = Field(
