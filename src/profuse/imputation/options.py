@@ -16,14 +16,15 @@ from profuse.data.table.named_target import named_once
 from profuse.data.table.schema_file import as_schema
 from profuse.errors import ConfigError, DataError
 from profuse.imputation.making import METHODS
-from profuse.inputs import device_faults
 from profuse.schema import OnBadFile, Schema
-from profuse.training.options import Precision, TrainOptions
+from profuse.training.options import TrainOptions
 
 __all__ = ["Options", "options_of", "schema_asked", "table_of"]
 
 _WHO = "Imputer"
 _MOST_SEED = 2**32 - 1
+_TRAINING = ("epochs", "device", "precision", "threads")
+"""What is said of training, and checked there."""
 
 
 class Options(BaseModel):
@@ -38,11 +39,11 @@ class Options(BaseModel):
     target: Any
     ignore: Any
     held_out: float = Field(gt=0, lt=1)
-    epochs: int | None = Field(ge=1)
+    epochs: Any
     width: int = Field(ge=4)
-    device: str
-    precision: Precision
-    threads: int = Field(ge=1, le=1024)
+    device: Any
+    precision: Any
+    threads: Any
     base_dir: Any
     on_bad_file: OnBadFile
     random_state: int = Field(ge=0, le=_MOST_SEED)
@@ -50,7 +51,7 @@ class Options(BaseModel):
     @property
     def training(self) -> TrainOptions:
         """How networks are trained."""
-        same = {name: getattr(self, name) for name in ("epochs", "device", "precision", "threads")}
+        same = {name: getattr(self, name) for name in _TRAINING}
         return TrainOptions(**same, seed=self.random_state, refit=False)
 
     @field_validator("target", "ignore")
@@ -81,10 +82,14 @@ def options_of(values: dict[str, Any]) -> Options:
         UnknownNameError: There is no such method.
     """
     given = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-    faults = [*faults_of(Options, given), *device_faults(values["device"])]
+    training = {name: given[name] for name in _TRAINING}
+    faults = [*faults_of(Options, given), *faults_of(TrainOptions, training)]
     if not faults:
         read = {k: v for k, v in given.items() if k not in ("target", "ignore")}
-        faults = [*misread(Options.model_validate(given), read)]
+        faults = [
+            *misread(Options.model_validate(given), read),
+            *misread(TrainOptions.model_validate(training), training),
+        ]
     if faults:
         raise ConfigError(in_one(_WHO, faults))
     options = Options.model_validate(given)
