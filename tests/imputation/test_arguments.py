@@ -68,7 +68,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"schema": 5}, "schema: must be a path, a dict or a Schema; got int"),
     ({"schema": {"modality": {}}}, "'modality' is no option"),
     ({"schema": "nosuch.yaml"}, "nosuch.yaml"),
-    ({"n_samples": 0, "width": 0, "epochs": "x"}, "n_samples must be .*; epochs must be .*; width must be"),
+    ({"n_samples": 0, "width": 0, "epochs": "x"}, "n_samples must be .*; width must be .*; epochs must be"),
 ]
 
 
