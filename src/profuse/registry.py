@@ -61,7 +61,7 @@ PART_KINDS: dict[str, PartKind] = {
     "question": PartKind("profuse.inspect", "profuse.questions", "profuse.inspect:Question"),
     "balance": PartKind("profuse.training.balance", "profuse.balances", "profuse.training.balance:Balance"),
     "dataset": PartKind("profuse.datasets", "profuse.datasets", "profuse.datasets:DatasetInfo", made=True),
-    "classical": PartKind("profuse.classical", "profuse.classical", "profuse.classical:Classical"),
+    "classical": PartKind("profuse.classical", "profuse.classical", "profuse.classical:ClassicalModel"),
 }
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.metrics import log_loss, r2_score
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from profuse.classical import TRIALS, ClassicalFit, fit_classical
+from profuse.classical import ClassicalFit, classical, fit_classical
 from profuse.comparison.jobs import Job, prepare, read_result, run_job
 from profuse.comparison.methods import Method
 from profuse.data.pipeline import Pipeline
@@ -191,7 +191,7 @@ class TestStrength:
         np.testing.assert_allclose(learned.valid_prediction[:, 0], fits[alpha].predict(z[80:100]))
 
     def test_it_has_one_configuration(self) -> None:
-        assert len(TRIALS["linear"]) == 1
+        assert len(classical("linear").trials) == 1
 
     def test_a_class_that_only_validation_rows_have_is_no_obstacle(self) -> None:
         x, score = numbers(100, 3)
@@ -210,7 +210,7 @@ class TestTrees:
         cls = HistGradientBoostingRegressor
         if task == "binary":
             y, cls = (y > 0).astype(int), HistGradientBoostingClassifier
-        settings = {**TRIALS["gradient_boosting"][0], "max_bins": 63, "random_state": 0}
+        settings = {**classical("gradient_boosting").trials[0], "max_bins": 63, "random_state": 0}
         full = cls(max_iter=60, early_stopping=False, **settings).fit(x[:160], y[:160])
         if task == "regression":
             loss = [np.square(p - y[160:]).mean() for p in full.staged_predict(x[160:])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from rich.console import Console
 
 from profuse.cli._progress import LineDisplay, LiveDisplay, display
 from profuse.comparison.engine import Event
-from profuse.comparison.results import COLUMNS
+from profuse.comparison.jobs import slug
+from profuse.comparison.results import COLUMNS, Results
+from profuse.comparison.summary import summarise
 
 QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
 
@@ -119,12 +122,20 @@ def test_the_resolved_options_can_be_given_back(compared: tuple[Any, Path], run:
     assert not any(line.startswith("[") for line in again.stderr.splitlines())
 
 
-def test_the_best_model_reads_other_tables(compared: tuple[Any, Path], run: Any, files: Path) -> None:
+@pytest.mark.parametrize("method", ["fusion", "single", "gradient_boosting", "linear", "trivial"])
+def test_the_models_that_are_kept_read_other_tables(
+    compared: tuple[Any, Path], run: Any, files: Path, tmp_path: Path, method: str
+) -> None:
     _, out = compared
-    (model,) = (out / "models").iterdir()
-    done = run("evaluate", model, files / "test.csv")
+    verdict = summarise(Results.read(out)).verdict
+    folder = out / "models" / f"{slug(getattr(verdict, method, None) or method)}-seed0"
+    done = run("evaluate", folder, files / "test.csv", "--json")
     assert done.exit_code == 0, done.stderr
-    assert "accuracy" in done.stdout
+    accuracy = json.loads(done.stdout)["metrics"]["accuracy"]
+    predicted = run("predict", folder, files / "test.csv", "--out", tmp_path / "answers.csv")
+    assert predicted.exit_code == 0, predicted.stderr
+    answers = pd.read_csv(tmp_path / "answers.csv")["prediction"]
+    assert accuracy == pytest.approx((answers == pd.read_csv(files / "test.csv")["my label"]).mean())
 
 
 def test_the_report_is_drawn_again(compared: tuple[Any, Path], run: Any) -> None:

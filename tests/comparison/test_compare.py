@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from known_answers import make_product
 
 from profuse.classical import fit_classical
-from profuse.comparison.compare import open_data, read_options
+from profuse.comparison.compare import Comparison, open_data, read_options
 from profuse.comparison.engine import Event, _caution, _caution_of_labels, compare_dataset
 from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
@@ -24,6 +25,7 @@ from profuse.comparison.results import COLUMNS, Results
 from profuse.comparison.summary import summarise
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
+from profuse.data.split import make_split
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.models.options import ModelOptions
 from profuse.report import write_report
@@ -325,14 +327,56 @@ def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
     assert bool(results.residuals) == (task == "regression")
 
 
-def test_the_best_fusions_models_are_kept_and_load(finished: Path) -> None:
-    from profuse.predictor import load_model
+def kept_methods(finished: Path) -> list[str]:
+    verdict = summarise(Results.read(finished)).verdict
+    return sorted(["gradient_boosting", "linear", "trivial", str(verdict.fusion), str(verdict.single)])
 
-    folders = sorted((finished / "models").iterdir())
-    best = slug(summarise(Results.read(finished)).verdict.fusion or "")
-    assert [f.name for f in folders] == [f"{best}-seed0", f"{best}-seed1"]
-    prediction = load_model(folders[0]).predict_proba(make_product(absent=0.1))
-    assert prediction.shape == (200, 2)
+
+def test_the_models_of_the_methods_that_the_report_names_are_kept(finished: Path) -> None:
+    folders = sorted(f.name for f in (finished / "models").iterdir())
+    assert folders == sorted(f"{slug(name)}-seed{s}" for name in kept_methods(finished) for s in (0, 1))
+    size = sum(f.stat().st_size for f in (finished / "models").rglob("*") if f.is_file())
+    assert size < 3_000_000
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_each_is_a_predictor_that_has_the_score_of_the_results(finished: Path, seed: int) -> None:
+    dataset, results = make_product(absent=0.1), Results.read(finished)
+    test = make_split(dataset, SplitOptions(), seed=seed).test
+    comparison = Comparison(results, finished)
+    scores = {(s.method, s.metric): s.value for s in results.scores if (s.split, s.seed) == ("test", seed)}
+    for name in kept_methods(finished):
+        measured = comparison.predictor(name, seed).evaluate(dataset.rows(test)).values
+        for metric, value in measured.items():
+            assert value == scores[name, metric], (name, metric)
+
+
+def test_a_predictor_is_by_default_the_best_fusions_first(finished: Path) -> None:
+    comparison = Comparison(Results.read(finished), finished)
+    best = str(comparison.summary().verdict.fusion)
+    rows = make_product(seed=4)
+    one, other = comparison.predictor(), comparison.predictor(best, 0)
+    np.testing.assert_array_equal(one.predict_proba(rows), other.predict_proba(rows))
+    assert not np.array_equal(one.predict_proba(rows), comparison.predictor(seed=1).predict_proba(rows))
+
+
+def test_a_predictor_that_was_not_kept_is_told(finished: Path) -> None:
+    results = Results.read(finished)
+    verdict = summarise(results).verdict
+    left_out = next(m.name for m in results.methods if m.name not in kept_methods(finished))
+    comparison = Comparison(results, finished)
+    with pytest.raises(
+        ConfigError, match=f"must be one that is kept; got method='{re.escape(left_out)}', seed=None. K"
+    ):
+        comparison.predictor(left_out)
+    with pytest.raises(ConfigError, match=f"seed=7. Kept: .*'{re.escape(str(verdict.fusion))}' at seed 0"):
+        comparison.predictor(seed=7)
+    with pytest.raises(
+        UnknownNameError, match="method must be a known name; got method='liner'. Did you mean 'linear'"
+    ):
+        comparison.predictor("liner")
+    with pytest.raises(ConfigError, match="compare must have kept its models; it had no out. Give it out="):
+        Comparison(results).predictor()
 
 
 def test_what_each_modality_adds_is_the_difference_that_masking_makes(finished: Path) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profuse._lookup import nearest
+from profuse._lookup import nearest, resolve
 from profuse._options import checked
 from profuse._saving import scratch, write_file
 from profuse._yaml import read_yaml
 from profuse.comparison.engine import Event, compare_dataset
+from profuse.comparison.jobs import model_folder
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary, summarise
@@ -28,6 +29,7 @@ from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import check_named
+from profuse.predictor import Predictor, load_model
 from profuse.progressive import Rounds
 from profuse.report import write_report
 from profuse.schema import OnBadFile, Schema, SplitOptions
@@ -52,7 +54,7 @@ class Comparison:
 
     Attributes:
         results: Everything that was found, as plain data.
-        out: The folder that holds it, with the models of the best fusion; None if none was named.
+        out: The folder that holds it, with models (see `predictor`); None if none was named.
     """
 
     results: Results
@@ -81,6 +83,39 @@ class Comparison:
         with scratch() as folder:
             write_file(path, write_report(self.results, folder).read_bytes())
         return path
+
+    def predictor(self, method: str | None = None, seed: int | None = None) -> Predictor:
+        """Returns a fitted model that the comparison has kept.
+
+        Kept are those of the best fusion, the best single modality, and the classical models.
+
+        Args:
+            method: As results call it; the best fusion if None, or the best single modality where nothing is fused.
+            seed: Of the fit; the first that was kept if None.
+
+        Raises:
+            ConfigError: The comparison had no `out`, or has not kept that model.
+            UnknownNameError: No method of the comparison is called so.
+            CheckpointError: It is damaged.
+        """
+        if self.out is None:
+            raise ConfigError("Comparison.predictor: compare must have kept its models; it had no out. Give it out=.")
+        if method is None:
+            verdict = self.summary().verdict
+            method = verdict.fusion or verdict.single
+        names = {m.name: m for m in self.results.methods}
+        resolve(str(method), names, where="Comparison.predictor", what="method")
+        seeds = sorted({s.seed for s in self.results.scores})
+        places = {(n, s): self.out / "models" / model_folder(n, s) for n in names for s in seeds}
+        kept = {at: place for at, place in places.items() if place.is_dir()}
+        at = next((at for at in kept if at[0] == method and seed in (None, at[1])), None)
+        if at is None:
+            there = ", ".join(f"{n!r} at seed {s}" for n, s in kept)
+            raise ConfigError(
+                f"Comparison.predictor: the model must be one that is kept; got method={method!r}, seed={seed}. "
+                f"Kept: {there or 'none'}."
+            )
+        return load_model(kept[at])
 
     def __repr__(self) -> str:
         best = self.summary().verdict.fusion

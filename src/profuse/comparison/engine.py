@@ -11,7 +11,7 @@ import numpy as np
 
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
-from profuse.comparison.jobs import JobResult, slug
+from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
@@ -60,8 +60,9 @@ def compare_dataset(
     Args:
         dataset: Rows by modalities and a target.
         options: What is compared.
-        out: Folder: results.csv, results.json, rows.npz, config.yaml, models/ (the best fusion's) and work/ (one
-            folder a fit; may be deleted, and is what a second run goes on from).
+        out: Folder: results.csv, results.json, rows.npz, config.yaml, models/ (of the best fusion,
+            the best single modality and the classical models) and work/ (one folder per fit; may be deleted, and is
+            what a second run goes on from).
         schema: The table's resolved schema, saved with the models, so that they read other tables.
         n_jobs: Fits at a time, of `train.threads` threads each; as many as the usable cores allow if None.
         on_event: Told of progress, from this process; from another thread while fits run.
@@ -89,7 +90,7 @@ def compare_dataset(
             raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
         results = _collect(dataset, digest, options, run)
         results.write(out)
-        _keep_best(results, run, out)
+        _keep_models(results, run, out)
     tell(Event("done", n_fits, n_fits))
     return results
 
@@ -267,12 +268,16 @@ def _split_in_words(dataset: Dataset, options: CompareOptions) -> str:
     return "random" if dataset.task == "regression" else "stratified"
 
 
-def _keep_best(results: Results, run: Run, out: Path) -> None:
-    """Copies the models of the report's best fusion into `models/`, one folder a seed; an older choice goes."""
-    best = summarise(results).verdict.fusion
-    if best is None:
-        return
+def _keep_models(results: Results, run: Run, out: Path) -> None:
+    """Copies models that the report names into `models/`, one folder per method and seed; those of before go.
+
+    They are those of the best fusion and the best single modality, and the classical ones.
+    """
+    verdict = summarise(results).verdict
+    kept = [m.name for m in results.methods if m.role in ("classical", "trivial")]
     with new_folder(out / "models") as fresh:
-        for seed in run.found[best]:
-            with naming(out / "models"):
-                shutil.copytree(run.folders[best, seed] / "model", fresh / f"{slug(best)}-seed{seed}")
+        for method in (verdict.fusion, verdict.single, *kept):
+            for seed in run.found.get(method or "", {}):
+                with naming(out / "models"):
+                    model = run.folders[method, seed] / "model"  # type: ignore[index]
+                    shutil.copytree(model, fresh / model_folder(method, seed))  # type: ignore[arg-type]

@@ -24,21 +24,21 @@ from profuse._cores import limit_threads
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
-from profuse.classical import TRIALS, fit_classical
+from profuse.classical import classical, fit_classical
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.metrics import measure, primary_metric
 from profuse.models.options import ModelOptions
-from profuse.predictor import NetworkPredictor
+from profuse.predictor import ClassicalPredictor, NetworkPredictor
 from profuse.schema import Schema, SplitOptions
 from profuse.training.callbacks import Callback
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
 
-__all__ = ["Job", "JobResult", "keep", "prepare", "read_result", "run_job", "slug"]
+__all__ = ["Job", "JobResult", "keep", "model_folder", "prepare", "read_result", "run_job", "slug"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ def slug(name: str) -> str:
     """Returns a folder name for a method: what is not a letter, digit, dot or dash becomes `_`; 100 bytes at most."""
     plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in name).strip("_")
     return plain.encode()[:100].decode(errors="ignore")
+
+
+def model_folder(method: str, seed: int) -> str:
+    """Returns the name of the folder in `models/` that keeps a method's model of a seed."""
+    return f"{slug(method)}-seed{seed}"
 
 
 def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
@@ -297,7 +302,7 @@ def _classical(
     sign = 1 if metric.higher_is_better else -1
     best, seconds = None, 0.0
     known, by_time = len(split.train) + len(split.valid), prepared.dataset.times is not None
-    for trial in range(min(job.trials, len(TRIALS[job.method.name]))):
+    for trial in range(min(job.trials, len(classical(job.method.name).trials))):
         fit = fit_classical(
             job.method.name, used, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
             trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
@@ -322,6 +327,11 @@ def _classical(
         "curves": [],
         "ablation": [],
     }
+    predictor = ClassicalPredictor(
+        pipeline=prepared.pipeline, codec=codec, name=job.method.name, model=fit.model,
+        modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
+    )  # fmt: skip
+    predictor.save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from profuse._lookup import resolve
+from profuse.classical import CLASSICAL, classical
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
 from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
@@ -18,8 +19,6 @@ __all__ = ["ALWAYS", "Method", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits", "token_transformer")
 """Fusions that stand in every table, whatever was asked for."""
-CLASSICAL = ("gradient_boosting", "linear")
-TRIVIAL = "trivial"
 
 
 class Method(BaseModel):
@@ -116,7 +115,8 @@ def methods_for(
     for name in base.into or ():
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
-    methods = [Method(name=TRIVIAL, role="trivial", modalities=())]
+    roles = {name: classical(name).role for name in CLASSICAL}
+    methods = [Method(name=name, role=role, modalities=()) for name, role in roles.items() if role == "trivial"]
     chosen = names if tuple(singles) == ("all",) else singles
     for name in chosen:
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
@@ -127,7 +127,7 @@ def methods_for(
             "encoders": {k: v for k, v in base.encoders.items() if k == name},
         })  # fmt: skip
         methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
-    methods += [Method(name=name, role="classical", modalities=names) for name in CLASSICAL]
+    methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
     skipped, seen = [], set()
     for asked in [*ALWAYS, *expanded]:
         name, level = _parse(asked)

@@ -34,6 +34,8 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
     """Yields kind and name of every part behind the scores of a method."""
     yield from (("metric", metric.name) for metric in metrics_for(dataset.task))
     options = method.model
+    if options is None:
+        yield "classical", method.name
     for modality in method.modalities:
         data = dataset.modalities[modality]
         default = kind_named(data.kind)

@@ -102,10 +102,12 @@ class Pipeline:
         with limit_threads(1):
             return {name: self.preprocessors[name].transform(data) for name, data in self._data(dataset).items()}
 
-    def features(self, dataset: Dataset) -> dict[str, np.ndarray]:
-        """Returns `[row, feature]` of every modality for classical models; an absent row is NaN."""
+    def features(self, dataset: Dataset, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Returns `[row, feature]` of modalities (all if None) for classical models; an absent row is NaN."""
         features = {}
         for name, data in self._data(dataset).items():
+            if names is not None and name not in names:
+                continue
             with limit_threads(1):
                 features[name] = np.asarray(self.preprocessors[name].features(data), dtype=np.float64)
             features[name][~data.present] = np.nan

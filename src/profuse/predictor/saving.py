@@ -19,11 +19,12 @@ from profuse.schema import OnBadFile, Schema
 if TYPE_CHECKING:
     from profuse.predictor.base import Predictor
 
-__all__ = ["SavedPredictor", "load_model", "load_with_estimator", "write_predictor"]
+__all__ = ["MODEL", "SavedPredictor", "load_model", "load_with_estimator", "write_predictor"]
 
-_MODEL = Format("model", 1, "load_model", "'profuse fit', 'profuse compare' or Predictor.save")
+MODEL = Format("model", 1, "load_model", "'profuse fit', 'profuse compare' or Predictor.save")
 _PREDICTORS = {
     "NetworkPredictor": "profuse.predictor.network:NetworkPredictor",
+    "ClassicalPredictor": "profuse.predictor.classical:ClassicalPredictor",
 }
 
 
@@ -87,7 +88,7 @@ def write_predictor(
         "own": dict(own),
     }
     facts |= {} if estimator is None else {"estimator": dict(estimator)}
-    write_folder(folder, facts, weights, _MODEL)
+    write_folder(folder, facts, weights, MODEL)
 
 
 def load_model(folder: str | Path) -> Predictor:
@@ -112,7 +113,7 @@ def load_with_estimator(folder: str | Path) -> tuple[Predictor, dict[str, Any]]:
         saved = SavedPredictor(pipeline, TargetCodec.from_state(read.target), read.modalities, read.table, read.own)
         return cls.restore(saved, weights, str(folder)), read.estimator.model_dump(exclude_unset=True)
 
-    return read_folder(folder, rebuild, _MODEL)
+    return read_folder(folder, rebuild, MODEL)
 
 
 def _check(pipeline: Pipeline, read: _Facts) -> None:

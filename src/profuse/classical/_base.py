@@ -1,0 +1,94 @@
+"""What a classical model is: fitted once on the features of all modalities together, and kept as plain data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from profuse.schema import Task
+
+__all__ = ["ClassicalModel", "Problem"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a classical model learns from.
+
+    Attributes:
+        x: `[row, feature]`, NaN = missing; a feature that no training row has is 0.
+        target: Encoded: class codes `[row]`, 0/1 `[row, label]`, standardised values `[row, target]`.
+        train_rows: Learned from.
+        valid_rows: Choose among fits.
+        codes: Which features hold codes of a category.
+    """
+
+    x: np.ndarray
+    target: np.ndarray
+    train_rows: np.ndarray
+    valid_rows: np.ndarray
+    codes: np.ndarray
+
+    @property
+    def known_rows(self) -> np.ndarray:
+        """Training and validation rows."""
+        return np.concatenate([self.train_rows, self.valid_rows])
+
+
+class ClassicalModel(ABC):
+    """A model that is no network. Add yours: one file, one line in `profuse.classical`, or `register`.
+
+    Args:
+        task: What kind of target.
+        n_outputs: Classes, labels or values.
+
+    Attributes:
+        trials: Configurations: the first is the default, and a comparison with more trials takes the first so many.
+        role: Where it stands in a report.
+    """
+
+    trials: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    role: ClassVar[Literal["classical", "trivial"]] = "classical"
+
+    def __init__(self, task: Task, n_outputs: int) -> None:
+        self.task: Task = task
+        self.n_outputs = n_outputs
+
+    @abstractmethod
+    def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
+        """Learns from the training rows.
+
+        Args:
+            problem: Rows and their target.
+            settings: One of `trials`.
+            seed: Of all that is drawn.
+            refit: Whether to learn anew from all known rows, with what validation rows have chosen.
+
+        Returns:
+            What it predicts for the validation rows before it has learned from them, as `predict` does.
+        """
+
+    @abstractmethod
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Returns probabilities `[row, class or label]`, or standardised values `[row, target]`."""
+
+    @property
+    @abstractmethod
+    def n_parameters(self) -> int:
+        """Coefficients, or leaves."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Returns what was learned: JSON values and NumPy arrays of numbers, at any depth of dicts."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: Mapping[str, Any], task: Task, n_outputs: int) -> Self:
+        """Returns a model that predicts as the one whose `state` this is.
+
+        Raises:
+            ValueError: It is the state of no such model.
+        """

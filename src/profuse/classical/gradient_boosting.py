@@ -1,0 +1,99 @@
+"""Gradient boosting of trees on histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from profuse.classical._base import Problem
+from profuse.classical._scikit import ScikitModel
+from profuse.schema import Task
+
+__all__ = ["GradientBoosting"]
+
+_ROWS_PER_LEVEL = 16  # with fewer, trees do better on codes taken as numbers: they find no split among rare levels
+
+
+class GradientBoosting(ScikitModel):
+    """Histogram gradient boosting: of at most 300 trees per class, as many as have the smallest validation loss."""
+
+    trials: ClassVar[Sequence[Mapping[str, Any]]] = (
+        {"learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0},
+        {"learning_rate": 0.05, "max_leaf_nodes": 31, "l2_regularization": 1.0},
+        {"learning_rate": 0.1, "max_leaf_nodes": 7, "l2_regularization": 10.0},
+        {"learning_rate": 0.05, "max_leaf_nodes": 63, "l2_regularization": 10.0},
+        {"learning_rate": 0.2, "max_leaf_nodes": 15, "l2_regularization": 0.1},
+    )
+
+    def make(
+        self, problem: Problem, y: np.ndarray, valid_rows: np.ndarray, *, settings: Mapping[str, Any], seed: int
+    ) -> Any:
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OrdinalEncoder
+
+        x, rows, codes = problem.x, problem.train_rows, problem.codes
+        levels = np.array([min(255, len(np.unique(x[rows, j]))) for j in codes], dtype=int)
+        named = levels * _ROWS_PER_LEVEL <= len(rows)
+        # on few rows the time goes into scanning bins, and 64 are as good as 256; but each level needs its own
+        n_bins = int(levels[named].max(initial=63 if len(rows) < 5_000 else 255))
+        rare_together = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=n_bins)
+        columns = make_column_transformer((rare_together, codes[named]), remainder="passthrough")
+        cls = HistGradientBoostingRegressor if self.task == "regression" else HistGradientBoostingClassifier
+        model = cls(
+            max_iter=300,
+            early_stopping=True,
+            n_iter_no_change=15,
+            max_bins=n_bins,
+            categorical_features=np.arange(named.sum()),
+            random_state=seed,
+            **settings,
+        )
+        model.fit(columns.fit_transform(x[rows]), y[rows], X_val=columns.transform(x[valid_rows]), y_val=y[valid_rows])
+        best = max(1, int(np.argmax(model.validation_score_)))  # the first score is that of no tree
+        del model._predictors[best:]
+        return make_pipeline(columns, model.set_params(max_iter=best, early_stopping=False))  # as a refit takes it
+
+    @staticmethod
+    def size(estimator: Any) -> int:
+        """Leaves."""
+        return sum(tree.get_n_leaf_nodes() for tree in chain.from_iterable(estimator[-1]._predictors))
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], task: Task, n_outputs: int) -> Self:
+        made = super().from_state(state, task, n_outputs)
+        for estimator in made.estimators:
+            if hasattr(estimator, "steps"):
+                _check_trees(estimator[-1])
+        return made
+
+
+def _check_trees(model: Any) -> None:
+    """Checks what compiled code follows without a look at bounds: places of nodes, features and categories.
+
+    Raises:
+        ValueError: A tree is none.
+    """
+    n_features = model._preprocess_X(np.zeros((1, model.n_features_in_)), reset=False).shape[1]
+    known, of_feature = model._bin_mapper.make_known_categories_bitsets()
+    for tree in chain.from_iterable(model._predictors):
+        nodes, left = tree.nodes, tree.raw_left_cat_bitsets
+        inner = np.flatnonzero(nodes["is_leaf"] == 0)
+        children = np.stack([nodes[inner][side].astype(np.int64) for side in ("left", "right")])
+        features = nodes[inner]["feature_idx"].astype(np.int64)
+        in_place = len(nodes) > 0 and (children > inner).all() and (children < len(nodes)).all()
+        if not in_place or not ((features >= 0) & (features < n_features)).all():
+            raise ValueError("nodes of a tree must lead to later ones, by features that there are")
+        by_category = nodes[inner]["is_categorical"] != 0
+        sets, places = nodes[inner]["bitset_idx"][by_category], features[by_category]
+        if len(sets) and not (
+            left.shape[1:] == known.shape[1:]
+            and (sets < len(left)).all()
+            and (places < len(of_feature)).all()
+            and (of_feature[places] < len(known)).all()
+        ):
+            raise ValueError("nodes of a tree must ask for categories that there are")

@@ -1,0 +1,55 @@
+"""The trivial guess: what is most frequent, or the mean, whatever the input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from profuse.classical._base import ClassicalModel, Problem
+from profuse.schema import Task
+
+__all__ = ["Trivial"]
+
+
+class Trivial(ClassicalModel):
+    """Class frequencies, label frequencies, or the mean of the rows that are known.
+
+    It has nothing to overfit, so it always learns from training and validation rows together.
+    """
+
+    role: ClassVar[Literal["classical", "trivial"]] = "trivial"
+
+    def __init__(self, task: Task, n_outputs: int) -> None:
+        super().__init__(task, n_outputs)
+        self.guess = np.zeros(n_outputs)
+
+    def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
+        self.guess = self._guess(problem.target[problem.train_rows])
+        valid = self.predict(problem.x[problem.valid_rows])
+        self.guess = self._guess(problem.target[problem.known_rows])
+        return valid
+
+    def _guess(self, y: np.ndarray) -> np.ndarray:
+        if self.task in ("binary", "multiclass"):
+            return np.asarray(np.bincount(y, minlength=self.n_outputs) / len(y))
+        return np.asarray(y.mean(0))
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.tile(self.guess, (len(x), 1))
+
+    @property
+    def n_parameters(self) -> int:
+        return self.n_outputs
+
+    def state(self) -> dict[str, Any]:
+        return {"guess": self.guess}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], task: Task, n_outputs: int) -> Self:
+        made, guess = cls(task, n_outputs), np.asarray(state["guess"])
+        if guess.shape != (n_outputs,) or guess.dtype.kind != "f" or not np.isfinite(guess).all():
+            raise ValueError(f"guess must be {n_outputs} finite numbers; got {guess.dtype}{list(guess.shape)}")
+        made.guess = guess
+        return made

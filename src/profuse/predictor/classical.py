@@ -1,0 +1,130 @@
+"""`ClassicalPredictor`: a classical model, and the preprocessing whose features it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from profuse._cores import limit_threads
+from profuse._folder import applied
+from profuse.classical import ClassicalModel, classical
+from profuse.data.dataset import Dataset
+from profuse.data.pipeline import Pipeline
+from profuse.data.target import TargetCodec
+from profuse.errors import ShapeError
+from profuse.predictor.base import Predictor
+from profuse.predictor.saving import SavedPredictor, write_predictor
+from profuse.schema import Schema
+
+__all__ = ["ClassicalPredictor", "Features"]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The features of one modality; those of a row that lacks it are NaN.
+
+    Attributes:
+        values: `[row, feature]`.
+        present: `[row]` bool: which rows have the modality.
+    """
+
+    values: np.ndarray
+    present: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def rows(self, index: Tensor) -> Features:
+        """Returns the rows `index`."""
+        return Features(self.values[np.asarray(index)], self.present[index])
+
+    def without(self, rows: Tensor) -> Features:
+        """Returns the same with the modality absent in `rows[row]` (bool)."""
+        return Features(np.where(np.asarray(rows)[:, None], np.nan, self.values), self.present & ~rows)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassicalPredictor(Predictor):
+    """A classical model on the features of all its modalities together; see `Predictor`.
+
+    Attributes:
+        name: Of the model, in `profuse.classical.CLASSICAL`.
+        model: Fitted.
+        threads: Threads of the processor in prediction.
+    """
+
+    pipeline: Pipeline
+    codec: TargetCodec
+    name: str
+    model: ClassicalModel
+    modalities: tuple[str, ...]
+    threads: int = 1
+    schema: Schema | None = None
+    source: str = ""
+
+    @property
+    def n_parameters(self) -> int:
+        """Coefficients, or leaves."""
+        return self.model.n_parameters
+
+    def encode(self, dataset: Dataset) -> dict[str, Features]:
+        """Returns the features of each modality of the pipeline; a modality that is not used has none."""
+        with applied(self.source):
+            values = self.pipeline.features(dataset, self.modalities)
+        nothing = np.zeros((len(dataset), 0))
+        return {
+            name: Features(values.get(name, nothing), torch.as_tensor(dataset.modalities[name].present))
+            for name in self.pipeline.preprocessors
+        }
+
+    def predict_encoded(self, inputs: Mapping[str, Features], rows: np.ndarray | None = None) -> np.ndarray:
+        """See `Predictor.predict_encoded`."""
+        values = [inputs[name].values for name in sorted(self.modalities)]
+        if not values:
+            if not inputs:
+                raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
+            values = [np.zeros((len(next(iter(inputs.values()))), 0))]
+        x = np.concatenate(values, axis=1)
+        with limit_threads(self.threads), applied(self.source):
+            outputs = self.codec.in_units(self.model.predict(x if rows is None else x[rows]))
+            if self.source and not np.isfinite(outputs).all():
+                raise ValueError("predictions that are no finite numbers")
+            return outputs
+
+    def save(self, folder: str | Path) -> None:
+        """See `Predictor.save`."""
+        own = {"name": self.name, "threads": self.threads, "state": self.model.state()}
+        write_predictor(folder, self, own, {})
+
+    @classmethod
+    def restore(cls, saved: SavedPredictor, weights: Mapping[str, Tensor], source: str) -> ClassicalPredictor:
+        """Returns what `save` wrote."""
+        own, codec = _Saved.model_validate(saved.own), saved.codec
+        if weights:
+            raise ValueError(f"a classical model must have no weights; got {sorted(weights)[:3]}")
+        return cls(
+            pipeline=saved.pipeline,
+            codec=codec,
+            name=own.name,
+            model=classical(own.name).from_state(own.state, codec.task, codec.n_outputs),
+            modalities=saved.modalities,
+            threads=own.threads,
+            schema=saved.schema,
+            source=source,
+        )
+
+
+class _Saved(BaseModel):
+    """What a folder holds of a classical model."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str
+    threads: int = Field(ge=1)
+    state: dict[str, object]
