@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 from made_predictors import KINDS, MADE, TARGETS, by_door, data, frame, inputs, labelled, predictor
-from profuse.estimator import FusionClassifier
 from typer.testing import CliRunner
 
+from profuse import FusionClassifier
 from profuse.cli import app
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseWarning, UnknownNameError
