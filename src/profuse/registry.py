@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import getattr_static, getsource, isabstract
+from inspect import getattr_static, getdoc, getsource, isabstract
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -147,6 +147,12 @@ class Table(Mapping[str, object]):
         if name in self.builtin:
             return "profuse"
         return "register" if name in self.registered else _package(self.installed[name])
+
+    def description(self, name: str) -> str:
+        """Returns in a line what a part is: what it says itself, or the first sentence of its class."""
+        part = self.part(name)
+        told = getattr(part, "description", None) or getdoc(part if isinstance(part, type) else type(part)) or ""
+        return " ".join(str(told).split("\n\n")[0].split())
 
     def add(self, name: str, part: object) -> None:
         """Names a part; see `register`."""

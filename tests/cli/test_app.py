@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from profuse.cli import app
+
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "numpy", "matplotlib", "lightning_fabric"}
-COMMANDS = ("compare", "fit", "predict", "evaluate", "impute", "retrieve", "datasets", "fusions", "schema", "report")
+COMMANDS = tuple(c.name or c.callback.__name__ for c in app.registered_commands if c.callback is not None)
 
 
 def fresh(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from profuse.cli.evaluate import evaluate
 from profuse.cli.fit import fit
 from profuse.cli.fusions import fusions
 from profuse.cli.impute import impute
+from profuse.cli.parts import parts
 from profuse.cli.predict import predict
 from profuse.cli.report import report
 from profuse.cli.retrieve import retrieve
@@ -111,7 +112,7 @@ def _root(
     """
 
 
-for _command in (compare, fit, predict, evaluate, impute, retrieve, datasets, fusions, schema, report):
+for _command in (compare, fit, predict, evaluate, impute, retrieve, datasets, fusions, parts, schema, report):
     app.command()(_command)
 
 

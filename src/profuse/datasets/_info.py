@@ -50,6 +50,11 @@ class DatasetInfo:
     here: bool | None = None
 
     @property
+    def description(self) -> str:
+        """In a line, what is predicted from what."""
+        return f"{self.target}, from {', '.join(self.modalities)}"
+
+    @property
     def default_variant(self) -> str:
         """The variant that is loaded when none is named."""
         return next(iter(self.variants))
