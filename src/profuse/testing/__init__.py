@@ -13,16 +13,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from profuse._lookup import resolve
 from profuse.encoders import Encoder
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import Fusion
 from profuse.schema import Spec
 from profuse.testing import _encoder_checks, _fusion_checks, _module_checks
+from profuse.testing._contract import run_checks
 from profuse.testing._subject import N_PADDING, WIDTH, ContractError, Subject, random
+from profuse.testing.metric import METRIC_CHECKS, check_metric
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["ENCODER_CHECKS", "FUSION_CHECKS", "SLOW_CHECKS", "ContractError", "check_encoder", "check_fusion"]
+__all__ = [
+    "ENCODER_CHECKS",
+    "FUSION_CHECKS",
+    "METRIC_CHECKS",
+    "SLOW_CHECKS",
+    "ContractError",
+    "check_encoder",
+    "check_fusion",
+    "check_metric",
+]
 
 Check = Callable[[Subject], None]
 
@@ -93,7 +103,9 @@ def check_fusion(
         mask[:, 0] = True
         mask[[i, 4]] = False  # one row lacks this modality, row 4 lacks all
         inputs[name] = Tokens(random(_N_ROWS, n_tokens, n_channels, seed=20 + i), mask)
-    _run(type(operator).__name__, Subject(partial(declare, n, not decision), inputs, declare), FUSION_CHECKS, checks)
+    run_checks(
+        type(operator).__name__, Subject(partial(declare, n, not decision), inputs, declare), FUSION_CHECKS, checks
+    )
 
 
 def check_encoder(
@@ -132,7 +144,9 @@ def check_encoder(
         of_class: Callable[..., Encoder] | None = getattr(make, "make", None)
         return make(spec, width) if of_class is None else of_class(spec, width, n_rows=1000)
 
-    _run(type(declare(WIDTH)).__name__, Subject(partial(declare, WIDTH), {"raw": raw}, declare), ENCODER_CHECKS, checks)
+    run_checks(
+        type(declare(WIDTH)).__name__, Subject(partial(declare, WIDTH), {"raw": raw}, declare), ENCODER_CHECKS, checks
+    )
 
 
 _N_ROWS = 8
@@ -144,17 +158,3 @@ def _accepts(build: Callable[[], object]) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _run(who: str, subject: Subject, table: Mapping[str, Check], names: Iterable[str]) -> None:
-    faults, first = [], None
-    for name in names:
-        check = resolve(name, table, where="profuse.testing", what="check")
-        try:
-            check(subject)
-        except Exception as error:
-            first = first or error
-            said = str(error) if isinstance(error, ContractError) else f"got {type(error).__name__}: {error}"
-            faults.append(f"{who}, {name}: {(check.__doc__ or '').strip()} {said}")
-    if faults:
-        raise ContractError("\n".join(faults)) from first

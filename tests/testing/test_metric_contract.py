@@ -1,0 +1,161 @@
+"""The contract of metrics: metrics by checks, and for each check a broken metric that it must reject."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from profuse.errors import UnknownNameError
+from profuse.metrics import METRICS, Metric
+from profuse.testing import METRIC_CHECKS, ContractError, check_metric
+
+Array = np.ndarray
+
+
+def hard(y: Array, p: Array) -> Array:
+    return p.argmax(1) if y.ndim == 1 else (p >= 0.5).astype(int)
+
+
+def by_column(score: Any) -> Any:
+    """The mean over columns; of two classes the second column alone."""
+
+    def mean(y: Array, p: Array) -> float:
+        if y.ndim == 1:
+            y = np.eye(p.shape[1], dtype=int)[y]
+            y, p = (y, p) if y.shape[1] > 2 else (y[:, 1:], p[:, 1:])
+        return float(np.mean([score(y[:, k], p[:, k]) for k in range(y.shape[1])]))
+
+    return mean
+
+
+def calibration_error(y: Array, p: Array) -> float:
+    """Bin by bin, as it is written down."""
+    top, right, error = p.max(1), p.argmax(1) == y, 0.0
+    for i in range(15):
+        rows = (top >= i / 15) & ((top < (i + 1) / 15) | (i == 14))
+        if rows.any():
+            error += rows.mean() * abs(right[rows].mean() - top[rows].mean())
+    return error
+
+
+ORACLES: dict[str, Any] = {
+    "accuracy": lambda y, p: sk.accuracy_score(y, hard(y, p)),
+    "macro_f1": lambda y, p: sk.f1_score(y, hard(y, p), average="macro"),
+    "exact_match": lambda y, p: sk.accuracy_score(y, hard(y, p)),
+    "micro_f1": lambda y, p: sk.f1_score(y, hard(y, p), average="micro"),
+    "average_precision": by_column(sk.average_precision_score),
+    "log_loss": lambda y, p: sk.log_loss(y, np.clip(p, np.finfo(np.float32).eps, 1.0), labels=range(p.shape[1])),
+    "auroc": by_column(sk.roc_auc_score),
+    "ece": calibration_error,
+    "r2": sk.r2_score,
+    "mse": sk.mean_squared_error,
+    "rmse": lambda y, p: np.sqrt(sk.mean_squared_error(y, p)),
+    "mae": sk.mean_absolute_error,
+}
+"""Each metric computed by somebody else, or in another way."""
+
+
+def test_every_metric_has_an_oracle() -> None:
+    assert set(ORACLES) == set(METRICS), "add the oracle of your metric to ORACLES"
+
+
+@pytest.mark.parametrize(("name", "check"), list(product(METRICS, METRIC_CHECKS)))
+@pytest.mark.filterwarnings("ignore:The y_prob values do not sum to one")
+def test_the_metric_keeps_the_contract(name: str, check: str) -> None:
+    check_metric(METRICS.part(name), ORACLES[name], checks=[check])  # type: ignore[arg-type]
+
+
+class Honest(Metric):
+    """The share of rows whose most probable class is the true one."""
+
+    name = "honest"
+    label = "honest"
+    tasks = ("binary", "multiclass")
+
+    def score(self, y: Array, p: Array) -> float:
+        return float(self.row_scores(y, p).mean())
+
+    def row_scores(self, y: Array, p: Array) -> Array:
+        return (p.argmax(1) == y).astype(float)
+
+
+class SaysNothing(Honest):
+    __doc__ = None
+    name = "Says Nothing"
+
+
+class LeavesItsRange(Honest):
+    range = (0.5, 1.0)
+
+
+class NeverPerfect(Honest):
+    def score(self, y: Array, p: Array) -> float:
+        return 0.9 * super().score(y, p)
+
+
+class TurnedAround(Honest):
+    higher_is_better = False
+    range = (-1.0, 1.0)
+
+
+class CountsRowsTwice(Honest):
+    def row_scores(self, y: Array, p: Array) -> Array:
+        return 2 * super().row_scores(y, p)
+
+    def score(self, y: Array, p: Array) -> float:
+        return float((p.argmax(1) == y).mean())
+
+
+class LooksAtTheFirstRow(Honest):
+    def score(self, y: Array, p: Array) -> float:
+        weight = 1 / (1 + np.arange(len(y)))
+        return float((super().row_scores(y, p) * weight).sum() / weight.sum())
+
+
+class DividesByNothing(Honest):
+    def score(self, y: Array, p: Array) -> float:
+        return super().score(y, p) if y.any() else float("nan")
+
+
+class Rounds(Honest):
+    def score(self, y: Array, p: Array) -> float:
+        p[:] = np.round(p)
+        return super().score(y, p)
+
+
+class Approximates(Honest):
+    def score(self, y: Array, p: Array) -> float:
+        return super().score(y, p) ** 1.01
+
+
+BROKEN: dict[str, type[Metric]] = {
+    "declared": SaysNothing,
+    "stays_in_range": LeavesItsRange,
+    "perfect_is_best": NeverPerfect,
+    "worse_scores_worse": TurnedAround,
+    "row_scores_average": CountsRowsTwice,
+    "order_irrelevant": LooksAtTheFirstRow,
+    "undefined_raises": DividesByNothing,
+    "inputs_left_alone": Rounds,
+    "oracle_agrees": Approximates,
+}
+
+
+def test_every_check_has_something_broken_that_it_must_reject() -> None:
+    assert set(BROKEN) == set(METRIC_CHECKS)
+
+
+@pytest.mark.parametrize("check", METRIC_CHECKS)
+def test_the_check_rejects_the_broken_metric_and_passes_the_honest_one(check: str) -> None:
+    with pytest.raises(ContractError, match=f"^{BROKEN[check].__name__}, {check}: "):
+        check_metric(BROKEN[check], ORACLES["accuracy"], checks=[check])
+    check_metric(Honest, ORACLES["accuracy"], checks=[check])
+
+
+def test_an_unknown_check_is_told_with_the_nearest_one() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'declared'"):
+        check_metric(Honest, ORACLES["accuracy"], checks=["declare"])
