@@ -1,11 +1,11 @@
-"""The contract: what holds for every fusion operator and every encoder, yours too.
+"""The contract: what holds for every part of a kind, yours too.
 
     from profuse.testing import check_fusion
     check_fusion(MyFusion)                      # or checks=["padding_invisible"]
 
-Each check is a function of `FUSION_CHECKS` or `ENCODER_CHECKS` whose docstring says what must hold. Parameters are
+Each check is a function of `FUSION_CHECKS`, `ENCODER_CHECKS`, ... whose docstring says what must hold. Parameters are
 perturbed first, so that a zero initialisation hides nothing, and inputs are perturbed with random values, never by
-a constant, which a LayerNorm would remove. All faults are told together, by operator and check.
+a constant, which a LayerNorm would remove. All faults are told together, by part and check.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from profuse.schema import Spec
 from profuse.testing import _encoder_checks, _fusion_checks, _module_checks
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import N_PADDING, WIDTH, ContractError, Subject, random
+from profuse.testing.balance import BALANCE_CHECKS, check_balance
+from profuse.testing.dataset import DATASET_CHECKS, check_dataset
 from profuse.testing.metric import METRIC_CHECKS, check_metric
 from profuse.tokens import Raw, Tokens
 
 __all__ = [
+    "BALANCE_CHECKS",
+    "DATASET_CHECKS",
     "ENCODER_CHECKS",
     "FUSION_CHECKS",
     "METRIC_CHECKS",
     "SLOW_CHECKS",
     "ContractError",
+    "check_balance",
+    "check_dataset",
     "check_encoder",
     "check_fusion",
     "check_metric",
