@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError
-from profuse.models.build import ModelOptions, build_model
+from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import must_raise, need, random
