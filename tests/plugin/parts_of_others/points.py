@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from profuse.kinds import Kind
 
 from profuse.errors import DataError
+from profuse.kinds import Kind
 
 __all__ = ["POINTS", "Points"]
 
