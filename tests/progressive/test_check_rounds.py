@@ -77,8 +77,8 @@ def test_nothing_else_is(door: Callable[[Any], Rounds], rounds: Any) -> None:
         ({"rounds": 2, "gradient_rounds": True}, "here: gradient_rounds must be at least 1; got gradient_rounds=True."),
         (
             {"rounds": "equilibrium", "start": "learned", "gradient_rounds": 1},
-            "here: rounds='equilibrium' must go with start='zero', gradient_rounds=None, as the state at rest depends "
-            "on no round and no start; got start='learned', gradient_rounds=1.",
+            "here: rounds='equilibrium' must go with start='zero', gradient_rounds=None, as the converged state "
+            "depends on no round and no start; got start='learned', gradient_rounds=1.",
         ),
         ({"rounds": "equilibrium", "supervise": "all"}, "must go with supervise='last', as"),
         (

@@ -1,4 +1,4 @@
-"""Progressive Fusion around foreign modules: nothing at zero feedback, the written loop otherwise, no trace left."""
+"""Progressive Fusion around any module: nothing at zero feedback, the written loop otherwise, no trace left."""
 
 from __future__ import annotations
 
@@ -742,10 +742,10 @@ class TestRefused:
             ({"into": {"a": "a_spare"}}, ConfigError, "must be called in a pass; got ['a_spare']"),
             ({"state": "a_spare"}, ConfigError, "must be called in a pass; got ['a_spare']"),
             ({"state_of": "joint"}, ConfigError, "state_of must be in the output of 'fusion'; got state_of='joint'"),
-            ({"channel_axis": {"a": 0}}, ShapeError, "got shape=(4, 3), batch_axis=0, channel_axis=0"),
+            ({"channel_axis": {"a": 0}}, ShapeError, "got shape=(4, 3), the batch on axis 0, channels on axis 0"),
         ],
     )
-    def test_what_cannot_be_is_told(self, options: dict[str, Any], error: type[Exception], message: str) -> None:
+    def test_what_cannot_be_is_refused(self, options: dict[str, Any], error: type[Exception], message: str) -> None:
         import re
 
         given = {"into": {"a": "a.0"}, "state": "fusion", "example": (self.A, self.B), **options}

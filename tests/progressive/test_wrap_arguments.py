@@ -182,12 +182,12 @@ print("trained")
 @pytest.mark.parametrize("options", ["{}", '{"remove_unused_columns": false}', '{"gradient_accumulation_steps": 2}'])
 def test_the_trainer_of_hugging_face_trains_evaluates_and_saves_a_wrapped_module(options: str, tmp_path: Path) -> None:
     pytest.importorskip("accelerate")
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", TRAINING, str(tmp_path / "out"), options],
         cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "tests" not in p)},
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr[-2000:]
-    assert "trained" in told.stdout
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "trained" in done.stdout
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -58,7 +58,7 @@ class TestAxesThatTypesDoNotSay:
     ) -> None:
         inputs, module = pictures(height), Pictures(layer)
         options: dict[str, Any] = {"into": {"x": "layer"}, "at": at, "state": "fusion", "feedback": "add"}
-        message = rf"got shape=\(4, 5, {height - 2}, 10\), batch_axis=0, channel_axis=None. Give channel_axis={{'x'"
+        message = rf"got shape=\(4, 5, {height - 2}, 10\), the batch on axis 0, channels on axis None. Give channel_"
         with pytest.raises(ShapeError, match=message):
             ProgressiveFusion.wrap(module, example=inputs, **options)
         wrapped = ProgressiveFusion.wrap(module, example=inputs, channel_axis={"x": 1}, **options)
@@ -78,7 +78,7 @@ class TestAxesThatTypesDoNotSay:
         inputs, module = pictures(), Pictures(ChannelsFirst(5))
         options: dict[str, Any] = {"into": {"x": "first"}, "state": "layer", "example": inputs}
         message = (
-            r"of the state channels must be on an axis that is known; got one of shape=\(4, 5, 7, 10\).*state_axis=1"
+            r"the state of 'layer' must have an axis for.*got shape=\(4, 5, 7, 10\).*channels on axis None. Give state_"
         )
         with pytest.raises(ShapeError, match=message):
             ProgressiveFusion.wrap(module, **options)
@@ -201,7 +201,7 @@ class TestNestedState:
         with torch.no_grad():
             torch.testing.assert_close(first(*inputs), gradients_on.detach(), atol=1e-4, rtol=1e-3)
 
-    def test_at_rest_a_state_of_fewer_positions_where_gradients_are_off_is_told(self) -> None:
+    def test_in_equilibrium_a_state_of_fewer_positions_where_gradients_are_off_is_refused(self) -> None:
         wrapped, inputs = reads(rounds="equilibrium", feedback="attend")
         with pytest.raises(
             ShapeError, match="got one of 48 numbers per row with gradients on, and of 40 with.*state_mask"

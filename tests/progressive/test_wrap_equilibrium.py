@@ -1,4 +1,4 @@
-"""Foreign modules at rest and at any time: against equations written out, long loops, and the module itself."""
+"""Wrapped modules that converge, and predict at any time: against equations, long loops, and the module itself."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def gradients(wrapped: WrappedProgressive, outputs: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad((outputs * weights).sum(), [p for p in wrapped.parameters() if p.requires_grad]))
 
 
-class TestAtRest:
+class TestConverged:
     def test_the_outputs_are_those_of_the_state_that_scipy_finds(self) -> None:
         module, wrapped, inputs = two()
         with torch.no_grad():
@@ -125,11 +125,11 @@ class TestAtRest:
 
             solved = root(gap, first.numpy().ravel(), method="krylov", options={"fatol": 1e-11})
             assert solved.success
-            at_rest = torch.from_numpy(solved.x).view(N, 7)
+            solution = torch.from_numpy(solved.x).view(N, 7)
             torch.testing.assert_close(
-                wrapped(*inputs), written(module, wrapped, *inputs, at_rest)[1], atol=1e-9, rtol=1e-9
+                wrapped(*inputs), written(module, wrapped, *inputs, solution)[1], atol=1e-9, rtol=1e-9
             )
-            assert (at_rest - first).abs().max() > 0.01
+            assert (solution - first).abs().max() > 0.01
 
     def test_the_gradient_is_that_of_the_implicit_function_theorem_written_out(self) -> None:
         module, wrapped, inputs = two()
@@ -168,7 +168,7 @@ class TestAtRest:
             short = gradients(wrapped, wrapped(*inputs))
             assert any(not torch.allclose(x, y, atol=1e-5, rtol=1e-4) for x, y in zip(short, slopes, strict=True))
 
-    def test_attention_looks_at_tokens_that_rest(self) -> None:
+    def test_attention_looks_at_tokens_that_have_converged(self) -> None:
         wrapped, inputs = pictures("attend")
         seen: list[Tensor] = []
         feedback, _ = wrapped.feedbacks.values()
@@ -340,7 +340,7 @@ class TestBuffers:
         assert wrapped.eval()(*inputs).isfinite().all()
 
 
-class TestTold:
+class TestWarnings:
     def test_where_the_state_or_its_gradient_does_not_come_to_rest(self) -> None:
         _, wrapped, inputs = two(strength=0.6, max_rounds=3)
         with (
@@ -348,9 +348,9 @@ class TestTold:
             pytest.warns(ProfuseWarning, match=r"wrap: the fused state must come .*; got up to \d+% of a batch's rows"),
         ):
             assert bool(wrapped(*inputs).isfinite().all())
-        with pytest.warns(ProfuseWarning) as told:
+        with pytest.warns(ProfuseWarning) as caught:
             wrapped(*inputs).sum().backward()
-        assert [str(w.message).split(" must")[0] for w in told] == [
+        assert [str(w.message).split(" must")[0] for w in caught] == [
             "ProgressiveFusion.wrap: the fused state",
             "ProgressiveFusion.wrap: its gradient",
         ]

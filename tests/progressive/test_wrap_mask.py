@@ -87,7 +87,7 @@ def test_without_either_mask_it_does_not(left_out: str) -> None:
     assert (wrapped(*inputs) - alone(wrapped, *inputs[:2])).abs().max() > 1e-3
 
 
-def test_at_rest_too() -> None:
+def test_in_equilibrium_too() -> None:
     wrapped, inputs = padded(scale=0.1, rounds="equilibrium", tolerance=1e-6)
     torch.testing.assert_close(wrapped(*inputs), alone(wrapped, *inputs[:2]), atol=1e-5, rtol=1e-5)
     wrapped, inputs = padded(scale=0.1, rounds="equilibrium", tolerance=1e-6, feedback="attend")
@@ -171,14 +171,18 @@ def test_what_is_refused() -> None:
     refused(ConfigError, r"mask must be by branch the name of an argument.*got str mask='real'", mask="real")
     refused(ConfigError, r"mask must be by branch.*got dict mask=", mask={"series": 0})
     refused(ConfigError, r"state_mask must be the name of an argument.*got int state_mask=1", state_mask=1)
-    refused(ShapeError, r"state_mask must be \[4, 7\].*got shape=\(4, 6\)", state_mask=lambda s, o, r: r[:, 1:])
+    refused(
+        ShapeError, r"mask of the state of 'fusion' must be \[4, 7\].*\(4, 6\)", state_mask=lambda s, o, r: r[:, 1:]
+    )
     refused(
         ShapeError,
-        r"mask of branch 'series', for the input of 'conv', must be \[4, 7\].*got shape=\(4, 1\)",
+        r"mask of the input of 'conv' must be \[4, 7\].*got shape=\(4, 1\)",
         mask={"series": lambda s, o, r: r[:, :1]},
     )
     refused(ShapeError, "mask must be a tensor of bools.*float32", mask={"series": lambda s, o, r: r.float()})
-    with pytest.raises(ShapeError, match=r"state_mask needs positions; got one of shape=\(4, 2\) from 'head'"):
+    with pytest.raises(
+        ShapeError, match=r"mask of the state of 'head' must be \[4, 1\], .*, or \[4\]; got shape=\(4, 7\)"
+    ):
         ProgressiveFusion.wrap(Series(), into={"o": "other"}, state="head", example=rows(), state_mask="real")
 
 

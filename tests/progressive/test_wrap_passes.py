@@ -317,14 +317,14 @@ class TestAxes:
         x = torch.randn(3, 7, 3)
         torch.testing.assert_close(wrapped(x)[1:2], wrapped(x[1:2]))
 
-    def test_rows_that_do_not_fit_are_told_with_what_may_be_meant(self) -> None:
+    def test_rows_that_do_not_fit_are_refused_with_what_may_be_meant(self) -> None:
         options: dict[str, Any] = {"into": {"x": "frame"}, "state": "fusion"}
-        told = (
+        message = (
             "got 12 rows in a tensor of shape (12, 3), torch.float32, and a state of shape=(4, 6) from 'fusion'. Give "
             "batch_axis={'x': ...}; or state_of, a function that returns the state as [batch, channel]; or "
             "folded=['x'] if rows are the batch times something."
         )
-        with pytest.raises(ShapeError, match=re.escape(told)):
+        with pytest.raises(ShapeError, match=re.escape(message)):
             ProgressiveFusion.wrap(Video(), example=torch.randn(4, 3, 3), **options)
         for fuses, rows in ((lambda z, n: z[:5], 5), (lambda z, n: torch.cat([z, z]), 24)):
             with pytest.raises(ShapeError, match=rf"got 12 rows in .*, and a state of shape=\({rows}, 6\)") as raised:

@@ -77,7 +77,7 @@ class TestWhereTheyLoad:
             ({"into": {"x": "a.2", "b": "b.2"}}, "feedbacks.x:input:a/2:AddFeedback.linear.weight"),
         ],
     )
-    def test_those_of_another_branch_layer_place_or_form_are_told(self, options: Any, missing: str) -> None:
+    def test_those_of_another_branch_layer_place_or_form_are_refused(self, options: Any, missing: str) -> None:
         state = two(feedback="add").state_dict()
         with pytest.raises(RuntimeError, match=re.escape(f'Missing key(s) in state_dict: "{missing}"')):
             two(**{"feedback": "add", **options}).load_state_dict(state)

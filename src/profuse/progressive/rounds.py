@@ -42,8 +42,8 @@ def check_rounds(
         if wrong:
             raise ConfigError(
                 f"{where}: rounds='equilibrium' must go with "
-                f"{', '.join(f'{name}={default!r}' for name, (_, default) in wrong.items())}, as the state at rest "
-                "depends on no round and no start; got "
+                f"{', '.join(f'{name}={default!r}' for name, (_, default) in wrong.items())}, as the converged "
+                "state depends on no round and no start; got "
                 f"{', '.join(f'{name}={value!r}' for name, (value, _) in wrong.items())}."
             )
         return "equilibrium"

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.progressive._feedback import Feedback
-from profuse.progressive.wrap._layout import Layout, Side, known, layout_of
-from profuse.progressive.wrap._mask import Mask, fitted, padded, within
+from profuse.progressive.wrap._layout import Layout, Side, layout_of
+from profuse.progressive.wrap._rows import Mask, rowwise
 from profuse.progressive.wrap._state import STATE_OF, State
 from profuse.progressive.wrap._trees import WHERE, described
 from profuse.tokens import Tokens
@@ -59,50 +58,10 @@ class Entry:
         """Returns the name of its feedback, which says place and form, so that weights load where they belong."""
         return f"{self.branch}:{self.at}:{self.layer}:{type(feedback).__name__}".replace(".", "/")
 
-    def axes(self, x: Tensor) -> tuple[int, int]:
-        """Returns the axes of batch and channels in `x`."""
-        pairs = zip(self.given, known(self.layout, x.ndim), strict=True)
-        batch, channel = (own if own is not None else axis for own, axis in pairs)
-        axes = [axis % x.ndim for axis in (batch, channel) if axis is not None and -x.ndim <= axis < x.ndim]
-        if x.ndim < 2 or len(set(axes)) != 2:
-            raise ShapeError(
-                f"{WHERE}: the {self} must have an axis for the batch and another for channels, which the layer's type "
-                f"or you must say; got shape={tuple(x.shape)}, batch_axis={batch}, channel_axis={channel}. "
-                f"Give channel_axis={{{self.branch!r}: ...}}, and call the module with a batch."
-            )
-        return axes[0], axes[1]
-
     def rowwise(self, x: Any, mask: Tensor | None) -> tuple[Tensor, Tensor, Callable[[Tensor], Any]]:
-        """Returns `x` as `values[row, position, channel]`, which of them are real, and the way back.
-
-        Raises:
-            ShapeError: The mask or the axes do not fit.
-        """
-        if isinstance(x, PackedSequence):
-            values, lengths = pad_packed_sequence(x, batch_first=True)
-            in_order = x.sorted_indices is None
-
-            def pack(values: Tensor) -> PackedSequence:
-                return pack_padded_sequence(values, lengths, batch_first=True, enforce_sorted=in_order)
-
-            return values, within(lengths, values), pack
-        if x.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
-            values, real = padded(x)
-
-            def nest(values: Tensor) -> Tensor:
-                return torch.nested.as_nested_tensor([row[own] for row, own in zip(values, real, strict=True)])
-
-            return values, real, nest
-        axes = self.axes(x)
-        moved = x.movedim(axes, (0, -1))
-        values = moved[:, None] if moved.ndim == 2 else moved.flatten(1, -2)
-
-        def put_back(values: Tensor) -> Tensor:
-            changed = values.reshape(moved.shape).movedim((0, -1), axes)
-            # the same strides, or the layer might take another kernel and differ in the last bits
-            return changed if changed.stride() == x.stride() else torch.empty_like(x).copy_(changed)
-
-        return values, fitted(mask, values, f"mask of branch {self.branch!r}, for the {self},"), put_back
+        """Returns `x` as `values[row, position, channel]`, which of them are real, and the way back."""
+        hint = f"channel_axis={{{self.branch!r}: ...}}, and call the module with a batch"
+        return rowwise(x, self.layout, self.given, mask, f"the {self}", hint)
 
     def rows_of(self, state: State, n_rows: int, x: Any, state_layer: str) -> State:
         """Returns the state for each of the `n_rows` rows of `x`.

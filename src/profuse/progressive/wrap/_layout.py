@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-__all__ = ["RECURRENT", "Layout", "Side", "known", "layout_of"]
+__all__ = ["RECURRENT", "Layout", "Side", "layout_of"]
 
 Side = Literal["input", "output"]
 Layout = tuple[int, int]
@@ -44,13 +44,3 @@ def layout_of(layer: Any, side: Side) -> Layout | None:
     if type(layer) in (*RECURRENT, nn.MultiheadAttention, nn.Transformer):
         return (0 if layer.batch_first else 1), -1
     return None
-
-
-def known(layout: Layout | None, n_axes: int) -> tuple[int, int | None]:
-    """Returns the axes of batch and channels: `[batch, channel]`, what the layer says, or `[batch, token, channel]`.
-
-    The axis of channels is None where there are more, and the layer does not say which.
-    """
-    if n_axes == 2 or (layout is None and n_axes == 3):
-        return 0, -1
-    return layout or (0, None)

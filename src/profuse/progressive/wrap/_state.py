@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError, ShapeError
-from profuse.progressive.wrap._layout import RECURRENT, Layout, known, layout_of
-from profuse.progressive.wrap._mask import fitted, padded
+from profuse.progressive.wrap._layout import RECURRENT, Layout, layout_of
+from profuse.progressive.wrap._rows import rowwise
 from profuse.progressive.wrap._trees import WHERE, described, floats, tensors
 from profuse.tokens import Tokens
 
@@ -81,31 +81,14 @@ class StateReader:
         return picked.clone(), layout
 
     def read(self, picked: Picked, mask: Tensor | None = None) -> State:
-        """Returns the mean over all axes but batch and channels of what `mask` says is real.
+        """Returns the mean of what `mask` says is real over all axes but batch and channels; zero where nothing is.
 
         Raises:
-            ShapeError: The mask does not fit, there is nothing to take a mean over, or axes that nothing says.
+            ShapeError: The mask does not fit, or nothing says the axes.
         """
         x, layout = picked
-        if x.is_nested:  # what nn.TransformerEncoder makes of padded rows in evaluation
-            values, own = padded(x, 0 if mask is None or mask.ndim < 2 else mask.shape[1])
-            return self._mean(values, own & fitted(mask, values, "state_mask"))
-        batch, channel = known(layout, x.ndim)
-        channel = channel if self.axis is None or x.ndim == 2 else self.axis
-        if channel is None or (x.ndim == 2 and mask is not None):
-            wrong = "channels must be on an axis that is known" if channel is None else "state_mask needs positions"
-            raise ShapeError(
-                f"{WHERE}: of the state {wrong}; got one of shape={tuple(x.shape)} from {self.name!r}, a "
-                f"{type(self.layer).__name__}. Give state_axis, as in state_axis=1, or leave state_mask out; or give "
-                f"{STATE_OF}."
-            )
-        if x.ndim == 2:
-            return State(x)
-        values = x.movedim((batch, channel), (0, -1)).flatten(1, -2)
-        return self._mean(values, fitted(mask, values, "state_mask"))
-
-    def _mean(self, values: Tensor, real: Tensor) -> State:
-        """The mean of the real tokens, zero where there is none."""
+        given = (None, None if x.ndim == 2 else self.axis)
+        values, real, _ = rowwise(x, layout, given, mask, f"the state of {self.name!r}", f"state_axis; or {STATE_OF}")
         tokens = Tokens(values, real).zeroed()
         return State(tokens.mean(), tokens if self.keeps_tokens else None)
 

@@ -19,9 +19,9 @@ from profuse.progressive.wrap._checks import check_arguments, check_module, refu
 from profuse.progressive.wrap._converged import converged
 from profuse.progressive.wrap._entry import entries_of, layer_of
 from profuse.progressive.wrap._layout import Side
-from profuse.progressive.wrap._mask import Mask, real_in
 from profuse.progressive.wrap._pass import PASSES, Pass
 from profuse.progressive.wrap._replay import Replay, rows_are_one_system
+from profuse.progressive.wrap._rows import Mask, real_in
 from profuse.progressive.wrap._signature import SignatureOf
 from profuse.progressive.wrap._state import State, StateOf, StateReader, chosen
 from profuse.progressive.wrap._trees import WHERE, described, floats, tensors
@@ -50,32 +50,29 @@ class WrappedProgressive(nn.Module):
         rounds: How often the module runs, at least 1; 1 is the module. "equilibrium": until the state converges, with
             the gradient of the converged state. May be set anew at any time.
         feedback: A name of `FEEDBACKS`, or a `Feedback` class.
-        at: Whether feedback changes the "input" of a layer or its "output", the first floating tensor in it; by
-            branch if a mapping.
+        at: Whether feedback changes the "input" or the "output" of a layer; by branch if a mapping.
         reuse: Names of parts that run once per batch, in the first round; later rounds get their results again. They
-            must take nothing that feedback changes. Hooks on them run in each round, those within them in the first.
+            must take nothing that feedback changes.
         channel_axis: Which axis of what feedback changes holds the channels; by branch if a mapping. If None, torch's
             own layers say; of others it is the last up to three axes, and with more it must be given.
         batch_axis: Which axis of it holds the batch, likewise; of others than torch's own layers the first.
-        folded: Branches whose rows are batch times something, batch outermost, as `flatten(0, 1)` makes them (frames
-            of a video): a row's state goes to each. The state must have a row for each of the batch.
+        folded: Branches whose rows are batch times something, batch outermost (frames of a video): a row's state goes
+            to each. The state must have a row for each of the batch.
         state_of: The fused state in the output of its layer: a key or attribute, an index, or a function of the
             output. If None, the only floating tensor, in a tuple or list the first.
         state_axis: Which axis of the state holds the channels, as `channel_axis`; the mean is taken over those that are
             neither batch nor channels.
         mask: Which positions of a branch are real, where others are padding, which feedback then leaves as it is; by
             branch. The name of an argument of the module's forward, or a function that is called as the module is:
-            `[row]` or `[row, position]`, True or 1 where it is real (a `key_padding_mask` is the contrary). Packed
-            and nested inputs hold nothing but what is real.
+            `[row]` or `[row, position]`, True or 1 where it is real (a `key_padding_mask` is the contrary).
         state_mask: Likewise of the fused state, which is then the mean of what is real, and zero where nothing is.
-        returns: What a call returns: what the module returns in the "last" round, or a tuple of what it returns in
-            "all", for a loss on each; in equilibrium, of the converged one. May be set anew at any time.
+        returns: Whether a call returns what the module returns in the "last" round, or a tuple of what it returns in
+            "all", for a loss on each. May be set anew at any time.
         start: The state before round one: "zero", or "learned", one vector for all rows.
-        gradient_rounds: How many of the last rounds the gradient of the last output goes through, at least 1; all if
-            None. Those before then cost no memory, unless the outputs of all rounds are asked for.
+        gradient_rounds: How many of the last rounds the gradient of the last output goes through; all if None. Those
+            before then cost no memory, unless the outputs of all rounds are asked for.
         max_rounds: Equilibrium: how often the state is computed, at most, and as often at most for the gradient.
-        tolerance: Equilibrium: the state has converged in a row where another round changes it by no more than this
-            part of its length.
+        tolerance: Equilibrium: largest change of the state by another round, as part of its length.
         damping: Equilibrium: how far each step goes, over 0 to 1.
 
     Warns:
@@ -118,25 +115,19 @@ class WrappedProgressive(nn.Module):
         super().__init__()
         check_module(module)
         check_arguments(given)
-        self.returns = returns
-        self.gradient_rounds = gradient_rounds
+        self.returns, self.gradient_rounds = returns, gradient_rounds
         self._rounds = self._checked(rounds, start)
-        self.max_rounds = max_rounds
-        self.tolerance = tolerance
-        self.damping = damping
+        self.max_rounds, self.tolerance, self.damping = max_rounds, tolerance, damping
         self._search()
         self.module = module
         if hasattr(module, "accepts_loss_kwargs"):  # what Hugging Face's Trainer asks of a model
             self.accepts_loss_kwargs = module.accepts_loss_kwargs
         self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded, mask or {})
-        self.state_layer = state
-        self.state_of = state_of
-        self.state_axis = state_axis
-        self.state_mask = state_mask
+        self.state_layer, self.state_of, self.state_axis, self.state_mask = state, state_of, state_axis, state_mask
         self.reuse = tuple(reuse)
-        self.kind = (
-            resolve(feedback, FEEDBACKS, where=WHERE, what="feedback") if isinstance(feedback, str) else feedback
-        )
+        if isinstance(feedback, str):
+            feedback = resolve(feedback, FEEDBACKS, where=WHERE, what="feedback")
+        self.kind: type[Feedback] = feedback
         args = example if isinstance(example, tuple) else () if example is None else (example,)
         made, first = self._made(args, dict(example_kwargs or {}))
         self.feedbacks = nn.ModuleDict(made)
@@ -148,8 +139,7 @@ class WrappedProgressive(nn.Module):
         picked, met = try_out(self.module, lambda: self._pass(replay), args, kwargs, self.reuse)
         masks, state_mask = self._masks(args, kwargs)
         state = self._reader().read(picked, state_mask)
-        first = torch.zeros_like(state.vector[:0].sum(0))
-        self.state_width = len(first)
+        self.state_width = state.vector.shape[1]
         made, entries = {}, []
         for entry, x, mask in zip(self.entries, met, masks, strict=True):
             values, _, _ = entry.rowwise(x, mask)
@@ -158,7 +148,7 @@ class WrappedProgressive(nn.Module):
             feedback = self.kind(values.shape[2], self.state_width)
             made[entry.key(feedback)] = feedback.to(self._weights_like(entry.layer, *floats(x)))
         self.entries = tuple(entries)
-        return made, first.to(self._weights_like(self.state_layer, first))
+        return made, torch.zeros(self.state_width).to(self._weights_like(self.state_layer, picked[0]))
 
     def _weights_like(self, name: str, x: Tensor) -> Tensor:
         """Returns an empty tensor as weights at the layer `name` are to be, where `x` stands.
@@ -216,15 +206,15 @@ class WrappedProgressive(nn.Module):
         """Returns what every round predicts, in evaluation mode and without gradients.
 
         All rows run in all rounds, until the last has settled: which tensors of a module hold rows is not known.
+        Arguments of the module that are named as one of these must be given by position.
 
         Args:
             args: For the module.
             rounds: How many, at most; those of the wrapper if None (`max_rounds` in equilibrium).
             tolerance: A row whose prediction changes by no more than this, in any number, from one round to the next
                 has settled, and keeps its prediction. None: no row settles.
-            outputs: The prediction `[batch, ...]` in what the module returns: a key or attribute, an index, or a
-                function of it. If None, the only floating tensor.
-            kwargs: For the module; those named as an argument above must be given by position.
+            outputs: The prediction `[batch, ...]` in what the module returns, as `state_of`.
+            kwargs: For the module.
 
         Raises:
             ConfigError: No round, a tolerance below 0, or several tensors that could be the prediction.
