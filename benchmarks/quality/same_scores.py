@@ -30,8 +30,7 @@ KEY = ["run", "method", "seed", "split", "metric"]
 
 def scores(folder: Path, names: list[str]) -> pd.Series:
     """Returns the value of every score in `folder`."""
-    # float_precision: pandas' usual reader may be wrong in the last digit
-    tables = [pd.read_csv(folder / n / "results.csv", float_precision="round_trip").assign(run=n) for n in names]
+    tables = [pd.read_csv(folder / n / "results.csv").assign(run=n) for n in names]
     return pd.concat(tables).set_index(KEY)["value"].sort_index()
 
 
