@@ -225,7 +225,7 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     (("{mine}", "-t", "my label", "--split", "rnd", "--test-size", 2), "split.test_size must be less than 1"),
     (("{mine}", "-t", "my label", "--split", "time"), "needs its column"),
     (("{mine}", "-t", "my label", "--split-column", "dya"), "did you mean 'day'?"),
-    (("{mine}", "-t", "my label", "--on-bad-file", "stop"), "must be raise or skip"),
+    (("{mine}", "-t", "my label", "--on-bad-file", "stop"), "must be 'raise' or 'skip'"),
     (("{mine}", "-t", "my label", "--encoder", "note"), "must be MODALITY=NAME"),
     (("{mine}", "-t", "my label", "--config", "nothing.yaml"), "the file must exist"),
     (("{mine}", "-t", "my label", "--variant", "x"), "variant must not be given with the file mine.csv"),
