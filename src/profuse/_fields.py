@@ -30,6 +30,7 @@ class Shown:
         flag: Its name on a command line, where that is not the field's: "--encoder".
         short: A short form: "-m".
         metavar: What stands for the value on a command line, where the type does not say it: "MODALITY,..".
+        repeated: Whether each of several values has an option of its own on a command line, as names with commas must.
     """
 
     absent: str = "none"
@@ -37,6 +38,7 @@ class Shown:
     flag: str | None = None
     short: str | None = None
     metavar: str | None = None
+    repeated: bool = False
 
 
 def shown(field: FieldInfo) -> Shown:
@@ -59,8 +61,9 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
 def bounds(field: FieldInfo, name: str) -> str:
     """Returns the range of a number: `"4<=N<=4096"`; the `name` alone where there is none."""
     said = {sign: getattr(mark, sign) for mark in field.metadata for sign in _SIGNS if hasattr(mark, sign)}
-    low = next((f"{said[sign]:g}{_SIGNS[sign]}" for sign in ("ge", "gt") if sign in said), "")
-    high = next((f"{_SIGNS[sign]}{said[sign]:g}" for sign in ("le", "lt") if sign in said), "")
+    said = {sign: f"{limit:g}" if isinstance(limit, float) else str(limit) for sign, limit in said.items()}
+    low = next((f"{said[sign]}{_SIGNS[sign]}" for sign in ("ge", "gt") if sign in said), "")
+    high = next((f"{_SIGNS[sign]}{said[sign]}" for sign in ("le", "lt") if sign in said), "")
     if low and not high:
         return f"{name}{_SIGNS['ge' if 'ge' in said else 'gt'].replace('<', '>')}{low.rstrip('<=')}"
     return f"{low}{name}{high}"
@@ -78,7 +81,8 @@ def default(field: FieldInfo) -> str:
 
 def text(field: FieldInfo) -> str:
     """Returns what the option is, and its default: `"Channels of tokens and of the joint vector (64)."`."""
-    return f"{str(field.description).rstrip('.')} ({default(field)})."
+    said = str(field.description).rstrip(".")
+    return f"{said}." if field.is_required() else f"{said} ({default(field)})."
 
 
 def documented(models: Iterable[type[BaseModel]], more: Mapping[str, str]) -> Callable[[type[T]], type[T]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from profuse.errors import UnknownNameError
 
 T = TypeVar("T")
 
-__all__ = ["load", "nearest", "resolve"]
+__all__ = ["lazily", "load", "nearest", "resolve"]
 
 
 def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
@@ -45,3 +45,19 @@ def load(path: str) -> object:
     """Imports `"package.module:Name"` and returns the object; tables hold such strings to stay cheap."""
     module, _, attribute = path.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
+    """Makes the `__getattr__` of a package that imports its names when they are first used.
+
+    Args:
+        package: Its name.
+        homes: The module in it, by name: `{"Index": "index"}`.
+    """
+
+    def get(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}. It has {', '.join(homes)}.")
+        return load(f"{package}.{homes[name]}:{name}")
+
+    return get

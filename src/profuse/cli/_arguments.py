@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
 __all__ = [
-    "Device",
-    "Encoders",
-    "Epochs",
     "Json",
     "LeftOut",
     "Model",
     "NewCategories",
-    "OnBadFile",
     "SafeCsv",
     "SchemaFile",
-    "Seed",
     "Targets",
     "Variant",
-    "Width",
-    "bad_file",
-    "given",
     "listed",
     "pairs",
 ]  # fmt: skip
@@ -53,15 +45,6 @@ SchemaFile = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-OnBadFile = Annotated[
-    str,
-    typer.Option(
-        "--on-bad-file",
-        metavar="raise|skip",
-        help="At a missing or broken picture, sound or series: stop, or count it as missing.",
-        rich_help_panel=DATA,
-    ),
-]  # fmt: skip
 NewCategories = Annotated[
     list[str] | None,
     typer.Option(
@@ -74,30 +57,6 @@ Variant = Annotated[
     typer.Option(
         "--variant", metavar="NAME", help="Variant of a named data set: see 'profuse datasets'.", rich_help_panel=DATA
     ),
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option("--epochs", min=1, help="Passes over the training rows, at most (15 to 60).", rich_help_panel=MODEL),
-]
-Width = Annotated[
-    int | None,
-    typer.Option("--width", min=4, help="Channels of tokens and of the joint vector (64).", rich_help_panel=MODEL),
-]
-Encoders = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--encoder",
-        metavar="MODALITY=NAME",
-        help="Encoder of a modality, picture=vit say; repeat.",
-        rich_help_panel=MODEL,
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where to train (auto).", rich_help_panel=MODEL),
-]
-Seed = Annotated[
-    int, typer.Option("--seed", min=0, help="Of weights, order of rows and dropout.", rich_help_panel=MODEL)
 ]
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Folder that 'profuse fit' wrote, or one in models/ of a comparison.")
@@ -121,17 +80,3 @@ def pairs(texts: list[str] | None, *, option: str) -> dict[str, str] | None:
         if not all(part.strip() for part in text.partition("=")[::2]):
             raise typer.BadParameter(f"must be MODALITY=NAME; got {text!r}", param_hint=option)
     return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in texts}
-
-
-def bad_file(text: str) -> Literal["raise", "skip"]:
-    """Returns what --on-bad-file says."""
-    if text == "raise":
-        return "raise"
-    if text == "skip":
-        return "skip"
-    raise typer.BadParameter(f"must be raise or skip; got {text!r}", param_hint="--on-bad-file")
-
-
-def given(**values: Any) -> dict[str, Any]:
-    """Returns what is not None: the options that were given."""
-    return {name: value for name, value in values.items() if value is not None}

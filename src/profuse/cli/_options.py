@@ -43,6 +43,10 @@ class From:
         names = self.model.model_fields if self.only is None else self.only
         return {name: self.model.model_fields[name] for name in names if name not in self.without}
 
+    def flags(self, given: Given) -> list[str]:
+        """Returns the names, on the command line, of what was given."""
+        return [_flag(name, field) for name, field in self.fields().items() if name in given]
+
 
 def options(**groups: From) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Makes a decorator that gives a command the options of models, for typer to read.
@@ -89,18 +93,19 @@ def _parameter(name: str, field: FieldInfo, panel: str | None) -> inspect.Parame
     option = typer.Option(
         *flags,
         metavar=mark.metavar or _metavar(field, type_),
-        help=text(field),
+        help=text(field) + (" Repeat it for more." if type_ == list[str] else ""),
         rich_help_panel=panel if mark.common else MORE,
         show_default=False,
     )
-    annotation: Any = Annotated[type_ | None, option]
-    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation)
+    annotation: Any = Annotated[type_ if field.is_required() else type_ | None, option]
+    default = inspect.Parameter.empty if field.is_required() else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _type(field: FieldInfo) -> Any:
     """Returns what typer reads; what it does not know comes as text, which `_read` takes apart."""
     type_ = kind(field)
-    if type_ == dict[str, str]:
+    if type_ == dict[str, str] or shown(field).repeated:
         return list[str]
     return type_ if type_ in (bool, int, float) else str
 
@@ -122,7 +127,7 @@ def _read(name: str, field: FieldInfo, value: Any) -> Any:
     if value is None or not isinstance(value, str | list):
         return value
     if isinstance(value, list):
-        return pairs(value, option=_flag(name, field))
+        return pairs(value, option=_flag(name, field)) if get_origin(type_) is dict else tuple(value)
     if get_origin(type_) is dict:
         from profuse._yaml import parse_yaml
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, LeftOut, OnBadFile, SafeCsv, SchemaFile, Seed, bad_file, given
+from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile
 from profuse.cli._epochs import epoch_line
+from profuse.cli._options import From, Given, options
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
+from profuse.imputation.options import ImputeOptions, ImputeTraining
 
 if TYPE_CHECKING:
     from profuse.imputation import Quality
@@ -18,53 +20,23 @@ if TYPE_CHECKING:
 __all__ = ["impute"]
 
 
+@options(
+    what=From(ImputeOptions, only=("modality",)),
+    reading=From(ImputeOptions, DATA, only=("target", "ignore", "on_bad_file", "held_out")),
+    how=From(ImputeOptions, MODEL, only=("method", "n_samples", "n_tables", "width", "random_state")),
+    training=From(ImputeTraining, MODEL, only=("epochs", "device", "precision", "threads")),
+)
 def impute(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl.")],
-    modality: Annotated[
-        str, typer.Option("--modality", "-m", metavar="NAME", help="What is filled: see 'profuse schema'.")
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="CSV to write.")],
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="auto, ridge, regression, flow, diffusion, gan, nearest, mean.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "auto",
-    samples: Annotated[
-        int, typer.Option("--samples", min=2, help="Draws a row; of nearest: neighbours.", rich_help_panel=MODEL)
-    ] = 20,
+    what: Given,
+    reading: Given,
+    how: Given,
+    training: Given,
     samples_out: Annotated[
         Path | None, typer.Option("--samples-out", metavar="FILE", help="CSV for all draws, a line each.")
     ] = None,
-    tables: Annotated[
-        int,
-        typer.Option("--tables", min=0, metavar="M", help="Also M tables without gaps: FILE_1.csv, FILE_2.csv, ..."),
-    ] = 0,
     schema: SchemaFile = None,
-    target: LeftOut = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option("--ignore", metavar="COLUMN", help="A column not to be told; repeat.", rich_help_panel=DATA),
-    ] = None,
-    on_bad_file: OnBadFile = "raise",
-    held_out: Annotated[
-        float,
-        typer.Option(
-            "--held-out", metavar="FRACTION", help="Complete rows that are hidden to measure.", rich_help_panel=DATA
-        ),
-    ] = 0.2,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, help="Passes over the rows, at most (10 to 300).", rich_help_panel=MODEL),
-    ] = None,
-    width: Annotated[
-        int | None,
-        typer.Option("--width", min=4, help="Channels of a network's hidden layers (64).", rich_help_panel=MODEL),
-    ] = None,
-    seed: Seed = 0,
     safe: SafeCsv = False,
 ) -> None:
     """Fill in what rows of a table lack of a modality, all its cells or some, learned from the rows that have them.
@@ -75,7 +47,8 @@ def impute(
     best one on rows held back. How good it is is measured on cells that are hidden on purpose, beside ridge
     regression, the nearest rows and the mean.
 
-    With --tables, M completed tables with one draw in each gap: for analyses that must count what is missing.
+    With --tables, completed tables FILE_1.csv, FILE_2.csv, ... with one draw in each gap: for analyses that must count
+    what is missing.
 
     A --target is not told, so that what is filled knows nothing of the answer.
 
@@ -89,6 +62,8 @@ def impute(
     from profuse.imputation import Imputer
     from profuse.imputation.written import as_written, csv_of, csv_of_each, plain_csv
 
+    imputer = Imputer(**what, **reading, **how, **training, schema=schema, base_dir=file.parent)
+    tables = imputer.settings()[0].n_tables  # before data are read
     completed = [out.with_name(f"{out.stem}_{i}{out.suffix}") for i in range(1, tables + 1)]
     places = [("--samples-out", samples_out), ("--out", out), *(("--out", path) for path in completed)]
     for option, path in places:
@@ -99,21 +74,6 @@ def impute(
     if samples_out is not None and samples_out.resolve() in [path.resolve() for path in (out, *completed)]:
         raise typer.BadParameter("must not be that of --out; name another file", param_hint="--samples-out")
     frame = read_training_table(file, as_schema(schema))
-    imputer = Imputer(
-        modality,
-        method=method,
-        n_samples=samples,
-        n_tables=tables,
-        schema=schema,
-        target=target,
-        ignore=tuple(ignore or ()),
-        held_out=held_out,
-        epochs=epochs,
-        base_dir=file.parent,
-        on_bad_file=bad_file(on_bad_file),
-        random_state=seed,
-        **given(width=width),
-    )
     with epoch_line(console(stderr=True)) as callbacks, warnings.catch_warnings():
         warnings.simplefilter("ignore", ProfuseWarning)  # the same notes are written below
         filled = imputer.fit_fill(frame, callbacks=callbacks)

@@ -7,38 +7,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import (
-    DATA,
-    MODEL,
-    Device,
-    Encoders,
-    Json,
-    LeftOut,
-    OnBadFile,
-    SafeCsv,
-    SchemaFile,
-    Variant,
-    Width,
-    bad_file,
-    given,
-    pairs,
-)
+from profuse.cli._arguments import DATA, MODEL, Json, LeftOut, SafeCsv, SchemaFile, Variant
 from profuse.cli._epochs import epoch_line
 from profuse.cli._found import asked_by, lines, show
+from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import as_csv, console, print_notes, print_table, safe_csv, say
+from profuse.data.table.options import ReadOptions
+from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
+from profuse.schema import SplitOptions
 
 if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
     from profuse.retrieval import Index, Retriever
-    from profuse.schema import Schema
+    from profuse.schema import OnBadFile, Schema
 
 __all__ = ["retrieve"]
 
 ASK = "Question"
+ROWS = From(SplitOptions, DATA, only=("column",))
+SPACE = From(RetrievalOptions, MODEL)
+TRAINING = From(
+    RetrievalTraining, MODEL, only=("epochs", "batch_size", "learning_rate", "patience", "refit", "device", "seed")
+)
 
 
+@options(reading=From(ReadOptions, DATA, only=("on_bad_file",)), rows_by=ROWS, space=SPACE, training=TRAINING)
 def retrieve(
+    reading: Given,
+    rows_by: Given,
+    space: Given,
+    training: Given,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -67,12 +66,7 @@ def retrieve(
     ] = False,
     target: LeftOut = None,
     schema: SchemaFile = None,
-    on_bad_file: OnBadFile = "raise",
     variant: Variant = None,
-    split_column: Annotated[
-        str | None,
-        typer.Option("--split-column", metavar="COLUMN", help="The group or time column.", rich_help_panel=DATA),
-    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for what was learned and measured.")
     ] = None,
@@ -84,32 +78,6 @@ def retrieve(
         typer.Option("--index", metavar="DIR", help="Keep what can be found here; if it is there, search in it."),
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Add the rows of DATA to the --index that is there.")] = False,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            "--method",
-            metavar="NAME",
-            help="auto, learned, cca, ridge (auto: the best on validation rows).",
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    space: Annotated[
-        str | None,
-        typer.Option(
-            "--space", metavar="NAME", help="contrastive, ranking, dcca, dcca_ey (contrastive).", rich_help_panel=MODEL
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", min=1, help="Passes over the training rows, at most (40).", rich_help_panel=MODEL),
-    ] = None,
-    width: Width = None,
-    encoder: Encoders = None,
-    device: Device = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, help="Of weights, order of rows and dropout (0).", rich_help_panel=MODEL),
-    ] = None,
     safe: SafeCsv = False,
     as_json: Json = False,
 ) -> None:
@@ -135,6 +103,7 @@ def retrieve(
     from profuse.cli._output import hold_model
     from profuse.retrieval import Retriever, load_index
 
+    on_bad_file = reading.get("on_bad_file", "raise")
     asks = query is not None or rows is not None
     if not (evaluate or asks or out is not None or index is not None):
         raise typer.BadParameter(
@@ -145,18 +114,16 @@ def retrieve(
             "--evaluate, --query and --rows must come one at a time, and --evaluate without --index",
             param_hint="--query",
         )
-    learning = {
-        "--evaluate": evaluate or None, "--out": out, "--target": target, "--schema": schema,
-        "--split-column": split_column, "--method": method, "--space": space, "--epochs": epochs, "--width": width,
-        "--encoder": encoder, "--device": device, "--seed": seed,
-    }  # fmt: skip
+    named = {"--evaluate": evaluate or None, "--out": out, "--target": target, "--schema": schema}
+    learning = [flag for flag, value in named.items() if value is not None]
+    learning += [*ROWS.flags(rows_by), *SPACE.flags(space), *TRAINING.flags(training)]
     if index is not None and names_in(index):
-        if idle := list(given(**learning, **{"--model": model})):
+        if idle := [*learning, *(["--model"] if model is not None else [])]:
             raise typer.BadParameter(
                 f"{index} is used as it is, with the retriever in it; got {', '.join(idle)}", param_hint="--index"
             )
         kept = load_index(index)
-        kept.retriever.on_bad_file = bad_file(on_bad_file)
+        kept.retriever.on_bad_file = on_bad_file
         _use(kept, index, data, by, to, query, rows, k, variant, add, as_json)
         return
     if add:
@@ -167,21 +134,19 @@ def retrieve(
     for place in (out, index):
         if place is not None:
             hold_model(place)
-    if model is not None and (idle := list(given(**learning))):
+    if model is not None and learning:
         raise typer.BadParameter(
-            "--model is used as it is: only --query, --rows or --index go with it; got " + ", ".join(idle),
+            "--model is used as it is: only --query, --rows or --index go with it; got " + ", ".join(learning),
             param_hint="--model",
         )
     if model is None:
-        options = given(
-            method=method, space=space, epochs=epochs, width=width, encoders=pairs(encoder, option="--encoder"),
-            device=device, random_state=seed,
-        )  # fmt: skip
-        retriever = Retriever(**options, on_bad_file=bad_file(on_bad_file))
+        asked = {**space, **training}
+        asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
+        retriever = Retriever(**asked, on_bad_file=on_bad_file)
         retriever.settings()  # before data are read
-        dataset, told, retriever.base_dir = _opened(data, target, schema, variant, split_column, on_bad_file)
+        dataset, told, retriever.base_dir = _opened(data, target, schema, variant, rows_by, on_bad_file)
         retriever.schema = told
-        for name in given(by=by, to=to).values():
+        for name in dict.fromkeys(name for name in (by, to) if name is not None):
             resolve(name, dataset.modalities, where="retrieve", what="modality")
         print_notes(dataset.notes)
         both = (by, to) if by is not None and to is not None and by != to else None
@@ -195,7 +160,7 @@ def retrieve(
             say(f"Retriever: {out}", err=True)
     else:
         retriever = Retriever.load(model)
-        retriever.on_bad_file = bad_file(on_bad_file)
+        retriever.on_bad_file = on_bad_file
         dataset = _read(retriever, data, variant, [name for name in dict.fromkeys((by, to)) if name is not None])
     if to is None or not (asks or index is not None):
         return
@@ -229,8 +194,8 @@ def _use(
 
     dataset = None
     if data is not None:
-        wanted = [index.modality] if add else given(by=by).values()
-        dataset = _read(index.retriever, data, variant, list(wanted))
+        wanted = [index.modality] if add else [by] if by is not None else []
+        dataset = _read(index.retriever, data, variant, wanted)
     if add and dataset is not None:
         hold_model(folder)
         before = len(index)
@@ -261,8 +226,8 @@ def _opened(
     target: list[str] | None,
     schema: Path | None,
     variant: str | None,
-    split_column: str | None,
-    on_bad_file: str,
+    rows_by: Given,
+    on_bad_file: OnBadFile,
 ) -> tuple[Dataset, Schema | None, Path | None]:
     """Returns the rows, a table's schema, and where its relative paths start."""
     from profuse.data.table.read import read_training_table
@@ -270,10 +235,10 @@ def _opened(
     from profuse.datasets import DATASETS, load
     from profuse.errors import ConfigError
     from profuse.retrieval.reading import paired
-    from profuse.schema import SplitOptions, Target
+    from profuse.schema import Target
 
     if data in DATASETS:
-        if target or schema or split_column:
+        if target or schema or rows_by:
             raise ConfigError(
                 f"retrieve: --target, --schema and --split-column must not be given with the data set {data!r}, which "
                 "brings its own. Leave them out."
@@ -283,12 +248,9 @@ def _opened(
     told = as_schema(schema)
     if target:
         told = told.model_copy(update={"target": Target(columns=tuple(target))})
-    if split_column is not None:
-        told = told.model_copy(update={"split": SplitOptions(column=split_column).over(told.split)})
+    told = told.model_copy(update={"split": SplitOptions(**rows_by).over(told.split)})
     path = Path(data)
-    dataset, resolved = paired(
-        read_training_table(path, told), told, base_dir=path.parent, on_bad_file=bad_file(on_bad_file)
-    )
+    dataset, resolved = paired(read_training_table(path, told), told, base_dir=path.parent, on_bad_file=on_bad_file)
     return dataset, resolved, path.parent
 
 

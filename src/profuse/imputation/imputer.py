@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from profuse._fields import documented
 from profuse._lookup import resolve
 from profuse.data.dataset import Dataset
 from profuse.data.new_rows import tell
@@ -26,14 +27,15 @@ from profuse.imputation.choice import Choice, choose
 from profuse.imputation.coding import Coding, Target, kinds_to_fill, known_cells, parts_of
 from profuse.imputation.earlier import added_before, named_in, perhaps_added
 from profuse.imputation.filling import Gaps, check_names
-from profuse.imputation.making import AUTO, BASELINES, LEARNED_AGAIN, make_method, resampled
+from profuse.imputation.making import BASELINES, LEARNED_AGAIN, make_method, resampled
 from profuse.imputation.methods import Method
-from profuse.imputation.options import Options, options_of, schema_asked, table_of
+from profuse.imputation.options import AUTO, ImputeOptions, ImputeTraining
 from profuse.imputation.quality import hidden_like, quality_of, score
+from profuse.imputation.settings import schema_asked, settings_of, table_of
 from profuse.imputation.streams import Streams, streams_of
 from profuse.schema import OnBadFile
 from profuse.training.callbacks import Callers, as_callbacks
-from profuse.training.options import Precision
+from profuse.training.options import Precision, TrainOptions
 
 __all__ = ["Filled", "Imputer"]
 
@@ -76,31 +78,22 @@ class _Rows:
     groups: np.ndarray | None
 
 
+@documented(
+    (TrainOptions, ImputeTraining, ImputeOptions),
+    {
+        "n_tables": "See `pool`.",
+        "schema": "What is in the table, where it is not to be inferred: a `Schema`, a dict, or a YAML file.",
+        "device": "Of networks; and so `precision` and `threads`.",
+    },
+)
+@dataclass(eq=False, repr=False)
 class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Draws the missing cells of a modality from what else a row has, as learned from the rows that have them.
 
     A row's answer and draws hang on the seed and on what the row holds, and on nothing else: not on the rows beside it.
 
     Args:
-        modality: The modality that is filled, in rows where all or some of its cells are missing.
-        method: auto (the best of mean, ridge, nearest, regression and flow on rows held back), ridge, regression, flow,
-            diffusion, gan (networks), nearest (cells of the rows that are nearest in the other modalities), mean (of
-            all rows).
-        n_samples: Draws for each row, at least 2; for nearest the number of neighbours.
-        n_tables: Completed tables for multiple imputation, each from a method fitted to other rows drawn with
-            replacement; see `pool`.
-        schema: What is in the table, where it is not to be inferred: a `Schema`, a dict, or a YAML file.
-        target: Columns that are not told to the imputer, so that what is filled knows nothing of the answer.
-        ignore: Further columns that are not told.
-        held_out: Fraction of the rows that are hidden to measure. Only mean and ridge learn from them, afterwards.
-        epochs: Passes over the rows of a network, at most; about 3,000 steps if None.
-        width: Channels of a network's hidden layers, at least 4.
-        device: Where networks are trained: "auto", "cpu", "cuda" or "mps".
-        precision: Of their training: "32-true", "bf16-mixed" or "16-mixed".
-        threads: Threads of the processor in their training; the last digits depend on them.
-        base_dir: Where relative paths in cells start.
-        on_bad_file: "raise", or "skip": a broken file counts as missing.
-        random_state: Seed of everything random.
+        {parameters}
 
     Attributes:
         method_: The method in use.
@@ -111,42 +104,32 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_learned_: Rows that what is measured learned from (some of them chose the epoch of a network).
     """
 
-    def __init__(
-        self,
-        modality: str,
-        *,
-        method: str = AUTO,
-        n_samples: int = 20,
-        n_tables: int = 0,
-        schema: Any = None,
-        target: str | Sequence[str] | None = None,
-        ignore: Sequence[str] = (),
-        held_out: float = 0.2,
-        epochs: int | None = None,
-        width: int = 64,
-        device: str = "auto",
-        precision: Precision = "32-true",
-        threads: int = 1,
-        base_dir: str | Path | None = None,
-        on_bad_file: OnBadFile = "raise",
-        random_state: int = 0,
-    ) -> None:
-        self.modality = modality
-        self.method = method
-        self.n_samples = n_samples
-        self.n_tables = n_tables
-        self.schema = schema
-        self.target = target
-        self.ignore = ignore
-        self.held_out = held_out
-        self.epochs = epochs
-        self.width = width
-        self.device = device
-        self.precision = precision
-        self.threads = threads
-        self.base_dir = base_dir
-        self.on_bad_file = on_bad_file
-        self.random_state = random_state
+    modality: str
+    _: KW_ONLY
+    method: str = AUTO
+    n_samples: int = 20
+    n_tables: int = 0
+    schema: Any = None
+    target: str | Sequence[str] | None = None
+    ignore: Sequence[str] = ()
+    held_out: float = 0.2
+    epochs: int | None = None
+    width: int = 64
+    device: str = "auto"
+    precision: Precision = "32-true"
+    threads: int = 1
+    base_dir: str | Path | None = None
+    on_bad_file: OnBadFile = "raise"
+    random_state: int = 0
+
+    def settings(self) -> tuple[ImputeOptions, TrainOptions]:
+        """Returns what is filled and how, and how networks are trained.
+
+        Raises:
+            ConfigError: Parameters out of range: all are told together.
+            UnknownNameError: There is no such method.
+        """
+        return settings_of(self.get_params(deep=False))
 
     def fit(self, X: Any, y: Any = None, *, callbacks: Callers = ()) -> Self:
         """Learns from the rows that have cells of the modality and any other one; measures on some, hidden before.
@@ -210,7 +193,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.fill(X).table
 
     def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:
-        self._options = options_of({name: getattr(self, name) for name in Options.model_fields})
+        self._options, self._training = self.settings()
         frame = table_of(X)
         asked = leave_out_target(frame, schema_asked(self.schema, self._options))
         earlier: tuple[str, ...] = ()
@@ -289,7 +272,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 valid=of_index,
                 n_neighbours=self._options.n_samples,
                 width=self._options.width,
-                training=self._options.training,
+                training=self._training,
                 groups=None if groups is None else groups[index],
                 callbacks=callbacks,
             )

@@ -13,12 +13,10 @@ from profuse.imputation.regressions import NETWORKS, NetworkMethod, RidgeMethod
 from profuse.training.callbacks import Callers
 from profuse.training.options import TrainOptions
 
-__all__ = ["AUTO", "BASELINES", "LEARNED_AGAIN", "METHODS", "make_method", "resampled"]
+__all__ = ["BASELINES", "LEARNED_AGAIN", "make_method", "resampled"]
 
-AUTO = "auto"
 BASELINES = ("ridge", "nearest", "mean")
 """What every method is measured beside."""
-METHODS = (AUTO, *NETWORKS, *BASELINES)
 LEARNED_AGAIN = ("mean", "ridge")
 """What takes so little time that it is fitted again to all rows, the hidden ones too, once it is measured."""
 

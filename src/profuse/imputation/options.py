@@ -1,121 +1,78 @@
-"""What `Imputer` is told, checked."""
+"""Parameters of `Imputer`: options, checked. This module loads no torch: a command line's help is made of it."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo
 
-from profuse._lookup import resolve
-from profuse._options import faults_of, in_one, misread
-from profuse.data.new_rows import as_table
-from profuse.data.table.named_target import named_once
-from profuse.data.table.schema_file import as_schema
-from profuse.errors import ConfigError, DataError
-from profuse.imputation.making import METHODS
-from profuse.schema import OnBadFile, Schema
+from profuse._fields import Shown
+from profuse.data.table.options import ReadOptions
 from profuse.training.options import TrainOptions
 
-__all__ = ["Options", "options_of", "schema_asked", "table_of"]
+__all__ = ["AUTO", "METHODS", "ImputeOptions", "ImputeTraining"]
 
-_WHO = "Imputer"
-_MOST_SEED = 2**32 - 1
-_TRAINING = ("epochs", "device", "precision", "threads")
-"""What is said of training, and checked there."""
-
-
-class Options(BaseModel):
-    """Parameters of `Imputer`, but its schema."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    modality: str
-    method: str
-    n_samples: int = Field(ge=2, le=10_000)
-    n_tables: int = Field(ge=0, le=1000)
-    target: Any
-    ignore: Any
-    held_out: float = Field(gt=0, lt=1)
-    epochs: Any
-    width: int = Field(ge=4)
-    device: Any
-    precision: Any
-    threads: Any
-    base_dir: Any
-    on_bad_file: OnBadFile
-    random_state: int = Field(ge=0, le=_MOST_SEED)
-
-    @property
-    def training(self) -> TrainOptions:
-        """How networks are trained."""
-        same = {name: getattr(self, name) for name in _TRAINING}
-        return TrainOptions(**same, seed=self.random_state, refit=False)
-
-    @field_validator("target", "ignore")
-    @classmethod
-    def _columns(cls, value: Any, info: ValidationInfo) -> tuple[str, ...]:
-        if value is None and info.field_name == "target":
-            return ()
-        if isinstance(value, str):
-            return (value,)
-        if not isinstance(value, list | tuple | pd.Index | np.ndarray):
-            name = info.field_name
-            raise ValueError(f"{name} must be the name of a column, or a list of them; got {name}={value!r}")
-        return tuple(map(str, value))
-
-    @field_validator("base_dir")
-    @classmethod
-    def _folder(cls, value: Any) -> Any:
-        if value is not None and not isinstance(value, str | Path):
-            raise ValueError(f"base_dir must be a path; got base_dir={value!r}")
-        return value
+AUTO = "auto"
+METHODS = (AUTO, "regression", "flow", "diffusion", "gan", "ridge", "nearest", "mean")
+_LARGEST_SEED = 2**32 - 1
 
 
-def options_of(values: dict[str, Any]) -> Options:
-    """Returns the parameters.
+def _columns(value: Any, info: ValidationInfo) -> tuple[str, ...]:
+    import numpy as np
+    import pandas as pd
 
-    Raises:
-        ConfigError: Some are of a wrong type or out of range: all are told together.
-        UnknownNameError: There is no such method.
-    """
-    given = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
-    training = {name: given[name] for name in _TRAINING}
-    faults = [*faults_of(Options, given), *faults_of(TrainOptions, training)]
-    if not faults:
-        read = {k: v for k, v in given.items() if k not in ("target", "ignore")}
-        faults = [
-            *misread(Options.model_validate(given), read),
-            *misread(TrainOptions.model_validate(training), training),
-        ]
-    if faults:
-        raise ConfigError(in_one(_WHO, faults))
-    options = Options.model_validate(given)
-    resolve(options.method, dict.fromkeys(METHODS), where=_WHO, what="method")
-    return options
+    if value is None and info.field_name == "target":
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple | pd.Index | np.ndarray):
+        name = info.field_name
+        raise ValueError(f"{name} must be the name of a column, or a list of them; got {name}={value!r}")
+    return tuple(map(str, value))
 
 
-def schema_asked(schema: Any, options: Options) -> Schema:
-    """Returns what is known of the table: the schema with the target and the columns that are left out.
+class ImputeOptions(ReadOptions):
+    """What is filled, and how; see `ImputeTraining` for networks."""
 
-    Raises:
-        ConfigError: The schema is none, or names another target.
-    """
-    asked = named_once(as_schema(schema), options.target or None)
-    return asked.model_copy(update={"ignore": tuple(dict.fromkeys([*asked.ignore, *options.ignore]))})
+    modality: Annotated[str, Shown(common=True, short="-m")] = Field(
+        description="What is filled, in rows where all or some of its cells are missing: see 'profuse schema'."
+    )
+    method: Annotated[str, Shown(common=True)] = Field(
+        AUTO,
+        description="Method: ridge, regression, flow, diffusion, gan, nearest, mean; auto: the best of mean, ridge, "
+        "nearest, regression and flow on rows held back.",
+    )
+    n_samples: Annotated[int, Shown(common=True, flag="--samples")] = Field(
+        20, ge=2, le=10_000, description="Draws for each row; for nearest the number of neighbours."
+    )
+    n_tables: Annotated[int, Shown(common=True, flag="--tables")] = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Completed tables for multiple imputation, each from a method fitted to other rows, drawn with "
+        "replacement.",
+    )
+    target: Annotated[
+        tuple[str, ...], BeforeValidator(_columns), Shown(common=True, repeated=True, short="-t", metavar="COLUMN")
+    ] = Field((), description="Columns that are not learned from, so that what is filled knows nothing of the answer.")
+    ignore: Annotated[
+        tuple[str, ...], BeforeValidator(_columns), Shown(common=True, repeated=True, metavar="COLUMN")
+    ] = Field((), description="Further columns that are not learned from.")
+    held_out: Annotated[float, Shown(common=True)] = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Fraction of the rows that is hidden to measure; only mean and ridge learn from it, afterwards.",
+    )
+    width: Annotated[int, Shown(common=True)] = Field(64, ge=4, description="Channels of a network's hidden layers.")
+    random_state: Annotated[int, Shown(common=True, flag="--seed")] = Field(
+        0, ge=0, le=_LARGEST_SEED, description="Seed of everything random."
+    )
 
 
-def table_of(X: Any) -> pd.DataFrame:
-    """Returns X as a table.
+class ImputeTraining(TrainOptions):
+    """How the networks among the methods are trained."""
 
-    Raises:
-        DataError: It is none.
-    """
-    if not isinstance(X, pd.DataFrame) and not (isinstance(X, np.ndarray) and X.ndim == 2):
-        raise DataError(
-            f"{_WHO}: X must be a DataFrame or a 2-D array; got {type(X).__name__}{getattr(X, 'shape', '')}. "
-            "Read a file with profuse.data.table.read.read_table."
-        )
-    return as_table(X, _WHO)
+    epochs: Annotated[int | None, Shown("about 3,000 steps", common=True)] = Field(
+        None, ge=1, description="Passes over the rows of a network, at most."
+    )

@@ -5,48 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from profuse.encoders import Encoder, encoder
 from profuse.fusion import CoordinatedFusion, fusion
 from profuse.kinds import kind_named
-from profuse.models.options import ModelOptions
 from profuse.models.trainable import Trainable, Validation
 from profuse.retrieval.measure import ranks
+from profuse.retrieval.options import RetrievalOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 from profuse.training.loop import batches
 
-__all__ = ["RetrievalModel", "RetrievalOptions", "build"]
-
-
-class RetrievalOptions(BaseModel):
-    """How the common space is made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    method: Literal["auto", "learned", "cca", "ridge"] = "auto"
-    space: Literal["contrastive", "ranking", "dcca", "dcca_ey"] = "contrastive"
-    width: int = Field(64, ge=4, le=4096)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    encoders: dict[str, str] = Field(default_factory=dict)
-    space_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    validation_fraction: float = Field(0.2, gt=0, lt=1)
-    baseline: bool = True
-
-    @field_validator("space_options")
-    @classmethod
-    def _known(cls, asked: dict[str, Any], info: Any) -> dict[str, Any]:
-        if "space" in info.data:  # else the space itself is at fault, and is told
-            ModelOptions(operator_options={info.data["space"]: asked})
-        if "weight" in asked:
-            raise ValueError("must not name a weight: the penalty is all there is to learn from")
-        return asked
+__all__ = ["RetrievalModel", "build"]
 
 
 def build(specs: Mapping[str, Spec], options: RetrievalOptions, *, n_rows: int, seed: int) -> RetrievalModel:

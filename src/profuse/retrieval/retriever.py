@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import permutations
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 
+from profuse._fields import documented
 from profuse._folder import read_folder, write_folder
 from profuse._options import faults_of
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import split_off
-from profuse.data.table.reader import on_bad_file_faults
+from profuse.data.table.options import ReadOptions
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import check_named
-from profuse.retrieval._model import RetrievalModel, RetrievalOptions, build
+from profuse.retrieval._model import RetrievalModel, build
 from profuse.retrieval.index import Index
 from profuse.retrieval.linear import LINEAR, fit_linear
 from profuse.retrieval.measure import Validation, content, ranks, reciprocal_rank, scores
+from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
 from profuse.retrieval.reading import (
     Data,
     check_rows,
@@ -45,16 +47,24 @@ from profuse.training.history import Epoch, History
 from profuse.training.loop import retrain, train
 from profuse.training.options import TrainOptions
 
-__all__ = ["METHODS", "SPACES", "Retriever"]
+__all__ = ["Retriever"]
 
-METHODS: tuple[str, ...] = get_args(RetrievalOptions.model_fields["method"].annotation)
-SPACES: tuple[str, ...] = get_args(RetrievalOptions.model_fields["space"].annotation)
+_TRAINING = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
+"""Parameters of `Retriever` that are options of training."""
 _N_VALID = 2000
 _MUCH = 0.05
 """A difference of mean reciprocal ranks that is told of a pair of modalities."""
 _TOLD = {"cca": "linear CCA", "ridge": "ridge"}
 
 
+@documented(
+    (TrainOptions, RetrievalTraining, RetrievalOptions, ReadOptions),
+    {
+        "schema": "Path of a YAML file, dict or `Schema`, for tables. Its target is no modality, and is not read.",
+        "random_state": "Seed of weights, order of rows, dropout and the split.",
+    },
+)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Retriever:
     """Places the modalities of a row close to each other in one space, so that each finds the other.
 
@@ -64,25 +74,7 @@ class Retriever:
     kept whole.
 
     Args:
-        method: "learned", "cca", "ridge", or "auto": the best of them on held-out rows.
-        space: "contrastive", "ranking", "dcca" or "dcca_ey".
-        width: Channels of the encoders' tokens.
-        dropout: Dropout probability in the encoders.
-        encoders: Encoder name by modality; the kind's default otherwise.
-        space_options: Options of the operator: `{"space_dim": 32}`.
-        epochs: Passes over the training rows, at most, and at most 4,000 gradient steps.
-        batch_size: Rows a step, among which a row is to be told apart; larger is better, and slower.
-        learning_rate: Peak learning rate of AdamW.
-        patience: Epochs without a better rank before stopping; a third of them if None.
-        refit: Whether to learn anew from all rows, for as many epochs as the held-out ones chose; if None, where there
-            are fewer than 2,000.
-        baseline: Whether `evaluate` measures the linear methods, and a learned space that is not used, too.
-        device: "auto", "cpu", "cuda" or "mps".
-        validation_fraction: Rows (groups) that choose the epoch.
-        schema: Path of a YAML file, dict or `Schema`, for tables. Its target is no modality, and is not read.
-        base_dir: Where relative paths of pictures, sounds and series start.
-        on_bad_file: "raise", or "skip": a broken file counts as missing.
-        random_state: Seed of weights, order of rows, dropout and the split.
+        {parameters}
 
     Attributes:
         modalities_: The modalities, sorted.
@@ -101,36 +93,25 @@ class Retriever:
         (3, 5)
     """
 
-    def __init__(
-        self,
-        *,
-        method: str = "auto",
-        space: str = "contrastive",
-        width: int = 64,
-        dropout: float = 0.1,
-        encoders: Mapping[str, str] | None = None,
-        space_options: Mapping[str, Any] | None = None,
-        epochs: int | None = 40,
-        batch_size: int = 128,
-        learning_rate: float = 3e-3,
-        patience: int | None = None,
-        refit: bool | None = None,
-        baseline: bool = True,
-        device: str = "auto",
-        validation_fraction: float = 0.2,
-        schema: Schema | Mapping[str, Any] | str | Path | None = None,
-        base_dir: str | Path | None = None,
-        on_bad_file: OnBadFile = "raise",
-        random_state: int = 0,
-    ) -> None:
-        self.method = method
-        self.space, self.width, self.dropout = space, width, dropout
-        self.encoders, self.space_options = encoders, space_options
-        self.epochs, self.batch_size, self.learning_rate, self.patience = epochs, batch_size, learning_rate, patience
-        self.refit = refit
-        self.baseline, self.device, self.validation_fraction = baseline, device, validation_fraction
-        self.schema, self.base_dir, self.on_bad_file, self.random_state = schema, base_dir, on_bad_file, random_state
-        self._fitted: Fitted | None = None
+    method: str = "auto"
+    space: str = "contrastive"
+    width: int = 64
+    dropout: float = 0.1
+    encoders: Mapping[str, str] | None = None
+    space_options: Mapping[str, Any] | None = None
+    epochs: int | None = 40
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    patience: int | None = None
+    refit: bool | None = None
+    baseline: bool = True
+    device: str = "auto"
+    validation_fraction: float = 0.2
+    schema: Schema | Mapping[str, Any] | str | Path | None = None
+    base_dir: str | Path | None = None
+    on_bad_file: OnBadFile = "raise"
+    random_state: int = 0
+    _fitted: Fitted | None = field(default=None, init=False)
 
     def settings(self) -> tuple[RetrievalOptions, TrainOptions]:
         """Returns how the model is made and trained.
@@ -140,13 +121,13 @@ class Retriever:
         """
         model = {name: getattr(self, name) for name in RetrievalOptions.model_fields}
         model |= {name: {} for name in ("encoders", "space_options") if model[name] is None}
-        taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
-        trained = {**{name: getattr(self, name) for name in taken}, "seed": self.random_state}
-        faults = [*faults_of(RetrievalOptions, model), *faults_of(TrainOptions, trained)]
-        faults += on_bad_file_faults(self.on_bad_file)
+        trained = {**{name: getattr(self, name) for name in _TRAINING}, "seed": self.random_state}
+        reading = {name: getattr(self, name) for name in ReadOptions.model_fields}
+        faults = [*faults_of(RetrievalOptions, model), *faults_of(RetrievalTraining, trained)]
+        faults += faults_of(ReadOptions, reading)
         if faults:
             raise ConfigError(f"Retriever: {'; '.join(faults)}.")
-        return RetrievalOptions.model_validate(model), TrainOptions.model_validate(trained)
+        return RetrievalOptions.model_validate(model), RetrievalTraining.model_validate(trained)
 
     def fit(
         self,
@@ -332,9 +313,8 @@ class Retriever:
     def of(cls, fitted: Fitted) -> Self:
         """Returns the retriever that has learned this."""
         training = fitted.training
-        taken = ("epochs", "batch_size", "learning_rate", "patience", "refit", "device")
         made = cls(
-            **fitted.options.model_dump(), **{name: getattr(training, name) for name in taken},
+            **fitted.options.model_dump(), **{name: getattr(training, name) for name in _TRAINING},
             schema=fitted.schema, random_state=training.seed,
         )  # fmt: skip
         made._take(fitted)

@@ -10,12 +10,12 @@ from profuse._json import parse_json
 from profuse._weights import with_weights
 from profuse.data.pipeline import Pipeline
 from profuse.errors import CheckpointError
-from profuse.retrieval._model import RetrievalOptions, build
+from profuse.retrieval._model import build
 from profuse.retrieval.linear import LinearSpace
+from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import Schema
 from profuse.training.history import Epoch, History
-from profuse.training.options import TrainOptions
 
 __all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]
 
@@ -81,5 +81,5 @@ def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
         raise ValueError(f"the schema must have modality {odd!r}, of the kind that its preprocessor takes")
     epochs = tuple(Epoch(**e) for e in facts["history"])
     history = History(epochs, facts["best_epoch"], n_rows, 0.0) if epochs else None
-    training = TrainOptions.model_validate(facts["training"])
+    training = RetrievalTraining.model_validate(facts["training"])
     return Fitted(spaces, method, facts["validation"], pipeline, options, training, n_rows, schema, history)

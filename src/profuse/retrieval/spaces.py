@@ -10,7 +10,8 @@ import numpy as np
 
 from profuse.data.dataset import ModalityData
 from profuse.data.pipeline import Pipeline
-from profuse.retrieval._model import RetrievalModel, RetrievalOptions
+from profuse.retrieval._model import RetrievalModel
+from profuse.retrieval.options import RetrievalOptions
 from profuse.schema import Schema
 from profuse.training.history import History
 from profuse.training.options import TrainOptions
