@@ -70,7 +70,9 @@ def bounds(field: FieldInfo, name: str) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """Returns the default in words."""
+    """Returns the default in words; "required" where there is none."""
+    if field.is_required():
+        return "required"
     value = field.get_default(call_default_factory=True)
     if value is None or value == () or value == {} or isinstance(value, BaseModel):
         return shown(field).absent

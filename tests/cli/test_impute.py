@@ -250,8 +250,8 @@ class TestBadInput:
             (("-m", "emb"), "must be missing in at least one row to be filled"),
             (("-m", "table", "--held-out", 2), "held_out must be less than 1; got held_out=2.0"),
             (("-m", "table", "--target", "lable"), "target: it must be a column of the table; got 'lable'. Did you"),
-            (("-m", "table", "--samples", 1), "--samples"),
-            (("-m", "table", "--on-bad-file", "no"), "must be raise or skip"),
+            (("-m", "table", "--samples", 1), "n_samples must be greater than or equal to 2; got n_samples=1"),
+            (("-m", "table", "--on-bad-file", "no"), "must be 'raise' or 'skip'"),
             (("-m", "table", "--schema", "nosuch.yaml"), "nosuch.yaml"),
         ],
     )

@@ -19,11 +19,16 @@ from profuse.cli.compare import compare
 from profuse.cli.fit import fit
 from profuse.comparison.options import CompareOptions
 from profuse.estimators.options import FitOptions
+from profuse.imputation.options import ImputeOptions, ImputeTraining
 from profuse.models.options import ModelOptions
+from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
-MODELS: tuple[type[BaseModel], ...] = (ModelOptions, TrainOptions, CompareOptions, SplitOptions, FitOptions)
+MODELS: tuple[type[BaseModel], ...] = (
+    ModelOptions, TrainOptions, CompareOptions, SplitOptions, FitOptions, RetrievalOptions, RetrievalTraining,
+    ImputeTraining,
+)  # fmt: skip
 GIVEN: dict[str, tuple[str, Any]] = {
     "fusion": ("concat", "concat"),
     "level": ("raw", "raw"),
@@ -147,6 +152,15 @@ def helped(run: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
             CompareOptions: {"split", "model", "train"},
             SplitOptions: set(),
         }),
+        ("impute", {
+            ImputeOptions: {"base_dir"},  # the folder of the table
+            ImputeTraining: set(TrainOptions.model_fields) - {"epochs", "device", "precision", "threads"},
+        }),
+        ("retrieve", {
+            RetrievalOptions: set(),
+            RetrievalTraining: set(TrainOptions.model_fields)
+            - {"epochs", "batch_size", "learning_rate", "patience", "refit", "device", "seed"},
+        }),
     ],
 )  # fmt: skip
 def test_help_shows_every_field_with_its_range_its_text_and_its_default(
@@ -159,7 +173,7 @@ def test_help_shows_every_field_with_its_range_its_text_and_its_default(
                 continue
             assert f"{flag(name, model)} " in told, name
             assert text(field) in told, name
-            assert f"({default(field)})" in told, name
+            assert field.is_required() or f"({default(field)})" in told, name
             if kind(field) in (int, float) and shown(field).metavar is None:
                 assert f" {bounds(field, 'N' if kind(field) is int else 'X')} " in told, name
 
@@ -200,3 +214,13 @@ def test_the_names_in_descriptions_are_those_of_the_tables() -> None:
 
     told = str(TrainOptions.model_fields["balance"].description)
     assert set(re.findall(r"\w+", told.partition(":")[2])) - {"or"} == set(BALANCES)
+
+
+def test_a_name_with_a_comma_is_one_and_what_must_be_given_is_told() -> None:
+    told = asked(ImputeOptions, "-m", "scan", "--target", "high, or low", "-t", "b")
+    assert told == {"modality": "scan", "target": ("high, or low", "b")}
+    app = typer.Typer()
+    app.command()(options(given=From(ImputeOptions))(lambda given: None))
+    done = CliRunner().invoke(app, [])
+    assert done.exit_code == 2
+    assert "--modality" in done.output

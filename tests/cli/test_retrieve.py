@@ -279,4 +279,4 @@ def test_help_says_what_options_do_here(run: Any) -> None:
     told = " ".join(run("retrieve", "--help").stdout.replace("│", " ").split())
     assert "What to predict" not in told
     assert "15 to 60" not in told
-    assert "at most (40)" in told
+    assert "at most 4,000 gradient steps (40)" in told

@@ -6,10 +6,15 @@ This package and `Kind` lie below the readers of data; the file of a kind lies a
 
 from __future__ import annotations
 
-from profuse.kinds._base import CellReader, Given, Kind, kind_named
-from profuse.kinds._names import KINDS, KindName, must_be
-from profuse.kinds._rows import ModalityData, content, object_array
+from typing import TYPE_CHECKING
+
+from profuse._lookup import lazily
+from profuse.kinds._names import KINDS, KindName, kind_named, must_be
 from profuse.kinds._spec import Spec
+
+if TYPE_CHECKING:
+    from profuse.kinds._base import CellReader, Given, Kind
+    from profuse.kinds._rows import ModalityData, content, object_array
 
 __all__ = [
     "KINDS",
@@ -24,3 +29,16 @@ __all__ = [
     "must_be",
     "object_array",
 ]
+
+# names of kinds, which schemas and options hold, load no NumPy
+__getattr__ = lazily(
+    __name__,
+    {
+        "CellReader": "_base",
+        "Given": "_base",
+        "Kind": "_base",
+        "ModalityData": "_rows",
+        "content": "_rows",
+        "object_array": "_rows",
+    },
+)

@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 
 from profuse.errors import ConfigError, DataError
-from profuse.kinds._names import KINDS
 from profuse.kinds._rows import ModalityData, content, object_array
 from profuse.kinds._spec import Spec
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from profuse.tokens import Raw
 
-__all__ = ["CellReader", "Given", "Kind", "kind_named"]
+__all__ = ["CellReader", "Given", "Kind"]
 
 
 class CellReader(Protocol):
@@ -270,12 +269,3 @@ class Kind(ABC):
     def near_numbers(self, data: ModalityData, like: ModalityData) -> np.ndarray:
         """Returns `[row, number]` of what must be near in two rows that nearly repeat each other."""
         return np.zeros((len(data), 0))
-
-
-def kind_named(name: str) -> Kind:
-    """Returns the kind called `name`.
-
-    Raises:
-        UnknownNameError: There is none; the nearest names are told.
-    """
-    return cast(Kind, KINDS.part(name))

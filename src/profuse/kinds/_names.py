@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import AfterValidator
 
 from profuse._lookup import nearest
 from profuse.registry import table
 
-__all__ = ["KINDS", "KindName", "must_be"]
+if TYPE_CHECKING:
+    from profuse.kinds._base import Kind
+
+__all__ = ["KINDS", "KindName", "kind_named", "must_be"]
 
 KINDS = table(
     "kind",
@@ -39,3 +42,12 @@ def _known(name: str) -> str:
 
 KindName = Annotated[str, AfterValidator(_known)]
 """The name of a kind that is built in or registered."""
+
+
+def kind_named(name: str) -> Kind:
+    """Returns the kind called `name`.
+
+    Raises:
+        UnknownNameError: There is none; the nearest names are told.
+    """
+    return cast("Kind", KINDS.part(name))
