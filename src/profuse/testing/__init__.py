@@ -22,6 +22,7 @@ from profuse.testing._contract import run_checks
 from profuse.testing._subject import N_PADDING, WIDTH, ContractError, Subject, random
 from profuse.testing.balance import BALANCE_CHECKS, check_balance
 from profuse.testing.dataset import DATASET_CHECKS, check_dataset
+from profuse.testing.kind import KIND_CHECKS, check_kind
 from profuse.testing.metric import METRIC_CHECKS, check_metric
 from profuse.tokens import Raw, Tokens
 
@@ -30,6 +31,7 @@ __all__ = [
     "DATASET_CHECKS",
     "ENCODER_CHECKS",
     "FUSION_CHECKS",
+    "KIND_CHECKS",
     "METRIC_CHECKS",
     "SLOW_CHECKS",
     "ContractError",
@@ -37,6 +39,7 @@ __all__ = [
     "check_dataset",
     "check_encoder",
     "check_fusion",
+    "check_kind",
     "check_metric",
 ]
 

@@ -1,0 +1,196 @@
+"""The contract of kinds and preprocessors: each by checks, and for each check a broken kind that it must reject."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from profuse import register
+from profuse.data.dataset import ModalityData
+from profuse.data.preprocess import PREPROCESSORS, preprocessor
+from profuse.data.preprocess.features import FeaturePreprocessor
+from profuse.data.preprocess.vector import VectorPreprocessor
+from profuse.errors import DataError
+from profuse.kinds import KINDS, Kind, kind_named
+from profuse.testing import KIND_CHECKS, ContractError, check_kind
+from profuse.tokens import Raw
+
+N_ROWS = 12
+RNG = np.random.default_rng(0)
+VALUES: dict[str, Any] = {
+    "table": pd.DataFrame(
+        {
+            "a": np.arange(N_ROWS, dtype=float),
+            "b": list("xyxyxyxyxyxy"),
+            "t": pd.date_range("2020-01-01", periods=N_ROWS),
+        }
+    ),
+    "text": [f"{['red', 'green', 'blue'][i % 3]} and {['cold', 'warm'][i % 2]}, number {i}" for i in range(N_ROWS)],
+    "image": RNG.integers(0, 256, (N_ROWS, 3, 8, 8)).astype(np.uint8),
+    "audio": [RNG.uniform(-1, 1, 4000 + i) for i in range(N_ROWS)],
+    "series": [RNG.normal(size=(5 + i, 2)) for i in range(N_ROWS)],
+    "vector": RNG.normal(size=(N_ROWS, 4)),
+    "clouds": [RNG.normal(size=(3 + i % 4, 3)) for i in range(N_ROWS)],
+}
+"""Rows of each kind."""
+
+
+class Clouds(Kind):
+    """Clouds of points, `[point, 3]`."""
+
+    name = "clouds"
+
+    def check(self, value: Any) -> np.ndarray:
+        try:
+            points = np.asarray(value, dtype=np.float32)
+        except TypeError:
+            raise DataError(f"a cloud must be numbers; got {type(value).__name__}") from None
+        if points.ndim != 2 or points.shape[1] != 3:
+            raise DataError(f"a cloud must be [point, 3]; got shape={points.shape}")
+        return points
+
+    def features(self, value: np.ndarray) -> np.ndarray:
+        return np.concatenate([value.mean(0), value.std(0)])
+
+
+def checked(name: str, check: str, preprocess: str | None = None) -> None:
+    rate = 8000 if kind_named(name).has_rate else None
+    check_kind(name, VALUES[name], preprocess=preprocess, rate=rate, checks=[check])
+
+
+def test_every_kind_has_rows_here() -> None:
+    assert set(VALUES) == {*KINDS, "clouds"}, "add rows of your kind to VALUES"
+
+
+@pytest.mark.parametrize(("name", "check"), list(product(KINDS, KIND_CHECKS)))
+def test_the_kind_keeps_the_contract(name: str, check: str) -> None:
+    checked(name, check)
+
+
+@pytest.mark.parametrize(("name", "check"), list(product(PREPROCESSORS, KIND_CHECKS)))
+def test_the_preprocessor_keeps_the_contract(name: str, check: str) -> None:
+    register("kind", "clouds", Clouds())
+    (kind, *_) = [kind for kind in VALUES if preprocessor(name).accepts(kind)]
+    checked(kind, check, name)
+
+
+# -- broken ones
+
+
+class CalledNothing(Clouds):
+    noun = ""
+
+
+class TakesWhatIsThere(Clouds):
+    def read_arrays(self, given: Any) -> ModalityData:
+        data = super().read_arrays(given)
+        return ModalityData(data.kind, data.values, np.ones(len(data), dtype=bool))
+
+
+class ReadsAnything(Clouds):
+    def check(self, value: Any) -> np.ndarray:
+        return np.zeros((2, 3)) if type(value) is object else super().check(value)
+
+
+class JoinsTheWrongWay(Clouds):
+    def concatenate(self, name: str, first: ModalityData, second: ModalityData) -> ModalityData:
+        return super().concatenate(name, second, first)
+
+
+class SeesTheBatch(FeaturePreprocessor):
+    def transform(self, data: ModalityData) -> Raw:
+        raw = super().transform(data)
+        return Raw(raw.values + torch.arange(len(raw))[:, None], raw.mask)
+
+
+class ReadsAbsentRows(VectorPreprocessor):
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        return name == "clouds"
+
+    def fit(self, data: ModalityData) -> None:
+        means = np.stack([np.zeros(3) if v is None else v.mean(0) for v in data.values])
+        super().fit(ModalityData("vector", means, np.ones(len(means), dtype=bool)))
+
+    def transform(self, data: ModalityData) -> Raw:
+        means = np.stack([np.zeros(3) if v is None else v.mean(0) for v in data.values])
+        return super().transform(ModalityData("vector", means, data.present))
+
+
+class ForgetsItsState(FeaturePreprocessor):
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Any:
+        return super().from_state({**state, "vector": {**state["vector"], "mean": state["vector"]["mean"] + 1}})
+
+
+class TellsTheSame(FeaturePreprocessor):
+    def features(self, data: ModalityData) -> np.ndarray:
+        return np.zeros((len(data), 2))
+
+
+class GivesNaN(FeaturePreprocessor):
+    def transform(self, data: ModalityData) -> Raw:
+        raw = super().transform(data)
+        return Raw(raw.values.masked_fill(raw.values > 1, float("nan")), raw.mask)
+
+
+class SilentNoise(Clouds):
+    def corrupt(self, raw: Raw, spec: Any, level: float, draw: Any) -> Raw:
+        return raw
+
+
+class NoWords(Clouds):
+    def describe(self, spec: Any) -> str:
+        return " "
+
+
+class OwnSpec(FeaturePreprocessor):
+    """Its rows stay of the kind, so that the kind says how they are corrupted and described."""
+
+    def fit(self, data: ModalityData) -> None:
+        super().fit(data)
+        self.spec = self.spec.model_copy(update={"kind": "clouds"})
+
+
+BROKEN: dict[str, tuple[type[Kind], type[Any]]] = {
+    "declared": (CalledNothing, FeaturePreprocessor),
+    "rows_are_read": (TakesWhatIsThere, FeaturePreprocessor),
+    "nonsense_raises": (ReadsAnything, FeaturePreprocessor),
+    "joins": (JoinsTheWrongWay, FeaturePreprocessor),
+    "prepares": (Clouds, SeesTheBatch),
+    "absent_content_ignored": (Clouds, ReadsAbsentRows),
+    "state_survives_saving": (Clouds, ForgetsItsState),
+    "features_describe": (Clouds, TellsTheSame),
+    "encodes": (Clouds, GivesNaN),
+    "corrupts": (SilentNoise, OwnSpec),
+    "described": (NoWords, OwnSpec),
+}
+
+
+def test_every_check_has_something_broken_that_it_must_reject() -> None:
+    assert set(BROKEN) == set(KIND_CHECKS)
+
+
+@pytest.mark.parametrize("check", KIND_CHECKS)
+def test_the_check_rejects_what_is_broken(check: str) -> None:
+    kind, broken = BROKEN[check]
+    register("kind", "clouds", kind())
+    register("preprocessor", "broken", type("Broken", (broken,), {}))
+    with pytest.raises(ContractError, match=f"^Kind 'clouds', preprocessor 'broken', {check}: "):
+        checked("clouds", check, "broken")
+
+
+@pytest.mark.parametrize("check", KIND_CHECKS)
+def test_the_honest_kind_passes(check: str) -> None:
+    register("kind", "clouds", Clouds())
+    checked("clouds", check)
+
+
+def test_too_few_rows_are_refused() -> None:
+    with pytest.raises(DataError, match="^check_kind: values must be at least 8 rows; got 3"):
+        check_kind("vector", np.zeros((3, 2)))
