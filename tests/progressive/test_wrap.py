@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
-from profuse.errors import ConfigError, ShapeError, UnknownNameError
+from profuse.errors import ConfigError, ShapeError
 from profuse.progressive import FEEDBACKS, ProgressiveFusion, WrappedProgressive
 from profuse.progressive.wrap._entry import Entry
 from profuse.progressive.wrap._state import State
@@ -240,8 +240,7 @@ class TestZeroFeedback:
         assert torch.equal(wrapped(*inputs), expected)
         assert torch.equal(torch.get_rng_state(), after)
 
-    @pytest.mark.parametrize("feedback", FEEDBACKS)
-    def test_tensors_keep_their_strides(self, feedback: str) -> None:
+    def test_tensors_keep_their_strides(self) -> None:
         # else a layer might take another kernel, and differ in the last bits on another machine
         for shape, order, layout in (
             ((4, 2, 5, 3, 3), (0, 1, 2, 3, 4), (0, 2)),  # channels between frames and pixels
@@ -251,7 +250,7 @@ class TestZeroFeedback:
         ):
             x = torch.randn([shape[i] for i in order]).permute([order.index(i) for i in range(len(shape))])
             entry = Entry("x", "layer", "input", layout, n_channels=5)
-            changed = entry.change(FEEDBACKS[feedback](5, 7), x, State(torch.randn(4, 7)), "fusion")
+            changed = entry.change(FEEDBACKS["scale_shift"](5, 7), x, State(torch.randn(4, 7)), "fusion")
             assert torch.equal(changed, x)
             assert changed.stride() == x.stride()
 
@@ -724,20 +723,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "error", "message"),
         [
-            (
-                {"into": {"a": "a.00"}},
-                UnknownNameError,
-                "layer must be a known name; got layer='a.00'. Did you mean 'a",
-            ),
-            (
-                {"state": "fusio"},
-                UnknownNameError,
-                "must be a known name; got state='fusio'. Did you mean 'fusion'",
-            ),
-            ({"feedback": "ad"}, UnknownNameError, "feedback must be a known name"),
-            ({"at": {"c": "input"}}, UnknownNameError, "branch must be a known name; got branch='c'"),
             ({"into": {"a": "a.0", "b": "a.0"}}, ConfigError, "must enter a place once; got the input of 'a.0' for"),
-            ({"reuse": ["aa"]}, UnknownNameError, "reuse must be a known name"),
             ({"into": {"a": "head"}}, ConfigError, "the input of 'head' is called after 'fusion'"),
             ({"into": {"a": "a_spare"}}, ConfigError, "must be called in a pass; got ['a_spare']"),
             ({"state": "a_spare"}, ConfigError, "must be called in a pass; got ['a_spare']"),

@@ -330,6 +330,41 @@ class TestBuffers:
         assert module.late.n == 1
         assert module.late.mean.abs().sum() > 0  # type: ignore[operator, union-attr]
 
+    def test_layers_and_weights_that_branches_share_stay_shared(self) -> None:
+        class Shares(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.a, self.b = nn.Linear(5, 5), nn.Linear(5, 5)
+                self.norm_a = self.norm_b = nn.BatchNorm1d(5)
+                self.b.weight = self.a.weight
+                self.fusion, self.head = nn.Linear(10, 7), nn.Linear(7, 3)
+
+            def forward(self, a: Tensor, b: Tensor) -> Tensor:
+                z = torch.cat([self.norm_a(self.a(a)), self.norm_b(self.b(b))], 1)
+                outputs: Tensor = self.head(self.fusion(z).tanh())
+                return outputs
+
+        torch.manual_seed(0)
+        module = Shares().double()
+        plain = copy.deepcopy(module)
+        inputs = (torch.randn(N, 5, dtype=torch.float64), torch.randn(N, 5, dtype=torch.float64))
+        wrapped = ProgressiveFusion.wrap(
+            module, into={"a": "a", "b": "b"}, state="fusion", rounds="equilibrium", example=inputs
+        )
+        assert torch.equal(wrapped(*inputs), plain(*inputs))
+        torch.testing.assert_close(dict(module.named_buffers()), dict(plain.named_buffers()), atol=0, rtol=0)
+        assert int(module.norm_a.num_batches_tracked) == 2  # type: ignore[arg-type]
+        weakly(wrapped, 0.05)
+        wrapped(*inputs).square().sum().backward()
+        torch.optim.SGD(wrapped.parameters(), lr=0.1).step()
+        assert module.a.weight is module.b.weight
+        assert module.norm_a is module.norm_b
+        other = ProgressiveFusion.wrap(
+            Shares().double(), into={"a": "a", "b": "b"}, state="fusion", rounds="equilibrium", example=inputs
+        )
+        other.load_state_dict(wrapped.state_dict())
+        assert torch.equal(other.eval()(*inputs), wrapped.eval()(*inputs))
+
     def test_batch_norms_of_several_processes_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         _, wrapped, inputs = two(late=nn.SyncBatchNorm(10), rounds=2)
         wrapped.rounds = "equilibrium"

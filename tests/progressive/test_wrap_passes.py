@@ -152,7 +152,7 @@ class Drops(Two):
 
 
 class TestEffect:
-    @pytest.mark.parametrize("cell", [nn.RNN, nn.GRU, nn.LSTM])
+    @pytest.mark.parametrize("cell", [nn.GRU, nn.LSTM])
     def test_feedback_into_what_a_recurrent_layer_gives_is_refused_where_it_is_not_used(self, cell: Any) -> None:
         inputs, options = (torch.randn(N, 6, 3), torch.randn(N, 4)), {"into": {"x": "series"}, "state": "fusion"}
         message = "to the output of 'series' for branch 'x' none comes back.*it may use h_n: at='input'"
@@ -274,7 +274,6 @@ class TestAxes:
         ("cell", "state_of", "read"),
         [
             (nn.GRU, 1, lambda out, _: out[1].mean(0)),
-            (nn.RNN, 1, lambda out, _: out[1].mean(0)),
             (nn.LSTM, hidden, lambda out, _: out[1][0].mean(0)),
             (nn.GRU, None, lambda out, time: out[0].mean(time)),
         ],

@@ -107,9 +107,8 @@ class Pass:
                 if self._may_be_bypassed(name):
                     stack.callback(layer.register_forward_hook(lambda *_: None).remove)
                 stack.enter_context(_around(layer, each))
-            args, kwargs = copied(
-                (args, kwargs)
-            )  # what the module changes in them in place is not so in the next round
+            # copies: what the module makes of its inputs in place must not be in the next round
+            args, kwargs = copied((args, kwargs))
             output = (self.replay or self.module)(*args, **kwargs)
         silent = [entry.layer for index, entry in enumerate(self.entries) if index not in entered]
         silent += [name for name, results in self._results.items() if not results]

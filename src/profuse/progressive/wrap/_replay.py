@@ -30,16 +30,22 @@ class Replay:
         self._module = module
         self._devices = {tensor.device for tensor in held}
         self._again = same_chance(self._devices)
-        buffers = {name: b for name, b in module.named_buffers() if not _is_in(name, reuse)}
-        self._began = {name: buffer.detach().clone() for name, buffer in buffers.items()}
+        buffers = [
+            (f"{name}.{own}".removeprefix("."), buffer)
+            for name, layer in _not_reused(module, reuse).items()
+            for own, buffer in layer.named_buffers(recurse=False, remove_duplicate=False)
+        ]
+        self._names = dict(buffers)
+        self._began = {buffer: buffer.detach().clone() for _, buffer in buffers}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.is_last:
             return self._module(*args, **kwargs)
         with self._again():
-            # copies for each pass, as autograd may hold those of the pass before
-            began = {name: buffer.clone() for name, buffer in self._began.items()}
-            return functional_call(self._module, began, args, kwargs)
+            # copies for each pass, as autograd may hold those of the pass before; what layers share stays shared
+            copies = {buffer: began.clone() for buffer, began in self._began.items()}
+            own = {name: copies[buffer] for name, buffer in self._names.items()}
+            return functional_call(self._module, own, args, kwargs, tie_weights=False)
 
     def drawn(self) -> Chance:
         """Returns where the random streams stand now."""
@@ -52,7 +58,7 @@ def rows_are_one_system(root: nn.Module, reuse: Sequence[str]) -> bool:
     Raises:
         ConfigError: It mixes those of several processes, which need different numbers of rounds.
     """
-    norms = {n: m for n, m in root.named_modules() if isinstance(m, _BATCH_NORMS) and not _is_in(n, reuse)}
+    norms = {name: layer for name, layer in _not_reused(root, reuse).items() if isinstance(layer, _BATCH_NORMS)}
     mixing = {name: norm for name, norm in norms.items() if norm.training or norm.running_mean is None}
     synced = [name for name, norm in mixing.items() if isinstance(norm, nn.SyncBatchNorm)]
     if synced and distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
@@ -63,5 +69,7 @@ def rows_are_one_system(root: nn.Module, reuse: Sequence[str]) -> bool:
     return bool(mixing)
 
 
-def _is_in(name: str, parts: Sequence[str]) -> bool:
-    return any(name == part or name.startswith(f"{part}.") for part in parts)
+def _not_reused(root: nn.Module, reuse: Sequence[str]) -> dict[str, nn.Module]:
+    """The layers, each once, but for those in parts that are reused."""
+    reused = {layer for part in reuse for layer in root.get_submodule(part).modules()}
+    return {name: layer for name, layer in root.named_modules() if layer not in reused}
