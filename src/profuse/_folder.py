@@ -22,7 +22,7 @@ import numpy as np
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import claimed, new_folder, restore
-from profuse.errors import CheckpointError, DataError, ProfuseError
+from profuse.errors import CheckpointError, DataError, ProfuseError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -255,6 +255,11 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
         return rebuild(put_arrays(facts, arrays), of_torch.load(contents["weights.safetensors"]))
     except CheckpointError:
         raise
+    except UnknownNameError as error:
+        raise CheckpointError(
+            f"{where}: its parts must be known here; got: {error} Import the module that registers it, or install its "
+            "package, if it is no part of profuse."
+        ) from error
     except Exception as error:  # whatever a damaged state makes of the parts: it is told as one thing
         raise CheckpointError(f"{where}: its parts must fit each other; got {_brief(error)}. Save it again.") from error
 

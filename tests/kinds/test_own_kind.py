@@ -11,14 +11,17 @@ import pandas as pd
 import pytest
 
 from profuse import FusionClassifier, compare, load_model
+from profuse.cli._found import _question
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.table.infer import infer
 from profuse.data.table.schema_file import load_schema
 from profuse.data.tensors import from_tensors
-from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.errors import CheckpointError, ConfigError, DataError, UnknownNameError
+from profuse.imputation import Imputer
 from profuse.inspect.noise import corrupt
 from profuse.kinds import KINDS, Kind, Spec, kind_named
 from profuse.registry import register, table
+from profuse.retrieval import Retriever
 from profuse.schema import Modality, Schema
 
 
@@ -105,6 +108,38 @@ def test_an_estimator_is_fitted_saved_and_loaded_with_it(frame: pd.DataFrame, tm
     again.base_dir = tmp_path
     assert np.array_equal(model.predict_proba(X), again.predict_proba(X))
     assert dict(again.schema_.modalities)["cloud"].kind == "points"
+
+
+def test_a_saved_model_names_the_kind_that_is_not_registered_here(frame: pd.DataFrame, tmp_path: Path) -> None:
+    X, y = frame.drop(columns="y"), frame["y"]
+    FusionClassifier(fusion="concat", epochs=1, base_dir=tmp_path).fit(X, y).save(tmp_path / "saved")
+    points = table("kind").registered.pop("points")
+    try:
+        with pytest.raises(CheckpointError, match=r"parts must be known here.*kind='points'.*Import the module"):
+            load_model(tmp_path / "saved")
+    finally:
+        register("kind", "points", points)
+    assert load_model(tmp_path / "saved").modalities
+
+
+def test_an_imputer_fills_numbers_from_it_and_copies_its_cells(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame["size"] = np.arange(N_ROWS) % 2 + 0.01 * frame["size"]
+    frame.loc[[7, 20], "size"] = np.nan
+    rows = frame.drop(columns="y")
+    numbers = Imputer("table", base_dir=tmp_path, method="ridge").fit(rows).fill(rows)
+    assert (numbers.table["size"][[7, 20]].round() == [1.0, 0.0]).all()
+    clouds = Imputer("cloud", base_dir=tmp_path, method="nearest").fit(rows).fill(rows)
+    assert clouds.table["cloud"][3].endswith(".xyz.npy")
+
+
+@pytest.mark.slow
+def test_a_retriever_is_asked_by_the_name_of_a_file_of_it(frame: pd.DataFrame, tmp_path: Path) -> None:
+    rows = frame[["cloud"]].assign(words=[f"a text of {'many' if i % 2 else 'few'} words, {i}" for i in range(N_ROWS)])
+    retriever = Retriever(epochs=1, base_dir=tmp_path).fit(rows)
+    asked = _question(retriever, "cloud", str(tmp_path / "c5.xyz.npy"))
+    read = retriever.read(asked, ["cloud"]).modalities["cloud"]
+    assert (read.kind, len(read)) == ("points", 1)
+    assert np.array_equal(read.values[0], np.load(tmp_path / "c5.xyz.npy"))
 
 
 def test_arrays_in_python_are_of_it_where_it_is_named(clouds: list[np.ndarray]) -> None:

@@ -92,7 +92,7 @@ def _question(retriever: Retriever, by: str, query: str) -> Any:
     asked = kind_named(retriever.kind(by))
     if asked.is_words:
         return {by: [query]}
-    if asked.suffixes:
+    if asked.reads_files:
         retriever.base_dir = Path()
         schema = retriever.schema_
         return pd.DataFrame({by if schema is None else schema.modalities[by].columns[0]: [query]})

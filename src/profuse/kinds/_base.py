@@ -142,6 +142,11 @@ class Kind(ABC):
         if "name" in vars(cls) and "noun" not in vars(cls):
             cls.noun = f"rows of kind {cls.name}"
 
+    @property
+    def reads_files(self) -> bool:
+        """Whether a cell, or a query, can be the name of a file."""
+        return bool(self.suffixes) or type(self).read_file is not Kind.read_file
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 

@@ -106,8 +106,8 @@ def load_with_estimator(folder: str | Path) -> tuple[Predictor, dict[str, Any]]:
     """Returns the predictor, and what was saved of an estimator: nothing where there was none."""
 
     def rebuild(facts: dict[str, Any], weights: dict[str, Tensor]) -> tuple[Predictor, dict[str, Any]]:
+        pipeline = Pipeline.from_state(facts["pipeline"])  # first: it tells a part that is not known by its name
         read = _Facts.model_validate(facts)
-        pipeline = Pipeline.from_state(read.pipeline)
         _check(pipeline, read)
         cls: Any = load(resolve(read.predictor, _PREDICTORS, where="load_model", what="predictor"))
         saved = SavedPredictor(pipeline, TargetCodec.from_state(read.target), read.modalities, read.table, read.own)

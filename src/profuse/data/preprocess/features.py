@@ -55,7 +55,7 @@ class FeaturePreprocessor(Preprocessor):
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         new = cls()
-        new.takes = str(state["kind"])
+        new.takes = kind_named(str(state["kind"])).name
         new._vector = VectorPreprocessor.from_state(state["vector"])
         new.spec = new._vector.spec
         return new
