@@ -257,8 +257,8 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
         raise
     except UnknownNameError as error:
         raise CheckpointError(
-            f"{where}: its parts must be known here; got: {error} Import the module that registers it, or install its "
-            "package, if it is no part of profuse."
+            f"{where}: its parts must fit each other, and be known here; got: {error} If it is a part of your own, "
+            "import the module that registers it, or install its package; else save it again."
         ) from error
     except Exception as error:  # whatever a damaged state makes of the parts: it is told as one thing
         raise CheckpointError(f"{where}: its parts must fit each other; got {_brief(error)}. Save it again.") from error
