@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pydantic import BaseModel, field_validator
 
 from profuse._options import checked, faults_of, in_one, misread
+from profuse.comparison.options import CompareOptions
 from profuse.errors import ConfigError
 from profuse.estimators.fusion import FusionClassifier
 from profuse.models.options import ModelOptions
+from profuse.training.options import TrainOptions
 
 
 class Tea(BaseModel):
@@ -79,3 +82,21 @@ def test_numbers_within_options_must_be_numbers_too() -> None:
     for value in ("0.5", True):
         with pytest.raises(ConfigError, match=r"balance_options\['alpha'\] must be .* if that is meant"):
             FusionClassifier(balance="ogm_ge", balance_options={"alpha": value}).fit(np.zeros((4, 2)), [0, 1, 0, 1])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(("model", "values", "told"), [
+    (ModelOptions, {"fusion": "gatd"}, "fusion must be a known name; got fusion='gatd'. Did you mean 'gated'?"),
+    (ModelOptions, {"decision": "vot"}, "decision: fusion must be a known name; got fusion='vot'. Did you"),
+    (ModelOptions, {"encoders": {"a": "vitt"}}, "encoders: encoder must be a known name; got encoder='vitt'. Did you"),
+    (TrainOptions, {"device": "mps"}, "device must be there; got device='mps', which this machine, or this torch, has"),
+])  # fmt: skip
+def test_what_is_named_must_be_there_when_it_is_asked_for_and_not_in_what_was_saved(
+    model: Any, values: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    (fault,) = faults_of(model, values)
+    assert fault.startswith(told)
+    with pytest.raises(ConfigError):
+        checked(model, values, where="x")
+    assert faults_of(CompareOptions, {"model" if model is ModelOptions else "train": values}) != ()
+    assert model.model_validate(values).model_dump(include=set(values)) == values

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 __all__ = ["Shown", "bounds", "choices", "default", "documented", "kind", "shown", "text"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Callable[..., Any])
 _PLACE = "{parameters}"
 
 
@@ -87,24 +87,25 @@ def text(field: FieldInfo) -> str:
     return f"{said}." if field.is_required() else f"{said} ({default(field)})."
 
 
-def documented(models: Iterable[type[BaseModel]], more: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
-    """Makes a class decorator that writes the parameters into the docstring, in the place of `{parameters}`.
+def documented(models: Iterable[type[BaseModel]], more: Mapping[str, str]) -> Callable[[T], T]:
+    """Makes a decorator that writes parameters into the docstring of a class or function, in place of `{parameters}`.
 
     Args:
-        models: What the parameters are fields of.
+        models: What the parameters are fields of; the last that has a field counts.
         more: What else is said of a parameter, or of one that is no field.
     """
     fields = {name: field for model in models for name, field in model.model_fields.items()}
 
-    def write(cls: type[T]) -> type[T]:
+    def write(made: T) -> T:
         lines = []
-        for name in signature(cls).parameters:
+        for name in signature(made).parameters:
             said = [text(fields[name])] if name in fields else []
             said += [more[name]] if name in more else []
-            whole = f"{name}: {' '.join(said)}"
-            lines.append(textwrap.fill(whole, 120, initial_indent=" " * 8, subsequent_indent=" " * 12))
-        if cls.__doc__ is not None:  # python -OO has none
-            cls.__doc__ = cls.__doc__.replace(" " * 8 + _PLACE, "\n".join(lines))
-        return cls
+            if said:
+                whole = f"{name}: {' '.join(said)}"
+                lines.append(textwrap.fill(whole, 120, initial_indent=" " * 8, subsequent_indent=" " * 12))
+        if made.__doc__ is not None:  # python -OO has none
+            made.__doc__ = made.__doc__.replace(" " * 8 + _PLACE, "\n".join(lines))
+        return made
 
     return write

@@ -187,7 +187,7 @@ def test_rare_options_come_last_under_a_heading_of_their_own(command: Any) -> No
     assert 0 < first < len(panels)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, ImputeOptions])
 def test_every_field_says_what_it_is_and_names_its_choices(model: type[BaseModel]) -> None:
     for name, field in model.model_fields.items():
         assert field.description, name

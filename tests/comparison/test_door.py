@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ import torch
 import yaml
 
 import profuse
-from profuse.comparison.compare import open_data, read_options
+from profuse._fields import text
+from profuse.comparison.compare import compare, open_data, read_options
 from profuse.comparison.options import CompareOptions
 from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.fusion import Fusion
@@ -367,3 +369,31 @@ def test_an_own_operator_that_is_not_for_the_data_is_told() -> None:
 
     found = profuse.compare(*tensors(), **{**QUICK, "fusions": ("few",)})
     assert [s.reason for s in found.results.skipped] == ["takes at most 1 modalities; there are 2"]
+
+
+def test_every_option_of_a_comparison_is_an_argument_of_compare_and_is_described() -> None:
+    arguments = inspect.signature(compare).parameters
+    told = " ".join(str(inspect.getdoc(compare)).split())
+    for name, field in CompareOptions.model_fields.items():
+        assert arguments[name].default is None, name
+        assert f"{name}: {text(field)}" in told, name
+    assert "{parameters}" not in told
+
+
+@pytest.mark.parametrize(("asked", "value"), [
+    ({"split": "group"}, SplitOptions(method="group")),
+    ({"split": SplitOptions(test_size=0.3)}, SplitOptions(method="time", test_size=0.3)),
+    ({"split": {"test_size": 0.3}}, SplitOptions(method="time", test_size=0.3)),
+    ({"split": None}, SplitOptions(method="time")),
+])  # fmt: skip
+@pytest.mark.parametrize("base", ["split: time\n", "split: {method: time}\n"])
+def test_a_split_is_laid_over_that_of_a_file(base: str, asked: dict[str, Any], value: Any, tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text(base, encoding="utf-8")
+    assert read_options(tmp_path / "options.yaml", asked).split == value
+
+
+@pytest.mark.parametrize("text", ["model: 5\n", "train: [1]\n"])
+def test_a_part_of_a_file_that_is_no_options_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="must be a valid dictionary"):
+        read_options(tmp_path / "options.yaml", {"model": {}, "train": {}})

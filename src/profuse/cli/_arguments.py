@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from profuse.errors import ConfigError
+from profuse.models.options import PROGRESSIVE
 
 __all__ = [
     "Json",
@@ -16,6 +20,7 @@ __all__ = [
     "SchemaFile",
     "Targets",
     "Variant",
+    "check_shape",
     "listed",
     "pairs",
 ]  # fmt: skip
@@ -80,3 +85,15 @@ def pairs(texts: list[str] | None, *, option: str) -> dict[str, str] | None:
         if not all(part.strip() for part in text.partition("=")[::2]):
             raise typer.BadParameter(f"must be MODALITY=NAME; got {text!r}", param_hint=option)
     return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in texts}
+
+
+def check_shape(model: Mapping[str, Any], rounds: object, *, who: str) -> None:
+    """Checks that no form of Progressive Fusion is asked for without its rounds.
+
+    Raises:
+        ConfigError: It is.
+    """
+    shape = [name for name in PROGRESSIVE if name in model and name != "rounds"]
+    if shape and rounds in (1, ()):
+        told = f"{' and '.join(shape)} must go with rounds; got rounds={rounds or 'none'}"
+        raise ConfigError(f"{who}: {told}. Add --rounds 2.")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant
+from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant, check_shape
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
 from profuse.comparison.options import CompareOptions
 from profuse.data.table.options import ReadOptions
-from profuse.models.options import PROGRESSIVE, ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
@@ -88,12 +88,9 @@ def compare(
     from profuse.cli._progress import display
     from profuse.comparison.compare import compare as run
     from profuse.comparison.compare import read_options
-    from profuse.errors import ConfigError
 
     asked = read_options(config, {**what, "split": split, "model": model, "train": train})
-    shape = [name for name in PROGRESSIVE if name in model]
-    if shape and not asked.rounds:
-        raise ConfigError(f"compare: {' and '.join(shape)} must go with rounds; got rounds=none. Add --rounds 2.")
+    check_shape(model, asked.rounds, who="compare")
     name = Path(data).name.partition(".")[0] or "data"
     out = out or Path("profuse-out") / name
     with display(name, console(stderr=True)) as progress:

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant
+from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant, check_shape
 from profuse.cli._epochs import epoch_line
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
 from profuse.estimators.options import FitOptions
-from profuse.models.options import PROGRESSIVE, ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
@@ -51,7 +51,7 @@ def fit(
     from profuse.cli._output import hold_model
     from profuse.comparison.compare import open_data
     from profuse.data.leaks import copy_notes
-    from profuse.errors import ConfigError, ProfuseWarning
+    from profuse.errors import ProfuseWarning
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
     from profuse.inputs import check_named, without_test_rows
@@ -64,9 +64,7 @@ def fit(
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
     # before data are read
     settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit").model
-    shape = [name for name in PROGRESSIVE if name in model and name != "rounds"]
-    if shape and settings.rounds == 1:
-        raise ConfigError(f"fit: {' and '.join(shape)} must go with rounds; got rounds=1. Add --rounds 2.")
+    check_shape(model, settings.rounds, who="fit")
     opened = open_data(
         data, target, schema=schema, split=SplitOptions(**rows), variant=variant,
         on_bad_file=asked.get("on_bad_file", "raise"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from profuse._fields import documented
 from profuse._lookup import nearest, resolve
 from profuse._options import checked
 from profuse._saving import scratch, write_file
@@ -122,6 +123,15 @@ class Comparison:
         return f"Comparison({self.results.dataset.name!r}, {len(self.results.methods)} methods, best fusion {best!r})"
 
 
+@documented(
+    (CompareOptions,),
+    {
+        "fusions": "An operator of your own has a name once it is registered (`register`).",
+        "split": "Or a `SplitOptions`.",
+        "model": 'Fields of `ModelOptions`: `{"width": 32}`.',
+        "train": 'Fields of `TrainOptions`: `{"epochs": 10}`.',
+    },
+)
 def compare(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
@@ -156,15 +166,7 @@ def compare(
         variant: Of a named data set.
         base_dir: Where relative paths in a DataFrame start; the working directory if None.
         on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
-        fusions: Names or level:name to compare besides those that always are; ("all",) for every operator. One of
-            your own has a name once it is registered (`register`).
-        rounds: Rounds of the progressive variants, numbers or "equilibrium"; () for none.
-        singles: Modalities to compare by themselves, all unless named; () for none. For data with a dozen of them.
-        seeds: Repetitions, each with its own weights and, if not official, split.
-        trials: Configurations that each method tries.
-        split: A method, or fields of `SplitOptions`.
-        model: Fields of `ModelOptions` that all models share: `{"width": 32}`.
-        train: Fields of `TrainOptions`: `{"epochs": 10}`.
+        {parameters}
         options: All of the above options at once; single ones given here win.
         out: Folder for results, models and the work that a second run goes on from; None keeps nothing.
         n_jobs: Fits at a time; one a core if None.
@@ -235,8 +237,8 @@ def read_options(
         values, where = _yaml(Path(base)), str(base)
     for name, change in (changes or {}).items():
         before, after = _single(name, values.get(name)), _single(name, change)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            values[name] = {**before, **after}
+        if isinstance(after, Mapping) and before is not None:  # what is no options is kept, and told
+            values[name] = {**before, **after} if isinstance(before, Mapping) else before
         elif after is not None:
             values[name] = after
     return checked(CompareOptions, values, where=where)
