@@ -651,6 +651,24 @@ class TestNoTrace:
         wrapped(*inputs)
         assert module.n == 3
 
+    def test_the_trial_is_in_evaluation_mode_and_with_gradients_whatever_is_on(self) -> None:
+        class Notes(Two):
+            def forward(self, a: Tensor, b: Tensor) -> Tensor:
+                modes.append((self.training, self.a[2].training, torch.is_grad_enabled()))
+                return super().forward(a, b)
+
+        modes: list[tuple[bool, bool, bool]] = []
+        module = Notes()
+        module.b.eval()
+        with torch.no_grad():
+            ProgressiveFusion.wrap(
+                module, into={"a": "a.0"}, state="fusion", example=(torch.randn(4, 3), torch.randn(4, 4))
+            )
+        assert modes == [(False, False, True)] * 2
+        assert module.training
+        assert module.a.training
+        assert not module.b.training
+
     def test_its_own_hooks_run_around_the_layers(self) -> None:
         module, wrapped, inputs = two(rounds=2, feedback="add")
         calls: list[str] = []
