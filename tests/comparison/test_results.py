@@ -75,11 +75,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path, monkeypa
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 99])
+def test_another_format_is_refused_with_what_to_do(tmp_path: Path, number: int) -> None:
     _results().write(tmp_path)
     path = tmp_path / "results.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(DataError, match=r"format 2 or older; got format=99.*upgrade"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": number}))
+    with pytest.raises(DataError, match=rf"format 1; got format={number}\..*upgrade"):
         Results.read(tmp_path)
 
 
@@ -103,21 +104,6 @@ def test_without_the_side_file_the_scores_still_read(tmp_path: Path) -> None:
     _results().write(tmp_path)
     (tmp_path / "rows.npz").unlink()
     assert Results.read(tmp_path).rows == {}
-
-
-@pytest.mark.parametrize(("task", "n_seeds"), [("regression", 0), ("binary", 2)])
-def test_rows_of_the_first_format_are_left_out_where_no_test_may_use_them(
-    tmp_path: Path, task: str, n_seeds: int
-) -> None:
-    results = _results()
-    results.dataset.task = task  # type: ignore[assignment]
-    results.write(tmp_path)
-    path = tmp_path / "results.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
-    back = Results.read(tmp_path)
-    assert len(back.rows) == n_seeds
-    assert any("intervals are of seeds only" in n for n in back.dataset.notes) is (n_seeds == 0)
-    assert back.format == 2
 
 
 def test_what_rows_do_to_r2_comes_back_from_the_disk_where_it_is_finite(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_fit_that_is_put_in_anothers_place_is_not_taken_for_it(out: Path) -> N
 
 def test_what_stopped_runs_left_is_cleared_away(out: Path) -> None:
     fit = next((out / "work").glob("concat-seed0-*")).name
-    for name in (f".{fit}.123", f".{fit}.save/new", ".fit-abcd1234", f".{fit}.save/old"):
+    for name in (f".{fit}.save/new", ".fit-abcd1234", f".{fit}.save/old"):
         (out / "work" / name).mkdir(parents=True)
     for name in (f".{fit}.lock", ".nfs000123"):
         (out / "work" / name).write_text("x")

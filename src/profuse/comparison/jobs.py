@@ -96,8 +96,8 @@ class _Facts(BaseModel):
     predict_rows_per_second: float
     curves: list[dict[str, float | None]]
     ablation: list[dict[str, float | str]]
-    run: str = ""
-    jobs: int = 0
+    run: str
+    jobs: int
 
 
 _DIGESTS = "digests.json"

@@ -19,10 +19,10 @@ __all__ = ["held_place"]
 
 _FILES = ("rows.npz", "results.csv", "config.yaml", "models", "report.html", "report.md")
 """What stands beside `results.json` where a comparison is finished."""
-_WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.\d+|\.save|\.lock)?|\.fit-\w{8}")
+_WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.save|\.lock)?|\.fit-\w{8}")
 """A fit, and what a process that was stopped has left of one."""
-_PARTIAL = re.compile(r"\..*-seed\d+-[0-9a-f]{10}\.\d+|\.fit-\w{8}")
-"""The first is what earlier versions left where they were stopped; the second is how it is tried to write there."""
+_TRIED = re.compile(r"\.fit-\w{8}")
+"""How it is tried to write there."""
 _MODELS = re.compile(r"[^/]*-seed\d+")
 
 
@@ -46,7 +46,7 @@ def held_place(out: Path, dataset: Dataset, digest: str) -> Iterator[None]:
             os.rmdir(tempfile.mkdtemp(prefix=".fit-", dir=work))  # folders can be made there
             clear_dead(work)
             for name in names_in(work):
-                if _PARTIAL.fullmatch(name):
+                if _TRIED.fullmatch(name):
                     remove(work / name)
         except OSError as error:
             raise DataError(
@@ -67,8 +67,8 @@ def _check_contents(out: Path, dataset: Dataset, digest: str) -> None:
     fits = any((out / "work").glob("*-seed*"))
     if (out / "results.json").is_file() and _digest_before(out, fits) not in (digest, ""):
         raise DataError(
-            f"compare: {out} holds a comparison of other data than these ({dataset.name!r}), or one of an earlier "
-            "version. Name another folder, or delete this one."
+            f"compare: {out} holds a comparison of other data than these ({dataset.name!r}). "
+            "Name another folder, or delete this one."
         )
     found = [] if fits else [name for name in _FILES if (out / name).exists()]
     if found and not (out / "results.json").is_file():

@@ -48,7 +48,7 @@ __all__ = [
     "Timing",
 ]
 
-FORMAT = 2
+FORMAT = 1
 """2: rows of a regression hold squared errors; 1 had influence values of R2, which no test must use."""
 PACKAGES = ("profuse", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 Role = Literal["trivial", "single", "classical", "baseline", "fusion"]
@@ -336,9 +336,9 @@ class Results(_Plain):
             raise DataError(
                 f"Results.read: {path} must be JSON that profuse wrote; got {error}. Run it again."
             ) from error
-        if number > FORMAT:
+        if number != FORMAT:
             raise DataError(
-                f"Results.read: {path} must be of format {FORMAT} or older; got format={number}. "
+                f"Results.read: {path} must be of format {FORMAT}; got format={number}. "
                 "It was written by a newer profuse: upgrade with pip install -U profuse."
             )
         try:
@@ -348,14 +348,8 @@ class Results(_Plain):
             told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
             raise DataError(f"Results.read: {path} must be what profuse wrote; got {told}. Run it again.") from error
         side = path.with_name("rows.npz")
-        if side.is_file() and number < FORMAT and results.dataset.task == "regression":
-            results.dataset.notes.append(
-                "The rows' part in R2 was written by an earlier version, whose tests saw differences where there are "
-                "none: intervals are of seeds only. Run the comparison again; its fits are kept."
-            )
-        elif side.is_file():
+        if side.is_file():
             results._rows = _rows_of(side)
-        results.format = FORMAT
         return results
 
 

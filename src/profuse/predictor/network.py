@@ -186,7 +186,7 @@ class _Saved(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> _Saved:
-        if self.history is not None and not 1 <= self.history.best_epoch <= len(self.history.epochs):
+        if self.history is not None and all(e.epoch != self.history.best_epoch for e in self.history.epochs):
             raise ValueError("best_epoch must be one of the epochs")
         return self
 

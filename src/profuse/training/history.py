@@ -24,7 +24,7 @@ class History:
     """All epochs, which one's weights were kept, and how long it took.
 
     Attributes:
-        n_parameters: Numbers that training has changed; 0 where a model of an earlier version did not tell.
+        n_parameters: Numbers that training has changed.
         balance_weights: What the balancing method, with what it had learned from validation rows, used in each epoch
             up to the best one.
     """
