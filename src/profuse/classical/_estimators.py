@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from io import BytesIO
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -53,6 +53,8 @@ sklearn.utils.validation.check_array
 """
 _LOADERS, _TYPES = frozenset(_HOW.split()), frozenset(_NAMES.split())
 """How skops may make something, and what: what calls methods and operators by name is not among them."""
+_OF_OTHERS = {"ReduceNode", "TreeNode"}
+"""How types that a user trusts may be made besides."""
 _MOST_BYTES = 2**31
 
 
@@ -65,8 +67,12 @@ def dump_estimators(estimators: list[Any]) -> dict[str, Any]:
     return {"estimators": np.frombuffer(content, dtype=np.uint8), "scikit_learn": sklearn.__version__}
 
 
-def load_estimators(state: Any) -> list[Any]:
+def load_estimators(state: Any, trusted: Collection[str] = ()) -> list[Any]:
     """Returns the estimators that `dump_estimators` was given.
+
+    Args:
+        state: What it returned.
+        trusted: Further types that may be made, "module.Class".
 
     Raises:
         CheckpointError: Another scikit-learn has saved them.
@@ -87,12 +93,13 @@ def load_estimators(state: Any) -> list[Any]:
         if sum(part.file_size for part in packed.infolist()) > _MOST_BYTES:
             raise ValueError(f"estimators must be at most {_MOST_BYTES} bytes")
         schema = json.loads(packed.read("schema.json"))
+    types, loaders = _TYPES | set(trusted), _LOADERS | (_OF_OTHERS if trusted else set())
     for kind, loader in set(_made(schema)):
-        if kind not in _TYPES or loader not in _LOADERS:
+        if kind not in types or loader not in loaders:
             raise ValueError(f"estimators must be made of the types that are saved; got {kind} ({loader})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)  # a patch of the same version
-        estimators = skops.io.loads(content, trusted=sorted(_TYPES))
+        estimators = skops.io.loads(content, trusted=sorted(types))
     if not isinstance(estimators, list):
         raise ValueError(f"estimators must be a list; got {type(estimators).__name__}")
     return estimators

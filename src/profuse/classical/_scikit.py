@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,7 +21,10 @@ class ScikitModel(ClassicalModel):
 
     Attributes:
         estimators: Fitted, in the order of the target's columns.
+        trusted: Types that a saved one holds besides ours, as "module.Class".
     """
+
+    trusted: ClassVar[Sequence[str]] = ()
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)
@@ -95,7 +98,7 @@ class ScikitModel(ClassicalModel):
     @classmethod
     def from_state(cls, state: Mapping[str, Any], task: Task, n_outputs: int) -> Self:
         made = cls(task, n_outputs)
-        made.estimators = load_estimators(state)
+        made.estimators = load_estimators(state, cls.trusted)
         wanted = 1 if task in ("binary", "multiclass") else n_outputs
         if len(made.estimators) != wanted:
             raise ValueError(f"estimators must be {wanted}; got {len(made.estimators)}")
