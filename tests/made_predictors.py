@@ -92,7 +92,13 @@ def predictor(kind: str, task: str) -> Predictor:
         refit=True, categories=ready.pipeline.category_features,
     )  # fmt: skip
     return ClassicalPredictor(
-        pipeline=ready.pipeline, codec=ready.codec, name=kind, model=fit.model, modalities=names, schema=schema
+        pipeline=ready.pipeline,
+        codec=ready.codec,
+        name=kind,
+        model=fit.model,
+        modalities=names,
+        schema=schema,
+        threads=2,
     )
 
 

@@ -93,7 +93,7 @@ def test_a_type_that_it_does_not_trust_is_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(40, 2))
     rows = np.arange(40)
     model.fit(Problem(x, (x[:, 0] > 0).astype(int), rows[:30], rows[30:], rows[:0]), settings={}, seed=0, refit=False)
-    with pytest.raises(ValueError, match="must be made of the types that are saved; got sklearn.*Forest|Tree"):
+    with pytest.raises(ValueError, match="must be made of the types that are saved; got "):
         Careless.from_state(model.state(), "binary", 2)
 
 

@@ -54,6 +54,8 @@ class TestEveryPredictor:
         assert type(again) is type(asked)
         assert (again.modalities, again.schema, again.task) == (asked.modalities, asked.schema, asked.task)
         assert again.n_parameters == asked.n_parameters > 0
+        for what in ("name", "threads", "model_options", "train_options", "history"):
+            assert getattr(again, what, None) == getattr(asked, what, None)
 
     def test_it_saves_again_what_it_was_loaded_from(self, kind: str, task: str, saved: Path, tmp_path: Path) -> None:
         again = load_model(saved / f"{kind} {task}")

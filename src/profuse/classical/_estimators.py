@@ -94,7 +94,7 @@ def load_estimators(state: Any, trusted: Collection[str] = ()) -> list[Any]:
             raise ValueError(f"estimators must be at most {_MOST_BYTES} bytes")
         schema = json.loads(packed.read("schema.json"))
     types, loaders = _TYPES | set(trusted), _LOADERS | (_OF_OTHERS if trusted else set())
-    for kind, loader in set(_made(schema)):
+    for kind, loader in dict.fromkeys(_made(schema)):
         if kind not in types or loader not in loaders:
             raise ValueError(f"estimators must be made of the types that are saved; got {kind} ({loader})")
     with warnings.catch_warnings():
