@@ -31,6 +31,7 @@ __all__ = [
     "Format",
     "applied",
     "check_folder",
+    "check_place",
     "digest_of",
     "held_folder",
     "names_in",
@@ -186,6 +187,24 @@ def _unwritable(folder: str | Path, error: OSError) -> CheckpointError:
     return CheckpointError(
         f"save: {folder} must be writable; {error.strerror or error}. Name another folder, or make room in it."
     )
+
+
+def check_place(folder: str | Path, form: Format) -> None:
+    """Checks that what is saved at `folder`, if anything, is of the same form: else it would be replaced.
+
+    Raises:
+        CheckpointError: It is of another.
+    """
+    try:
+        facts = parse_json((Path(folder) / _FACTS).read_bytes())
+        held = facts.get("what", "model") if isinstance(facts, dict) else form.what
+    except (OSError, ValueError):
+        return  # nothing readable: whether it may be replaced is checked when it is written
+    if held != form.what:
+        raise CheckpointError(
+            f"{form.reader.partition('.')[0]}.save: {folder} must be new, empty or a saved {form.what}; it holds a "
+            f"saved {held}. Name another folder."
+        )
 
 
 def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor], form: Format) -> None:

@@ -52,7 +52,8 @@ class Block:
 
     def __init__(self, data: ModalityData) -> None:
         """Learns from all rows of `data`."""
-        self._preprocessor = preprocessor(data.preprocess or kind_named(data.kind).preprocessor)()
+        self.preprocess = data.preprocess or kind_named(data.kind).preprocessor
+        self._preprocessor = preprocessor(self.preprocess)()
         self._preprocessor.fit(data)
         raw = self._preprocessor.features(data)
         self._codes = np.flatnonzero(self._preprocessor.category_features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,34 @@ from profuse.errors import DataError
 from profuse.imputation.coding import Coding, Part, known_cells
 from profuse.imputation.methods import Answer, Drawn
 
-__all__ = ["SPREAD", "Gaps", "check_names", "flag_of"]
+__all__ = ["SPREAD", "Filled", "Gaps", "check_names", "flag_of"]
 
 SPREAD = "_spread"
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """What `Imputer.fill` returns.
+
+    Attributes:
+        table: The table with the cells filled; for each filled column that is not copied, `<column>_spread`; and
+            `<modality>_filled`, which rows these are.
+        samples: Long form: `row` (its id, or number from 0), `sample` (from 0), and the columns of the modality.
+        tables: `n_tables` tables with the columns of the one that was given, each with one draw in every gap.
+        cells: Numbers of the rows that are filled, from 0, by column, whatever stood there.
+        notes: What was counted.
+    """
+
+    table: pd.DataFrame
+    samples: pd.DataFrame
+    tables: tuple[pd.DataFrame, ...]
+    cells: Mapping[str, np.ndarray]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Numbers of the rows in which a cell is filled, from 0."""
+        return np.unique(np.concatenate([*self.cells.values()]))
 
 
 def flag_of(modality: str) -> str:

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from profuse._fields import documented
+from profuse._folder import applied, check_place, read_folder, write_folder
 from profuse._lookup import resolve
 from profuse.data.dataset import Dataset
 from profuse.data.new_rows import tell
@@ -26,46 +28,22 @@ from profuse.imputation.blocks import Block, Inputs, blocks_of, inputs_of
 from profuse.imputation.choice import Choice, choose
 from profuse.imputation.coding import Coding, Target, kinds_to_fill, known_cells, parts_of
 from profuse.imputation.earlier import added_before, named_in, perhaps_added
-from profuse.imputation.filling import Gaps, check_names
+from profuse.imputation.filling import Filled, Gaps, check_names
 from profuse.imputation.making import BASELINES, LEARNED_AGAIN, make_method, resampled
 from profuse.imputation.methods import Method
 from profuse.imputation.options import AUTO, ImputeOptions, ImputeTraining
 from profuse.imputation.quality import hidden_like, quality_of, score
+from profuse.imputation.saving import IMPUTER, facts_of, learned_of
 from profuse.imputation.settings import schema_asked, settings_of, table_of
 from profuse.imputation.streams import Streams, streams_of
-from profuse.schema import OnBadFile
+from profuse.schema import OnBadFile, Schema
 from profuse.training.callbacks import Callers, as_callbacks
 from profuse.training.options import Precision, TrainOptions
 
-__all__ = ["Filled", "Imputer"]
+__all__ = ["Imputer"]
 
 LEAST_ROWS = 20
 _VALID = 0.15  # of the rows learned from; they choose the epoch
-
-
-@dataclass(frozen=True, eq=False)
-class Filled:
-    """What `Imputer.fill` returns.
-
-    Attributes:
-        table: The table with the cells filled; for each filled column that is not copied, `<column>_spread`; and
-            `<modality>_filled`, which rows these are.
-        samples: Long form: `row` (its id, or number from 0), `sample` (from 0), and the columns of the modality.
-        tables: `n_tables` tables with the columns of the one that was given, each with one draw in every gap.
-        cells: Numbers of the rows that are filled, from 0, by column, whatever stood there.
-        notes: What was counted.
-    """
-
-    table: pd.DataFrame
-    samples: pd.DataFrame
-    tables: tuple[pd.DataFrame, ...]
-    cells: Mapping[str, np.ndarray]
-    notes: tuple[str, ...]
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Numbers of the rows in which a cell is filled, from 0."""
-        return np.unique(np.concatenate([*self.cells.values()]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +161,8 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_names(frame, self.modality, self._coding.parts)
         reader = TableReader(self.schema_, self._rates, base_dir=self.base_dir, on_bad_file=self.on_bad_file)
         dataset = reader.read(frame)
-        filled = self._filled(frame, dataset)
+        with applied(getattr(self, "_source", "")):
+            filled = self._filled(frame, dataset)
         filled = replace(filled, notes=(*dataset.notes, *filled.notes))
         tell(filled.notes, "Imputer", stacklevel=3)
         return filled
@@ -191,6 +170,40 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> pd.DataFrame:
         """Returns `fill(X).table`."""
         return self.fill(X).table
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the fitted imputer into `folder` (new, empty, or a saved one): safetensors and JSON, no pickle.
+
+        What was learned holds numbers, and where cells are copied the cells, of the rows that were learned from.
+
+        Raises:
+            CheckpointError: The folder holds something else, or cells are of a type that cannot be saved.
+        """
+        check_is_fitted(self, "quality_")
+        facts, weights = facts_of(self)
+        check_place(folder, IMPUTER)
+        write_folder(folder, facts, weights, IMPUTER)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, base_dir: str | Path | None = None) -> Self:
+        """Returns the imputer that `save` or `profuse impute --out-model` left in `folder`, ready to fill.
+
+        Its `schema` is the resolved one, and its `base_dir`, a place on a machine, the one given here.
+
+        Raises:
+            CheckpointError: No saved imputer, or a damaged or newer one.
+        """
+        made = read_folder(folder, lambda facts, weights: cls._of(facts, weights), IMPUTER)
+        made.base_dir, made._source = base_dir, str(folder)
+        return made
+
+    @classmethod
+    def _of(cls, facts: dict[str, Any], weights: Mapping[str, Tensor]) -> Self:
+        schema = Schema.model_validate(facts["schema"])
+        made = cls(**facts["parameters"], schema=schema)
+        vars(made).update(learned_of(facts, weights), schema_=schema)
+        made._options = Options.model_validate({name: getattr(made, name) for name in Options.model_fields})
+        return made
 
     def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:
         self._options, self._training = self.settings()

@@ -9,7 +9,7 @@ import numpy as np
 from profuse.imputation.blocks import Inputs
 from profuse.imputation.coding import Coding, Target
 from profuse.imputation.methods import MeanMethod, Method, NearestMethod
-from profuse.imputation.regressions import NETWORKS, NetworkMethod, RidgeMethod
+from profuse.imputation.regressions import NetworkMethod, RidgeMethod
 from profuse.training.callbacks import Callers
 from profuse.training.options import TrainOptions
 
@@ -55,7 +55,7 @@ def make_method(
     if name == "ridge":
         return RidgeMethod(inputs, target, coding, seed=training.seed, groups=groups)
     options: dict[str, Any] = {"training": training, "groups": groups, "callbacks": callbacks}
-    return NetworkMethod(inputs, target, coding, make=NETWORKS[name], valid=valid, width=width, **options)
+    return NetworkMethod(inputs, target, coding, network=name, valid=valid, width=width, **options)
 
 
 def resampled(known: np.ndarray, groups: np.ndarray, seed: tuple[int, int]) -> np.ndarray:

@@ -35,6 +35,15 @@ _MOST_NUMBERS = 4_000_000  # drawn at a time for the mean of them
 _N_PAIRS = 32  # of starts (z, -z), from which a network's mean and spread are taken
 
 
+NETWORKS: dict[str, Callable[[int, int, int], Generator]] = {
+    "regression": RegressionGenerator,
+    "flow": FlowGenerator,
+    "diffusion": DiffusionGenerator,
+    "gan": partial(GanGenerator, diversity=1.0),  # without it all draws are nearly the same
+}
+"""By name; each is made of sizes: condition, target, hidden channels."""
+
+
 class _Regression(Method):
     """A ridge regression of the modality on all else, and the errors that it makes on rows held back.
 
@@ -136,7 +145,7 @@ class NetworkMethod(_Regression):
         inputs: What the training rows hold beside.
         target: What they hold of the modality.
         coding: Of its cells.
-        make: Makes the generator of sizes: condition, target, hidden channels.
+        network: Name of the generator, one of `NETWORKS`.
         valid: Bool `[row]`: which rows choose the epoch.
         width: Channels of hidden layers.
         training: How it is trained; see `profuse.imputation.training.train`. The seed is of weights, order and noise.
@@ -150,7 +159,7 @@ class NetworkMethod(_Regression):
         target: Target,
         coding: Coding,
         *,
-        make: Callable[[int, int, int], Generator],
+        network: str,
         valid: np.ndarray,
         width: int,
         training: TrainOptions,
@@ -164,9 +173,10 @@ class NetworkMethod(_Regression):
         self._unit = np.where(deviation > 1e-9, deviation, 1.0)
         condition = torch.from_numpy(inputs.matrix().astype(np.float32))
         learned = torch.from_numpy((left / self._unit).astype(np.float32))
+        self.network, self.sizes = network, (condition.shape[1], learned.shape[1], width)
         with torch.random.fork_rng():
             torch.manual_seed(training.seed)
-            self.generator = make(condition.shape[1], learned.shape[1], width)
+            self.generator = NETWORKS[network](*self.sizes)
             self.generator.begin_with_noise()  # the regression's errors, normal and alike everywhere
             train(self.generator, condition, learned, valid=valid, options=training, callbacks=callbacks)
         self._root: np.ndarray | None = None
@@ -265,11 +275,3 @@ def _fixed_starts(width: int, seed: int) -> np.ndarray:
     half = np.random.default_rng(seed).standard_normal((_N_PAIRS, width))
     half = np.linalg.qr(half)[0] if width <= _N_PAIRS else half / np.linalg.norm(half, axis=0)
     return np.asarray(np.concatenate([half, -half]) * np.sqrt(_N_PAIRS))
-
-
-NETWORKS: dict[str, Callable[[int, int, int], Generator]] = {
-    "regression": RegressionGenerator,
-    "flow": FlowGenerator,
-    "diffusion": DiffusionGenerator,
-    "gan": partial(GanGenerator, diversity=1.0),  # without it all draws are nearly the same
-}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from profuse._folder import write_folder
+from profuse._folder import check_place, write_folder
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.retrieval.saving import INDEX, check_place, facts_of
+from profuse.retrieval.saving import INDEX, facts_of
 
 if TYPE_CHECKING:
     from profuse.retrieval.reading import Data

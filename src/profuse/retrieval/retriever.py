@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from profuse._fields import documented
-from profuse._folder import read_folder, write_folder
+from profuse._folder import check_place, read_folder, write_folder
 from profuse._options import faults_of
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
@@ -38,7 +38,7 @@ from profuse.retrieval.reading import (
     tell_notes,
     with_groups,
 )
-from profuse.retrieval.saving import RETRIEVER, check_place, facts_of, restored
+from profuse.retrieval.saving import RETRIEVER, facts_of, restored
 from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import OnBadFile, Schema
 from profuse.tokens import Raw

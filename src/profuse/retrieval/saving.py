@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from profuse._folder import Format
-from profuse._json import parse_json
 from profuse._weights import with_weights
 from profuse.data.pipeline import Pipeline
-from profuse.errors import CheckpointError
 from profuse.retrieval._model import build
 from profuse.retrieval.linear import LinearSpace
 from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
@@ -17,28 +14,10 @@ from profuse.retrieval.spaces import Fitted, LearnedSpace, Space
 from profuse.schema import Schema
 from profuse.training.history import Epoch, History
 
-__all__ = ["INDEX", "RETRIEVER", "check_place", "facts_of", "restored"]
+__all__ = ["INDEX", "RETRIEVER", "facts_of", "restored"]
 
 RETRIEVER = Format("retriever", 1, "Retriever.load", "'profuse retrieve --out' or Retriever.save")
 INDEX = Format("index", 1, "load_index", "'profuse retrieve --index' or Index.save")
-
-
-def check_place(folder: str | Path, form: Format) -> None:
-    """Checks that what is saved at `folder`, if anything, is of the same form: else it would be replaced.
-
-    Raises:
-        CheckpointError: It is of another.
-    """
-    try:
-        facts = parse_json((Path(folder) / "model.json").read_bytes())
-        held = facts.get("what", "model") if isinstance(facts, dict) else form.what
-    except (OSError, ValueError):
-        return  # nothing readable: whether it may be replaced is checked when it is written
-    if held != form.what:
-        raise CheckpointError(
-            f"{form.reader.partition('.')[0]}.save: {folder} must be new, empty or a saved {form.what}; it holds a "
-            f"saved {held}. Name another folder."
-        )
 
 
 def facts_of(fitted: Fitted) -> tuple[dict[str, Any], dict[str, Any]]:
