@@ -292,6 +292,9 @@ def test_what_a_system_leaves_in_folders_is_no_file_of_others(finished: Path, tm
     for folder in (out, out / "work", out / "models"):
         (folder / ".DS_Store").write_bytes(b"x")
     run(make_product(absent=0.1), out)
+    one, two = (json.loads((folder / "results.json").read_text())["scores"] for folder in (finished, out))
+    assert one == two
+    assert (out / "work" / ".DS_Store").exists()
 
 
 def test_equal_tables_with_other_columns_are_other_data() -> None:

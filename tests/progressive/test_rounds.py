@@ -147,6 +147,33 @@ def test_feedback_goes_only_into_the_named_branches() -> None:
     assert len(around.feedbacks) == 1
 
 
+@pytest.mark.parametrize("entry", ["early", "later"])
+@pytest.mark.parametrize("branch", ["a", "b", "c"])
+def test_each_branch_gets_the_feedback_of_its_own_map_alone(branch: str, entry: Entry) -> None:
+    """Two rounds: what is fused in the second one differs from the first in that branch, and in no other."""
+    model = ProgressiveFusion(plain(fusion="concat"), rounds=2, entry=entry).eval()
+    place = model.into.index(branch)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for weight in model.feedbacks[place].parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+    fused: list[dict[str, Tokens]] = []
+    model.model.fusion.register_forward_pre_hook(lambda _, given: fused.append(dict(given[0])))
+    model(inputs())
+    first, second = fused
+    moved = {name for name in first if not torch.equal(first[name].values, second[name].values)}
+    assert moved == {branch}
+
+
+def test_every_branch_has_its_own_map_and_state_of_its_own_row() -> None:
+    model = ProgressiveFusion(plain(fusion="concat"), rounds=2).eval()
+    randomise(model)
+    rows, order = inputs(5), torch.tensor([3, 0, 4, 1, 2])
+    whole = model(rows).outputs
+    turned = model({name: raw.rows(order) for name, raw in rows.items()}).outputs
+    torch.testing.assert_close(whole[order], turned)
+
+
 def test_feedback_lets_one_modality_reach_another_ones_branch() -> None:
     model = plain(fusion="concat")
     around = ProgressiveFusion(model, rounds=2).eval()

@@ -11,7 +11,8 @@ from profuse._lookup import lazily
 
 if TYPE_CHECKING:
     from profuse.imputation.choice import Choice
-    from profuse.imputation.imputer import Filled, Imputer
+    from profuse.imputation.filling import Filled
+    from profuse.imputation.imputer import Imputer
     from profuse.imputation.options import METHODS
     from profuse.imputation.pooling import Pooled, pool
     from profuse.imputation.quality import Quality
@@ -23,7 +24,7 @@ __getattr__ = lazily(
     {
         "METHODS": "options",
         "Choice": "choice",
-        "Filled": "imputer",
+        "Filled": "filling",
         "Imputer": "imputer",
         "Pooled": "pooling",
         "Quality": "quality",

@@ -34,7 +34,7 @@ from profuse.imputation.methods import Method
 from profuse.imputation.options import AUTO, ImputeOptions, ImputeTraining
 from profuse.imputation.quality import hidden_like, quality_of, score
 from profuse.imputation.saving import IMPUTER, facts_of, learned_of
-from profuse.imputation.settings import schema_asked, settings_of, table_of
+from profuse.imputation.settings import TRAINING, schema_asked, settings_of, table_of
 from profuse.imputation.streams import Streams, streams_of
 from profuse.schema import OnBadFile, Schema
 from profuse.training.callbacks import Callers, as_callbacks
@@ -201,8 +201,12 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _of(cls, facts: dict[str, Any], weights: Mapping[str, Tensor]) -> Self:
         schema = Schema.model_validate(facts["schema"])
         made = cls(**facts["parameters"], schema=schema)
-        vars(made).update(learned_of(facts, weights), schema_=schema)
-        made._options = Options.model_validate({name: getattr(made, name) for name in Options.model_fields})
+        own = dict(facts["parameters"])
+        training = {name: own.pop(name) for name in TRAINING}
+        made._options, made.schema_ = ImputeOptions.model_validate(own), schema
+        made._training = ImputeTraining(**training, seed=made.random_state, refit=False)
+        for name, value in learned_of(facts, weights).items():
+            setattr(made, name, value)
         return made
 
     def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:

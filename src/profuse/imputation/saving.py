@@ -24,6 +24,7 @@ from profuse.imputation.quality import Quality
 from profuse.imputation.regressions import NETWORKS, NetworkMethod, RidgeMethod
 from profuse.imputation.residuals import Residuals
 from profuse.imputation.ridge import Ridge
+from profuse.imputation.settings import TRAINING
 from profuse.imputation.words import Words
 from profuse.layers.generators import Generator
 
@@ -93,7 +94,7 @@ class _Reader:
         if what == "preprocessor":
             self._made.append(preprocessor(of[0]).from_state(of[1]))
         else:
-            part = _PARTS[what].__new__(_PARTS[what])
+            part: object = object.__new__(_PARTS[what])
             self._made.append(part)
             for name, one in of.items():
                 vars(part)[name] = self._generator(of, int(one[_OF])) if name == "generator" else self.read(one)
@@ -133,7 +134,10 @@ def facts_of(imputer: Any) -> tuple[dict[str, Any], dict[str, Tensor]]:
     copied = [part.column for part in has["_coding"].parts if part.kind in ("cell", "category")]
     choice = has["choice_"]
     facts = {
-        "parameters": has["_options"].parameters,
+        "parameters": {
+            **has["_options"].model_dump(exclude={"target", "ignore", "base_dir"}),  # these stand in the schema
+            **{name: getattr(has["_training"], name) for name in TRAINING},
+        },
         "schema": has["schema_"].model_dump(mode="json"),
         "choice": None if choice is None else vars(choice),
         "quality": [vars(quality) for quality in has["quality_"]],

@@ -15,8 +15,7 @@ import pandas as pd
 from profuse.data.table.delimited import SEPARATORS, layout_of
 from profuse.data.table.numbers import write_number
 from profuse.data.table.text_file import read_text
-from profuse.imputation.filling import SPREAD
-from profuse.imputation.imputer import Filled
+from profuse.imputation.filling import SPREAD, Filled
 
 __all__ = ["Written", "as_written", "csv_of", "csv_of_each", "plain_csv"]
 

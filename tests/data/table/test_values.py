@@ -162,10 +162,8 @@ def test_true_and_false_mean_the_same_in_every_type(train: str, new: str) -> Non
     assert first == second == [2.0, 1.0]
 
 
-@pytest.mark.parametrize(("family", "train"), [(f, t) for f in (TYPED, TRUTH) for t in f])
+@pytest.mark.parametrize(("family", "train"), [(f, t) for f in (TYPED, TRUTH) for t in f if t != "bytes"])
 def test_classes_keep_their_type_and_are_found_in_every_other(family: dict[str, list[Any]], train: str) -> None:
-    if isinstance(family[train][0], bytes):
-        return
     learned, task, _ = read_target(pd.Series(family[train] * 4, dtype=object))
     codec = TargetCodec.fit(learned, "multiclass" if task == "regression" else task)
     expected = codec.encode(learned[: len(family[train])]).tolist()
