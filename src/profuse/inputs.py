@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from profuse._lookup import resolve
+from profuse._lookup import nearest, resolve
+from profuse._options import checked
 from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import copy_notes
-from profuse.data.new_rows import as_table, tell
+from profuse.data.new_rows import as_table, column_names, tell
 from profuse.data.preprocess import preprocessor
+from profuse.data.table.options import ReadOptions
 from profuse.data.table.reader import TableReader
+from profuse.data.table.schema_file import as_schema
 from profuse.data.target import read_target
-from profuse.data.tensors import as_target, from_frame, from_tensors
+from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
+from profuse.datasets import DATASETS
+from profuse.datasets import load as load_dataset
 from profuse.encoders import encoder
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
-from profuse.schema import OnBadFile, Schema, Target, Task
+from profuse.schema import OnBadFile, Schema, SplitOptions, Target, Task
 
 __all__ = [
+    "Data",
+    "Opened",
     "check_named",
+    "check_variant",
     "columns_in",
+    "open_data",
     "same_length",
     "to_learn_from",
     "training_data",
     "without_test_rows",
 ]
+
+
+Data = str | Path | pd.DataFrame | Mapping[str, Any] | Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """Data behind any door: the rows, how they are to be split, and a table's resolved schema."""
+
+    dataset: Dataset
+    split: SplitOptions
+    schema: Schema | None = None
 
 
 def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into: Iterable[str] = ()) -> None:
@@ -83,28 +104,114 @@ def columns_in(X: Any, schema: Schema | None) -> list[str] | int | None:
     return X.shape[1] if isinstance(X, np.ndarray) else None
 
 
+def open_data(
+    data: Data,
+    target: Any = None,
+    *,
+    who: str = "compare",
+    schema: Any = None,
+    split: SplitOptions | None = None,
+    test: str | Path | None = None,
+    name: str | None = None,
+    variant: str | None = None,
+    with_target: bool = True,
+    base_dir: str | Path | None = None,
+    on_bad_file: OnBadFile = "raise",
+) -> Opened:
+    """Returns the data behind any door, named data sets and files too; see `compare` for the arguments.
+
+    What is set in `split` wins over the schema's. Without `with_target` the columns `target` of a table are left out.
+    """
+    read: dict[str, Any] = {"base_dir": base_dir, "on_bad_file": on_bad_file}
+    checked(ReadOptions, read, where=who)
+    split = split or SplitOptions()
+    asked: dict[str, Any] = {"target": target, "schema": schema, "split.column": split.column, "test": test}
+    if isinstance(data, str | Path) and str(data) in DATASETS:
+        _only(who, f"the named data set {str(data)!r}", **asked)
+        dataset = load_dataset(str(data), variant=variant)
+        return Opened(dataset if name is None else replace(dataset, name=name), split)
+    if isinstance(data, str | Path):
+        _check_path(Path(data), who)
+    check_variant(data, variant, who)
+    if isinstance(data, Dataset):
+        _only(who, f"a Dataset, {data.name!r}", **asked)
+        return Opened(data if name is None else replace(data, name=name), split)
+    if isinstance(data, Mapping):
+        _only(who, "a dict of arrays", **asked | {"target": None})
+        if target is None or isinstance(target, str):
+            raise DataError(f"{who}: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
+        return Opened(from_tensors(data, target, name=name or "tensors"), split)
+    if isinstance(data, pd.DataFrame):
+        _only(who, "a DataFrame", test=test)
+    known = as_schema(schema)
+    known = known.model_copy(update={"split": split.over(known.split)})
+    columns = column_names(target)
+    if target is None or columns is not None:
+        reader, dataset = TableReader.fit(
+            data, known, target=columns, with_target=with_target, test=test, name=name, **read
+        )
+        return Opened(dataset, reader.schema.split, reader.schema)
+    if not isinstance(data, pd.DataFrame):
+        raise ConfigError(f"{who}: target must name columns of the file; got {type(target).__name__}. Name them.")
+    same_order({"X": data, "target": target}, where=who)
+    dataset, resolved = training_data(data, target, known, who=who, name=name or "table", **read)
+    return Opened(dataset, known.split, resolved)
+
+
+def _check_path(path: Path, who: str) -> None:
+    """Checks that a word that is no file is no name of a data set that was mistyped."""
+    if not path.exists() and not path.suffix and len(path.parts) == 1:
+        close = nearest(str(path), DATASETS)
+        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See 'profuse datasets'."
+        raise DataError(f"{who}: data must be a file or a named data set; got {str(path)!r}. {hint}")
+
+
+def check_variant(data: Any, variant: str | None, who: str) -> None:
+    """Checks that a variant is only asked for of a named data set, which `data` is not.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if variant is not None:
+        given = f"the file {str(data)!r}" if isinstance(data, str | Path) else f"a {type(data).__name__}"
+        raise ConfigError(f"{who}: variant must go with a named data set; got {given}. Leave it out.")
+
+
+def _only(who: str, what: str, **others: object) -> None:
+    """Tells what has been given and does not apply."""
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"{who}: {' and '.join(given)} must not be given with {what}, which brings its own. Leave it out."
+        )
+
+
 def training_data(
     X: Any,
-    y: Any,
-    schema: Schema | None,
-    presence: Mapping[str, Any] | None,
+    y: Any = None,
+    schema: Schema | None = None,
     *,
-    rates: Mapping[str, int] | None,
     who: str,
-    task_of: Callable[[Any], Task],
-    base_dir: str | Path | None,
-    on_bad_file: OnBadFile,
+    presence: Mapping[str, Any] | None = None,
+    rates: Mapping[str, int] | None = None,
+    task_of: Callable[[Any], Task] | None = None,
+    with_target: bool = True,
+    name: str | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: OnBadFile = "raise",
 ) -> tuple[Dataset, Schema | None]:
-    """Returns the rows with their target, and the resolved schema of a table.
+    """Returns the rows to learn from, with their target, and the resolved schema of a table.
 
     Args:
         X: A data frame, a 2-D array, a dict of arrays or tensors by modality, or a `Dataset`.
         y: The target, or None where X or the schema says it.
         schema: What is known of a table.
+        who: Who asks, for messages.
         presence: For a dict: bool `[row]` by modality.
         rates: For a dict: samples a second of sounds by modality.
-        who: Who asks, for messages.
-        task_of: Returns what kind of target y is.
+        task_of: Returns what kind of target y is; inferred if None.
+        with_target: Whether there is a target; else that of a schema is left out.
+        name: Of the data set; `who` if None.
         base_dir: See `TableReader`.
         on_bad_file: See `TableReader`.
 
@@ -114,48 +221,57 @@ def training_data(
     for what, given in (("presence", presence), ("rates", rates)):
         if given is not None and not isinstance(X, Mapping):
             raise DataError(f"{who}: {what} belongs to a dict of arrays; got it with {type(X).__name__}.")
-    y = None if y is None else as_target(y)
+    y, name = None if y is None else as_target(y), name or who
     asked = schema.target if schema is not None else None
-    task = (asked.task if asked else None) or (None if y is None else task_of(y))
+    task = asked.task if asked else None
+    if task is None and y is not None and task_of is not None:
+        task = task_of(y)
     if isinstance(X, Dataset):
-        if y is None and X.target is None:
-            raise DataError(f"{who}: y must be given where the data set has no target; got None.")
-        if y is None:
+        if not with_target or (y is None and X.target is not None):
             return X, schema
+        if y is None:
+            raise DataError(f"{who}: y must be given where the data set has no target; got None.")
         same_length(X, y, who)
         target, task, names = read_target(y, task)
         return replace(X, target=target, task=task, target_names=names), schema
-    if y is None and (asked is None or isinstance(X, Mapping)):
+    if with_target and y is None and (asked is None or isinstance(X, Mapping)):
         raise DataError(f"{who}: y must be given; got None. Or name the target of a table in the schema.")
     if isinstance(X, Mapping):
-        return from_tensors(X, y, presence=presence, rates=rates, task=task, name=who), None
-    table = as_table(X, who)
-    files: dict[str, Any] = {"name": who, "base_dir": base_dir, "on_bad_file": on_bad_file}
-    if y is None and asked is not None:
-        task = task or task_of(table.loc[:, [str(c) in asked.columns for c in table.columns]])
-        named = asked.model_copy(update={"task": task})
-        reader, dataset = TableReader.fit(table, (schema or Schema()).model_copy(update={"target": named}), **files)
+        return from_tensors(X, y, presence=presence, rates=rates, task=task, name=name), None
+    table, schema = as_table(X, who), schema or Schema()
+    read: dict[str, Any] = {"name": name, "base_dir": base_dir, "on_bad_file": on_bad_file}
+    if y is None:
+        if with_target and asked is not None and task is None and task_of is not None:
+            task = task_of(table.loc[:, [str(c) in asked.columns for c in table.columns]])
+            schema = schema.model_copy(update={"target": asked.model_copy(update={"task": task})})
+        reader, dataset = TableReader.fit(table, schema, with_target=with_target, **read)
         return dataset, reader.schema
     same_length(X, y, who)
-    # y stands beside the table: a target that the schema names must not be an input either
-    told = (schema or Schema()).model_copy(update={"target": None})
-    there = {str(c) for c in table.columns}
-    inside = tuple(c for c in (asked.columns if asked else ()) if c in there)
-    told = told.model_copy(
-        update={
-            "ignore": (*told.ignore, *inside),
-            "words": tuple(c for c in told.words if c in there),
-            "merge_spellings": tuple(c if c in there else "target" for c in told.merge_spellings),
-            "numbers": {c: form for c, form in told.numbers.items() if c in there},
-            "missing": {c: words for c, words in told.missing.items() if c in there},
-        }
-    )
-    dataset, resolved = from_frame(table, y, schema=told, task=task, **files)
-    names = tuple(asked.columns) if asked else tuple(dataset.target_names)
+    dataset, resolved = from_frame(table, y, schema=_beside(table, schema), task=task, **read)
+    if asked is None or not asked.columns:
+        names, inside = tuple(dataset.target_names), set()
+    else:
+        names, inside = asked.columns, set(map(str, table.columns))
     assert dataset.target is not None
     if isinstance(dataset.target.flat[0], str):
         resolved = resolved.model_copy(update={"words": (*resolved.words, *(n for n in names if n not in inside))})
     return dataset, resolved.model_copy(update={"target": Target(columns=names, task=dataset.task)})
+
+
+def _beside(table: pd.DataFrame, schema: Schema) -> Schema:
+    """Returns the schema of a table whose target stands beside it: one that it names is no input either."""
+    there = {str(c) for c in table.columns}
+    target = schema.target.columns if schema.target else ()
+    return schema.model_copy(
+        update={
+            "target": None,
+            "ignore": (*schema.ignore, *(c for c in target if c in there)),
+            "words": tuple(c for c in schema.words if c in there),
+            "merge_spellings": tuple(c if c in there else "target" for c in schema.merge_spellings),
+            "numbers": {c: form for c, form in schema.numbers.items() if c in there},
+            "missing": {c: words for c, words in schema.missing.items() if c in there},
+        }
+    )
 
 
 def without_test_rows(dataset: Dataset) -> Dataset:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -200,6 +200,10 @@ class Schema(_Strict):
         inputs = [c for m in self.modalities.values() for c in m.columns]
         others = [c for c in (self.id, self.split.column, *self.ignore) if c is not None]
         return list(dict.fromkeys([*inputs, *others]))
+
+    def only(self, names: Iterable[str]) -> Schema:
+        """Returns the schema of the modalities `names` alone, without a target."""
+        return self.model_copy(update={"modalities": {n: self.modalities[n] for n in names}, "target": None})
 
     def unlike(self, kinds: Mapping[str, str]) -> str | None:
         """Returns the first modality of `kinds` that it has not, or has as another kind; None if there is none."""

@@ -82,7 +82,7 @@ def test_rows_ask_instead_of_a_text(run: Any, files: Path, finder: Path) -> None
         (("--from", "note", "--to", "table", "--query", "x", "--evaluate"), "must come one at a time"),
         (("--from", "note", "--to", "table", "--rows", "0", "--query", "x"), "must come one at a time"),
         (("--evaluate", "--space", "cube"), "space must be"),
-        (("--evaluate", "--variant", "sans"), "--variant must go with a named data set"),
+        (("--evaluate", "--variant", "sans"), "variant must go with a named data set"),
         (("--from", "not", "--to", "table", "--query", "x"), "Did you mean 'note'"),
         (("--from", "not", "--to", "not", "--rows", "0"), "Did you mean 'note'"),
         (("--evaluate", "--from", "nte"), "--from and --to must be named together"),
@@ -129,7 +129,7 @@ def test_what_does_not_fit_a_saved_retriever_is_told(run: Any, files: Path, find
     ignored = ("--seed", 4), ("--schema", "nofile.yaml"), ("--target", "zzz"), ("--split-column", "q"), ("--epochs", 3)
     for option in ignored:
         assert f"only --query, --rows or --index go with it; got {option[0]}" in said(*question, *option)
-    assert "--variant must go with a named data set" in said(*question, "--variant", "v")
+    assert "variant must go with a named data set" in said(*question, "--variant", "v")
     assert "a table cannot be typed" in said("--from", "table", "--to", "note", "--query", "red")
     assert "must be row numbers from 0 to 29" in said("--from", "table", "--to", "note", "--rows", "30")
 
@@ -137,7 +137,7 @@ def test_what_does_not_fit_a_saved_retriever_is_told(run: Any, files: Path, find
 def test_a_named_data_set_brings_its_own_columns(run: Any) -> None:
     done = run("retrieve", "glyphs", "--evaluate", "--target", "x")
     assert done.exit_code == 2
-    assert "must not be given with the data set 'glyphs'" in done.stderr
+    assert "must not be given with the named data set 'glyphs'" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["query", "rank", "similarity"])

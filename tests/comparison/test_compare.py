@@ -16,7 +16,7 @@ import torch
 from known_answers import make_product
 
 from profuse.classical import fit_classical
-from profuse.comparison.compare import Comparison, open_data, read_options
+from profuse.comparison.compare import Comparison, read_options
 from profuse.comparison.engine import Event, _caution, _caution_of_labels, compare_dataset
 from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
@@ -27,6 +27,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
 from profuse.data.split import make_split
 from profuse.errors import ConfigError, DataError, UnknownNameError
+from profuse.inputs import open_data
 from profuse.models.options import ModelOptions
 from profuse.report import write_report
 from profuse.schema import SplitOptions

@@ -18,11 +18,12 @@ import yaml
 
 import profuse
 from profuse._fields import text
-from profuse.comparison.compare import compare, open_data, read_options
+from profuse.comparison.compare import compare, read_options
 from profuse.comparison.options import CompareOptions
 from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.mean import Mean
+from profuse.inputs import open_data
 from profuse.schema import SplitOptions
 
 QUICK: dict[str, Any] = {

@@ -348,7 +348,7 @@ def test_a_folder_that_is_no_retriever_or_is_damaged_is_told(fitted: Retriever, 
         ({"validation_fraction": 1.5}, "validation_fraction must be less than 1"),
         ({"epochs": 0, "width": 1}, "(?s)width must be.*epochs must be"),
         ({"on_bad_file": "hide"}, "on_bad_file must be 'raise' or 'skip'"),
-        ({"device": "toaster"}, "device must be auto, cpu, cuda or mps"),
+        ({"device": "toaster"}, "device must be 'auto', 'cpu', 'cuda' or 'mps'"),
     ],
 )
 def test_options_out_of_range_are_told(options: dict[str, Any], told: str) -> None:

@@ -49,12 +49,11 @@ def fit(
     [bold]Example[/bold]: profuse fit mine.csv --target price --out model
     """
     from profuse.cli._output import hold_model
-    from profuse.comparison.compare import open_data
     from profuse.data.leaks import copy_notes
     from profuse.errors import ProfuseWarning
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
-    from profuse.inputs import check_named, without_test_rows
+    from profuse.inputs import check_named, open_data, without_test_rows
 
     hold_model(out)
     level, _, name = str(model.get("fusion", "")).rpartition(":")
@@ -66,7 +65,7 @@ def fit(
     settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit").model
     check_shape(model, settings.rounds, who="fit")
     opened = open_data(
-        data, target, schema=schema, split=SplitOptions(**rows), variant=variant,
+        data, target, who="fit", schema=schema, split=SplitOptions(**rows), variant=variant,
         on_bad_file=asked.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset)

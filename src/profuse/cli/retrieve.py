@@ -20,7 +20,6 @@ from profuse.schema import SplitOptions
 if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
     from profuse.retrieval import Index, Retriever
-    from profuse.schema import OnBadFile, Schema
 
 __all__ = ["retrieve"]
 
@@ -101,6 +100,7 @@ def retrieve(
     from profuse._folder import names_in
     from profuse._lookup import resolve
     from profuse.cli._output import hold_model
+    from profuse.inputs import open_data
     from profuse.retrieval import Retriever, load_index
 
     on_bad_file = reading.get("on_bad_file", "raise")
@@ -144,14 +144,17 @@ def retrieve(
         asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
         retriever = Retriever(**asked, on_bad_file=on_bad_file)
         retriever.settings()  # before data are read
-        dataset, told, retriever.base_dir = _opened(data, target, schema, variant, rows_by, on_bad_file)
-        retriever.schema = told
+        opened = open_data(
+            data, target or None, who="retrieve", schema=schema, split=SplitOptions(**rows_by), variant=variant,
+            with_target=False, on_bad_file=on_bad_file,
+        )  # fmt: skip
+        dataset, retriever.schema = opened.dataset, opened.schema
         for name in dict.fromkeys(name for name in (by, to) if name is not None):
             resolve(name, dataset.modalities, where="retrieve", what="modality")
         print_notes(dataset.notes)
         both = (by, to) if by is not None and to is not None and by != to else None
         if evaluate:
-            _evaluate(retriever, dataset, told, both, out, as_json, safe)
+            _evaluate(retriever, dataset, opened.split, both, out, as_json, safe)
             return
         _fit(retriever, dataset, both)
         print_notes(retriever.notes_)
@@ -221,50 +224,11 @@ def _check_ways(by: str | None, to: str | None, k: int | None, *, asks: bool, in
         raise typer.BadParameter("it must go with --query or --rows", param_hint="--k")
 
 
-def _opened(
-    data: str,
-    target: list[str] | None,
-    schema: Path | None,
-    variant: str | None,
-    rows_by: Given,
-    on_bad_file: OnBadFile,
-) -> tuple[Dataset, Schema | None, Path | None]:
-    """Returns the rows, a table's schema, and where its relative paths start."""
-    from profuse.data.table.read import read_training_table
-    from profuse.data.table.schema_file import as_schema
-    from profuse.datasets import DATASETS, load
-    from profuse.errors import ConfigError
-    from profuse.retrieval.reading import paired
-    from profuse.schema import Target
-
-    if data in DATASETS:
-        if target or schema or rows_by:
-            raise ConfigError(
-                f"retrieve: --target, --schema and --split-column must not be given with the data set {data!r}, which "
-                "brings its own. Leave them out."
-            )
-        return load(data, variant=variant), None, None
-    _no_variant(data, variant)
-    told = as_schema(schema)
-    if target:
-        told = told.model_copy(update={"target": Target(columns=tuple(target))})
-    told = told.model_copy(update={"split": SplitOptions(**rows_by).over(told.split)})
-    path = Path(data)
-    dataset, resolved = paired(read_training_table(path, told), told, base_dir=path.parent, on_bad_file=on_bad_file)
-    return dataset, resolved, path.parent
-
-
-def _no_variant(data: str, variant: str | None) -> None:
-    from profuse.errors import ConfigError
-
-    if variant is not None:
-        raise ConfigError(f"retrieve: --variant must go with a named data set; got the file {data!r}. Leave it out.")
-
-
 def _read(retriever: Retriever, data: str, variant: str | None, modalities: list[str]) -> Dataset:
     """Returns the rows of DATA for a saved retriever: of these modalities, and of its texts, which are shown."""
     from profuse.data.table.read import read_table
     from profuse.datasets import DATASETS, load
+    from profuse.inputs import check_variant
     from profuse.kinds import kind_named
 
     rows: Any
@@ -273,7 +237,7 @@ def _read(retriever: Retriever, data: str, variant: str | None, modalities: list
         rows = load(data, variant=variant)
         have = rows.modalities
     else:
-        _no_variant(data, variant)
+        check_variant(data, variant, "retrieve")
         retriever.base_dir = Path(data).parent
         texts = {name for name in retriever.modalities_ if kind_named(retriever.kind(name)).is_words}
         schema = retriever.schema_
@@ -293,7 +257,7 @@ def _fit(retriever: Retriever, dataset: Dataset, modalities: tuple[str, str] | N
 def _evaluate(
     retriever: Retriever,
     dataset: Dataset,
-    schema: Schema | None,
+    split_options: SplitOptions,
     modalities: tuple[str, str] | None,
     out: Path | None,
     as_json: bool,
@@ -302,9 +266,8 @@ def _evaluate(
     import numpy as np
 
     from profuse.data.split import make_split
-    from profuse.schema import SplitOptions
 
-    split = make_split(dataset, SplitOptions() if schema is None else schema.split, seed=retriever.random_state)
+    split = make_split(dataset, split_options, seed=retriever.random_state)
     known = np.sort(np.concatenate([split.train, split.valid]))
     _fit(retriever, dataset.rows(known), modalities)
     print_notes(retriever.notes_)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from profuse._fields import documented
-from profuse._lookup import nearest, resolve
+from profuse._lookup import resolve
 from profuse._options import checked
 from profuse._saving import scratch, write_file
 from profuse._yaml import read_yaml
@@ -21,32 +21,15 @@ from profuse.comparison.jobs import model_folder
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary, summarise
-from profuse.data.dataset import Dataset
 from profuse.data.split import check_parts, make_split
-from profuse.data.table.reader import TableReader
-from profuse.data.table.schema_file import as_schema
-from profuse.data.tensors import from_frame, from_tensors, same_order
-from profuse.datasets import DATASETS
-from profuse.datasets import load as load_dataset
-from profuse.errors import ConfigError, DataError
-from profuse.inputs import check_named
+from profuse.errors import ConfigError
+from profuse.inputs import Data, Opened, check_named, open_data
 from profuse.predictor import Predictor, load_model
 from profuse.progressive import Rounds
 from profuse.report import write_report
 from profuse.schema import OnBadFile, Schema, SplitOptions
 
-__all__ = ["Comparison", "Opened", "compare", "open_data", "read_options"]
-
-Data = str | Path | pd.DataFrame | Mapping[str, Any] | Dataset
-
-
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """Data behind any door: the rows, how they are to be split, and a table's resolved schema."""
-
-    dataset: Dataset
-    split: SplitOptions
-    schema: Schema | None = None
+__all__ = ["Comparison", "compare", "read_options"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,78 +242,3 @@ def _yaml(path: Path) -> dict[str, Any]:
         # the defaults must not hide which column a schema splits by
         values["split"] = {k: v for k, v in split.items() if k not in usual}
     return values
-
-
-def open_data(
-    data: Data,
-    target: Any = None,
-    *,
-    schema: Any = None,
-    split: SplitOptions | None = None,
-    test: str | Path | None = None,
-    name: str | None = None,
-    variant: str | None = None,
-    base_dir: str | Path | None = None,
-    on_bad_file: OnBadFile = "raise",
-) -> Opened:
-    """Returns the data behind any door; see `compare` for the arguments.
-
-    What is set in `split` wins over the schema's.
-    """
-    split = split or SplitOptions()
-    column = {"split.column": split.column}
-    if isinstance(data, Dataset):
-        _only(f"a Dataset, {data.name!r}", target=target, schema=schema, test=test, variant=variant, **column)
-        return Opened(data if name is None else replace(data, name=name), split)
-    if isinstance(data, Mapping):
-        _only("a dict of arrays", schema=schema, test=test, variant=variant, **column)
-        if target is None or isinstance(target, str):
-            raise DataError(f"compare: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
-        return Opened(from_tensors(data, target, name=name or "tensors"), split)
-    if isinstance(data, pd.DataFrame):
-        _only("a DataFrame", test=test, variant=variant)
-    else:
-        if str(data) in DATASETS:
-            _only(f"the named data set {str(data)!r}", target=target, schema=schema, test=test, **column)
-            dataset = load_dataset(str(data), variant=variant)
-            return Opened(dataset if name is None else replace(dataset, name=name), split)
-        _check_path(Path(data))
-        _only(f"the file {Path(data).name}", variant=variant)
-    asked = as_schema(schema)
-    asked = asked.model_copy(update={"split": split.over(asked.split)})
-    read: dict[str, Any] = {"schema": asked, "name": name, "base_dir": base_dir, "on_bad_file": on_bad_file}
-    columns = _names(target)
-    if columns is not None or target is None:
-        reader, dataset = TableReader.fit(data, target=columns, test=test, **read)
-        return Opened(dataset, reader.schema.split, reader.schema)
-    if not isinstance(data, pd.DataFrame):
-        raise ConfigError(f"compare: target must name columns of the file; got {type(target).__name__}. Name them.")
-    same_order({"X": data, "target": target}, where="compare")
-    dataset, resolved = from_frame(data, target, **read)
-    return Opened(dataset, resolved.split, resolved)
-
-
-def _check_path(path: Path) -> None:
-    """Checks that a word that is no file is no name of a data set that was mistyped."""
-    if not path.exists() and not path.suffix and len(path.parts) == 1:
-        close = nearest(str(path), DATASETS)
-        hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "See 'profuse datasets'."
-        raise DataError(f"compare: data must be a file or a named data set; got {str(path)!r}. {hint}")
-
-
-def _names(target: Any) -> tuple[str, ...] | None:
-    """Returns the names of columns, None if `target` holds values."""
-    if isinstance(target, str):
-        return (target,)
-    if isinstance(target, list | tuple) and len(target) > 0 and all(isinstance(t, str) for t in target):
-        return tuple(target)
-    return None
-
-
-def _only(what: str, **others: object) -> None:
-    """Tells what has been given and does not apply."""
-    given: Iterable[str] = [name for name, value in others.items() if value is not None]
-    if given:
-        raise ConfigError(
-            f"compare: {' and '.join(given)} must not be given with {what}, which brings its own. Leave it out."
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,67 +16,71 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec, read_target
 from profuse.data.tensors import as_target, from_tensors, same_order
 from profuse.errors import DataError, ProfuseWarning
+from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema
 
-__all__ = ["as_table", "read_new_rows", "tell"]
+__all__ = ["as_table", "column_names", "read_new_rows", "tell"]
 
 
 def read_new_rows(
     rows: Any,
     pipeline: Pipeline,
-    codec: TargetCodec,
     schema: Schema | None,
+    codec: TargetCodec | None = None,
     *,
     who: str,
     presence: Mapping[str, Any] | None = None,
-    base_dir: str | Path | None = None,
-    on_bad_file: OnBadFile = "raise",
     need_target: bool = False,
     target: Any = None,
+    new_categories: Collection[str] = (),
+    base_dir: str | Path | None = None,
+    on_bad_file: OnBadFile = "raise",
 ) -> Dataset:
-    """Returns rows to predict for, read as those of training were.
+    """Returns rows, read as those of training were; what was counted, new categories too, stands in its notes.
 
     Args:
         rows: A path, a DataFrame, a 2-D array, a dict of arrays by modality, or a `Dataset`.
         pipeline: Fitted on the training rows.
-        codec: Of their target.
         schema: Resolved, of the training table; None for other data.
+        codec: Of the target of the training rows.
         who: Who asks; messages begin with it.
         presence: For a dict: bool `[row]` by modality.
-        base_dir: Where relative paths start; the folder of the file, or the working directory, if None.
-        on_bad_file: "raise", or "skip": a broken file counts as missing.
         need_target: Whether the target is read from a table.
         target: Its columns in a table, where they have other names than in training; or its values.
+        new_categories: Columns of which nearly all categories may be new, besides those of the schema.
+        base_dir: See `TableReader`.
+        on_bad_file: See `TableReader`.
 
     Raises:
         DataError: The rows are no input of the kind in training, or cannot be read.
     """
     if presence is not None and not isinstance(rows, Mapping):
         raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(rows).__name__}.")
-    names = _names(target)
-    if target is not None and names is None:
-        dataset = read_new_rows(
-            rows, pipeline, codec, schema, who=who, presence=presence, base_dir=base_dir, on_bad_file=on_bad_file
-        )
-        return _with_values(dataset, target, codec, who=who)
-    if names is not None and isinstance(rows, Mapping | Dataset):
+    columns = column_names(target)
+    if columns is not None and isinstance(rows, Mapping | Dataset):
         raise DataError(f"{who}: target must hold the values, one a row, with a {type(rows).__name__}; got {target!r}.")
     if isinstance(rows, Dataset):
-        return rows
-    if isinstance(rows, Mapping):
-        return _of_arrays(rows, pipeline, presence, who=who)
-    if schema is None:
+        dataset = rows
+    elif isinstance(rows, Mapping):
+        dataset = _of_arrays(rows, pipeline, schema, presence, who=who, base_dir=base_dir)
+    elif schema is None:
         raise DataError(
             f"{who}: rows must be what they were in training, a dict of modalities {sorted(pipeline.preprocessors)}; "
             f"got {type(rows).__name__}."
         )
-    if not isinstance(rows, str | Path) and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
-        rows = as_table(rows, who)
-    reader = pipeline.reader(schema, codec, target=names, base_dir=base_dir, on_bad_file=on_bad_file)
-    return reader.read(rows, need_target=need_target, name=None if isinstance(rows, str | Path) else who)
+    else:
+        is_file = isinstance(rows, str | Path)
+        if not is_file and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
+            rows = as_table(rows, who)
+        reader = pipeline.reader(schema, codec, target=columns, base_dir=base_dir, on_bad_file=on_bad_file)
+        dataset = reader.read(rows, need_target=need_target, name=None if is_file else who)
+    if target is not None and columns is None:
+        dataset = _with_values(dataset, target, codec, who=who)
+    accepted = (*(() if schema is None else schema.new_categories), *new_categories)
+    return replace(dataset, notes=(*dataset.notes, *pipeline.unseen_notes(dataset, accepted)))
 
 
-def _names(target: Any) -> tuple[str, ...] | None:
+def column_names(target: Any) -> tuple[str, ...] | None:
     """Returns the names of columns, None if `target` holds values or is None."""
     if isinstance(target, str):
         return (target,)
@@ -85,21 +89,37 @@ def _names(target: Any) -> tuple[str, ...] | None:
     return None
 
 
-def _with_values(dataset: Dataset, target: Any, codec: TargetCodec, *, who: str) -> Dataset:
-    values, task, names = read_target(as_target(target), codec.task)
+def _with_values(dataset: Dataset, target: Any, codec: TargetCodec | None, *, who: str) -> Dataset:
+    values, task, names = read_target(as_target(target), None if codec is None else codec.task)
     if len(values) != len(dataset):
         raise DataError(f"{who}: rows and target must have the same rows; got {len(dataset)} and {len(values)}.")
     return replace(dataset, target=values, task=task, target_names=names)
 
 
-def _of_arrays(rows: Mapping[str, Any], pipeline: Pipeline, presence: Mapping[str, Any] | None, *, who: str) -> Dataset:
+def _of_arrays(
+    rows: Mapping[str, Any],
+    pipeline: Pipeline,
+    schema: Schema | None,
+    presence: Mapping[str, Any] | None,
+    *,
+    who: str,
+    base_dir: str | Path | None,
+) -> Dataset:
     same_order({"rows": rows, "presence": presence}, where=who)
     kinds = {name: p.takes for name, p in pipeline.preprocessors.items() if name in rows}
-    known = {name: values for name, values in rows.items() if name in kinds}
+    known, notes = {name: values for name, values in rows.items() if name in kinds}, list[str]()
+    for name, part in known.items():
+        if schema is not None and kind_named(kinds[name]).columns == "any" and isinstance(part, pd.DataFrame):
+            # cells mean what they meant in the table of training
+            alone = schema.only([name]).model_copy(update={"id": None})
+            read = pipeline.reader(alone, base_dir=base_dir).read(part, name=who)
+            known[name] = read.modalities[name].values
+            notes += read.notes
     presence = {name: given for name, given in (presence or {}).items() if name in known or name not in rows}
     rates = {name: rate for name, rate in pipeline.rates.items() if name in known}
     ranges = {name: levels for name, levels in pipeline.ranges.items() if name in known}
-    return from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
+    dataset = from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
+    return replace(dataset, notes=(*notes, *dataset.notes))
 
 
 def as_table(X: Any, who: str) -> pd.DataFrame:

@@ -118,6 +118,10 @@ class Pipeline:
         """For each column of `features`, whether it holds codes of a category; empty where none does."""
         return {name: p.category_features for name, p in self.preprocessors.items()}
 
+    def select(self, names: Collection[str]) -> Pipeline:
+        """Returns the preprocessing of the modalities `names` alone."""
+        return Pipeline({n: self.preprocessors[n] for n in names}, {n: self.names[n] for n in names})
+
     def reader(
         self,
         schema: Schema,

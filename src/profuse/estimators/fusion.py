@@ -127,7 +127,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         settings = settings_of(self.get_params(deep=False), who=who)
         same_order({"X": X, "y": y, "presence": presence, "groups": groups}, where=who)
         dataset, schema = training_data(
-            X, y, settings.schema, presence, rates=rates, task_of=self._task, **self._reading()
+            X, y, settings.schema, presence=presence, rates=rates, task_of=self._task, **self._reading()
         )
         dataset = to_learn_from(X, dataset, groups, who=who)
         if dataset.task not in self._tasks:

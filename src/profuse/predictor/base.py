@@ -126,14 +126,12 @@ class Predictor(ABC):
         Raises:
             DataError: The rows are not of the kind in training, or cannot be read.
         """
-        who = who or type(self).__name__
         with applied(self.source):
-            dataset = read_new_rows(
-                rows, self.pipeline, self.codec, self.schema, who=who, presence=presence, base_dir=base_dir,
-                on_bad_file=on_bad_file, need_target=need_target, target=target,
+            return read_new_rows(
+                rows, self.pipeline, self.schema, self.codec, who=who or type(self).__name__, presence=presence,
+                need_target=need_target, target=target, new_categories=new_categories, base_dir=base_dir,
+                on_bad_file=on_bad_file,
             )  # fmt: skip
-            accepted = (*(self.schema.new_categories if self.schema is not None else ()), *new_categories)
-            return replace(dataset, notes=(*dataset.notes, *self.pipeline.unseen_notes(dataset, accepted)))
 
     def predict(self, rows: Any) -> np.ndarray:
         """Returns the most probable class `[row]`; labels 0/1 `[row, label]`; or numbers, of the target's axes."""

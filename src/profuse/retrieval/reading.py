@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, count, takewhile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,12 @@ import pandas as pd
 from profuse._lookup import nearest, resolve
 from profuse.data.arrays import plain
 from profuse.data.dataset import Dataset
-from profuse.data.new_rows import tell
+from profuse.data.new_rows import read_new_rows, tell
 from profuse.data.pipeline import Pipeline
-from profuse.data.table.reader import TableReader
 from profuse.data.table.schema_file import as_schema
-from profuse.data.table.unseen import unseen_notes
-from profuse.data.tensors import from_tensors
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
+from profuse.inputs import training_data
 from profuse.kinds import kind_named
 from profuse.schema import ColumnKind, Modality, OnBadFile, Schema
 
@@ -52,14 +50,11 @@ def paired(
 ) -> tuple[Dataset, Schema | None]:
     """Returns rows without regard to a target, and the resolved schema of a table; see `Retriever.fit`."""
     _check_type(data)
-    if presence is not None and isinstance(data, Dataset | pd.DataFrame):
-        raise DataError(f"Retriever: presence belongs to a dict of arrays; got it with {type(data).__name__}.")
-    if isinstance(data, Dataset):
-        return data, None if schema is None else as_schema(schema)
-    if isinstance(data, pd.DataFrame):
-        reader, dataset = TableReader.fit(data, schema, with_target=False, base_dir=base_dir, on_bad_file=on_bad_file)
-        return dataset, reader.schema
-    return from_tensors(data, presence=presence, name="tensors"), None
+    return training_data(
+        data, schema=None if schema is None else as_schema(schema), who="Retriever", presence=presence,
+        with_target=False, name="tensors" if isinstance(data, Mapping) else "table", base_dir=base_dir,
+        on_bad_file=on_bad_file,
+    )  # fmt: skip
 
 
 def _check_type(data: Any) -> None:
@@ -175,53 +170,28 @@ def rows_for(
             that training has not seen.
     """
     _check_type(data)
-    dataset = _rows(data, names, pipeline, schema, base_dir, on_bad_file)
-    if isinstance(data, Dataset):
-        return dataset
-    unseen = (pipeline.preprocessors[name].unseen(d) for name, d in dataset.modalities.items())
-    accepted = () if schema is None else schema.new_categories
-    return replace(dataset, notes=(*dataset.notes, *unseen_notes(chain.from_iterable(unseen), accepted)))
-
-
-def _rows(
-    data: Data, names: Sequence[str], pipeline: Pipeline, schema: Schema | None, base_dir: str | Path | None,
-    on_bad_file: OnBadFile,
-) -> Dataset:  # fmt: skip
-    kinds = {name: pipeline.preprocessors[name].takes for name in names}
-    rates = {name: rate for name, rate in pipeline.rates.items() if name in kinds}
+    source = pipeline.select(names)
     if isinstance(data, pd.DataFrame):
-        schema = schema_of(data, pipeline, names) if schema is None else _only(schema, names)
+        schema = schema_of(data, pipeline, names) if schema is None else schema.only(names)
         known = {c for m in schema.modalities.values() for c in m.columns} | {schema.id, schema.split.column}
-        table = data[[c for c in data.columns if str(c) in known]]
-        reader = pipeline.reader(schema, base_dir=base_dir, on_bad_file=on_bad_file)
-        return reader.read(table, name="Retriever")
-    have = data.modalities if isinstance(data, Dataset) else data
-    lacking = [name for name in names if name not in have]
-    if lacking:
-        raise DataError(
-            f"Retriever: data must have the modalities {list(names)}; lacking {lacking}{_near(lacking, have)}. "
-            "Add them, or rename yours."
-        )
+        data = data[[c for c in data.columns if str(c) in known]]
+    else:
+        have = data.modalities if isinstance(data, Dataset) else data
+        lacking = [name for name in names if name not in have]
+        if lacking:
+            raise DataError(
+                f"Retriever: data must have the modalities {list(names)}; lacking {lacking}{_near(lacking, have)}. "
+                "Add them, or rename yours."
+            )
     if isinstance(data, Dataset):
-        for name, due in kinds.items():
-            if data.modalities[name].kind != due:
+        for name, preprocessor in source.preprocessors.items():
+            if data.modalities[name].kind != preprocessor.takes:
                 raise DataError(
-                    f"Retriever: modality {name!r} must be of kind {due!r}, as in training; got "
+                    f"Retriever: modality {name!r} must be of kind {preprocessor.takes!r}, as in training; got "
                     f"kind={data.modalities[name].kind!r}. Rename it, or give another one."
                 )
         return data.select(names)
-    parts = {name: data[name] for name in names}
-    for name, part in parts.items():
-        if schema is not None and kind_named(kinds[name]).columns == "any" and isinstance(part, pd.DataFrame):
-            # cells mean what they meant in the table of training
-            reader = pipeline.reader(_only(schema, [name]).model_copy(update={"id": None}), base_dir=base_dir)
-            parts[name] = reader.read(part, name="Retriever").modalities[name].values
-    ranges = {name: levels for name, levels in pipeline.ranges.items() if name in kinds}
-    return from_tensors(parts, kinds=kinds, rates=rates, ranges=ranges, name="Retriever")
-
-
-def _only(schema: Schema, names: Sequence[str]) -> Schema:
-    return schema.model_copy(update={"modalities": {n: schema.modalities[n] for n in names}, "target": None})
+    return read_new_rows(data, source, schema, who="Retriever", base_dir=base_dir, on_bad_file=on_bad_file)
 
 
 def schema_of(frame: pd.DataFrame, pipeline: Pipeline, names: Sequence[str]) -> Schema:

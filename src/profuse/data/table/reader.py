@@ -6,17 +6,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
+from profuse._options import checked
 from profuse.data.dataset import Dataset
 from profuse.data.table.assemble import assemble, check_same_columns
 from profuse.data.table.cells import Cells
 from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
 from profuse.data.table.missing import without_missing
 from profuse.data.table.named_target import leave_out_target, named_once, needs_target
+from profuse.data.table.options import ReadOptions
 from profuse.data.table.read import read_table, read_training_table
 from profuse.data.table.schema_file import as_schema
 from profuse.data.table.second_file import as_in_training, in_one, tell_test_part
@@ -27,7 +29,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema
 
-__all__ = ["Source", "TableReader", "look", "on_bad_file_faults"]
+__all__ = ["Source", "TableReader", "look"]
 
 Source = str | Path | pd.DataFrame | np.ndarray
 """A file (.csv, .tsv, .jsonl, .ndjson, .parquet), a data frame, or a 2-D array, whose columns are x0, x1, ..."""
@@ -68,11 +70,12 @@ class TableReader:
     on_bad_file: OnBadFile = "raise"
 
     def __post_init__(self) -> None:
-        faults = on_bad_file_faults(self.on_bad_file)
+        checked(ReadOptions, {"base_dir": self.base_dir, "on_bad_file": self.on_bad_file}, where="TableReader")
         if not self.schema.modalities or any(m.kind is None for m in self.schema.modalities.values()):
-            faults.append("the schema must be resolved; it leaves modalities open. Use TableReader.fit(table, schema)")
-        if faults:
-            raise ConfigError(f"TableReader: {'; '.join(faults)}.")
+            raise ConfigError(
+                "TableReader: the schema must be resolved; it leaves modalities open. Use TableReader.fit(table, "
+                "schema)."
+            )
 
     @classmethod
     def fit(
@@ -206,13 +209,6 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     ranges = {column: levels for column, levels in decided.items() if levels is not None}
     resolved = found.schema.model_copy(update={"ranges": found.schema.ranges | ranges})
     return replace(found, schema=resolved, notes=(*table.notes, *found.notes, *cells.notes))
-
-
-def on_bad_file_faults(given: Any) -> list[str]:
-    """Returns what is wrong with `on_bad_file`, if anything is."""
-    if given in get_args(OnBadFile):
-        return []
-    return [f"on_bad_file must be 'raise' or 'skip'; got on_bad_file={given!r}"]
 
 
 def _table(
