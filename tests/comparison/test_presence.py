@@ -15,9 +15,7 @@ from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import Results
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split, make_split
-from profuse.errors import ProfuseWarning
-from profuse.inspect import subsets_scores
-from profuse.metrics import primary_metric
+from profuse.inspect import ask
 from profuse.report import collect, render_html, render_markdown
 from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model
@@ -107,14 +105,14 @@ def test_a_single_modality_that_no_test_row_has_is_said_to_answer_without_data(c
     assert "No test row has what b alone needs: it answers without data." in answers["Does fusing help?"]
 
 
-def test_scores_of_robustness_warn_of_what_they_cannot_tell() -> None:
+def test_an_answer_says_what_it_cannot_tell() -> None:
     dataset = _absent_in_test()
     prepared = Prepared.make(dataset, make_split(dataset, SplitOptions(), seed=0))
     options = CompareOptions.model_validate(SMALL)
     model = fit_model(prepared, options.model, TrainOptions(epochs=1, refit=False), modalities=("a", "b"))
-    with pytest.warns(ProfuseWarning, match="no test row has 'b'"):
-        found = subsets_scores(model, prepared, primary_metric("binary"))
-    assert found["a",] == found["a", "b"]
+    answer = ask(model, dataset.rows(prepared.split.test), "importance")
+    assert [e.name for e in answer.estimates] == ["a"]
+    assert any("No row has 'b'" in note for note in answer.notes)
 
 
 def test_a_folder_of_results_keeps_the_share_of_test_rows(compared: Results, tmp_path: Path) -> None:

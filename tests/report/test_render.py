@@ -140,7 +140,7 @@ def test_markdown_tables_have_one_cell_a_column(example: Example) -> None:
             blocks[-1].add(len(re.findall(r"(?<!\\)\|", line)))
         elif blocks[-1]:
             blocks.append(set())
-    assert [len(b) for b in blocks if b] == [1, 1]
+    assert [len(b) for b in blocks if b] == [1, 1, 1]
 
 
 def _luminance(colour: str) -> float:

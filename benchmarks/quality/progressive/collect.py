@@ -18,7 +18,7 @@ from study import chosen_rate, models_of
 from profuse.comparison.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only
 from profuse.comparison.time_blocks import time_blocks
 from profuse.data.split import make_split
-from profuse.inspect import effective, relative
+from profuse.inspect.curves import effective, relative
 from profuse.schema import SplitOptions
 
 __all__ = ["ROUNDS", "Model", "Study", "bases", "collect", "in_units", "logged", "r2", "saved"]

@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from profuse._cores import limit_threads
 from profuse.data.split import make_split
-from profuse.inspect import curve, missing_curve
 from profuse.metrics import primary_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
@@ -141,12 +140,15 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
         "rows": split.test,
     }
     if fit.twin in MEASURED and not fit.size:
-        seed = {"seed": fit.seed, "metric": metric}
-        noise = {name: curve(trained, prepared, modalities=name, levels=LEVELS, **seed).tolist() for name in names}
+        rows = prepared.dataset.rows(split.test)
+        how = {"seed": fit.seed, "metric": "mse" if setting.metric == "mse" else None, "n_resamples": 20}
+        answer = trained.ask("noise", rows, levels=LEVELS, **how)
+        noise: dict[str, list[float | None]] = {}
+        for e in answer.estimates:
+            noise.setdefault("all" if len(e.modalities) > 1 else e.modalities[0], []).append(e.score)
         if len(names) > 1:
-            noise["all"] = curve(trained, prepared, modalities=names, levels=LEVELS, **seed).tolist()
-            missing = missing_curve(trained, prepared, RATES, **seed)
-            facts["missing"] = {"rates": missing.achieved.tolist(), "scores": missing.scores.tolist()}
+            missing = trained.ask("missing", rows, rates=RATES, **how).estimates
+            facts["missing"] = {"rates": [e.at for e in missing], "scores": [e.score for e in missing]}
         facts["noise"] = noise
     if fit.twin in ("plain", "3 rounds") and not fit.size:
         facts["probes"] = _probes(trained, prepared, setting.metric)

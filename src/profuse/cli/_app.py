@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from profuse.cli._output import release_outputs
 from profuse.cli._print import say
 from profuse.cli._process import exit_code, guard_output, stopping
+from profuse.cli.ask import AskCommand, ask
 from profuse.cli.compare import compare
 from profuse.cli.datasets import datasets
 from profuse.cli.evaluate import evaluate
@@ -114,6 +115,7 @@ def _root(
 
 for _command in (compare, fit, predict, evaluate, impute, retrieve, datasets, fusions, parts, schema, report):
     app.command()(_command)
+app.command(cls=AskCommand)(ask)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -44,7 +44,7 @@ class _Best:
     def see(self, facts: dict[str, Any]) -> float:
         """Takes a fit's facts and returns its validation score."""
         metric, score = next(iter(facts["scores"]["valid"].items()))
-        if score > self.score:
+        if score > self.score and facts.get("role") != "ablation":
             self.metric, self.score, self.method = metric, score, facts["method"]
         return float(score)
 

@@ -102,8 +102,9 @@ class Comparison:
         return load_model(kept[at])
 
     def __repr__(self) -> str:
-        best = self.summary().verdict.fusion
-        return f"Comparison({self.results.dataset.name!r}, {len(self.results.methods)} methods, best fusion {best!r})"
+        found = self.summary()
+        best = found.verdict.fusion
+        return f"Comparison({self.results.dataset.name!r}, {len(found.rows)} methods, best fusion {best!r})"
 
 
 @documented(
@@ -130,6 +131,7 @@ def compare(
     singles: Sequence[str] | None = None,
     seeds: int | None = None,
     trials: int | None = None,
+    retrain_without: bool | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
     model: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.comparison.jobs import JobResult, model_folder
-from profuse.comparison.methods import methods_for
+from profuse.comparison.methods import Method, methods_for
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
 from profuse.comparison.presence import shares_of_test, tell_absent
@@ -84,11 +85,27 @@ def compare_dataset(
         run = Run(methods, list(skipped), out / "work", folder)
         tell = on_event or (lambda event: None)
         n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
-        n_fits = run_fits(run, dataset, digest, options, schema=schema, n_jobs=n_jobs, tell=tell)
+        fit = partial(
+            run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
+        )
+        fused = any(m.role in ("baseline", "fusion") for m in methods)
+        n_ablations = len(dataset.modalities) if options.retrain_without and fused else 0
+        if options.retrain_without and len(dataset.modalities) == 1:
+            run.notes.append("There is a single modality: nothing is fitted without it.")
+        n_fits = fit(methods, n_after=n_ablations)
         if not run.found:
             reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
             raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
         results = _collect(dataset, digest, options, run)
+        best = summarise(results).verdict.fusion
+        if best is not None and n_ablations:  # at one seed: more would take a quarter of the whole
+            method, n_notes = next(m for m in methods if m.name == best), len(run.notes)
+            ablations = [method.without(name) for name in method.modalities]
+            n_fits = fit(ablations, options=options.model_copy(update={"seeds": 1}), n_before=n_fits)
+            for ablation in ablations:
+                _add(results, run, ablation, dataset)
+            results.skipped = run.skipped
+            results.dataset.notes += run.notes[n_notes:]
         results.write(out)
         _keep_models(results, run, out)
     tell(Event("done", n_fits, n_fits))
@@ -104,55 +121,62 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
         dataset=_facts(dataset, options, first, run.notes),
         config={"data_digest": digest, **options.model_dump(mode="json")},
         machine=Machine.here(device=options.train.device),
-        methods=[m.info() for m in run.methods if m.name in run.found],
         skipped=run.skipped,
     )
-    groups = dataset.groups
     for method in run.methods:
-        info = method.info()
-        for seed, job in sorted(run.found.get(method.name, {}).items()):
-            facts = job.facts
-            shared = {
-                "dataset": dataset.name, "method": info.name, "family": info.family, "level": info.level,
-                "rounds": info.rounds, "seed": seed, "n_parameters": facts["n_parameters"],
-                "fit_seconds": facts["fit_seconds"], "predict_rows_per_second": facts["predict_rows_per_second"],
-            }  # fmt: skip
-            for split, scores in facts["scores"].items():
-                results.scores += [
-                    Score(**shared, split=split, metric=m, value=v, n_rows=facts["n_rows"][split])
-                    for m, v in scores.items()
-                ]
-            results.curves += [CurvePoint(method=info.name, seed=seed, **epoch) for epoch in facts["curves"]]
-            if "run" in facts:
-                results.timings.append(
-                    Timing(
-                        method=info.name, seed=seed, run=facts["run"], jobs=facts["jobs"], threads=facts["threads"]
-                    )
-                )  # fmt: skip
-            rows = np.asarray(facts["test_rows"])
-            results.ablation += [
-                Ablation(method=info.name, seed=seed, **a)
-                for a in facts["ablation"]
-                if dataset.modalities[a["modality"]].present[rows].any()
-            ]
-            # neighbours in time are alike: blocks of them stand for the groups that such data do not name
-            tied = time_blocks(dataset.times[rows]) if groups is None and dataset.times is not None else None
-            results.add_rows(
-                info.name, seed, row_scores(task, job.true, job.prediction),
-                ids=rows, groups=tied if groups is None else groups[rows],
-                log_errors=log_error_scores(job.true, job.prediction) if task == "regression" else None,
-            )  # fmt: skip
-        jobs = list(run.found.get(method.name, {}).values())
-        if jobs and task in ("binary", "multiclass"):
-            results.confusion.append(Confusion(method=info.name, counts=_confusion(jobs, len(first["classes"]))))
-        elif jobs and task == "regression":
-            results.residuals.append(_residuals(info.name, jobs, dataset.target_names[0]))
+        _add(results, run, method, dataset)
     true = [job.true for job in run.found[first["method"]].values()]
     if task == "regression":
         results.dataset.caution = _caution(true)
     elif task == "multilabel":
         results.dataset.caution = _caution_of_labels(true, first["classes"])
     return results
+
+
+def _add(results: Results, run: Run, method: Method, dataset: Dataset) -> None:
+    """Adds a method and what its fits have left, if any has left something."""
+    info, task, groups = method.info(), dataset.task, dataset.groups
+    jobs = run.found.get(method.name, {})
+    if not jobs:
+        return
+    results.methods.append(info)
+    for seed, job in sorted(jobs.items()):
+        facts = job.facts
+        shared = {
+            "dataset": dataset.name, "method": info.name, "family": info.family, "level": info.level,
+            "rounds": info.rounds, "seed": seed, "n_parameters": facts["n_parameters"],
+            "fit_seconds": facts["fit_seconds"], "predict_rows_per_second": facts["predict_rows_per_second"],
+        }  # fmt: skip
+        for split, scores in facts["scores"].items():
+            results.scores += [
+                Score(**shared, split=split, metric=m, value=v, n_rows=facts["n_rows"][split])
+                for m, v in scores.items()
+            ]
+        results.curves += [CurvePoint(method=info.name, seed=seed, **epoch) for epoch in facts["curves"]]
+        if "run" in facts:
+            results.timings.append(
+                Timing(
+                    method=info.name, seed=seed, run=facts["run"], jobs=facts["jobs"], threads=facts["threads"]
+                )
+            )  # fmt: skip
+        rows = np.asarray(facts["test_rows"])
+        results.ablation += [
+            Ablation(method=info.name, seed=seed, **a)
+            for a in facts["ablation"]
+            if dataset.modalities[a["modality"]].present[rows].any()
+        ]
+        # neighbours in time are alike: blocks of them stand for the groups that such data do not name
+        tied = time_blocks(dataset.times[rows]) if groups is None and dataset.times is not None else None
+        results.add_rows(
+            info.name, seed, row_scores(task, job.true, job.prediction),
+            ids=rows, groups=tied if groups is None else groups[rows],
+            log_errors=log_error_scores(job.true, job.prediction) if task == "regression" else None,
+        )  # fmt: skip
+    if task in ("binary", "multiclass"):
+        counts = _confusion(list(jobs.values()), len(results.dataset.classes))
+        results.confusion.append(Confusion(method=info.name, counts=counts))
+    elif task == "regression":
+        results.residuals.append(_residuals(info.name, list(jobs.values()), dataset.target_names[0]))
 
 
 def _caution(true: Sequence[np.ndarray]) -> str:

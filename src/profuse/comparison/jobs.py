@@ -29,6 +29,7 @@ from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
+from profuse.inspect.asked import predict_without
 from profuse.metrics import measure, primary_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor
@@ -276,20 +277,23 @@ def _defined(epoch: Epoch) -> dict[str, float | None]:
 
 def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The primary score of the test rows with one modality masked, for each."""
-    if len(model.modalities) < 2:
+    if len(model.modalities) < 2 or job.method.role == "ablation":
         return []
     task, test = prepared.task, prepared.split.test
     metric = primary_metric(task)
     rows = torch.as_tensor(test)
     inputs = {name: prepared.inputs[name].rows(rows) for name in model.modalities}
-    everything = torch.ones(len(test), dtype=torch.bool)
-    found = []
-    for name in model.modalities:
-        said = model.predict_encoded({**inputs, name: inputs[name].without(everything)})
-        score = measure(task, prepared.true(test), said).values[metric.name]
-        full = facts["scores"]["test"][metric.name]
-        found.append({"modality": name, "metric": metric.name, "full": full, "without": score})
-    return found
+    predictions = predict_without(model, inputs, [(name,) for name in model.modalities])
+    full = facts["scores"]["test"][metric.name]
+    return [
+        {
+            "modality": name,
+            "metric": metric.name,
+            "full": full,
+            "without": measure(task, prepared.true(test), prediction).values[metric.name],
+        }
+        for (name,), prediction in predictions.items()
+    ]
 
 
 def _classical(
@@ -344,6 +348,7 @@ def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) ->
     }
     return {
         "method": job.method.name,
+        "role": job.method.role,
         "seed": job.seed,
         "threads": job.train.threads,
         "run": job.run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from profuse._lookup import resolve
 from profuse.classical import CLASSICAL, classical
@@ -29,6 +29,7 @@ class Method(BaseModel):
         role: Where it stands in the report.
         modalities: The ones it uses.
         model: How the model is made; None for a classical or trivial method, which is told by its name.
+        left_out: Of an ablation: the modality that it is fitted without.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,11 +38,26 @@ class Method(BaseModel):
     role: Role
     modalities: tuple[str, ...]
     model: ModelOptions | None = None
+    left_out: str | None = Field(None, exclude=True)
 
     @property
     def plain_name(self) -> str:
-        """The name without what a twin has before it."""
-        return self.name if self.model is None else self.name.removeprefix(_progressive(self.model.rounds))
+        """The name without what a twin has before it, and an ablation after it."""
+        name = self.name if self.left_out is None else self.name.removesuffix(f" without {self.left_out}")
+        return name if self.model is None else name.removeprefix(_progressive(self.model.rounds))
+
+    def without(self, modality: str) -> Method:
+        """Returns the same fusion, with the same options, of the other modalities."""
+        assert self.model is not None
+        rest = tuple(m for m in self.modalities if m != modality)
+        changes = {
+            "encoders": {k: v for k, v in self.model.encoders.items() if k in rest},
+            "into": tuple(m for m in self.model.into or () if m in rest) or None,
+        }
+        return self.model_copy(update={
+            "name": f"{self.name} without {modality}", "role": "ablation", "modalities": rest,
+            "model": self.model.model_copy(update=changes), "left_out": modality,
+        })  # fmt: skip
 
     def info(self) -> MethodInfo:
         """Returns what results say of it."""

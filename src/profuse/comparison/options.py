@@ -35,6 +35,10 @@ class CompareOptions(BaseModel):
     trials: Annotated[int, Shown(common=True)] = Field(
         1, ge=1, description="Configurations each method tries; the best on validation is kept."
     )
+    retrain_without: Annotated[bool, Shown(common=True)] = Field(
+        True,
+        description="Whether the best fusion is fitted anew without each modality, at seed 0, to tell what it adds.",
+    )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."
     )

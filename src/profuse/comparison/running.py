@@ -11,7 +11,7 @@ import time
 import uuid
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -75,11 +75,12 @@ class Run:
     found: dict[str, dict[int, JobResult]] = field(default_factory=lambda: defaultdict(dict))
     folders: dict[tuple[str, int], Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    prints: Mapping[str, list[str]] = field(default_factory=dict)
+    prints: dict[str, list[str]] = field(default_factory=dict)
 
 
 def run_fits(
     run: Run,
+    methods: list[Method],
     dataset: Dataset,
     digest: str,
     options: CompareOptions,
@@ -87,34 +88,66 @@ def run_fits(
     schema: Schema | None,
     n_jobs: int,
     tell: Callable[[Event], None],
+    n_before: int = 0,
+    n_after: int = 0,
 ) -> int:
-    """Does the fits that an earlier run has not left whole, and returns how many there are in all."""
-    run.prints = fingerprints(run.methods, options.train, dataset)
-    jobs = list(_jobs(run, options, digest, schema))
+    """Does the fits of `methods` that an earlier run has not left whole, and returns how many are done with them.
+
+    Args:
+        run: What is found is added to it.
+        methods: Some of the run's.
+        dataset: What is learned from.
+        digest: Of it.
+        options: Of the comparison.
+        schema: See `Job`.
+        n_jobs: Fits at a time.
+        tell: Told of progress.
+        n_before: Fits of this run that were done before.
+        n_after: Those that are still to come.
+    """
+    run.prints |= fingerprints(methods, options.train, dataset)
+    jobs = list(_jobs(run, methods, options, digest, schema))
     missing = [job for job in jobs if not _finished(job, run)]
     _tell_threads(run, missing, options, digest)
-    done = len(jobs) - len(missing)
+    done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + n_after
     n_jobs = min(n_jobs, len(missing))
     this = uuid.uuid4().hex[:8]
     missing = [replace(job, run=this, jobs=n_jobs) for job in missing]
     if missing:
-        tell(Event("prepare", done, len(jobs)))
-        source = run.scratch / "dataset.pickle"
-        keep(source, dataset)
-        seeds = sorted({job.seed for job in missing})
         parts = packed() if n_jobs > 1 else b""
-        todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
-        with _outputs(_prepare, todo, n_jobs) as outputs:
-            for _ in outputs:
-                tell(Event("prepare", done, len(jobs)))
-        _fit(run, missing, parts, done, len(jobs), n_jobs, tell)
-    return len(jobs)
+        _prepare_seeds(run, missing, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
+        _fit(run, missing, parts, done, total, n_jobs, tell)
+    return n_before + len(jobs)
 
 
-def _jobs(run: Run, options: CompareOptions, digest: str, schema: Schema | None) -> Iterator[Job]:
+def _prepare_seeds(
+    run: Run,
+    missing: list[Job],
+    parts: bytes,
+    dataset: Dataset,
+    options: CompareOptions,
+    n_jobs: int,
+    tell: Callable[[], None],
+) -> None:
+    """Leaves the prepared data of each seed that has a fit to do, unless they are there."""
+    seeds = sorted({job.seed for job in missing if not job.prepared.exists()})
+    if not seeds:
+        return
+    tell()
+    source = run.scratch / "dataset.pickle"
+    keep(source, dataset)
+    todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
+    with _outputs(_prepare, todo, n_jobs) as outputs:
+        for _ in outputs:
+            tell()
+
+
+def _jobs(
+    run: Run, methods: list[Method], options: CompareOptions, digest: str, schema: Schema | None
+) -> Iterator[Job]:
     """One for each method and seed, seeds outermost; a folder's name tells all that decides its numbers."""
     for seed in range(options.seeds):
-        for method in run.methods:
+        for method in methods:
             name = f"{slug(method.name)}-seed{seed}-{_key(run, method, seed, options, digest, options.train.threads)}"
             heartbeat, prepared = run.scratch / f"{name}.beat", run.scratch / f"seed{seed}.pickle"
             run.folders[method.name, seed] = run.work / name
@@ -221,6 +254,11 @@ def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str]:
         raise
     except ProfuseError as error:
         return job, str(error)
+    except Exception as error:
+        if job.method.role != "ablation":
+            raise
+        # nobody asked for it: an operator of the user's own that needs all modalities must not end the comparison
+        return job, f"{type(error).__name__}: {error}"
     return job, ""
 
 

@@ -22,7 +22,7 @@ from profuse.comparison.statistics import (
 )
 from profuse.metrics import primary_metric
 
-__all__ = ["Comparison", "Row", "Summary", "Verdict", "summarise"]
+__all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
 Against = Literal["single", "concat", "twin", "classical", "trivial"]
 FUSED = ("baseline", "fusion")
@@ -134,9 +134,9 @@ class Summary:
 
 def summarise(results: Results) -> Summary:
     """Returns the ranked table, the paired differences with Holm-adjusted p values, and the verdict."""
-    evidence = _Evidence(results)
+    evidence = Evidence(results)
     ranked = sorted(
-        (evidence.row(m) for m in results.methods if evidence.test(m.name)),
+        (evidence.row(m) for m in evidence.methods if evidence.test(m.name)),
         key=lambda r: (-r.estimate.value, r.method.name),
     )
     single = _choose(ranked, ("single",), "single modality", evidence.notes)
@@ -148,7 +148,7 @@ def summarise(results: Results) -> Summary:
         name, role = r.method.name, r.method.role
         if single and role in (*FUSED, "classical"):
             pairs.append((name, single, "single"))
-        twin = _twin(r.method, results.methods)
+        twin = _twin(r.method, evidence.methods)
         if (
             role in (*FUSED, "classical")
             and CONCAT not in (name, twin)
@@ -184,11 +184,12 @@ def _adjusted(
         yield Comparison(a, b, kind, e, adjusted[id(family)][i], len(family))
 
 
-class _Evidence:
+class Evidence:
     """Looks up what `results` hold of a method, by seed, and applies the statistics."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
+        self.methods = [m for m in results.methods if m.role != "ablation"]
         self.metric = primary_metric(results.dataset.task)
         self.proportion = self.metric.name == "accuracy"
         self.notes: list[str] = []
@@ -199,10 +200,10 @@ class _Evidence:
         self._samples = _samples_by_seed(results)
         self._timings = {(t.method, t.seed): t for t in results.timings}
         self.priced = self._priced_run()
-        lost = [m.name for m in results.methods if self.test(m.name) and not self._kept(m.name, self.test(m.name))]
+        lost = [m.name for m in self.methods if self.test(m.name) and not self._kept(m.name, self.test(m.name))]
         if lost:
             self.notes.append(
-                f"{len(lost)} of {len(results.methods)} methods without their rows ({', '.join(lost[:3])}"
+                f"{len(lost)} of {len(self.methods)} methods without their rows ({', '.join(lost[:3])}"
                 f"{', ...' if len(lost) > 3 else ''}): their intervals speak of seeds only, these test rows given."
             )
         samples = [s for methods in self._samples.values() for s in methods.values()]
@@ -211,14 +212,14 @@ class _Evidence:
                 "All test rows are of a single group, or of one time: intervals and p values speak of new rows of that "
                 "one and say nothing of others."
             )
-        seeds = sorted({s for m in results.methods for s in self.test(m.name)})
-        whole = [m.name for m in results.methods if m.role != "trivial" and sorted(self.test(m.name)) == seeds]
+        seeds = sorted({s for m in self.methods for s in self.test(m.name)})
+        whole = [m.name for m in self.methods if m.role != "trivial" and sorted(self.test(m.name)) == seeds]
         self.pooled = pooled({n: [self.test(n)[s].value for s in seeds] for n in whole})
         self.shared = len({rows.ids.tobytes() for rows in results.rows.values()}) <= 1
 
     def _priced_run(self) -> str:
         """The run whose seconds are shown: that of the most methods. Seconds of others had another load."""
-        fits = [(m.name, seed) for m in self.results.methods for seed in self.test(m.name)]
+        fits = [(m.name, seed) for m in self.methods for seed in self.test(m.name)]
         runs = list(dict.fromkeys(self._run(*fit) for fit in fits))
         if len(runs) < 2:
             return runs[0] if runs else ""
@@ -227,7 +228,7 @@ class _Evidence:
         one = next((t for t in self._timings.values() if t.run == priced), None)
         threads = f"{one.threads} thread{'' if one.threads == 1 else 's'} each" if one else ""
         load = f" ({one.jobs} at a time, {threads})" if one else ""
-        without = [m.name for m in self.results.methods if self.test(m.name) and m.name not in methods[priced]]
+        without = [m.name for m in self.methods if self.test(m.name) and m.name not in methods[priced]]
         none = f" {', '.join(without[:5])}{', ...' if len(without) > 5 else ''} have none." if without else ""
         self.notes.append(
             f"Seconds are those of one run{load}. {sum(self._run(*fit) != priced for fit in fits)} of {len(fits)} fits "

@@ -1,21 +1,25 @@
-"""What noise and missing modalities do to a fitted model's test score."""
+"""Questions to a finished predictor: asked of it and rows with a target, answered with intervals.
+
+Add yours: one file with a subclass of `Question`, and one line here. `profuse.testing.check_question` checks it.
+"""
 
 from __future__ import annotations
 
-from profuse.inspect.curves import LEVELS, curve, effective, relative
-from profuse.inspect.missing import RATES, MissingCurve, drop_modalities, missing_curve, subsets, subsets_scores
-from profuse.inspect.noise import corrupt
+from profuse.inspect._base import Question
+from profuse.inspect.answer import Answer, Estimate
+from profuse.inspect.asking import ask
+from profuse.inspect.asking import question_called as question
+from profuse.registry import table
 
-__all__ = [
-    "LEVELS",
-    "RATES",
-    "MissingCurve",
-    "corrupt",
-    "curve",
-    "drop_modalities",
-    "effective",
-    "missing_curve",
-    "relative",
-    "subsets",
-    "subsets_scores",
-]
+__all__ = ["QUESTIONS", "Answer", "Estimate", "Question", "ask", "question"]
+
+QUESTIONS = table(
+    "question",
+    {
+        "importance": "profuse.inspect.importance:Importance",
+        "subsets": "profuse.inspect.subsets:Subsets",
+        "missing": "profuse.inspect.missing:Missing",
+        "noise": "profuse.inspect.noise_levels:Noise",
+        "calibration": "profuse.inspect.calibration:Calibration",
+    },
+)

@@ -1,56 +1,14 @@
-"""The test score f(p) under noise of level p, and one number for such a curve."""
+"""One number for a curve f(p), the score under noise of level p."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.integrate import trapezoid
 
-from profuse._lookup import resolve
 from profuse.errors import DataError
-from profuse.inspect._score import Scorer, score, test_rows
-from profuse.inspect.noise import corrupt
-from profuse.predictor import Predictor
-from profuse.training.fitting import Prepared
 
-__all__ = ["LEVELS", "curve", "effective", "relative"]
-
-LEVELS = tuple(i / 10 for i in range(11))
-"""0, .1, ..., 1."""
-
-
-def curve(
-    model: Predictor,
-    prepared: Prepared,
-    *,
-    modalities: str | Sequence[str],
-    levels: Sequence[float] = LEVELS,
-    seed: int,
-    metric: Scorer,
-) -> np.ndarray:
-    """Returns f(p), the test score with noise of each level p in `modalities`, `[level]`; see `corrupt`.
-
-    Noise in a modality that the model does not use changes nothing.
-
-    Args:
-        model: Fitted on `prepared`.
-        prepared: Its test rows are scored.
-        modalities: The one, or the ones, that get noise: jointly, if several.
-        levels: p, 0 to 1 each.
-        seed: Of the noise: the same for all levels, and for all models that are compared.
-        metric: Of targets and predictions.
-
-    Raises:
-        UnknownNameError: A modality that is not in the data.
-        ConfigError: A level or a seed out of range.
-    """
-    asked = (modalities,) if isinstance(modalities, str) else tuple(modalities)
-    for name in asked:
-        resolve(name, prepared.inputs, where="curve", what="modality")
-    used = [name for name in asked if name in model.modalities]
-    inputs, specs = test_rows(prepared), prepared.pipeline.specs
-    return np.array([score(model, prepared, corrupt(inputs, specs, used, p, seed=seed), metric) for p in levels])
+__all__ = ["effective", "relative"]
 
 
 def relative(levels: Sequence[float] | np.ndarray, scores: Sequence[float] | np.ndarray) -> float:
@@ -73,7 +31,7 @@ def relative(levels: Sequence[float] | np.ndarray, scores: Sequence[float] | np.
     each method's number depend on the others.
     """
     p, f = _checked("relative", levels, scores)
-    return float(trapezoid(f, p))
+    return _area(p, f)
 
 
 def effective(
@@ -108,8 +66,12 @@ def effective(
     _, g = _checked("effective", levels, reference_scores)
     if p[0] != 0:
         raise DataError(f"effective: the first level must be 0, the clean score; got levels[0]={p[0]}. Score it too.")
-    area = float(trapezoid((f - f[0]) - (g - g[0]), p))
+    area = _area(p, (f - f[0]) - (g - g[0]))
     return area if higher_is_better else -area
+
+
+def _area(p: np.ndarray, f: np.ndarray) -> float:
+    return float((np.diff(p) * (f[1:] + f[:-1]) / 2).sum())
 
 
 def _checked(

@@ -1,67 +1,24 @@
-"""The test score when modalities are missing: of every subset, and at random by rate."""
+"""`missing`: the score when modalities are missing at random, by rate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy.optimize import brentq
 
 from profuse.errors import ConfigError, ShapeError
-from profuse.inspect._score import Scorer, score, test_rows
-from profuse.predictor import Predictor
-from profuse.training.fitting import Prepared
+from profuse.inspect._base import Question
+from profuse.inspect.answer import Answer
 
-__all__ = ["RATES", "MissingCurve", "drop_modalities", "missing_curve", "subsets", "subsets_scores"]
+if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
+    from profuse.predictor import Predictor
 
-RATES = tuple(i / 10 for i in range(8))
-"""0, .1, ..., .7."""
-_MAX_FOR_ALL = 6  # modalities of which all subsets are looked at: 63
+__all__ = ["RATES", "Missing", "drop_modalities"]
+
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _STREAM = 1_897_621  # data, or a split, drawn with the same seed must have nothing to do with what is removed
-
-
-@dataclass(frozen=True, eq=False)
-class MissingCurve:
-    """The test score by missing rate.
-
-    Attributes:
-        asked: The rates asked for, `[rate]`.
-        achieved: 1 - (modalities present) / (rows x modalities) of the test rows that were scored, `[rate]`.
-        scores: `[rate]`.
-    """
-
-    asked: np.ndarray
-    achieved: np.ndarray
-    scores: np.ndarray
-
-
-def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Returns the non-empty subsets of `names`, small ones first; of more than 6: each alone, each left out, all."""
-    n = len(names)
-    sizes = range(1, n + 1) if n <= _MAX_FOR_ALL else (1, n - 1, n)
-    return [subset for size in sizes for subset in combinations(names, size)]
-
-
-def subsets_scores(model: Predictor, prepared: Prepared, metric: Scorer) -> dict[tuple[str, ...], float]:
-    """Returns the test score with only the modalities of a subset present, for `subsets(model.modalities)`.
-
-    The model is the one that was fitted: it is not trained anew for a subset. All test rows are scored, also those
-    that have none of the subset's modalities.
-
-    Args:
-        model: Fitted on `prepared`.
-        prepared: Its test rows are scored.
-        metric: Of targets and predictions.
-    """
-    inputs = test_rows(prepared)
-    nothing = {name: raw.without(torch.ones(len(raw), dtype=torch.bool)) for name, raw in inputs.items()}
-    return {
-        subset: score(model, prepared, nothing | {name: inputs[name] for name in subset}, metric)
-        for subset in subsets(model.modalities)
-    }
 
 
 def drop_modalities(present: np.ndarray, rate: float, *, seed: int) -> np.ndarray:
@@ -92,6 +49,8 @@ def drop_modalities(present: np.ndarray, rate: float, *, seed: int) -> np.ndarra
             f"drop_modalities: present must be bool [row, modality]; got {present.dtype}{list(present.shape)}. "
             "Stack Raw.present of the modalities."
         )
+    from scipy.optimize import brentq
+
     counts = np.bincount(present.sum(1), minlength=present.shape[1] + 1)[1:]  # rows by number of modalities
     m = np.arange(1, len(counts) + 1)
 
@@ -104,32 +63,68 @@ def drop_modalities(present: np.ndarray, rate: float, *, seed: int) -> np.ndarra
     return kept
 
 
-def missing_curve(
-    model: Predictor, prepared: Prepared, rates: Sequence[float] = RATES, *, seed: int, metric: Scorer
-) -> MissingCurve:
-    """Returns the test score with modalities removed at random, `MR = 1 - sum_i a_i / (N M)`; see `drop_modalities`.
+class Missing(Question):
+    """`L(r) = score(all) - score(a share r of the modalities removed)`, in the metric's direction.
 
-    `a_i >= 1` of the `M` modalities of the data remain in row i of `N`. What is removed depends on the data, the rate
-    and the seed, not on the model: all models that are compared see the same rows, and one that uses some of the
-    modalities only sees rows with none of them.
+    The share is that of all modalities of all rows, `1 - sum_i a_i / (N M)`, with `a_i >= 1` of the `M` modalities
+    left in row i of `N`; see `drop_modalities`. What is removed depends on the data, the rate and the seed, not on the
+    predictor: all that are compared meet the same rows, and one that uses some of the modalities only meets rows with
+    none of them.
 
     Args:
-        model: Fitted on `prepared`.
-        prepared: Its test rows are scored.
-        rates: MR, 0 to 1 each, 1 excluded.
-        seed: Of the draw.
-        metric: Of targets and predictions.
-
-    Raises:
-        ConfigError: A rate or a seed out of range.
+        rates: r, 0 to 1 each, 1 excluded.
+        metric: See `Question`.
+        seed: Of what is removed and of the bootstrap.
+        n_resamples: See `Question`.
     """
-    inputs = test_rows(prepared)
-    names = sorted(inputs)
-    present = torch.stack([inputs[name].present for name in names], dim=1).numpy()
-    achieved, scores = [], []
-    for rate in rates:
-        kept = drop_modalities(present, rate, seed=seed)
-        left = {name: inputs[name].without(torch.from_numpy(~kept[:, i])) for i, name in enumerate(names)}
-        achieved.append(1 - kept.mean())
-        scores.append(score(model, prepared, left, metric))
-    return MissingCurve(np.asarray(rates, dtype=np.float64), np.asarray(achieved), np.asarray(scores))
+
+    name = "missing"
+    description = "What is lost when modalities are missing at random, by rate."
+
+    def __init__(
+        self,
+        *,
+        rates: Sequence[float] = RATES,
+        metric: str | None = None,
+        seed: int = 0,
+        n_resamples: int = 200,
+    ) -> None:
+        super().__init__(metric=metric, seed=seed, n_resamples=n_resamples)
+        if not rates or not all(0.0 <= r < 1.0 for r in rates) or len(set(rates)) < len(rates):
+            raise ConfigError(
+                f"missing: rates must be from 0 to below 1, each once; got rates={list(rates)}. One modality of a row "
+                "always remains."
+            )
+        self.rates = tuple(rates)
+
+    def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
+        """See `Question.answer`."""
+        import torch
+
+        asked = self.asked(predictor, dataset)
+        names = sorted(asked.inputs)
+        present = torch.stack([asked.inputs[name].present for name in names], dim=1).numpy()
+        predictions: dict[Hashable, np.ndarray] = {(): predictor.predict_encoded(asked.inputs)}
+        reached = {}
+        for rate in self.rates:
+            kept = drop_modalities(present, rate, seed=self.seed)
+            left = {n: asked.inputs[n].without(torch.from_numpy(~kept[:, i])) for i, n in enumerate(names)}
+            predictions[rate] = predictor.predict_encoded(left)
+            reached[rate] = float(1 - kept.mean())
+        scores = asked.scores(predictions)
+        return Answer(
+            question=self.name,
+            metric=asked.metric.name,
+            n_rows=len(dataset),
+            estimates=tuple(asked.loss(scores, f"rate {r:g}", r, at=reached[r]) for r in self.rates),
+            residual=None,
+            notes=(
+                f"Reached rates: {', '.join(f'{r:.3f}' for r in reached.values())}. "
+                f"{100 * (1 - present.mean()):.1f} % is missing already, and one modality of a row remains.",
+                "A residual is not defined: the rates are points of one curve, not parts of a whole. One draw of what "
+                "is missing was made; another seed makes another.",
+                *asked.notes(scores),
+            ),
+            measures="what is lost when a share of the modalities is missing",
+            score=scores[()],
+        )

@@ -22,6 +22,7 @@ from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import Measured, measure, metrics_for
+from profuse.registry import part
 from profuse.schema import OnBadFile, Schema, Task
 
 __all__ = ["Part", "Predictor"]
@@ -207,6 +208,18 @@ class Predictor(ABC):
         if metrics is None:
             return measured
         return replace(measured, values={name: measured.values[name] for name in metrics if name in measured.values})
+
+    def ask(self, question: str, rows: Any, *, target: Any = None, **options: Any) -> Any:
+        """Returns the `profuse.inspect.Answer` to a question; see `profuse.inspect.ask`.
+
+        Args:
+            question: Its name: importance, subsets, missing, noise, calibration, or one of your own.
+            rows: See the class; with a target.
+            target: See `read`.
+            options: `metric`, `seed`, and those of the question.
+        """
+        asked: Any = part("question", question)
+        return asked.made(**options).ask(self, rows, target=target)
 
     def _outputs(self, dataset: Dataset) -> np.ndarray:
         return self.predict_encoded(self.encode(dataset))

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from profuse.comparison.results import Results
+from profuse.comparison.left_out import LeftOut, left_out
+from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
 from profuse.metrics import metrics_for, primary_metric
@@ -186,7 +187,10 @@ def _residuals(results: Results, summary: Summary, labels: dict[str, str]) -> li
 
 
 def _ablation(results: Results, summary: Summary, labels: dict[str, str]) -> dict[str, Any] | None:
-    """What the chosen fusion (or the next method that has it) loses when a modality is hidden at test time, by seed."""
+    """What the chosen fusion (or the next method that has it) loses when a modality is hidden at test time, by seed.
+
+    Beside it, for the chosen fusion, what it loses when it is fitted anew without that modality.
+    """
     have = {a.method for a in results.ablation}
     method = next((n for n in _first_choices(summary) if n in have), None)
     if method is None:
@@ -195,15 +199,47 @@ def _ablation(results: Results, summary: Summary, labels: dict[str, str]) -> dic
     told = {a.metric for a in results.ablation if a.method == method}
     metric = next((m for m in metrics if m in told), min(told))
     sign = 1 if metrics.get(metric, True) else -1
-    by: dict[str, list[float]] = {}
-    full: list[float] = []
+    by: dict[str, list[Ablation]] = {}
     for a in results.ablation:
         if (a.method, a.metric) == (method, metric):
-            by.setdefault(a.modality, []).append((a.full - a.without) * sign)
-            full.append(a.full)
-    means = {m: float(np.mean(v)) for m, v in by.items()}
-    parts = [{"modality": m, "losses": by[m], "mean": means[m]} for m in sorted(by, key=lambda m: (-means[m], m))]
+            by.setdefault(a.modality, []).append(a)
+    trained = {t.modality: t for t in left_out(results, summary)} if (method, metric) == _main(summary) else {}
+    parts: list[dict[str, Any]] = []
+    for modality, ablations in by.items():
+        losses = [sign * (a.full - a.without) for a in ablations]
+        parts.append({
+            "modality": modality,
+            "losses": losses,
+            "mean": float(np.mean(losses)),
+            "score": float(np.mean([a.without for a in ablations])),
+            "trained": _trained(results, trained[modality], method) if modality in trained else None,
+        })  # fmt: skip
+    parts.sort(key=lambda p: (-p["mean"], p["modality"]))
+    full = [a.full for ablations in by.values() for a in ablations]
     absent = [m for m in results.method(method).modalities if m not in by]
     return {
         "method": labels[method], "metric": metric, "full": float(np.mean(full)), "parts": parts, "absent": absent
     }  # fmt: skip
+
+
+def _main(summary: Summary) -> tuple[str | None, str]:
+    return summary.verdict.fusion, summary.metric
+
+
+def _trained(results: Results, without: LeftOut, method: str) -> dict[str, Any]:
+    """The method, fitted without one modality, and what it loses by that, by seed."""
+    metric = primary_metric(results.dataset.task)
+    scores: dict[str, dict[int, float]] = {method: {}, without.method: {}}
+    for s in results.scores:
+        if s.split == "test" and s.metric == metric.name and s.method in scores:
+            scores[s.method][s.seed] = s.value
+    seeds = sorted(set(scores[method]) & set(scores[without.method]))
+    sign = 1 if metric.higher_is_better else -1
+    return {
+        "modalities": results.method(without.method).modalities,
+        "losses": [sign * (scores[method][seed] - scores[without.method][seed]) for seed in seeds],
+        "mean": without.loss.value,
+        "low": _finite(without.loss.low),
+        "high": _finite(without.loss.high),
+        "score": without.score.value,
+    }

@@ -266,9 +266,15 @@ def residual_plot(sample: dict[str, Any]) -> dict[str, Any]:
 
 
 def loss_plot(ablation: dict[str, Any]) -> dict[str, Any]:
-    """What a modality's absence costs: a bar to the mean, a dot for each seed."""
-    values = [v for p in ablation["parts"] for v in p["losses"]]
-    low, high = float(min(0.0, *values)), float(max(0.0, *values))
+    """What a modality's absence costs: a bar to the mean, a dot for each seed; hidden later, and never there."""
+    bars: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
+        (part, kind, values)
+        for part in ablation["parts"]
+        for kind, values in (("hidden", part), ("trained", part["trained"]))
+        if values is not None
+    ]
+    losses = [v for _, _, values in bars for v in values["losses"]]
+    low, high = float(min(0.0, *losses)), float(max(0.0, *losses))
     high = high if high > low else low + 0.01
     low, high = low - (0.04 * (high - low) if low < 0 else 0.0), high + 0.04 * (high - low)
 
@@ -276,11 +282,12 @@ def loss_plot(ablation: dict[str, Any]) -> dict[str, Any]:
         return 100 * (v - low) / (high - low)
 
     rows = []
-    for p in ablation["parts"]:
-        a, b = sorted((at(0.0), at(p["mean"])))
-        bar = f'<rect class="bar" x="{a:.2f}%" width="{b - a:.2f}%" y="22%" height="56%"/>'
-        dots = "".join(f'<circle class="seed" cx="{at(v):.2f}%" cy="50%" r="3"/>' for v in p["losses"])
-        rows.append({**p, "svg": Markup(bar + (dots if len(p["losses"]) > 1 else ""))})
+    for part, kind, values in bars:
+        a, b = sorted((at(0.0), at(values["mean"])))
+        bar = f'<rect class="bar {kind}" x="{a:.2f}%" width="{b - a:.2f}%" y="22%" height="56%"/>'
+        dots = "".join(f'<circle class="seed {kind}" cx="{at(v):.2f}%" cy="50%" r="3"/>' for v in values["losses"])
+        svg = Markup(bar + (dots if len(values["losses"]) > 1 else ""))
+        rows.append({**values, "modality": part["modality"], "kind": kind, "svg": svg})
     share = ablation["metric"] in numbers.PERCENT
     axis = [
         {"at": round(at(v), 2), "text": f"{100 * v if share else v:g}".replace("-", numbers.MINUS)}

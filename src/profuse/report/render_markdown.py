@@ -47,6 +47,8 @@ def render_markdown(collected: dict[str, Any]) -> str:
             for d in collected["differences"]
         ]  # fmt: skip
         lines += ["## Paired differences", "", *_table(head, rows), ""]
+    if collected["ablation"]:
+        lines += _without(collected["ablation"])
     if collected["skipped"]:
         lines += [
             "## Not run",
@@ -70,6 +72,18 @@ def render_markdown(collected: dict[str, Any]) -> str:
     if collected["rule"]:
         lines += ["", f"Intervals: {markdown(collected['rule'])}."]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _without(ablation: dict[str, Any]) -> list[str]:
+    metric, rows = ablation["metric"], []
+    for p in ablation["parts"]:
+        cells = [numbers.score(p["score"], metric), numbers.difference(-p["mean"], metric), DASH, DASH]
+        if p["trained"]:
+            cells[2:] = numbers.score(p["trained"]["score"], metric), numbers.difference(-p["trained"]["mean"], metric)
+        rows.append([p["modality"], *cells])
+    head = ["modality", "hidden from the finished model", "lost", "the same fusion trained without it", "lost"]
+    whole = f"{ablation['method']}: {numbers.score(ablation['full'], metric)} with all modalities."
+    return ["## When a modality is hidden from the finished model", "", markdown(whole), "", *_table(head, rows), ""]
 
 
 def _ends(r: dict[str, Any], metric: str, *, of_difference: bool = False) -> str:

@@ -222,15 +222,27 @@ class Words:
 
     @staticmethod
     def matters(ablation: Mapping[str, Any]) -> str:
-        """What hiding a modality costs; `ablation` is that of `collect`."""
-        told = [
-            f"{numbers.difference(p['mean'], ablation['metric'], sign=False)} without {p['modality']}"
+        """What a modality is worth; `ablation` is that of `collect`."""
+        metric = ablation["metric"]
+        hidden = [
+            f"{numbers.difference(p['mean'], metric, sign=False)} without {p['modality']}"
             if p["mean"] >= 0
             else f"nothing without {p['modality']}"
             for p in ablation["parts"]
         ]
-        whole = numbers.score(ablation["full"], ablation["metric"])
-        text = f"With one modality hidden at test time, {ablation['method']} ({whole}) loses {listed(told)}."
+        whole = numbers.score(ablation["full"], metric)
+        text = (
+            f"With one modality hidden from the finished model, {ablation['method']} ({whole}) loses {listed(hidden)}."
+        )
+        again = [
+            f"{numbers.score(p['trained']['score'], metric)} without {p['modality']} "
+            f"({numbers.difference(-p['trained']['mean'], metric)}, "
+            f"{numbers.interval(-p['trained']['high'], -p['trained']['low'], metric, of_difference=True)})"
+            for p in ablation["parts"]
+            if p["trained"] and p["trained"]["high"] is not None
+        ]
+        if again:
+            text += f" Fitted anew (seed 0), the same fusion reaches {listed(again)}: this is what a modality adds."
         if ablation["absent"]:
             text += f" No test row has {listed(ablation['absent'], 'or')}: what that is worth cannot be said."
         return text

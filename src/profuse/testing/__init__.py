@@ -24,6 +24,7 @@ from profuse.testing.balance import BALANCE_CHECKS, check_balance
 from profuse.testing.dataset import DATASET_CHECKS, check_dataset
 from profuse.testing.kind import KIND_CHECKS, check_kind
 from profuse.testing.metric import METRIC_CHECKS, check_metric
+from profuse.testing.question import QUESTION_CHECKS, check_question
 from profuse.tokens import Raw, Tokens
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "FUSION_CHECKS",
     "KIND_CHECKS",
     "METRIC_CHECKS",
+    "QUESTION_CHECKS",
     "SLOW_CHECKS",
     "ContractError",
     "check_balance",
@@ -41,6 +43,7 @@ __all__ = [
     "check_fusion",
     "check_kind",
     "check_metric",
+    "check_question",
 ]
 
 Check = Callable[[Subject], None]

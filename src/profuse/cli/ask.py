@@ -1,0 +1,113 @@
+"""`profuse ask`: questions to a saved model, asked of rows whose target is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from profuse.cli._arguments import Json, Model, NewCategories, OnBadFile, Targets, bad_file
+from profuse.cli._output import check_output, write_text
+from profuse.cli._print import as_csv, print_notes, print_table, say
+
+__all__ = ["AskCommand", "ask"]
+
+
+class AskCommand(TyperCommand):
+    """Lists the questions in its help, which must not be loaded for any other command."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from profuse.inspect import QUESTIONS, question
+
+        lines = [f"[bold]{name}[/bold]: {question(name).description}" for name in QUESTIONS]
+        self.help = "\n\n".join([self.help or "", "[bold]Questions[/bold]", *lines])
+        super().format_help(ctx, formatter)
+
+
+def ask(
+    model: Model,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask; the list stands above.")],
+    metric: Annotated[
+        str | None, typer.Option("--metric", metavar="NAME", help="In which is measured (the task's primary one).")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = 0,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="An option of the question, rates=0.2,0.4 say; repeat."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="File to write besides: JSON if it ends in .json, else CSV."),
+    ] = None,
+    target: Targets = None,
+    on_bad_file: OnBadFile = "raise",
+    new_categories: NewCategories = None,
+    as_json: Json = False,
+) -> None:
+    """Ask a saved model a question: what it loses without a modality, under noise, whether its probabilities hold.
+
+    Every answer has its 95 % interval over the rows (over groups, where the table has them), and says what it leaves
+    unexplained. Nothing is trained.
+
+    [bold]Examples[/bold]
+
+    profuse ask model test.csv importance
+
+    profuse ask model test.csv missing --set rates=0.2,0.4 --metric auroc --out missing.csv
+    """
+    from profuse.inspect import question as question_called
+    from profuse.predictor import load_model
+
+    if out is not None:
+        check_output(out, reads=(model, file))
+    made = question_called(question).made(
+        **_options(options), seed=seed, **({} if metric is None else {"metric": metric})
+    )
+    predictor = load_model(model)
+    rows = predictor.read(
+        file,
+        on_bad_file=bad_file(on_bad_file),
+        need_target=True,
+        target=target,
+        new_categories=new_categories or (),
+        who="ask",
+    )
+    answer = made.ask(predictor, rows)
+    if out is not None:
+        write_text(out, answer.to_json() + "\n" if out.suffix.lower() == ".json" else as_csv(answer.frame()))
+    if as_json:
+        say(answer.to_json())
+        return
+    has_score = any(e.score is not None for e in answer.estimates)
+    lines = [
+        [e.name, f"{e.value:.4f}", f"{e.low:.4f} to {e.high:.4f}", "" if e.score is None else f"{e.score:.4f}"]
+        for e in answer.estimates
+    ]
+    columns = ["", answer.measures, "95 % interval", answer.metric if has_score else " "]
+    print_table(columns, lines, right=columns[1:])
+    if answer.residual is not None:
+        say(f"residual: {answer.residual:.4f}")
+    score = "" if answer.score is None else f", {answer.metric} {answer.score:.4f}"
+    say(f"{answer.n_rows} rows of {file}{score}")
+    print_notes([*answer.notes, *rows.notes])
+    if out is not None:
+        say(f"Answer: {out}")
+
+
+def _options(texts: list[str] | None) -> dict[str, Any]:
+    """`["rates=0.1,0.2"]` -> {"rates": [0.1, 0.2]}: values are YAML, and what holds a comma is a list."""
+    import yaml
+
+    options: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not name or not equals or not value or name in options or name in ("metric", "seed"):
+            raise typer.BadParameter(f"must be OPTION=VALUE, each option once; got {text!r}", param_hint="--set")
+        try:
+            options[name] = yaml.safe_load(f"[{value}]" if "," in value and value[0] not in "[{" else value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"the value must be YAML; got {text!r}", param_hint="--set") from error
+    return options

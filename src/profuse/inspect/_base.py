@@ -1,0 +1,106 @@
+"""What a question is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from profuse._lookup import resolve
+from profuse._options import check_keywords
+from profuse.errors import ConfigError, DataError
+from profuse.inspect.answer import Answer
+from profuse.inspect.asked import Asked, order_by_content
+from profuse.metrics import Metric, metrics_for, primary_metric
+from profuse.schema import Task
+
+if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
+    from profuse.predictor import Predictor
+
+__all__ = ["Question"]
+
+
+class Question(ABC):
+    """What can be asked of a predictor and rows with a target.
+
+    Yours is a subclass with a `name`, a `description` and an `answer`; its options are keyword-only arguments of its
+    constructor, which takes those of this one too. `ask` gives the rows in an order that does not depend on how they
+    came, so what is drawn at random by `seed` does not either.
+
+    Args:
+        metric: Name of a metric of the task; the primary one if None.
+        seed: Of all that is drawn at random, at least 0.
+        n_resamples: Bootstrap samples behind an interval, at least 20.
+
+    Raises:
+        ConfigError: A value out of range.
+    """
+
+    name: ClassVar[str]
+    """By which it is asked."""
+    description: ClassVar[str]
+    """One line for a list of questions."""
+
+    def __init__(self, *, metric: str | None = None, seed: int = 0, n_resamples: int = 200) -> None:
+        if seed < 0 or n_resamples < 20:
+            raise ConfigError(
+                f"{self.name}: seed must be at least 0 and n_resamples at least 20; got seed={seed}, "
+                f"n_resamples={n_resamples}. The defaults are 0 and 200."
+            )
+        self.metric = metric
+        self.seed = seed
+        self.n_resamples = n_resamples
+
+    @classmethod
+    def made(cls, **options: Any) -> Self:
+        """Returns a question with options as they came from outside.
+
+        Raises:
+            ConfigError: An option that the question has not, or a value that it cannot have.
+        """
+        try:
+            check_keywords(cls, options, who=cls.name)
+        except ValueError as error:
+            raise ConfigError(f"ask: {error}.") from None
+        return cls(**options)
+
+    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
+        """Returns the answer for rows as `ask` takes them."""
+        from profuse.data.dataset import Dataset
+        from profuse.data.new_rows import tell
+
+        dataset = predictor.read(rows, need_target=True, target=target, who="ask")
+        tell(() if isinstance(rows, Dataset) else dataset.notes, "ask")
+        _check_target(dataset)
+        return self.answer(predictor, dataset.rows(order_by_content(dataset, predictor.modalities)))
+
+    @abstractmethod
+    def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
+        """Returns the answer.
+
+        Args:
+            predictor: It must be left as it is.
+            dataset: At least one row, with a target.
+        """
+
+    def metric_for(self, task: Task) -> Metric:
+        """Returns the metric that was asked for.
+
+        Raises:
+            UnknownNameError: The task has none of this name.
+        """
+        if self.metric is None:
+            return primary_metric(task)
+        return resolve(self.metric, {m.name: m for m in metrics_for(task)}, where=self.name, what="metric")
+
+    def asked(self, predictor: Predictor, dataset: Dataset) -> Asked:
+        """Returns the rows encoded for the predictor, with all that is needed to score it on them."""
+        _check_target(dataset)
+        return Asked.of(
+            predictor, dataset, self.metric_for(predictor.task), seed=self.seed, n_resamples=self.n_resamples
+        )
+
+
+def _check_target(dataset: Dataset) -> None:
+    if dataset.target is None:
+        raise DataError(f"ask: rows must have a target; {dataset.name!r} has none. Give rows with a known target.")

@@ -1,0 +1,94 @@
+"""What a question answers: estimates with intervals, and what they leave unexplained."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Answer", "Estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number of an answer, with its 95 % interval.
+
+    Attributes:
+        name: What it is of: a modality, a subset, a rate.
+        value: What `Answer.measures` says.
+        low: Lower end of the interval.
+        high: Upper end.
+        n: Rows it was measured on.
+        score: The metric under this condition, where the value is a difference.
+        modalities: The modalities that it speaks of; none if of all.
+        at: Where it stands on a curve: the level of noise, or the share that is missing, as reached.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    score: float | None = None
+    modalities: tuple[str, ...] = ()
+    at: float | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What a question found out.
+
+    Attributes:
+        question: Its name.
+        metric: In which values are measured.
+        n_rows: Rows that were asked about.
+        estimates: The answer.
+        residual: What the estimates leave unexplained, in the metric's units; None where that is not defined.
+        notes: What the residual means, what could not be measured, what the intervals are made of.
+        measures: What a value is, in words.
+        score: The metric of all rows as they are.
+    """
+
+    question: str
+    metric: str
+    n_rows: int
+    estimates: tuple[Estimate, ...]
+    residual: float | None
+    notes: tuple[str, ...] = ()
+    measures: str = ""
+    score: float | None = None
+
+    def frame(self) -> pd.DataFrame:
+        """Returns the estimates, one row each."""
+        import pandas as pd
+
+        columns = [f.name for f in fields(Estimate)]
+        rows = [{**asdict(e), "modalities": " ".join(e.modalities)} for e in self.estimates]
+        return pd.DataFrame(rows, columns=columns)
+
+    def to_json(self) -> str:
+        """Returns everything as JSON; an end of an interval that is not known is null."""
+        return json.dumps(_finite(asdict(self)), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def __repr__(self) -> str:
+        width = max((len(e.name) for e in self.estimates), default=0)
+        score = "" if self.score is None else f" of {self.score:.4f}"
+        lines = [f"{self.question}: {self.measures}, {self.metric}{score}, {self.n_rows} rows"]
+        for e in self.estimates:
+            then = "" if e.score is None else f"  ({self.metric} {e.score:.4f})"
+            lines.append(f"  {e.name:<{width}}  {e.value:8.4f}  [{e.low:.4f}, {e.high:.4f}]{then}")
+        if self.residual is not None:
+            lines.append(f"  residual: {self.residual:.4f}")
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,130 @@
+"""Scores of several predictions for the same rows, and the intervals of their differences: a paired bootstrap.
+
+All predictions are scored on the same bootstrap samples: of rows, or of groups where rows of a group are not
+independent. With s the standard deviation over the samples of a score, or of a difference of two, and G groups (or
+rows), its interval is
+
+    value +- t(G-1) s sqrt(G / (G-1)),
+
+and where no sample differs, value +- 3 / G, as in the rule of three.
+
+The ends are not percentiles of the samples: some scores are biased under resampling (a calibration error is larger in
+every sample), and percentiles may then leave the value itself outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from profuse.errors import DataError
+from profuse.metrics import Metric
+
+__all__ = ["Scores"]
+
+_STREAM = 2_718_281  # data, a split or noise drawn with the same seed must have nothing to do with the samples
+
+
+class Scores:
+    """Scores of predictions for the same rows, by condition.
+
+    Args:
+        metric: Of targets and predictions.
+        true: Targets, as the metric takes them.
+        predictions: By condition, for the same rows.
+        clusters: `[row]`: rows with one number are drawn together.
+        seed: Of the samples.
+        n_resamples: How many.
+
+    Attributes:
+        notes: What the intervals are made of, and what they cannot say.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        true: np.ndarray,
+        predictions: Mapping[Hashable, np.ndarray],
+        clusters: np.ndarray,
+        *,
+        seed: int,
+        n_resamples: int,
+    ) -> None:
+        self.n_rows = len(true)
+        self._sign = 1 if metric.higher_is_better else -1
+        self._range = metric.range
+        # equal predictions have equal scores: scored once, and their difference is exactly 0
+        distinct: list[np.ndarray] = []
+        self._column: dict[Hashable, int] = {}
+        for key, prediction in predictions.items():
+            same = [i for i, other in enumerate(distinct) if np.array_equal(prediction, other)]
+            self._column[key] = same[0] if same else len(distinct)
+            distinct += [] if same else [prediction]
+        self._scores = np.array([metric(true, p) for p in distinct])
+        if len(single := np.unique(clusters)) == 1 and self.n_rows > 1:
+            clusters = np.arange(self.n_rows)
+        self._n_clusters = len(np.unique(clusters))
+        self._draws, n_undefined = _draws(metric, true, distinct, clusters, seed, n_resamples)
+        grouped = self._n_clusters < self.n_rows
+        what = f"{self._n_clusters} groups of rows" if grouped else f"{self.n_rows} rows"
+        self.notes = [f"Intervals (95 %): {len(self._draws)} bootstrap samples of {what}, the same for all estimates."]
+        if len(single) == 1 and self.n_rows > 1:
+            self.notes.append("All rows are of a single group: the intervals say nothing of other groups.")
+        if n_undefined:
+            self.notes.append(f"{n_undefined} samples are left out: {metric.label} is not defined on them.")
+
+    def __getitem__(self, condition: Hashable) -> float:
+        """Returns the score under a condition."""
+        return float(self._scores[self._column[condition]])
+
+    def gain(self, better: Hashable, worse: Hashable) -> tuple[float, float, float]:
+        """Returns by how much one condition scores better than another, in the metric's direction, and the interval."""
+        a, b = self._column[better], self._column[worse]
+        if a == b:
+            return 0.0, 0.0, 0.0
+        value, draws = self._scores[a] - self._scores[b], self._draws[:, a] - self._draws[:, b]
+        most = self._range[1] - self._range[0]
+        return self._interval(self._sign * float(value), draws, (-most, most))
+
+    def score(self, condition: Hashable) -> tuple[float, float, float]:
+        """Returns a score and its interval."""
+        return self._interval(self[condition], self._draws[:, self._column[condition]], self._range)
+
+    def _interval(self, value: float, draws: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float, float]:
+        """Returns the value and its interval, cut where the score cannot be."""
+        from scipy import stats
+
+        n = self._n_clusters
+        if n < 2:
+            return value, *bounds
+        deviation = float(draws.std(ddof=1)) * math.sqrt(n / (n - 1))
+        half = float(stats.t.ppf(0.975, n - 1)) * deviation
+        if deviation <= 1e-12 * max(1.0, abs(value)) and math.isfinite(bounds[1] - bounds[0]):
+            half = 3 / n * (self._range[1] - self._range[0])  # nothing varied: the rule of three
+        return value, max(value - half, bounds[0]), min(value + half, bounds[1])
+
+
+def _draws(
+    metric: Metric, true: np.ndarray, predictions: list[np.ndarray], clusters: np.ndarray, seed: int, n_resamples: int
+) -> tuple[np.ndarray, int]:
+    """Returns the scores `[sample, prediction]`, and how many samples had none."""
+    rng = np.random.default_rng([_STREAM, seed])
+    codes = np.unique(clusters, return_inverse=True)[1]
+    n_clusters = int(codes.max()) + 1
+    rows_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    draws, n_undefined = [], 0
+    for _ in range(n_resamples):
+        drawn = rng.integers(n_clusters, size=n_clusters)
+        rows = drawn if n_clusters == len(true) else np.concatenate([rows_of[c] for c in drawn])
+        try:
+            draws.append([metric(true[rows], p[rows]) for p in predictions])
+        except DataError:  # a sample without one of the classes, say
+            n_undefined += 1
+    if len(draws) < 2:
+        raise DataError(
+            f"ask: {metric.label} must be defined on samples of the {len(true)} rows; it is on {len(draws)} of "
+            f"{n_resamples}. Ask with more rows, or by another metric."
+        )
+    return np.array(draws), n_undefined
