@@ -37,6 +37,7 @@ OPTIONS = CompareOptions(
     fusions=("max",),
     rounds=(2,),
     seeds=2,
+    retrain_without=False,
     model=ModelOptions(width=8),
     train=TrainOptions(epochs=1, batch_size=64, refit=False),
 )

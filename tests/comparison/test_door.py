@@ -28,6 +28,7 @@ from profuse.schema import SplitOptions
 
 QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "fusions": ["mean"], "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,
+    "retrain_without": False,
 }  # fmt: skip
 
 

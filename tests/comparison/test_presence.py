@@ -21,7 +21,13 @@ from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 
-SMALL = {"rounds": (), "seeds": 1, "model": {"width": 8}, "train": {"epochs": 1, "refit": False}}
+SMALL = {
+    "rounds": (),
+    "seeds": 1,
+    "retrain_without": False,
+    "model": {"width": 8},
+    "train": {"epochs": 1, "refit": False},
+}
 
 
 def _without(dataset: Dataset, name: str, rows: np.ndarray) -> Dataset:

@@ -28,6 +28,7 @@ OPTIONS = CompareOptions(
     fusions=(),
     rounds=(),
     seeds=1,
+    retrain_without=False,
     model=ModelOptions(width=8),
     train=TrainOptions(epochs=1, batch_size=64, refit=False),
 )

@@ -65,6 +65,7 @@ class Run:
         found: What the fits have left.
         folders: Where they have left it.
         notes: What is to be told of fits of an earlier run.
+        id: What tells its fits from those of an earlier run, which had another load.
         prints: By method, what tells that the code of the user's own parts has changed.
     """
 
@@ -75,6 +76,7 @@ class Run:
     found: dict[str, dict[int, JobResult]] = field(default_factory=lambda: defaultdict(dict))
     folders: dict[tuple[str, int], Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     prints: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -111,8 +113,7 @@ def run_fits(
     _tell_threads(run, missing, options, digest)
     done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + n_after
     n_jobs = min(n_jobs, len(missing))
-    this = uuid.uuid4().hex[:8]
-    missing = [replace(job, run=this, jobs=n_jobs) for job in missing]
+    missing = [replace(job, run=run.id, jobs=n_jobs) for job in missing]
     if missing:
         parts = packed() if n_jobs > 1 else b""
         _prepare_seeds(run, missing, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))

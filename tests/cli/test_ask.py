@@ -1,0 +1,106 @@
+"""`profuse ask`: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import profuse
+from profuse.inspect import QUESTIONS, ask, question
+
+
+@pytest.fixture(scope="module")
+def model(run: Any, files: Path) -> Path:
+    """A saved classifier of `my label`."""
+    out = files / "asked"
+    done = run("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, "--epochs", 4, "--width", 8)
+    assert done.exit_code == 0, done.stderr
+    return out
+
+
+@pytest.mark.parametrize("name", list(QUESTIONS))
+def test_every_question_is_answered_as_in_python(name: str, model: Path, run: Any, files: Path) -> None:
+    done = run("ask", model, files / "test.csv", name, "--seed", 3, "--json")
+    assert done.exit_code == 0, done.stderr
+    answer = ask(profuse.load_model(model), files / "test.csv", name, seed=3)
+    assert done.stdout == answer.to_json() + "\n"
+    shown = run("ask", model, files / "test.csv", name, "--seed", 3)
+    assert shown.exit_code == 0, shown.stderr
+    assert all(f"{e.value:.4f}" in shown.stdout for e in answer.estimates)
+    assert all(note in shown.stderr for note in answer.notes)
+    assert (f"residual: {answer.residual or 0:.4f}" in shown.stdout) == (answer.residual is not None)
+
+
+def test_options_and_the_metric_reach_the_question(model: Path, run: Any, files: Path) -> None:
+    options = ("--set", "rates=0.2,0.4", "--set", "n_resamples=50", "--metric", "log_loss")
+    found = json.loads(run("ask", model, files / "test.csv", "missing", *options, "--json").stdout)
+    assert [e["name"] for e in found["estimates"]] == ["rate 0.2", "rate 0.4"]
+    assert found["metric"] == "log_loss"
+    assert any("50 bootstrap samples" in note for note in found["notes"])
+    one = json.loads(run("ask", model, files / "test.csv", "noise", "--set", "modalities=[note]", "--json").stdout)
+    assert {tuple(e["modalities"]) for e in one["estimates"]} == {("note",)}
+
+
+@pytest.mark.parametrize("name", ["answer.csv", "answer.json"])
+def test_the_answer_is_written(name: str, model: Path, run: Any, files: Path, tmp_path: Path) -> None:
+    done = run("ask", model, files / "test.csv", "importance", "--out", tmp_path / name)
+    assert done.exit_code == 0, done.stderr
+    assert f"Answer: {tmp_path / name}" in done.stdout
+    answer = ask(profuse.load_model(model), files / "test.csv", "importance")
+    if name.endswith(".json"):
+        assert json.loads((tmp_path / name).read_text(encoding="utf-8")) == json.loads(answer.to_json())
+    else:
+        pd.testing.assert_frame_equal(
+            pd.read_csv(tmp_path / name, keep_default_na=False)[["name", "value", "n"]],
+            answer.frame()[["name", "value", "n"]],
+        )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("importence",), "question must be a known name; got question='importence'. Did you mean 'importance'"),
+        (("importance", "--metric", "r2"), "importance: metric must be a known name; got metric='r2'"),
+        (("importance", "--set", "rates=0.1"), "importance has the options metric, seed, n_resamples; got 'rates'"),
+        (("missing", "--set", "rates=a,b"), "rates of missing should be"),
+        (("missing", "--set", "rates"), "must be OPTION=VALUE"),
+        (("missing", "--set", "rates=[0.1"), "the value must be YAML"),
+        (("missing", "--set", "seed=3"), "must be OPTION=VALUE"),
+        (("calibration", "--metric", "auroc"), "calibration: metric must be 'ece'"),
+        (("importance", "--out", "nosuch/answer.csv"), "there is no folder"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_message(
+    args: tuple[str, ...], message: str, model: Path, run: Any, files: Path
+) -> None:
+    done = run("ask", model, files / "test.csv", *args)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+    assert done.stdout == ""
+
+
+def test_rows_without_the_target_are_told(model: Path, run: Any, files: Path, tmp_path: Path) -> None:
+    pd.read_csv(files / "test.csv").drop(columns="my label").to_csv(tmp_path / "new.csv", index=False)
+    done = run("ask", model, tmp_path / "new.csv", "importance", "--out", tmp_path / "answer.csv")
+    assert done.exit_code == 2
+    assert "my label" in done.stderr
+    assert not (tmp_path / "answer.csv").exists()
+
+
+def test_help_lists_the_questions_and_loads_no_torch() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom profuse.cli import app\n"
+        "print(CliRunner().invoke(app, ['ask', '--help'], env={'COLUMNS': '200'}).stdout)\n"
+        "print('torch' in sys.modules or 'scipy' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "False"
+    plain = " ".join(said.split())
+    for name in QUESTIONS:
+        assert f"{name}: {question(name).description}" in plain
