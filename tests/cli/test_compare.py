@@ -81,7 +81,7 @@ def test_it_goes_on_where_it_stopped_and_equal_seeds_give_equal_scores(
     again = run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out", *QUICK)
     assert again.exit_code == 0
     assert "11 fits, 6 of them done before" in again.stderr
-    assert sum(line.startswith("[") for line in again.stderr.splitlines()) == 3
+    assert sum(line.startswith("[") for line in again.stderr.splitlines()) == 5
     key = ["method", "seed", "split", "metric", "value"]
     pd.testing.assert_frame_equal(
         pd.read_csv(tmp_path / "out" / "results.csv")[key], pd.read_csv(out / "results.csv")[key]
