@@ -1,4 +1,4 @@
-"""What a question is."""
+"""What a question is. A list of questions loads these modules: what is heavy is imported where it is used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from profuse._lookup import resolve
 from profuse._options import check_keywords
 from profuse.errors import ConfigError, DataError
 from profuse.inspect.answer import Answer
-from profuse.inspect.asked import Asked, order_by_content
-from profuse.metrics import Metric, metrics_for, primary_metric
 from profuse.schema import Task
 
 if TYPE_CHECKING:
+    from profuse.inspect.asked import Asked
+    from profuse.metrics import Metric
     from profuse.data.dataset import Dataset
     from profuse.predictor import Predictor
 
@@ -68,6 +68,7 @@ class Question(ABC):
         """Returns the answer for rows as `ask` takes them."""
         from profuse.data.dataset import Dataset
         from profuse.data.new_rows import tell
+        from profuse.inspect.asked import order_by_content
 
         dataset = predictor.read(rows, need_target=True, target=target, who="ask")
         tell(() if isinstance(rows, Dataset) else dataset.notes, "ask")
@@ -89,12 +90,16 @@ class Question(ABC):
         Raises:
             UnknownNameError: The task has none of this name.
         """
+        from profuse.metrics import metrics_for, primary_metric
+
         if self.metric is None:
             return primary_metric(task)
         return resolve(self.metric, {m.name: m for m in metrics_for(task)}, where=self.name, what="metric")
 
     def asked(self, predictor: Predictor, dataset: Dataset) -> Asked:
         """Returns the rows encoded for the predictor, with all that is needed to score it on them."""
+        from profuse.inspect.asked import Asked
+
         _check_target(dataset)
         return Asked.of(
             predictor, dataset, self.metric_for(predictor.task), seed=self.seed, n_resamples=self.n_resamples

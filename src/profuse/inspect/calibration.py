@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
 from profuse.inspect.answer import Answer, Estimate
-from profuse.metrics import Metric
 from profuse.schema import Task
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from profuse.data.dataset import Dataset
+    from profuse.metrics import Metric
     from profuse.predictor import Predictor
 
 __all__ = ["Calibration"]
@@ -54,6 +54,8 @@ class Calibration(Question):
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
+        import numpy as np
+
         asked = self.asked(predictor, dataset)
         probabilities = predictor.predict_encoded(asked.inputs)
         scores = asked.scores({(): probabilities})
@@ -85,6 +87,8 @@ class Calibration(Question):
 
     def _of_calibrated(self, metric: Metric, probabilities: np.ndarray) -> np.ndarray:
         """Returns the error of labels drawn from the probabilities, `[draw]`."""
+        import numpy as np
+
         rng = np.random.default_rng([_STREAM, self.seed])
         edges = probabilities.cumsum(1)
         edges[:, -1] = np.inf  # a sum may be a little below 1

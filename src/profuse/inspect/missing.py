@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from profuse.errors import ConfigError, ShapeError
 from profuse.inspect._base import Question
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from profuse.data.dataset import Dataset
     from profuse.predictor import Predictor
 
@@ -39,6 +39,9 @@ def drop_modalities(present: np.ndarray, rate: float, *, seed: int) -> np.ndarra
         ConfigError: A rate or a seed out of range.
         ShapeError: `present` is no bool `[row, modality]`, or empty.
     """
+    import numpy as np
+    from scipy.optimize import brentq
+
     if not 0.0 <= rate < 1.0 or seed < 0:
         raise ConfigError(
             f"drop_modalities: rate must be from 0 to below 1 and seed at least 0; got rate={rate}, seed={seed}. "
@@ -49,8 +52,6 @@ def drop_modalities(present: np.ndarray, rate: float, *, seed: int) -> np.ndarra
             f"drop_modalities: present must be bool [row, modality]; got {present.dtype}{list(present.shape)}. "
             "Stack Raw.present of the modalities."
         )
-    from scipy.optimize import brentq
-
     counts = np.bincount(present.sum(1), minlength=present.shape[1] + 1)[1:]  # rows by number of modalities
     m = np.arange(1, len(counts) + 1)
 

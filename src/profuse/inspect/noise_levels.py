@@ -6,14 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from profuse.data.dataset import Dataset
     from profuse.predictor import Predictor
     from profuse.tokens import Raw
