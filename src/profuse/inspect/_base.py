@@ -12,9 +12,9 @@ from profuse.inspect.answer import Answer
 from profuse.schema import Task
 
 if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
     from profuse.inspect.asked import Asked
     from profuse.metrics import Metric
-    from profuse.data.dataset import Dataset
     from profuse.predictor import Predictor
 
 __all__ = ["Question"]
