@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from profuse.cli._arguments import Json, Model, NewCategories, OnBadFile, Targets, bad_file
+from profuse.cli._arguments import Json, Model, NewCategories, Targets
+from profuse.cli._options import From, Given
+from profuse.cli._options import options as options_of
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import as_csv, print_notes, print_table, say
+from profuse.data.table.options import ReadOptions
 
 __all__ = ["AskCommand", "ask"]
 
@@ -26,10 +29,12 @@ class AskCommand(TyperCommand):
         super().format_help(ctx, formatter)
 
 
+@options_of(reading=From(ReadOptions, only=("on_bad_file",)))
 def ask(
     model: Model,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask; the list stands above.")],
+    reading: Given,
     metric: Annotated[
         str | None, typer.Option("--metric", metavar="NAME", help="In which is measured (the task's primary one).")
     ] = None,
@@ -43,7 +48,6 @@ def ask(
         typer.Option("--out", "-o", metavar="FILE", help="File to write besides: JSON if it ends in .json, else CSV."),
     ] = None,
     target: Targets = None,
-    on_bad_file: OnBadFile = "raise",
     new_categories: NewCategories = None,
     as_json: Json = False,
 ) -> None:
@@ -69,7 +73,7 @@ def ask(
     predictor = load_model(model)
     rows = predictor.read(
         file,
-        on_bad_file=bad_file(on_bad_file),
+        **reading,
         need_target=True,
         target=target,
         new_categories=new_categories or (),
