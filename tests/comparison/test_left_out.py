@@ -92,11 +92,19 @@ def test_its_score_is_that_of_a_fit_of_the_other_modality_alone(results: Results
     assert told == right.mean()
 
 
+def at_one_price(results: Results) -> Results:
+    """The same with equal seconds: between equal validation scores the cheaper fusion is chosen."""
+    same = results.model_copy(deep=True)
+    for score in same.scores:
+        score.fit_seconds = 1.0
+    return same
+
+
 def test_nothing_else_changes_by_it(results: Results, plain: Results) -> None:
     assert ablations(plain) == []
     others = {(s.method, s.seed, s.split, s.metric): s.value for s in results.scores if "without" not in s.method}
     assert others == {(s.method, s.seed, s.split, s.metric): s.value for s in plain.scores}
-    with_it, without_it = summarise(results), summarise(plain)
+    with_it, without_it = summarise(at_one_price(results)), summarise(at_one_price(plain))
     assert [r.method.name for r in with_it.rows] == [r.method.name for r in without_it.rows]
     assert [r.estimate for r in with_it.rows] == [r.estimate for r in without_it.rows]
     assert with_it.comparisons == without_it.comparisons
