@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from profuse._folder import digest_of
+
 N_ROWS = 40
 QUICK = ("--seeds", 1, "--rounds", "none", "--epochs", 1, "--width", 8, "--jobs", 1)
 PAIRS = "a,kind\n" + "".join(f"{i * 37 % 80}.5,k{i // 2}\n" for i in range(80))
@@ -238,7 +240,7 @@ def test_a_changed_model_is_refused_in_one_line(
 ) -> None:
     shutil.rmtree(home / "changed", ignore_errors=True)
     shutil.copytree(model, home / "changed")
-    facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
-    del facts["digests"]["model.json"]
-    (home / "changed" / "model.json").write_text(json.dumps({**facts, **change}), encoding="utf-8")
+    facts = json.loads((model / "model.json").read_text(encoding="utf-8")) | change
+    facts["digests"]["model.json"] = digest_of(facts)
+    (home / "changed" / "model.json").write_text(json.dumps(facts), encoding="utf-8")
     assert message in refused("predict", home / "changed", home / "ok.csv")

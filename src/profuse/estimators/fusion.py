@@ -182,13 +182,13 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """
         check_is_fitted(self)
         names = getattr(self, "feature_names_in_", None)
-        told = {
+        known = {
             "validation_fraction": float(self.validation_fraction),
             "on_bad_file": self.on_bad_file,
             "random_state": None if self.random_state is None else self.predictor_.train_options.seed,
             "columns": getattr(self, "n_features_in_", None) if names is None else list(names),
         }
-        self.predictor_.save(folder, estimator=told)
+        self.predictor_.save(folder, estimator=known)
 
     @classmethod
     def load(cls, folder: str | Path, *, base_dir: str | Path | None = None) -> Self:
@@ -199,7 +199,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Raises:
             CheckpointError: No saved model, a damaged or newer one, or one for another task.
         """
-        predictor, told = load_with_estimator(folder)
+        predictor, known = load_with_estimator(folder)
         task = predictor.task
         if task not in cls._tasks:
             raise CheckpointError(
@@ -214,10 +214,10 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         options = {**predictor.model_options.model_dump(), **predictor.train_options.model_dump()}
         options |= {name: options[name] or None for name in ("encoders", "operator_options", "balance_options")}
         options["random_state"] = options.pop("seed")
-        columns = told.pop("columns", None)
+        columns = known.pop("columns", None)
         if columns is None and predictor.schema is not None:
             columns = predictor.schema.known_columns
-        return cls(**options | told, schema=predictor.schema, base_dir=base_dir)._take(predictor, columns)
+        return cls(**options | known, schema=predictor.schema, base_dir=base_dir)._take(predictor, columns)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
