@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from profuse.data.dataset import Dataset
 from profuse.data.preprocess import preprocessor
+from profuse.data.table.cells import Cells
 from profuse.data.table.near_repeats import near_repeats
 from profuse.data.tensors import from_tensors
 from profuse.encoders import encoder
@@ -65,9 +68,40 @@ def test_vectors_of_another_length_are_joined_only_where_all_are_missing() -> No
     with pytest.raises(DataError, match="vectors must be of one length in both tables; got 4 and 2"):
         kind_named("vector").concatenate("v", data, other)
     gone = ModalityData("vector", np.ones((3, 2)), np.zeros(3, dtype=bool))
+    half = ModalityData("vector", np.ones((3, 2)), np.array([True, False, False]))
+    with pytest.raises(DataError, match="got 4 and 2"):
+        kind_named("vector").concatenate("v", data, half)
     joined = kind_named("vector").concatenate("v", data, gone)
     assert joined.values.shape == (N_ROWS + 3, 4)
     assert np.isnan(joined.values[N_ROWS:]).all()
+
+
+def test_the_digest_of_a_long_table_is_of_every_cell() -> None:
+    cells = np.arange(300.0)
+    changed = cells.copy()
+    changed[150] += 1
+    one, other = (
+        Dataset("d", {"m": ModalityData("table", pd.DataFrame({"a": v}), np.ones(300, dtype=bool))}, None, "binary")
+        for v in (cells, changed)
+    )
+    assert one.digest() != other.digest()
+
+
+@pytest.mark.parametrize("fixed", [None, 8000, 16000])
+def test_sounds_of_several_rates_get_that_of_training_or_the_most_frequent_one(
+    fixed: int | None, tmp_path: Path
+) -> None:
+    for i, rate in enumerate([8000, 8000, 16000]):
+        with wave.open(str(tmp_path / f"{i}.wav"), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+            file.writeframes(np.zeros(rate // 10, dtype=np.int16).tobytes())
+    frame = pd.DataFrame({"sound": [f"{i}.wav" for i in range(3)]})
+    cells = Cells(frame, tmp_path, rates={} if fixed is None else {"m": fixed})
+    data = kind_named("audio").read_cells(cells, "m", ["sound"], {"sound": "audio"})
+    assert data.rate == (fixed or 8000)
+    assert [len(v) for v in data.values] == [data.rate // 10] * 3
+    odd = "1 of 16000 Hz" if data.rate == 8000 else "2 of 8000 Hz"
+    assert cells.notes == [f"Column 'sound': {odd[:1]} sounds ({odd}) were resampled to {data.rate} Hz."]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 
 from profuse import FusionClassifier, compare, load_model
 from profuse.cli._found import _question
+from profuse.comparison.methods import Method
+from profuse.comparison.parts import fingerprints
 from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.preprocess.features import FeaturePreprocessor
 from profuse.data.table.infer import infer
 from profuse.data.table.schema_file import load_schema
 from profuse.data.tensors import from_tensors
@@ -20,9 +24,11 @@ from profuse.errors import CheckpointError, ConfigError, DataError, UnknownNameE
 from profuse.imputation import Imputer
 from profuse.inspect.noise import corrupt
 from profuse.kinds import KINDS, Kind, Spec, kind_named
+from profuse.models.options import ModelOptions
 from profuse.registry import register, table
 from profuse.retrieval import Retriever
 from profuse.schema import Modality, Schema
+from profuse.training.options import TrainOptions
 
 
 class Points(Kind):
@@ -153,6 +159,12 @@ def test_arrays_in_python_are_of_it_where_it_is_named(clouds: list[np.ndarray]) 
         assert np.array_equal(data.values[5], clouds[5])
 
 
+def test_an_estimator_takes_arrays_of_it_by_the_kind_of_training(clouds: list[np.ndarray]) -> None:
+    X = {"cloud": ("points", clouds), "z": np.arange(N_ROWS)[:, None] / N_ROWS}
+    model = FusionClassifier(fusion="concat", epochs=1).fit(X, np.arange(N_ROWS) % 2)
+    assert np.array_equal(model.predict_proba(X), model.predict_proba({**X, "cloud": clouds}))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -188,6 +200,27 @@ def test_features_of_another_number_in_one_row_are_told(clouds: list[np.ndarray]
         FusionClassifier(fusion="concat", epochs=1).fit(
             Dataset("d", {"cloud": data, "b": data}, np.arange(N_ROWS) % 2, "binary")
         )
+
+
+def test_rows_of_another_kind_than_in_training_are_no_rows_of_it(clouds: list[np.ndarray]) -> None:
+    data = from_tensors({"cloud": clouds}, kinds={"cloud": "points"}).modalities["cloud"]
+    fitted = FeaturePreprocessor()
+    fitted.fit(data)
+    assert np.array_equal(FeaturePreprocessor.from_state(fitted.state()).features(data), fitted.features(data))
+    with pytest.raises(DataError, match="rows must be of kind 'points'; got kind='series'"):
+        fitted.transform(replace(data, kind="series"))
+
+
+def test_a_kept_fit_holds_while_the_code_of_the_kind_does(clouds: list[np.ndarray]) -> None:
+    y = np.arange(N_ROWS) % 2
+    dataset = from_tensors({"cloud": clouds, "z": np.ones((N_ROWS, 2))}, y, kinds={"cloud": "points"})
+    methods = [
+        Method(name=f"{name} only", role="single", modalities=(name,), model=ModelOptions())
+        for name in dataset.modalities
+    ]
+    of = fingerprints(methods, TrainOptions(), dataset)
+    assert of["cloud only"] == [table("kind").fingerprint("points")]
+    assert of["z only"] == []
 
 
 def test_without_features_or_a_preprocessor_it_says_what_is_lacking(clouds: list[np.ndarray]) -> None:
