@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from profuse.data.split import Split
+from profuse.errors import ConfigError
 from profuse.fusion import DecisionFusion, Fused, TargetFacts
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
@@ -238,8 +239,8 @@ def test_an_operator_that_asks_must_have_the_method() -> None:
         out_of_fold = True
 
     assert not DecisionFusion.out_of_fold
-    with pytest.raises(NotImplementedError, match="Forgets: fit_out_of_fold must be written where out_of_fold is True"):
-        fit_model(prepared(), MODEL, OPTIONS, operator=Forgets)
+    with pytest.raises(ConfigError, match="Forgets: fit_out_of_fold must be written where out_of_fold is True"):
+        Forgets({"a": 2, "b": 2}, 2)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])

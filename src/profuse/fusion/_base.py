@@ -216,7 +216,7 @@ class DecisionFusion(Fusion):
         links: The links it is defined for.
 
     Raises:
-        ConfigError: Numbers of outputs that differ, or a link it is not defined for.
+        ConfigError: Numbers of outputs that differ, an undefined link, or `out_of_fold` without its method.
     """
 
     level: ClassVar[Literal["feature", "decision", "hierarchical"]] = "decision"
@@ -235,6 +235,11 @@ class DecisionFusion(Fusion):
             raise ConfigError(
                 f"{type(self).__name__}: link must be {' or '.join(self.links)}; got link={link!r}. Use mean_logits: "
                 "it takes softmax, sigmoid and identity."
+            )
+        if self.out_of_fold and type(self).fit_out_of_fold is DecisionFusion.fit_out_of_fold:
+            raise ConfigError(
+                f"{type(self).__name__}: fit_out_of_fold must be written where out_of_fold is True; got the base's. "
+                "Write it, or leave out_of_fold False."
             )
         self.link: Link = link
 
@@ -264,7 +269,6 @@ class DecisionFusion(Fusion):
             present: Bool `[row, modality]`.
             targets: `[row]` class numbers (softmax), or `[row, output]`.
         """
-        raise NotImplementedError(f"{type(self).__name__}: fit_out_of_fold must be written where out_of_fold is True.")
 
     @abstractmethod
     def combine(self, outputs: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:

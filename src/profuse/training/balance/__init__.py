@@ -1,4 +1,4 @@
-"""Training-time remedies for a modality that dominates: options of training that work for any model of ours.
+"""Balancing methods, for where a modality dominates: options of training that work for any model of ours.
 
 The weight of the modalities' own losses is the model's (`unimodal_loss_weight`); what changes batches or gradients
 lives here.
@@ -29,5 +29,5 @@ BALANCES = table(
 
 
 def balance(name: str) -> type[Balance]:
-    """Returns the class of the remedy called `name`."""
+    """Returns the class of the balancing method called `name`."""
     return cast(type[Balance], BALANCES.part(name))

@@ -1,4 +1,4 @@
-"""What every remedy is: it says how a batch's losses become gradients."""
+"""What every balancing method is: it says how a batch's losses become gradients."""
 
 from __future__ import annotations
 

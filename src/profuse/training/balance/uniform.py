@@ -16,7 +16,7 @@ __all__ = ["Uniform"]
 class Uniform(Balance):
     """loss = joint + sum over m of own_m: whatever `unimodal_loss_weight` says, every loss has weight 1.
 
-    The simple remedy that the others have to beat.
+    The simple method that the others have to beat.
 
     Args:
         model: What is trained.

@@ -1,4 +1,4 @@
-"""Remedies for a modality that dominates: their formulas, and that training with them does what they say."""
+"""Balancing methods: their formulas, and that training with them does what they say."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def batch(n_rows: int = 12) -> tuple[dict[str, Raw], torch.Tensor]:
     return inputs, torch.arange(n_rows) % 3
 
 
-def backward(remedy: Balance, built: FusionModel | ProgressiveFusion) -> dict[str, torch.Tensor]:
-    """The gradients that the remedy leaves at every parameter."""
+def backward(balancing: Balance, built: FusionModel | ProgressiveFusion) -> dict[str, torch.Tensor]:
+    """The gradients that the method leaves at every parameter."""
     inputs, target = batch()
     built.zero_grad()
     output = built(inputs)
-    remedy.backward(*built.losses(output, target), unimodal_confidence(built, output, target))
+    balancing.backward(*built.losses(output, target), unimodal_confidence(built, output, target))
     return {n: torch.zeros_like(p) if p.grad is None else p.grad.clone() for n, p in built.named_parameters()}
 
 
@@ -167,7 +167,7 @@ def test_wrong_options_are_told(options: dict[str, object], message: str) -> Non
         TrainOptions(**options)  # type: ignore[arg-type]
 
 
-def test_an_unknown_remedy_is_told_with_the_nearest_one() -> None:
+def test_an_unknown_method_is_told_with_the_nearest_one() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'mmpareto'"):
         balance("pareto")
 
@@ -210,14 +210,14 @@ def test_with_alpha_0_the_gradients_are_as_without() -> None:
 def test_only_the_encoders_that_lead_are_slowed_down_by_the_factor() -> None:
     built = model()
     assert isinstance(built, FusionModel)
-    remedy = OGMGE(built, alpha=0.5, noise=0.0)
+    balancing = OGMGE(built, alpha=0.5, noise=0.0)
     told = {"a": torch.tensor(0.6), "b": torch.tensor(0.2), "c": torch.tensor(0.3)}
-    factors = remedy.factors(told)
+    factors = balancing.factors(told)
     assert float(factors["a"]) == pytest.approx(1 - np.tanh(0.5 * (0.6 / 0.25 - 1)))
     assert float(factors["b"]) == float(factors["c"]) == 1
     inputs, target = batch()
     built.zero_grad()
-    remedy.backward(*built.losses(built(inputs), target), told)
+    balancing.backward(*built.losses(built(inputs), target), told)
     found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in built.named_parameters()}
     before = plain(built)
     torch.testing.assert_close(of_encoder(found, built, "a"), float(factors["a"]) * of_encoder(before, built, "a"))
@@ -375,9 +375,9 @@ def test_a_loss_that_rose_gets_nothing() -> None:
 
 def test_blending_weighs_the_losses_and_repeats_what_it_found() -> None:
     built = model()
-    remedy = GradientBlending(built)
-    remedy.repeat({"(all)": 0.1, "a": 0.2, "b": 0.3, "c": 0.4})
-    found = backward(remedy, built)
+    balancing = GradientBlending(built)
+    balancing.repeat({"(all)": 0.1, "a": 0.2, "b": 0.3, "c": 0.4})
+    found = backward(balancing, built)
     inputs, target = batch()
     built.zero_grad()
     joint, own = built.losses(built(inputs), target)
@@ -441,10 +441,12 @@ def test_the_projection_lets_less_of_a_used_direction_through_and_all_of_the_oth
 
 def test_each_modality_has_a_pass_in_which_the_others_are_missing_and_the_last_pass_sees_all() -> None:
     built = model()
-    remedy = MLA(built)
+    balancing = MLA(built)
     inputs, _ = batch()
-    seen = [({n for n, raw in part.items() if bool(raw.present.any())}, rows) for part, rows in remedy.passes(inputs)]
-    remedy.close()
+    seen = [
+        ({n for n, raw in part.items() if bool(raw.present.any())}, rows) for part, rows in balancing.passes(inputs)
+    ]
+    balancing.close()
     assert [names for names, _ in seen] == [{"a"}, {"b"}, {"c"}, {"a", "b", "c"}]
     assert seen[1][1] is not None
     assert seen[1][1].tolist() == list(range(2, 12))  # rows without b have no pass for b
@@ -457,24 +459,24 @@ def test_a_step_of_the_head_is_kept_off_the_directions_of_the_steps_before(optim
     built = model()
     weight = built.head.linear.weight
     steps = optimizer(built.parameters(), lr=0.01, weight_decay=0.1)
-    remedy = MLA(built, alpha=1e-9)
+    balancing = MLA(built, alpha=1e-9)
     inputs, target = batch()
     for _ in range(2):  # the second batch begins anew, with momentum
         used: list[torch.Tensor] = []
-        for part, rows in remedy.passes(inputs):
+        for part, rows in balancing.passes(inputs):
             before = weight.detach().clone()
             built.zero_grad()
             goal = target if rows is None else target[rows]
             output = built(part)
-            remedy.backward(*built.losses(output, goal), unimodal_confidence(built, output, goal))
+            balancing.backward(*built.losses(output, goal), unimodal_confidence(built, output, goal))
             steps.step()
-            remedy.after_step()
+            balancing.after_step()
             if rows is not None:
                 change = weight.detach() - before
                 for h in used:
                     assert float((change @ h).norm() / (change.norm() * h.norm())) < 1e-3
-                assert remedy._direction is not None
-                used.append(remedy._direction)
+                assert balancing._direction is not None
+                used.append(balancing._direction)
         assert (weight - before).abs().sum() > 0
-    remedy.close()
+    balancing.close()
     assert len(used) == 3
