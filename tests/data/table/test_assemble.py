@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
-from tables import opened
+from tables import opened, resolved
 
 from profuse.data.preprocess.vector import VectorPreprocessor
 from profuse.data.split import make_split
 from profuse.data.table.assemble import check_same_columns
-from profuse.data.table.infer import infer_schema
 from profuse.data.table.reader import TableReader
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Modality, Schema, SplitOptions, Target
@@ -67,7 +66,7 @@ def test_a_table_with_files_becomes_a_data_set(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.modalities["points"].values[0], [1, 2, np.nan])
     assert (data.task, data.name, data.target.tolist()[:2]) == ("binary", "films", ["good", "bad"])
     assert any("1 sounds (1 of 16000 Hz) were resampled to 8000 Hz" in n for n in data.notes)
-    assert schema == infer_schema(pd.read_csv(tmp_path / "films.csv"), schema)
+    assert schema == resolved(pd.read_csv(tmp_path / "films.csv"), schema)
 
 
 def test_a_test_file_in_another_folder_finds_its_own_files(tmp_path: Path) -> None:
@@ -209,7 +208,7 @@ def test_the_target_is_named_exactly_once(tmp_path: Path, target: Any, schema: A
 
 def test_prediction_needs_no_target_and_a_modality_may_be_missing_throughout(tmp_path: Path) -> None:
     frame = write(tmp_path)
-    schema = infer_schema(frame, Schema(target=Target(columns=("y",))))
+    schema = resolved(frame, Schema(target=Target(columns=("y",))))
     new = frame.drop(columns="y").assign(poster=None)[:1]
     data = TableReader(schema, {"sound": 16000}, base_dir=tmp_path).read(new)
     assert data.target is None
@@ -220,7 +219,7 @@ def test_prediction_needs_no_target_and_a_modality_may_be_missing_throughout(tmp
 
 def test_words_in_a_column_set_to_numbers_are_counted() -> None:
     frame = pd.DataFrame({"x": ["1", "two", "", "4"], "c": [1.0, 2.0, None, 1.0], "y": [0, 1, 0, 1]})
-    schema = infer_schema(frame, Schema(target=Target(columns=("y",)), columns={"x": "numeric", "c": "category"}))
+    schema = resolved(frame, Schema(target=Target(columns=("y",)), columns={"x": "numeric", "c": "category"}))
     data = TableReader(schema).read(frame, need_target=True)
     np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, np.nan, np.nan, 4])
     assert data.modalities["table"].values["c"].tolist() == ["1", "2", None, "1"]
@@ -243,7 +242,7 @@ def test_words_in_a_column_set_to_numbers_are_counted() -> None:
 def test_the_column_of_the_split_becomes_groups_or_times(split: SplitOptions, field: str, values: Any) -> None:
     frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 3.0], "who": [0, 0, 1, 1], "y": [0, 1, 0, 1]})
     frame["day"] = [f"2024-01-0{4 - i}" for i in range(4)]
-    schema = infer_schema(frame, Schema(target=Target(columns=("y",)), split=split))
+    schema = resolved(frame, Schema(target=Target(columns=("y",)), split=split))
     data = TableReader(schema).read(frame, need_target=True)
     assert np.array_equal(getattr(data, field), values)
     assert (data.groups is None) != (data.times is None)
@@ -255,7 +254,7 @@ def dates_of(frame: pd.DataFrame, schema: Schema) -> list[str]:
 
 
 def test_the_order_of_dates_in_training_holds_for_every_later_table_and_row() -> None:
-    schema = infer_schema(pd.DataFrame({"d": ["25/12/2024", "05/03/2024"], "x": [1.0, 2.0]}))
+    schema = resolved(pd.DataFrame({"d": ["25/12/2024", "05/03/2024"], "x": [1.0, 2.0]}))
     later = pd.DataFrame({"d": ["05/03/2024", "05/03/2024 10:30", "2024-03-06", "06.03.2024", "12/25/2024"], "x": 1.0})
     read = ["2024-03-05", "2024-03-05", "2024-03-06", "2024-03-06", "none"]
     assert dates_of(later, schema) == read
@@ -339,24 +338,24 @@ def test_an_inferred_id_that_is_no_id_later_is_told_and_not_used(ids: list[Any],
     frame = pd.DataFrame({"user_id": ["u1", "u2", "u3", "u4"], "x": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]})
     later = pd.DataFrame({"user_id": ids, "x": 1.0})
     target = Target(columns=("y",))
-    found = infer_schema(frame, Schema(target=target))
+    found = resolved(frame, Schema(target=target))
     data = TableReader(found).read(later)
     assert data.ids is None
     assert f"Column 'user_id': as an id it is {what}" in data.notes[0]
-    named = infer_schema(frame, Schema(target=target, id="user_id"))
+    named = resolved(frame, Schema(target=target, id="user_id"))
     with pytest.raises(DataError, match="id 'user_id': each row must have its own"):
         TableReader(named).read(later)
 
 
 def test_ids_keep_their_leading_zeros(tmp_path: Path) -> None:
-    schema = infer_schema(pd.DataFrame({"id": range(20), "x": np.arange(20.0) ** 2}))
+    schema = resolved(pd.DataFrame({"id": range(20), "x": np.arange(20.0) ** 2}))
     (tmp_path / "new.csv").write_text("id,x\n0007,1\n0008,2\n")
     assert TableReader(schema).read(tmp_path / "new.csv").ids.tolist() == ["0007", "0008"]
 
 
 def test_an_id_that_is_not_unique_is_refused() -> None:
     frame = pd.DataFrame({"who": ["a", "a", "b", "c"], "x": [1.0, 2.0, 3.0, 4.0], "y": [0, 1, 0, 1]})
-    schema = infer_schema(frame, Schema(target=Target(columns=("y",)), id="who"))
+    schema = resolved(frame, Schema(target=Target(columns=("y",)), id="who"))
     with pytest.raises(DataError, match=r"id 'who': each row must have its own; it is again in 1 row \(1;"):
         TableReader(schema).read(frame, need_target=True)
 

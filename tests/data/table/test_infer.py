@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tables import resolved
 
-from profuse.data.table.infer import infer, infer_schema
+from profuse.data.table.infer import infer
 from profuse.data.table.schema_file import load_schema
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Modality, Schema, SplitOptions, Target
@@ -84,11 +85,11 @@ def test_numbered_columns_are_a_vector_and_the_rest_is_the_table() -> None:
     frame = pd.DataFrame({f"emb_{i}": np.random.default_rng(i).normal(size=N) for i in range(12)})
     frame["few_0"], frame["few_1"], frame["job"] = np.linspace(0, 1, N), np.linspace(1, 2, N), ["a", "b", "c"] * 10
     frame["review"] = WORDS
-    schema = infer_schema(frame)
+    schema = resolved(frame)
     assert {k: m.kind for k, m in schema.modalities.items()} == {"table": "table", "emb": "vector", "review": "text"}
     assert schema.modalities["emb"].columns == tuple(f"emb_{i}" for i in range(12))
     assert schema.modalities["table"].columns == ("few_0", "few_1", "job")
-    with_gap = infer_schema(frame.drop(columns="emb_5"))
+    with_gap = resolved(frame.drop(columns="emb_5"))
     assert "emb" not in with_gap.modalities
 
 
@@ -101,7 +102,7 @@ def test_what_the_schema_says_stands() -> None:
         columns={"a": "category", "c": "text"},
         ignore=("z",),
     )
-    found = infer_schema(frame, schema)
+    found = resolved(frame, schema)
     assert found.target == Target(columns=("y",), task="binary")
     assert found.modalities == {
         "mine": Modality(kind="table", columns=("b",), encoder="periodic"),
@@ -109,14 +110,14 @@ def test_what_the_schema_says_stands() -> None:
         "c": Modality(kind="text", columns=("c",)),
     }
     assert found.ignore == ("z",)
-    assert infer_schema(frame, found) == found
+    assert resolved(frame, found) == found
 
 
 def test_the_column_of_the_split_is_no_input_but_a_time_stamp_is() -> None:
     frame = pd.DataFrame({"x": np.linspace(0, 1, N), "who": np.arange(N) // 3, "day": pd.date_range("2024", periods=N)})
-    by_group = infer_schema(frame, Schema(split=SplitOptions(column="who")))
+    by_group = resolved(frame, Schema(split=SplitOptions(column="who")))
     assert by_group.modalities["table"].columns == ("x", "day")
-    by_time = infer_schema(frame, Schema(split=SplitOptions(column="day")))
+    by_time = resolved(frame, Schema(split=SplitOptions(column="day")))
     assert by_time.modalities["table"].columns == ("x", "who", "day")
 
 
@@ -208,10 +209,10 @@ def test_a_table_without_anything_to_learn_from_says_so(frame: Any, schema: Any,
 )
 def test_the_order_of_dates_and_the_columns_of_words_are_kept(cells: list[str], order: str) -> None:
     frame = pd.DataFrame({"d": cells, "c": ["a", "b"], "n": ["1.5", "2"], "x": [1.0, 2.0], "f": [True, False]})
-    found = infer_schema(frame)
+    found = resolved(frame)
     assert found.dates == {"d": order}
     assert found.words == ("d", "c")
-    assert infer_schema(frame, found) == found
+    assert resolved(frame, found) == found
 
 
 def test_an_order_of_dates_that_the_schema_sets_stands() -> None:
@@ -227,9 +228,9 @@ def test_the_inferred_id_has_no_missing_cell_and_says_that_it_was_inferred() -> 
     frame = pd.DataFrame(
         {"code": [f"{i:04d}" for i in range(11)] + [None], "key": range(5, 17), "x": np.arange(12.0) ** 2}
     )
-    found = infer_schema(frame)
+    found = resolved(frame)
     assert (found.id, found.id_inferred, found.ignore) == ("key", True, ("code",))
-    assert not infer_schema(frame, Schema(id="key")).id_inferred
+    assert not resolved(frame, Schema(id="key")).id_inferred
 
 
 def test_a_schema_file_is_read(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
 from profuse.schema import Modality, Schema, Task
 
-__all__ = ["Inference", "Reason", "infer", "infer_schema"]
+__all__ = ["Inference", "Reason", "infer"]
 
 
 ReadTarget = tuple[np.ndarray, Task, tuple[str, ...]]
@@ -59,11 +59,6 @@ class Inference:
     notes: tuple[str, ...]
     frame: pd.DataFrame = field(repr=False)
     target: ReadTarget | None = field(repr=False)
-
-
-def infer_schema(frame: pd.DataFrame, schema: Schema | None = None) -> Schema:
-    """Returns `infer(frame, schema).schema`."""
-    return infer(frame, schema).schema
 
 
 def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:

@@ -70,7 +70,7 @@ class TableReader:
     on_bad_file: OnBadFile = "raise"
 
     def __post_init__(self) -> None:
-        checked(ReadOptions, {"base_dir": self.base_dir, "on_bad_file": self.on_bad_file}, where="TableReader")
+        _check(self.base_dir, self.on_bad_file)
         if not self.schema.modalities or any(m.kind is None for m in self.schema.modalities.values()):
             raise ConfigError(
                 "TableReader: the schema must be resolved; it leaves modalities open. Use TableReader.fit(table, "
@@ -110,6 +110,7 @@ class TableReader:
             DataError: See `read_table`, `infer` and `assemble`; or the test file has other columns, or a class that
                 the training file has not.
         """
+        _check(base_dir, on_bad_file)  # before anything is read
         asked = as_schema(schema)
         table = _table(source, name, base_dir, partial(read_training_table, given=asked))
         asked = named_once(asked, target)
@@ -209,6 +210,10 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     ranges = {column: levels for column, levels in decided.items() if levels is not None}
     resolved = found.schema.model_copy(update={"ranges": found.schema.ranges | ranges})
     return replace(found, schema=resolved, notes=(*table.notes, *found.notes, *cells.notes))
+
+
+def _check(base_dir: Any, on_bad_file: Any) -> None:
+    checked(ReadOptions, {"base_dir": base_dir, "on_bad_file": on_bad_file}, where="TableReader")
 
 
 def _table(
