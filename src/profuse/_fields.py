@@ -97,15 +97,17 @@ def documented(models: Iterable[type[BaseModel]], more: Mapping[str, str]) -> Ca
     fields = {name: field for model in models for name, field in model.model_fields.items()}
 
     def write(made: T) -> T:
-        lines = []
-        for name in signature(made).parameters:
-            said = [text(fields[name])] if name in fields else []
-            said += [more[name]] if name in more else []
-            if said:
-                whole = f"{name}: {' '.join(said)}"
-                lines.append(textwrap.fill(whole, 120, initial_indent=" " * 8, subsequent_indent=" " * 12))
+        told = {name: [text(fields[name])] for name in signature(made).parameters if name in fields}
+        told |= {name: [*told.get(name, []), more[name]] for name in signature(made).parameters if name in more}
         if made.__doc__ is not None:  # python -OO has none
-            made.__doc__ = made.__doc__.replace(" " * 8 + _PLACE, "\n".join(lines))
+            head, _, rest = made.__doc__.partition(_PLACE)
+            indent = " " * (len(head) - len(head.rstrip(" ")))
+            lines = [
+                textwrap.fill(f"{name}: {' '.join(told[name])}", 120 - len(indent), subsequent_indent=" " * 4)
+                for name in signature(made).parameters
+                if name in told
+            ]
+            made.__doc__ = head + textwrap.indent("\n".join(lines), indent).lstrip(" ") + rest
         return made
 
     return write
