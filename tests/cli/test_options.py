@@ -224,3 +224,9 @@ def test_a_name_with_a_comma_is_one_and_what_must_be_given_is_told() -> None:
     done = CliRunner().invoke(app, [])
     assert done.exit_code == 2
     assert "--modality" in done.output
+
+
+def test_what_was_given_is_told_by_its_names_on_the_command_line() -> None:
+    given = {"column": "day", "test_size": 0.3}
+    assert From(SplitOptions).flags(given) == ["--split-column", "--test-size"]
+    assert From(SplitOptions, only=("method", "column")).flags(given) == ["--split-column"]
