@@ -153,7 +153,7 @@ def helped(run: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
             SplitOptions: set(),
         }),
         ("impute", {
-            ImputeOptions: {"base_dir"},  # the folder of the table
+            ImputeOptions: {"base_dir", "modality"},  # the folder of the table; and a saved imputer knows it
             ImputeTraining: set(TrainOptions.model_fields) - {"epochs", "device", "precision", "threads"},
         }),
         ("retrieve", {
