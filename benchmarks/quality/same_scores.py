@@ -43,7 +43,7 @@ def main() -> int:
     asked = parser.parse_args()
     for name in asked.only:
         if not (asked.out / name / "results.csv").exists():
-            command = [sys.executable, "-m", "profuse", "compare", *RUNS[name], "--seeds", "1"]
+            command = [sys.executable, "-m", "profuse", "compare", *RUNS[name], "--seeds", "1", "--no-retrain-without"]
             command += ["--out", str(asked.out / name)]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
         print(f"{name}: {len(scores(asked.out, [name]))} scores")

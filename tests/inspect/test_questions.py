@@ -14,8 +14,8 @@ from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.inspect import Answer, ask
 from profuse.inspect.asked import hide, order_by_content
+from profuse.inspect.corrupt import corrupt
 from profuse.inspect.importance import Importance
-from profuse.inspect.noise import corrupt
 from profuse.inspect.subsets import subsets
 from profuse.metrics import metric
 from profuse.testing.question import QuestionSubject

@@ -22,7 +22,7 @@ from profuse.data.table.schema_file import load_schema
 from profuse.data.tensors import from_tensors
 from profuse.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from profuse.imputation import Imputer
-from profuse.inspect.noise import corrupt
+from profuse.inspect.corrupt import corrupt
 from profuse.kinds import KINDS, Kind, Spec, kind_named
 from profuse.models.options import ModelOptions
 from profuse.registry import register, table

@@ -19,7 +19,7 @@ QUESTIONS = table(
         "importance": "profuse.inspect.importance:Importance",
         "subsets": "profuse.inspect.subsets:Subsets",
         "missing": "profuse.inspect.missing:Missing",
-        "noise": "profuse.inspect.noise_levels:Noise",
+        "noise": "profuse.inspect.noise:Noise",
         "calibration": "profuse.inspect.calibration:Calibration",
     },
 )

@@ -247,7 +247,7 @@ class Kind(ABC):
     # Corrupting
 
     def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        """Returns preprocessed rows with noise of level p, 0 to 1; see `profuse.inspect.noise`.
+        """Returns preprocessed rows with noise of level p, 0 to 1; see `profuse.inspect.corrupt`.
 
         By default N(0, p^2) is added and each number becomes 0 with probability p. What is masked stays as it is.
         """

@@ -36,5 +36,5 @@ class Confidence(Question):
             n_rows=len(dataset),
             estimates=(Estimate("highest probability", value, value - half, value + half, len(dataset)),),
             residual=None,
-            notes=("The interval is that of a mean over rows.",),
+            notes=("The interval is that of a mean over rows; there is no residual.",),
         )

@@ -14,7 +14,7 @@ from scipy import stats
 from profuse.data.split import Split
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
-from profuse.inspect.noise import corrupt
+from profuse.inspect.corrupt import corrupt
 from profuse.models.build import build_model
 from profuse.models.options import ModelOptions
 from profuse.schema import Spec
