@@ -212,7 +212,7 @@ class Imputer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _open(self, X: Any) -> tuple[pd.DataFrame, Dataset]:
         self._options, self._training = self.settings()
         frame = table_of(X)
-        asked = leave_out_target(frame, schema_asked(self.schema, self._options))
+        asked = leave_out_target(frame.columns, schema_asked(self.schema, self._options))
         earlier: tuple[str, ...] = ()
         if perhaps := perhaps_added(frame, named_in(asked)):
             rest = infer(frame, asked.model_copy(update={"ignore": (*asked.ignore, *perhaps)}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,18 +16,31 @@ from profuse.data.table.number_format import written_numbers
 from profuse.data.table.times import instants, parse_times
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
-from profuse.schema import Schema
+from profuse.schema import OnBadFile, Schema
 
 __all__ = ["assemble", "check_present", "check_same_columns"]
 
 
-def assemble(cells: Cells, schema: Schema, target: ReadTarget | None, *, name: str, fitting: bool) -> Dataset:
+def assemble(
+    frame: pd.DataFrame,
+    schema: Schema,
+    target: ReadTarget | None,
+    *,
+    folder: Path,
+    on_bad_file: OnBadFile,
+    rates: Mapping[str, int],
+    name: str,
+    fitting: bool,
+) -> Dataset:
     """Returns the rows of a table.
 
     Args:
-        cells: Of the table, names and types plain, without words for missing.
+        frame: The table, names and types plain, without words for missing.
         schema: Resolved.
         target: As it was read; None if it was not.
+        folder: Where relative paths in cells start.
+        on_bad_file: See `TableReader`.
+        rates: See `TableReader`.
         name: Of the data set.
         fitting: Whether a target is learned from these rows. Then no modality may be missing in all of them, and ids
             that were inferred must be there, each once; else such ids are not used, and a note says it.
@@ -35,16 +49,26 @@ def assemble(cells: Cells, schema: Schema, target: ReadTarget | None, *, name: s
         DataError: A cell or file cannot be read (row and column are told), a modality is missing in all rows, or ids
             are missing or not unique.
     """
+    cells = Cells(
+        frame,
+        folder,
+        on_bad_file,
+        rates=dict(rates),
+        dates=schema.dates,
+        ranges=schema.ranges,
+        spellings=schema.merge_spellings,
+        numbers=schema.numbers,
+    )
     modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
     if fitting:
         check_present(modalities)
-    split = _split_column(cells.frame, schema)
+    split = _split_column(frame, schema)
     if "times" in split and split["times"].dtype == object:
         cells.notes.append(
             f"Column {schema.split.column!r}: rows are put in order by its words, as no times were recognised."
         )
     values, task, names = target or (None, schema.target and schema.target.task, ("target",))
-    ids = _ids(cells.frame, schema, cells.notes, fitting=fitting)
+    ids = _ids(frame, schema, cells.notes, fitting=fitting)
     return Dataset(
         name=name,
         modalities=modalities,

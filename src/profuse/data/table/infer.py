@@ -15,7 +15,7 @@ from profuse.data.table.column_kinds import ID, NUMBERS_AS_WORDS, UNUSED, column
 from profuse.data.table.column_types import plain_types
 from profuse.data.table.filenames import UNREAD
 from profuse.data.table.halves import check_names, check_whole
-from profuse.data.table.missing import notes_on_doubtful, without_missing
+from profuse.data.table.missing import notes_on_doubtful, without_doubtful, without_missing
 from profuse.data.table.modalities import arrange
 from profuse.data.table.number_format import is_number_target, number_formats
 from profuse.data.table.target_cells import target_cells
@@ -154,7 +154,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
     why_each = tuple(Reason(c, k, why) for c, (k, why) in reasons.items())
-    return Inference(resolved, why_each, tuple(notes), frame, target_read)
+    return Inference(resolved, why_each, tuple(notes), without_doubtful(frame, kinds), target_read)
 
 
 def plain_names(frame: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,16 @@ import pandas as pd
 
 from profuse.schema import Schema
 
-__all__ = ["DOUBTFUL", "MISSING", "count_doubtful", "is_doubtful", "notes_on_doubtful", "without_missing", "words_of"]
+__all__ = [
+    "DOUBTFUL",
+    "MISSING",
+    "count_doubtful",
+    "is_doubtful",
+    "notes_on_doubtful",
+    "without_doubtful",
+    "without_missing",
+    "words_of",
+]
 
 MISSING = frozenset(
     [
@@ -47,15 +56,13 @@ _DOUBTFUL = frozenset({w.lower() for w in DOUBTFUL} | {"nan", "nat"})
 _WORD_KINDS = ("category", "text")
 
 
-def without_missing(frame: pd.DataFrame, schema: Schema, kinds: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Returns the table with None in place of words for missing; columns without any are not copied.
+def without_missing(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Returns the table with None in place of words that mean missing in every column; others are not copied.
 
     Args:
         frame: The table, names as str.
         schema: Its `missing` counts.
-        kinds: The kind of each column where it is known; doubtful words are missing in those of no words.
     """
-    kinds = kinds or {}
     changed: dict[str, pd.Series] = {}
     for name in frame.columns:
         cells, further = frame[name], schema.missing.get(name, ())
@@ -64,9 +71,22 @@ def without_missing(frame: pd.DataFrame, schema: Schema, kinds: Mapping[str, str
             if lost:
                 changed[name] = cells.cat.remove_categories(lost)
             continue
-        gone = _missing(cells, further, doubtful=kinds.get(name, "category") not in _WORD_KINDS)
+        gone = _missing(cells, further)
         if gone is not None and gone.any():
             changed[name] = cells.mask(gone)
+    return frame.assign(**changed) if changed else frame
+
+
+def without_doubtful(frame: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Returns the table with None in place of doubtful words in columns of `kinds` that are not of words."""
+    changed: dict[str, pd.Series] = {}
+    for name in frame.columns:
+        if kinds.get(name, "category") in _WORD_KINDS or isinstance(frame[name].dtype, pd.CategoricalDtype):
+            continue
+        words = words_of(frame[name])
+        gone = None if words is None else is_doubtful(words)
+        if gone is not None and gone.any():
+            changed[name] = frame[name].mask(gone)
     return frame.assign(**changed) if changed else frame
 
 
@@ -103,7 +123,7 @@ def count_doubtful(cells: pd.Series) -> dict[str, int]:
     return {str(word): int(n) for word, n in found.items()}
 
 
-def _missing(cells: pd.Series, further: Collection[str], *, doubtful: bool) -> np.ndarray | None:
+def _missing(cells: pd.Series, further: Collection[str]) -> np.ndarray | None:
     if further and pd.api.types.is_numeric_dtype(cells.dtype) and not pd.api.types.is_bool_dtype(cells.dtype):
         numbers = [n for n in map(_number, further) if n is not None]  # -999 that the reader took for a number
         return np.array(cells.isin(numbers), dtype=bool) if numbers else None
@@ -111,8 +131,7 @@ def _missing(cells: pd.Series, further: Collection[str], *, doubtful: bool) -> n
     if words is None:
         return None
     stripped = words.str.strip()
-    gone = np.array(stripped.isin([*MISSING, "", *further]), dtype=bool)
-    return gone | is_doubtful(words) if doubtful else gone
+    return np.array(stripped.isin([*MISSING, "", *further]), dtype=bool)
 
 
 def words_of(cells: pd.Series) -> pd.Series | None:

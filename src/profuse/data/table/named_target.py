@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pandas as pd
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from profuse._lookup import nearest
 from profuse.data.wording import tell_values
@@ -33,8 +32,8 @@ def named_once(schema: Schema, target: str | Sequence[str] | None) -> Schema:
     return schema
 
 
-def needs_target(frame: pd.DataFrame, schema: Schema) -> Schema:
-    """Returns the schema, which names a target.
+def needs_target(columns: Iterable[Any], schema: Schema) -> Schema:
+    """Returns the schema of a table of these columns, which names a target.
 
     Raises:
         ConfigError: It does not.
@@ -42,13 +41,13 @@ def needs_target(frame: pd.DataFrame, schema: Schema) -> Schema:
     if schema.target is None or not schema.target.columns:
         raise ConfigError(
             "target: a column to predict must be named; got none. Name one of the columns "
-            f"{tell_values(list(map(str, frame.columns)))} (--target COLUMN), or put it in the schema."
+            f"{tell_values(list(map(str, columns)))} (--target COLUMN), or put it in the schema."
         )
     return schema
 
 
-def leave_out_target(frame: pd.DataFrame, schema: Schema) -> Schema:
-    """Returns the schema without a target, whose columns stand in `ignore` instead.
+def leave_out_target(columns: Iterable[Any], schema: Schema) -> Schema:
+    """Returns the schema of a table of these columns without a target, whose columns stand in `ignore` instead.
 
     They are neither read nor checked: that they can be learned is another matter.
 
@@ -56,7 +55,7 @@ def leave_out_target(frame: pd.DataFrame, schema: Schema) -> Schema:
         ConfigError: One is not in the table.
     """
     target = () if schema.target is None else schema.target.columns
-    names = [str(c) for c in frame.columns]
+    names = list(map(str, columns))
     for column in target:
         if column not in names:
             close = nearest(column, names)

@@ -16,7 +16,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.table.assemble import assemble, check_same_columns
 from profuse.data.table.cells import Cells
 from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
-from profuse.data.table.missing import without_missing
+from profuse.data.table.missing import without_doubtful, without_missing
 from profuse.data.table.named_target import leave_out_target, named_once, needs_target
 from profuse.data.table.options import ReadOptions
 from profuse.data.table.read import read_table, read_training_table
@@ -114,13 +114,18 @@ class TableReader:
         asked = as_schema(schema)
         table = _table(source, name, base_dir, partial(read_training_table, given=asked))
         asked = named_once(asked, target)
-        asked = needs_target(table.frame, asked) if with_target else leave_out_target(table.frame, asked)
+        asked = (needs_target if with_target else leave_out_target)(table.frame.columns, asked)
         inference = infer(table.frame, asked)
-        first = cls(inference.schema, base_dir=base_dir, on_bad_file=on_bad_file)
-        frame = without_missing(inference.frame, first.schema, first.schema.columns)
-        dataset = first._assemble(frame, table, inference.target, fitting=with_target)
+        schema = inference.schema
+        dataset = assemble(
+            inference.frame, schema, inference.target, folder=table.folder, on_bad_file=on_bad_file, rates={},
+            name=table.name, fitting=with_target,
+        )  # fmt: skip
         rates = {k: m.rate for k, m in dataset.modalities.items() if m.rate is not None}
-        reader = replace(first, schema=_with_ranges(first.schema, dataset), rates=rates, labels=dataset.target_names)
+        levels = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
+        ranges = schema.ranges | {column: both for column, both in levels.items() if both is not None}
+        full = schema.model_copy(update={"ranges": ranges})
+        reader = cls(full, rates, dataset.target_names, base_dir=base_dir, on_bad_file=on_bad_file)
         notes = [*table.notes, *inference.notes]
         if test is not None:
             dataset, split = reader._with_test(dataset, Path(test)), reader.schema.split
@@ -154,28 +159,17 @@ class TableReader:
         if isinstance(source, np.ndarray):
             self._check_width(frame, table.name)
         extra = check_same_columns(schema, frame, need_target=need_target)
-        frame = without_missing(frame, schema, schema.columns)
+        frame = without_doubtful(without_missing(frame, schema), schema.columns)
         target: ReadTarget | None = None
         if need_target and schema.target is not None:
             cells = target_cells(frame, schema)
             target = read_target(cells, schema.target.task, labels=self.labels, fitting=False)
-        dataset = self._assemble(frame, table, target, fitting=False)
+        dataset = assemble(
+            frame, schema, target, folder=table.folder, on_bad_file=self.on_bad_file, rates=self.rates,
+            name=table.name, fitting=False,
+        )  # fmt: skip
         known = [f"Columns that the schema does not know are not used: {tell_values(extra)}."] if extra else []
         return replace(dataset, notes=(*table.notes, *known, *dataset.notes))
-
-    def _assemble(self, frame: pd.DataFrame, table: _Table, target: ReadTarget | None, *, fitting: bool) -> Dataset:
-        schema = self.schema
-        cells = Cells(
-            frame,
-            table.folder,
-            self.on_bad_file,
-            rates=dict(self.rates),
-            dates=schema.dates,
-            ranges=schema.ranges,
-            spellings=schema.merge_spellings,
-            numbers=schema.numbers,
-        )
-        return assemble(cells, schema, target, name=table.name, fitting=fitting)
 
     def _with_test(self, train: Dataset, path: Path) -> Dataset:
         try:
@@ -232,10 +226,3 @@ def _table(
             f"{type(source).__name__}{getattr(source, 'shape', '')}."
         )
     return _Table(source, Path(base_dir or "."), name or "table")
-
-
-def _with_ranges(schema: Schema, dataset: Dataset) -> Schema:
-    """Returns `schema` with the range of each column of pictures, as it was decided on `dataset`."""
-    found = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
-    ranges = {column: levels for column, levels in found.items() if levels is not None}
-    return schema.model_copy(update={"ranges": schema.ranges | ranges})
