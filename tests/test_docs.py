@@ -29,6 +29,7 @@ from profuse.estimators.fusion import FusionClassifier
 from profuse.fusion import FUSIONS, fusion
 from profuse.kinds import KINDS, kind_named
 from profuse.models.options import ModelOptions
+from profuse.registry import table
 from profuse.schema import Modality, Schema, SplitOptions, Target
 from profuse.training.options import TrainOptions
 
@@ -197,6 +198,21 @@ def test_every_preprocessor_has_its_row(name: str) -> None:
     kind = preprocessor(name).takes
     told = f"`{name}` (default)" if name in {kind_named(k).preprocessor for k in KINDS} else f"`{name}`"
     assert f"| {kind} | {told} |" in page("models.md")
+
+
+PAGES = {
+    "kind": "data.md",
+    "metric": "compare.md",
+    "balance": "balance.md",
+    "dataset": "datasets.md",
+    "classical": "compare.md",
+}
+"""Where parts of a kind are told of; operators, encoders and preprocessors have rows that are tested above."""
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in PAGES for name in table(kind)])
+def test_every_other_part_is_told_of_in_the_page_of_its_kind(kind: str, name: str) -> None:
+    assert re.search(rf"`{name}`|^## {name}$|\| {name} \|", page(PAGES[kind]), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
