@@ -43,7 +43,9 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
         yield "preprocessor", data.preprocess or default.preprocessor
         if options is not None:
             yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
-    if options is not None:
+    if options is None:
+        yield "classical", method.name
+    else:
         yield "fusion", options.fusion
         yield "fusion", options.decision
         if train.balance is not None:
