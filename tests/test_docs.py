@@ -200,7 +200,7 @@ def test_every_preprocessor_has_its_row(name: str) -> None:
     assert f"| {kind} | {told} |" in page("models.md")
 
 
-PAGES = {
+PAGE_OF = {
     "kind": "data.md",
     "metric": "compare.md",
     "balance": "balance.md",
@@ -210,9 +210,9 @@ PAGES = {
 """Where parts of a kind are told of; operators, encoders and preprocessors have rows that are tested above."""
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in PAGES for name in table(kind)])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in PAGE_OF for name in table(kind)])
 def test_every_other_part_is_told_of_in_the_page_of_its_kind(kind: str, name: str) -> None:
-    assert re.search(rf"`{name}`|^## {name}$|\| {name} \|", page(PAGES[kind]), re.MULTILINE)
+    assert re.search(rf"`{name}`|^## {name}$|\| {name} \|", page(PAGE_OF[kind]), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
