@@ -203,6 +203,7 @@ def test_every_preprocessor_has_its_row(name: str) -> None:
 PAGE_OF = {
     "kind": "data.md",
     "metric": "compare.md",
+    "question": "questions.md",
     "balance": "balance.md",
     "dataset": "datasets.md",
     "classical": "compare.md",
