@@ -151,6 +151,13 @@ class TestEveryKind:
         renamed = rows.rename(columns={"size": "how big"})
         assert asked.evaluate(renamed, target="how big").values == asked.evaluate(rows).values
 
+    def test_a_loaded_one_gives_the_same_answer_to_a_question(self, kind: str, saved: Path) -> None:
+        rows = labelled("regression", 60, seed=5)
+        asked, again = predictor(kind, "regression"), load_model(saved / f"{kind} regression")
+        answer = again.ask("importance", rows)
+        assert answer.to_json() == asked.ask("importance", rows).to_json()
+        assert [e.name for e in answer.estimates] == ["note", "table"]
+
     def test_rows_without_a_target_are_told(self, kind: str, tmp_path: Path) -> None:
         asked = predictor(kind, "binary")
         with pytest.raises(DataError, match="evaluate: rows must have a target; .* has none. Give it as target="):
