@@ -57,6 +57,7 @@ def read_new_rows(
     if presence is not None and not isinstance(rows, Mapping):
         raise DataError(f"{who}: presence belongs to a dict of arrays; got it with {type(rows).__name__}.")
     columns = column_names(target)
+    has_values = target is not None and columns is None
     if columns is not None and isinstance(rows, Mapping | Dataset):
         raise DataError(f"{who}: target must hold the values, one a row, with a {type(rows).__name__}; got {target!r}.")
     if isinstance(rows, Dataset):
@@ -73,8 +74,8 @@ def read_new_rows(
         if not is_file and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
             rows = as_table(rows, who)
         reader = pipeline.reader(schema, codec, target=columns, base_dir=base_dir, on_bad_file=on_bad_file)
-        dataset = reader.read(rows, need_target=need_target, name=None if is_file else who)
-    if target is not None and columns is None:
+        dataset = reader.read(rows, need_target=need_target and not has_values, name=None if is_file else who)
+    if has_values:
         dataset = _with_values(dataset, target, codec, who=who)
     accepted = (*(() if schema is None else schema.new_categories), *new_categories)
     return replace(dataset, notes=(*dataset.notes, *pipeline.unseen_notes(dataset, accepted)))
