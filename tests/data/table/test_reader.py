@@ -128,8 +128,9 @@ def test_a_table_without_a_target_says_which_columns_it_has() -> None:
 
 def test_a_target_that_is_left_out_is_neither_input_nor_read() -> None:
     for dataset, schema in (
-        opened(homes().assign(y=1), target="y", with_target=False),
-        paired(homes().assign(y=1), {"target": {"columns": ["y"]}}),
+        opened(homes(), target="y", with_target=False),
+        paired(homes(), {"target": {"columns": ["y"]}}),
+        opened(homes().assign(y=1), target="y", with_target=False),  # it could not be learned
     ):
         assert dataset.target is None
         assert schema is not None
@@ -167,7 +168,9 @@ def test_a_fault_of_the_test_file_names_it(tmp_path: Path) -> None:
 def test_a_table_among_arrays_means_what_it_meant_in_training() -> None:
     reader, first = TableReader.fit(homes(), target="y")
     pipeline = Pipeline.fit(first, np.arange(N))
-    inputs = homes().drop(columns="y")
+    inputs = homes().drop(columns="y").assign(area=["NA", *homes()["area"][1:].astype(str)])
+    first = reader.read(inputs)
+    assert np.isnan(first.modalities["table"].values["area"][0])
     later = read_new_rows({"table": inputs}, pipeline, reader.schema, who="Forest")
     assert same(later, first)
     alike = read_new_rows(inputs, pipeline, reader.schema, who="Forest")
