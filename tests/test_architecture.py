@@ -119,16 +119,17 @@ def has_no_docstring(path: str, tree: ast.Module) -> list[str]:
 
 
 def prints(path: str, tree: ast.Module) -> list[str]:
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
-    return [f"line {n.lineno}: print" for n in calls if n.func.id == "print" and unit(path) != "cli"]
+    names = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return [f"line {n.lineno}: print" for n in names if n.id == "print" and unit(path) != "cli"]
 
 
 OWN_OUTPUT = ("cli/_print.py", "cli/_progress.py")
 
 
 def prints_past_the_escape(path: str, tree: ast.Module) -> list[str]:
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute | ast.Name)]
-    names = [(n.lineno, n.func.attr if isinstance(n.func, ast.Attribute) else n.func.id) for n in calls]
+    called = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    names = [(n.lineno, n.attr) for n in called if isinstance(n, ast.Attribute)]
+    names += [(n.lineno, n.id) for n in called if isinstance(n, ast.Name)]
     return [
         f"line {line}: {name} must be profuse.cli._print.say, which makes text of the data visible"
         for line, name in names
@@ -138,11 +139,15 @@ def prints_past_the_escape(path: str, tree: ast.Module) -> list[str]:
     ]
 
 
+def _is_ellipsis(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
+
+
 def swallows(path: str, tree: ast.Module) -> list[str]:
     faults = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):
-            silent = all(isinstance(n, ast.Pass) or (isinstance(n, ast.Expr) and n.value is ...) for n in node.body)
+            silent = all(isinstance(n, ast.Pass) or _is_ellipsis(n) for n in node.body)
             if node.type is None or silent:
                 faults.append(f"line {node.lineno}: an except must name what it catches and do something")
     return faults
@@ -151,11 +156,12 @@ def swallows(path: str, tree: ast.Module) -> list[str]:
 def exports_wrongly(path: str, tree: ast.Module) -> list[str]:
     if path == "__main__.py":
         return []
-    given, defined = None, set()
+    given: ast.expr | None = None
+    defined: set[str] = set()
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names = {t.id for t in targets if isinstance(t, ast.Name)}
-        if "__all__" in names:
+        if "__all__" in names and isinstance(node, ast.Assign | ast.AnnAssign):
             given = node.value
         defined |= names | {getattr(node, "name", "")}
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -169,7 +175,7 @@ def exports_wrongly(path: str, tree: ast.Module) -> list[str]:
 
 def _listed(value: ast.expr | None) -> set[str]:
     if isinstance(value, ast.List | ast.Tuple):
-        return {e.value for e in value.elts if isinstance(e, ast.Constant)}
+        return {e.value for e in value.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)}
     return set()
 
 

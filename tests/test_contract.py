@@ -40,7 +40,7 @@ def case(*values: Any) -> Any:
     ("name", "link", "check"), [case(name, link, c) for (name, link), c in product(operators(), FUSION_CHECKS)]
 )
 def test_the_operator_keeps_the_contract(name: str, link: str | None, check: str) -> None:
-    cls = fusion(name)
+    cls: Any = fusion(name)
     check_fusion(cls if link is None else partial(cls, link=link), checks=[check])
 
 
@@ -248,7 +248,8 @@ class HidesALayerInAList:
         self.layers = [nn.Linear(8, 8)]
 
     def finish(self, x: Tensor) -> Tensor:
-        return self.layers[0](x)
+        y: Tensor = self.layers[0](x)
+        return y
 
 
 class DropsInEval:

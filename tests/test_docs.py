@@ -15,6 +15,7 @@ import sys
 import types
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -123,7 +124,7 @@ def commands_of(text: str) -> list[str]:
 
 def check_command(line: str) -> None:
     """Raises where the command, an option or an argument is not there; runs nothing."""
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
     first, *words = shlex.split(line, comments=True)[1:]
     if first.startswith("-"):
         known = {"-h", "--help", *(option for p in root.params for option in p.opts)}

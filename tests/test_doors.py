@@ -43,9 +43,15 @@ def _database(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.read_sql("select * from t", connection)
 
 
+def _decimal(value: float) -> Decimal | None:
+    return None if pd.isna(value) else Decimal(str(value))
+
+
 FRAMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "database": _database,
-    "decimals": lambda f: f.assign(area=[None if pd.isna(v) else Decimal(str(v)) for v in f["area"]]),
+    "decimals": lambda f: f.assign(
+        area=f["area"].map(lambda v: None if pd.isna(v) else Decimal(str(v))).astype(object)
+    ),
     "arrow": lambda f: f.convert_dtypes(dtype_backend="pyarrow"),
     "nullable": lambda f: f.convert_dtypes(),
     "objects": lambda f: f.astype(object).where(f.notna(), None),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from not_none import not_none
 from sklearn.base import clone
 
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
@@ -268,22 +271,23 @@ class TestQuality:
         assert found.crps == pytest.approx(want)
         n = len(drawn)
         assert self.figures(drawn, true, are_all=True).crps == pytest.approx(want + pairs.mean() / 2 / n)
-        assert found.low < found.error < found.high
+        assert not_none(found.low) < not_none(found.error) < not_none(found.high)
 
     def test_draws_of_the_same_law_cover_nine_tenths_and_narrow_ones_fewer(self) -> None:
         rng = np.random.default_rng(1)
         drawn, true = rng.normal(size=(99, 4000, 1)), rng.normal(size=(4000, 1))
         assert self.figures(drawn, true).coverage == pytest.approx(0.9, abs=0.015)
-        assert self.figures(0.3 * drawn, true).coverage < 0.5
-        crps = self.figures(drawn, true).crps
+        assert not_none(self.figures(0.3 * drawn, true).coverage) < 0.5
+        crps = not_none(self.figures(drawn, true).crps)
         assert crps == pytest.approx(1 / np.sqrt(np.pi), rel=0.05)  # of a standard normal
-        assert self.figures(0.3 * drawn, true).crps > crps
+        assert not_none(self.figures(0.3 * drawn, true).crps) > crps
 
     @pytest.mark.parametrize("n_draws", [19, 20, 25, 29, 30, 31, 40, 99])
     def test_draws_of_the_same_law_cover_nine_tenths_however_many_they_are(self, n_draws: int) -> None:
         rng = np.random.default_rng(n_draws)
         covered = [
-            self.figures(rng.normal(size=(n_draws, 5000, 1)), rng.normal(size=(5000, 1))).coverage for _ in range(4)
+            not_none(self.figures(rng.normal(size=(n_draws, 5000, 1)), rng.normal(size=(5000, 1))).coverage)
+            for _ in range(4)
         ]
         assert np.mean(covered) == pytest.approx(0.9, abs=0.01)
 
@@ -336,7 +340,7 @@ def test_answers_and_spread_are_those_of_the_conditional_normal(method: str) -> 
     assert np.sqrt((off**2).mean()) < 0.3 * 1.5
     by_method = {q.method: q for q in imputer.quality_}
     first, nearest, mean = imputer.quality_[0], by_method["nearest"], by_method["mean"]
-    assert first.error < nearest.error < mean.error
+    assert not_none(first.error) < not_none(nearest.error) < not_none(mean.error)
     assert first.coverage == pytest.approx(0.9, abs=0.05)
 
 
@@ -365,7 +369,7 @@ class TestFaults:
             quick().fit(table().assign(price_spread=1.0))
 
     @pytest.mark.parametrize("named", [{"target": "prize"}, {"schema": {"target": {"columns": ["prize"]}}}])
-    def test_a_target_that_is_not_there_is_told_as_the_target(self, named: dict[str, object]) -> None:
+    def test_a_target_that_is_not_there_is_told_as_the_target(self, named: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="target: it must be a column .* got 'prize'. Did you mean 'price'"):
             quick(**named).fit(table())
 

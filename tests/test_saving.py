@@ -195,8 +195,17 @@ def test_a_folder_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
 def test_files_reach_the_disk_before_they_get_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     sync, replace = _saving._sync, Path.replace
-    monkeypatch.setattr(_saving, "_sync", lambda path: (events.append(f"sync {path.name}"), sync(path)))
-    monkeypatch.setattr(Path, "replace", lambda path, to: (events.append(f"name {Path(to).name}"), replace(path, to)))
+
+    def noted_sync(path: Path) -> None:
+        events.append(f"sync {path.name}")
+        sync(path)
+
+    def noted_replace(path: Path, to: Path) -> Path:
+        events.append(f"name {Path(to).name}")
+        return replace(path, to)
+
+    monkeypatch.setattr(_saving, "_sync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
     write_file(tmp_path / "f", "x")
     assert events == ["sync .f.save", "name f", f"sync {tmp_path.name}"]
 

@@ -46,6 +46,7 @@ def test_a_gradient_through_mean_and_max_skips_masked_tokens() -> None:
     values = tokens.values.clone().requires_grad_()
     moved = Tokens(values, tokens.mask)
     (moved.mean().sum() + moved.max().sum()).backward()
+    assert values.grad is not None
     assert not values.grad[~tokens.mask].any()
     assert values.grad.isfinite().all()
 

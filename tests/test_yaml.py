@@ -28,7 +28,7 @@ MERGED = "a0: &a0 {k: [1, 2, 3, 4, 5, 6, 7, 8, 9]}\n" + "".join(
 )
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 3000))
 
-BAD = {
+BAD: dict[str, tuple[str | bytes, str]] = {
     "lists of aliases that multiply": (BOMB, "with aliases written out"),
     "mappings of aliases that multiply": (MERGED, "with aliases written out"),
     "a long chain of aliases": (CHAIN, "with aliases written out"),

@@ -14,6 +14,7 @@ import pytest
 from collect import Model, Study, known
 from fits import Fit, read, run
 from models import TWINS, Base, Size, build, flops, size_of
+from not_none import not_none
 from settings import SERIES, SETTINGS, joined, mosi_in_context, pointer
 
 from profuse.comparison.statistics import seeds_only
@@ -143,13 +144,14 @@ def test_an_utterance_is_seen_with_those_before_it_in_its_own_video(real_data: P
     from profuse.datasets import load
 
     plain, found = load("mosi", root=real_data), mosi_in_context(0)
+    groups, ids = not_none(plain.groups), not_none(plain.ids)
     for row in (0, 700, 2198):
         series = found.modalities["text"].values[row]
         np.testing.assert_array_equal(series[-1], plain.modalities["text"].values[row])
         assert 1 <= len(series) <= 8
         places = [int(np.flatnonzero((plain.modalities["text"].values == step).all(1))[0]) for step in series]
-        assert {plain.groups[p] for p in places} == {plain.groups[row]}
-        numbers = [int(plain.ids[p].rpartition("_")[2]) for p in places]
+        assert {groups[p] for p in places} == {groups[row]}
+        numbers = [int(ids[p].rpartition("_")[2]) for p in places]
         assert numbers == sorted(numbers)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import volatility
+from not_none import not_none
 from scipy.integrate import quad
 from scipy.optimize import approx_fprime
 from scipy.stats import norm
@@ -38,7 +41,7 @@ def target_of(returns: np.ndarray, log: bool) -> np.ndarray:
     """The target of `stocks`, after its definition."""
     raw = returns[LEAD:] ** 2
     raw = np.log(raw + FLOOR) if log else raw
-    return raw / raw[:N_TRAIN].std()
+    return np.asarray(raw / raw[:N_TRAIN].std())
 
 
 def predictions(returns: np.ndarray, log: bool) -> dict[str, np.ndarray]:
@@ -53,7 +56,7 @@ def returns() -> np.ndarray:
 # GARCH
 
 
-def test_a_long_series_gives_back_the_parameters_that_made_it():
+def test_a_long_series_gives_back_the_parameters_that_made_it() -> None:
     found = fit_garch(simulate(TRUTH, 20_000, seed=0))
     assert found.alpha == pytest.approx(TRUTH.alpha, abs=0.02)
     assert found.beta == pytest.approx(TRUTH.beta, abs=0.03)
@@ -62,7 +65,7 @@ def test_a_long_series_gives_back_the_parameters_that_made_it():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_no_parameters_are_likelier_than_the_estimate(seed):
+def test_no_parameters_are_likelier_than_the_estimate(seed: int) -> None:
     sample = simulate(TRUTH, 700, seed)
     found = fit_garch(sample)
     best = found.log_likelihood(sample)
@@ -78,7 +81,7 @@ def test_no_parameters_are_likelier_than_the_estimate(seed):
         assert best >= near.log_likelihood(sample)
 
 
-def test_variances_and_likelihood_are_those_of_a_plain_loop(returns):
+def test_variances_and_likelihood_are_those_of_a_plain_loop(returns: np.ndarray) -> None:
     expected, variance, likelihood = [], TRUTH.start, 0.0
     for value in returns:
         expected.append(variance)
@@ -88,7 +91,7 @@ def test_variances_and_likelihood_are_those_of_a_plain_loop(returns):
     assert TRUTH.log_likelihood(returns) == pytest.approx(likelihood, rel=1e-12)
 
 
-def test_the_gradient_of_the_search_is_that_of_finite_differences(returns):
+def test_the_gradient_of_the_search_is_that_of_finite_differences(returns: np.ndarray) -> None:
     squares = (returns - returns.mean()) ** 2 / returns.var()
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -98,7 +101,7 @@ def test_the_gradient_of_the_search_is_that_of_finite_differences(returns):
 
 
 @pytest.mark.parametrize("kind", ["independent", "arch", "integrated", "two levels", "heavy tails"])
-def test_the_estimate_is_stationary_whatever_made_the_returns(kind):
+def test_the_estimate_is_stationary_whatever_made_the_returns(kind: str) -> None:
     rng = np.random.default_rng(3)
     noise = rng.standard_normal(800)
     sample = {
@@ -118,7 +121,7 @@ def test_the_estimate_is_stationary_whatever_made_the_returns(kind):
         assert found.alpha > 0.3
 
 
-def test_the_unit_of_the_returns_does_not_matter_to_the_estimate(returns):
+def test_the_unit_of_the_returns_does_not_matter_to_the_estimate(returns: np.ndarray) -> None:
     found, scaled = fit_garch(returns), fit_garch(returns * 37.0)
     assert (scaled.alpha, scaled.beta) == pytest.approx((found.alpha, found.beta), abs=1e-4)
     assert scaled.omega == pytest.approx(37.0**2 * found.omega, rel=1e-3)
@@ -128,7 +131,7 @@ def test_the_unit_of_the_returns_does_not_matter_to_the_estimate(returns):
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_each_reference_predicts_every_row(returns, log):
+def test_each_reference_predicts_every_row(returns: np.ndarray, log: bool) -> None:
     found = predictions(returns, log)
     assert list(found) == NAMES
     for values in found.values():
@@ -137,7 +140,7 @@ def test_each_reference_predicts_every_row(returns, log):
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_returns_of_the_targets_day_and_later_change_no_prediction(returns, log):
+def test_returns_of_the_targets_day_and_later_change_no_prediction(returns: np.ndarray, log: bool) -> None:
     first = N_TRAIN + N_VALID + 30
     changed = returns.copy()
     changed[LEAD + first :] = np.random.default_rng(5).normal(0, 0.05, len(returns) - LEAD - first)
@@ -149,7 +152,7 @@ def test_returns_of_the_targets_day_and_later_change_no_prediction(returns, log)
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_only_the_decay_of_ewma_is_chosen_on_valid(returns, log):
+def test_only_the_decay_of_ewma_is_chosen_on_valid(returns: np.ndarray, log: bool) -> None:
     changed = returns.copy()
     changed[LEAD + N_TRAIN :] = np.random.default_rng(6).normal(0, 0.05, N_VALID + N_TEST)
     before, after = predictions(returns, log), predictions(changed, log)
@@ -159,7 +162,7 @@ def test_only_the_decay_of_ewma_is_chosen_on_valid(returns, log):
 
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_mean_and_ewma_have_the_scores_of_the_data_set(log, seed):
+def test_mean_and_ewma_have_the_scores_of_the_data_set(log: bool, seed: int) -> None:
     sample = simulate(TRUTH, LEAD + len(SPLIT), seed)
     target = target_of(sample, log)
     mean, ewma, _ = ewma_score(sample**2, target, SPLIT, log=log)
@@ -170,7 +173,7 @@ def test_mean_and_ewma_have_the_scores_of_the_data_set(log, seed):
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_har_is_the_regression_on_means_of_a_day_a_week_and_a_month(returns, log):
+def test_har_is_the_regression_on_means_of_a_day_a_week_and_a_month(returns: np.ndarray, log: bool) -> None:
     target = target_of(returns, log)
     rows = []
     for day in range(LEAD, len(returns)):
@@ -181,7 +184,7 @@ def test_har_is_the_regression_on_means_of_a_day_a_week_and_a_month(returns, log
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_garch_is_the_filter_of_the_training_estimate_mapped_by_least_squares(returns, log):
+def test_garch_is_the_filter_of_the_training_estimate_mapped_by_least_squares(returns: np.ndarray, log: bool) -> None:
     target = target_of(returns, log)
     model = fit_garch(returns[: LEAD + N_TRAIN])
     ahead = np.array([model.variances(returns[:day])[-1] for day in range(LEAD, len(returns))])
@@ -191,7 +194,7 @@ def test_garch_is_the_filter_of_the_training_estimate_mapped_by_least_squares(re
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_raw_garch_is_the_expectation_of_the_target(returns, log):
+def test_raw_garch_is_the_expectation_of_the_target(returns: np.ndarray, log: bool) -> None:
     model = fit_garch(returns[: LEAD + N_TRAIN])
     raw = returns[LEAD : LEAD + N_TRAIN] ** 2
     unit = (np.log(raw + FLOOR) if log else raw).std()
@@ -199,14 +202,14 @@ def test_raw_garch_is_the_expectation_of_the_target(returns, log):
     for row in (0, N_TRAIN, len(SPLIT) - 1):
         spread = np.sqrt(model.variances(returns[: LEAD + row])[-1])
 
-        def weighed(r, spread=spread):
-            return (np.log(r**2 + FLOOR) if log else r**2) * norm.pdf(r, model.mean, spread)
+        def weighed(r: float, spread: float = spread) -> float:
+            return float((np.log(r**2 + FLOOR) if log else r**2) * norm.pdf(r, model.mean, spread))
 
         expected = sum(quad(weighed, low, low + spread, limit=200)[0] for low in np.arange(-10, 10) * spread)
         assert found[row] * unit == pytest.approx(expected, rel=1e-6)
 
 
-def test_garch_beats_the_training_mean_on_what_garch_made():
+def test_garch_beats_the_training_mean_on_what_garch_made() -> None:
     sample = simulate(replace(TRUTH, alpha=0.3, beta=0.65, omega=5e-6), LEAD + len(SPLIT), seed=8)
     target = target_of(sample, log=True)
     error = {k: ((v - target)[SPLIT == "test"] ** 2).mean() for k, v in predictions(sample, log=True).items()}
@@ -214,7 +217,7 @@ def test_garch_beats_the_training_mean_on_what_garch_made():
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_returns_of_one_size_give_a_flat_forecast(log):
+def test_returns_of_one_size_give_a_flat_forecast(log: bool) -> None:
     signs = np.random.default_rng(9).permutation(np.repeat([-1.0, 1.0], (LEAD + N_TRAIN) // 2))
     sample = 0.01 * np.concatenate([signs, np.random.default_rng(10).choice([-1.0, 1.0], N_VALID + N_TEST)])
     raw = sample[LEAD:] ** 2
@@ -226,7 +229,7 @@ def test_returns_of_one_size_give_a_flat_forecast(log):
     np.testing.assert_allclose(fit_garch(sample[: LEAD + N_TRAIN]).variances(sample), 1e-4, rtol=1e-3)
 
 
-def test_independent_returns_give_a_nearly_flat_forecast():
+def test_independent_returns_give_a_nearly_flat_forecast() -> None:
     sample = np.random.default_rng(11).normal(0, 0.01, 8000)
     variances = fit_garch(sample).variances(sample)
     assert variances.std() < 0.05 * variances.mean()
@@ -236,7 +239,7 @@ def test_independent_returns_give_a_nearly_flat_forecast():
 # features
 
 
-def test_features_are_the_measures_of_volatility_up_to_that_day(returns):
+def test_features_are_the_measures_of_volatility_up_to_that_day(returns: np.ndarray) -> None:
     found = features(returns, unit=0.013)
     assert found.shape == (len(returns), len(CHANNELS))
     for day in (0, 3, 4, 21, 22, 300, len(returns) - 1):
@@ -253,7 +256,7 @@ def test_features_are_the_measures_of_volatility_up_to_that_day(returns):
 
 
 @pytest.mark.parametrize("day", [1, 10, 200])
-def test_later_returns_change_no_feature(returns, day):
+def test_later_returns_change_no_feature(returns: np.ndarray, day: int) -> None:
     changed = returns.copy()
     changed[day:] = np.random.default_rng(day).normal(0, 0.05, len(returns) - day)
     before, after = features(returns, 0.01), features(changed, 0.01)
@@ -276,19 +279,19 @@ def test_later_returns_change_no_feature(returns, day):
         (lambda r, y, s: (r * 0, y, s), "the returns must be finite and move; got variance=0.0. Leave out"),
     ],
 )
-def test_arguments_that_do_not_fit_together_are_told(returns, change, message):
+def test_arguments_that_do_not_fit_together_are_told(returns: np.ndarray, change: Any, message: str) -> None:
     # the first change leaves 20 days before the first target
     with pytest.raises(DataError, match=message):
         forecasts(*change(returns, target_of(returns, log=False), SPLIT), log=False)
 
 
 @pytest.mark.parametrize("unit", [0.0, -1.0, np.nan])
-def test_features_need_a_unit_above_0(returns, unit):
+def test_features_need_a_unit_above_0(returns: np.ndarray, unit: float) -> None:
     with pytest.raises(DataError, match="unit must be above 0; got unit=.*Pass"):
         features(returns, unit)
 
 
-def test_a_search_that_does_not_arrive_is_told(monkeypatch, returns):
+def test_a_search_that_does_not_arrive_is_told(monkeypatch: pytest.MonkeyPatch, returns: np.ndarray) -> None:
     # a slope of the wrong sign: no step along it lowers the loss
     monkeypatch.setattr(volatility, "_loss", lambda x, squares: (float(x.sum()), -np.ones(3)))
     with pytest.raises(DataError, match="the search for the greatest likelihood must arrive; got message=.*Fit on"):
@@ -300,12 +303,12 @@ def test_a_search_that_does_not_arrive_is_told(monkeypatch, returns):
 
 @pytest.mark.parametrize("scale", ["", "-log"])
 @pytest.mark.parametrize("sector", SECTORS)
-def test_on_stocks_the_references_have_the_scores_of_its_notes(real_data, sector, scale):
+def test_on_stocks_the_references_have_the_scores_of_its_notes(real_data: Path, sector: str, scale: str) -> None:
     data = load("stocks", variant=sector + scale, root=real_data)
-    returns = read_returns(sector, real_data)
-    found = forecasts(returns[:, 0], data.target, data.split, log=scale == "-log")
+    returns, target = read_returns(sector, real_data), not_none(data.target)
+    found = forecasts(returns[:, 0], target, not_none(data.split), log=scale == "-log")
     test = data.split == "test"
-    error = {name: ((values - data.target)[test] ** 2).mean() for name, values in found.items()}
+    error = {name: ((values - target)[test] ** 2).mean() for name, values in found.items()}
     words = data.notes[0].replace(",", "").split()
     assert error["train_mean"] == pytest.approx(float(words[words.index("mean") + 1]), abs=5.1e-4)
     assert error["ewma"] == pytest.approx(float(words[words.index("EWMA") + 1]), abs=5.1e-4)
@@ -313,10 +316,10 @@ def test_on_stocks_the_references_have_the_scores_of_its_notes(real_data, sector
 
 
 @pytest.mark.parametrize("sector", SECTORS)
-def test_the_windows_of_stocks_are_made_of_the_returns_read(real_data, sector):
+def test_the_windows_of_stocks_are_made_of_the_returns_read(real_data: Path, sector: str) -> None:
     data = load("stocks", variant=sector, root=real_data)
     returns = read_returns(sector, real_data)
-    n_train = int((data.split == "train").sum())
+    n_train = int(np.count_nonzero(data.split == "train"))
     for share, part in zip(returns.T, data.modalities.values(), strict=True):
         unit = share[: 100 + n_train].std()
         for row in (0, n_train, len(data) - 1):

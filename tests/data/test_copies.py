@@ -152,7 +152,7 @@ def test_an_order_of_rows_that_tells_the_target_is_seen(make: Callable[[], Any],
 
 def test_estimators_warn_of_copies_and_a_dataset_is_no_way_around() -> None:
     X = pd.DataFrame({"size": SIZE, "price": np.log(PRICE)})
-    quick = {"fusion": "concat", "width": 8, "epochs": 1}
+    quick: dict[str, Any] = {"fusion": "concat", "width": 8, "epochs": 1}
     with pytest.warns(ProfuseWarning, match=r"FusionRegressor: Inputs that give the target away.*'price' \(rank corr"):
         FusionRegressor(**quick).fit(X, PRICE)
     with pytest.warns(ProfuseWarning, match="give the target away"):

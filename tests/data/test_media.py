@@ -87,7 +87,7 @@ def test_a_sound_is_the_mean_of_its_channels(
     if not with_soundfile:
         without_soundfile(monkeypatch)
     found, rate = media.read_audio(tmp_path / "x.wav")
-    assert (rate, found.dtype) == (8000, np.float32)
+    assert (rate, found.dtype) == (8000, np.dtype(np.float32))
     np.testing.assert_allclose(found, values.mean(1), atol=2.5 ** -(8 * width - 8) / 100 if width == 1 else 1e-4)
 
 

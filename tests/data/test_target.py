@@ -92,7 +92,7 @@ def test_a_target_that_cannot_be_learned_says_why(target: Any, task: Task | None
 def test_objects_are_what_they_hold() -> None:
     for values in ([0.5, 1.25, 3.0], [Decimal("0.5"), Decimal("1.25"), Decimal(3)]):
         target, task, _ = read_target(np.array(values, dtype=object))
-        assert (task, target.dtype, target.tolist()) == ("regression", np.float64, [0.5, 1.25, 3.0])
+        assert (task, target.dtype, target.tolist()) == ("regression", np.dtype(np.float64), [0.5, 1.25, 3.0])
 
 
 def test_an_unknown_task_is_told() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from not_none import not_none
 from PIL import Image
 from scipy.sparse import csr_matrix
 
@@ -73,8 +74,9 @@ def test_presence_none_nan_and_blanks_are_missing() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [(np.int16, 0.25), (np.int32, 0.25), (np.uint8, -0.5), (float, 0.25)])
-def test_waveforms_of_integers_are_divided_by_their_full_scale(dtype: type, expected: float) -> None:
+def test_waveforms_of_integers_are_divided_by_their_full_scale(dtype: Any, expected: float) -> None:
     level = {np.int16: 2**13, np.int32: 2**29, np.uint8: 64, float: 0.25}[dtype]
+    values: Any
     for values in (np.full((N, 50), level, dtype), [np.full(40 + i, level, dtype) for i in range(N)]):
         data = from_tensors({"a": ("audio", values)}, Y, rates={"a": 8000})
         assert all((wave == expected).all() for wave in data.modalities["a"].values)
@@ -162,7 +164,7 @@ def test_a_frame_and_a_target_beside_it_become_a_data_set() -> None:
     assert {k: m.kind for k, m in data.modalities.items()} == kinds
     assert data.modalities["photo"].present.tolist() == [False] + [True] * 5
     assert data.groups is not None
-    assert data.target.tolist() == ["a", "b"] * 3
+    assert not_none(data.target).tolist() == ["a", "b"] * 3
     assert TableReader(schema).read(frame[:1]).target is None
 
 

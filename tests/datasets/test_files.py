@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 import threading
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,7 +27,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def served(tmp_path):
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder and the address it is served at."""
     folder = tmp_path / "served"
     folder.mkdir()
@@ -39,7 +40,7 @@ def served(tmp_path):
 
 
 @pytest.fixture
-def base(tmp_path, monkeypatch):
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no other place to look."""
     monkeypatch.delenv(ROOT_VARIABLE, raising=False)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
@@ -54,7 +55,7 @@ def _everything(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
 
 
-def test_a_file_is_fetched_to_its_place(served, base):
+def test_a_file_is_fetched_to_its_place(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     (folder / "a.csv").write_bytes(b"1,2\n")
     got = fetch(Entry(_sha(b"1,2\n"), 1, "set/a.csv", (f"{address}/a.csv",)), base)
@@ -63,14 +64,14 @@ def test_a_file_is_fetched_to_its_place(served, base):
     assert _everything(base) == [got]
 
 
-def test_a_file_that_is_kept_compressed_is_checked_as_published(served, base):
+def test_a_file_that_is_kept_compressed_is_checked_as_published(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     (folder / "a.csv").write_bytes(b"1,2\n")
     got = fetch(Entry(_sha(b"1,2\n"), 1, "set/a.csv.gz", (f"{address}/a.csv",)), base)
     assert gzip.decompress(got.read_bytes()) == b"1,2\n"
 
 
-def test_a_wrong_digest_is_an_error_that_tells_it_and_leaves_nothing(served, base):
+def test_a_wrong_digest_is_an_error_that_tells_it_and_leaves_nothing(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     (folder / "a.csv").write_bytes(b"other\n")
     wanted = _sha(b"1,2\n")
@@ -81,14 +82,14 @@ def test_a_wrong_digest_is_an_error_that_tells_it_and_leaves_nothing(served, bas
     assert list(base.iterdir()) == []
 
 
-def test_the_second_address_serves_where_the_first_fails(served, base):
+def test_the_second_address_serves_where_the_first_fails(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     (folder / "a.csv").write_bytes(b"1,2\n")
     got = fetch(Entry(_sha(b"1,2\n"), 1, "set/a.csv", (f"{address}/none.csv", f"{address}/a.csv")), base)
     assert got.read_bytes() == b"1,2\n"
 
 
-def test_no_server_is_an_error_that_names_the_address_and_leaves_nothing(base):
+def test_no_server_is_an_error_that_names_the_address_and_leaves_nothing(base: Path) -> None:
     address = "http://127.0.0.1:1/a.csv"
     with pytest.raises(DataError, match=address):
         fetch(Entry("0" * 64, 1, "set/a.csv", (address,)), base)
@@ -107,7 +108,7 @@ def _combined(members: dict[str, bytes]) -> str:
     return _sha("".join(f"{_sha(content)}  {name}\n" for name, content in sorted(members.items())).encode())
 
 
-def test_a_folder_is_taken_from_an_archive_and_only_the_files_asked_for(served, base):
+def test_a_folder_is_taken_from_an_archive_and_only_the_files_asked_for(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     _archive(folder, {"r-1/x/b": b"B", "r-1/x/a": b"A", "r-1/x/no": b"N", "r-1/other/a": b"O", "r-1/x/y/a": b"D"})
     entry = Entry(_combined({"a": b"A", "b": b"B"}), 2, "set/x/", (f"{address}/all#x",))
@@ -117,7 +118,7 @@ def test_a_folder_is_taken_from_an_archive_and_only_the_files_asked_for(served, 
     assert entry.complete(base)
 
 
-def test_an_archive_with_one_changed_file_is_refused_and_leaves_nothing(served, base):
+def test_an_archive_with_one_changed_file_is_refused_and_leaves_nothing(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     _archive(folder, {"r-1/x/a": b"A", "r-1/x/b": b"changed"})
     entry = Entry(_combined({"a": b"A", "b": b"B"}), 2, "set/x/", (f"{address}/all#x",))
@@ -126,7 +127,7 @@ def test_an_archive_with_one_changed_file_is_refused_and_leaves_nothing(served, 
     assert list(base.iterdir()) == []
 
 
-def test_what_is_no_archive_is_refused(served, base):
+def test_what_is_no_archive_is_refused(served: tuple[Path, str], base: Path) -> None:
     folder, address = served
     (folder / "all").write_bytes(b"<html>not found</html>")
     with pytest.raises(DataError, match="set/x/"):
@@ -134,7 +135,9 @@ def test_what_is_no_archive_is_refused(served, base):
     assert list(base.iterdir()) == []
 
 
-def test_find_fetches_what_the_cache_lacks_and_nothing_twice(served, base, monkeypatch):
+def test_find_fetches_what_the_cache_lacks_and_nothing_twice(
+    served: tuple[Path, str], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, address = served
     (folder / "a").write_bytes(b"A")
     lines = (Entry(_sha(b"A"), 1, "set/a", (f"{address}/a",)),)
@@ -146,7 +149,9 @@ def test_find_fetches_what_the_cache_lacks_and_nothing_twice(served, base, monke
     assert (find("set") / "a").read_bytes() == b"A"
 
 
-def test_find_wants_only_the_entries_it_is_asked_for(served, base, monkeypatch):
+def test_find_wants_only_the_entries_it_is_asked_for(
+    served: tuple[Path, str], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, address = served
     (folder / "a").write_bytes(b"A")
     lines = tuple(Entry(_sha(b"A"), 1, f"set/{name}", (f"{address}/{name}",)) for name in "ab")
@@ -154,7 +159,9 @@ def test_find_wants_only_the_entries_it_is_asked_for(served, base, monkeypatch):
     assert (find("set", only=lambda entry: entry.path == "set/a") / "a").is_file()
 
 
-def test_emoji_is_fetched_whole_table_first_then_its_pictures_from_the_archive(served, base, monkeypatch):
+def test_emoji_is_fetched_whole_table_first_then_its_pictures_from_the_archive(
+    served: tuple[Path, str], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, address = served
     table = [
         {"emoji": "\u2764\ufe0f", "description": "red heart", "category": "S", "aliases": ["red_heart"], "tags": []},
@@ -178,7 +185,9 @@ def test_emoji_is_fetched_whole_table_first_then_its_pictures_from_the_archive(s
     assert (data.modalities["picture"].values == 255).all()  # transparent red is white
 
 
-def test_the_named_folder_comes_before_the_cache_and_is_never_fetched_into(tmp_path, base, monkeypatch):
+def test_the_named_folder_comes_before_the_cache_and_is_never_fetched_into(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named = tmp_path / "named"
     (named / "mfeat").mkdir(parents=True)
     monkeypatch.setenv(ROOT_VARIABLE, str(named))
@@ -187,19 +196,19 @@ def test_the_named_folder_comes_before_the_cache_and_is_never_fetched_into(tmp_p
     assert _everything(tmp_path) == []
 
 
-def test_a_root_that_lacks_files_is_told(tmp_path):
+def test_a_root_that_lacks_files_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Data set 'mosi': its files must all be in .* leave root away"):
         load("mosi", root=tmp_path)
 
 
-def test_without_pooch_the_extra_is_told(base, monkeypatch):
+def test_without_pooch_the_extra_is_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pooch", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'profuse\[data\]'"):
         fetch(Entry("0" * 64, 1, "set/a", ("http://127.0.0.1:1/a",)), base)
 
 
 @pytest.mark.parametrize("name", ["avmnist", "beijing-air", "emoji", "mfeat", "mosi", "stocks"])
-def test_every_line_of_digests_has_a_digest_and_a_pinned_address(name):
+def test_every_line_of_digests_has_a_digest_and_a_pinned_address(name: str) -> None:
     lines = entries(name)
     assert lines
     for line in lines:

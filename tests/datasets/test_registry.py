@@ -13,7 +13,7 @@ from profuse.errors import UnknownNameError
 from profuse.kinds import KINDS
 
 
-def test_listing_loads_no_torch_no_scikit_learn_and_no_matplotlib():
+def test_listing_loads_no_torch_no_scikit_learn_and_no_matplotlib() -> None:
     code = (
         "import sys; from profuse.datasets import describe; assert len(describe()) == 8; "
         "print([m for m in ('torch', 'sklearn', 'scipy', 'matplotlib', 'pooch') if m in sys.modules])"
@@ -22,7 +22,7 @@ def test_listing_loads_no_torch_no_scikit_learn_and_no_matplotlib():
     assert done.stdout.strip() == "[]"
 
 
-def test_every_row_is_complete_and_in_the_order_of_the_table():
+def test_every_row_is_complete_and_in_the_order_of_the_table() -> None:
     rows = describe()
     assert [row.name for row in rows] == list(DATASETS)
     for row in rows:
@@ -33,12 +33,12 @@ def test_every_row_is_complete_and_in_the_order_of_the_table():
         assert (row.extra == "data") == (row.folder is not None)
 
 
-def test_what_needs_no_files_is_always_here_and_what_does_is_not_in_an_empty_folder(tmp_path):
+def test_what_needs_no_files_is_always_here_and_what_does_is_not_in_an_empty_folder(tmp_path: Path) -> None:
     here = {row.name: row.here for row in describe(root=tmp_path)}
     assert {name for name, yes in here.items() if yes} == {"glyphs", "synthetic"}
 
 
-def test_every_data_set_has_its_section_in_the_docs():
+def test_every_data_set_has_its_section_in_the_docs() -> None:
     page = Path(__file__).parents[2] / "docs" / "datasets.md"
     text = page.read_text(encoding="utf-8")
     for row in describe():
@@ -47,13 +47,13 @@ def test_every_data_set_has_its_section_in_the_docs():
             assert variant == "default" or f"`{variant}`" in text, f"{row.name}: variant {variant!r} is not in the page"
 
 
-def test_an_unknown_data_set_or_variant_gets_the_nearest_name():
+def test_an_unknown_data_set_or_variant_gets_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match=r"dataset='mosii'. Did you mean 'mosi'"):
         load("mosii")
     with pytest.raises(UnknownNameError, match=r"Data set 'synthetic': .*variant='sinergy'. Did you mean 'synergy'"):
         load("synthetic", variant="sinergy")
 
 
-def test_info_tells_the_default_variant():
+def test_info_tells_the_default_variant() -> None:
     assert info("mosi").default_variant == "features"
     assert info("glyphs").default_variant == "sans"

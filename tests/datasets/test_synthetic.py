@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import chain, combinations, product
+from typing import Any
 
 import numpy as np
 import pytest
+from not_none import not_none
 
 from profuse.datasets import load
 from profuse.datasets.synthetic import VARIANTS, Information, Pointer
@@ -55,7 +57,7 @@ def _mutual_information(joint: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("dial", DIALS)
-def test_the_bayes_score_and_the_bits_equal_those_of_exhaustive_enumeration(dial):
+def test_the_bayes_score_and_the_bits_equal_those_of_exhaustive_enumeration(dial: Any) -> None:
     for chosen in _subsets(dial.names):
         joint = _enumerate(dial, chosen)
         assert joint.sum() == pytest.approx(1)
@@ -64,7 +66,7 @@ def test_the_bayes_score_and_the_bits_equal_those_of_exhaustive_enumeration(dial
 
 
 @pytest.mark.parametrize("dial", DIALS)
-def test_the_information_in_a_sample_is_what_was_dialled(dial):
+def test_the_information_in_a_sample_is_what_was_dialled(dial: Any) -> None:
     data = dial.sample(20_000, seed=3)
     for chosen in _subsets(dial.names)[1:]:
         seen = np.concatenate([data.modalities[name].values.round(3) for name in chosen], axis=1)
@@ -77,28 +79,28 @@ def test_the_information_in_a_sample_is_what_was_dialled(dial):
         assert joint.max(1).sum() / len(data) == pytest.approx(dial.bayes_score(chosen), abs=0.02)
 
 
-def test_distractors_are_there_and_a_linear_map_recovers_every_bit():
+def test_distractors_are_there_and_a_linear_map_recovers_every_bit() -> None:
     dial = Information(redundant=1, unique=(1, 0), synergy=1, n_distractors=5, flip_prob=0.0)
     data = dial.sample(500)
     a, b = (data.modalities[name].values for name in "ab")
     assert a.shape == (500, 8)
     assert b.shape == (500, 7)
     for bit, values in [(0, a), (0, b), (1, a)]:
-        target = (data.target >> bit & 1) * 2.0 - 1
+        target = (not_none(data.target) >> bit & 1) * 2.0 - 1
         solution, *_ = np.linalg.lstsq(values, target, rcond=None)
         np.testing.assert_allclose(values @ solution, target, atol=1e-4)
 
 
-def test_synergy_is_invisible_to_a_linear_map_of_both_modalities():
+def test_synergy_is_invisible_to_a_linear_map_of_both_modalities() -> None:
     data = load("synthetic", variant="synergy")
     both = np.concatenate([m.values for m in data.modalities.values()], axis=1)
-    target = data.target * 2.0 - 1
+    target = not_none(data.target) * 2.0 - 1
     solution, *_ = np.linalg.lstsq(both, target, rcond=None)
     assert ((both @ solution > 0) == (target > 0)).mean() < 0.55
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_one_seed_gives_one_sample_and_another_seed_another(variant):
+def test_one_seed_gives_one_sample_and_another_seed_another(variant: str) -> None:
     one, again, other = VARIANTS[variant].sample(50), VARIANTS[variant].sample(50), VARIANTS[variant].sample(50, seed=1)
     for name in one.modalities:
         np.testing.assert_array_equal(one.modalities[name].values, again.modalities[name].values)
@@ -107,7 +109,7 @@ def test_one_seed_gives_one_sample_and_another_seed_another(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_notes_tell_the_best_possible_score(variant):
+def test_the_notes_tell_the_best_possible_score(variant: str) -> None:
     data = load("synthetic", variant=variant)
     assert len(data) == 4096
     assert f"{VARIANTS[variant].bayes_score():.3f}" in data.notes[0]
@@ -115,15 +117,15 @@ def test_the_notes_tell_the_best_possible_score(variant):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5])
-def test_the_pointer_names_the_item_that_counts_and_the_scores_are_reached_by_the_best_rules(noise):
+def test_the_pointer_names_the_item_that_counts_and_the_scores_are_reached_by_the_best_rules(noise: float) -> None:
     dial = Pointer(n_items=8, noise=noise)
     data = dial.sample(40_000, seed=2)
-    items, pointer, y = data.modalities["items"].values, data.modalities["pointer"].values, data.target
+    items, pointer, y = data.modalities["items"].values, data.modalities["pointer"].values, not_none(data.target)
     named = (items[:, :, 1:] * pointer[:, None]).sum(2) > 0
     assert (named.sum(1) == 1).all()
 
-    def r2(prediction):
-        return 1 - ((y - prediction) ** 2).mean() / y.var()
+    def r2(prediction: np.ndarray) -> float:
+        return float(1 - ((y - prediction) ** 2).mean() / y.var())
 
     assert r2(items[:, :, 0][named]) == pytest.approx(dial.bayes_score(), abs=0.01)
     assert r2(items[:, :, 0].mean(1)) == pytest.approx(dial.bayes_score(["items"]), abs=0.01)
@@ -136,7 +138,7 @@ def test_the_pointer_names_the_item_that_counts_and_the_scores_are_reached_by_th
     assert r2(((by_key @ basis @ basis.T) * pointer).sum(1)) == pytest.approx(dial.late_score(3), abs=0.02)
 
 
-def test_a_wide_linear_encoder_loses_nothing():
+def test_a_wide_linear_encoder_loses_nothing() -> None:
     assert Pointer(n_items=4).late_score(4) == Pointer(n_items=4).late_score(9) == Pointer(n_items=4).bayes_score()
 
 
@@ -155,17 +157,17 @@ def test_a_wide_linear_encoder_loses_nothing():
         (lambda: Pointer().sample(0), r"n_rows must be at least 1; got n_rows=0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(make, message):
+def test_arguments_out_of_range_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
 
 
-def test_all_faults_are_told_at_once():
+def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"flip_prob .*n_distractors"):
         Information(flip_prob=2, n_distractors=-1)
 
 
 @pytest.mark.parametrize("dial", [Information(), Pointer()])
-def test_an_unknown_modality_is_named_in_the_error(dial):
+def test_an_unknown_modality_is_named_in_the_error(dial: Any) -> None:
     with pytest.raises(UnknownNameError, match="modality='c'"):
         dial.bayes_score(["c"])

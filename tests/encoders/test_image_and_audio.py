@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from profuse.encoders import Encoder, encoder
 from profuse.encoders._augment import jitter, spec_mask, spec_shift
@@ -149,7 +151,8 @@ def test_eval_repeats_itself_and_training_obeys_the_seed(name: str) -> None:
 
     def seeded(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return made.embed(raw).values
+        embedded: Tensor = made.embed(raw).values
+        return embedded
 
     assert torch.equal(seeded(5), seeded(5))
     assert not torch.equal(seeded(5), seeded(6))
@@ -277,7 +280,7 @@ def test_spec_shift_moves_all_frames_of_a_row_alike() -> None:
         ),
     ],
 )
-def test_arguments_out_of_range_are_told(build, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_arguments_out_of_range_are_told(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
 

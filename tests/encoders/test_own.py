@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.encoders.own import OwnEncoder
 from profuse.errors import ShapeError
@@ -69,7 +69,8 @@ def test_masked_content_has_no_effect(spec: Spec, raw: Raw, module: nn.Module) -
 
         def forward(self, values: torch.Tensor) -> torch.Tensor:
             out = self.inner(values)
-            return out[0] if isinstance(out, tuple) else out
+            kept: Tensor = out[0] if isinstance(out, tuple) else out
+            return kept
 
     encoder = OwnEncoder.around(First(), spec, 8, example=raw, name="a").eval()
     mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))
@@ -109,7 +110,8 @@ class Averaging(nn.Module):
         self.linear = nn.Linear(2, 3)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.linear(values).mean(1)
+        means: Tensor = self.linear(values).mean(1)
+        return means
 
 
 @pytest.mark.parametrize("module", [

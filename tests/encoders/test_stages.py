@@ -79,7 +79,7 @@ def test_a_segment_ends_in_proportion_rounded_down_and_the_last_at_the_end(
     ],
 )
 def test_encoders_of_blocks_have_several_stages(name: str, kind: str, stages: tuple[int, ...]) -> None:
-    spec = Spec(kind=kind, n_channels=9, image_size=(32, 32), max_length=24)  # type: ignore[arg-type]
+    spec = Spec(kind=kind, n_channels=9, image_size=(32, 32), max_length=24)
     made = encoder(name).make(spec, 16, n_rows=1000)
     assert made.stage_widths == stages
     assert len(made.mix_stages()) == len(stages)

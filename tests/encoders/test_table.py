@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ OPTIONS = [
 every = pytest.mark.parametrize("options", OPTIONS, ids=lambda o: f"{o['numbers']}-{o['mixer']}")
 
 
-def make(options: dict, *, seed: int = 0, spec: Spec = SPEC, dropout: float = 0.0) -> TableEncoder:
+def make(options: dict[str, Any], *, seed: int = 0, spec: Spec = SPEC, dropout: float = 0.0) -> TableEncoder:
     torch.manual_seed(seed)
     encoder = TableEncoder(spec, 8, embed_width=4, hidden_width=16, dropout=dropout, **options)
     with torch.no_grad():  # what starts at 0 must not stay there: it would hide what depends on it
@@ -99,7 +100,7 @@ def test_the_periodic_embedding_is_its_formula() -> None:
 def test_a_category_reads_the_row_of_its_own_column() -> None:
     embedding = CategoryEmbedding([3, 1, 4], 2)
     codes = torch.tensor([[1, 0, 1], [2, 0, 3], [0, 0, 0]])
-    rows = [[1, None, 3], [2, None, 5], [None, None, None]]
+    rows: list[list[int | None]] = [[1, None, 3], [2, None, 5], [None, None, None]]
     got = embedding(codes) - embedding.bias
     for i in range(3):
         for c in range(3):
@@ -126,7 +127,7 @@ def test_a_code_not_seen_stays_at_zero_after_training() -> None:
 
 
 @every
-def test_tokens_have_the_declared_shape_and_mask(options: dict) -> None:
+def test_tokens_have_the_declared_shape_and_mask(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options)
     embedded = encoder.embed(raw)
     assert embedded.values.shape == (12, 5, encoder.embed_width)
@@ -138,7 +139,7 @@ def test_tokens_have_the_declared_shape_and_mask(options: dict) -> None:
 
 
 @every
-def test_each_token_depends_on_its_own_cell_only(options: dict) -> None:
+def test_each_token_depends_on_its_own_cell_only(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options)
     values = raw.values.clone()
     values[:, 4] += torch.randn(12)
@@ -149,14 +150,14 @@ def test_each_token_depends_on_its_own_cell_only(options: dict) -> None:
 
 @every
 @pytest.mark.parametrize("content", [math.nan, math.inf, 1e30, -7.0])
-def test_what_stands_in_a_masked_cell_has_no_effect(options: dict, content: float) -> None:
+def test_what_stands_in_a_masked_cell_has_no_effect(options: dict[str, Any], content: float) -> None:
     raw, encoder = batch(), make(options)
     other = Raw(raw.values.masked_fill(~raw.mask, content), raw.mask)
     assert torch.equal(encoder(raw).values, encoder(other).values)
 
 
 @every
-def test_a_row_without_a_real_cell_comes_back_all_masked_and_zero(options: dict) -> None:
+def test_a_row_without_a_real_cell_comes_back_all_masked_and_zero(options: dict[str, Any]) -> None:
     out = make(options)(batch())
     assert not out.mask[0].any()
     assert out.values[0].eq(0).all()
@@ -166,7 +167,7 @@ def test_a_row_without_a_real_cell_comes_back_all_masked_and_zero(options: dict)
 
 
 @every
-def test_rows_do_not_depend_on_their_batch(options: dict) -> None:
+def test_rows_do_not_depend_on_their_batch(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options)
     whole = encoder(raw).values
     for i in range(12):
@@ -174,7 +175,7 @@ def test_rows_do_not_depend_on_their_batch(options: dict) -> None:
 
 
 @every
-def test_the_gradient_reaches_every_parameter(options: dict) -> None:
+def test_the_gradient_reaches_every_parameter(options: dict[str, Any]) -> None:
     encoder, raw = make(options).train(), batch(64)
     encoder(raw).values.square().sum().backward()
     for name, p in encoder.named_parameters():
@@ -183,7 +184,7 @@ def test_the_gradient_reaches_every_parameter(options: dict) -> None:
 
 
 @every
-def test_float64_agrees_with_float32(options: dict) -> None:
+def test_float64_agrees_with_float32(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options)
     wide = copy.deepcopy(encoder).double()(Raw(raw.values.double(), raw.mask)).values
     assert wide.dtype == torch.float64
@@ -191,7 +192,7 @@ def test_float64_agrees_with_float32(options: dict) -> None:
 
 
 @every
-def test_weights_survive_save_and_load(options: dict) -> None:
+def test_weights_survive_save_and_load(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options)
     twin = make(options, seed=1)
     assert not torch.equal(twin(raw).values, encoder(raw).values)
@@ -200,7 +201,7 @@ def test_weights_survive_save_and_load(options: dict) -> None:
 
 
 @every
-def test_evaluation_is_deterministic_and_training_drops(options: dict) -> None:
+def test_evaluation_is_deterministic_and_training_drops(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options, dropout=0.5)
     assert torch.equal(encoder(raw).values, encoder(raw).values)
     encoder.train()
@@ -208,7 +209,7 @@ def test_evaluation_is_deterministic_and_training_drops(options: dict) -> None:
 
 
 @every
-def test_feedback_enters_between_embed_and_mix_at_real_cells_only(options: dict) -> None:
+def test_feedback_enters_between_embed_and_mix_at_real_cells_only(options: dict[str, Any]) -> None:
     raw, encoder = batch(), make(options)
     plain = encoder(raw).values
     tokens = encoder.embed(raw).zeroed()
@@ -275,7 +276,7 @@ def test_the_place_of_a_column_is_kept_when_numbers_and_categories_alternate() -
         ({"mixer": "transformer", "n_heads": 3}, ConfigError, "n_heads must divide width; got n_heads=3, width=8"),
     ],
 )
-def test_bad_options_are_told(options: dict, error: type[Exception], message: str) -> None:
+def test_bad_options_are_told(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         TableEncoder(SPEC, 8, **options)
 

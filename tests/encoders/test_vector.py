@@ -40,10 +40,10 @@ def test_the_residual_perceptron_is_its_formula() -> None:
 
     def norm(h: np.ndarray, name: str) -> np.ndarray:
         z = (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5)
-        return z * p[f"{name}.weight"] + p[f"{name}.bias"]
+        return np.asarray(z * p[f"{name}.weight"] + p[f"{name}.bias"])
 
     def linear(h: np.ndarray, name: str) -> np.ndarray:
-        return h @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+        return np.asarray(h @ p[f"{name}.weight"].T + p[f"{name}.bias"])
 
     h = linear(x, "first")
     for i in range(2):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from not_none import not_none
 from scipy.sparse import csr_matrix
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
@@ -23,12 +24,15 @@ from torch import Tensor, nn
 
 from profuse import FusionClassifier, FusionRegressor, register
 from profuse._folder import digest_of
+from profuse.data.dataset import Dataset
+from profuse.data.split import Split
 from profuse.data.tensors import from_frame
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, ProfuseWarning, ShapeError
 from profuse.fusion import FUSIONS, Fused, Fusion
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.schema import Schema
 from profuse.tokens import Tokens
+from profuse.training.fitting import Prepared
 
 N = 120
 QUICK: dict[str, Any] = {"epochs": 2, "width": 8}
@@ -200,14 +204,17 @@ def test_row_order_of_the_prediction_is_that_of_the_table(fitted: FusionClassifi
 
 
 def test_groups_stay_whole_in_the_inner_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    import profuse.estimators.fusion as module
+    seen: list[Split] = []
+    real = Prepared.make
 
-    seen = []
-    real = module.Prepared.make
-    monkeypatch.setattr(module.Prepared, "make", lambda d, s: seen.append((d, s)) or real(d, s))
+    def noted(dataset: Dataset, split: Split) -> Prepared:
+        seen.append(split)
+        return real(dataset, split)
+
+    monkeypatch.setattr(Prepared, "make", noted)
     X, groups = table(), np.repeat(np.arange(12), 10)
     FusionClassifier(**QUICK).fit(X, labels(X), groups=groups)
-    split = seen[0][1]
+    split = seen[0]
     assert not set(groups[split.train]) & set(groups[split.valid])
     assert len(split.train) + len(split.valid) == N
 
@@ -267,7 +274,7 @@ class TestWithinScikitLearn:
         model = FusionClassifier(encoders={"a": nn.Linear(3, 4)}, fusion=Concat)
         copy = clone(model)
         assert copy.fusion is Concat
-        assert copy.encoders["a"] is not model.encoders["a"]
+        assert not_none(copy.encoders)["a"] is not not_none(model.encoders)["a"]
 
     def test_pickle_keeps_the_predictions(self, fitted: FusionClassifier) -> None:
         again = pickle.loads(pickle.dumps(fitted))
@@ -322,14 +329,16 @@ class TestOwnParts:
         assert all(torch.equal(a, b) for a, b in zip(before, operator.parameters(), strict=True))
 
     def test_a_module_as_encoder_is_used_copied_and_seeded(self) -> None:
-        X, module = tensors(), nn.Sequential(nn.Linear(3, 5), nn.ReLU())
-        before = module[0].weight.clone()
+        X, linear = tensors(), nn.Linear(3, 5)
+        module = nn.Sequential(linear, nn.ReLU())
+        before = linear.weight.clone()
         first = FusionClassifier(encoders={"a": module}, **QUICK).fit(X, X["a"][:, 0] > 0)
         torch.rand(7)
         second = FusionClassifier(encoders={"a": module}, **QUICK).fit(X, X["a"][:, 0] > 0)
-        assert torch.equal(module[0].weight, before)
+        assert torch.equal(linear.weight, before)
         np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
-        used = first.predictor_.model.encoders[0].module[0].weight
+        encoder: Any = first.predictor_.model.encoders[0]
+        used = encoder.module[0].weight
         assert used.shape == before.shape
         assert not torch.equal(used, before)
 
@@ -400,7 +409,7 @@ class TestSaving:
 
     def test_a_loaded_estimator_has_the_parameters_and_columns_of_the_saved_one(self, tmp_path: Path) -> None:
         X = table()[["note", "colour", "unit price"]]
-        told = {"on_bad_file": "skip", "validation_fraction": np.float32(0.25), "random_state": None}
+        told: dict[str, Any] = {"on_bad_file": "skip", "validation_fraction": np.float32(0.25), "random_state": None}
         model = FusionClassifier(**QUICK, **told).fit(X, labels(X))
         model.save(tmp_path / "m")
         again = FusionClassifier.load(tmp_path / "m", base_dir=tmp_path)
@@ -435,7 +444,7 @@ class TestSchema:
         (tmp_path / "schema.yaml").write_text("ignore: [note]\n", encoding="utf-8")
         for schema in ({"ignore": ["note"]}, tmp_path / "schema.yaml", Schema(ignore=("note",))):
             model = FusionClassifier(schema=schema, **QUICK).fit(X, labels(X))
-            assert list(model.schema_.modalities) == ["table"]
+            assert list(not_none(model.schema_).modalities) == ["table"]
 
     def test_the_target_may_stand_in_the_schema(self) -> None:
         X = table().assign(size=labels(table()))
@@ -446,7 +455,7 @@ class TestSchema:
     def test_a_target_that_the_schema_names_is_never_an_input(self) -> None:
         X = table().assign(size=labels(table()))
         model = FusionClassifier(schema={"target": {"columns": ["size"]}}, **QUICK).fit(X, X["size"])
-        assert "size" not in [c for m in model.schema_.modalities.values() for c in m.columns]
+        assert "size" not in [c for m in not_none(model.schema_).modalities.values() for c in m.columns]
 
     def test_faults_of_a_schema_are_told_together(self) -> None:
         told = r"split\.test_size must be less than 1.*'ignor' is no option \(did you mean 'ignore'\?\)"
@@ -456,13 +465,15 @@ class TestSchema:
 
 class TestBadInput:
     def test_options_of_a_wrong_type_are_told_with_the_other_faults(self) -> None:
+        wrong: dict[str, Any] = {"on_bad_file": "x", "epochs": "3"}
         with pytest.raises(ConfigError, match="epochs.*on_bad_file must be"):
-            FusionClassifier(on_bad_file="x", epochs="3").fit(table(), labels(table()))
+            FusionClassifier(**wrong).fit(table(), labels(table()))
 
     def test_all_faults_of_the_parameters_are_told_together(self) -> None:
+        wrong: dict[str, Any] = {"random_state": "x"}
         model = FusionClassifier(
             width=1, epochs=0, fusion="tokn_transformer", encoders={"a": "vitt"}, validation_fraction=1.5,
-            random_state="x", level="late",
+            level="late", **wrong,
         )  # fmt: skip
         with pytest.raises(ConfigError) as error:
             model.fit(table(), labels(table()))
@@ -521,13 +532,21 @@ class TestBadInput:
         assert str(error.value) == f"FusionClassifier: {message}"
 
     def test_numbers_of_numpy_are_numbers(self) -> None:
-        numbers = {"epochs": np.int64(1), "width": np.int32(8), "dropout": np.float32(0.1), "fusion": np.str_("concat")}
-        model = FusionClassifier(**numbers, validation_fraction=np.float32(0.2), refit=np.True_)
+        numbers: dict[str, Any] = {
+            "epochs": np.int64(1),
+            "width": np.int32(8),
+            "dropout": np.float32(0.1),
+            "fusion": np.str_("concat"),
+            "validation_fraction": np.float32(0.2),
+            "refit": np.True_,
+        }
+        model = FusionClassifier(**numbers)
         assert model.fit(table(), labels(table())).predictor_.model_options.width == 8
 
     def test_a_factory_must_return_a_fusion(self) -> None:
+        wrong: Any = lambda channels, width: 3  # noqa: E731
         with pytest.raises(ConfigError, match="fusion must return a Fusion; got a int. Inherit from"):
-            FusionClassifier(**QUICK, fusion=lambda channels, width: 3).fit(table(), labels(table()))
+            FusionClassifier(**QUICK, fusion=wrong).fit(table(), labels(table()))
 
     @pytest.mark.parametrize(("y", "message"), [
         (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01"] * (N // 2))), "words or numbers; got time stamps"),

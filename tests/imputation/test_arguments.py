@@ -155,9 +155,8 @@ def test_filling_before_fitting_and_what_is_no_function_are_told() -> None:
 
 def test_numpy_numbers_and_a_single_name_are_taken() -> None:
     frame = table().assign(shop=np.arange(60) % 7)
-    imputer = Imputer("table", method="mean", n_samples=np.int64(3), held_out=np.float32(0.25), ignore="shop").fit(
-        frame
-    )
+    numbers: dict[str, Any] = {"n_samples": np.int64(3), "held_out": np.float32(0.25)}
+    imputer = Imputer("table", method="mean", ignore="shop", **numbers).fit(frame)
     assert imputer.schema_.modalities["table"].columns == ("price",)
     with pytest.raises(UnknownNameError):
         Imputer("shop", method="mean", ignore=["shop"]).fit(frame)

@@ -173,8 +173,8 @@ def test_a_gain_is_that_of_the_average_cell_and_groups_count_as_one() -> None:
     assert better == pytest.approx(rows.mean())
     assert better > 0.1
     assert error == pytest.approx(rows.std(ddof=1) / 20)
-    twice = [np.repeat(scores, 2, axis=0) for scores in (old, new)]
-    assert gain(*twice, measure, np.repeat(np.arange(400), 2)) == pytest.approx((better, error))
+    old_twice, new_twice = (np.repeat(scores, 2, axis=0) for scores in (old, new))
+    assert gain(old_twice, new_twice, measure, np.repeat(np.arange(400), 2)) == pytest.approx((better, error))
     assert gain(old, new, np.zeros(3), np.arange(400)) == (0.0, 0.0)
 
 

@@ -211,7 +211,7 @@ class Owns(MeanLogits):
 
     owns_loss = True
 
-    def losses(self, outputs, present, target, head_losses):  # type: ignore[no-untyped-def]
+    def losses(self, outputs, present, target, head_losses):
         assert outputs.shape == (6, 2, 3)
         assert not outputs[~present].any()
         assert head_losses(outputs[:, 0], target).shape == (6,)
@@ -271,7 +271,7 @@ def test_options_of_an_operator_reach_it() -> None:
 )
 def test_mixed_precision_trains_at_every_level(name: str, level: str | None) -> None:
     specs = {**SPECS, "c": Spec(kind="series", n_channels=2, max_length=12)}
-    made = build_model(specs, "multiclass", 3, ModelOptions(width=16, fusion=name, level=level), n_rows=100, seed=0)  # type: ignore[arg-type]
+    made = build_model(specs, "multiclass", 3, ModelOptions(width=16, fusion=name, level=level), n_rows=100, seed=0)
     batch = {**inputs(), "c": Raw(torch.randn(6, 12, 2), torch.ones(6, 12, dtype=torch.bool))}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = made.loss(made(batch), torch.tensor([0, 1, 2, 0, 1, 2]))

@@ -133,8 +133,10 @@ def test_outputs_and_gradients_are_those_of_a_long_loop(feedback: str, entry: st
 def test_gradients_of_gradients_are_refused_at_rest_and_those_of_a_number_of_rounds_are_there() -> None:
     model = around()
 
-    def slope(**options: bool) -> Tensor:
-        (gradient,) = torch.autograd.grad(model(inputs()).outputs.sum(), [model.feedbacks[0].linear.weight], **options)  # type: ignore[union-attr, list-item]
+    def slope(**options: Any) -> Tensor:
+        feedback: Any = model.feedbacks[0]
+        gradient: Tensor
+        (gradient,) = torch.autograd.grad(model(inputs()).outputs.sum(), [feedback.linear.weight], **options)
         return gradient
 
     first = slope()

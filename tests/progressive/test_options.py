@@ -54,6 +54,7 @@ def test_options_reach_the_model_and_a_saved_model_predicts_the_same(options: di
         assert getattr(model, name) == getattr(trained.model_options, name)
     trained.save(tmp_path / "m")
     again, dataset = load_model(tmp_path / "m"), make_product(seed=5, absent=0.3)
+    assert isinstance(again, NetworkPredictor)
     assert again.model_options == trained.model_options
     assert np.array_equal(trained.predict_proba(dataset), again.predict_proba(dataset))
 
@@ -160,7 +161,7 @@ def test_raw_values_of_every_kind_are_changed_where_they_are_numbers(feedback: A
             weight.normal_(std=0.3)
     for name, encoder in zip(model.names, model.model.encoders, strict=True):
         run = encoder.embed
-        encoder.embed = lambda raw, run=run, name=name: seen.update({name: raw}) or run(raw)  # type: ignore[assignment, operator, misc]
+        encoder.embed = lambda raw, run=run, name=name: seen.update({name: raw}) or run(raw)  # type: ignore[assignment]
     assert bool(model(batch).outputs.isfinite().all())
     for name, raw in batch.items():
         same = torch.equal(seen[name].values, raw.values)
@@ -180,7 +181,7 @@ def test_a_pixel_is_scaled_and_shifted_by_its_channel() -> None:
     model.model.encoders[0].embed = lambda raw: seen.append(raw) or run(raw)  # type: ignore[assignment, operator, func-returns-value]
     state = model.model({"picture": raw}).fused.vector
     model({"picture": raw})
-    scale, shift = model.feedbacks[0].linear(state)[..., None, None].chunk(2, dim=1)  # type: ignore[operator, union-attr]
+    scale, shift = model.feedbacks[0].linear(state)[..., None, None].chunk(2, dim=1)  # type: ignore[operator]
     torch.testing.assert_close(seen[-1].values[:2], (raw.values * (1 + scale) + shift)[:2])
 
 
@@ -216,7 +217,7 @@ def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None
     kinds = {name: KINDS[name] for name in ("number", "curve", "point")}
     model = build_model(kinds, "binary", 2, options, n_rows=100, seed=0).eval()
     with torch.no_grad():
-        for weight in model.feedbacks.parameters():  # type: ignore[union-attr, operator]
+        for weight in model.feedbacks.parameters():  # type: ignore[union-attr]
             weight.normal_(std=0.3)
     batch = {name: every_kind()[name] for name in kinds}
     given = {name: raw.values for name, raw in batch.items()}, {name: raw.mask for name, raw in batch.items()}

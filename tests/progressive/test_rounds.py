@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from not_none import not_none
 
 from profuse.encoders import segments
 from profuse.errors import ConfigError
@@ -39,7 +40,7 @@ def inputs(n_rows: int = 5) -> dict[str, Raw]:
 
 
 def plain(**options: object) -> FusionModel:
-    made = build_model(SPECS, "multiclass", 3, ModelOptions(width=16, **options), n_rows=100, seed=0)  # type: ignore[arg-type]
+    made = build_model(SPECS, "multiclass", 3, ModelOptions(width=16, **options), n_rows=100, seed=0)
     assert isinstance(made, FusionModel)
     return made.eval()
 
@@ -84,9 +85,9 @@ def test_the_rounds_are_the_written_loop() -> None:
     for _ in range(3):
         tokens = {}
         for name, encoder, feedback in zip(model.names, model.encoders, around.feedbacks, strict=True):
-            embedded = encoder.embed(batch[name])  # type: ignore[operator, union-attr]
+            embedded = encoder.embed(batch[name])  # type: ignore[operator]
             scale, shift = (feedback.linear.weight @ state.T).T[:, None].chunk(2, -1)  # type: ignore[operator, union-attr]
-            tokens[name] = encoder.mix(Tokens(embedded.values * (1 + scale) + shift, embedded.mask))  # type: ignore[operator, union-attr]
+            tokens[name] = encoder.mix(Tokens(embedded.values * (1 + scale) + shift, embedded.mask))  # type: ignore[operator]
         state = model.fusion(tokens).vector
         expected.append(model.head(state))
     for found, wanted in zip(around(batch).rounds, expected, strict=True):
@@ -182,7 +183,7 @@ def test_feedback_lets_one_modality_reach_another_ones_branch() -> None:
     changed = {**batch, "a": Raw(torch.randn(5, 4, generator=torch.Generator().manual_seed(9)), batch["a"].mask)}
     mixed = []
     original = model.encoders[1].mix
-    model.encoders[1].mix = lambda tokens: mixed.append(tokens.values.clone()) or original(tokens)  # type: ignore[assignment, operator, func-returns-value, union-attr]
+    model.encoders[1].mix = lambda tokens: mixed.append(tokens.values.clone()) or original(tokens)  # type: ignore[assignment, operator, func-returns-value]
     around(batch), around(changed)
     first, second, first_changed, second_changed = mixed
     assert torch.equal(first, first_changed)
@@ -211,7 +212,8 @@ def test_the_gradient_reaches_every_feedback_parameter(name: str, feedback: str,
     randomise(around)
     around.zero_grad()
     around.loss(around(inputs()), target).backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in [*around.feedbacks.parameters(), around.start])
+    everything = [*around.feedbacks.parameters(), not_none(around.start)]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in everything)
 
 
 @pytest.mark.parametrize("feedback", FEEDBACKS)
@@ -237,7 +239,7 @@ def written(around: ProgressiveFusion, batch: dict[str, Raw], entry: str) -> lis
                 flat = raw.values.ndim == 2
                 values = feedback(Tokens.vector(raw.values, raw.mask) if flat else Tokens(raw.values, raw.mask), *state)
                 raw = Raw(values.values[:, 0] if flat else values.values, raw.mask)
-            embedded = encoder.embed(raw)  # type: ignore[operator, union-attr]
+            embedded = encoder.embed(raw)  # type: ignore[operator]
             if entry == "early" and state is not None:
                 embedded = feedback(embedded, *state)
             halfway = first(embedded.zeroed()).zeroed()
@@ -303,7 +305,7 @@ def test_embed_runs_once_a_batch_whatever_the_rounds_and_a_branch_without_feedba
     model = plain(fusion="concat")
 
     def counted(run: Callable[[Any], Any], what: str) -> Callable[[Any], Any]:
-        return lambda x: calls.update([what]) or run(x)  # type: ignore[func-returns-value]
+        return lambda x: calls.update([what]) or run(x)
 
     for name, encoder in zip(model.names, model.encoders, strict=True):
         for step in ("embed", "mix"):
@@ -318,9 +320,9 @@ def test_embed_runs_once_a_batch_whatever_the_rounds_and_a_branch_without_feedba
 def test_what_lies_below_a_later_entry_runs_once() -> None:
     model = plain(fusion="concat")
     calls: Counter[int] = Counter()
-    stage = model.encoders[0]._stage  # type: ignore[union-attr]
-    model.encoders[0]._stage = lambda i, tokens: calls.update([i]) or stage(i, tokens)  # type: ignore[assignment, operator, func-returns-value, union-attr]
-    n_stages = len(model.encoders[0].stage_widths)  # type: ignore[arg-type, union-attr]
+    stage = model.encoders[0]._stage
+    model.encoders[0]._stage = lambda i, tokens: calls.update([i]) or stage(i, tokens)  # type: ignore[assignment, operator]
+    n_stages = len(model.encoders[0].stage_widths)  # type: ignore[arg-type]
     ProgressiveFusion(model, rounds=4, entry="later").eval()(inputs())
     assert n_stages > 1
     assert calls == {i: 1 if i < n_stages // 2 else 4 for i in range(n_stages)}
@@ -332,10 +334,10 @@ def test_truncated_gradients_are_those_of_a_detached_state() -> None:
     target, parameters = torch.tensor([0, 1, 2, 0, 1]), [*around.parameters()]
     found = torch.autograd.grad(around.loss(around(inputs()), target), parameters)
     under = below(around.model, inputs(), around.entries)
-    state = None
+    state: Any = None
     for n in range(4):
         if n == 2:
-            state = (state[0].detach(), None)  # type: ignore[index]
+            state = (state[0].detach(), None)
         output = around._round(under, state)
         state = around._state(output)
     wanted = torch.autograd.grad(around.loss(output, target), parameters)
@@ -414,17 +416,18 @@ def test_what_the_operator_remembers_is_what_it_sees_in_the_last_round() -> None
     model = plain(fusion="mogonet", operator_options={"mogonet": {"n_remembered": 20, "n_neighbours": 2}})
     around = ProgressiveFusion(model, rounds=3).eval()
     batch = inputs(20)
+    memory: Any = model.fusion.memory
     with torch.no_grad():
         model.remember(batch)
-        first = model.fusion.memory.values.clone()
+        first = memory.values.clone()
         around.remember(batch)  # feedback that is not trained changes nothing
-        torch.testing.assert_close(model.fusion.memory.values, first)
+        torch.testing.assert_close(memory.values, first)
         randomise(around)
         seen: list[Tokens] = []
         handle = model.fusion.register_forward_pre_hook(lambda _, given: seen.append(given[0]["a"]))
         around(batch)
         handle.remove()
         around.remember(batch)
-    kept = model.fusion.memory.features()[0]
+    kept = memory.features()[0]
     torch.testing.assert_close(kept[:20], seen[-1].mean())
     assert not torch.allclose(kept[:20], seen[0].mean())

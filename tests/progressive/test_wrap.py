@@ -56,6 +56,11 @@ class Late(nn.Module):
         return outputs
 
 
+def random_streams() -> tuple[int, object]:
+    """Where the global streams of NumPy and of Python stand."""
+    return np.random.get_state(legacy=False)["state"]["pos"], random.getstate()  # noqa: NPY002
+
+
 class Frames(nn.Module):
     """Pictures of a video, folded into the batch."""
 
@@ -65,7 +70,8 @@ class Frames(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         each = self.cnn(x.flatten(0, 1)).mean((2, 3))
-        return each.unflatten(0, x.shape[:2]).mean(1)
+        means: Tensor = each.unflatten(0, x.shape[:2]).mean(1)
+        return means
 
 
 class Stepwise(nn.Module):
@@ -282,7 +288,8 @@ class TestLoop:
 
     def written(self, module: Two, wrapped: WrappedProgressive, a: Tensor, b: Tensor, rounds: int) -> list[Tensor]:
         def scale_shift(feedback: Any, x: Tensor, state: Tensor) -> Tensor:
-            scale, shift = (state @ feedback.linear.weight.T).split(x.shape[1], 1)
+            both: tuple[Tensor, Tensor] = (state @ feedback.linear.weight.T).split(x.shape[1], 1)
+            scale, shift = both
             return x * (1 + scale) + shift
 
         state, outputs = torch.zeros(N_ROWS, 7), []
@@ -642,12 +649,12 @@ class TestNoTrace:
 
         module = Remembers()
         inputs = (torch.randn(4, 3), torch.randn(4, 4))
-        buffers, streams = list(module.buffers()), (np.random.get_state()[2], random.getstate())  # noqa: NPY002
+        buffers, streams = list(module.buffers()), random_streams()
         wrapped = ProgressiveFusion.wrap(module, into={"a": "a.0"}, state="fusion", rounds=3, example=inputs)
         assert all(x is y for x, y in zip(buffers, module.buffers(), strict=True))
         assert module.n == 0
         assert torch.equal(module.mean, torch.zeros(7))
-        assert (np.random.get_state()[2], random.getstate()) == streams  # noqa: NPY002
+        assert random_streams() == streams
         wrapped(*inputs)
         assert module.n == 3
 
@@ -672,8 +679,17 @@ class TestNoTrace:
     def test_its_own_hooks_run_around_the_layers(self) -> None:
         module, wrapped, inputs = two(rounds=2, feedback="add")
         calls: list[str] = []
-        module.a[0].register_forward_pre_hook(lambda _, args: (calls.append("pre"), (args[0] * 2,))[1])
-        module.fusion.register_forward_hook(lambda _, __, out: (calls.append("post"), out * 3)[1])
+
+        def double(_: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+            calls.append("pre")
+            return (args[0] * 2,)
+
+        def triple(_: nn.Module, __: tuple[Tensor], out: Tensor) -> Tensor:
+            calls.append("post")
+            return out * 3
+
+        module.a[0].register_forward_pre_hook(double)
+        module.fusion.register_forward_hook(triple)
         randomise(wrapped)
         found = wrapped(*inputs)
         assert calls == ["pre", "post"] * 2

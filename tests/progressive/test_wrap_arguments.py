@@ -19,6 +19,20 @@ from torch import Tensor, nn
 from profuse import ProgressiveFusion
 from profuse.errors import ConfigError, ProfuseError
 
+WRONG_INTO: list[Any] = [
+    ["a", "b"],
+    "a",
+    {"a"},
+    None,
+    {},
+    {"a": nn.Linear(2, 2)},
+    {"a": 3},
+    {"a": []},
+    {"a": ["a", 3]},
+    {1: "a"},
+    {"": "a"},
+]
+
 X, Z = torch.randn(4, 6), torch.randn(4, 5)
 
 
@@ -45,7 +59,7 @@ INTO = "into must be a dict, branch -> name of a layer or several in a list, as 
     [
         ({"module": Late}, "module must be an instance of torch.nn.Module, in Python and not TorchScript, so that its layers can be met; got the class Late."),
         ({"module": lambda x: x}, "got function."),
-        *[({"into": wrong}, INTO) for wrong in (["a", "b"], "a", {"a"}, None, {}, {"a": nn.Linear(2, 2)}, {"a": 3}, {"a": []}, {"a": ["a", 3]}, {1: "a"}, {"": "a"})],
+        *[({"into": wrong}, INTO) for wrong in WRONG_INTO],
         ({"into": {"a": 3}}, "got dict into={'a': 3}."),
         ({"into": {"a": "aa"}}, "layer must be a known name; got layer='aa'. Did you mean 'a'?"),
         ({"state": "fuse"}, "state must be a known name; got state='fuse'. Did you mean 'fusion'?"),
@@ -111,7 +125,7 @@ class TestSignature:
     @pytest.mark.parametrize("name", ["plain", "named_only", "by_position", "anything", "nothing_known", "odd_names"])
     def test_forward_shows_the_arguments_of_the_module(self, name: str) -> None:
         like = getattr(self, name)
-        module = Late()
+        module: Any = Late()
         wrapped = wrap(module)
         module.forward = like
         assert inspect.signature(wrapped.forward).parameters == inspect.signature(like).parameters
@@ -129,7 +143,7 @@ class TestSignature:
             wrapped(X, nothing=Z)
 
     def test_what_a_module_says_of_arguments_for_its_loss_is_passed_on(self) -> None:
-        module = Late()
+        module: Any = Late()
         assert not hasattr(wrap(module), "accepts_loss_kwargs")
         module.accepts_loss_kwargs = False
         assert wrap(module).accepts_loss_kwargs is False
@@ -198,7 +212,7 @@ class TestQuantised:
         return self.quantisation.quantize_dynamic(module.eval(), {nn.Linear}, dtype=torch.qint8)
 
     def static(self, module: nn.Module) -> Any:
-        module.eval().qconfig = self.quantisation.get_default_qconfig("fbgemm")  # type: ignore[assignment]
+        module.eval().qconfig = self.quantisation.get_default_qconfig("fbgemm")
         return self.quantisation.prepare(module)
 
     @pytest.mark.parametrize("how", ["dynamic", "static"])

@@ -73,6 +73,7 @@ def two(
 ) -> tuple[Two, WrappedProgressive, tuple[Tensor, Tensor]]:
     torch.manual_seed(0)
     module = Two(stem, late).double()
+    layer: Any
     for layer in module.modules():  # made before the seed was set
         if layer is not module and hasattr(layer, "reset_parameters"):
             layer.reset_parameters()
@@ -99,7 +100,8 @@ def written(module: Two, wrapped: WrappedProgressive, a: Tensor, b: Tensor, stat
     """One round as anybody would write it: the state that follows, and the outputs."""
 
     def scale_shift(feedback: Any, x: Tensor) -> Tensor:
-        scale, shift = (state @ feedback.linear.weight.T).split(x.shape[1], 1)
+        both: tuple[Tensor, Tensor] = (state @ feedback.linear.weight.T).split(x.shape[1], 1)
+        scale, shift = both
         return x * (1 + scale) + shift
 
     z_a = module.a(scale_shift(next(iter(wrapped.feedbacks.values())), module.stem(a)))
@@ -314,6 +316,9 @@ class TestBuffers:
 
     def test_a_buffer_that_changes_the_outputs_is_the_same_in_all_rounds(self) -> None:
         class Steps(nn.Module):
+            n: Tensor
+            mean: Tensor
+
             def __init__(self) -> None:
                 super().__init__()
                 self.register_buffer("n", torch.zeros(1))
@@ -322,13 +327,14 @@ class TestBuffers:
             def forward(self, x: Tensor) -> Tensor:
                 self.n += self.training
                 self.mean = x.detach().mean(0)
-                return x * self.n  # type: ignore[operator]
+                return x * self.n
 
         module, wrapped, inputs = two(late=Steps(), strength=0.0)
         expected = copy.deepcopy(module)(*inputs)
         assert torch.equal(wrapped(*inputs), expected)
+        assert isinstance(module.late, Steps)
         assert module.late.n == 1
-        assert module.late.mean.abs().sum() > 0  # type: ignore[operator, union-attr]
+        assert module.late.mean.abs().sum() > 0
 
     def test_layers_and_weights_that_branches_share_stay_shared(self) -> None:
         class Shares(nn.Module):
@@ -404,6 +410,7 @@ class TestWarnings:
                 return x + (self.n_calls > 3)
 
         module, wrapped, inputs = two(late=Remembers(), strength=0.0)
+        assert isinstance(module.late, Remembers)
         module.late.n_calls = 0
         with pytest.warns(
             ProfuseWarning, match=r"a round on nothing but the state; got up to 100% of a batch's rows that move again"
@@ -593,7 +600,7 @@ def test_a_hugging_face_model_rests_in_training_with_its_dropout(saves: bool) ->
     class Reads(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+            sizes: Any = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
             self.bert = BertModel(BertConfig(vocab_size=30, **sizes), add_pooling_layer=False)
             self.other, self.fusion, self.head = nn.Linear(3, 16), nn.Linear(32, 8), nn.Linear(8, 2)
 

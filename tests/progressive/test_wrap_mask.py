@@ -71,7 +71,7 @@ def taken_by(layer: nn.Module) -> list[Tensor]:
         met.append(x)
         return own(x)
 
-    layer.forward = forward  # type: ignore[method-assign]
+    layer.forward = forward
     return met
 
 
@@ -83,7 +83,8 @@ def test_a_row_in_a_padded_batch_predicts_what_it_predicts_alone(feedback: str, 
 
 @pytest.mark.parametrize("left_out", ["mask", "state_mask"])
 def test_without_either_mask_it_does_not(left_out: str) -> None:
-    wrapped, inputs = padded(**{left_out: None})
+    without: dict[str, Any] = {left_out: None}
+    wrapped, inputs = padded(**without)
     assert (wrapped(*inputs) - alone(wrapped, *inputs[:2])).abs().max() > 1e-3
 
 
@@ -145,7 +146,7 @@ def test_packed_and_nested_inputs_need_none_and_allow_one() -> None:
             into={"x": "gru"},
             state="fusion",
             example=(series, real),
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         nn.init.constant_(next(iter(wrapped.feedbacks.values())).linear.weight, 0.3)  # type: ignore[union-attr, arg-type]
         found.append(wrapped.eval()(series, real))

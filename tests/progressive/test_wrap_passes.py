@@ -180,7 +180,7 @@ def checkpointed(reentrant: bool, around: str, only_in_training: bool) -> nn.Mod
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
             def kept(name: str, layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
                 saves = name == around and (self.training or not only_in_training)
-                return checkpoint(layer, x, use_reentrant=reentrant) if saves else layer(x)  # type: ignore[return-value]
+                return checkpoint(layer, x, use_reentrant=reentrant) if saves else layer(x)
 
             z = kept("a", self.a, kept("stem", self.stem, a))
             fused = kept("fusion", self.fusion, torch.cat([z, self.b(b)], 1))
@@ -210,7 +210,7 @@ class TestCheckpoints:
         expected = gradients(wrapped, inputs)
         torch.testing.assert_close(gradients(saves, inputs), expected)
         wrapped.zero_grad()
-        checkpoint(wrapped, *inputs, use_reentrant=False).square().sum().backward()  # type: ignore[union-attr]
+        checkpoint(wrapped, *inputs, use_reentrant=False).square().sum().backward()
         torch.testing.assert_close([p.grad for p in wrapped.parameters()], expected)
 
     def test_one_around_a_part_that_is_reused_is_refused(self) -> None:
@@ -342,7 +342,7 @@ class TestAxes:
             nn.init.normal_(next(iter(wrapped.feedbacks.values())).linear.weight)  # type: ignore[arg-type, union-attr]
             x = torch.randn(n, 3, 3)
             state = module.fusion(module.frame(x).mean(1))
-            back = state @ next(iter(wrapped.feedbacks.values())).linear.weight.T  # type: ignore[operator, union-attr]
+            back = state @ next(iter(wrapped.feedbacks.values())).linear.weight.T  # type: ignore[union-attr]
             torch.testing.assert_close(wrapped(x), module(x + back[:, None]))
 
 
@@ -396,7 +396,7 @@ class TestChangedInPlace:
     @pytest.mark.parametrize("rounds", [3, "equilibrium"])
     @pytest.mark.parametrize("state", ["fuse.0", "fuse.1"])
     def test_a_state_is_what_its_layer_gave_whatever_is_made_of_it_later(self, state: str, rounds: Any) -> None:
-        outputs = []
+        outputs: list[WrappedProgressive] = []
         for inplace in (True, False):
             _, wrapped, inputs = two(InPlace(inplace), state=state, rounds=rounds, tolerance=1e-3)
             if outputs:

@@ -63,9 +63,11 @@ def n_calls(module: nn.Module, names: list[str]) -> dict[str, int]:
 def test_a_part_of_reuse_runs_once_per_batch(how: str) -> None:
     module, wrapped, inputs = deep(reuse=["stem"])
     calls = n_calls(module, ["stem.0", "stem.2", "late", "other"])
+    ways: dict[str, Callable[..., Any]] = {"all_rounds": wrapped.all_rounds, "anytime": wrapped.anytime}
+    run = ways.get(how, wrapped)
     with {"no_grad": torch.no_grad, "inference_mode": torch.inference_mode}.get(how, torch.enable_grad)():
         for batch in (1, 2):
-            {"all_rounds": wrapped.all_rounds, "anytime": wrapped.anytime}.get(how, wrapped)(*inputs)
+            run(*inputs)
             assert calls == {"stem.0": batch, "stem.2": batch, "late": 4 * batch, "other": 4 * batch}
 
 
@@ -148,7 +150,8 @@ def test_its_result_may_have_any_form(form: str) -> None:
     def between(given: Any) -> Tensor:
         if form == "packed":
             return nn.utils.rnn.pad_packed_sequence(given, batch_first=True)[0].sum(1)
-        return (given[0] if form == "tuple" else given["series"] * given["real"]).sum(1)
+        total: Tensor = (given[0] if form == "tuple" else given["series"] * given["real"]).sum(1)
+        return total
 
     outputs = [deep(Words(form), between, reuse=reuse)[1](*deep()[2]) for reuse in (["stem"], [])]
     assert torch.equal(*outputs)

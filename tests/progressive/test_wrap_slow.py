@@ -142,13 +142,19 @@ def hugging_face(attention: str = "sdpa") -> tuple[nn.Module, dict[str, Tensor]]
     """A ViT and a BERT, small and of random weights, in one late fusion."""
     from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
-    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "attn_implementation": attention,
+    }
 
     class Both(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            vit = ViTConfig(image_size=16, patch_size=4, attn_implementation=attention, **sizes)
-            bert = BertConfig(vocab_size=30, max_position_embeddings=20, attn_implementation=attention, **sizes)
+            vit = ViTConfig(image_size=16, patch_size=4, **sizes)
+            bert = BertConfig(vocab_size=30, max_position_embeddings=20, **sizes)
             self.vit, self.bert = ViTModel(vit, add_pooling_layer=False), BertModel(bert, add_pooling_layer=False)
             self.fusion, self.head = nn.Linear(32, 8), nn.Linear(8, 2)
 
@@ -242,8 +248,9 @@ class TestHuggingFace:
             for feedback in wrapped.feedbacks.values():
                 nn.init.normal_(feedback.linear.weight, std=0.1)  # type: ignore[arg-type, union-attr]
             if saves:
-                for part in (module.vit, module.bert):
-                    part.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator, union-attr]
+                branch: Any
+                for branch in (module.vit, module.bert):
+                    branch.gradient_checkpointing_enable({"use_reentrant": False})
             wrapped.train()(**batch)["logits"].square().sum().backward()
             gradients.append([p.grad for p in wrapped.parameters()])
         assert sum(g is not None for g in gradients[0]) > 90
@@ -258,7 +265,7 @@ class TestHuggingFace:
         for masks in ({}, {"mask": {"text": "attention_mask"}, "state_mask": "attention_mask"}):
             wrapped = ProgressiveFusion.wrap(
                 module, into={"image": vit, "text": bert}, state="bert", state_of="last_hidden_state",
-                example_kwargs=batch, **masks,  # type: ignore[arg-type]
+                example_kwargs=batch, **masks,
             ).eval()  # fmt: skip
             torch.manual_seed(2)
             for feedback in wrapped.feedbacks.values():

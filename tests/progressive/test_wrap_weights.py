@@ -19,16 +19,16 @@ N = 4
 
 
 class Two(nn.Module):
-    """Two vectors of one width, fused late; with `half` it casts by itself."""
+    """Two vectors of one width, fused late; with `casts` it casts by itself."""
 
-    def __init__(self, half: bool = False) -> None:
+    def __init__(self, casts: bool = False) -> None:
         super().__init__()
         self.a, self.b = (nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5)) for _ in range(2))
         self.fusion, self.head = nn.Linear(10, 5), nn.Linear(5, 2)
-        self.half = half
+        self.casts = casts
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half or torch.is_autocast_enabled("cpu")):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.casts or torch.is_autocast_enabled("cpu")):
             fused = self.fusion(torch.cat([self.a(a), self.b(b)], 1))
             outputs: Tensor = self.head(fused.tanh())
         return outputs
@@ -96,7 +96,7 @@ class TestOfWhichDtype:
         def casts() -> torch.autocast:
             return torch.autocast("cpu", torch.bfloat16, enabled=how == "around")
 
-        module = Two(half=how == "within")
+        module = Two(casts=how == "within")
         with casts():
             wrapped = two(module, example=inputs(), feedback=feedback, start="learned", random=False)
             assert {p.dtype for p in wrapped.parameters()} == {torch.float32}
@@ -147,7 +147,7 @@ class TestThatTheyLearn:
         wrapped = two(example=inputs(), returns=returns, **options)
         with torch.autocast("cpu", torch.bfloat16):
             found = wrapped(*inputs())
-        sum(outputs.float().square().sum() for outputs in (found if returns == "all" else [found])).backward()  # type: ignore[union-attr]
+        sum(outputs.float().square().sum() for outputs in (found if returns == "all" else [found])).backward()
         for name, weight in wrapped.named_parameters():
             assert weight.grad is not None, name
             assert weight.grad.abs().sum() > 0, name

@@ -81,7 +81,8 @@ class TestLearnedFromArrays:
         self, finder: Retriever, frame: pd.DataFrame, folder: Path, modality: str
     ) -> None:
         finder.base_dir = folder
-        other = frame[frame.columns[::-1]].assign(price=1.0, emb_x="?", **{"emb 9": 0.0, "pic2": "none"})
+        other = frame[frame.columns[::-1]].assign(price=1.0, emb_x="?", pic2="none")
+        other["emb 9"] = 0.0
         np.testing.assert_array_equal(finder.embed(other, modality), finder.embed(frame, modality))
 
     def test_lacking_columns_are_told_and_what_is_near(

@@ -73,7 +73,7 @@ DRAWS = count()
 
 
 def drawn(variant: str, root: Path | None) -> Dataset:
-    return make(target=np.roll(make().target, next(DRAWS)))  # type: ignore[arg-type]
+    return make(target=np.roll(make().target, next(DRAWS)))
 
 
 def torn() -> DatasetInfo:

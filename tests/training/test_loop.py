@@ -169,7 +169,7 @@ def test_losses_of_many_rows_are_those_of_a_sample() -> None:
     seen: list[torch.Tensor] = []
     model = built()
     loss = model.losses
-    model.losses = lambda output, target: seen.append(target) or loss(output, target)  # type: ignore[method-assign, assignment, func-returns-value]
+    model.losses = lambda output, target: seen.append(target) or loss(output, target)  # type: ignore[method-assign, func-returns-value]
     for _ in range(2):
         train_module._losses(model, inputs.inputs, torch.arange(6_000) % 2, torch.arange(4_000), Uniform(model))
     assert sum(map(len, seen)) == 4_000
@@ -328,16 +328,16 @@ class TestModalityDropout:
 class Remembers(Concat):
     n_remembered = 7
 
-    def __init__(self, channels, width):  # type: ignore[no-untyped-def]
+    def __init__(self, channels, width):
         super().__init__(channels, width)
         self.seen: list[object] = []
 
-    def remember(self, tokens):  # type: ignore[no-untyped-def]
+    def remember(self, tokens):
         assert not self.training
         assert not torch.is_grad_enabled()
         self.seen.append(next(iter(tokens.values())).values)
 
-    def fuse(self, tokens):  # type: ignore[no-untyped-def]
+    def fuse(self, tokens):
         if self.training:
             self.seen.append(self.progress)
         return super().fuse(tokens)

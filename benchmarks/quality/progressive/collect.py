@@ -154,7 +154,7 @@ class Study:
         areas = np.array([[relative(LEVELS, x), relative(LEVELS, y)] for x, y in curves])
         kept = np.array([effective(LEVELS, x, y, higher_is_better=not a.is_error) for x, y in curves])
         unit = areas[:, 1].mean() if a.is_error else 1.0
-        lost = seeds_only(kept / unit, n_rows=len(a.arrays[0]["rows"]), n_train=a.n_train)
+        lost = seeds_only((kept / unit).tolist(), n_rows=len(a.arrays[0]["rows"]), n_train=a.n_train)
         return by_seed(a, areas), in_units(lost, points)
 
     def missing(self, data: str, base: str, twin: str) -> Estimate | None:
@@ -179,7 +179,7 @@ def by_seed(model: Model, scores: np.ndarray) -> Estimate:
 
 def logged(values: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Returns the logarithm along its tangent at the mean: its own mean is the logarithm of the mean."""
-    return np.log(mean) + values / mean - 1
+    return np.asarray(np.log(mean) + values / mean - 1)
 
 
 def in_units(e: Estimate, unit: Callable[[float], float]) -> Estimate:
@@ -202,7 +202,10 @@ def known(data: str, seed: int) -> tuple[np.ndarray, float]:
     """Returns which rows of a data set belong together, `[row]`, and the mean of the training targets (MSE only)."""
     found = SETTINGS[data].data(seed)
     split = make_split(found, SplitOptions(), seed=seed)
-    mean = float(np.mean(found.target[split.train])) if SETTINGS[data].metric == "mse" else float("nan")
+    mean = float("nan")
+    if SETTINGS[data].metric == "mse":
+        assert found.target is not None
+        mean = float(np.mean(found.target[split.train]))
     clusters = np.arange(len(found))
     if found.times is not None:
         clusters[split.test] = time_blocks(found.times[split.test])
@@ -233,8 +236,8 @@ def collect(out: Path) -> Study:
                 clusters, mean = known(data, seed)
                 read_ones.append((facts | {"train_mean": mean}, arrays | {"clusters": clusters[arrays["rows"]]}))
             if len(read_ones) >= 2:
-                facts, arrays = [f for f, _ in read_ones], [a for _, a in read_ones]
-                found.models[data, base, twin, size] = Model(data, base, twin, size, facts, arrays)
+                all_facts, all_arrays = [f for f, _ in read_ones], [a for _, a in read_ones]
+                found.models[data, base, twin, size] = Model(data, base, twin, size, all_facts, all_arrays)
     return found
 
 

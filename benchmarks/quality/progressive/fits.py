@@ -80,7 +80,8 @@ def run(fit: Fit, out: Path) -> None:
         facts, arrays = _fitted(fit, base, size, prepared)
     file = fit.file(out)
     partial = file.with_name(f".{file.stem}.{os.getpid()}.npz")
-    np.savez_compressed(partial, facts=np.array(json.dumps(facts)), **arrays)
+    contents: dict[str, Any] = {"facts": np.array(json.dumps(facts)), **arrays}
+    np.savez_compressed(partial, **contents)
     partial.rename(file)
 
 
@@ -141,7 +142,7 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
     }
     if fit.twin in MEASURED and not fit.size:
         rows = prepared.dataset.rows(split.test)
-        how = {"seed": fit.seed, "metric": "mse" if setting.metric == "mse" else None, "n_resamples": 20}
+        how: dict[str, Any] = {"seed": fit.seed, "metric": "mse" if setting.metric == "mse" else None, "n_resamples": 20}
         answer = trained.ask("noise", rows, levels=LEVELS, **how)
         noise: dict[str, list[float | None]] = {}
         for e in answer.estimates:

@@ -146,7 +146,7 @@ def flops(model: FusionModel | ProgressiveFusion, inputs: Mapping[str, Raw], *, 
         with plain[0], plain[1], FlopCounterMode(display=False) as counter:
             model.eval()(batch)
     model.train(was_training)
-    return counter.get_total_flops() / n_rows
+    return float(counter.get_total_flops() / n_rows)
 
 
 def size_of(prepared: Prepared, base: Base, twin: str, size: Size) -> Size:

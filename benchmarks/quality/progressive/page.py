@@ -267,6 +267,11 @@ TABLES = {
 }
 
 
+def filled(content: str, place: re.Match[str]) -> str:
+    """Returns the place of a table on the page with this content."""
+    return place[1] + content + "\n" + place[2]
+
+
 def main() -> None:
     """Fills the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -281,8 +286,7 @@ def main() -> None:
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if pattern.search(text) is None:
             parser.error(f"{asked.page}: must have a line '<!-- {name} -->' and '<!-- end -->' after it; got none")
-        made = make(study)
-        text = pattern.sub(lambda match, made=made: match[1] + made + "\n" + match[2], text)
+        text = pattern.sub(partial(filled, make(study)), text)
     asked.page.write_text(text, encoding="utf-8")
     draw_pointer(study, asked.page.with_name("progressive-pointer.png"))
     draw_gains(study, asked.page.with_name("progressive-gains.png"))

@@ -81,7 +81,7 @@ def stocks(variant: str) -> Callable[[int], Dataset]:
         found = load("stocks", variant=variant)
         found = found.select(list(found.modalities)[:N_SHARES])
         returns = read_returns(variant.partition("-")[0], None)
-        n_seen = WINDOW + int((found.split == "train").sum())
+        n_seen = WINDOW + int(np.count_nonzero(found.split == "train"))
         modalities = {}
         for i, (name, data) in enumerate(found.modalities.items()):
             known = features(returns[:, i], returns[:n_seen, i].std())
@@ -110,6 +110,8 @@ def air(variant: str) -> Callable[[int], Dataset]:
 def mosi_in_context(seed: int) -> Dataset:
     """Returns each utterance with the seven before it in its video, as series that end with itself."""
     found = load("mosi")
+    assert found.ids is not None
+    assert found.groups is not None
     number = np.array([int(name.rpartition("_")[2]) for name in found.ids])
     place = {(video, n): row for row, (video, n) in enumerate(zip(found.groups, number, strict=True))}
     ordered: dict[str, list[int]] = {}

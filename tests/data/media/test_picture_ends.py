@@ -19,7 +19,7 @@ PIXELS = np.random.default_rng(0).integers(1, 255, (33, 40, 3), dtype=np.uint8)
 
 def packed(form: str, **options: object) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(PIXELS).save(file, form, **options)  # type: ignore[arg-type]
+    Image.fromarray(PIXELS).save(file, form, **options)
     return file.getvalue()
 
 

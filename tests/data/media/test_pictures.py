@@ -104,7 +104,7 @@ def test_a_ppm_of_16_bits_keeps_every_level_on_the_scale_that_it_tells(
     [(np.int8, 2, -50), (np.int16, 2, -500), (np.uint32, 1, 3_000_000_000), (np.uint8, 1, 3)],
 )
 def test_whole_numbers_of_a_tiff_keep_their_sign(tmp_path: Path, dtype: type, kind: int, lowest: int) -> None:
-    values = (lowest + np.arange(30).reshape(6, 5)).astype(dtype)
+    values: np.ndarray = (lowest + np.arange(30).reshape(6, 5)).astype(dtype)
     bits = values.itemsize * 8
     tags = [(256, 5), (257, 6), (258, bits), (259, 1), (262, 1), (273, 134), (277, 1), (278, 6), (279, values.nbytes)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (339, kind)])
@@ -310,7 +310,7 @@ def test_a_range_of_a_column_that_holds_no_pictures_is_refused() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.float64])
 def test_arrays_keep_the_range_of_training_in_the_pipeline(dtype: type) -> None:
-    values = (RNG.integers(0, 256, (10, 9, 8, 1)) * 16).astype(dtype)
+    values: np.ndarray = (RNG.integers(0, 256, (10, 9, 8, 1)) * 16).astype(dtype)
     data = from_tensors({"scan": values}, np.arange(10) % 2)
     assert data.modalities["scan"].range == (0, 4095)
     assert any("Modality 'scan': 10 pictures of more than 8 bits are read by levels 0" in n for n in data.notes)
@@ -321,7 +321,7 @@ def test_arrays_keep_the_range_of_training_in_the_pipeline(dtype: type) -> None:
 
 
 def test_bytes_stay_bytes_beside_deeper_pictures() -> None:
-    shares, found, _ = as_shares([COLOUR, np.float32(DEEP[..., :3])], None)
+    shares, found, _ = as_shares([COLOUR, DEEP[..., :3].astype(np.float32)], None)
     assert shares[0] is COLOUR
     assert found == (0, 4095)
 

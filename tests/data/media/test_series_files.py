@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,7 @@ def read(folder: Path, text: str | bytes, name: str = "x.csv") -> tuple[np.ndarr
     ],
 )
 def test_a_table_that_pandas_wrote_comes_back_step_by_step(
-    tmp_path: Path, table: pd.DataFrame, options: dict[str, object], remark: str
+    tmp_path: Path, table: pd.DataFrame, options: dict[str, Any], remark: str
 ) -> None:
     file = io.BytesIO()
     table.to_csv(file, **options)
@@ -134,7 +135,7 @@ def test_without_notes_a_doubt_is_a_warning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "<i8", ">u2", "|i1", "|b1", "longdouble"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_an_array_of_any_real_type_is_read(tmp_path: Path, dtype: str, order: str) -> None:
+def test_an_array_of_any_real_type_is_read(tmp_path: Path, dtype: str, order: Literal["C", "F"]) -> None:
     array = np.array([[0, 1], [2, 3], [4, 5]]).astype(dtype, order=order)
     np.save(tmp_path / "x.npy", array)
     np.testing.assert_array_equal(read_series(tmp_path / "x.npy"), array.astype(np.float32))

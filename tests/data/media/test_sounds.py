@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from profuse.errors import DataError, MissingDependencyError
 
 RATE = 8000
 TONE = (0.4 * np.sin(np.arange(3000) / 5) + np.random.default_rng(0).normal(0, 0.02, 3000)).astype(np.float32)
-OPUS = {"format": "OGG", "subtype": "OPUS"}
+OPUS: dict[str, object] = {"format": "OGG", "subtype": "OPUS"}
 KINDS = [
     ("x.wav", {}), ("x.wav", {"subtype": "FLOAT"}), ("x.wav", {"subtype": "ULAW"}), ("x.wav", {"subtype": "MS_ADPCM"}),
     ("x.wav", {"format": "RF64"}), ("x.wav", {"format": "WAVEX", "subtype": "PCM_24"}), ("x.wav", {"endian": "BIG"}),
@@ -210,10 +211,11 @@ def test_a_rate_that_would_blow_a_sound_up_is_refused(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("reader", [read_audio, read_image, read_series])
 @pytest.mark.parametrize("what", ["pipe", "socket", "device", "folder", "broken link", "loop", "nothing"])
 def test_what_is_no_regular_file_is_refused_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: object, what: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: Callable[..., object], what: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # names of sockets must be short
-    path = Path({read_audio: "x.wav", read_image: "x.png", read_series: "x.csv"}[reader])
+    names: dict[Callable[..., object], str] = {read_audio: "x.wav", read_image: "x.png", read_series: "x.csv"}
+    path = Path(names[reader])
     if what == "pipe":
         os.mkfifo(path)
     elif what == "socket":
@@ -224,4 +226,4 @@ def test_what_is_no_regular_file_is_refused_at_once(
     elif what == "folder":
         path.mkdir()
     with pytest.raises(DataError, match="not a regular file|no such file|no path of a file"):
-        reader(path)  # type: ignore[operator]
+        reader(path)

@@ -154,7 +154,7 @@ def test_chunks_and_neighbours_do_not_matter(monkeypatch: pytest.MonkeyPatch) ->
         torch.testing.assert_close(whole.values[i, :n], alone.values[0])
 
 
-def _unchunked(made: LogMelPreprocessor, waves: list, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:  # type: ignore[type-arg]
+def _unchunked(made: LogMelPreprocessor, waves: list[np.ndarray | None], monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     monkeypatch.setattr(audio, "_CHUNK_VALUES", 1 << 22)
     return made.features(dataset(waves))
 

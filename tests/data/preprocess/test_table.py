@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,14 @@ from profuse.data.preprocess.table import TablePreprocessor
 from profuse.errors import DataError
 
 
-def table(values: pd.DataFrame | dict, present: np.ndarray | None = None) -> ModalityData:
+def table(values: pd.DataFrame | dict[str, Any], present: np.ndarray | None = None) -> ModalityData:
     frame = pd.DataFrame(values)
     return ModalityData("table", frame, np.ones(len(frame), bool) if present is None else present)
 
 
-def fitted(values: pd.DataFrame | dict, present: np.ndarray | None = None, **options: int) -> TablePreprocessor:
+def fitted(
+    values: pd.DataFrame | dict[str, Any], present: np.ndarray | None = None, **options: int
+) -> TablePreprocessor:
     pre = TablePreprocessor(**options)
     pre.fit(table(values, present))
     return pre
@@ -91,7 +94,7 @@ def test_a_constant_column_is_zero_with_one_edge() -> None:
 
 
 @pytest.mark.parametrize("empty", [[np.nan] * 50, [None] * 50])
-def test_a_column_without_a_value_in_train_stays_masked(empty: list) -> None:
+def test_a_column_without_a_value_in_train_stays_masked(empty: list[Any]) -> None:
     pre = fitted({"a": empty, "b": np.arange(50)})
     raw = pre.transform(table({"a": [1.0, 2.0], "b": [0, 1]}))
     assert raw.mask.tolist() == [[False, True], [False, True]]
@@ -122,7 +125,7 @@ def test_what_stands_in_an_absent_row_is_not_read() -> None:
 
 @pytest.mark.parametrize("marker", [None, np.nan, pd.NA, pd.NaT])
 @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], ["x", "y", "z"], [True, False, True]])
-def test_every_marker_of_a_missing_cell_is_masked(marker: object, values: list) -> None:
+def test_every_marker_of_a_missing_cell_is_masked(marker: object, values: list[Any]) -> None:
     column = pd.Series([*values, marker], dtype=object)
     raw = fitted({"a": column}).transform(table({"a": column}))
     assert raw.mask[:, 0].tolist() == [True, True, True, False]
@@ -143,7 +146,7 @@ def test_every_marker_of_a_missing_cell_is_masked(marker: object, values: list) 
         (pd.Series(["10", "9", "x"]), [2, 1, 3]),
     ],
 )
-def test_categories_of_every_type_get_codes_from_one(column: pd.Series, codes: list) -> None:
+def test_categories_of_every_type_get_codes_from_one(column: pd.Series, codes: list[Any]) -> None:
     pre = fitted({"a": column})
     raw = pre.transform(table({"a": column}))
     assert raw.mask[:, 0].tolist() == [code is not None for code in codes]
@@ -198,17 +201,20 @@ def test_times_one_cycle_apart_differ_in_trend_only() -> None:
     assert (values[1:, 0] > values[:-1, 0]).all()
 
 
+TIMES = pd.to_datetime(pd.Series(["2021-03-01", "2021-03-09", None]))
+
+
 @pytest.mark.parametrize(
     "same",
     [
         pd.Series(["2021-03-01T00:00", "2021-03-09", None]),
         pd.Series([date(2021, 3, 1), date(2021, 3, 9), None], dtype=object),
-        pd.Series(pd.to_datetime(["2021-03-01", "2021-03-09", None])).astype("datetime64[s]"),
+        TIMES.astype("datetime64[s]"),
     ],
 )
 def test_times_are_read_from_words_dates_and_other_units(same: pd.Series) -> None:
     pre = fitted({"t": pd.date_range("2021-03-01", periods=20, freq="D")})
-    wanted = pre.transform(table({"t": pd.to_datetime(["2021-03-01", "2021-03-09", None])}))
+    wanted = pre.transform(table({"t": TIMES}))
     got = pre.transform(table({"t": same}))
     assert torch.equal(got.values, wanted.values)
     assert got.mask[2].tolist() == [False] * 3
@@ -284,7 +290,7 @@ def test_no_rows_at_all_give_an_empty_batch() -> None:
         ({"age": [1.0], "b": [["x"]]}, r"column 'b' must be numbers, words or times; got type=list"),
     ],
 )
-def test_a_table_unlike_train_is_told(values: dict, message: str) -> None:
+def test_a_table_unlike_train_is_told(values: dict[str, Any], message: str) -> None:
     pre = fitted({"age": [1.0, 2.0], "b": ["x", "y"]})
     for read in (pre.transform, pre.features):
         with pytest.raises(DataError, match=message):
@@ -292,7 +298,7 @@ def test_a_table_unlike_train_is_told(values: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize("values", [["soon"], [5.0]])
-def test_a_time_that_is_none_is_told(values: list) -> None:
+def test_a_time_that_is_none_is_told(values: list[Any]) -> None:
     pre = fitted({"t": pd.date_range("2021-03-01", periods=20, freq="D")})
     with pytest.raises(DataError, match="'t' held times in train and must do so here"):
         pre.transform(table({"t": values}))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from not_none import not_none
 from PIL import Image
 from tables import opened, resolved
 
@@ -64,7 +65,7 @@ def test_a_table_with_files_becomes_a_data_set(tmp_path: Path) -> None:
     assert len(data.modalities["sound"].values[3]) == 22  # 43 samples at twice the rate
     assert data.modalities["sales"].values[2].shape == (5, 2)
     np.testing.assert_array_equal(data.modalities["points"].values[0], [1, 2, np.nan])
-    assert (data.task, data.name, data.target.tolist()[:2]) == ("binary", "films", ["good", "bad"])
+    assert (data.task, data.name, not_none(data.target).tolist()[:2]) == ("binary", "films", ["good", "bad"])
     assert any("1 sounds (1 of 16000 Hz) were resampled to 8000 Hz" in n for n in data.notes)
     assert schema == resolved(pd.read_csv(tmp_path / "films.csv"), schema)
 
@@ -89,7 +90,10 @@ def change(column: str, value: Any, row: int = 2) -> Edit:
 
 
 def spoil(name: str) -> Edit:
-    return lambda folder, frame: (folder / name).write_bytes(b"rubbish") and None
+    def edit(folder: Path, frame: pd.DataFrame) -> None:
+        (folder / name).write_bytes(b"rubbish")
+
+    return edit
 
 
 BAD_FILES: list[tuple[Edit, str, str]] = [
@@ -250,7 +254,7 @@ def test_the_column_of_the_split_becomes_groups_or_times(split: SplitOptions, fi
 
 def dates_of(frame: pd.DataFrame, schema: Schema) -> list[str]:
     data = TableReader(schema).read(frame)
-    return data.modalities["table"].values["d"].dt.strftime("%Y-%m-%d").fillna("none").tolist()
+    return list(data.modalities["table"].values["d"].dt.strftime("%Y-%m-%d").fillna("none"))
 
 
 def test_the_order_of_dates_in_training_holds_for_every_later_table_and_row() -> None:
@@ -291,7 +295,7 @@ def test_a_category_means_the_same_in_every_file(tmp_path: Path) -> None:
     table = data.modalities["table"].values
     assert table.iloc[4].to_dict() == {"truth": "false", "code": "1.20", "set": "1.20", "zip": "90210"}
     assert set(table.iloc[:4]["set"]) == {"1.10", "1.20", "2"}
-    assert data.target.tolist() == ["01", "10"] * 2 + ["10"] * 2
+    assert not_none(data.target).tolist() == ["01", "10"] * 2 + ["10"] * 2
     assert (
         TableReader(schema).read(tmp_path / "b.csv").modalities["table"].values.iloc[0].to_dict()
         == table.iloc[4].to_dict()
@@ -310,7 +314,7 @@ def test_true_and_false_are_labels_and_numbers_where_these_are_asked_for(tmp_pat
     frame = pd.DataFrame({"x": [True, False, None, True], "a": [True, False] * 2, "b": [False, False, True, True]})
     frame.to_csv(tmp_path / "a.csv", index=False)
     data, _ = opened(tmp_path / "a.csv", target=["a", "b"], schema=Schema(columns={"x": "numeric"}))
-    assert (data.task, data.target[0].tolist()) == ("multilabel", [1, 0])
+    assert (data.task, not_none(data.target)[0].tolist()) == ("multilabel", [1, 0])
     np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, 0, np.nan, 1])
 
 
@@ -350,7 +354,7 @@ def test_an_inferred_id_that_is_no_id_later_is_told_and_not_used(ids: list[Any],
 def test_ids_keep_their_leading_zeros(tmp_path: Path) -> None:
     schema = resolved(pd.DataFrame({"id": range(20), "x": np.arange(20.0) ** 2}))
     (tmp_path / "new.csv").write_text("id,x\n0007,1\n0008,2\n")
-    assert TableReader(schema).read(tmp_path / "new.csv").ids.tolist() == ["0007", "0008"]
+    assert not_none(TableReader(schema).read(tmp_path / "new.csv").ids).tolist() == ["0007", "0008"]
 
 
 def test_an_id_that_is_not_unique_is_refused() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from not_none import not_none
 from tables import opened
 
 import profuse
@@ -153,8 +154,8 @@ def test_a_target_is_read_alike_beside_a_table_and_in_it(cells: Any, task: str) 
     frame = pd.DataFrame({"x": np.arange(N) % 5 * 1.5, "y": cells})
     inside, _ = opened(frame, target="y")
     assert found == inside.task == task
-    assert beside.tolist() == inside.target.tolist()
-    assert beside.dtype.kind == inside.target.dtype.kind
+    assert beside.tolist() == not_none(inside.target).tolist()
+    assert beside.dtype.kind == not_none(inside.target).dtype.kind
 
 
 @pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.duration("us"), pa.date32(), pa.time64("us")])
@@ -216,6 +217,6 @@ def test_an_estimator_fits_and_predicts_columns_of_arrow() -> None:
     X = pd.DataFrame({name: COLUMNS[name][0] for name in names})
     plain = pd.DataFrame({name: COLUMNS[name][1] for name in names})
     one = profuse.FusionClassifier(fusion="concat", width=8, epochs=1, random_state=0).fit(X, y)
-    assert one.schema_.columns["duration"] == "numeric"
+    assert not_none(one.schema_).columns["duration"] == "numeric"
     assert np.array_equal(one.predict_proba(X), one.predict_proba(plain))
     assert np.allclose(one.predict_proba(X)[:1], one.predict_proba(X.head(1)), atol=1e-6)

@@ -46,8 +46,11 @@ def test_rows_that_were_changed_a_little_are_found_and_others_not(how: str, n: i
     values, change = CHANGES[how]
     head, tail = (values.iloc if isinstance(values, pd.DataFrame) else values)[:200], values[200:]
     near = change(values[:n])
-    join = pd.concat if isinstance(values, pd.DataFrame) else np.concatenate
-    new = [*near, *tail] if isinstance(values, list) else join([near, tail])
+    new: Any
+    if isinstance(values, list):
+        new = [*near, *tail]
+    else:
+        new = pd.concat([near, tail]) if isinstance(values, pd.DataFrame) else np.concatenate([near, tail])
     assert near_repeats(made(head), made(new)).tolist() == list(range(n))
     assert len(near_repeats(made(head), made(tail))) == 0
 
@@ -70,7 +73,7 @@ def test_rows_that_are_near_by_chance_are_not_told(values: np.ndarray) -> None:
 
 
 def test_every_modality_must_repeat_and_categories_of_few_words_say_nothing() -> None:
-    both = {"text": TEXTS, "table": TABLE}
+    both: dict[str, Any] = {"text": TEXTS, "table": TABLE}
     known = from_tensors({k: v[:200] for k, v in both.items()})
     stop = [f"{t}." for t in TEXTS[:50]]
     assert near_repeats(known, from_tensors({"text": stop, "table": TABLE[:50].round(2)})).tolist() == list(range(50))

@@ -64,7 +64,7 @@ def test_a_cell_is_read_with_a_decimal_point_and_with_a_decimal_comma(
     cell: str, point: float | None, comma: float | None
 ) -> None:
     parsed = parse(pd.Series([f" {cell} "]))
-    got = [float(parsed.values[m][0]) if parsed.valid[m][0] else None for m in (".", ",")]  # type: ignore[index]
+    got = [float(parsed.values[m][0]) if parsed.valid[m][0] else None for m in (".", ",")]
     assert got == [point, comma]
 
 

@@ -28,7 +28,7 @@ def few(n: int, seed: int, numbers: str) -> Dataset:
     text = object_array([rng.choice(["x", "y"]) if p else "" for p in there["text"]])
     series = object_array([np.zeros((int(rng.integers(1, 3)), 1), dtype=np.float32) for _ in range(n)])
     values = {"table": table, "vector": vector, "text": text, "series": series}
-    return Dataset("few", {k: ModalityData(k, values[k], there[k]) for k in values}, None, "binary")  # type: ignore[arg-type]
+    return Dataset("few", {k: ModalityData(k, values[k], there[k]) for k in values}, None, "binary")
 
 
 def same(a: ModalityData, i: int, b: ModalityData, j: int) -> bool:
@@ -62,7 +62,7 @@ def test_a_test_file_with_rows_of_the_training_file_is_told(tmp_path: Path) -> N
     frame["text"] = [f"some words about {i} things" for i in range(40)]
     frame.to_csv(tmp_path / "train.csv", index=False)
     test = frame.iloc[[30, 7, 8, 3]].assign(y=["b", "a", "b", "a"])  # another target makes no other row
-    test.iloc[2, 1] += 0.5
+    test["x"] += [0.0, 0.0, 0.5, 0.0]
     test.astype({"n": float}).to_csv(tmp_path / "test.csv", index=False)
     data, _ = opened(tmp_path / "train.csv", target="y", test=tmp_path / "test.csv")
     (note,) = [n for n in data.notes if n.startswith("test.csv: ")]

@@ -27,7 +27,7 @@ def _table(n: int, house: list[object]) -> pd.DataFrame:
 def _load(folder: Path, train: pd.DataFrame, test: pd.DataFrame, **split: object) -> Dataset:
     train.to_csv(folder / "train.csv", index=False)
     test.to_csv(folder / "test.csv", index=False)
-    schema = Schema(split=SplitOptions(**split))  # type: ignore[arg-type]
+    schema = Schema(split=SplitOptions(**split))
     return opened(folder / "train.csv", target="y", schema=schema, test=folder / "test.csv")[0]
 
 

@@ -137,7 +137,7 @@ def codes(train: list[Any], new: list[Any]) -> list[list[float]]:
     given = Schema(columns={"x": "category"})
     frame = pd.DataFrame({"x": pd.Series(train * 6, dtype=object)})
     one = TablePreprocessor()
-    made = []
+    made: list[list[float]] = []
     for cells in (frame, pd.DataFrame({"x": pd.Series(new * 6, dtype=object)})):
         table = pd.DataFrame({"x": pd.Series(words(plain_objects(cells["x"])), dtype=object)})
         data = ModalityData("table", table, np.ones(len(table), dtype=bool))

@@ -78,7 +78,7 @@ def test_two_modalities_of_one_kind_are_told_apart(cls: Any) -> None:
 
 @every
 def test_many_tokens_cost_no_more_than_n_tokens(cls: Any) -> None:
-    operator = made(cls, {"a": 4, "b": 4}, n_tokens=3)
+    operator: Any = made(cls, {"a": 4, "b": 4}, n_tokens=3)
     seen: list[int] = []
     operator.streams.register_forward_hook(lambda _m, _i, out: seen.extend(t.mask.shape[1] for t in out))
     many = Tokens(normal(2, 500, 4), torch.ones(2, 500).bool())
@@ -88,7 +88,7 @@ def test_many_tokens_cost_no_more_than_n_tokens(cls: Any) -> None:
 
 @every
 def test_one_modality_is_enough_and_learns(cls: Any) -> None:
-    operator = made(cls, {"a": 5})
+    operator: Any = made(cls, {"a": 5})
     operator({"a": batch()["a"]}).vector.square().sum().backward()
     gradient = operator.streams.maps[0].weight.grad
     assert gradient.isfinite().all()

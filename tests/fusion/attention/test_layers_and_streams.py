@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -79,8 +81,9 @@ def test_masked_keys_are_as_good_as_cut_off_and_the_order_of_keys_is_irrelevant(
 
 def test_a_single_key_is_copied_by_plain_attention_and_gated_by_the_null_key() -> None:
     layer, x, y = crossed(), normal(4, 3, 8), normal(4, 1, 8, seed=1)
-    layer.mlp[2].weight.data.zero_()
-    layer.mlp[2].bias.data.zero_()
+    last: Any = layer.mlp[2]
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
     mask = torch.ones(4, 1).bool()
     added = layer(x, y, mask) - x
     assert (added[:, 0] - added[:, 1]).abs().max() > 1e-3
@@ -136,6 +139,7 @@ def waves(place: float) -> np.ndarray:
 
 def test_streams_are_linear_maps_of_segment_means_with_their_name_and_place() -> None:
     made = streams()
+    assert made.gate is not None
     mask = torch.tensor([[True] * 8, [False, True, False, True, True] + [False] * 3])
     tokens = {"a": Tokens(normal(2, 8, 5), mask).zeroed(), "b": Tokens.vector(normal(2, 3, seed=1))}
     first, second = made(tokens)

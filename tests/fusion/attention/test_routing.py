@@ -59,7 +59,7 @@ def cls_alone(operator: Bottleneck, tokens: dict[str, Tokens], m: int, row: int)
     """The cls token of one modality, one row, through its own layers without any bottleneck."""
     stream = operator.streams(tokens)[m]
     x = torch.cat([(operator.cls[m] + stream.values[row].mean(0))[None], stream.values[row]])[None]
-    for layer in operator.layers[m * operator.n_layers : (m + 1) * operator.n_layers]:  # type: ignore[union-attr]
+    for layer in operator.layers[m * operator.n_layers : (m + 1) * operator.n_layers]:
         x = layer(x, torch.ones(x.shape[:2]).bool())
     return operator.norm(x[0, 0])  # type: ignore[no-any-return]
 
@@ -199,7 +199,7 @@ def test_the_latents_are_as_many_however_many_tokens_there_are(n: int) -> None:
 
 
 def stream_of(fused: Fused, name: str) -> Tensor:
-    parts = joint(fused).split(list(LONG.values()), 1)
+    parts: tuple[Tensor, ...] = joint(fused).split(list(LONG.values()), 1)
     return dict(zip(LONG, parts, strict=True))[name]
 
 

@@ -72,7 +72,7 @@ def projected(project: Any, tokens: dict[str, Tokens]) -> list[Array]:
     us = []
     for (norm, linear), t in zip(project.maps, tokens.values(), strict=True):
         u = normed(norm, t) @ numbers(linear.weight).T + numbers(linear.bias)
-        us.append(u * numbers(t.mask).any(1)[:, None])
+        us.append(u * numbers(t.mask).any(1, keepdims=True))
     return us
 
 
@@ -83,12 +83,12 @@ def ones_first(us: list[Array]) -> list[Array]:
 def whole_tensor(zs: list[Array]) -> Array:
     """The outer product of all z_m, `[row, z_1, ..., z_M]`."""
     axes = string.ascii_lowercase[: len(zs)]
-    return np.einsum(",".join(f"R{a}" for a in axes) + f"->R{axes}", *zs)
+    return np.asarray(np.einsum(",".join(f"R{a}" for a in axes) + f"->R{axes}", *zs))
 
 
 def numpy_power_norm(x: Array) -> Array:
     y = np.sign(x) * np.abs(x) / np.sqrt(np.abs(x) + 1e-3)
-    return y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-6)
+    return np.asarray(y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-6))
 
 
 def check(operator: Fusion, tokens: dict[str, Tokens], wanted: Array, atol: float = 1e-11) -> None:
@@ -391,4 +391,4 @@ def test_training_drops_channels_and_evaluation_does_not(cls: type[Fusion]) -> N
 )
 def test_wrong_options_are_told(cls: type[Fusion], options: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{cls.__name__}: .*{message}"):
-        cls(CHANNELS, WIDTH, **options)  # type: ignore[call-arg]
+        cls(CHANNELS, WIDTH, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,9 @@ N_ROWS, N_OUTPUTS = 20, 4
 NAMES = ("a", "b", "c")
 
 
+Decision = TypeVar("Decision", bound=DecisionFusion)
+
+
 def outputs(seed: int = 0, scale: float = 3.0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return scale * torch.randn(N_ROWS, 3, N_OUTPUTS, generator=generator, dtype=torch.float64)
@@ -41,15 +46,13 @@ def as_tokens(values: Tensor, present: Tensor | None = None, names: tuple[str, .
     return {name: Tokens.vector(values[:, i], present[:, i]) for i, name in enumerate(names)}
 
 
-def made(
-    cls: type[DecisionFusion], link: str, names: tuple[str, ...] = NAMES, width: int = N_OUTPUTS
-) -> DecisionFusion:
+def made(cls: type[Decision], link: str, names: tuple[str, ...] = NAMES, width: int = N_OUTPUTS) -> Decision:
     return cls(dict.fromkeys(names, width), width, link=link).double().eval()  # type: ignore[arg-type]
 
 
 def predicted(fused: Tensor, link: str) -> NDArray[np.float64]:
     x = fused.detach().numpy()
-    return {"softmax": lambda: softmax(x, 1), "sigmoid": lambda: expit(x), "identity": lambda: x}[link]()
+    return np.asarray({"softmax": lambda: softmax(x, 1), "sigmoid": lambda: expit(x), "identity": lambda: x}[link]())
 
 
 DECISIONS = [MeanProbs, MeanLogits, Confidence, ProductOfExperts, Vote, Stacking]
@@ -61,8 +64,8 @@ BY_LINK = pytest.mark.parametrize("link", LINKS)
 def test_a_lone_expert_is_believed(cls: type[DecisionFusion], link: str) -> None:
     x = outputs()
     only = torch.tensor([False, True, False]).expand(N_ROWS, 3)
-    got = predicted(made(cls, link)(as_tokens(x, only)).vector, link)
-    wanted = predicted(x[:, 1], link)
+    got: NDArray[Any] = predicted(made(cls, link)(as_tokens(x, only)).vector, link)
+    wanted: NDArray[Any] = predicted(x[:, 1], link)
     if cls is Vote and link != "identity":  # a vote tells the choice, and its probability only roughly
         got, wanted = (got > 0.5, wanted > 0.5) if link == "sigmoid" else (got.argmax(1), wanted.argmax(1))
     np.testing.assert_allclose(got, wanted, atol=1e-12)
@@ -183,7 +186,7 @@ def test_learned_confidence_finds_the_inverse_variances_of_the_errors() -> None:
 
     def closure() -> Tensor:
         search.zero_grad()
-        loss = (operator(as_tokens(x)).vector - target).square().mean()
+        loss: Tensor = (operator(as_tokens(x)).vector - target).square().mean()
         loss.backward()
         return loss
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,14 +50,14 @@ def inputs(seed: int = 0, length: int = 20) -> dict[str, Raw]:
     return {name: raw.without((rows == i) | (rows == 4)) for i, (name, raw) in enumerate(batch.items())}
 
 
-def build(name: str = "mmtm", random: bool = True, seed: int = 0, **options: object) -> FusionModel:
+def build(name: str = "mmtm", random: bool = True, seed: int = 0, **options: Any) -> FusionModel:
     model = build_model(
         SPECS,
         "multiclass",
         3,
         ModelOptions(fusion=name, width=16, **options),
         n_rows=100,
-        seed=seed,  # type: ignore[arg-type]
+        seed=seed,
     )
     assert isinstance(model, FusionModel)
     if random:
@@ -100,10 +101,12 @@ def test_before_training_the_branches_are_those_of_the_plain_encoders(name: str,
 def test_mmtm_with_gates_of_one_is_the_plain_model_with_the_merge_of_concat() -> None:
     model = build("mmtm", random=False)
     assert isinstance(model.fusion, MMTM)
-    plain = FusionModel(dict(zip(model.names, model.encoders, strict=True)), model.fusion.end, model.head).eval()
+    encoders: dict[str, Any] = dict(zip(model.names, model.encoders, strict=True))
+    plain = FusionModel(encoders, model.fusion.end, model.head).eval()
     batch = inputs()
     torch.testing.assert_close(model(batch).outputs, plain(batch).outputs, atol=1e-5, rtol=1e-5)
-    nn.init.normal_(model.fusion.transfers[0].excite[0].weight)
+    transfer: Any = model.fusion.transfers[0]
+    nn.init.normal_(transfer.excite[0].weight)
     assert not torch.allclose(model(batch).outputs, plain(batch).outputs, atol=1e-3)
 
 
@@ -127,12 +130,14 @@ def test_mmtm_is_its_formula_in_numpy() -> None:
     mask = torch.tensor([[True, True, False], [False, False, False]])
     a, b = normal(2, 3, 3).double(), normal(2, 4, seed=1).double()
     changed, _ = operator.exchange(0, {"a": Tokens(a, mask).zeroed(), "b": Tokens.vector(b)}, None)
-    transfer = operator.transfers[0]
+    transfer: Any = operator.transfers[0]
     state = {k: v.numpy() for k, v in transfer.state_dict().items()}
     assert transfer.squeeze.out_features == 7  # 2 (3 + 4) / 2
 
     def norm(x: np.ndarray, i: int) -> np.ndarray:
-        return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * state[f"norms.{i}.weight"] + state[f"norms.{i}.bias"]
+        return np.asarray(
+            (x - x.mean()) / np.sqrt(x.var() + 1e-5) * state[f"norms.{i}.weight"] + state[f"norms.{i}.bias"]
+        )
 
     for row in range(2):
         v_a = norm(a[row].numpy()[mask[row].numpy()].mean(0), 0) if row == 0 else np.zeros(3)
@@ -242,6 +247,7 @@ def test_progressive_with_zero_feedback_is_the_plain_model_bit_for_bit(name: str
     batch = inputs()
     around = ProgressiveFusion(model, rounds=3).eval()
     assert all(torch.equal(o, model(batch).outputs) for o in around(batch).rounds)
+    feedback: Any
     for feedback in around.feedbacks:
         nn.init.normal_(feedback.linear.weight, std=0.3)
     rounds = around(batch).rounds
@@ -257,6 +263,7 @@ def test_an_encoder_of_a_single_stage_takes_part_with_its_embedded_tokens() -> N
     first, last = entering(made, batch)
     assert torch.equal(first["text"].values, made.embed(batch)["text"].values)
     assert [t["text"].n_channels for t in (first, last)] == [16, 16]
+    assert isinstance(made.fusion, MMTM)
     assert [c["vector"] for c in made.fusion.stage_channels] == [128, 16]
 
 
@@ -286,7 +293,8 @@ def test_a_model_exports(name: str) -> None:
 
         def forward(self, *tensors: Tensor) -> Tensor:
             pairs = zip(batch, tensors[::2], tensors[1::2], strict=True)
-            return self.inner({key: Raw(values, mask) for key, values, mask in pairs}).outputs
+            outputs: Tensor = self.inner({key: Raw(values, mask) for key, values, mask in pairs}).outputs
+            return outputs
 
     flat = tuple(t for raw in batch.values() for t in (raw.values, raw.mask))
     rows = torch.export.Dim("rows", min=2, max=512)
@@ -301,7 +309,7 @@ def test_a_model_exports(name: str) -> None:
 @pytest.mark.parametrize("level", ["raw", "feature", "decision"])
 def test_a_hierarchical_operator_at_another_level_is_told(level: str) -> None:
     with pytest.raises(ConfigError, match=f"got level='{level}'.*works at the hierarchical level and also at hybrid"):
-        ModelOptions(fusion="mmtm", level=level).resolved_level()  # type: ignore[arg-type]
+        ModelOptions(fusion="mmtm", level=level).resolved_level()
 
 
 def test_another_operator_at_the_hierarchical_level_is_told() -> None:
@@ -358,12 +366,12 @@ def test_the_users_options_reach_the_operator_and_the_models_own_are_not_the_use
 
 def test_an_exchange_cannot_change_what_is_masked() -> None:
     class Fills(HierarchicalFusion):
-        def exchange(self, stage, tokens, state):  # type: ignore[no-untyped-def]
+        def exchange(self, stage: int, tokens: dict[str, Tokens], state: Any) -> tuple[dict[str, Tokens], Any]:
             return {n: Tokens(t.values + 1, torch.ones_like(t.mask)) for n, t in tokens.items()}, state
 
-        def merge(self, tokens, state):  # type: ignore[no-untyped-def]
+        def merge(self, tokens: dict[str, Tokens], state: Any) -> Fused:
             assert [t.mask.any().item() for t in tokens.values()] == [False, True]
-            return Fused(sum(t.values.sum((1, 2))[:, None] for t in tokens.values()))
+            return Fused(torch.stack([t.values.sum((1, 2))[:, None] for t in tokens.values()]).sum(0))
 
     tokens = {"a": Tokens.vector(torch.zeros(3, 2), torch.zeros(3).bool()), "b": Tokens.vector(torch.zeros(3, 2))}
     assert Fills({"a": 2, "b": 2}, 1)(tokens).vector.tolist() == [[4.0]] * 3

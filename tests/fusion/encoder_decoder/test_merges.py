@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ Array = NDArray[np.float64]
 CHANNELS = {"a": 4, "b": 3, "c": 1}
 WIDTH = 5
 N_ROWS = 6
+Operator = TypeVar("Operator", bound=Fusion)
 
 
-def made(cls: type[Fusion], channels: dict[str, int] = CHANNELS, width: int = WIDTH) -> Fusion:
+def made(cls: type[Operator], channels: dict[str, int] = CHANNELS, width: int = WIDTH) -> Operator:
     torch.manual_seed(0)
     operator = cls(channels, width).double().eval()
     for parameter in operator.parameters():
@@ -49,13 +51,13 @@ def numbers(tensor: torch.Tensor) -> Array:
 
 
 def normal_mean(x: Array, mask: Array, weight: Array | None, bias: Array | None) -> Array:
-    mean = x[mask].mean(0)
+    mean: Array = x[mask].mean(0)
     if weight is None:
         return mean
-    return (mean - mean.mean()) / np.sqrt(mean.var() + 1e-5) * weight + bias
+    return np.asarray((mean - mean.mean()) / np.sqrt(mean.var() + 1e-5) * weight + bias)
 
 
-def projected(operator: Fusion, tokens: dict[str, Tokens], row: int) -> list[Array]:
+def projected(operator: Any, tokens: dict[str, Tokens], row: int) -> list[Array]:
     """u_m of the modalities that the row has, in NumPy."""
     us = []
     for linear, t in zip(operator.project.maps, tokens.values(), strict=True):
@@ -93,9 +95,10 @@ def test_the_merge_is_numpys_over_the_present_modalities(cls: type[Fusion]) -> N
 
 @pytest.mark.parametrize("cls", [Sum, Mean, Max])
 def test_dropping_a_modality_by_its_mask_is_fusing_the_others(cls: type[Fusion]) -> None:
-    operator, tokens = made(cls), batch()
+    operator: Any = made(cls)
+    tokens = batch()
     gone = {**tokens, "b": Tokens(tokens["b"].values, torch.zeros_like(tokens["b"].mask))}
-    fewer = cls({"a": 4, "c": 1}, WIDTH).double().eval()
+    fewer: Any = cls({"a": 4, "c": 1}, WIDTH).double().eval()
     fewer.project.maps[0].load_state_dict(operator.project.maps[0].state_dict())
     fewer.project.maps[1].load_state_dict(operator.project.maps[2].state_dict())
     wanted = fewer({name: tokens[name] for name in ("a", "c")}).vector
@@ -104,7 +107,7 @@ def test_dropping_a_modality_by_its_mask_is_fusing_the_others(cls: type[Fusion])
 
 @pytest.mark.parametrize("cls", [Sum, Mean, Max, Product])
 def test_with_one_map_for_all_the_order_of_the_modalities_is_irrelevant(cls: type[Fusion]) -> None:
-    operator = made(cls, {"a": 4, "b": 4, "c": 4})
+    operator: Any = made(cls, {"a": 4, "b": 4, "c": 4})
     for linear in operator.project.maps[1:]:
         linear.load_state_dict(operator.project.maps[0].state_dict())
     x = [Tokens.vector(torch.randn(3, 4, generator=torch.Generator().manual_seed(i)).double()) for i in range(3)]
@@ -114,7 +117,7 @@ def test_with_one_map_for_all_the_order_of_the_modalities_is_irrelevant(cls: typ
 
 
 def test_the_sum_is_one_linear_map_of_the_concatenation() -> None:
-    operator = made(Sum)
+    operator: Any = made(Sum)
     tokens = {name: Tokens(t.values, torch.ones_like(t.mask)) for name, t in batch().items()}
     joined = torch.cat([m[0](t.mean()) for m, t in zip(operator.project.maps, tokens.values(), strict=True)], 1)
     weight = torch.cat([m[1].weight for m in operator.project.maps], 1)
@@ -136,7 +139,7 @@ def test_max_tells_the_share_of_channels_that_each_modality_won() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 10, 40])
 def test_the_product_stays_within_its_bound_however_many_modalities(n: int) -> None:
-    operator = made(Product, {f"m{i:02}": 2 for i in range(n)})
+    operator: Any = made(Product, {f"m{i:02}": 2 for i in range(n)})
     x = {name: Tokens.vector(100 * torch.randn(50, 2).double()) for name in operator.names}
     for linear in operator.project.maps:
         linear[1].weight.data *= 100
@@ -178,11 +181,13 @@ def test_concatenation_is_a_perceptron_on_the_joined_vectors() -> None:
     operator, tokens = made(Concat), batch()
     row = 4  # has all
     parts = []
+    norm: Any
     for norm, t in zip(operator.norms, tokens.values(), strict=True):
         has = hasattr(norm, "weight")
         w, b = (numbers(norm.weight), numbers(norm.bias)) if has else (None, None)
         parts.append(normal_mean(numbers(t.values[row]), numbers(t.mask[row]), w, b))
-    first, _, _, last = operator.mlp
+    layers: Iterable[Any] = operator.mlp
+    first, _, _, last = layers
     hidden = torch.from_numpy(numbers(first.weight) @ np.concatenate(parts) + numbers(first.bias))
     gelu = numbers(hidden) * 0.5 * (1 + numbers(torch.erf(hidden / 2**0.5)))
     wanted = numbers(last.weight) @ gelu + numbers(last.bias)

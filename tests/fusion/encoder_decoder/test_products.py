@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pytest
@@ -12,19 +14,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from profuse.errors import ConfigError
+from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.film import FiLM
 from profuse.fusion.encoder_decoder.multiplicative import MultiplicativeInteraction
 from profuse.fusion.encoder_decoder.outer import Outer
+from profuse.layers.projection import Projection
 from profuse.testing import check_fusion
 from profuse.tokens import Tokens
 
 CHANNELS = {"a": 4, "b": 3, "c": 2}
 WIDTH = 5
 N_ROWS = 6
+Form = Literal["matrix", "vector", "scalar"]
 FORMS = ("matrix", "vector", "scalar")
+Operator = TypeVar("Operator", bound=torch.nn.Module)
 
 
-def made(operator: torch.nn.Module) -> torch.nn.Module:
+def made(operator: Operator) -> Operator:
     """The operator in float64 and eval mode, its parameters moved away from where they begin."""
     generator = torch.Generator().manual_seed(0)
     operator = operator.double().eval()
@@ -45,6 +51,11 @@ def batch(channels: dict[str, int] = CHANNELS, seed: int = 1) -> dict[str, Token
     return tokens
 
 
+def part(projection: Projection, i: int) -> Any:
+    """The normalisation and the linear map of modality i."""
+    return projection.maps[i]
+
+
 def without(tokens: dict[str, Tokens], *names: str) -> dict[str, Tokens]:
     return {n: Tokens(t.values, t.mask & (n not in names)) for n, t in tokens.items()}
 
@@ -53,20 +64,20 @@ def whole(tokens: dict[str, Tokens]) -> dict[str, Tokens]:
     return {n: Tokens(t.values, torch.ones_like(t.mask)) for n, t in tokens.items()}
 
 
-def normal(x: NDArray[np.float64], layer: torch.nn.Module) -> NDArray[np.float64]:
+def normal(x: NDArray[np.float64], layer: Any) -> NDArray[np.float64]:
     if len(x) <= 2:  # too few to normalise
         return x
     weight, bias = (p.detach().numpy() for p in (layer.weight, layer.bias))
-    return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
+    return np.asarray((x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias)
 
 
-def linear(x: NDArray[np.float64], layer: torch.nn.Module) -> NDArray[np.float64]:
-    return layer.weight.detach().numpy() @ x + layer.bias.detach().numpy()
+def linear(x: NDArray[np.float64], layer: Any) -> NDArray[np.float64]:
+    return np.asarray(layer.weight.detach().numpy() @ x + layer.bias.detach().numpy())
 
 
-def projected(maps: torch.nn.ModuleList, tokens: dict[str, Tokens], row: int) -> list[NDArray[np.float64] | None]:
+def projected(maps: Iterable[Any], tokens: dict[str, Tokens], row: int) -> list[Any]:
     """u_m of a row by NumPy, None where the row lacks m."""
-    found: list[NDArray[np.float64] | None] = []
+    found: list[Any] = []
     for (norm, last), t in zip(maps, tokens.values(), strict=True):
         real = t.values[row][t.mask[row]].numpy()
         found.append(linear(normal(real.mean(0), norm), last) if len(real) else None)
@@ -102,7 +113,8 @@ def test_without_a_modality_the_outer_product_is_that_of_the_others_its_weights_
 def test_the_outer_product_holds_products_of_all_modalities_and_no_others() -> None:
     operator, tokens = made(Outer(CHANNELS, WIDTH, n_channels=3)), whole(batch())
     before = operator(tokens).vector - operator.out.bias
-    for p in operator.project.maps[1][1].parameters():
+    _, linear_of_b = part(operator.project, 1)
+    for p in linear_of_b.parameters():
         p.data.neg_()  # a part that did not hold b, such as tensor fusion's, would not change its sign
     torch.testing.assert_close(operator(tokens).vector - operator.out.bias, -before)
 
@@ -122,9 +134,10 @@ def test_the_entries_of_the_outer_product_neither_vanish_nor_explode_with_modali
     operator = Outer(channels, 4).double().eval()
     tokens = {name: Tokens.vector(torch.randn(30, 20).double()) for name in channels}
     assert 0.03 < tensor_of(operator, tokens).square().mean() < 3
+    layers: Any
     for layers in operator.project.maps:
         layers[1].weight.data *= 1000
-    size = operator.project.maps[0][1].out_features
+    size = part(operator.project, 0)[1].out_features
     assert tensor_of(operator, tokens).square().mean(1).max() <= (1 + 1 / size) ** n + 1e-9
 
 
@@ -147,7 +160,7 @@ def test_an_outer_product_that_does_not_fit_is_refused(n_channels: int) -> None:
 def test_film_is_the_formula_token_by_token(conditioner: str | None) -> None:
     operator, tokens = made(FiLM(CHANNELS, WIDTH, conditioner=conditioner)), batch()
     fused = operator(tokens)
-    films = dict(zip(operator.conditioned, operator.films, strict=True))
+    films: dict[str, Any] = dict(zip(operator.conditioned, operator.films, strict=True))
     assert set(films) == {"a", "b", "c"} - {conditioner}
     for row in range(N_ROWS):
         s = {}
@@ -155,7 +168,8 @@ def test_film_is_the_formula_token_by_token(conditioner: str | None) -> None:
             real = t.values[row][t.mask[row]].numpy()
             s[name] = [linear(normal(x, norm), last) for x in real]
         means = {name: np.mean(x, 0) for name, x in s.items() if x}
-        told, parts = [], []
+        told: list[NDArray[np.float64]] = []
+        parts: list[NDArray[np.float64]] = []
         for name, x in s.items():
             given = [m for n, m in means.items() if (n != name if conditioner is None else n == conditioner)]
             change = np.zeros(2 * WIDTH)
@@ -207,10 +221,10 @@ def test_an_unknown_conditioner_is_told_with_the_nearest() -> None:
 def test_the_matrix_form_is_one_linear_map_of_the_outer_product_with_leading_ones() -> None:
     operator = made(MultiplicativeInteraction({"a": 4, "b": 3}, WIDTH, n_channels=4))
     tokens = whole(batch({"a": 4, "b": 3}))
-    a, b = (operator.linear.maps[i][1] for i in (0, 1))
-    z_a, z_b = (operator.narrow.maps[i][1] for i in (0, 1))
+    a, b = (part(operator.linear, i)[1] for i in (0, 1))
+    z_a, z_b = (part(operator.narrow, i)[1] for i in (0, 1))
     for i, z in enumerate((z_a, z_b)):  # z_m: the normalised mean itself, with a zero after three channels
-        operator.narrow.maps[i][0].load_state_dict(operator.linear.maps[i][0].state_dict())
+        part(operator.narrow, i)[0].load_state_dict(part(operator.linear, i)[0].state_dict())
         z.weight.data, z.bias.data = torch.eye(4, z.in_features).double(), torch.zeros(4).double()
     big = np.zeros((WIDTH, 5, 4))
     big[:, 0, 0] = (operator.bias + a.bias + b.bias).detach().numpy()
@@ -219,19 +233,20 @@ def test_the_matrix_form_is_one_linear_map_of_the_outer_product_with_leading_one
     fused = operator(tokens).vector.detach().numpy()
     for row in range(N_ROWS):
         v = [
-            np.append(1.0, normal(t.values[row].numpy().mean(0), operator.linear.maps[i][0]))
+            np.append(1.0, normal(t.values[row].numpy().mean(0), part(operator.linear, i)[0]))
             for i, t in enumerate(tokens.values())
         ]
         np.testing.assert_allclose(fused[row], big.reshape(WIDTH, -1) @ np.kron(*v), atol=1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_without_products_it_is_a_linear_map_of_the_joined_modalities(form: str) -> None:
+def test_without_products_it_is_a_linear_map_of_the_joined_modalities(form: Form) -> None:
     operator, tokens = made(MultiplicativeInteraction(CHANNELS, WIDTH, form=form)), whole(batch())
     operator.weight.data.zero_()
-    joined = torch.cat([m[0](t.mean()) for m, t in zip(operator.linear.maps, tokens.values(), strict=True)], 1)
-    weight = torch.cat([m[1].weight for m in operator.linear.maps], 1)
-    bias = operator.bias + sum(m[1].bias for m in operator.linear.maps)
+    joined = torch.cat([part(operator.linear, i)[0](t.mean()) for i, t in enumerate(tokens.values())], 1)
+    linears = [part(operator.linear, i)[1] for i in range(3)]
+    weight = torch.cat([linear.weight for linear in linears], 1)
+    bias = operator.bias + sum(linear.bias for linear in linears)
     torch.testing.assert_close(operator(tokens).vector, joined @ weight.T + bias)
 
 
@@ -259,11 +274,12 @@ def test_the_scalar_form_is_numpys() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_three_modalities_are_told_by_their_pairs(form: str) -> None:
+def test_three_modalities_are_told_by_their_pairs(form: Form) -> None:
     operator, tokens = made(MultiplicativeInteraction(CHANNELS, WIDTH, form=form)), whole(batch())
 
     def of(present: str) -> Tensor:
-        return operator(without(tokens, *(set("abc") - set(present)))).vector
+        fused: Tensor = operator(without(tokens, *(set("abc") - set(present)))).vector
+        return fused
 
     pairs = of("ab") + of("ac") + of("bc") - of("a") - of("b") - of("c") + of("")
     torch.testing.assert_close(of("abc"), pairs)
@@ -271,7 +287,7 @@ def test_three_modalities_are_told_by_their_pairs(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_single_modality_has_no_products(form: str) -> None:
+def test_a_single_modality_has_no_products(form: Form) -> None:
     operator = made(MultiplicativeInteraction({"a": 4}, WIDTH, form=form))
     tokens = whole(batch({"a": 4}))
     wanted = operator.linear(tokens)[:, 0] + operator.bias
@@ -279,10 +295,10 @@ def test_a_single_modality_has_no_products(form: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"form": "cube"}, {"n_channels": 0}])
-def test_wrong_options_of_multiplicative_interaction_are_told(wrong: dict[str, object]) -> None:
+def test_wrong_options_of_multiplicative_interaction_are_told(wrong: dict[str, Any]) -> None:
     name, value = next(iter(wrong.items()))
     with pytest.raises(ConfigError, match=f"^MultiplicativeInteraction: form must be .* got .*{name}={value!r}"):
-        MultiplicativeInteraction(CHANNELS, WIDTH, **wrong)  # type: ignore[arg-type]
+        MultiplicativeInteraction(CHANNELS, WIDTH, **wrong)
 
 
 OTHERS = [
@@ -298,5 +314,5 @@ OTHERS = [
     "check",
     ["shape", "limits_hold", "padding_invisible", "all_missing_finite", "gradient_reaches_everything", "repr_rebuilds"],
 )
-def test_the_contract_holds_with_other_options(make: partial[object], check: str) -> None:
-    check_fusion(make, checks=[check])  # type: ignore[arg-type]
+def test_the_contract_holds_with_other_options(make: partial[Fusion], check: str) -> None:
+    check_fusion(make, checks=[check])

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
 from profuse.errors import ConfigError, DataError
+from profuse.fusion._base import Link
 from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.tokens import Tokens
@@ -40,7 +41,7 @@ def features(outputs: Tensor, present: Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid", "identity"])
-def test_before_it_is_fitted_it_is_the_mean_of_logits(link: str) -> None:
+def test_before_it_is_fitted_it_is_the_mean_of_logits(link: Link) -> None:
     outputs, present, _ = experts()
     stacked = Stacking(CHANNELS, 3, link=link).double()(as_tokens(outputs, present)).vector
     torch.testing.assert_close(stacked, MeanLogits(CHANNELS, 3, link=link)(as_tokens(outputs, present)).vector)
@@ -68,7 +69,7 @@ def test_it_is_the_minimum_that_scipy_finds_from_elsewhere() -> None:
     def objective(flat: np.ndarray) -> float:
         weight, bias = flat[:24].reshape(8, 3), flat[24:]
         fused = log_softmax(mean + x @ weight + bias, 1)
-        return -fused[rows, classes.numpy()].sum() + 0.5 * (weight**2).sum()
+        return float(-fused[rows, classes.numpy()].sum() + 0.5 * (weight**2).sum())
 
     found = minimize(objective, np.random.default_rng(0).normal(size=27), options={"gtol": 1e-4})
     operator = Stacking(CHANNELS, 3, l2=1.0).double()
@@ -105,7 +106,7 @@ def test_a_large_penalty_leaves_the_mean_of_logits_but_for_the_free_bias() -> No
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid", "identity"])
-def test_fitting_lowers_the_loss_and_does_so_the_same_way_twice(link: str) -> None:
+def test_fitting_lowers_the_loss_and_does_so_the_same_way_twice(link: Link) -> None:
     outputs, present, classes = experts()
     target = classes if link == "softmax" else torch.eye(3, dtype=torch.float64)[classes]
     first, second = Stacking(CHANNELS, 3, link=link), Stacking(CHANNELS, 3, link=link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,12 +42,12 @@ def as_tokens(values: Tensor, present: Tensor | None = None, names: tuple[str, .
     return {name: Tokens.vector(values[:, i], present[:, i]) for i, name in enumerate(names)}
 
 
-def made(names: tuple[str, ...] = NAMES, width: int = N_CLASSES, **options: object) -> Trusted:
-    return Trusted(dict.fromkeys(names, width), width, **options).double().eval()  # type: ignore[arg-type]
+def made(names: tuple[str, ...] = NAMES, width: int = N_CLASSES, **options: Any) -> Trusted:
+    return Trusted(dict.fromkeys(names, width), width, **options).double().eval()
 
 
 def evidence(x: Tensor) -> Array:
-    return np.log1p(np.exp(x.numpy()))
+    return np.asarray(np.log1p(np.exp(x.numpy())))
 
 
 def opinion(e: Array) -> tuple[Array, float]:
@@ -181,7 +182,7 @@ def test_the_loss_is_the_expected_log_loss_and_the_divergence_of_wrong_evidence(
     )
 
 
-def losses(x: Tensor, present: Tensor, target: Tensor, **options: object) -> dict[str, Tensor]:
+def losses(x: Tensor, present: Tensor, target: Tensor, **options: Any) -> dict[str, Tensor]:
     return dict(made(**options).losses(x, present, target, unused))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.fusion.encoder_decoder.multiplicative_late import MultiplicativeLate
 from profuse.fusion.encoder_decoder.predictive_dynamic import PredictiveDynamic, others, relative
 from profuse.fusion.encoder_decoder.quality_aware import QualityAware, ranking_loss
-from profuse.heads import ClassHead, LabelsHead, ValuesHead
+from profuse.heads import ClassHead, Head, LabelsHead, ValuesHead
 from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
 from profuse.models.options import ModelOptions
@@ -28,7 +30,7 @@ from profuse.tokens import Raw, Tokens
 N_ROWS, N_CLASSES = 12, 4
 NAMES = ("a", "b", "c")
 CASES = [(cls, link) for cls in (QualityAware, PredictiveDynamic, MultiplicativeLate) for link in cls.links]
-HEADS = {"softmax": ClassHead, "sigmoid": LabelsHead, "identity": ValuesHead}
+HEADS: dict[str, Callable[[int, int], Head]] = {"softmax": ClassHead, "sigmoid": LabelsHead, "identity": ValuesHead}
 EVERYTHING = torch.ones(N_ROWS, 3, dtype=torch.bool)
 
 
@@ -55,9 +57,10 @@ def made(
     link: str = "softmax",
     names: tuple[str, ...] = NAMES,
     width: int = N_CLASSES,
-    **options: object,
+    **options: Any,
 ) -> DecisionFusion:
-    operator = cls(dict.fromkeys(names, width), width, link=link, **options).double().eval()  # type: ignore[arg-type]
+    options["link"] = link
+    operator = cls(dict.fromkeys(names, width), width, **options).double().eval()
     for i, parameter in enumerate(operator.parameters()):
         parameter.data += 0.5 * normal(*parameter.shape, seed=i)
     return operator
@@ -147,7 +150,7 @@ def test_losses_and_fusion_survive_extreme_outputs(cls: type[DecisionFusion], li
         (MultiplicativeLate, {"beta": -0.5}),
     ],
 )
-def test_options_out_of_range_are_told(cls: type[DecisionFusion], options: dict[str, float]) -> None:
+def test_options_out_of_range_are_told(cls: type[DecisionFusion], options: dict[str, Any]) -> None:
     name, value = next(iter(options.items()))
     with pytest.raises(ConfigError, match=f"^{cls.__name__}: .* must be .*got .*{name}={value}"):
         made(cls, **options)

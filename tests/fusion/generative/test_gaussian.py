@@ -21,7 +21,7 @@ def gaussian(*shape: int, seed: int = 0) -> Gaussian:
     return Gaussian(normal(*shape, seed=seed), normal(*shape, seed=seed + 1))
 
 
-def theirs(g: Gaussian) -> Independent:
+def theirs(g: Gaussian) -> Independent[Normal]:
     return Independent(Normal(g.mean, (g.log_variance / 2).exp()), 1)
 
 

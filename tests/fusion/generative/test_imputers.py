@@ -127,7 +127,7 @@ def test_the_regression_learns_a_modality_that_the_other_one_determines() -> Non
     optimiser = torch.optim.Adam([p for p in operator.parameters() if p.requires_grad], lr=0.02)
     for _ in range(150):
         optimiser.zero_grad()
-        operator(tokens).penalties["imputation"].backward()  # type: ignore[no-untyped-call]
+        operator(tokens).penalties["imputation"].backward()
         optimiser.step()
     operator.eval()
     assert float(operator(tokens).penalties["imputation"].detach()) < 0.3 * first
@@ -142,7 +142,7 @@ def test_a_single_modality_has_nothing_to_be_told_from(name: str) -> None:
     fused = operator({"a": Tokens.vector(torch.randn(4, 3), torch.tensor([True, False, True, True]))})
     assert fused.penalties == {}
     assert fused.vector.isfinite().all()
-    assert not operator.generators  # type: ignore[truthy-function]
+    assert not operator.generators
 
 
 @pytest.mark.parametrize("name", NAMES[1:])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import chain, combinations
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 from profuse.fusion.graph.dynamic_fusion_graph import DynamicFusionGraph
@@ -43,7 +44,9 @@ def by_hand(operator: DynamicFusionGraph, tokens: dict[str, Tokens], row: int) -
     names = operator.names
     present = [n for n in names if tokens[n].present[row]]
     zero = torch.zeros(operator.vertex_width).double()
-    vertex = {(n,): operator.projection.maps[names.index(n)](tokens[n].values[row, 0]) for n in present}
+    vertex: dict[tuple[str, ...], Tensor] = {
+        (n,): operator.projection.maps[names.index(n)](tokens[n].values[row, 0]) for n in present
+    }
     efficacy = iter(operator.efficacy(torch.cat([vertex.get((n,), zero) for n in names])).sigmoid())
     mlps = iter(operator.maps)
     for s in subsets(names):
@@ -85,10 +88,11 @@ def test_the_networks_of_all_vertices_are_registered() -> None:
 def test_an_edge_that_is_shut_carries_nothing() -> None:
     operator, tokens = made(), batch()
     whole = operator(tokens).vector
-    operator.efficacy[-1].weight.data.zero_()
-    operator.efficacy[-1].bias.data.fill_(-1e4)
+    last: Any = operator.efficacy[-1]
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, -1e4)
     torch.testing.assert_close(operator(tokens).vector, operator.out(torch.zeros(42).double()).expand(4, -1))
-    operator.efficacy[-1].bias.data.fill_(1e4)
+    nn.init.constant_(last.bias, 1e4)
     assert not torch.allclose(operator(tokens).vector, whole, atol=1e-3)
     torch.testing.assert_close(operator(tokens).weights["efficacy"], operator.present(tokens).double())
 

@@ -54,6 +54,7 @@ def numpys_layer(layer: GATv2, x: np.ndarray, neighbours: list[int]) -> np.ndarr
 @pytest.mark.parametrize("n_heads", [1, 2, 4])
 def test_the_layer_is_numpys_gatv2_and_masked_nodes_send_nothing(n_heads: int) -> None:
     layer = made(n_heads=n_heads).layers[0]
+    assert isinstance(layer, GATv2)
     x, mask = normal(3, 5, 8), torch.tensor([[True] * 5, [True, False, True, False, False], [False] * 4 + [True]])
     result, attention = layer(x, mask)
     for row in range(3):
@@ -95,6 +96,7 @@ def test_modalities_of_one_type_can_be_exchanged(readout: str) -> None:
 def test_without_messages_the_nodes_are_the_projections_and_the_readout_their_mean() -> None:
     operator, tokens = made(), batch()
     for layer in operator.layers:
+        assert isinstance(layer, GATv2)
         layer.source.weight.data.zero_()
         layer.source.bias.data.zero_()
     nodes = operator.norm(operator.projection({k: t.zeroed() for k, t in tokens.items()}))
@@ -118,6 +120,7 @@ def test_weights_share_out_the_attention_among_the_present_modalities(readout: s
     torch.testing.assert_close(weights.sum(1), present.any(1).double())
     assert not weights[~present].any()
     for layer in operator.layers:
+        assert isinstance(layer, GATv2)
         layer.attention.data.zero_()
     torch.testing.assert_close(operator(tokens).weights["attention"][0], torch.full((3,), 1 / 3).double())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -111,7 +113,8 @@ def nodes_by_hand(operator: Mogonet, old: dict[str, Tokens], new: dict[str, Toke
             whole[:-1, :-1] = graph
             whole[-1] = np.append(edges, 1) / (edges.sum() + 1)
             h = operator.norms[m](torch.cat([x, row[None]])).detach().numpy()
-            for linear in operator.graphs[m].maps:
+            graph_maps: Any = operator.graphs[m].maps
+            for linear in graph_maps:
                 h = whole @ (h @ linear.weight.detach().numpy().T) + linear.bias.detach().numpy()
                 h = np.where(h > 0, h, 0.25 * h)
             found.append(torch.from_numpy(h[-1]))
@@ -125,7 +128,8 @@ def joined(operator: Mogonet, nodes: list[Tensor], present: Tensor) -> Tensor:
         views = [v(n).sigmoid() for v, n in zip(operator.views, nodes, strict=True)]
         a, b, c = (torch.where(present[:, m, None], v, torch.full_like(v, 0.5)) for m, v in enumerate(views))
         x = x + operator.correlations(torch.einsum("ni,nj,nk->nijk", a, b, c).flatten(1))
-    return operator.mlp(x)
+    y: Tensor = operator.mlp(x)
+    return y
 
 
 @pytest.mark.parametrize("options", [{}, {"n_layers": 1}, {"n_layers": 3, "vcdn_width": 0}, {"vcdn_width": 2}])
@@ -139,6 +143,7 @@ def test_new_rows_are_nodes_that_hear_the_old_ones_and_the_views_product_is_eins
 def test_before_anything_is_remembered_it_is_an_mlp() -> None:
     operator, new = made(n_layers=3), rows(6)
     nodes = []
+    graph: Any
     for name, norm, graph in zip(CHANNELS, operator.norms, operator.graphs, strict=True):
         mlp = nn.Sequential(norm, *(layer for linear in graph.maps for layer in (linear, nn.LeakyReLU(0.25))))
         nodes.append(mlp(new[name].values[:, 0]).masked_fill(~new[name].present[:, None], 0.0))

@@ -168,7 +168,8 @@ def test_the_gradient_is_the_slope_and_reaches_everything(cls: Make) -> None:
 
     def function(*values: Tensor) -> Tensor:
         fused = operator({k: Tokens(v, t.mask) for (k, t), v in zip(new.items(), values, strict=True)})
-        return (fused.vector * torch.linspace(-1, 1, 8)).sum()
+        total: Tensor = (fused.vector * torch.linspace(-1, 1, 8)).sum()
+        return total
 
     leaves = [t.values.clone().requires_grad_() for t in new.values()]
     with torch.random.fork_rng(devices=[]):

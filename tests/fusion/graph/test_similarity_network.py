@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -56,10 +58,10 @@ def numpys_fusion(affinities: np.ndarray, k: int, n_iterations: int, present: np
             q.append(normalised(s[v] @ mean @ s[v].T, rows[v]))
         p = q
     fused = np.zeros((n, n))
-    for i in range(n):
-        for j in range(n):
-            found = [p[v][i, j] for v in range(n_views) if present[v, i] and present[v, j]]
-            fused[i, j] = np.mean(found) if found else 0
+    for a in range(n):
+        for b in range(n):
+            found = [p[v][a, b] for v in range(n_views) if present[v, a] and present[v, b]]
+            fused[a, b] = np.mean(found) if found else 0
     return (fused + fused.T) / 2
 
 
@@ -193,6 +195,7 @@ def by_hand(operator: SimilarityNetwork, old: dict[str, Tokens], new: dict[str, 
         whole[n] = np.append(np.mean(shares, axis=0) @ walk / 2, 0.5) if shares else np.eye(n + 1)[n]
         here = embedded([t.values[row, 0] for t in new.values()], [bool(t.present[row]) for t in new.values()])
         h = np.stack([*known, here])
+        linear: Any
         for linear in operator.graph.maps:
             h = whole @ h @ linear.weight.detach().numpy().T + linear.bias.detach().numpy()
             h = np.where(h > 0, h, 0.25 * h)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -278,7 +278,7 @@ def test_the_penalty_makes_shares_even() -> None:
     "check",
     ["shape", "limits_hold", "padding_invisible", "all_missing_finite", "gradient_reaches_everything", "repr_rebuilds"],
 )
-def test_the_contract_holds_with_every_router(router: str, check: str) -> None:
+def test_the_contract_holds_with_every_router(router: Literal["modality", "disjoint"], check: str) -> None:
     check_fusion(partial(SparseExperts, router=router), checks=[check])
 
 
@@ -286,7 +286,7 @@ def test_the_contract_holds_with_every_router(router: str, check: str) -> None:
 
 
 def codes(tokens: dict[str, Tokens]) -> Array:
-    return sum(2**m * numbers(t.present) for m, t in enumerate(tokens.values()))
+    return np.asarray(np.sum([2**m * numbers(t.present) for m, t in enumerate(tokens.values())], axis=0))
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -296,7 +296,7 @@ def test_missing_experts_put_the_vector_of_what_is_there_in_the_place_of_what_is
     present = np.stack([numbers(t.present) for t in tokens.values()], axis=1)
     x = np.where(present[..., None], u, numbers(operator.bank)[code]).reshape(N_ROWS, -1)
     full, other = (x @ numbers(g.centres).T for g in (operator.complete_gate, operator.incomplete_gate))
-    gates = few(np.where(present.all(1)[:, None], full, other), 3)
+    gates = few(np.where(present.all(1, keepdims=True), full, other), 3)
     check(operator, tokens, np.einsum("re,rew->rw", gates, answers(operator.experts, x)))
     np.testing.assert_allclose(numbers(operator.gates(tokens)), gates, atol=1e-12)
 
@@ -360,7 +360,7 @@ def test_interaction_experts_are_the_mixture_by_the_reweighting_network() -> Non
     operator, tokens = made(InteractionExperts), batch()
     x = projected(operator, tokens).reshape(N_ROWS, -1)
     logits = numbers(operator.reweight(torch.from_numpy(x)))
-    logits[:, :3][~numbers(operator.present(tokens))] = -np.inf
+    logits[:, :3][~operator.present(tokens).numpy()] = -np.inf
     gates = softmax(logits, axis=1)
     check(operator, tokens, np.einsum("re,rew->rw", gates, answers(operator.experts, x)))
     shares = numbers(operator.shares(tokens))
@@ -381,13 +381,15 @@ def test_the_penalties_compare_each_expert_with_what_it_says_of_rows_that_lack_o
         return answers(operator.experts, projected(operator, of).reshape(N_ROWS, -1))
 
     y, lacking = said(tokens), [said(without(tokens, name)) for name in tokens]
-    unique, synergy, redundancy = [], [], []
+    unique: list[float] = []
+    synergy: list[float] = []
+    redundancy: list[float] = []
     for row in range(N_ROWS):
         there = [m for m, t in enumerate(tokens.values()) if bool(t.present[row])]
         if len(there) < 2:
             continue
         for m in there:
-            away = [np.linalg.norm(y[row, m] - lacking[j][row, m]) for j in range(n)]
+            away = [float(np.linalg.norm(y[row, m] - lacking[j][row, m])) for j in range(n)]
             unique += [max(0, away[j] - away[m] + 0.7) for j in there if j != m]
             synergy.append(1 + cosine(y[row, n], lacking[m][row, n]))
             redundancy.append(1 - cosine(y[row, n + 1], lacking[m][row, n + 1]))

@@ -35,7 +35,7 @@ SPECS = {name: Spec(kind="vector", n_channels=4) for name in "abc"}
 
 def model(**options: object) -> FusionModel | ProgressiveFusion:
     given = {"fusion": "concat", "width": 8, "dropout": 0.0, **options}
-    return build_model(SPECS, "multiclass", 3, ModelOptions(**given), n_rows=100, seed=0)  # type: ignore[arg-type]
+    return build_model(SPECS, "multiclass", 3, ModelOptions(**given), n_rows=100, seed=0)
 
 
 def batch(n_rows: int = 12) -> tuple[dict[str, Raw], torch.Tensor]:
@@ -113,7 +113,7 @@ def test_training_with_it_lowers_the_loss_at_every_level(name: str, options: dic
     rows = np.arange(200)
     prepared = Prepared.make(make_product(task="multilabel", absent=0.1), Split(rows[:120], rows[120:160], rows[160:]))
     train = TrainOptions(epochs=5, batch_size=30, refit=False, balance=name)
-    fitted = fit_model(prepared, ModelOptions(**{"fusion": "concat", "width": 16, **options}), train)  # type: ignore[arg-type]
+    fitted = fit_model(prepared, ModelOptions(**{"fusion": "concat", "width": 16, **options}), train)
     assert fitted.history is not None
     losses = [e.train_loss for e in fitted.history.epochs]
     assert losses[-1] < losses[0]
@@ -164,7 +164,7 @@ def test_equal_seeds_give_equal_models() -> None:
 )
 def test_wrong_options_are_told(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainOptions(**options)  # type: ignore[arg-type]
+        TrainOptions(**options)
 
 
 def test_an_unknown_method_is_told_with_the_nearest_one() -> None:
@@ -181,7 +181,7 @@ def test_an_unknown_method_is_told_with_the_nearest_one() -> None:
         (lambda m: MLA(m, alpha=0), "MLA: alpha must be above 0; got alpha=0"),
     ],
 )
-def test_numbers_out_of_range_are_told(make, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_numbers_out_of_range_are_told(make, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         make(model())
 
