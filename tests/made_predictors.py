@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from profuse.classical import CLASSICAL, fit_classical
-from profuse.comparison.compare import open_data
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split
+from profuse.inputs import open_data
 from profuse.models.options import ModelOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Predictor
 from profuse.schema import Schema
@@ -41,7 +41,7 @@ def frame(n: int = N, seed: int = 0) -> pd.DataFrame:
     made = pd.DataFrame(
         {
             "x": np.where(rng.random(n) < 0.1, np.nan, x),
-            "colour": np.where(rng.random(n) < 0.1, None, colour),
+            "colour": pd.Series(colour, dtype=object).mask(rng.random(n) < 0.1, None),
             "note": [f"{w} {rng.choice(['one', 'two'])} n{i}" for i, w in enumerate(words)],
             "size": np.where(score > 0.2, "big", "small"),
             "grade": np.digitize(score, [-0.3, 0.7]),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
@@ -28,11 +28,13 @@ class Nearest(ClassicalModel):
         return self.predict(problem.x[problem.valid_rows])
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return np.eye(self.n_outputs)[self.y[np.square(np.nan_to_num(x)[:, None] - self.x).sum(2).argmin(1)]]
+        return np.asarray(
+            np.eye(self.n_outputs)[self.y[np.square(np.nan_to_num(x)[:, None] - self.x).sum(2).argmin(1)]]
+        )
 
     @property
     def n_parameters(self) -> int:
-        return self.x.size
+        return int(self.x.size)
 
     def state(self) -> dict[str, Any]:
         return {"x": self.x, "y": self.y}
@@ -47,7 +49,7 @@ class Nearest(ClassicalModel):
 class Forest(ScikitModel):
     """A few trees."""
 
-    trusted = (
+    trusted: ClassVar[Sequence[str]] = (
         "sklearn.ensemble._forest.RandomForestClassifier",
         "sklearn.tree._classes.DecisionTreeClassifier",
         "sklearn.tree._tree.Tree",
@@ -86,7 +88,7 @@ def test_it_stands_in_every_comparison_and_is_saved(cls: type[ClassicalModel], t
 
 def test_a_type_that_it_does_not_trust_is_refused(tmp_path: Path) -> None:
     class Careless(Forest):
-        trusted = ()
+        trusted: ClassVar[Sequence[str]] = ()
 
     register("classical", "careless", Careless)
     model = Careless("binary", 2)

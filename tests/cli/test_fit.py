@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from profuse import load_model
+from profuse.predictor import NetworkPredictor
 
 QUICK = ("--epochs", 2, "--width", 8)
 
@@ -72,7 +73,9 @@ def test_many_targets_each_have_a_column(run: Any, files: Path, tmp_path: Path) 
     assert done.exit_code == 0, done.stderr
     said = pd.read_csv(io.StringIO(run("predict", tmp_path / "model", files / "test.csv").stdout))
     assert list(said.columns) == ["id", "unit price", "high, or low"]
-    options = load_model(tmp_path / "model").model_options
+    loaded = load_model(tmp_path / "model")
+    assert isinstance(loaded, NetworkPredictor)
+    options = loaded.model_options
     assert (options.fusion, options.level, options.rounds) == ("concat", "hybrid", 2)
     assert "rmse" in run("evaluate", tmp_path / "model", files / "test.csv", "--json").stdout
 
@@ -91,7 +94,9 @@ def test_the_form_of_the_rounds_is_asked_for_by_flags(run: Any, files: Path, tmp
     args = ("--schema", files / "schema.yaml", "--out", tmp_path / "model", "--fusion", "concat")
     done = run("fit", files / "mine.csv", *args, *QUICK, *flags)
     assert done.exit_code == 0, done.stderr
-    options = load_model(tmp_path / "model").model_options
+    loaded = load_model(tmp_path / "model")
+    assert isinstance(loaded, NetworkPredictor)
+    options = loaded.model_options
     assert (options.rounds, options.feedback, options.into) == (2, "gate", ("note",))
     assert (options.entry, options.supervise) == ("input", "all")
     told = run("fit", "--help").stdout
@@ -221,12 +226,11 @@ def test_new_rows_are_read_as_those_of_training_were(run: Any, tmp_path: Path) -
     frame.assign(paid=frame["paid"].mask(frame.index.isin([3, 4]), "true")).to_csv(tmp_path / "whole.csv", index=False)
     done = run("fit", tmp_path / "all.csv", "-t", "y", "-o", tmp_path / "m", *QUICK)
     assert done.exit_code == 0, done.stderr
-    read = {"dtype": {"id": str, "prediction": str}}
 
     def said(name: str) -> pd.DataFrame:
         done = run("predict", tmp_path / "m", tmp_path / name)
         assert done.exit_code == 0, done.stderr
-        return pd.read_csv(io.StringIO(done.stdout), **read)
+        return pd.read_csv(io.StringIO(done.stdout), dtype={"id": str, "prediction": str})
 
     two = said("two.csv")
     pd.testing.assert_frame_equal(two, said("whole.csv")[3:5].reset_index(drop=True), rtol=1e-5)

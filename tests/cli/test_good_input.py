@@ -42,8 +42,11 @@ def inputs() -> pd.DataFrame:
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    lists = [c for c in frame if frame[c].map(lambda v: isinstance(v, list)).any()]
-    return frame.assign(**{c: frame[c].map(lambda v: json.dumps(v) if isinstance(v, list) else v) for c in lists})
+    frame = frame.copy()
+    for column in frame.columns:
+        if frame[column].map(lambda v: isinstance(v, list)).any():
+            frame[column] = frame[column].map(lambda v: json.dumps(v) if isinstance(v, list) else v)
+    return frame
 
 
 def write(frame: pd.DataFrame, path: Path) -> Path:

@@ -109,7 +109,7 @@ def test_what_is_typed_is_what_the_field_holds(model: type[BaseModel], name: str
     given = asked(model, flag(name, model), *([typed] if typed else []))
     assert given == {name: value}
     assert value != model.model_fields[name].get_default(call_default_factory=True)
-    also = {"balance": "ogm_ge"} if name == "balance_options" else {}
+    also: dict[str, object] = {"balance": "ogm_ge"} if name == "balance_options" else {}
     also = {"rounds": 2} if name in ("start", "gradient_rounds", "supervise") else also
     assert faults_of(model, {**also, **given}) == ()
     assert getattr(model.model_validate({**also, **given}), name) == value
@@ -205,7 +205,7 @@ def test_every_field_says_what_it_is_and_names_its_choices(model: type[BaseModel
     ],
 )
 def test_an_example_names_what_is_there(model: type[BaseModel], name: str, example: str) -> None:
-    also = {"balance": "ogm_ge"} if name == "balance_options" else {}
+    also: dict[str, object] = {"balance": "ogm_ge"} if name == "balance_options" else {}
     assert faults_of(model, {**also, name: yaml.safe_load(example)}) == ()
 
 

@@ -24,6 +24,8 @@ from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.fusion import Fusion
 from profuse.fusion.encoder_decoder.mean import Mean
 from profuse.inputs import open_data
+from profuse.models.fusion_model import FusionModel
+from profuse.predictor import NetworkPredictor
 from profuse.schema import SplitOptions
 
 QUICK: dict[str, Any] = {
@@ -231,10 +233,12 @@ def test_a_failure_leaves_no_empty_folders(tmp_path: Path) -> None:
 
 
 def test_the_encoder_that_a_schema_names_is_used(tmp_path: Path) -> None:
-    frame = table().assign(curve=[[float(i), 1.0, 2.0][: 2 + i % 2] for i in range(60)])
+    frame = table().assign(curve=pd.Series([[float(i), 1.0, 2.0][: 2 + i % 2] for i in range(60)]))
     schema = {"modalities": {"curve": {"columns": ["curve"], "kind": "series", "encoder": "tcn"}}}
     model = profuse.FusionClassifier(schema=schema, epochs=1, width=8).fit(frame[["x", "curve"]], frame["y"])
-    assert type(model.predictor_.model.encoders[0]).__name__ == "DilatedEncoder"
+    network = model.predictor_.model
+    assert isinstance(network, FusionModel)
+    assert type(network.encoders[0]).__name__ == "DilatedEncoder"
     model.save(tmp_path / "model")
     again = profuse.FusionClassifier.load(tmp_path / "model")
     X = frame[["x", "curve"]]
@@ -300,7 +304,9 @@ def test_a_registered_operator_is_compared_saved_and_loaded_as_one_of_ours_is(tm
     info = found.results.method("mine")
     assert (info.family, info.level, info.role, info.modalities) == ("own", "feature", "fusion", ["a", "b"])
     (saved,) = (tmp_path / "o" / "work").glob("mine-*/model")
-    assert type(profuse.load_model(saved).model.plain.fusion) is mine
+    loaded = profuse.load_model(saved)
+    assert isinstance(loaded, NetworkPredictor)
+    assert type(loaded.model.plain.fusion) is mine
     assert "mine" in found.report().read_text(encoding="utf-8")
 
 

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 from known_answers import make_product
 
-from profuse.comparison.engine import CompareOptions, Event, compare_dataset
+from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.left_out import left_out
 from profuse.comparison.methods import methods_for
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.comparison.summary import summarise
 from profuse.data.split import make_split
 from profuse.fusion import FUSIONS
 from profuse.fusion.encoder_decoder.sum import Sum
-from profuse.models.build import ModelOptions
+from profuse.models.options import ModelOptions
 from profuse.report import collect, render_html, render_markdown
 from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model

@@ -65,14 +65,32 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def made_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def brackets(path: Path) -> None:
+    path.write_bytes(b"[" * 100_000)
+
+
 DAMAGE: dict[str, Callable[[Path], None]] = {
     "half of it": half,
     "a bit flipped": flip,
-    "nothing in it": lambda path: path.write_bytes(b""),
+    "nothing in it": empty,
     "gone": lambda path: path.unlink(),
-    "a folder": lambda path: (path.unlink(), path.mkdir())[0],
-    "a pipe": lambda path: (path.unlink(), os.mkfifo(path))[0],
-    "brackets": lambda path: path.write_bytes(b"[" * 100_000) and None,
+    "a folder": made_a_folder,
+    "a pipe": made_a_pipe,
+    "brackets": brackets,
 }
 FILES = ("result.json", "arrays.npz", "digests.json", "model/model.json", "model/weights.safetensors")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_with_few_groups_the_t_interval_stands() -> None:
     assert found.p == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
 
 
-TARGETS = {
+TARGETS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "normal": lambda z: z,
     "lognormal": np.exp,
     "lognormal, wide": lambda z: np.exp(1.5 * z),

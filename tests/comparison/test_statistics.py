@@ -226,7 +226,8 @@ def test_the_pseudo_row_weighs_one_row_however_large_its_group() -> None:
 
 @pytest.mark.parametrize(("n_groups", "width"), [(5, 0.25), (22, 0.1)])
 def test_accuracies_in_few_groups_are_compared_as_surely_as_their_rows_allow(n_groups: int, width: float) -> None:
-    rng, groups, hits, widths = np.random.default_rng(17), np.repeat(np.arange(n_groups), 40), 0, []
+    rng, groups, hits = np.random.default_rng(17), np.repeat(np.arange(n_groups), 40), 0
+    widths: list[float] = []
     for _ in range(400):
         lift = rng.normal(0.05, 0.03, n_groups)[groups]
         a, b = (rng.random(len(groups)) < 0.8 + lift), (rng.random(len(groups)) < 0.8)

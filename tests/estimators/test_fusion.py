@@ -337,8 +337,8 @@ class TestOwnParts:
         second = FusionClassifier(encoders={"a": module}, **QUICK).fit(X, X["a"][:, 0] > 0)
         assert torch.equal(linear.weight, before)
         np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
-        encoder: Any = first.predictor_.model.encoders[0]
-        used = encoder.module[0].weight
+        encoders: Any = first.predictor_.model.encoders
+        used = encoders[0].module[0].weight
         assert used.shape == before.shape
         assert not torch.equal(used, before)
 
@@ -646,11 +646,14 @@ class TestBadInput:
         beside = FusionClassifier(schema={"target": {"columns": ["3"]}}, **QUICK).fit(X, X[3])
         for found in (model, beside):
             assert list(found.feature_names_in_) == ["0", "1", "2"]
-            assert all("3" not in m.columns for m in found.schema_.modalities.values())
+            assert all("3" not in m.columns for m in not_none(found.schema_).modalities.values())
 
     def test_what_preprocessing_shortens_is_told_of_the_line_that_fits(self) -> None:
         rng = np.random.default_rng(0)
-        data = {"s": [rng.normal(size=(600 if i < 3 else 5, 1)) for i in range(40)], "v": rng.normal(size=(40, 2))}
+        data: dict[str, Any] = {
+            "s": [rng.normal(size=(600 if i < 3 else 5, 1)) for i in range(40)],
+            "v": rng.normal(size=(40, 2)),
+        }
         with pytest.warns(ProfuseWarning, match=r"s: \d of \d+ series are longer than 512 steps") as told:
             FusionClassifier(**QUICK).fit(data, data["v"][:, 0] > 0)
         assert {w.filename for w in told} == {__file__}
@@ -762,10 +765,11 @@ def test_dates_mean_the_same_row_by_row_and_after_saving(tmp_path: Path) -> None
 def test_labels_are_words_for_whoever_reads_the_schema_and_a_loaded_model_may_be_fitted_again(tmp_path: Path) -> None:
     X = table()
     model = FusionClassifier(**QUICK).fit(X, pd.Series(np.where(X["unit price"] > 0, "01", "2"), name="size"))
-    assert model.schema_.words == ("colour", "note", *model.schema_.target.columns)
+    schema = not_none(model.schema_)
+    assert schema.words == ("colour", "note", *not_none(schema.target).columns)
     model.save(tmp_path / "m")
     again = FusionClassifier.load(tmp_path / "m").set_params(epochs=1)
-    assert again.fit(X, labels(X)).schema_.words == model.schema_.words
+    assert not_none(again.fit(X, labels(X)).schema_).words == schema.words
 
 
 def test_own_module_with_tokens_and_feedback_rounds() -> None:

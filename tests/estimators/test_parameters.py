@@ -43,7 +43,7 @@ FIELDS: dict[type, dict[str, Any]] = {
         only=("epochs", "batch_size", "learning_rate", "patience", "refit", "device"),
     ),
 }
-NO_FIELDS = {Imputer: {"schema"}, Retriever: {"schema", "random_state"}}
+NO_FIELDS: dict[type, set[str]] = {Imputer: {"schema"}, Retriever: {"schema", "random_state"}}
 """Parameters that are no fields: pydantic has no name `schema`; a retriever's `random_state` is training's seed."""
 
 

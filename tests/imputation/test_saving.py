@@ -232,7 +232,12 @@ def test_networks_are_trained_on_the_device_that_is_named(monkeypatch: pytest.Mo
     from lightning_fabric import Fabric
 
     make = Fabric.__init__
-    monkeypatch.setattr(Fabric, "__init__", lambda self, **options: seen.append(options) or make(self, **options))
+
+    def noted(self: Any, **options: Any) -> None:
+        seen.append(options)
+        make(self, **options)
+
+    monkeypatch.setattr(Fabric, "__init__", noted)
     watched: list[Trainable[Any]] = []
 
     class Watch(Callback):

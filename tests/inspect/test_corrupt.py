@@ -74,7 +74,7 @@ def real(raw: Raw) -> torch.Tensor:
     return raw.mask.reshape(raw.mask.shape + (1,) * (raw.values.ndim - raw.mask.ndim)).expand(raw.values.shape)
 
 
-def plausible(n_hits: int, n: int, p: float) -> bool:
+def plausible(n_hits: int | torch.Tensor, n: int | torch.Tensor, p: float) -> bool:
     return bool(stats.binomtest(int(n_hits), int(n), p).pvalue > 1e-4)
 
 
@@ -116,10 +116,10 @@ def test_noise_changes_present_rows_only_and_no_input_in_place(kind: str, level:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_seed_gives_one_noise_and_leaves_the_global_state_alone(kind: str) -> None:
-    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     one, same, other = (add(kind, 0.5, seed=s) for s in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), torch_state)
-    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], numpy_state)  # noqa: NPY002
     assert torch.equal(one.values, same.values)
     assert torch.equal(one.mask, same.mask)
     assert not torch.equal(one.values, other.values)

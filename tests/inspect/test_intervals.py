@@ -78,9 +78,11 @@ def test_equal_predictions_have_no_difference_at_all() -> None:
 
 def test_all_right_is_not_certainly_right() -> None:
     hits = np.ones(60, dtype=bool)
-    assert scores({"a": right(hits)}).score("a") == (1.0, pytest.approx(0.95), 1.0)  # the rule of three
+    interval: tuple[object, ...] = scores({"a": right(hits)}).score("a")
+    assert interval == (1.0, pytest.approx(0.95), 1.0)  # the rule of three
     surer = np.stack([np.full(60, 0.9), np.full(60, 0.1)], axis=1)
-    assert scores({"a": right(hits), "b": surer}).gain("a", "b") == (0.0, pytest.approx(-0.05), pytest.approx(0.05))
+    gain: tuple[object, ...] = scores({"a": right(hits), "b": surer}).gain("a", "b")
+    assert gain == (0.0, pytest.approx(-0.05), pytest.approx(0.05))
 
 
 def test_an_interval_ends_where_the_score_does() -> None:

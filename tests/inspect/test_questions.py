@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from not_none import not_none
 
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
@@ -33,7 +34,7 @@ def by_hand(name: str = "accuracy", *, a: bool = True, b: bool = True) -> float:
         for n, slope, seen in (("a", 2.0, a), ("b", 1.0, b))
     )
     p = 1 / (1 + np.exp(-np.asarray(logit)))
-    return metric(name)(PREDICTOR.codec.encode(DATA.target), np.stack([1 - p, p], axis=1))
+    return metric(name)(PREDICTOR.codec.encode(not_none(DATA.target)), np.stack([1 - p, p], axis=1))
 
 
 def values(answer: Answer) -> dict[str, float]:
@@ -156,10 +157,10 @@ def test_noise_is_the_one_that_corrupt_makes() -> None:
     answer = ask(PREDICTOR, DATA, "noise", levels=(0.4,), modalities=("a",), seed=5, metric="log_loss")
     ordered = DATA.rows(order_by_content(DATA, PREDICTOR.modalities))
     noisy = corrupt(PREDICTOR.encode(ordered), PREDICTOR.pipeline.specs, "a", 0.4, seed=5)
-    true = PREDICTOR.codec.encode(ordered.target)
+    true = PREDICTOR.codec.encode(not_none(ordered.target))
     (estimate,) = answer.estimates
     assert estimate.score == pytest.approx(metric("log_loss")(true, PREDICTOR.predict_encoded(noisy)))
-    assert estimate.value == pytest.approx(estimate.score - by_hand("log_loss"))
+    assert estimate.value == pytest.approx(not_none(estimate.score) - by_hand("log_loss"))
     assert answer.residual is None
 
 
@@ -294,14 +295,14 @@ def test_rows_of_any_kind_have_an_order_of_their_own(kind: str) -> None:
     n = 30
     held: Any = {
         "vector": rng.normal(size=(n, 3)),
-        "table": pd.DataFrame({"x": rng.normal(size=n), "c": rng.choice(["p", "q", None], n)}),
+        "table": pd.DataFrame({"x": rng.normal(size=n), "c": rng.choice(np.array(["p", "q", None], dtype=object), n)}),
         "text": np.array([f"word {i}" for i in rng.permutation(n)], dtype=object),
         "image": rng.integers(0, 255, size=(n, 4, 4, 3)).astype(np.uint8),
     }[kind]
     present = rng.random(n) < 0.8
     from profuse.data.dataset import ModalityData
 
-    data = Dataset("x", {"m": ModalityData(kind, held, present)}, rng.normal(size=n), "regression")  # type: ignore[arg-type]
+    data = Dataset("x", {"m": ModalityData(kind, held, present)}, rng.normal(size=n), "regression")
     shuffled = rng.permutation(n)
     one, other = data, data.rows(shuffled)
     first = one.rows(order_by_content(one, ["m"]))

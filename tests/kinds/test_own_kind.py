@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from not_none import not_none
 
 from profuse import FusionClassifier, compare, load_model
 from profuse.cli._found import _question
@@ -113,7 +114,7 @@ def test_an_estimator_is_fitted_saved_and_loaded_with_it(frame: pd.DataFrame, tm
     again = FusionClassifier.load(tmp_path / "saved")
     again.base_dir = tmp_path
     assert np.array_equal(model.predict_proba(X), again.predict_proba(X))
-    assert dict(again.schema_.modalities)["cloud"].kind == "points"
+    assert dict(not_none(again.schema_).modalities)["cloud"].kind == "points"
 
 
 def test_a_saved_model_names_the_kind_that_is_not_registered_here(frame: pd.DataFrame, tmp_path: Path) -> None:

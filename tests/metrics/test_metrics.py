@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -15,6 +17,7 @@ from profuse.metrics import (
     row_scores,
     rows_of_half_the_spread,
 )
+from profuse.schema import Task
 
 
 def _classes(n_rows: int, n_classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +112,7 @@ def test_what_is_not_defined_is_left_out_and_told_never_nan() -> None:
     ],
 )
 def test_wrong_input_raises_a_message_that_tells_what_is_wrong(
-    task: str, y: list, p: list, error: type[Exception], message: str
+    task: Task, y: list[Any], p: list[Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         measure(task, np.array(y), np.array(p))
@@ -127,7 +130,7 @@ def _example(task: str, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
-def test_row_contributions_have_the_primary_metric_as_their_mean(task: str) -> None:
+def test_row_contributions_have_the_primary_metric_as_their_mean(task: Task) -> None:
     y, p = _example(task, 200, 3)
     assert row_scores(task, y, p).mean() == pytest.approx(measure(task, y, p).values[primary_metric(task).name])
 
@@ -162,7 +165,7 @@ def test_log_errors_are_not_finite_where_r2_is_one_or_hangs_on_a_row(y: list[flo
 @pytest.mark.parametrize(
     ("y", "rows"), [([-1.0, 1.0, -1.0, 1.0], 2), ([0.0, 0.0, 0.0, 100.0], 1), ([[0.0, 1], [1, 1], [0, 1], [1, 9]], 1)]
 )
-def test_rows_of_half_the_spread_are_counted_from_the_largest(y: list, rows: int) -> None:
+def test_rows_of_half_the_spread_are_counted_from_the_largest(y: list[Any], rows: int) -> None:
     assert rows_of_half_the_spread(np.array(y)) == rows
 
 
@@ -175,7 +178,7 @@ def test_what_two_methods_differ_by_in_a_row_are_their_squared_errors_alone() ->
 
 
 def test_row_contributions_of_labels_agree_with_the_jackknife() -> None:
-    task = "multilabel"
+    task: Task = "multilabel"
     y, p = _example(task, 400, 4)
     name, n = primary_metric(task).name, len(y)
     whole = measure(task, y, p).values[name]

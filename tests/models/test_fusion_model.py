@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from profuse.errors import ConfigError, ShapeError
@@ -211,7 +213,9 @@ class Owns(MeanLogits):
 
     owns_loss = True
 
-    def losses(self, outputs, present, target, head_losses):
+    def losses(
+        self, outputs: Tensor, present: Tensor, target: Tensor, head_losses: Callable[[Tensor, Tensor], Tensor]
+    ) -> dict[str, Tensor]:
         assert outputs.shape == (6, 2, 3)
         assert not outputs[~present].any()
         assert head_losses(outputs[:, 0], target).shape == (6,)

@@ -36,6 +36,7 @@ def test_a_loaded_model_predicts_the_same(trained: NetworkPredictor, tmp_path: P
     again = load_model(tmp_path / "m")
     dataset = make_product(seed=5, absent=0.3)
     assert np.array_equal(trained.predict_proba(dataset), again.predict_proba(dataset))
+    assert isinstance(again, NetworkPredictor)
     assert again.history == trained.history
     assert again.model_options == trained.model_options
 
@@ -207,9 +208,10 @@ def test_a_history_with_scores_that_are_not_defined_is_kept(trained: NetworkPred
     assert trained.history is not None
     epochs = tuple(replace(e, valid_score=math.nan) for e in trained.history.epochs)
     replace(trained, history=replace(trained.history, epochs=epochs)).save(tmp_path / "m")
-    again = load_model(tmp_path / "m").history
-    assert again is not None
-    assert all(math.isnan(e.valid_score) for e in again.epochs)
+    again = load_model(tmp_path / "m")
+    assert isinstance(again, NetworkPredictor)
+    assert again.history is not None
+    assert all(math.isnan(e.valid_score) for e in again.history.epochs)
     assert again.n_parameters == trained.history.n_parameters > 0
 
 

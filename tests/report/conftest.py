@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,24 +130,28 @@ def make_results(
                 values = (wave < np.sqrt(2) * _normal_quantile(level_)).astype(float)
             if rows:
                 results.add_rows(info.name, s, values, ids=ids, groups=ids // 3 if groups else None)
+            assert isinstance(info.rounds, int)
+            n_rounds = info.rounds
             cost = (
                 {"trivial": 0.01, "single": 9.0, "classical": 4.0}.get(info.role, 16.0)
-                * info.rounds
+                * n_rounds
                 * rng.uniform(0.8, 1.5)
             )
             deep = info.role not in ("trivial", "classical")
-            base = {
+            common: dict[str, Any] = {
                 "dataset": name, "method": info.name, "family": info.family, "level": info.level,
                 "rounds": info.rounds, "seed": s, "n_rows": n_test, "fit_seconds": cost,
                 "predict_rows_per_second": rng.uniform(5e3, 5e4),
-                "n_parameters": 60_000 * (1 + len(info.modalities)) * info.rounds if deep else 0,
+                "n_parameters": 60_000 * (1 + len(info.modalities)) * n_rounds if deep else 0,
             }  # fmt: skip
-            results.scores.append(Score(split="test", metric=metric, value=float(values.mean()), **base))
+            results.scores.append(Score(split="test", metric=metric, value=float(values.mean()), **common))
             if valid:
                 shown = float(level_ + rng.normal(0, 0.006))
-                results.scores.append(Score(split="valid", metric=metric, value=shown, **base))
+                results.scores.append(Score(split="valid", metric=metric, value=shown, **common))
             for other in others if full else []:
-                results.scores.append(Score(split="test", metric=other, value=float(abs(values.mean() - 0.02)), **base))
+                results.scores.append(
+                    Score(split="test", metric=other, value=float(abs(values.mean() - 0.02)), **common)
+                )
             if full and deep:
                 for epoch in range(int(rng.integers(14, 40))):
                     fall = np.exp(-epoch / 6)

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from not_none import not_none
 
 from profuse.comparison.results import Results, Skipped, Timing
 from profuse.comparison.statistics import holm
@@ -48,7 +50,7 @@ def test_a_report_can_be_redrawn_from_its_folder(example: Example, tmp_path: Pat
         ({"valid": False}, "No answer yet: a part is missing."),
     ],
 )
-def test_the_headline_says_what_was_found(example: Example, options: dict, headline: str) -> None:
+def test_the_headline_says_what_was_found(example: Example, options: dict[str, Any], headline: str) -> None:
     options = {"n_test": 1200, "groups": False, "full": False, "resampled": False, **options}
     assert collect(example(**options))["headline"].startswith(headline)
 
@@ -166,7 +168,7 @@ def test_sentences_badges_and_figures_of_a_page_follow_one_correction(example: E
     results = example(gain=gain, n_test=600, resampled=False, groups=False, full=False, seed=seed)
     summary, collected = summarise(results), collect(results)
     v = summary.verdict
-    families: dict[str, list] = {}
+    families: dict[str, list[Any]] = {}
     for c in summary.comparisons:
         families.setdefault("answer" if c is v.gain else c.kind, []).append(c)
     for family in families.values():
@@ -212,10 +214,10 @@ def test_the_price_is_of_fits_timed_in_one_run_and_the_rest_is_told(example: Exa
     results = example(n_test=150, gain=0.1)
     for m in results.methods:
         _timed(results, m.name, "first", 10.0)
-    v = summarise(results).verdict
-    _timed(results, v.single, "second", 2.0, seeds=[2])
+    single = not_none(summarise(results).verdict.single)
+    _timed(results, single, "second", 2.0, seeds=[2])
     summary = summarise(results)
-    assert summary.row(v.single).fit_seconds == 10.0
+    assert summary.row(single).fit_seconds == 10.0
     assert summary.verdict.cost_ratio[0] == 1.0
     assert any("one run (4 at a time, 1 thread each). 1 of" in n and n.endswith("every price.") for n in summary.notes)
 
@@ -233,7 +235,7 @@ def test_a_method_timed_in_another_run_has_no_price_and_no_place_among_the_costs
     assert any(n.endswith(f"{name} have none.") for n in summary.notes)
     page, plain = render_html(collected), render_markdown(collected)
     assert not any("3.6\N{NO-BREAK SPACE}min" in text for text in (page, plain))
-    assert row["label"] not in [r["label"] for r in figures.cost_plot(collected)["frontier"]]
+    assert row["label"] not in [r["label"] for r in not_none(figures.cost_plot(collected))["frontier"]]
     price = next(a["answer"] for a in collected["answers"] if a["question"] == "At what price?")
     assert ("another run" in price) is (which != "classical")
     assert "times the" not in price or which == "classical"

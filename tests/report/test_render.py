@@ -7,6 +7,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from profuse.report import collect, figures, render_html, render_markdown, write
 
 Example = Callable[..., Results]
 VOID = {"meta", "br", "link", "input", "img", "hr", "circle", "line", "rect", "path", "polyline"}
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "glyphs": {},
     "regression of one seed": {"task": "regression", "modalities": ("gases", "weather"), "n_seeds": 1},
     "seven modalities": {"modalities": tuple("abcdefg"), "n_test": 90},
@@ -40,7 +41,8 @@ class _Tree(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self.ids += [values["id"]] if values.get("id") else []
+        name = values.get("id")
+        self.ids += [name] if name else []
         self.urls += [v for k, v in attrs if k in ("src", "href", "xlink:href") and v]
         self.headings += [tag] if re.fullmatch("h[1-6]", tag) else []
         if tag not in VOID:
@@ -82,7 +84,7 @@ def test_the_page_needs_no_network_and_no_script(example: Example) -> None:
 
 
 @pytest.mark.parametrize("draw", [render_html, render_markdown])
-def test_names_from_the_data_are_escaped_everywhere(example: Example, draw: Callable[[dict], str]) -> None:
+def test_names_from_the_data_are_escaped_everywhere(example: Example, draw: Callable[[dict[str, Any]], str]) -> None:
     evil = "<img src=x onerror=alert(1)>|`*"
     results = example(modalities=(evil, "text"), n_test=100, n_classes=3, name=evil)
     results.dataset.classes = [evil, "b", "c"]
@@ -174,8 +176,8 @@ def test_a_method_far_below_does_not_squeeze_the_others(example: Example) -> Non
     for s in results.scores:
         if s.method == "product":
             s.value = -40.0
-    for rows in results.rows.values():
-        rows.scores["product"] = rows.scores["product"] * 0 - 40
+    for kept in results.rows.values():
+        kept.scores["product"] = kept.scores["product"] * 0 - 40
     plot = figures.score_plot(collect(results), {"fusion": "Fusion", "single": "Single"})
     rows = {r["name"]: r for g in plot["groups"] for r in g["rows"]}
     assert rows["product"]["off"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from not_none import not_none
 
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.datasets import DATASETS, DatasetInfo, info
@@ -73,7 +74,7 @@ DRAWS = count()
 
 
 def drawn(variant: str, root: Path | None) -> Dataset:
-    return make(target=np.roll(make().target, next(DRAWS)))
+    return make(target=np.roll(not_none(make().target), next(DRAWS)))
 
 
 def torn() -> DatasetInfo:

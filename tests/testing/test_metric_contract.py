@@ -80,7 +80,7 @@ class Honest(Metric):
         return float(self.row_scores(y, p).mean())
 
     def row_scores(self, y: Array, p: Array) -> Array:
-        return (p.argmax(1) == y).astype(float)
+        return np.asarray((p.argmax(1) == y).astype(float))
 
 
 class SaysNothing(Honest):
@@ -129,7 +129,7 @@ class Rounds(Honest):
 
 class Approximates(Honest):
     def score(self, y: Array, p: Array) -> float:
-        return super().score(y, p) ** 1.01
+        return float(super().score(y, p) ** 1.01)
 
 
 BROKEN: dict[str, type[Metric]] = {

@@ -59,7 +59,8 @@ def test_each_hook_is_called_once_in_its_place() -> None:
 
 @pytest.mark.parametrize("fusion", ["concat", "stacking"])
 def test_watching_changes_no_number_and_folds_are_not_watched(fusion: str) -> None:
-    notes, functions = Notes(), []
+    notes = Notes()
+    functions: list[Epoch] = []
     watched, alone = fit([notes, functions.append], fusion=fusion), fit((), fusion=fusion)
     pairs = zip(watched.model.parameters(), alone.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -142,7 +143,8 @@ DOORS: dict[str, Any] = {
 @pytest.mark.filterwarnings("ignore::profuse.errors.ProfuseWarning")
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_takes_callbacks_and_functions(door: str) -> None:
-    notes, epochs = Notes(), []
+    notes = Notes()
+    epochs: list[Epoch] = []
     DOORS[door]([notes, epochs.append])
     assert notes.calls[0][:2] == ("start", 2)
     assert [epoch.epoch for epoch in epochs] == [1, 2]

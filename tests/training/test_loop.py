@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from known_answers import make_product
+from not_none import not_none
 
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.errors import ConfigError, ProfuseError
+from profuse.fusion import Fused
 from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
@@ -21,13 +24,14 @@ from profuse.models.build import build_model
 from profuse.models.fusion_model import FusionModel
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
-from profuse.tokens import Raw
+from profuse.tokens import Raw, Tokens
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
 from profuse.training.balance.uniform import Uniform
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch, History
 from profuse.training.loop import batches, retrain, train
+from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 
 OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
@@ -125,7 +129,7 @@ def test_a_frozen_number_that_is_not_finite_is_the_users_own() -> None:
 def test_a_fit_anew_takes_batches_as_the_first_one_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between 1,000 and 1,249 rows all rows would have another batch size than training rows alone."""
     steps: list[int] = []
-    make = train_module.adamw
+    make = adamw
 
     def counted(*args: Any, n_steps: int, **options: Any) -> Any:
         steps.append(n_steps)
@@ -264,7 +268,7 @@ def test_mixed_precision_trains_and_leaves_a_model_of_single_precision(fusion: s
 
 def test_regression_predictions_are_in_the_targets_units() -> None:
     dataset = make_product(task="regression")
-    moved = Dataset("moved", dataset.modalities, dataset.target * 1000 + 5e4, "regression")  # type: ignore[operator]
+    moved = Dataset("moved", dataset.modalities, not_none(dataset.target) * 1000 + 5e4, "regression")
     one, two = (fit_model(prepared(d), MODEL, OPTIONS) for d in (dataset, moved))
     np.testing.assert_allclose(one.predict(dataset) * 1000 + 5e4, two.predict(moved), rtol=1e-4, atol=1)
 
@@ -328,16 +332,16 @@ class TestModalityDropout:
 class Remembers(Concat):
     n_remembered = 7
 
-    def __init__(self, channels, width):
+    def __init__(self, channels: Mapping[str, int], width: int) -> None:
         super().__init__(channels, width)
         self.seen: list[object] = []
 
-    def remember(self, tokens):
+    def remember(self, tokens: dict[str, Tokens]) -> None:
         assert not self.training
         assert not torch.is_grad_enabled()
         self.seen.append(next(iter(tokens.values())).values)
 
-    def fuse(self, tokens):
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
         if self.training:
             self.seen.append(self.progress)
         return super().fuse(tokens)
@@ -347,6 +351,7 @@ def test_an_operator_is_shown_the_same_training_rows_each_epoch_and_told_how_far
     options = TrainOptions(epochs=4, batch_size=200, refit=False)
     model = fit_model(prepared(make_product()), MODEL, options, operator=Remembers).model
     assert isinstance(model, FusionModel)
+    assert isinstance(model.fusion, Remembers)
     seen = model.fusion.seen
     assert [s for s in seen if isinstance(s, float)] == [0.25, 0.5, 0.75, 1.0]
     shown = [s for s in seen if isinstance(s, torch.Tensor)]

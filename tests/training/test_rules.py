@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class Call:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Call]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """All calls of all models; rows are known by what their modality `a` holds."""
     number = {values.numpy().tobytes(): row for row, values in enumerate(prepared().inputs["a"].values)}
     made: list[Call] = []
@@ -163,6 +163,7 @@ class Judge(MeanLogits):
     """Is fitted out of fold and told of the target, as a user's own operator may be."""
 
     out_of_fold = True
+    fitted: Tensor
     fits: list[tuple[Tensor, Tensor, Tensor]] = []  # of all copies
     facts: list[TargetFacts] = []
 
@@ -396,7 +397,7 @@ def descent(model: nn.Module, **options: Any) -> Any:
 @pytest.mark.parametrize("norm", [0.5, 2.0])
 def test_no_gradient_is_longer_than_the_option_says_and_a_short_one_stays_as_it_is(norm: float) -> None:
     """A step of plain descent is its gradient."""
-    options = {"recipe": Recipe(optimizer=descent), "max_grad_norm": norm, "batch_size": 30}
+    options: dict[str, Any] = {"recipe": Recipe(optimizer=descent), "max_grad_norm": norm, "batch_size": 30}
     model = Scripted([1], steepness=1e4)
     run(model, **options)
     assert float(model.weight.detach().norm()) == pytest.approx(norm, rel=1e-4)

@@ -142,7 +142,8 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
     }
     if fit.twin in MEASURED and not fit.size:
         rows = prepared.dataset.rows(split.test)
-        how: dict[str, Any] = {"seed": fit.seed, "metric": "mse" if setting.metric == "mse" else None, "n_resamples": 20}
+        metric_of_answers = "mse" if setting.metric == "mse" else None
+        how: dict[str, Any] = {"seed": fit.seed, "metric": metric_of_answers, "n_resamples": 20}
         answer = trained.ask("noise", rows, levels=LEVELS, **how)
         noise: dict[str, list[float | None]] = {}
         for e in answer.estimates:

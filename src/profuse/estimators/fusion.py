@@ -101,7 +101,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         X: Input,
         y: Any = None,
         *,
-        groups: Sequence[object] | np.ndarray | None = None,
+        groups: Sequence[object] | np.ndarray | pd.Series | None = None,
         presence: Mapping[str, Any] | None = None,
         rates: Mapping[str, int] | None = None,
         callbacks: Callers = (),

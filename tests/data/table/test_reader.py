@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from not_none import not_none
 from tables import opened
 
 from profuse.comparison.compare import compare
@@ -56,7 +57,7 @@ def test_later_rows_are_read_as_the_first_ones_from_the_saved_schema_alone(
     homes().iloc[rows].to_csv(tmp_path / "later.csv", index=False)
     later = again.read(tmp_path / "later.csv" if door == "file" else homes().iloc[rows], need_target=True)
     assert same(later, first.rows(np.arange(N)[rows]))
-    assert later.target.tolist() == first.target[rows].tolist()
+    assert not_none(later.target).tolist() == not_none(first.target)[rows].tolist()
     assert later.target_names == first.target_names
 
 
@@ -145,7 +146,7 @@ def test_a_target_beside_a_table_is_no_input_where_the_schema_names_it() -> None
     assert "y" not in dataset.modalities["table"].values
     again, _ = training_data(homes(), homes()["y"], Schema.model_validate(schema), who="Forest")
     assert same(dataset, again)
-    assert dataset.target.tolist() == again.target.tolist()
+    assert not_none(dataset.target).tolist() == not_none(again.target).tolist()
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_an_unknown_method_is_told_with_the_nearest_one() -> None:
         (lambda m: MLA(m, alpha=0), "MLA: alpha must be above 0; got alpha=0"),
     ],
 )
-def test_numbers_out_of_range_are_told(make, message: str) -> None:
+def test_numbers_out_of_range_are_told(make: Callable[[Any], object], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         make(model())
 
@@ -321,8 +322,9 @@ def test_a_joint_loss_without_gradient_leaves_the_own_ones(fusion: str) -> None:
 
 def test_opposite_gradients_make_no_step() -> None:
     built = model()
-    weight = next(built.encoders[0].parameters())
-    loss = sum(p.sum() for p in built.encoders[0].parameters())
+    assert isinstance(built, FusionModel)
+    parameters = list(built.encoders[0].parameters())
+    weight, loss = parameters[0], torch.stack([p.sum() for p in parameters]).sum()
     own = {"a": -2 * loss, "b": 0 * weight.sum(), "c": 0 * weight.sum()}
     MMPareto(built).backward(loss, own, {})
     assert weight.grad is not None
@@ -409,7 +411,12 @@ def test_a_fit_anew_uses_in_each_epoch_what_the_first_one_used(monkeypatch: pyte
         backward(self, *losses)
 
     close = GradientBlending.close
-    monkeypatch.setattr(GradientBlending, "close", lambda self: used.append([]) or close(self))
+
+    def closed(self: GradientBlending) -> None:
+        used.append([])
+        close(self)
+
+    monkeypatch.setattr(GradientBlending, "close", closed)
     monkeypatch.setattr(GradientBlending, "backward", noted)
     rows = np.arange(200)
     prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
