@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import profuse
 from profuse import registry
 from profuse.cli import app
+from profuse.predictor import NetworkPredictor
 from profuse.registry import PART_KINDS
 from profuse.testing import FUSION_CHECKS, SLOW_CHECKS, check_fusion
 
@@ -90,7 +91,9 @@ class TestInThisProcess:
         assert {"shared_map", "x only", "nearest_mean"} <= set(frame.method)
         assert set(frame[frame.metric == "brier"].method) == set(frame.method)
         (folder,) = (tmp_path / "o" / "work").glob("shared_map-*/model")
-        model = profuse.load_model(folder).model.plain
+        loaded = profuse.load_model(folder)
+        assert isinstance(loaded, NetworkPredictor)
+        model = loaded.model.plain
         assert repr(model.fusion).endswith("scale=0.5)")
         assert [type(e).__name__ for e in model.encoders] == ["OneMap", "VectorEncoder"]
 

@@ -336,7 +336,7 @@ class Remembers(Concat):
         super().__init__(channels, width)
         self.seen: list[object] = []
 
-    def remember(self, tokens: dict[str, Tokens]) -> None:
+    def remember(self, tokens: Mapping[str, Tokens]) -> None:
         assert not self.training
         assert not torch.is_grad_enabled()
         self.seen.append(next(iter(tokens.values())).values)
