@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from profuse.data.preprocess import preprocessor
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.fusion import FUSIONS, Fused, Fusion, fusion
-from profuse.kinds import KINDS
+from profuse.kinds import KINDS, kind_named
 from profuse.schema import Spec
 from profuse.testing import ENCODER_CHECKS, FUSION_CHECKS, SLOW_CHECKS, ContractError, check_encoder, check_fusion
 from profuse.tokens import Raw, Tokens
@@ -86,6 +87,7 @@ def sample(kind: str) -> tuple[Spec, Raw]:
         return Spec(kind="audio", n_channels=32, max_length=48), Raw(normal(10, 40, 32), holes(40))
     if kind == "series":
         return Spec(kind="series", n_channels=3, max_length=30), Raw(normal(10, 20, 3), holes(20))
+    assert kind == "vector", f"add a batch of the kind {kind!r} to sample() in tests/test_contract.py"
     return Spec(kind="vector", n_channels=6), Raw(normal(10, 6), whole)
 
 
@@ -108,7 +110,11 @@ def test_the_encoder_takes_a_batch_without_rows(name: str) -> None:
 
 
 def test_there_is_an_encoder_for_every_kind() -> None:
-    assert {encoder(name).kind for name in ENCODERS} == set(KINDS.builtin)
+    made = {kind: preprocessor(kind_named(kind).preprocessor).gives or kind for kind in KINDS.builtin}
+    taken = {encoder(name).kind for name in ENCODERS}
+    lacking = {kind: gives for kind, gives in made.items() if gives not in taken}
+    assert not lacking, f"some encoder must take what the preprocessor of each kind gives; none takes {lacking}"
+    assert taken <= {*made, *made.values()}, "an encoder's kind must be known, or given by a preprocessor"
 
 
 def test_the_collected_cases_are_operators_by_checks_and_encoders_by_checks() -> None:

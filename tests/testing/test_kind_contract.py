@@ -6,9 +6,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from rows_of_kinds import N_ROWS, rows_of_kind
 
 from profuse import register
 from profuse.data.dataset import ModalityData
@@ -20,30 +20,13 @@ from profuse.kinds import KINDS, Kind, kind_named
 from profuse.testing import KIND_CHECKS, ContractError, check_kind
 from profuse.tokens import Raw
 
-N_ROWS = 12
-RNG = np.random.default_rng(0)
-VALUES: dict[str, Any] = {
-    "table": pd.DataFrame(
-        {
-            "a": np.arange(N_ROWS, dtype=float),
-            "b": list("xyxyxyxyxyxy"),
-            "t": pd.date_range("2020-01-01", periods=N_ROWS),
-        }
-    ),
-    "text": [f"{['red', 'green', 'blue'][i % 3]} and {['cold', 'warm'][i % 2]}, number {i}" for i in range(N_ROWS)],
-    "image": RNG.integers(0, 256, (N_ROWS, 3, 8, 8)).astype(np.uint8),
-    "audio": [RNG.uniform(-1, 1, 4000 + i) for i in range(N_ROWS)],
-    "series": [RNG.normal(size=(5 + i, 2)) for i in range(N_ROWS)],
-    "vector": RNG.normal(size=(N_ROWS, 4)),
-    "clouds": [RNG.normal(size=(3 + i % 4, 3)) for i in range(N_ROWS)],
-}
-"""Rows of each kind."""
+CLOUDS = [np.random.default_rng(0).normal(size=(3 + i % 4, 3)) for i in range(N_ROWS)]
 
 
 class Clouds(Kind):
     """Clouds of points, `[point, 3]`."""
 
-    name = "clouds"
+    name = "test_clouds"
 
     def check(self, value: Any) -> np.ndarray:
         try:
@@ -60,11 +43,8 @@ class Clouds(Kind):
 
 def checked(name: str, check: str, preprocess: str | None = None) -> None:
     rate = 8000 if kind_named(name).has_rate else None
-    check_kind(name, VALUES[name], preprocess=preprocess, rate=rate, checks=[check])
-
-
-def test_every_kind_has_rows_here() -> None:
-    assert set(VALUES) == {*KINDS, "clouds"}, "add rows of your kind to VALUES"
+    values = CLOUDS if name == Clouds.name else rows_of_kind(name)
+    check_kind(name, values, preprocess=preprocess, rate=rate, checks=[check])
 
 
 @pytest.mark.parametrize(("name", "check"), list(product(KINDS, KIND_CHECKS)))
@@ -74,8 +54,8 @@ def test_the_kind_keeps_the_contract(name: str, check: str) -> None:
 
 @pytest.mark.parametrize(("name", "check"), list(product(PREPROCESSORS, KIND_CHECKS)))
 def test_the_preprocessor_keeps_the_contract(name: str, check: str) -> None:
-    register("kind", "clouds", Clouds())
-    (kind, *_) = [kind for kind in VALUES if preprocessor(name).accepts(kind)]
+    register("kind", "test_clouds", Clouds())
+    (kind, *_) = [kind for kind in KINDS if preprocessor(name).accepts(kind)]
     checked(kind, check, name)
 
 
@@ -111,7 +91,7 @@ class SeesTheBatch(FeaturePreprocessor):
 class ReadsAbsentRows(VectorPreprocessor):
     @classmethod
     def accepts(cls, name: str) -> bool:
-        return name == "clouds"
+        return name == "test_clouds"
 
     def fit(self, data: ModalityData) -> None:
         means = np.stack([np.zeros(3) if v is None else v.mean(0) for v in data.values])
@@ -154,7 +134,7 @@ class OwnSpec(FeaturePreprocessor):
 
     def fit(self, data: ModalityData) -> None:
         super().fit(data)
-        self.spec = self.spec.model_copy(update={"kind": "clouds"})
+        self.spec = self.spec.model_copy(update={"kind": "test_clouds"})
 
 
 BROKEN: dict[str, tuple[type[Kind], type[Any]]] = {
@@ -179,16 +159,16 @@ def test_every_check_has_something_broken_that_it_must_reject() -> None:
 @pytest.mark.parametrize("check", KIND_CHECKS)
 def test_the_check_rejects_what_is_broken(check: str) -> None:
     kind, broken = BROKEN[check]
-    register("kind", "clouds", kind())
+    register("kind", "test_clouds", kind())
     register("preprocessor", "broken", type("Broken", (broken,), {}))
-    with pytest.raises(ContractError, match=f"^Kind 'clouds', preprocessor 'broken', {check}: "):
-        checked("clouds", check, "broken")
+    with pytest.raises(ContractError, match=f"^Kind 'test_clouds', preprocessor 'broken', {check}: "):
+        checked("test_clouds", check, "broken")
 
 
 @pytest.mark.parametrize("check", KIND_CHECKS)
 def test_the_honest_kind_passes(check: str) -> None:
-    register("kind", "clouds", Clouds())
-    checked("clouds", check)
+    register("kind", "test_clouds", Clouds())
+    checked("test_clouds", check)
 
 
 def test_too_few_rows_are_refused() -> None:
