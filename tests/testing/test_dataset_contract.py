@@ -15,12 +15,13 @@ from profuse.data.dataset import Dataset, ModalityData
 from profuse.datasets import DATASETS, DatasetInfo, info
 from profuse.testing import DATASET_CHECKS, ContractError, check_dataset
 
-QUICK = ("synthetic",)
+SLOW = {name for name in DATASETS if name == "glyphs" or info(name).folder is not None}
+"""Drawn letters, and what is read from files; the others are generated."""
 
 
 @pytest.mark.parametrize(
     ("name", "check"),
-    [pytest.param(n, c, marks=[] if n in QUICK else pytest.mark.slow) for n, c in product(DATASETS, DATASET_CHECKS)],
+    [pytest.param(n, c, marks=pytest.mark.slow if n in SLOW else []) for n, c in product(DATASETS, DATASET_CHECKS)],
 )
 def test_the_data_set_keeps_the_contract(name: str, check: str, request: pytest.FixtureRequest) -> None:
     about = info(name)

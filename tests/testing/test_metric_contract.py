@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,21 @@ ORACLES: dict[str, Any] = {
 """Each metric computed by somebody else, or in another way."""
 
 
+def oracle(name: str) -> Any:
+    assert name in ORACLES, f"add {name!r}, computed in another way, to ORACLES in tests/testing/{Path(__file__).name}"
+    return ORACLES[name]
+
+
 def test_every_metric_has_an_oracle() -> None:
-    assert set(ORACLES) == set(METRICS), "add the oracle of your metric to ORACLES"
+    assert set(ORACLES) <= set(METRICS), "an oracle of no metric: take it out of ORACLES, or name the metric"
+    for name in METRICS:
+        assert oracle(name)
 
 
 @pytest.mark.parametrize(("name", "check"), list(product(METRICS, METRIC_CHECKS)))
 @pytest.mark.filterwarnings("ignore:The y_prob values do not sum to one")
 def test_the_metric_keeps_the_contract(name: str, check: str) -> None:
-    check_metric(METRICS.part(name), ORACLES[name], checks=[check])  # type: ignore[arg-type]
+    check_metric(METRICS.part(name), oracle(name), checks=[check])  # type: ignore[arg-type]
 
 
 class Honest(Metric):
