@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import typer
 
+from profuse.classical import CLASSICAL
 from profuse.cli import app
 from profuse.comparison.methods import ALWAYS
 from profuse.comparison.options import CompareOptions
@@ -28,10 +29,13 @@ from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.encoders import ENCODERS, encoder
 from profuse.estimators.fusion import FusionClassifier
 from profuse.fusion import FUSIONS, fusion
-from profuse.kinds import KINDS, kind_named
+from profuse.inspect import QUESTIONS
+from profuse.kinds import KINDS, Kind, kind_named
+from profuse.metrics import METRICS, metric
 from profuse.models.options import ModelOptions
 from profuse.registry import table
 from profuse.schema import Modality, Schema, SplitOptions, Target
+from profuse.training.balance import BALANCES
 from profuse.training.options import TrainOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -180,25 +184,75 @@ def test_the_map_names_every_page() -> None:
     assert [name for name in OWN if name != "index.md" and f"]({name})" not in page("index.md")] == []
 
 
+def check_row(name: str, start: str) -> None:
+    """Fails with what to write where a page has no row that begins so."""
+    rows = page(name).splitlines()
+    assert any(row.startswith(start) for row in rows), f"docs/{name} must have a row that begins with\n{start}"
+
+
 @pytest.mark.parametrize("name", FUSIONS)
 def test_every_operator_has_its_row(name: str) -> None:
     cls = fusion(name)
     facts = (f"`{name}`", cls.level, f"`{cls.formula}`", f"`{cls.cost}`", cls.missing)
-    assert f"| {' | '.join(facts)} |" in page(f"fusion/{cls.family()}.md")
+    check_row(f"fusion/{cls.family()}.md", f"| {' | '.join(facts)} |")
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_encoder_has_its_row(name: str) -> None:
     kind = encoder(name).kind
     told = f"`{name}` (default)" if kind_named(kind).encoder == name else f"`{name}`"
-    assert f"| {kind} | {told} |" in page("models.md")
+    check_row("models.md", f"| {kind} | {told} |")
 
 
 @pytest.mark.parametrize("name", PREPROCESSORS)
 def test_every_preprocessor_has_its_row(name: str) -> None:
     kind = preprocessor(name).takes
-    told = f"`{name}` (default)" if name in {kind_named(k).preprocessor for k in KINDS} else f"`{name}`"
-    assert f"| {kind} | {told} |" in page("models.md")
+    defaults = {Kind.preprocessor, *(kind_named(k).preprocessor for k in KINDS)}
+    check_row("models.md", f"| {kind} | `{name}` (default) |" if name in defaults else f"| {kind} | `{name}` |")
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_question_has_its_row(name: str) -> None:
+    check_row("questions.md", f"| `{name}` |")
+
+
+@pytest.mark.parametrize("name", BALANCES)
+def test_every_balancing_method_has_its_row(name: str) -> None:
+    check_row("balance.md", f"| `{name}` |")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_stands_in_the_row_of_its_tasks(name: str) -> None:
+    rows = re.findall(r"^\| ([^|]*) \| (`\w+` \| .*)$", page("compare.md"), re.MULTILINE)
+    for task in metric(name).tasks:
+        told = [cells for tasks, cells in rows if task in tasks.split(", ")]
+        assert any(f"`{name}`" in cells for cells in told), (
+            f"docs/compare.md: `{name}` must stand in the row of {task}, in the table of metrics"
+        )
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_every_classical_model_is_named_among_the_methods(name: str) -> None:
+    rows = re.findall(r"^\| (?:trivial|classical) \| .*$", page("compare.md"), re.MULTILINE)
+    assert any(f"`{name}`" in row for row in rows), (
+        f"docs/compare.md: `{name}` must stand in the row of classical, in the table of methods"
+    )
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_is_named_where_a_schema_is_explained(name: str) -> None:
+    shown = next(b.code for b in blocks_of(page("data.md")) if b.language == "yaml")
+    told = re.findall(r"# (table, .*)$", shown, re.MULTILINE)
+    assert told
+    assert all(name in line.split(", ") for line in told), (
+        f"docs/data.md: {name!r} must stand in the comment of `kind:` in the example of a schema"
+    )
+
+
+def test_every_command_is_shown_on_a_page() -> None:
+    shown = {line.split()[1] for _, line in COMMANDS}
+    lacking = [f"profuse {name}" for name in typer.main.get_command(app).commands if name not in shown]
+    assert not lacking, f"a bash block of some page in docs/ must show {lacking}"
 
 
 PAGE_OF = {
