@@ -171,6 +171,22 @@ def test_the_honest_kind_passes(check: str) -> None:
     checked("test_clouds", check)
 
 
+class StandardisesTheRowsGiven(FeaturePreprocessor):
+    """The same in any order, but another row beside other rows: a leak from test rows."""
+
+    def transform(self, data: ModalityData) -> Raw:
+        raw = super().transform(data)
+        there = raw.values[raw.mask]
+        return Raw((raw.values - there.mean(0)).masked_fill(~raw.mask[:, None], 0.0), raw.mask)
+
+
+def test_statistics_of_the_rows_that_are_transformed_are_noticed() -> None:
+    register("kind", "test_clouds", Clouds())
+    register("preprocessor", "broken", StandardisesTheRowsGiven)
+    with pytest.raises(ContractError, match="must be the same without the other rows; got others"):
+        checked("test_clouds", "prepares", "broken")
+
+
 def test_too_few_rows_are_refused() -> None:
     with pytest.raises(DataError, match="^check_kind: values must be at least 8 rows; got 3"):
         check_kind("vector", np.zeros((3, 2)))

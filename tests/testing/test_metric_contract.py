@@ -164,6 +164,29 @@ def test_the_check_rejects_the_broken_metric_and_passes_the_honest_one(check: st
     check_metric(Honest, ORACLES["accuracy"], checks=[check])
 
 
+class HalfOfTheRows(Metric):
+    """The median over rows of |y - p|: the same while few rows are wrong."""
+
+    name = "half_of_the_rows"
+    label = "median absolute error"
+    higher_is_better = False
+    range = (0.0, float("inf"))
+    tasks = ("regression",)
+
+    def score(self, y: Array, p: Array) -> float:
+        return float(np.median(np.abs(y - p).reshape(len(y), -1), axis=0).mean())
+
+
+class HalfTurnedAround(HalfOfTheRows):
+    higher_is_better = True
+
+
+def test_a_metric_may_stay_the_same_while_few_rows_are_wrong_but_not_run_the_other_way() -> None:
+    check_metric(HalfOfTheRows, sk.median_absolute_error)
+    with pytest.raises(ContractError, match="worse_scores_worse: .* with higher_is_better=True"):
+        check_metric(HalfTurnedAround, sk.median_absolute_error, checks=["worse_scores_worse"])
+
+
 def test_an_unknown_check_is_told_with_the_nearest_one() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'declared'"):
         check_metric(Honest, ORACLES["accuracy"], checks=["declare"])

@@ -116,6 +116,11 @@ def prepares(s: KindSubject) -> None:
     turned = s.fitted.transform(s.data.rows(order))
     same = turned.values.shape == raw.values.shape and torch.allclose(turned.values, raw.values[order.tolist()])
     need(same, "a row must be the same in another order; got others.")
+    few = len(s.data) // 2
+    part = s.fitted.transform(s.data.rows(np.arange(few)))
+    inside = tuple(slice(n) for n in part.values.shape)  # rows are padded to the longest of those that are given
+    same = torch.allclose(part.values, raw.values[:few][inside])
+    need(same, "a row must be the same without the other rows; got others. Take statistics in fit only.")
 
 
 def absent_content_ignored(s: KindSubject) -> None:
