@@ -96,7 +96,10 @@ def load_estimators(state: Any, trusted: Collection[str] = ()) -> list[Any]:
     types, loaders = _TYPES | set(trusted), _LOADERS | (_OF_OTHERS if trusted else set())
     for kind, loader in dict.fromkeys(_made(schema)):
         if kind not in types or loader not in loaders:
-            raise ValueError(f"estimators must be made of the types that are saved; got {kind} ({loader})")
+            raise ValueError(
+                f"estimators must be made of the types that are saved; got {kind} ({loader}), neither ours nor in "
+                "`trusted` of the model's class"
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)  # a patch of the same version
         estimators = skops.io.loads(content, trusted=sorted(types))
