@@ -109,18 +109,23 @@ def _of_arrays(
     same_order({"rows": rows, "presence": presence}, where=who)
     kinds = {name: p.takes for name, p in pipeline.preprocessors.items() if name in rows}
     known, notes = {name: values for name, values in rows.items() if name in kinds}, list[str]()
+    tables: dict[str, Any] = {}
     for name, part in known.items():
         if schema is not None and kind_named(kinds[name]).columns == "any" and isinstance(part, pd.DataFrame):
             # cells mean what they meant in the table of training
             alone = schema.only([name]).model_copy(update={"id": None})
             read = pipeline.reader(alone, base_dir=base_dir).read(part, name=who)
-            known[name] = read.modalities[name].values
+            known[name] = tables[name] = read.modalities[name].values
             notes += read.notes
     presence = {name: given for name, given in (presence or {}).items() if name in known or name not in rows}
     rates = {name: rate for name, rate in pipeline.rates.items() if name in known}
     ranges = {name: levels for name, levels in pipeline.ranges.items() if name in known}
     dataset = from_tensors(known, presence=presence, kinds=kinds, rates=rates, ranges=ranges, name=who)
-    return replace(dataset, notes=(*notes, *dataset.notes))
+    # what a table's columns hold is decided: words that look like numbers stay words
+    modalities = {
+        name: replace(data, values=tables.get(name, data.values)) for name, data in dataset.modalities.items()
+    }
+    return replace(dataset, modalities=modalities, notes=(*notes, *dataset.notes))
 
 
 def as_table(X: Any, who: str) -> pd.DataFrame:
