@@ -369,3 +369,43 @@ def test_a_broken_file_of_later_rows_is_skipped_on_request(tmp_path: Path) -> No
     data = read_new_rows(rows, pipeline, kept, who="Forest", base_dir=tmp_path, on_bad_file="skip")
     assert data.modalities["x"].present.tolist() == [True, False]
     assert any("could not be read and count as missing" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("first", [[str(i) for i in range(N)], [f"{i:03d}" for i in range(N)], list("abcdefghijkl")])
+def test_ids_of_a_later_file_are_as_they_are_written(tmp_path: Path, first: list[str]) -> None:
+    frame = pd.DataFrame({"key": first, "area": np.arange(N) / 7, "y": ["p", "q"] * (N // 2)})
+    _, pipeline, kept, _ = fitted(written(tmp_path, frame), {"id": "key"})
+    rows = pd.DataFrame({"key": ["007", "1.0", "1"], "area": [0.1, 0.2, 0.3]})
+    data = read_new_rows(written(tmp_path, rows, "later.csv"), pipeline, kept, who="Forest")
+    assert data.ids is not None
+    assert data.ids.tolist() == ["007", "1.0", "1"]
+
+
+@pytest.mark.parametrize("door", ["frame", "file"])
+def test_lists_of_labels_have_the_labels_of_training(tmp_path: Path, door: str) -> None:
+    frame = pd.DataFrame({"area": np.arange(N) / 7, "y": [["a"], ["a", "b"], ["c"], []] * 3})
+    _, pipeline, kept, codec = fitted(frame)
+    rows = frame[:2].assign(y=[["c"], ["b"]])
+    given = written(tmp_path, rows.assign(y=['["c"]', '["b"]'])) if door == "file" else rows
+    data = read_new_rows(given, pipeline, kept, codec, need_target=True, who="evaluate")
+    assert codec.encode(data.target).tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_a_table_in_a_dict_keeps_presence_and_what_was_counted() -> None:
+    frame = pd.DataFrame({"x": [f"{i},5" for i in range(N)], "area": np.arange(N) / 7, "y": ["p", "q"] * (N // 2)})
+    _, pipeline, kept, _ = fitted(frame)
+    rows = frame[:3].drop(columns="y").assign(x=["1,5", "?", "2,5"])
+    presence = {"table": np.array([True, True, False])}
+    data = read_new_rows({"table": rows}, pipeline, kept, presence=presence, who="Forest")
+    assert data.modalities["table"].present.tolist() == [True, True, False]
+    assert data.modalities["table"].values["x"].tolist()[::2] == [1.5, 2.5]
+    assert data.notes == ("Column 'x': 1 row (1; counted from 0) hold no number ('?') and count as missing.",)
+
+
+def test_how_a_later_file_is_written_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [f"{i},5" for i in range(N)], "area": np.arange(N) / 7, "y": ["p", "q"] * (N // 2)})
+    dataset, pipeline, kept, _ = fitted(written(tmp_path, frame))
+    frame.to_csv(tmp_path / "later.csv", sep=";", index=False)
+    data = read_new_rows(tmp_path / "later.csv", pipeline, kept, who="Forest")
+    assert data.notes == ("later.csv: columns are separated by ';', not by a comma.",)
+    assert data.modalities["table"].values.equals(dataset.modalities["table"].values)
