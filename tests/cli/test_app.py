@@ -29,7 +29,7 @@ def test_help_names_every_command_and_no_help_loads_anything_heavy() -> None:
         f"print('LOADED', sorted({HEAVY!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert "LOADED []" in done.stdout
+    assert "LOADED []" in done.stdout, f"import what is heavy inside the command; {done.stdout.splitlines()[-1]}"
     assert all(command in done.stdout for command in COMMANDS)
 
 
@@ -37,8 +37,9 @@ def test_help_names_every_command_and_no_help_loads_anything_heavy() -> None:
 def test_every_command_has_help_with_an_example(run: Any, command: str) -> None:
     done = run(command, "--help")
     assert done.exit_code == 0
-    assert f"profuse {command}" in done.stdout
-    assert "Example" in done.stdout
+    told = f"the docstring of {command} must end with [bold]Examples[/bold]: profuse {command} ..."
+    assert f"profuse {command}" in done.stdout, told
+    assert "Example" in done.stdout, told
 
 
 def test_version(run: Any) -> None:
