@@ -112,6 +112,48 @@ def test_the_unimodal_loss_weight_adds_the_mean_of_the_modalities_losses() -> No
     torch.testing.assert_close(plain.loss(output, target), balanced.loss(output, target) + 0.5 * own)
 
 
+@pytest.mark.parametrize(("name", "level"), [("concat", None), ("mean_logits", None), ("gated", "hybrid")])
+def test_a_modalitys_own_output_is_that_of_its_own_encoder_and_head(name: str, level: str | None) -> None:
+    model, batch = build(fusion=name, level=level, unimodal_loss_weight=0.5), inputs()
+    output = model(batch)
+    for modality, encoder, head in zip(("a", "b"), model.encoders, model.own_heads, strict=True):
+        assert torch.equal(output.parts[modality], head(encoder(batch[modality]).mean()))
+
+
+def test_encoders_and_own_heads_given_in_any_order_go_to_their_modalities() -> None:
+    model, batch = build(fusion="concat", unimodal_loss_weight=0.5), inputs()
+    encoders = dict(zip(("b", "a"), reversed(model.encoders), strict=True))
+    heads = dict(zip(("b", "a"), reversed(model.own_heads), strict=True))
+    turned = FusionModel(encoders, model.fusion, model.head, own_heads=heads, unimodal_loss_weight=0.5)  # type: ignore[arg-type]
+    expected, output = model(batch), turned.eval()(batch)
+    assert torch.equal(output.outputs, expected.outputs)
+    assert all(torch.equal(output.parts[n], expected.parts[n]) for n in ("a", "b"))
+
+
+@pytest.mark.parametrize(("name", "level"), [("concat", None), ("mean_logits", None), ("gated", "hybrid")])
+def test_the_own_loss_of_a_modality_is_of_its_own_output_on_the_rows_that_have_it(name: str, level: str | None) -> None:
+    model = build(fusion=name, level=level, unimodal_loss_weight=0.5)
+    lacking = {"a": torch.arange(6) < 2, "b": torch.arange(6) == 5, JOINT: torch.zeros(6, dtype=torch.bool)}
+    target = torch.tensor([0, 1, 2, 0, 1, 2])
+    output = model({n: raw.without(lacking[n]) for n, raw in inputs().items()})
+    joint, own = model.losses(output, target)
+    assert set(own) == set(output.parts)
+    for n, loss in own.items():
+        torch.testing.assert_close(loss, F.cross_entropy(output.parts[n][~lacking[n]], target[~lacking[n]]))
+    weight = 0.5 if level is None and name == "concat" else 1.0
+    torch.testing.assert_close(model.loss(output, target), joint + weight * torch.stack([*own.values()]).mean())
+
+
+def test_validation_is_without_label_smoothing_and_keeps_the_order_of_batches() -> None:
+    model = build(fusion="concat", label_smoothing=0.3).train()
+    model.eval()
+    parts = [model(inputs(4, seed=0)), model(inputs(3, seed=1))]
+    model.train()
+    target = torch.tensor([0, 1, 2, 0, 1, 2, 2])
+    together = torch.cat([output.outputs for output in parts])
+    assert model.validate(parts, target).loss == pytest.approx(F.cross_entropy(together, target).item())
+
+
 def test_all_missing_is_finite_at_every_level() -> None:
     everything = torch.ones(6, dtype=torch.bool)
     batch = {n: r.without(everything) for n, r in inputs().items()}
