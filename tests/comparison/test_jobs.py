@@ -112,7 +112,9 @@ def test_a_classical_model_learns_from_training_rows_and_validation_rows_choose_
     split = make_split(data, SplitOptions(), seed=1)
     fitted: list[ClassicalFit] = []
 
-    def scripted(name: str, features: Any, target: np.ndarray, train: Any, valid: Any, *args: Any, **options: Any) -> Any:
+    def scripted(
+        name: str, features: Any, target: np.ndarray, train: Any, valid: Any, *args: Any, **options: Any
+    ) -> Any:
         """The second trial is right on all validation rows, the others wrong."""
         np.testing.assert_array_equal(train, split.train)
         np.testing.assert_array_equal(valid, split.valid)

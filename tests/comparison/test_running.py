@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,10 @@ from known_answers import make_product
 
 from profuse._saving import claimed
 from profuse.comparison.engine import compare_dataset
+from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions
-from profuse.comparison.results import Results
+from profuse.comparison.results import Machine, Results
+from profuse.comparison.running import Run, _jobs
 from profuse.errors import DataError
 from profuse.models.options import ModelOptions
 from profuse.training.options import TrainOptions
@@ -251,3 +254,50 @@ def test_a_kill_at_any_file_event_of_a_comparison_changes_nothing_in_the_end(tmp
         one, other = (pd.read_csv(tmp_path / name / "results.csv").drop(columns=TIMES) for name in ("whole", "o"))
         pd.testing.assert_frame_equal(one, other)
     assert n_killed > 1
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "epochs": {"train": {"epochs": 2}},
+    "learning rate": {"train": {"learning_rate": 0.01}},
+    "refit": {"train": {"refit": True}},
+    "balance": {"train": {"balance": "ogm_ge"}},
+    "width": {"model": {"width": 12}},
+    "dropout": {"model": {"dropout": 0.3}},
+    "size of the test part": {"split": {"test_size": 0.3}},
+    "method of the split": {"split": {"method": "random"}},
+    "trials": {"trials": 2},
+}
+
+
+def folders(digest: str = "d", print_: str = "p", **changes: Any) -> list[str]:
+    """The folders of the fits of a fusion at two seeds."""
+    options = OPTIONS.model_dump() | {"seeds": 2}
+    for name, change in changes.items():
+        options[name] = {**options[name], **change} if isinstance(change, dict) else change
+    asked = CompareOptions.model_validate(options)
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=asked.model, link="softmax")
+    method = next(m for m in methods if m.name == "concat")
+    made = Run([method], [], Path("work"), Path("scratch"), prints={"concat": [print_]})
+    jobs = list(_jobs(made, [method], asked, digest, None))
+    assert [job.seed for job in jobs] == [0, 1]
+    assert {job.prepared.name for job in jobs} == {"seed0.pickle", "seed1.pickle"}
+    return [job.folder.name for job in jobs]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_fit_of_other_options_is_another_fit(change: str) -> None:
+    assert folders() == folders()
+    assert len(set(folders() + folders(**CHANGES[change]))) == 4
+
+
+def test_a_fit_of_other_data_code_or_versions_is_another_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = folders()
+    assert len({*before, *folders(digest="e"), *folders(print_="q")}) == 6
+    here = Machine.here()
+    monkeypatch.setattr(Machine, "here", lambda: here.model_copy(update={"versions": {"torch": "0.1"}}))
+    assert not set(before) & set(folders())
+
+
+def test_what_does_not_change_a_fit_leaves_it_as_it_is() -> None:
+    assert folders(retrain_without=True) == folders(fusions=("gated",)) == folders()
+    assert folders(seeds=2) == folders()

@@ -144,6 +144,32 @@ def test_the_own_loss_of_a_modality_is_of_its_own_output_on_the_rows_that_have_i
     torch.testing.assert_close(model.loss(output, target), joint + weight * torch.stack([*own.values()]).mean())
 
 
+@pytest.mark.parametrize(("name", "level"), [("mean_logits", None), ("concat", "hybrid")])
+def test_only_the_heads_that_have_a_row_decide_on_it(name: str, level: str | None) -> None:
+    gone = {"a": torch.arange(6) < 2, "b": torch.tensor([False, True, True, False, False, False])}  # row 1 has neither
+    output = build(fusion=name, level=level)({n: raw.without(gone[n]) for n, raw in inputs().items()})
+    parts = {n: F.log_softmax(part, -1) for n, part in output.parts.items()}
+    there = {n: ~gone[n] for n in gone} | {JOINT: ~(gone["a"] & gone["b"])}
+    for row in (0, 2, 3, 4, 5):
+        expected = torch.stack([part[row] for n, part in parts.items() if there[n][row]]).mean(0).softmax(-1)
+        torch.testing.assert_close(output.outputs[row].softmax(-1), expected)
+    assert all(torch.equal(output.present[n], there[n]) for n in parts)
+
+
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+def test_what_stands_behind_the_mask_has_no_effect(name: str, level: str | None) -> None:
+    specs = {"a": SPECS["a"], "c": Spec(kind="series", n_channels=2, max_length=12)}
+    options = ModelOptions(width=16, fusion=name, level=level, unimodal_loss_weight=0.5)  # type: ignore[arg-type]
+    model = build_model(specs, "multiclass", 3, options, n_rows=100, seed=0).eval()
+    mask = torch.arange(12) < torch.tensor([12, 7, 1, 0, 4, 12])[:, None]
+    values = torch.randn(6, 12, 2)
+    junk = torch.where(mask[..., None], values, 1e3 * torch.randn(6, 12, 2))
+    clean, dirty = (model({"a": inputs()["a"], "c": Raw(v, mask)}) for v in (values, junk))
+    torch.testing.assert_close(dirty.outputs, clean.outputs)
+    for n in dirty.parts:
+        torch.testing.assert_close(dirty.parts[n][clean.present[n]], clean.parts[n][clean.present[n]])
+
+
 def test_validation_is_without_label_smoothing_and_keeps_the_order_of_batches() -> None:
     model = build(fusion="concat", label_smoothing=0.3).train()
     model.eval()
