@@ -235,6 +235,23 @@ def test_what_is_filled_has_no_unit() -> None:
     np.testing.assert_allclose(small.table["price"] / unit, ours.table["price"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["nearest", "regression"])
+def test_what_is_hidden_to_be_measured_by_is_not_learned_from(method: str) -> None:
+    """Neither cells nor means and spreads of the hidden rows reach what fills."""
+    frame = table(100)
+    imputer = quick(method).fit(frame)
+    hidden = frame["price"].notna() & ~frame["price"].isin(imputer._donors["price"].astype(float))
+    assert hidden.sum() == imputer.quality_[0].n_rows
+    other = frame.copy()
+    numbers = [c for c in frame if c != "colour"]
+    other.loc[hidden, numbers] = frame.loc[hidden, numbers] * 7 + 1
+    other.loc[hidden, "colour"] = "red"
+    again = quick(method).fit(other)
+    lacking = frame[frame["price"].isna()]
+    pd.testing.assert_frame_equal(imputer.transform(lacking), again.transform(lacking))
+    assert imputer.quality_[0].error != again.quality_[0].error
+
+
 def test_groups_stay_on_one_side_of_what_is_hidden() -> None:
     frame = table(120)
     frame["shop"] = np.arange(120) % 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from profuse.models.build import build_model
 from profuse.models.fusion_model import JOINT, FusionModel
 from profuse.models.options import ModelOptions
 from profuse.schema import Spec
-from profuse.tokens import Raw
+from profuse.tokens import Raw, Tokens
 
 SPECS = {"a": Spec(kind="vector", n_channels=4), "b": Spec(kind="vector", n_channels=3)}
 
@@ -168,6 +168,24 @@ def test_what_stands_behind_the_mask_has_no_effect(name: str, level: str | None)
     torch.testing.assert_close(dirty.outputs, clean.outputs)
     for n in dirty.parts:
         torch.testing.assert_close(dirty.parts[n][clean.present[n]], clean.parts[n][clean.present[n]])
+
+
+@pytest.mark.parametrize(("name", "level"), [("concat", None), ("mean_logits", None), ("gated", "hybrid")])
+def test_the_second_step_of_an_encoder_is_given_0_where_there_is_nothing(name: str, level: str | None) -> None:
+    model, seen = build(fusion=name, level=level), []
+    for encoder in model.encoders:
+        mix = encoder.mix
+        encoder.mix = lambda tokens, mix=mix: (seen.append(tokens), mix(tokens))[1]  # type: ignore[assignment,misc]
+    embed = model.embed
+
+    def dirty(batch: Mapping[str, Raw]) -> dict[str, Tokens]:
+        return {n: Tokens(t.values + 9 * ~t.mask[..., None], t.mask) for n, t in embed(batch).items()}
+
+    model.embed = dirty  # type: ignore[method-assign]
+    model({n: raw.without(torch.arange(6) == 2) for n, raw in inputs().items()})
+    assert len(seen) == 2
+    assert all(not tokens.values[~tokens.mask].any() for tokens in seen)
+    assert all((~tokens.mask).any() for tokens in seen)
 
 
 def test_validation_is_without_label_smoothing_and_keeps_the_order_of_batches() -> None:

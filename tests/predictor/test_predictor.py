@@ -81,6 +81,18 @@ class TestEveryPredictor:
             == np.reshape(predictor(kind, task).predict(inputs(20, seed=5)), (20, -1)).tolist()
         )
 
+    def test_the_columns_of_the_frame_are_the_answers_in_their_order(self, kind: str, task: str) -> None:
+        asked, rows = predictor(kind, task), inputs(20, seed=5)
+        made, said = asked.predict_frame(rows), outputs(asked, rows).reshape(20, -1)
+        assert made["row"].tolist() == list(range(20))
+        if asked.task == "regression":
+            names = list(TARGETS[task]) if task == "two numbers" else ["prediction"]
+        else:
+            names = [f"prob_{name}" for name in asked.classes]
+        np.testing.assert_array_equal(made[names].to_numpy(), said)
+        turned = asked.predict_frame(rows[::-1])
+        np.testing.assert_allclose(turned[names].to_numpy(), said[::-1], rtol=1e-5, atol=1e-6)
+
     def test_it_is_measured_as_its_answers_are(self, kind: str, task: str) -> None:
         asked, rows = predictor(kind, task), labelled(task, 80, seed=5)
         said = outputs(asked, rows)

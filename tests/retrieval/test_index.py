@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def test_rows_that_follow_rows_without_the_modality_keep_their_numbers(finder: R
     first, second = arrays(5, 1), arrays(4, 2)
     first["right"][2:] = np.nan
     assert finder.index(first, "right").add(second).rows.tolist() == [0, 1, 5, 6, 7, 8]
+
+
+def test_the_ids_found_are_those_of_the_rows_found(finder: Retriever) -> None:
+    items = named(40, 1)
+    lacking = np.isin(np.arange(40), [0, 3, 17])
+    right = replace(items.modalities["right"], present=~lacking)
+    index = finder.index(replace(items, modalities={**items.modalities, "right": right}), "right")
+    found = index.add(named(9, 2, first=40)).search(arrays(6, 3), "left", k=46)
+    assert found.ids.tolist() == [[f"item {row}" for row in rows] for rows in found.rows]
+    assert set(found.rows[0]) == set(range(49)) - {0, 3, 17}
 
 
 def test_an_id_that_is_there_already_is_refused(finder: Retriever) -> None:

@@ -389,6 +389,27 @@ def test_the_untrained_model_is_kept_where_it_counts_and_no_epoch_is_better() ->
         assert [epoch.epoch for epoch in history.epochs] == [0, 1, 2]
 
 
+class Draws(Scripted):
+    """Draws at random while it learns, as dropout does."""
+
+    def forward(self, inputs: Mapping[str, Raw]) -> Tensor:
+        if self.training:
+            self.drawn: list[float] = [*getattr(self, "drawn", []), float(torch.rand(()))]
+        return super().forward(inputs)
+
+
+def test_what_is_drawn_hangs_on_seed_epoch_and_batch_and_on_no_state_outside() -> None:
+    drawn = []
+    for outside, seed in ((1, 0), (2, 0), (1, 5)):
+        model = Draws([2, 1])
+        torch.manual_seed(outside)
+        run(model, seed=seed)
+        drawn.append(model.drawn)
+    one, same, other = drawn
+    assert one == same
+    assert len({*one, *other}) == 12  # two epochs of three batches, by two seeds
+
+
 def descent(model: nn.Module, **options: Any) -> Any:
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     return optimizer, LambdaLR(optimizer, lambda step: 1.0)
