@@ -247,6 +247,8 @@ def test_what_is_hidden_to_be_measured_by_is_not_learned_from(method: str) -> No
     other.loc[hidden, numbers] = frame.loc[hidden, numbers] * 7 + 1
     other.loc[hidden, "colour"] = "red"
     again = quick(method).fit(other)
+    for learned in ("_mean", "_std"):  # units of the cells
+        np.testing.assert_array_equal(getattr(imputer._coding, learned), getattr(again._coding, learned))
     lacking = frame[frame["price"].isna()]
     pd.testing.assert_frame_equal(imputer.transform(lacking), again.transform(lacking))
     assert imputer.quality_[0].error != again.quality_[0].error

@@ -67,6 +67,24 @@ def test_evaluate_agrees_with_the_predictions(model: Path, run: Any, files: Path
     assert "higher is better" in shown
 
 
+def test_a_target_of_another_name_and_new_categories_are_named_to_every_command(
+    model: Path, run: Any, files: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "later.csv"
+    pd.read_csv(files / "test.csv").rename(columns={"my label": "size"}).assign(colour="mauve").to_csv(
+        path, index=False
+    )
+    expecting, target = ("--new-categories", "colour"), ("--target", "size")
+    commands: dict[str, tuple[str, ...]] = {"predict": (), "evaluate": target, "ask": ("importance", *target)}
+    for command, arguments in commands.items():
+        assert run(command, model, path, *arguments).exit_code == 2
+        done = run(command, model, path, *arguments, *expecting)
+        assert done.exit_code == 0, done.stderr
+        assert "mauve" in done.stderr
+        if "--target" in arguments:
+            assert run(command, model, path, *(a for a in arguments if a not in target), *expecting).exit_code == 2
+
+
 def test_many_targets_each_have_a_column(run: Any, files: Path, tmp_path: Path) -> None:
     args = ("-t", "unit price", "-t", "high, or low", "--out", tmp_path / "model", "--split-column", "shop")
     done = run("fit", files / "mine.csv", *args, *QUICK, "--fusion", "hybrid:concat", "--rounds", 2)

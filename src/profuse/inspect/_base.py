@@ -70,8 +70,11 @@ class Question(ABC):
         from profuse.data.new_rows import tell
         from profuse.inspect.asked import order_by_content
 
-        dataset = predictor.read(rows, need_target=True, target=target, who="ask")
-        tell(() if isinstance(rows, Dataset) else dataset.notes, "ask")
+        if isinstance(rows, Dataset) and target is None:
+            dataset = rows  # as it is: whoever has read it may have accepted new categories
+        else:
+            dataset = predictor.read(rows, need_target=True, target=target, who="ask")
+            tell(() if isinstance(rows, Dataset) else dataset.notes, "ask")
         _check_target(dataset)
         return self.answer(predictor, dataset.rows(order_by_content(dataset, predictor.modalities)))
 
