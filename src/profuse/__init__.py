@@ -117,15 +117,15 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib.metadata import version
 
-        found: object = version("profuse")
+        result: object = version("profuse")
     elif name in _HOMES:
-        found = load(_HOMES[name])
+        result = load(_HOMES[name])
     else:
         close = nearest(name, __all__)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"It has {', '.join(__all__)}."
         raise AttributeError(f"module 'profuse' has no attribute {name!r}. {hint}")
-    globals()[name] = found
-    return found
+    globals()[name] = result
+    return result
 
 
 def __dir__() -> list[str]:

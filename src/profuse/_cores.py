@@ -38,17 +38,17 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 def _quota(root: Path) -> float:
     """Returns the cores that the process's control groups allow, those above them included; infinite if any number."""
-    found = math.inf
+    result = math.inf
     groups = _read(root / "proc/self/cgroup").splitlines()
     for _, controllers, path in (line.split(":", 2) for line in groups if line.count(":") >= 2):
         if not controllers:
-            found = min(found, *(_share(_read(p / "cpu.max").split()) for p in _up(root / "sys/fs/cgroup", path)))
+            result = min(result, *(_share(_read(p / "cpu.max").split()) for p in _up(root / "sys/fs/cgroup", path)))
         elif "cpu" in controllers.split(","):
             for base in (root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"):
                 for place in _up(base, path):
                     names = "cpu.cfs_quota_us", "cpu.cfs_period_us"
-                    found = min(found, _share([_read(place / name).strip() for name in names]))
-    return found
+                    result = min(result, _share([_read(place / name).strip() for name in names]))
+    return result
 
 
 def _up(base: Path, path: str) -> list[Path]:

@@ -17,9 +17,9 @@ __all__ = ["lazily", "load", "nearest", "resolve"]
 def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
     """Returns up to `n` of the `known` names that look like `name`, best first; only those near the best one."""
     lower, asked = {str(k).lower(): str(k) for k in known}, str(name).lower()
-    found = difflib.get_close_matches(asked, lower, n=n, cutoff=0.5)
-    likeness = [difflib.SequenceMatcher(None, asked, k).ratio() for k in found]
-    return [lower[k] for k, r in zip(found, likeness, strict=True) if r > max(likeness) - 0.1]
+    result = difflib.get_close_matches(asked, lower, n=n, cutoff=0.5)
+    likeness = [difflib.SequenceMatcher(None, asked, k).ratio() for k in result]
+    return [lower[k] for k, r in zip(result, likeness, strict=True) if r > max(likeness) - 0.1]
 
 
 def resolve(name: str, table: Mapping[str, T], *, where: str, what: str) -> T:

@@ -54,8 +54,8 @@ def misread(made: BaseModel, values: Mapping[str, Any]) -> tuple[str, ...]:
 
 def in_one(where: str, faults: Iterable[str]) -> str:
     """Returns the message that tells all faults."""
-    told = "; ".join(faults)
-    return f"{where}: {told}{'' if told.endswith('?') else '.'}"
+    message = "; ".join(faults)
+    return f"{where}: {message}{'' if message.endswith('?') else '.'}"
 
 
 def check_keywords(

@@ -79,9 +79,9 @@ class Head(nn.Module, ABC):
         For classes and labels this is the Brier score (Brier 1950): proper, finer than accuracy on few rows, and
         bounded, so that a few overconfident rows do not outweigh the rest as they do in the log loss.
         """
-        return (self.predict(outputs) - self.aim(target)).square().sum(-1).mean().item()
+        return (self.predict(outputs) - self.encode_target(target)).square().sum(-1).mean().item()
 
-    def aim(self, target: Tensor) -> Tensor:
+    def encode_target(self, target: Tensor) -> Tensor:
         """Returns what a perfect prediction would be, `[batch, n_outputs]`."""
         return target
 
@@ -98,7 +98,7 @@ class ClassHead(Head):
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(-1)
 
-    def aim(self, target: Tensor) -> Tensor:
+    def encode_target(self, target: Tensor) -> Tensor:
         return F.one_hot(target, self.n_outputs)
 
     def score(self, outputs: Tensor, target: Tensor) -> float:

@@ -15,7 +15,7 @@ PARTS = {"embed", "mix + fusion", "feedback"}
 def test_parts_and_rounds_of_every_branch_are_timed(branch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "ROUNDS", (1, 2))
     found = rounds.measure(branch, n_rows=2, width=8, n_repeats=1)
-    assert set(found) == {*PARTS, "R = 1", "R = 2", "at rest"}
+    assert set(found) == {*PARTS, "R = 1", "R = 2", "converged"}
     assert min(found.values()) > 0
     lines = rounds.rows(branch, found)
     assert [line["rounds"] for line in lines] == [1, 2]
@@ -26,13 +26,13 @@ def test_parts_and_rounds_of_every_branch_are_timed(branch: str, monkeypatch: py
 
 def test_the_wrapped_module_gets_feedback_above_its_stems() -> None:
     jobs = rounds.wrapped_jobs(2, 8)
-    assert list(jobs) == ["embed", "mix + fusion", "feedback", *(f"R = {r}" for r in rounds.ROUNDS), "at rest"]
+    assert list(jobs) == ["embed", "mix + fusion", "feedback", *(f"R = {r}" for r in rounds.ROUNDS), "converged"]
     module, batch = rounds.Late(8), (torch.randn(2, 64), torch.randn(2, 64))
     assert torch.equal(module(*batch), module.above(module.below(*batch)))
 
 
 def test_table_and_picture_show_every_branch(tmp_path: Path) -> None:
-    timed = dict.fromkeys((*PARTS, *(f"R = {r}" for r in rounds.ROUNDS), "at rest"), 2.0)
+    timed = dict.fromkeys((*PARTS, *(f"R = {r}" for r in rounds.ROUNDS), "converged"), 2.0)
     found = rounds.rows("one", timed) + rounds.rows("two", timed)
     head, _, one, two = rounds.table(found).splitlines()
     assert head.count("|") == one.count("|") == two.count("|") == len(rounds.ROUNDS) + 7

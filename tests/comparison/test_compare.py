@@ -419,7 +419,7 @@ def test_a_twin_at_rest_stands_in_tables_and_report(tmp_path: Path) -> None:
     again = Results.read(tmp_path)
     assert [m.rounds for m in again.methods] == [m.rounds for m in results.methods]
     assert set(pd.read_csv(tmp_path / "results.csv")["rounds"]) == {"1", "2", "equilibrium"}
-    twins = {c.method: c.against for c in summarise(again).comparisons if c.kind == "twin"}
+    twins = {c.method: c.against for c in summarise(again).comparisons if c.kind == "plain"}
     assert twins["progressive (equilibrium) concat"] == "concat"
     told = write_report(again, tmp_path).read_text(encoding="utf-8")
     assert "progressive (equilibrium) token transformer" in told

@@ -67,7 +67,7 @@ def test_methods_are_ranked_on_test_and_compared_with_the_references() -> None:
     summary = summarise(_results({**BASE, "progressive gated": 0.92}))
     assert [r.method.name for r in summary.rows][:3] == ["progressive gated", "gated", "boost"]
     pairs = {(c.method, c.against, c.kind) for c in summary.comparisons}
-    assert ("progressive gated", "gated", "twin") in pairs
+    assert ("progressive gated", "gated", "plain") in pairs
     assert ("progressive gated", "boost", "classical") in pairs
     assert {m for m, _, k in pairs if k == "single"} == {"progressive gated", "gated", "concat", "boost"}
     assert {m for m, _, k in pairs if k == "concat"} == {"progressive gated", "gated", "boost"}

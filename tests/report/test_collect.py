@@ -184,7 +184,7 @@ def test_sentences_badges_and_figures_of_a_page_follow_one_correction(example: E
         f"Of the {len(others)} other ways of fusing {shown or 'none'} {'is' if shown < 2 else 'are'}"
         in (answers["Does fusing help?"])
     )
-    twins = families["twin"]
+    twins = families["plain"]
     better, worse = (sum(c.shown == which for c in twins) for which in ("better", "worse"))
     assert f"Of {len(twins)} progressive methods {better or 'none'} " in answers["Do feedback rounds help?"]
     assert f"{worse or 'none'} worse, corrected for asking {len(twins)} times" in answers["Do feedback rounds help?"]
@@ -193,9 +193,9 @@ def test_sentences_badges_and_figures_of_a_page_follow_one_correction(example: E
 def test_a_difference_whose_interval_leaves_0_out_and_is_not_shown_says_why(example: Example) -> None:
     results = example(n_test=200, full=False)
     summary = summarise(results)
-    twin = next(c for c in summary.comparisons if c.kind == "twin")
+    twin = next(c for c in summary.comparisons if c.kind == "plain")
     moved = replace(twin, p_holm=0.2, estimate=replace(twin.estimate, value=0.02, low=0.001, high=0.04, p=0.04))
-    told = replace(summary, comparisons=(moved, *(c for c in summary.comparisons if c.kind not in ("twin", "single"))))
+    told = replace(summary, comparisons=(moved, *(c for c in summary.comparisons if c.kind not in ("plain", "single"))))
     alone = replace(moved, n_asked=1)
     assert "not shown to differ once corrected for asking 6 times" in Words(results, told)._told(moved)
     assert Words(results, told)._told(alone).endswith("not shown to differ)")

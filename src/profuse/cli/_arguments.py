@@ -95,5 +95,5 @@ def check_shape(model: Mapping[str, Any], rounds: object, *, who: str) -> None:
     """
     shape = [name for name in PROGRESSIVE if name in model and name != "rounds"]
     if shape and rounds in (1, ()):
-        told = f"{' and '.join(shape)} must go with rounds; got rounds={rounds or 'none'}"
-        raise ConfigError(f"{who}: {told}. Add --rounds 2.")
+        message = f"{' and '.join(shape)} must go with rounds; got rounds={rounds or 'none'}"
+        raise ConfigError(f"{who}: {message}. Add --rounds 2.")

@@ -54,11 +54,11 @@ def show(index: Index, asked: Any, by: str, who: list[str], dataset: Dataset | N
     """Searches, and prints what is found: the text of an item, too, where the rows are at hand."""
     from profuse.kinds import kind_named
 
-    found = index.search(asked, by, min(k, len(index)))
+    result = index.search(asked, by, min(k, len(index)))
     texts = {} if dataset is None else {n: d for n, d in dataset.modalities.items() if kind_named(d.kind).is_words}
     words = next((n for n in (index.modality, *texts) if n in texts), None)
     lines = []
-    for name, ids, near, places in zip(who, found.ids, found.similarities, found.rows, strict=True):
+    for name, ids, near, places in zip(who, result.ids, result.similarities, result.rows, strict=True):
         for rank, (item, similarity, row) in enumerate(zip(ids, near, places, strict=True), start=1):
             said = "" if words is None else str(texts[words].values[row] or "")
             lines.append([name, rank, str(item), int(row), float(similarity), said])

@@ -55,14 +55,14 @@ class _Best:
 
 
 def _running(beat: dict[str, Any]) -> str:
-    told = f"{beat['method']}, seed {beat['seed']}"
+    message = f"{beat['method']}, seed {beat['seed']}"
     if beat.get("trial"):
-        told += f", trial {beat['trial'] + 1}"
+        message += f", trial {beat['trial'] + 1}"
     if beat.get("epoch") is not None:
-        told += f", epoch {beat['epoch']}"
+        message += f", epoch {beat['epoch']}"
     if beat.get("score") is not None:
-        told += f", validation {beat['score']:.3f}"
-    return told
+        message += f", validation {beat['score']:.3f}"
+    return message
 
 
 class LineDisplay:

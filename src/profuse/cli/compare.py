@@ -95,7 +95,7 @@ def compare(
     out = out or Path("profuse-out") / name
     with display(name, console(stderr=True)) as progress:
         try:
-            found = run(
+            result = run(
                 data,
                 target,
                 schema=schema,
@@ -108,14 +108,14 @@ def compare(
                 on_event=progress,
             )
         except KeyboardInterrupt as error:
-            told = f"Interrupted: {progress.n_done} of {progress.n_total} fits are kept in {out / 'work'}. "
-            say(f"{told}The same command with --out {out} goes on from there.", err=True)
+            message = f"Interrupted: {progress.n_done} of {progress.n_total} fits are kept in {out / 'work'}. "
+            say(f"{message}The same command with --out {out} goes on from there.", err=True)
             raise typer.Exit(exit_code(error)) from None
-    path = found.report(out)
+    path = result.report(out)
     if safe:  # results are read again from JSON: the table is for people
         table = out / "results.csv"
         write_text(table, safe_csv(table.read_text(encoding="utf-8"), safe=True))
-    _show(found.results)
+    _show(result.results)
     say(f"\nReport: {path}")
 
 

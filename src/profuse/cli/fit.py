@@ -82,6 +82,6 @@ def fit(
     history = fitted.predictor_.history
     assert history is not None
     unit, score = fitted.predictor_.model.head.unit, history.best.valid_score
-    told = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
-    say(f"Validation {unit} {told} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
+    message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
+    say(f"Validation {unit} {message} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
     say(f"Model: {out}")

@@ -138,8 +138,10 @@ def _check_alone(asked: Given, **others: Any) -> None:
     """
     named = [name for name, value in {**asked, **others}.items() if value is not None]
     if named:
-        told = ", ".join(named)
-        raise typer.BadParameter(f"must go without what a saved imputer knows; got also {told}", param_hint="--model")
+        message = ", ".join(named)
+        raise typer.BadParameter(
+            f"must go without what a saved imputer knows; got also {message}", param_hint="--model"
+        )
 
 
 def _show(quality: tuple[Quality, ...]) -> None:
@@ -166,9 +168,9 @@ def _show(quality: tuple[Quality, ...]) -> None:
 
 def _remarks(quality: tuple[Quality, ...]) -> list[str]:
     first, *others = quality
-    found = []
+    results = []
     if first.coverage is not None and first.coverage < 0.8:
-        found.append(
+        results.append(
             f"the spread of {first.method} is too small: {100 * first.coverage:.0f} % of the hidden numbers, not 90 %, "
             "are inside the middle 90 % of their draws."
         )
@@ -178,8 +180,8 @@ def _remarks(quality: tuple[Quality, ...]) -> list[str]:
         if q.method != "mean" and (_worse(first.error, q.error) or _worse(first.wrong, q.wrong))
     ]
     if better:
-        found.append(f"on the hidden rows {' and '.join(better)} did no worse than {first.method}. Compare methods.")
-    return found
+        results.append(f"on the hidden rows {' and '.join(better)} did no worse than {first.method}. Compare methods.")
+    return results
 
 
 def _worse(ours: float | None, theirs: float | None) -> bool:

@@ -271,16 +271,16 @@ def _evaluate(
     known = np.sort(np.concatenate([split.train, split.valid]))
     _fit(retriever, dataset.rows(known), modalities)
     print_notes(retriever.notes_)
-    found = retriever.evaluate(dataset.rows(split.test))
+    result = retriever.evaluate(dataset.rows(split.test))
     if out is not None:
         retriever.save(out)
-        write_text(out / "recall.csv", safe_csv(as_csv(found), safe=safe))
+        write_text(out / "recall.csv", safe_csv(as_csv(result), safe=safe))
     if as_json:
-        say(found.to_json(orient="records", indent=2))
+        say(result.to_json(orient="records", indent=2))
         return
     columns = ["from", "to", "method", "recall@1", "95 % interval", "@5", "@10", "median rank"]
-    print_table(columns, lines(found), right=columns[3:])
-    n = int(found["n_queries"].max())
+    print_table(columns, lines(result), right=columns[3:])
+    n = int(result["n_queries"].max())
     say(f"\n{len(known)} rows learned from, {n} held out; higher recall and lower rank are better.")
     if out is not None:
         say(f"Retriever and recall.csv: {out}")

@@ -34,17 +34,17 @@ def schema(
 
     if out is not None:
         check_output(out, reads=(file,))
-    found = look(file, given, target=target)
-    resolved = found.schema
+    result = look(file, given, target=target)
+    resolved = result.schema
     levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
     print_table(
         ["column", "kind", "modality", "why"],
-        [[r.column, r.kind, homes.get(r.column, ""), r.reason + levels.get(r.column, "")] for r in found.reasons],
+        [[r.column, r.kind, homes.get(r.column, ""), r.reason + levels.get(r.column, "")] for r in result.reasons],
     )
     if resolved.target is not None:
-        say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(found.frame)} rows")
-    print_notes(found.notes, err=False)
+        say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(result.frame)} rows")
+    print_notes(result.notes, err=False)
     # what a terminal of another encoding cannot show is written as YAML's escapes
     shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)

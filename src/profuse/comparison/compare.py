@@ -102,9 +102,9 @@ class Comparison:
         return load_model(kept[at])
 
     def __repr__(self) -> str:
-        found = self.summary()
-        best = found.verdict.fusion
-        return f"Comparison({self.results.dataset.name!r}, {len(found.rows)} methods, best fusion {best!r})"
+        result = self.summary()
+        best = result.verdict.fusion
+        return f"Comparison({self.results.dataset.name!r}, {len(result.rows)} methods, best fusion {best!r})"
 
 
 @documented(

@@ -114,8 +114,8 @@ def compare_dataset(
 
 def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -> Results:
     # of all that succeeded, whichever came first
-    found = (run.found[m.name][s].facts for s in range(options.seeds) for m in run.methods if s in run.found[m.name])
-    first = next(found)
+    result = (run.found[m.name][s].facts for s in range(options.seeds) for m in run.methods if s in run.found[m.name])
+    first = next(result)
     task = dataset.task
     results = Results(
         dataset=_facts(dataset, options, first, run.notes),

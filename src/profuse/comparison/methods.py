@@ -1,4 +1,4 @@
-"""What is compared: single modalities unless left out, simple baselines, then whatever was asked for and its twin."""
+"""What is compared: single modalities unless left out, simple baselines, then whatever was asked for and its progressive variant."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Method(BaseModel):
 
     @property
     def plain_name(self) -> str:
-        """The name without what a twin has before it, and an ablation after it."""
+        """The name without what a progressive variant has before it, and an ablation after it."""
         name = self.name if self.left_out is None else self.name.removesuffix(f" without {self.left_out}")
         return name if self.model is None else name.removeprefix(_progressive(self.model.rounds))
 
@@ -82,7 +82,7 @@ class Method(BaseModel):
 
 
 def _progressive(rounds: Rounds) -> str:
-    """What stands before the name of a twin."""
+    """What stands before the name of a progressive variant."""
     return f"progressive ({rounds if rounds == 'equilibrium' else f'{rounds} rounds'}) "
 
 
@@ -109,7 +109,7 @@ def methods_for(
     Args:
         modalities: All modalities of the data.
         fusions: What was asked for: `name` or `level:name`; `all` is every operator at its own level.
-        rounds: Rounds of the progressive twins, each at least 2, or "equilibrium"; empty for none.
+        rounds: Rounds of the progressive variants, each at least 2, or "equilibrium"; empty for none.
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         link: How the task's outputs become predictions; not every decision operator is defined for all.
         singles: Modalities that are compared by themselves, or ("all",); empty for none.
@@ -121,12 +121,14 @@ def methods_for(
     if base.rounds != 1:
         raise ConfigError(
             f"compare: model.rounds must be left at 1; got model.rounds={base.rounds!r}. "
-            f"Use rounds=({base.rounds!r},), the rounds of the progressive twins."
+            f"Use rounds=({base.rounds!r},), the rounds of the progressive variants."
         )
     for r in rounds:
         options = {"supervise": base.supervise, "start": base.start, "gradient_rounds": base.gradient_rounds}
         if check_rounds(r, where="compare", **options) == 1:  # type: ignore[arg-type]
-            raise ConfigError(f"compare: rounds of a progressive twin must be at least 2; got rounds={list(rounds)}.")
+            raise ConfigError(
+                f"compare: rounds of a progressive variant must be at least 2; got rounds={list(rounds)}."
+            )
     names = tuple(sorted(modalities))
     for name in base.into or ():
         resolve(name, dict.fromkeys(names), where="compare", what="modality")

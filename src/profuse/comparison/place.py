@@ -70,11 +70,11 @@ def _check_contents(out: Path, dataset: Dataset, digest: str) -> None:
             f"compare: {out} holds a comparison of other data than these ({dataset.name!r}). "
             "Name another folder, or delete this one."
         )
-    found = [] if fits else [name for name in _FILES if (out / name).exists()]
-    if found and not (out / "results.json").is_file():
+    results = [] if fits else [name for name in _FILES if (out / name).exists()]
+    if results and not (out / "results.json").is_file():
         raise DataError(
-            f"compare: {out} must be new, without files of these names, or hold a comparison; it has {found[0]} and no "
-            "results.json. Name another folder."
+            f"compare: {out} must be new, without files of these names, or hold a comparison; it has {results[0]} and "
+            "no results.json. Name another folder."
         )
     for folder, ours in (("work", _WORK), ("models", _MODELS)):
         if others := [name for name in names_in(out / folder) if not ours.fullmatch(name)]:

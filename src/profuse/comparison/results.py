@@ -89,7 +89,7 @@ class DatasetFacts(_Plain):
 
 
 class MethodInfo(_Plain):
-    """One row of the table. A progressive method has the `fusion` of its plain twin and other `rounds`."""
+    """One row of the table. A progressive method has the `fusion` of the plain method and other `rounds`."""
 
     name: str
     label: str = Field("", description="As the report says it; the name when empty.")
@@ -256,10 +256,10 @@ class Results(_Plain):
 
     def method(self, name: str) -> MethodInfo:
         """Returns the method called `name`."""
-        found = [m for m in self.methods if m.name == name]
-        if not found:
+        results = [m for m in self.methods if m.name == name]
+        if not results:
             raise DataError(f"Results: method must be one that ran; got method={name!r}.")
-        return found[0]
+        return results[0]
 
     def add_rows(
         self,
@@ -346,8 +346,8 @@ class Results(_Plain):
             results = cls.model_validate(raw)
         except ValidationError as error:
             fault = error.errors()[0]
-            told = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            raise DataError(f"Results.read: {path} must be what profuse wrote; got {told}. Run it again.") from error
+            message = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            raise DataError(f"Results.read: {path} must be what profuse wrote; got {message}. Run it again.") from error
         side = path.with_name("rows.npz")
         if side.is_file():
             results._rows = _rows_of(side)
@@ -375,15 +375,15 @@ def _rows_of(path: Path) -> dict[int, SeedRows]:
     try:
         with np.load(BytesIO(read_source(path)), allow_pickle=False) as file:
             check_size(sum(part.file_size for part in file.zip.infolist()))
-            found = {}
+            results = {}
             for seed in sorted(int(k.removeprefix("ids_")) for k in file.files if k.startswith("ids_")):
                 scores = dict(zip(file[f"methods_{seed}"].tolist(), file[f"scores_{seed}"], strict=True))
                 groups = file[f"groups_{seed}"] if f"groups_{seed}" in file.files else None
-                found[seed] = SeedRows(file[f"ids_{seed}"], groups, scores)
+                results[seed] = SeedRows(file[f"ids_{seed}"], groups, scores)
                 if f"log_methods_{seed}" in file.files:
                     names = file[f"log_methods_{seed}"].tolist()
-                    found[seed].log_errors = dict(zip(names, file[f"log_errors_{seed}"], strict=True))
-            return found
+                    results[seed].log_errors = dict(zip(names, file[f"log_errors_{seed}"], strict=True))
+            return results
     except Exception as error:  # a damaged archive fails in a dozen ways
         raise DataError(
             f"Results.read: {path} must be arrays that profuse wrote; got {error}. Run it again."

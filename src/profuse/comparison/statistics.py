@@ -193,10 +193,10 @@ def interval(
         parts: What `Pooled.score` says of the seeds' variance; their own variance if None.
         bounds: The least and greatest value the score can have; the interval is cut there.
     """
-    found = _combine(samples, n_train, level, parts)
+    result = _combine(samples, n_train, level, parts)
     if proportion:
-        found = _wilson(found, level)
-    return replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]), p=None)
+        result = _wilson(result, level)
+    return replace(result, low=max(result.low, bounds[0]), high=min(result.high, bounds[1]), p=None)
 
 
 def r2_interval(samples: Sequence[Sample], value: float, *, n_train: int, parts: Parts | None = None) -> Estimate:
@@ -330,11 +330,11 @@ def _combine(
         rule = f"{n_seeds} seeds x {units}: speaks of a new fit on the same training rows, scored on new rows"
     else:
         rule = f"{n_seeds} splits, {units}, corrected for shared rows: speaks of a new split of such data"
-    found = _t_interval(value, math.sqrt(variance), degrees, level, n_seeds, n_rows, n_clusters, rule)
-    if not flips or n_clusters < LEAST_PARTS or not math.isfinite(found.high):
-        return found
+    result = _t_interval(value, math.sqrt(variance), degrees, level, n_seeds, n_rows, n_clusters, rule)
+    if not flips or n_clusters < LEAST_PARTS or not math.isfinite(result.high):
+        return result
     low, high, p = flip_interval(added, share, level=level, degrees=rows_degrees, beside=beside, all_degrees=degrees)
-    return replace(found, low=low, high=high, p=p)
+    return replace(result, low=low, high=high, p=p)
 
 
 def _codes(names: np.ndarray) -> tuple[np.ndarray, int]:

@@ -24,7 +24,7 @@ from profuse.metrics import primary_metric
 
 __all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
-Against = Literal["single", "concat", "twin", "classical", "trivial"]
+Against = Literal["single", "concat", "plain", "classical", "trivial"]
 FUSED = ("baseline", "fusion")
 CONCAT = "concat"
 
@@ -148,15 +148,15 @@ def summarise(results: Results) -> Summary:
         name, role = r.method.name, r.method.role
         if single and role in (*FUSED, "classical"):
             pairs.append((name, single, "single"))
-        twin = _twin(r.method, evidence.methods)
+        plain = _plain(r.method, evidence.methods)
         if (
             role in (*FUSED, "classical")
-            and CONCAT not in (name, twin)
+            and CONCAT not in (name, plain)
             and any(x.method.name == CONCAT for x in ranked)
         ):
             pairs.append((name, CONCAT, "concat"))
-        if twin and evidence.test(twin):
-            pairs.append((name, twin, "twin"))
+        if plain and evidence.test(plain):
+            pairs.append((name, plain, "plain"))
     if fusion and classical:
         pairs.append((fusion, classical, "classical"))
     if trivial:
@@ -289,8 +289,8 @@ class Evidence:
 
     def _kept(self, method: str, seeds: Sequence[int] | dict[int, Score]) -> list[Sample]:
         """The samples of `seeds`, or none at all where any of them is lacking."""
-        found = [self._samples[s][method] for s in seeds if method in self._samples.get(s, {})]
-        return found if len(found) == len(seeds) else []
+        results = [self._samples[s][method] for s in seeds if method in self._samples.get(s, {})]
+        return results if len(results) == len(seeds) else []
 
     def _log_errors(self, method: str, seeds: Sequence[int] | dict[int, Score]) -> list[Sample]:
         """The same, with what the rows do to R2 in logarithms; none where that is not defined."""
@@ -342,7 +342,7 @@ def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[st
     ).method.name
 
 
-def _twin(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:
+def _plain(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:
     """The plain method with the same fusion, level and modalities."""
     if method.rounds == 1:
         return None

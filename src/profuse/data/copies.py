@@ -60,13 +60,13 @@ def copies_of_target(dataset: Dataset, rows: np.ndarray) -> list[Copy]:
     part = part.rows(distinct_rows(part))  # of copies of a row each tells the other's target
     if len(part) < _FEWEST_ROWS:
         return []
-    found: list[Copy] = []
+    results: list[Copy] = []
     for target, numbers, codes in _targets(part):
         for column, values, is_code in _columns(part):
             told = _evidence(values, numbers, codes, is_code=is_code)
             if told:
-                found.append(Copy(column, target, told))
-    return found
+                results.append(Copy(column, target, told))
+    return results
 
 
 def follows_row_order(dataset: Dataset) -> str:

@@ -156,8 +156,8 @@ class Pipeline:
         Raises:
             DataError: Nearly all cells of a column are so, and it is not in `accepted`.
         """
-        found = (self.preprocessors[name].unseen(data) for name, data in self._data(dataset).items())
-        return unseen_notes(chain.from_iterable(found), accepted)
+        result = (self.preprocessors[name].unseen(data) for name, data in self._data(dataset).items())
+        return unseen_notes(chain.from_iterable(result), accepted)
 
     def state(self) -> dict[str, Any]:
         """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""

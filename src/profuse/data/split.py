@@ -80,7 +80,7 @@ def check_parts(dataset: Dataset, split: Split) -> None:
     target = dataset.target
     if target is None:
         return
-    remedy = "Give more rows, or divide them otherwise (--split, --test-size)."
+    advice = "Give more rows, or divide them otherwise (--split, --test-size)."
     for part in _PARTS:
         rows = getattr(split, part)
         values = np.asarray(target)[rows]
@@ -90,17 +90,17 @@ def check_parts(dataset: Dataset, split: Split) -> None:
             if len(unseen):
                 raise DataError(
                     f"split: every class must have rows in train; {part} has {tell_values(pd.unique(values[unseen]))} "
-                    f"in {tell_rows(rows[unseen])}, train none. {remedy}"
+                    f"in {tell_rows(rows[unseen])}, train none. {advice}"
                 )
             if part == "train" and len(known) < 2:
-                raise DataError(f"split: train must hold two classes or more; got {tell_values(known)}. {remedy}")
+                raise DataError(f"split: train must hold two classes or more; got {tell_values(known)}. {advice}")
             continue
         columns = values.reshape(len(rows), -1).astype(np.float64)
         if dataset.task == "multilabel" and part != "train" and not columns.any():
-            raise DataError(f"split: {part} must hold a row with a label; none of its {len(rows)} has one. {remedy}")
+            raise DataError(f"split: {part} must hold a row with a label; none of its {len(rows)} has one. {advice}")
         if dataset.task == "regression" and (columns == columns[0]).all(axis=0).any():
             raise DataError(
-                f"split: the target must vary within {part}; it does not in its {tell_rows(rows)}. {remedy}"
+                f"split: the target must vary within {part}; it does not in its {tell_rows(rows)}. {advice}"
             )
 
 
@@ -254,13 +254,13 @@ def _labels(dataset: Dataset, rows: np.ndarray, units: np.ndarray, n_units: int,
     target = np.asarray(dataset.target)[rows]
     if dataset.task == "multilabel":
         has = target.reshape(len(rows), -1) > 0
-        found = [np.unique(units[has[:, j]]) for j in range(has.shape[1])]
+        results = [np.unique(units[has[:, j]]) for j in range(has.shape[1])]
     else:
         codes = _codes(target, "classes")
         order = np.argsort(codes, kind="stable")
-        found = [np.unique(u) for u in np.split(units[order], np.flatnonzero(np.diff(codes[order])) + 1)]
-    rest = np.setdiff1d(np.arange(n_units), np.concatenate(found))
-    return [f for f in (*sorted(found, key=len), rest) if len(f)]
+        results = [np.unique(u) for u in np.split(units[order], np.flatnonzero(np.diff(codes[order])) + 1)]
+    rest = np.setdiff1d(np.arange(n_units), np.concatenate(results))
+    return [f for f in (*sorted(results, key=len), rest) if len(f)]
 
 
 def _take(labels: list[np.ndarray], fraction: float, rng: np.random.Generator) -> np.ndarray:
@@ -336,11 +336,11 @@ def _cuts(dataset: Dataset, rows: np.ndarray, ranks: np.ndarray) -> np.ndarray:
 def _no_cut(dataset: Dataset, n_needed: int, n_found: int, where: str) -> DataError:
     if dataset.groups is not None:
         why = "a moment at which no group is under way"
-        remedy = "Groups contradict the time order: use method='group', or leave the groups out."
+        advice = "Groups contradict the time order: use method='group', or leave the groups out."
     else:
         why = "rows with an earlier and a later time"
-        remedy = "Give finer times, or use another split."
-    return DataError(f"{where}: a split by time needs {n_needed} cut(s), each {why}; got {n_found}. {remedy}")
+        advice = "Give finer times, or use another split."
+    return DataError(f"{where}: a split by time needs {n_needed} cut(s), each {why}; got {n_found}. {advice}")
 
 
 def _late(dataset: Dataset, rows: np.ndarray, fraction: float, part: str) -> np.ndarray:

@@ -222,8 +222,8 @@ def _plain(cells: pd.Series, name: str) -> np.ndarray:
         kind = next((type(v).__name__ for v in cells if not isinstance(v, Real | np.bool_ | Decimal)), "integer")
         cells = cells.astype(np.float64) if kind == "integer" and any(isinstance(v, Decimal) for v in cells) else cells
     if kind not in _PLAIN:
-        told = "time stamps" if kind.startswith("date") else kind
-        raise DataError(f"target {name!r}: must be words or numbers; got {told}. Convert them to one or the other.")
+        message = "time stamps" if kind.startswith("date") else kind
+        raise DataError(f"target {name!r}: must be words or numbers; got {message}. Convert them to one or the other.")
     if types.is_bool_dtype(cells):
         return cells.to_numpy(dtype=bool)
     if types.is_integer_dtype(cells):

@@ -90,7 +90,7 @@ def from_tensors(
                 raise ConfigError(f"from_tensors: {what} must name modalities; got {key!r}. {hint}")
     presence, kinds, rates = dict(presence or {}), dict(kinds or {}), dict(rates or {})
     ranges = checked(Schema, {"ranges": dict(ranges or {})}, where="from_tensors").ranges
-    found: dict[str, ModalityData] = {}
+    results: dict[str, ModalityData] = {}
     notes: list[str] = []
     for key, cells in modalities.items():
         kind = kinds.get(key)
@@ -99,9 +99,9 @@ def from_tensors(
         if kind is not None and kind not in KINDS:
             raise ConfigError(f"from_tensors: kind of {key!r} {must_be(kind)}")
         kind = _sound(key, rates[key], kind) if key in rates else kind
-        found[key] = modality(key, plain(cells), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
+        results[key] = modality(key, plain(cells), kind, presence.get(key), rates.get(key), ranges.get(key), notes)
     if target is not None:
-        check_present(found)
+        check_present(results)
     values: np.ndarray | None = None
     names: tuple[str, ...] = ("target",)
     if target is not None:
@@ -112,7 +112,7 @@ def from_tensors(
         by_row["times"] = given_times(times_given)
     return Dataset(
         name=name,
-        modalities=found,
+        modalities=results,
         target=values,
         task=task or "regression",
         target_names=names,

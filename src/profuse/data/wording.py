@@ -18,12 +18,12 @@ def readable_name(path: Path) -> str:
 
 def tell_rows(rows: np.ndarray | Iterable[int], *, n: int = 5) -> str:
     """Returns `"3 rows (0, 4, 17; counted from 0)"`; beyond `n` rows only the first are listed."""
-    found = [int(r) for r in rows]
-    listed = ", ".join(map(str, found[:n])) + (", ..." if len(found) > n else "")
-    return f"{len(found)} {'row' if len(found) == 1 else 'rows'} ({listed}; counted from 0)"
+    results = [int(r) for r in rows]
+    listed = ", ".join(map(str, results[:n])) + (", ..." if len(results) > n else "")
+    return f"{len(results)} {'row' if len(results) == 1 else 'rows'} ({listed}; counted from 0)"
 
 
 def tell_values(values: Iterable[object], *, n: int = 5) -> str:
     """Returns `"'a', 'b' and 7 more"`."""
-    found = [repr(v.item() if isinstance(v, np.generic) else v) for v in values]
-    return ", ".join(found[:n]) + (f" and {len(found) - n} more" if len(found) > n else "")
+    results = [repr(v.item() if isinstance(v, np.generic) else v) for v in values]
+    return ", ".join(results[:n]) + (f" and {len(results) - n} more" if len(results) > n else "")

@@ -112,13 +112,13 @@ def _wave(path: Path) -> np.ndarray:
     """Reads PCM of 16 bits, mono, as float32 in -1..1."""
     try:
         with wave.open(str(path)) as file:
-            found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            results = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             frames = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
         raise DataError(f"avmnist: {path} must be a WAV file; got {error}. Remove it and load again.") from error
-    if found != (1, 2, RATE):
+    if results != (1, 2, RATE):
         raise DataError(
-            f"avmnist: {path} must have 1 channel, 2 bytes a sample and {RATE} Hz; got {found}. "
+            f"avmnist: {path} must have 1 channel, 2 bytes a sample and {RATE} Hz; got {results}. "
             "Get the recordings from their source."
         )
     return np.frombuffer(frames, "<i2").astype(np.float32) / 32_768

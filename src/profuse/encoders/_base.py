@@ -55,8 +55,8 @@ class Encoder(nn.Module, ABC):
 
     def __repr__(self) -> str:
         """Returns the call that makes this encoder."""
-        told = ", ".join(f"{name}={value!r}" for name, value in self.__dict__["made_with"].items())
-        return f"{type(self).__name__}({told})"
+        message = ", ".join(f"{name}={value!r}" for name, value in self.__dict__["made_with"].items())
+        return f"{type(self).__name__}({message})"
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()

@@ -188,8 +188,8 @@ class Fusion(nn.Module, ABC):
     def __repr__(self) -> str:
         """Returns the call that makes this operator; every keyword-only option is an attribute of the same name."""
         options = [p.name for p in signature(type(self).__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        told = "".join(f", {name}={getattr(self, name)!r}" for name in options)
-        return f"{type(self).__name__}({self.channels!r}, {self.width}{told})"
+        message = "".join(f", {name}={getattr(self, name)!r}" for name in options)
+        return f"{type(self).__name__}({self.channels!r}, {self.width}{message})"
 
     def present(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Returns which modalities each row has: bool `[batch, modality]` in `names` order."""

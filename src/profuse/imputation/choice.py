@@ -82,7 +82,7 @@ def choose(
     units = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     hidden = hidden_like(target, gaps, seed)
     order = np.random.default_rng(seed).permutation(n_rows)
-    found: dict[str, list[tuple[np.ndarray, Scores]]] = {name: [] for name in names}
+    results: dict[str, list[tuple[np.ndarray, Scores]]] = {name: [] for name in names}
     for i, (learn, held) in enumerate(folds_of(n_rows, groups, seed)):
         judged = order[np.isin(order, held)][:_MOST_JUDGED]
         for name in names:
@@ -90,11 +90,11 @@ def choose(
                 continue
             method = make(name, learn)
             rows = (inputs.rows(judged), target.rows(judged), hidden[judged], streams.rows(judged))
-            found[name].append((judged, score(method, *rows, coding)))
-    by_row = {name: np.concatenate([rows for rows, _ in parts]) for name, parts in found.items()}
-    draws = {n: np.concatenate([s.of_draws for _, s in parts]) for n, parts in found.items()}
-    answers = {n: np.concatenate([s.of_answers for _, s in parts]) for n, parts in found.items()}
-    n_numbers = found["mean"][0][1].crps.shape[1]
+            results[name].append((judged, score(method, *rows, coding)))
+    by_row = {name: np.concatenate([rows for rows, _ in parts]) for name, parts in results.items()}
+    draws = {n: np.concatenate([s.of_draws for _, s in parts]) for n, parts in results.items()}
+    answers = {n: np.concatenate([s.of_answers for _, s in parts]) for n, parts in results.items()}
+    n_numbers = results["mean"][0][1].crps.shape[1]
     of_draws, of_answers = (units_of(scores["mean"], n_numbers) for scores in (draws, answers))
     best = names[0]
     for name in names[1:]:

@@ -172,8 +172,8 @@ class Coding:
             # rounded: of equally probable words the first, whatever the last digits are
             words: np.ndarray = np.array(part.words, dtype=object)[raw.round(9).argmax(-1)]
             return words
-        found: np.ndarray = raw if part.kind == "list" else raw[..., 0]
-        return found
+        result: np.ndarray = raw if part.kind == "list" else raw[..., 0]
+        return result
 
     def _other_width(self, data: ModalityData) -> bool:
         """Returns whether the rows are vectors of another length than those that were learned from."""
@@ -193,10 +193,10 @@ def _numbers(part: Part, cells: pd.Series) -> np.ndarray:
         words = cells.to_numpy(dtype=object)
         known = cells.notna().to_numpy()
         code = {word: i for i, word in enumerate(part.words)}
-        found = np.full((len(cells), len(part.words)), np.nan)
+        result = np.full((len(cells), len(part.words)), np.nan)
         for i in np.flatnonzero(known):
-            found[i] = np.arange(len(part.words)) == code.get(str(words[i]), -1)
-        return found
+            result[i] = np.arange(len(part.words)) == code.get(str(words[i]), -1)
+        return result
     if pd.api.types.is_timedelta64_dtype(cells.dtype):
         return np.asarray(cells.dt.total_seconds().to_numpy(np.float64)[:, None])
     return cells.to_numpy(dtype=np.float64, na_value=np.nan)[:, None]

@@ -43,14 +43,14 @@ def added_before(frame: pd.DataFrame, names: tuple[str, ...], kinds: Mapping[str
     cells = {str(c): frame.iloc[:, i] for i, c in enumerate(frame.columns)}
     flags = {c: rows for c in names if c.endswith(_FLAG) and (rows := _true(cells[c])) is not None and rows.any()}
     spreads = {c: cells[c].notna().to_numpy() for c in names if c.endswith(SPREAD) and c.removesuffix(SPREAD) in cells}
-    found: set[str] = set()
+    result: set[str] = set()
     for name, rows in flags.items():
         within = [c for c, there in spreads.items() if there.any() and not (there & ~rows).any()]
         whole = name.removesuffix(_FLAG)
         copied = kinds.get(whole) in _COPIED and cells[whole].notna().to_numpy()[rows].all()
         if within or copied:
-            found |= {name, *within}
-    return tuple(c for c in cells if c in found)
+            result |= {name, *within}
+    return tuple(c for c in cells if c in result)
 
 
 def _true(cells: pd.Series) -> np.ndarray | None:

@@ -130,7 +130,7 @@ class NearestMethod(Method):
 
     def draw(self, inputs: Inputs, target: Target, streams: Streams, n_samples: int, *, purpose: int = 0) -> Drawn:
         places = [np.flatnonzero(there) for there, _ in _alike(self.target)]
-        found = [np.empty((n_samples, len(inputs)), dtype=np.int64) for _ in places]
+        results = [np.empty((n_samples, len(inputs)), dtype=np.int64) for _ in places]
         step = max(1, _CHUNK // len(self.inputs))
         for first in range(0, len(inputs), step):
             rows = np.arange(first, min(len(inputs), first + step))
@@ -138,11 +138,11 @@ class NearestMethod(Method):
             lost = np.flatnonzero(np.isnan(distance).any(1))
             if len(lost):
                 distance[lost] = streams.rows(rows[lost]).uniform(len(self.inputs), purpose=purpose).T
-            for place, donors in zip(places, found, strict=True):
+            for place, donors in zip(places, results, strict=True):
                 order = np.argsort(distance[:, place], axis=1, kind="stable")
                 # fewer donors than samples: they come again
                 donors[:, rows] = place[order[:, np.arange(n_samples) % len(place)]].T
-        donors_of = [(rows, parts) for rows, (_, parts) in zip(found, _alike(self.target), strict=True)]
+        donors_of = [(rows, parts) for rows, (_, parts) in zip(results, _alike(self.target), strict=True)]
         return replace(_copied(self.target, donors_of), are_all=True)
 
     def complete(self, inputs: Inputs, target: Target, streams: Streams, *, purpose: int) -> Drawn:

@@ -91,15 +91,15 @@ def score(
 ) -> Scores:
     """Returns the scores of a method that is given the rows without what is `hidden`, bool `[row, number]`."""
     step = max(1, _MOST_NUMBERS // max(1, method.n_measured * target.numbers.shape[1]))
-    found = []
+    results = []
     for first in range(0, len(target), step):
         rows = np.arange(first, min(len(target), first + step))
         given, beside, random = target.rows(rows).without(hidden[rows]), inputs.rows(rows), streams.rows(rows)
         answer = method.answer(beside, given, random.alone())
         drawn = method.draw(beside, given, random, method.n_measured)
-        found.append(scores_of(answer, drawn, target.rows(rows), hidden[rows], coding))
+        results.append(scores_of(answer, drawn, target.rows(rows), hidden[rows], coding))
     names = ("square", "crps", "inside", "brier", "wrong")
-    return Scores(*(np.concatenate([getattr(part, name) for part in found]) for name in names))
+    return Scores(*(np.concatenate([getattr(part, name) for part in results]) for name in names))
 
 
 def scores_of(answer: Answer, drawn: Drawn, true: Target, hidden: np.ndarray, coding: Coding | None) -> Scores:

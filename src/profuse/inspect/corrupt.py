@@ -80,13 +80,13 @@ def corrupt(
             f"corrupt: level must be from 0 to 1 and seed at least 0; got level={level}, seed={seed}. "
             "Level 0 is no noise, level 1 the most."
         )
-    found = dict(inputs)
+    result = dict(inputs)
     for name in asked:
         raw = resolve(name, inputs, where="corrupt", what="modality")
         spec = resolve(name, specs, where="corrupt", what="modality")
         if level > 0:
-            found[name] = kind_named(spec.kind).corrupt(raw, spec, level, _generator(seed, name))
-    return found
+            result[name] = kind_named(spec.kind).corrupt(raw, spec, level, _generator(seed, name))
+    return result
 
 
 def _generator(seed: int, name: str) -> Generator:

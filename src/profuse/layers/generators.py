@@ -325,8 +325,8 @@ class GanGenerator(Generator):
         generator = (fooled + self.l1 * off) / (1 + self.l1)
         given = _held(self.make, torch.cat([condition, start], -1))
         real = functional.softplus(-self.judge(torch.cat([condition, target], -1)))[..., 0]
-        found = functional.softplus(self.judge(torch.cat([condition, given], -1)))[..., 0]
-        return {"generator": generator.mean(0), "discriminator": (real + found).mean(0)}
+        result = functional.softplus(self.judge(torch.cat([condition, given], -1)))[..., 0]
+        return {"generator": generator.mean(0), "discriminator": (real + result).mean(0)}
 
 
 def _mlp(n_in: int, width: int, n_out: int) -> nn.Sequential:

@@ -91,7 +91,7 @@ def fixed_point(
         residual = (fx - x).norm(dim=1)
         guarded &= ~(plain & (residual > least))
         plain = guarded & ~plain & ~(residual <= _SMALLER * least)
-        # a row at rest is measured anew: those that it depends on may have moved it
+        # a converged row is measured anew: those that it depends on may have moved it
         newer = reached | (residual < least)
         best, f_best = torch.where(newer[:, None], x, best), torch.where(newer[:, None], fx, f_best)
         least = torch.where(newer, residual, least)
@@ -159,7 +159,7 @@ def attached(
     def adjoint(gradient: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             raise ConfigError(
-                f"{where}: a gradient at rest must not be differentiated again, as it is found without a graph; "
+                f"{where}: a gradient of the converged state must not be differentiated again, as it is found without a graph; "
                 "got create_graph=True. Set a number of rounds."
             )
 
@@ -214,7 +214,7 @@ class Search:
             jointly: Whether rows depend on each other: then all together are one point.
 
         Warns:
-            ProfuseWarning: It, or on the way back its gradient, has not come to rest.
+            ProfuseWarning: It, or on the way back its gradient, has not converged.
         """
         shape = start.shape
         one_point = (1, -1) if jointly else shape
@@ -230,13 +230,13 @@ class Search:
         with torch.no_grad():
             solution = fixed_point(step, start.reshape(one_point), **options)
         self._tell(solution, "the fused state", jointly)
-        found = solution.state
+        result = solution.state
         if torch.is_grad_enabled():
             told = partial(self._tell, what="its gradient", jointly=jointly)
             # on older torch autocast would go on with weights that it cast without gradient
             torch.clear_autocast_cache()
-            found = attached(step, found, told=told, where=self.where, **options)
-        return found.reshape(shape), solution
+            result = attached(step, result, told=told, where=self.where, **options)
+        return result.reshape(shape), solution
 
     def refuse_export(self) -> None:
         """Raises where the model is being traced, as no program has an unknown number of rounds.
@@ -255,7 +255,7 @@ class Search:
         if not bool(found.reached.all()):
             rows = "a batch whose rows are one system" if jointly else share_of(~found.reached)
             warnings.warn(
-                f"{self.where}: {what} must come to rest within tolerance={self.tolerance}; got {rows}, by up to "
+                f"{self.where}: {what} must converged within tolerance={self.tolerance}; got {rows}, by up to "
                 f"{above(found.residuals[~found.reached])}, that had not after {found.n_evaluations} rounds. "
                 "Raise max_rounds or tolerance, lower damping, or set a number.",
                 ProfuseWarning,

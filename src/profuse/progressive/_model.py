@@ -53,7 +53,7 @@ class ProgressiveFusion(Trainable[Output]):
     Args:
         model: The plain model; it is used, not copied.
         rounds: How often the modalities are fused, at least 1; 1 is the plain model. "equilibrium": until the fused
-            state comes to rest, with the gradient of the state at rest. May be set anew after training.
+            state converges, with the gradient of the converged state. May be set anew after training.
         feedback: Its form: "scale_shift", "gate", "add", "concat" or "attend", or a `Feedback` class.
         into: The modalities that receive feedback; all if None.
         entry: Where it enters a branch: into the raw values ("input"; texts, and tables without numbers, have none
@@ -70,7 +70,7 @@ class ProgressiveFusion(Trainable[Output]):
         damping: Equilibrium: how far each step goes, over 0 to 1.
 
     Warns:
-        ProfuseWarning: The state of some rows has not come to rest.
+        ProfuseWarning: The state of some rows has not converged.
 
     Raises:
         ConfigError: No round, an unknown modality or option, options that contradict each other, or a model at the
@@ -103,8 +103,8 @@ class ProgressiveFusion(Trainable[Output]):
             )
         for name, value, known in (("supervise", supervise, Supervise), ("start", start, Start)):
             if value not in get_args(known):
-                told = " or ".join(get_args(known))
-                raise ConfigError(f"ProgressiveFusion: {name} must be {told}; got {name}={value!r}.")
+                message = " or ".join(get_args(known))
+                raise ConfigError(f"ProgressiveFusion: {name} must be {message}; got {name}={value!r}.")
         if supervise == "all" and not model.has_output_loss:
             raise ConfigError(
                 "ProgressiveFusion: supervise='all' must go with a model that learns by the loss of its outputs, which "
@@ -237,7 +237,7 @@ class ProgressiveFusion(Trainable[Output]):
         search.refuse_export()
         n_channels = self.model.state_width
         device = next(iter(under.tokens.values())).values.device
-        # the same hidden channels in every round of a batch: else nothing could come to rest
+        # the same hidden channels in every round of a batch: else nothing could converged
         again = same_chance([device], active=self.training, torch_only=True)
         with torch.no_grad(), again():
             vector, fused = self._state(self._round(under, self._start(under)))

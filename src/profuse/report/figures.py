@@ -26,8 +26,8 @@ SHAPES = {
 
 def mark(role: str, x: float, y: float, title: str = "") -> Markup:
     """The shape of `role` at `x`, `y` in percent of the picture."""
-    told = f"<title>{escape(title)}</title>" if title else ""
-    return Markup(f'<svg x="{x:.2f}%" y="{y:.2f}%" class="mark {escape(role)}">{told}{SHAPES[role]}</svg>')
+    message = f"<title>{escape(title)}</title>" if title else ""
+    return Markup(f'<svg x="{x:.2f}%" y="{y:.2f}%" class="mark {escape(role)}">{message}{SHAPES[role]}</svg>')
 
 
 def ticks(low: float, high: float, n: int = 5) -> list[float]:
@@ -232,14 +232,14 @@ def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
         for v in ticks(first, last, 3)
         if v == int(v)
     ]
-    found = []
+    results = []
     for c in panels:
         lines = "".join(line(s, 1, "train") for s in c["seeds"]) + "".join(line(s, 2, "valid") for s in c["seeds"])
         epochs = [len(s) for s in c["seeds"]]
-        found.append(
+        results.append(
             {"label": c["label"], "svg": _stretched(lines), "x": x, "y": y, "epochs": (min(epochs), max(epochs))}
         )
-    return found
+    return results
 
 
 def residual_plot(sample: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ MAX_CLASSES = 40
 KINDS = {
     "single": "Against the best single modality",
     "concat": "Against concatenation",
-    "twin": "Progressive methods against their plain twins",
+    "plain": "Progressive methods against the same methods without feedback",
     "classical": "The chosen fusion against the chosen classical model",
     "trivial": "Against the trivial answer",
 }

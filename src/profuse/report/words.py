@@ -93,7 +93,7 @@ class Words:
 
     def answers(self) -> list[dict[str, str]]:
         """Questions and answers, in the order in which they are asked."""
-        found = [
+        results = [
             ("Does fusing help?", self._helps()),
             ("Which way?", self._which()),
             ("Do feedback rounds help?", self._rounds()),
@@ -101,7 +101,7 @@ class Words:
             ("At what price?", self._price()),
             ("Would something simpler do?", self._simpler()),
         ]
-        return [{"question": q, "answer": a} for q, a in found if a]
+        return [{"question": q, "answer": a} for q, a in results if a]
 
     def _helps(self) -> str:
         v = self.verdict
@@ -155,16 +155,18 @@ class Words:
         return text
 
     def _rounds(self) -> str:
-        twins = [c for c in self.summary.comparisons if c.kind == "twin"]
-        if not twins:
+        pairs = [c for c in self.summary.comparisons if c.kind == "plain"]
+        if not pairs:
             return ""
-        if len(twins) == 1:
-            return f"{self._cap(twins[0].method)} scores {self._told(twins[0])} against its plain twin."
-        better, worse = (sum(c.shown == which for c in twins) for which in ("better", "worse"))
-        most = max(twins, key=lambda c: c.estimate.value)
+        if len(pairs) == 1:
+            return (
+                f"{self._cap(pairs[0].method)} scores {self._told(pairs[0])} against the same method without feedback."
+            )
+        better, worse = (sum(c.shown == which for c in pairs) for which in ("better", "worse"))
+        most = max(pairs, key=lambda c: c.estimate.value)
         return (
-            f"Of {len(twins)} progressive methods {self._are(better)} shown to be better than the plain twin and "
-            f"{worse or 'none'} worse{self._corrected(twins[0])}. The largest difference is that of "
+            f"Of {len(pairs)} progressive methods {self._are(better)} shown to be better than without feedback and "
+            f"{worse or 'none'} worse{self._corrected(pairs[0])}. The largest difference is that of "
             f"{self.labels[most.method]}: {self._told(most)}."
         )
 

@@ -152,8 +152,8 @@ class Index:
             order = np.lexsort((at.numpy(), -values.numpy()))
             near.append(np.take_along_axis(values.numpy(), order, 1))
             places.append(np.take_along_axis(at.numpy(), order, 1))
-        found = np.concatenate(places)
-        return Found(self.ids[found], np.concatenate(near), self.rows[found])
+        result = np.concatenate(places)
+        return Found(self.ids[result], np.concatenate(near), self.rows[result])
 
     def save(self, folder: str | Path) -> None:
         """Writes the index, and the retriever that embeds its queries, into `folder`: safetensors and JSON, no pickle.

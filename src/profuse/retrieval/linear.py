@@ -173,7 +173,7 @@ def fit_linear(
     again = _Features(pipeline, dataset, both, raw) if refit else features
     asked = {name: codes[name][choose] for name in features.x}
     known = {name: features.known[name][choose] for name in features.x}
-    found: dict[str, tuple[LinearSpace, Validation]] = {}
+    results: dict[str, tuple[LinearSpace, Validation]] = {}
     for method in methods:
         best, setting, kept = Validation(-1.0, {}), None, {}
         for tried, maps in LINEAR[method](features, learn, None):
@@ -189,8 +189,8 @@ def fit_linear(
             continue
         if refit:
             ((_, kept),) = LINEAR[method](again, both, setting)
-        found[method] = (again.space(kept), best)
-    return found
+        results[method] = (again.space(kept), best)
+    return results
 
 
 Tried = tuple[tuple[Any, ...], dict[str, np.ndarray]]

@@ -86,14 +86,14 @@ def reciprocal_rank(
         present: Bool `[row]` by modality.
         codes: `content` by modality.
     """
-    found = {}
+    results = {}
     for pair in combinations(sorted(places), 2):
         rows = present[pair[0]] & present[pair[1]]
         if rows.any():
             ways = [[part[name][rows] for name in way for part in (places, codes)] for way in (pair, pair[::-1])]
-            found[pair] = np.concatenate([1 / ranks(x, y, asked, answers)[0] for x, asked, y, answers in ways])
-    every = np.concatenate([np.empty(0), *found.values()])
-    return Validation(float(every.mean()) if len(every) else 0.0, {p: float(v.mean()) for p, v in found.items()})
+            results[pair] = np.concatenate([1 / ranks(x, y, asked, answers)[0] for x, asked, y, answers in ways])
+    every = np.concatenate([np.empty(0), *results.values()])
+    return Validation(float(every.mean()) if len(every) else 0.0, {p: float(v.mean()) for p, v in results.items()})
 
 
 def scores(

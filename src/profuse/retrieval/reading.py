@@ -204,7 +204,7 @@ def schema_of(frame: pd.DataFrame, pipeline: Pipeline, names: Sequence[str]) -> 
         DataError: Columns are not there: all of them, and what is near, are told.
     """
     columns = [str(c) for c in frame.columns]
-    found: dict[str, Modality] = {}
+    results: dict[str, Modality] = {}
     kinds: dict[str, ColumnKind] = {}
     lacking: dict[str, str] = {}
     for name in names:
@@ -226,16 +226,16 @@ def schema_of(frame: pd.DataFrame, pipeline: Pipeline, names: Sequence[str]) -> 
         absent = [c for c in parts if c not in columns]
         if absent:
             lacking[name] = f"column {tell_values(absent)} of kind {source.takes!r}"
-        found[name] = Modality(kind=source.takes, columns=parts)
+        results[name] = Modality(kind=source.takes, columns=parts)
     if lacking:
         raise DataError(
             f"Retriever: a table must have columns for {tell_values(lacking, n=10)}; lacking "
             f"{'; '.join(lacking.values())}. It has {tell_values(columns, n=10)}{_near(lacking, columns)}. Rename them."
         )
-    used = {c for m in found.values() for c in m.columns}
+    used = {c for m in results.values() for c in m.columns}
     row_id = next((c for c in columns if c.lower() == "id" and c not in used), None)
-    ranges = {name: levels for name, levels in pipeline.ranges.items() if name in found}
-    return Schema(modalities=found, columns=kinds, ranges=ranges, id=row_id, id_inferred=row_id is not None)
+    ranges = {name: levels for name, levels in pipeline.ranges.items() if name in results}
+    return Schema(modalities=results, columns=kinds, ranges=ranges, id=row_id, id_inferred=row_id is not None)
 
 
 def _numbered(name: str, columns: Sequence[str]) -> tuple[str, ...]:

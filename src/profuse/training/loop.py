@@ -149,10 +149,10 @@ def train(
     def judge(epoch: int, train_loss: float) -> None:
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
         nonlocal best, kept
-        found = model.validate(predict(model, inputs, valid_rows), target[valid_rows])
-        done.append(Epoch(epoch, train_loss, *found))
-        _check_finite(found.error, f"the validation error of epoch {epoch}", options)
-        if best < 0 or found.error < done[best].valid_error:
+        result = model.validate(predict(model, inputs, valid_rows), target[valid_rows])
+        done.append(Epoch(epoch, train_loss, *result))
+        _check_finite(result.error, f"the validation error of epoch {epoch}", options)
+        if best < 0 or result.error < done[best].valid_error:
             best = len(done) - 1
             kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
 

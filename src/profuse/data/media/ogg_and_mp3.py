@@ -87,12 +87,12 @@ def check_mp3(data: bytes, tell: Tell) -> None:
             if stop - start < 4 and n_frames and head[:1] == b"\xff":
                 raise DataError("the sound is cut off within the header of its last frame")
             gaps += 1
-            found = data.find(b"\xff", start + 1)
-            while found >= 0 and not _frame(data[found : found + 4]):
-                found = data.find(b"\xff", found + 1)
-            if found < 0:
+            result = data.find(b"\xff", start + 1)
+            while result >= 0 and not _frame(data[result : result + 4]):
+                result = data.find(b"\xff", result + 1)
+            if result < 0:
                 break
-            start = found
+            start = result
             continue
         if start + size > stop:
             raise DataError(f"the sound is cut off within its last frame: {start + size - stop} bytes are lacking")

@@ -129,8 +129,8 @@ def _levels(picture: Any, file: BinaryIO | None) -> np.ndarray:
     if orientation not in (None, 1):
         values.getexif()[0x0112] = orientation
         values = ImageOps.exif_transpose(values)
-    found = np.asarray(values, dtype=np.uint8)
-    return found[..., None] if found.ndim == 2 else found
+    result = np.asarray(values, dtype=np.uint8)
+    return result[..., None] if result.ndim == 2 else result
 
 
 def _over_white(picture: Any) -> Any:

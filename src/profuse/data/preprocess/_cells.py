@@ -46,10 +46,10 @@ def kind(name: str, cells: pd.Series) -> Literal["numeric", "category", "timesta
         return "timestamp"
     if types.is_numeric_dtype(cells.dtype) or types.is_timedelta64_dtype(cells.dtype):
         return "numeric"
-    found = types.infer_dtype(cells, skipna=True)
-    if found in ("integer", "floating", "mixed-integer-float", "decimal"):
+    result = types.infer_dtype(cells, skipna=True)
+    if result in ("integer", "floating", "mixed-integer-float", "decimal"):
         return "numeric"
-    return "timestamp" if found in ("datetime", "datetime64", "date") else "category"
+    return "timestamp" if result in ("datetime", "datetime64", "date") else "category"
 
 
 def numbers(cells: pd.Series) -> np.ndarray:
@@ -84,14 +84,14 @@ def _float(name: object, row: object, value: Any) -> float:
 
 def factorize(name: str, cells: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Returns for each cell an index into the list of words, -1 = missing."""
-    found = words(cells)
-    if any(is_list(v) for v in found):
-        odd = next(type(v).__name__ for v in found if is_list(v))
+    result = words(cells)
+    if any(is_list(v) for v in result):
+        odd = next(type(v).__name__ for v in result if is_list(v))
         raise DataError(
             f"{_WHO}: cells of column {name!r} must be numbers, words or times; got type={odd}. "
             "Give lists as a modality of kind series or vector."
         )
-    index, names = pd.factorize(found)
+    index, names = pd.factorize(result)
     return index, list(names)
 
 

@@ -94,8 +94,8 @@ def gradient_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
     blocks = np.concatenate(corners, axis=-1)
     blocks = np.minimum(blocks / np.sqrt((blocks**2).sum(-1, keepdims=True) + 1e-4), 0.2)
     blocks /= np.sqrt((blocks**2).sum(-1, keepdims=True) + 1e-4)
-    found: NDArray[np.float64] = blocks.reshape(n_rows, -1)
-    return found
+    result: NDArray[np.float64] = blocks.reshape(n_rows, -1)
+    return result
 
 
 def colour_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -112,5 +112,5 @@ def colour_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
     n_codes = _N_LEVELS**3
     flat = (np.arange(n_rows)[:, None, None] * n_codes + code).ravel()
     counts = np.bincount(flat, minlength=n_rows * n_codes).reshape(n_rows, n_codes)
-    found: NDArray[np.float64] = counts / (pictures.shape[2] * pictures.shape[3])
-    return found
+    result: NDArray[np.float64] = counts / (pictures.shape[2] * pictures.shape[3])
+    return result

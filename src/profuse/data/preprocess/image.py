@@ -113,11 +113,11 @@ class ImagePreprocessor(Preprocessor):
         index = np.flatnonzero(data.present)
         self._check(data, index)
         pixels, gradients, colours = self._describe(data, index)
-        found = np.concatenate(
+        result = np.concatenate(
             [self.pixel_components.project(pixels), self.gradient_components.project(gradients), colours], axis=1
         )
-        features = np.full((len(data), found.shape[1]), np.nan)
-        features[index] = found
+        features = np.full((len(data), result.shape[1]), np.nan)
+        features[index] = result
         return features
 
     def state(self) -> dict[str, Any]:
@@ -157,8 +157,8 @@ class ImagePreprocessor(Preprocessor):
             for start in range(0, len(rows), _BLOCK_ROWS):
                 some = rows[start : start + _BLOCK_ROWS]
                 array = _resize(pictures[start : start + _BLOCK_ROWS], small).double().numpy()
-                found = [array.reshape(len(array), -1), gradient_histograms(array), colour_histograms(array)]
-                parts.append((some, found))
+                results = [array.reshape(len(array), -1), gradient_histograms(array), colour_histograms(array)]
+                parts.append((some, results))
         if not parts:
             blank = np.zeros((1, self.spec.n_channels, *small))
             widths = [self.spec.n_channels * small[0] * small[1]]

@@ -27,10 +27,10 @@ def column_notes(frame: pd.DataFrame, schema: Schema, ids: Sequence[str]) -> lis
     for name, kind in schema.columns.items():
         if kind not in ("category", "text") or name not in frame.columns:
             continue
-        found = words(frame[name])
+        result = words(frame[name])
         if kind == "category" and name not in schema.merge_spellings:
-            notes += spelling_notes(f"Column {name!r}", found, column=name, what="categories")
-        distinct = _distinct(found)
+            notes += spelling_notes(f"Column {name!r}", result, column=name, what="categories")
+        distinct = _distinct(result)
         notes += unit_note(name, distinct, kind) or _delimited(f"Column {name!r}", distinct, kind)
     return notes
 
@@ -50,10 +50,10 @@ def target_notes(target: np.ndarray, task: Task, names: Sequence[str], *, column
     if task == "regression" or target.dtype.kind not in "OU":
         return []
     where = f"Target {names[0]!r}"
-    found = words(target)
+    result = words(target)
     return [
-        *spelling_notes(where, found, column=column, what="classes"),
-        *_delimited(where, _distinct(found), "classes"),
+        *spelling_notes(where, result, column=column, what="classes"),
+        *_delimited(where, _distinct(result), "classes"),
     ]
 
 

@@ -180,8 +180,8 @@ class Cells:
 
 def as_truth(cells: pd.Series) -> pd.Series:
     """Returns the words true and false, as a CSV file holds booleans, as booleans; a column of others as it is."""
-    found = cells.astype("str").str.lower().map({"true": True, "false": False})
-    return found if bool((found.notna() | cells.isna()).all()) else cells
+    result = cells.astype("str").str.lower().map({"true": True, "false": False})
+    return result if bool((result.notna() | cells.isna()).all()) else cells
 
 
 def _distinct(cells: pd.Series) -> list[Any]:

@@ -134,19 +134,19 @@ def _mixed_or_number(name: str, cells: pd.Series, sample: list[str]) -> tuple[st
     """Words that are numbers: all of them = numeric; many of them = an error, as nobody can know what is meant."""
     if survey(name, pd.Series(sample, dtype="str")).share <= 0.1:
         return None
-    found = survey(name, cells)
-    if found.code:
-        return ("category" if found.parsed.words.nunique() < len(found.rows) else ID), found.code
-    if found.is_numbers:
-        check_finite(found)
+    result = survey(name, cells)
+    if result.code:
+        return ("category" if result.parsed.words.nunique() < len(result.rows) else ID), result.code
+    if result.is_numbers:
+        check_finite(result)
         return "numeric", NUMBERS_AS_WORDS
     spaced = np.mean([len(w.split()) for w in sample]) >= 3
-    if found.share < 0.5 and found.plain_share < (0.5 if spaced else 0.2):
+    if result.share < 0.5 and result.plain_share < (0.5 if spaced else 0.2):
         return None
-    wrong = np.flatnonzero(found.parsed.either == (found.share < 0.5))
+    wrong = np.flatnonzero(result.parsed.either == (result.share < 0.5))
     raise DataError(
-        f"column {name!r}: cells must be all numbers or all words; got {'words' if found.share >= 0.5 else 'numbers'} "
-        f"in {tell_rows(found.rows[wrong])}: {tell_values(pd.unique(found.parsed.words.iloc[wrong]), n=3)}. Correct "
+        f"column {name!r}: cells must be all numbers or all words; got {'words' if result.share >= 0.5 else 'numbers'} "
+        f"in {tell_rows(result.rows[wrong])}: {tell_values(pd.unique(result.parsed.words.iloc[wrong]), n=3)}. Correct "
         "them; or set its kind in the schema: numeric (words become missing, and are counted), or category."
     )
 
@@ -155,17 +155,17 @@ def _language_kind(name: str, cells: pd.Series, words: Any, sample: list[str]) -
     n_words = float(np.mean([len(w.split()) for w in sample]))
     n_letters = float(np.mean([len(w) for w in sample]))
     distinct = len(words) / max(1, int(cells.notna().sum()))
-    told = f"{len(words)} distinct, {n_words:.1f} words on average"
+    message = f"{len(words)} distinct, {n_words:.1f} words on average"
     if n_words < 1.5 and distinct == 1 and len(cells) > 1 and len(words) == len(cells):
         digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5
         if _ID_NAME.search(name) or (digits and len(cells) >= 10):
             return ID, f"all distinct, and {'named like an id' if _ID_NAME.search(name) else 'with digits'}"
     if n_letters >= 50 or (n_words >= 3 and (distinct > 0.5 or len(words) > 100)):
-        return "text", told
+        return "text", message
     with_digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5
     if len(words) > 20 and distinct > 0.5 and (n_words >= 1.5 or not with_digits):
-        return "text", f"{told}: mostly distinct"
-    return "category", told
+        return "text", f"{message}: mostly distinct"
+    return "category", message
 
 
 def _list_text_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str] | None:
@@ -239,11 +239,11 @@ def _object_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
             f"{tell_values(cells.iloc[rows[:3]])}. Correct them; or set its kind in the schema: numeric (words become "
             "missing, and are counted), or category."
         )
-    found = pd.api.types.infer_dtype(known, skipna=True)
-    if found == "boolean":
+    result = pd.api.types.infer_dtype(known, skipna=True)
+    if result == "boolean":
         return _constant(known, len(cells)) or ("category", "true or false")
-    if found in ("integer", "floating", "mixed-integer-float", "decimal"):
-        numbers = pd.to_numeric(cells.astype("float64") if found == "decimal" else cells)
+    if result in ("integer", "floating", "mixed-integer-float", "decimal"):
+        numbers = pd.to_numeric(cells.astype("float64") if result == "decimal" else cells)
         return _number_kind(name, numbers, numbers.dropna())
     if all(isinstance(v, datetime.date | np.datetime64) for v in known):
         return _constant(known, len(cells)) or ("timestamp", f"times{parse_times(cells).told}")

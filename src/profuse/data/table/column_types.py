@@ -108,12 +108,12 @@ def _without_na(cells: pd.Series) -> pd.Series:
 
 def _durations(cells: pd.Series) -> pd.Series:
     """Returns a column of nothing but `time` or `timedelta` and missing cells as durations; others as they are."""
-    found = pd.api.types.infer_dtype(cells, skipna=True) if len(cells) else "empty"
-    if found not in ("time", "timedelta"):
+    result = pd.api.types.infer_dtype(cells, skipna=True) if len(cells) else "empty"
+    if result not in ("time", "timedelta"):
         return cells
     midnight = datetime.datetime.min
     spans = [
-        None if pd.isna(v) else v if found == "timedelta" else datetime.datetime.combine(midnight, v, None) - midnight
+        None if pd.isna(v) else v if result == "timedelta" else datetime.datetime.combine(midnight, v, None) - midnight
         for v in cells
     ]
     unit = "us" if all(v is None or abs(v).days < 10**8 for v in spans) else "s"  # 64 bits hold no more

@@ -117,10 +117,10 @@ def read_date(word: str) -> DateWord | None:
             return None if month is None else _sure(match, month, int(day or 1))
     for pattern in _BEGINNINGS:
         if match := pattern.fullmatch(word):
-            found = match.groupdict()
-            if found.get("week"):
-                return _week(int(found["year"]), int(found["week"]), int(found["weekday"] or 1))
-            month = 3 * int(found["quarter"]) - 2 if found.get("quarter") else int(found["month"])
+            result = match.groupdict()
+            if result.get("week"):
+                return _week(int(result["year"]), int(result["week"]), int(result["weekday"] or 1))
+            month = 3 * int(result["quarter"]) - 2 if result.get("quarter") else int(result["month"])
             return _sure(match, month, 1)
     return None
 

@@ -45,9 +45,9 @@ def families(columns: Iterable[str], constant: Collection[str] = ()) -> list[Fam
     grids = [f for key, group in _groups(names, _GRID).items() if (f := _grid(key[0], group)) is not None]
     taken = {c for family in grids for c in family.columns}
     groups = _groups([n for n in names if n not in taken], _NUMBERED)
-    found = grids + [f for key, group in groups.items() for f in _line(key[0], group)]
-    found = [f for f in found if len(set(f.columns) - set(constant)) >= _LEAST]
-    return sorted(found, key=lambda f: min(order[c] for c in f.columns))
+    result = grids + [f for key, group in groups.items() for f in _line(key[0], group)]
+    result = [f for f in result if len(set(f.columns) - set(constant)) >= _LEAST]
+    return sorted(result, key=lambda f: min(order[c] for c in f.columns))
 
 
 def _groups(names: Iterable[str], pattern: re.Pattern[str]) -> dict[tuple[str, ...], list[tuple[str, re.Match[str]]]]:

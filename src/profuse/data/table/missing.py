@@ -119,8 +119,8 @@ def count_doubtful(cells: pd.Series) -> dict[str, int]:
     words = words_of(cells)
     if words is None:
         return {}
-    found = words[is_doubtful(words)].str.strip().value_counts()
-    return {str(word): int(n) for word, n in found.items()}
+    result = words[is_doubtful(words)].str.strip().value_counts()
+    return {str(word): int(n) for word, n in result.items()}
 
 
 def _missing(cells: pd.Series, further: Collection[str]) -> np.ndarray | None:

@@ -30,7 +30,7 @@ def arrange(schema: Schema, reasons: dict[str, tuple[str, str]]) -> tuple[dict[s
         ConfigError: A modality of the schema has columns that do not fit together, or the name of a column that is one.
         DataError: No column is left to learn from.
     """
-    found: dict[str, Modality] = {}
+    results: dict[str, Modality] = {}
     for name, modality in schema.modalities.items():
         kinds = [reasons[c][0] for c in modality.columns]
         kind = modality.kind or _kind_of(name, modality.columns, kinds)
@@ -38,8 +38,8 @@ def arrange(schema: Schema, reasons: dict[str, tuple[str, str]]) -> tuple[dict[s
             for c, k in zip(modality.columns, kinds, strict=True):
                 if k not in TABLE_COLUMNS:
                     reasons[c] = ("category", f"{reasons[c][1]}; in a table modality")
-        found[name] = modality.model_copy(update={"kind": kind})
-    used = {c for m in found.values() for c in m.columns}
+        results[name] = modality.model_copy(update={"kind": kind})
+    used = {c for m in results.values() for c in m.columns}
     free = {c: k for c, (k, _) in reasons.items() if k not in ("target", "split", ID, UNUSED) and c not in used}
     single = {c: k for c, k in free.items() if k not in TABLE_COLUMNS}
     constant = [c for c, (k, why) in reasons.items() if k == UNUSED and why.startswith(_ONE_VALUE) and c not in used]
@@ -48,27 +48,27 @@ def arrange(schema: Schema, reasons: dict[str, tuple[str, str]]) -> tuple[dict[s
     in_vectors = {c for family in vectors for c in family.columns}
     table = [c for c, k in free.items() if k in TABLE_COLUMNS and c not in in_vectors]
     if table:
-        found[_free_name("table", {*found, *single})] = Modality(kind="table", columns=tuple(table))
+        results[_free_name("table", {*results, *single})] = Modality(kind="table", columns=tuple(table))
     for family in vectors:
         plain = re.sub(r"^\W+|\W+$", "", family.prefix) or "vector"
-        name = _free_name(plain, {*found, *single})
-        found[name] = Modality(kind="vector", columns=family.columns)
+        name = _free_name(plain, {*results, *single})
+        results[name] = Modality(kind="vector", columns=family.columns)
         for c in family.columns:
             reasons[c] = ("numeric", f"one of {len(family.columns)} numbered columns: vector {name!r}")
     for c, k in single.items():
-        if c in found:
+        if c in results:
             raise ConfigError(
-                f"schema: names of modalities must differ; got {c!r} for {tell_values(found[c].columns)} and the "
+                f"schema: names of modalities must differ; got {c!r} for {tell_values(results[c].columns)} and the "
                 f"column {c!r}, which is one by itself. Name the modality otherwise in the schema."
             )
-        found[c] = Modality(kind=k, columns=(c,))
-    if not found:
+        results[c] = Modality(kind=k, columns=(c,))
+    if not results:
         raise DataError(
             "table: at least one column must be left to learn from; got none. Unused: "
             + "; ".join(f"{c!r} ({k}: {why})" for c, (k, why) in reasons.items() if k != "target")
             + ". Set the kind of one in the schema."
         )
-    return found, [_told(f) for f in numbered if f.why_not]
+    return results, [_told(f) for f in numbered if f.why_not]
 
 
 def _free_name(name: str, taken: set[str]) -> str:
@@ -94,8 +94,8 @@ def _kind_of(name: str, columns: tuple[str, ...], kinds: list[str]) -> str:
         return "table"
     if len(kinds) == 1:
         return kinds[0]
-    told = ", ".join(f"{c} ({k})" for c, k in zip(columns, kinds, strict=True))
+    message = ", ".join(f"{c} ({k})" for c, k in zip(columns, kinds, strict=True))
     raise ConfigError(
-        f"schema: modalities.{name} must be one column, or numbers, categories and times together; got {told}. "
+        f"schema: modalities.{name} must be one column, or numbers, categories and times together; got {message}. "
         "Make a modality of each, or set kind: table."
     )

@@ -53,8 +53,8 @@ def near_repeats(known: Dataset, new: Dataset) -> np.ndarray:
     if not blocks:
         distinct = pd.Series(key[:n_known]).value_counts()
         collisions = float((distinct**2).sum() / n_known)  # rows of `known` that share a row's words, on the average
-        found = np.isin(key[n_known:], key[:n_known]) if has_text and collisions <= 10 else np.zeros(len(new), bool)
-        return np.asarray(second[found])
+        result = np.isin(key[n_known:], key[:n_known]) if has_text and collisions <= 10 else np.zeros(len(new), bool)
+        return np.asarray(second[result])
     return np.asarray(second[_near_rows(blocks, key, n_known)])
 
 
@@ -62,11 +62,11 @@ def repeat_notes(known: Dataset, new: Dataset) -> list[str]:
     """Returns notes on the rows of `new` that equal a row of `known`, or nearly, in every modality."""
     repeated = repeated_rows(known, new)
     near = np.setdiff1d(near_repeats(known, new), repeated)
-    found = (("equal", "", repeated), ("nearly equal", _HOW_NEAR, near))
+    results = (("equal", "", repeated), ("nearly equal", _HOW_NEAR, near))
     return [
         f"{how} to a training row in every modality{more}: {tell_rows(rows)} of {len(new)}. A model may know them by "
         "heart; take them out unless they are cases of their own."
-        for how, more, rows in found
+        for how, more, rows in results
         if len(rows)
     ]
 

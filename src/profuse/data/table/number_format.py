@@ -122,7 +122,7 @@ def number_formats(
     """
     habit: set[Mark] = {NumberFormat.of(form).decimal for form in given.values()}
     habit |= {"."} if frame.attrs.get(DECIMAL_POINTS) else set()
-    found: dict[str, tuple[str | None, str]] = {}
+    results: dict[str, tuple[str | None, str]] = {}
     undecided, typed = [], []
     for name in columns:
         words = words_of(frame[name])
@@ -135,16 +135,16 @@ def number_formats(
         shown = marks_of(column)
         habit |= shown
         if shown:
-            found[name] = choose_format(column, set())
+            results[name] = choose_format(column, set())
         else:
             undecided.append(name)
     for name in undecided:
         words = words_of(frame[name])
         assert words is not None
-        found[name] = choose_format(survey(name, words), habit)
+        results[name] = choose_format(survey(name, words), habit)
     if habit == {","} and DECIMAL_POINTS in frame.attrs:
-        found |= {name: (_EXAMPLES[","].strip('"'), "") for name in typed if _is_whole(frame[name])}
-    return found
+        results |= {name: (_EXAMPLES[","].strip('"'), "") for name in typed if _is_whole(frame[name])}
+    return results
 
 
 def is_number_target(name: str, cells: pd.Series, task: str | None) -> bool:
@@ -154,9 +154,9 @@ def is_number_target(name: str, cells: pd.Series, task: str | None) -> bool:
         return False
     if task == "regression":
         return True
-    found = survey(name, words)
-    values = found.parsed.values["."]
-    return found.is_numbers and not (found.parsed.plain.all() and (values == np.floor(values)).all())
+    result = survey(name, words)
+    values = result.parsed.values["."]
+    return result.is_numbers and not (result.parsed.plain.all() and (values == np.floor(values)).all())
 
 
 def written_numbers(name: str, cells: pd.Series, form: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -286,18 +286,18 @@ def _told(found: Survey, form: NumberFormat, either_way: np.ndarray, why: str) -
     def example(places: np.ndarray) -> str:
         return f"{parsed.words.iloc[int(places[0])]!r} is {values[int(places[0])]:.15g}"
 
-    told = f"numbers, read as {form}"
+    message = f"numbers, read as {form}"
     odd = np.flatnonzero(parsed.either & ~parsed.plain)
     if len(either_way):
-        told += f": {example(either_way)}, {why}"
+        message += f": {example(either_way)}, {why}"
     elif len(odd):
-        told += f": {example(odd)}"
+        message += f": {example(odd)}"
     behind = np.array(parsed.clean.str.contains(r"\(|[0-9][^-+]*-$", regex=True), dtype=bool)
     negative = np.flatnonzero(behind & parsed.either & (values < 0))
-    if len(negative) and example(negative) not in told:
-        told += f"; {example(negative)}"
+    if len(negative) and example(negative) not in message:
+        message += f"; {example(negative)}"
     bare = int((parsed.either & (parsed.unit == "")).sum()) if form.unit else 0
-    return told + (f"; {bare} of {len(found.rows)} cells without {form.unit}" if bare else "")
+    return message + (f"; {bare} of {len(found.rows)} cells without {form.unit}" if bare else "")
 
 
 def _code(parsed: Parsed) -> str:

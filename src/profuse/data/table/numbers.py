@@ -158,15 +158,15 @@ def parse(cells: pd.Series, marks: tuple[Mark, ...] = _MARKS) -> Parsed:
     rest = np.flatnonzero(~(valid["."] | valid[","]))
     if len(rest):
         codes, distinct = pd.factorize(words.iloc[rest].to_numpy(dtype=object))
-        found = [_dressed(word) or _NONE._replace(clean=word) for word in distinct]
+        results = [_dressed(word) or _NONE._replace(clean=word) for word in distinct]
         for mark in marks:
-            made = np.array([f.values[mark] for f in found], dtype=np.float64)[codes]
+            made = np.array([f.values[mark] for f in results], dtype=np.float64)[codes]
             values[mark][rest], valid[mark][rest] = made, ~np.isnan(made)
-        unit[rest] = np.array([unit_of(f.unit) for f in found], dtype=object)[codes]
-        written[rest] = np.array([f.unit for f in found], dtype=object)[codes]
-        padded[rest] = np.array([f.padded for f in found])[codes]
+        unit[rest] = np.array([unit_of(f.unit) for f in results], dtype=object)[codes]
+        written[rest] = np.array([f.unit for f in results], dtype=object)[codes]
+        padded[rest] = np.array([f.padded for f in results])[codes]
         plain_words = words.to_numpy(dtype=object, copy=True)
-        plain_words[rest] = np.array([f.clean for f in found], dtype=object)[codes]
+        plain_words[rest] = np.array([f.clean for f in results], dtype=object)[codes]
         clean = pd.Series(plain_words, index=words.index, dtype="str")
     return Parsed(words, clean, values, valid, unit, written, padded, plain)
 

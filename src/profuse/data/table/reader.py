@@ -197,13 +197,15 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     """
     asked = as_schema(schema)
     table = _table(source, None, None, partial(read_training_table, given=asked))
-    found = infer(table.frame, named_once(asked, target))
-    cells = Cells(found.frame, table.folder, "skip")
-    kinds = {m.columns[0]: m.kind for m in found.schema.modalities.values() if m.columns[0] not in found.schema.ranges}
+    result = infer(table.frame, named_once(asked, target))
+    cells = Cells(result.frame, table.folder, "skip")
+    kinds = {
+        m.columns[0]: m.kind for m in result.schema.modalities.values() if m.columns[0] not in result.schema.ranges
+    }
     decided = {column: kind_named(kind).read_range(cells, column) for column, kind in kinds.items() if kind}
     ranges = {column: levels for column, levels in decided.items() if levels is not None}
-    resolved = found.schema.model_copy(update={"ranges": found.schema.ranges | ranges})
-    return replace(found, schema=resolved, notes=(*table.notes, *found.notes, *cells.notes))
+    resolved = result.schema.model_copy(update={"ranges": result.schema.ranges | ranges})
+    return replace(result, schema=resolved, notes=(*table.notes, *result.notes, *cells.notes))
 
 
 def _check(base_dir: Any, on_bad_file: Any) -> None:

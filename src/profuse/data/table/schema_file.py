@@ -36,9 +36,9 @@ def load_schema(path: str | Path) -> Schema:
         ConfigError: Unknown keys or wrong values; all are told together.
     """
     path = Path(path)
-    found = read_yaml(path, what="schema", who="load_schema")
+    result = read_yaml(path, what="schema", who="load_schema")
     try:
-        return Schema.model_validate(found)
+        return Schema.model_validate(result)
     except ValidationError as error:
         faults = "; ".join(_fault(e) for e in error.errors())
         raise ConfigError(

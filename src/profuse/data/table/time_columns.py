@@ -63,8 +63,8 @@ def word_reading(words: pd.Series, sample: Sequence[str]) -> Reading | None:
             f"column {words.name!r}: names of months must be English; got {tell_values(dict.fromkeys(foreign), n=3)}. "
             "Write dates as 2024-05-31; or set its kind in the schema: category, or text."
         )
-    found = duration_reading(known)
-    return None if found is None else _all_durations(words, found)
+    result = duration_reading(known)
+    return None if result is None else _all_durations(words, result)
 
 
 def kept_readings(
@@ -77,8 +77,8 @@ def kept_readings(
         kinds: What its columns are taken for.
         given: The readings that the schema says.
     """
-    found = {name: _kept_reading(kind, frame[name], given.get(name)) for name, kind in kinds.items()}
-    return {name: reading for name, reading in found.items() if reading is not None}
+    results = {name: _kept_reading(kind, frame[name], given.get(name)) for name, kind in kinds.items()}
+    return {name: reading for name, reading in results.items() if reading is not None}
 
 
 def time_notes(readings: Mapping[str, Reading]) -> list[str]:
@@ -96,8 +96,8 @@ def _kept_reading(kind: str, cells: pd.Series, given: TimeReading | None = None)
         return Reading(given or "duration", cells.dt.total_seconds())
     if pd.api.types.is_numeric_dtype(cells.dtype) and given is None:
         return None
-    found = cast("DurationReading | None", given) or duration_reading(time_words(cells))
-    return None if found is None else Reading(found, pd.Series(parse_durations(cells, found), index=cells.index))
+    result = cast("DurationReading | None", given) or duration_reading(time_words(cells))
+    return None if result is None else Reading(result, pd.Series(parse_durations(cells, result), index=cells.index))
 
 
 def given_kind(reading: TimeReading) -> tuple[str, str]:
@@ -124,8 +124,8 @@ def _far_times(times: pd.Series) -> str:
     They are fewer different ones than the others, and the gap between is over 25 years and over twice the span of the
     others.
     """
-    found = instants(times)
-    rest, far = np.unique(found[~np.isnat(found)]).astype(np.int64), np.zeros(0, dtype=np.int64)
+    result = instants(times)
+    rest, far = np.unique(result[~np.isnat(result)]).astype(np.int64), np.zeros(0, dtype=np.int64)
     least = _FAR_YEARS * 365 * 86_400_000_000
     while len(rest) > 3:
         gap = int(np.argmax(np.diff(rest)))
@@ -136,7 +136,7 @@ def _far_times(times: pd.Series) -> str:
         rest, far = many, np.append(far, few)
     if not len(far):
         return ""
-    rows = np.flatnonzero(np.isin(found.astype(np.int64), far))
+    rows = np.flatnonzero(np.isin(result.astype(np.int64), far))
     days = [str(t.astype("datetime64[us]"))[:10] for t in (*far, rest[0], rest[-1])]
     return (
         f"Column {times.name!r}: times far from all others ({days[-2]} to {days[-1]}) in {tell_rows(rows)}: "
@@ -170,7 +170,7 @@ def _all_durations(words: pd.Series, reading: DurationReading) -> Reading:
             f"others in {tell_rows(wrong)}: {tell_values(words.iloc[wrong[:3]])}. Correct them; or say in dates of the "
             "schema whether clocks of two parts are hours:minutes or minutes:seconds; or set its kind: category."
         )
-    told = (
+    message = (
         "; hours:minutes (if minutes:seconds is meant, say so in dates of the schema)" if reading != "duration" else ""
     )
-    return Reading(reading, pd.Series(seconds, index=words.index), told)
+    return Reading(reading, pd.Series(seconds, index=words.index), message)

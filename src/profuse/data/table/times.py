@@ -144,14 +144,14 @@ def given_times(values: np.ndarray) -> np.ndarray:
         words, plain = time_words(cells), cells.map(lambda v: isinstance(v, str | datetime.date | np.datetime64))
         if not plain.any() or (words and all(NUMBER.fullmatch(w) or read_date(w) is None for w in words)):
             return values
-    found = instants(parse_times(cells).times)
-    lost = np.flatnonzero(np.isnat(found) & cells.notna().to_numpy())
+    result = instants(parse_times(cells).times)
+    lost = np.flatnonzero(np.isnat(result) & cells.notna().to_numpy())
     if len(lost):
         raise DataError(
             f"times: they must all be times; no time in {tell_rows(lost)}: {tell_values(cells.iloc[lost[:3]])}. "
             "Correct them."
         )
-    return found
+    return result
 
 
 def in_range(times: pd.Series) -> pd.Series:

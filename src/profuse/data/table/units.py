@@ -24,9 +24,9 @@ def unit_note(column: str, distinct: Sequence[str], kind: str) -> list[str]:
         distinct: Its distinct words.
         kind: What it is read as.
     """
-    found = [match for match in (_CELL.fullmatch(word.strip()) for word in distinct) if match]
-    units = list(dict.fromkeys(match["unit"].strip() for match in found))
-    if len(found) < max(_FEWEST, 0.9 * len(distinct)) or len(units) > _MOST_UNITS:
+    results = [match for match in (_CELL.fullmatch(word.strip()) for word in distinct) if match]
+    units = list(dict.fromkeys(match["unit"].strip() for match in results))
+    if len(results) < max(_FEWEST, 0.9 * len(distinct)) or len(units) > _MOST_UNITS:
         return []
     use = "are not used" if kind == "id" else f"are read as {kind}"
     looks = f"Column {column!r}: cells look like numbers with a unit ({tell_values(distinct, n=2)}), and {use}."

@@ -60,7 +60,7 @@ def new_share(cells: np.ndarray) -> float:
 
 def unseen_cells(train: Dataset, test: Dataset) -> list[Unseen]:
     """Returns for each column of categories what the test rows hold that the training rows have not."""
-    found = []
+    results = []
     for name, data in train.modalities.items():
         for column in () if data.frame is None else data.frame:
             cells = data.values[column]
@@ -68,8 +68,8 @@ def unseen_cells(train: Dataset, test: Dataset) -> list[Unseen]:
                 known = words(cells)
                 distinct = [w for w in dict.fromkeys(known) if w is not None]
                 new = words(test.modalities[name].values[column])
-                found.append(Unseen.of(str(column), new, distinct, new_share(known)))
-    return found
+                results.append(Unseen.of(str(column), new, distinct, new_share(known)))
+    return results
 
 
 def unseen_notes(found: Iterable[Unseen], accepted: Collection[str] = ()) -> list[str]:
@@ -84,7 +84,7 @@ def unseen_notes(found: Iterable[Unseen], accepted: Collection[str] = ()) -> lis
         if column.n_unseen == 0:
             continue
         cells = f"{column.n_unseen} of {column.n_filled} filled cells hold categories that training has not seen"
-        told = f"column {column.column!r}: {cells}: {tell_values(column.words, n=3)}"
+        message = f"column {column.column!r}: {cells}: {tell_values(column.words, n=3)}"
         plain = {plain_spelling(w): w for w in column.known}
         near = [f"{w!r} is like {plain[plain_spelling(w)]!r}" for w in column.words if plain_spelling(w) in plain]
         hint = f" ({'; '.join(near[:2])} but for blanks or case)" if near else ""
@@ -92,9 +92,9 @@ def unseen_notes(found: Iterable[Unseen], accepted: Collection[str] = ()) -> lis
         alarming = column.n_filled >= _FEWEST and share > _NEARLY_ALL and column.expected <= _OFTEN_NEW
         if alarming and column.column not in accepted:
             raise DataError(
-                f"{told}{hint}; training had {tell_values(column.known, n=3)}. Code them as in training. If they are "
-                f"new indeed, say so: new_categories: [{column.column}] in the schema, or --new-categories on the "
+                f"{message}{hint}; training had {tell_values(column.known, n=3)}. Code them as in training. If they "
+                f"are new indeed, say so: new_categories: [{column.column}] in the schema, or --new-categories on the "
                 "command line; or empty these cells."
             )
-        notes.append(f"{told[0].upper()}{told[1:]}{hint}. They count as unseen, not as missing.")
+        notes.append(f"{message[0].upper()}{message[1:]}{hint}. They count as unseen, not as missing.")
     return notes

@@ -25,8 +25,8 @@ def check_sizes(who: str, width: int, n_heads: int, *, width_name: str = "width"
     sizes = {**sizes, "n_heads": n_heads}
     if min(sizes.values()) < 1:
         *most, last = sizes
-        told = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ConfigError(f"{who}: {', '.join(most)} and {last} must be at least 1; got {told}.")
+        message = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise ConfigError(f"{who}: {', '.join(most)} and {last} must be at least 1; got {message}.")
     if width % n_heads:
         raise ConfigError(
             f"{who}: {width_name} must be a multiple of n_heads; got {width_name}={width}, n_heads={n_heads}. "

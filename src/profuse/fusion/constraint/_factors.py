@@ -21,8 +21,8 @@ def at_least_one(who: str, **sizes: int) -> None:
         ConfigError: One of them is below 1.
     """
     if min(sizes.values()) < 1:
-        told = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ConfigError(f"{who}: {' and '.join(sizes)} must be at least 1; got {told}.")
+        message = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise ConfigError(f"{who}: {' and '.join(sizes)} must be at least 1; got {message}.")
 
 
 def power_norm(x: Tensor) -> Tensor:

@@ -128,9 +128,9 @@ class DCCA(CoordinatedFusion):
         z, present = self.space(tokens), self.present(tokens)
         if len(self.names) == 1 or len(z) < 2:
             return
-        found = canonical(double(z).unbind(1), double(present), self.space_dim, ridge=self.ridge)
-        self.means.copy_(torch.stack(found.means))
-        self.maps.copy_(torch.stack(found.maps) * found.correlations)
+        result = canonical(double(z).unbind(1), double(present), self.space_dim, ridge=self.ridge)
+        self.means.copy_(torch.stack(result.means))
+        self.maps.copy_(torch.stack(result.maps) * result.correlations)
 
     def placed(self, z: Tensor) -> Tensor:
         """Returns the canonical variates, each by its correlation, scaled to length 1; see `remember`."""

@@ -171,9 +171,9 @@ class Mogonet(Fusion):
         similarity = _alike(mean, self.memory.features()[m].to(mean.dtype), there)
         least = self.threshold[m]
         if self.training:
-            found = similarity[present][:, there].detach().flatten()
-            n_edges = min(self.n_neighbours * int(present.sum()), len(found))
-            least = found.topk(n_edges).values[-1] if n_edges else torch.full_like(least, torch.inf)
+            result = similarity[present][:, there].detach().flatten()
+            n_edges = min(self.n_neighbours * int(present.sum()), len(result))
+            least = result.topk(n_edges).values[-1] if n_edges else torch.full_like(least, torch.inf)
         return similarity.clamp(min=0).masked_fill(~(there & (similarity >= least)), 0.0)
 
     def fuse(self, tokens: dict[str, Tokens]) -> Fused:

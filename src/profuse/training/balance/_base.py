@@ -105,10 +105,10 @@ def unimodal_confidence(model: FusionModel | ProgressiveFusion, output: Output, 
 
     For classes that is the mean probability of the true one, without label smoothing.
     """
-    found = {}
+    results = {}
     with torch.no_grad():
         for name in model.names:
             rows = output.present[name]
             right = torch.exp(-model.head.row_losses(output.parts[name], target))
-            found[name] = right.masked_fill(~rows, 0.0).sum() / rows.sum().clamp(min=1)
-    return found
+            results[name] = right.masked_fill(~rows, 0.0).sum() / rows.sum().clamp(min=1)
+    return results

@@ -68,10 +68,10 @@ class MMPareto(Balance):
             parameter.grad = next(everywhere)
         for name, parameters in encoders.items():
             together = [next(everywhere) for _ in parameters]
-            found = _gradients(own[name], [*shared, *parameters])
-            for parameter, gradient in zip(shared, found, strict=False):
+            result = _gradients(own[name], [*shared, *parameters])
+            for parameter, gradient in zip(shared, result, strict=False):
                 parameter.grad = parameter.grad + gradient  # type: ignore[operator]
-            alone = found[len(shared) :]
+            alone = result[len(shared) :]
             a = pareto_weight(_flat(together), _flat(alone))
             combined = [2 * (a * t + (1 - a) * s) for t, s in zip(together, alone, strict=True)]
             length = _flat(combined).norm()
@@ -86,8 +86,8 @@ class MMPareto(Balance):
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     if not loss.requires_grad or not parameters:
         return [torch.zeros_like(p) for p in parameters]
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    result = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, result, strict=True)]
 
 
 def _flat(gradients: Sequence[Tensor]) -> Tensor:
