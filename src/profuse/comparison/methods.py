@@ -1,4 +1,4 @@
-"""What is compared: single modalities unless left out, baselines, then what was asked for and its progressive variant."""
+"""What is compared: single modalities, baselines, then what was asked for and its progressive variant."""
 
 from __future__ import annotations
 

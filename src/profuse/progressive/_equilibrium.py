@@ -159,7 +159,7 @@ def attached(
     def adjoint(gradient: Tensor) -> Tensor:
         if torch.is_grad_enabled():
             raise ConfigError(
-                f"{where}: a gradient of the converged state must not be differentiated again; it is found without a graph; "
+                f"{where}: a gradient of the converged state has no graph and must not be differentiated again; "
                 "got create_graph=True. Set a number of rounds."
             )
 
