@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -159,7 +161,7 @@ def test_only_the_heads_that_have_a_row_decide_on_it(name: str, level: str | Non
 @pytest.mark.parametrize(("name", "level"), LEVELS)
 def test_what_stands_behind_the_mask_has_no_effect(name: str, level: str | None) -> None:
     specs = {"a": SPECS["a"], "c": Spec(kind="series", n_channels=2, max_length=12)}
-    options = ModelOptions(width=16, fusion=name, level=level, unimodal_loss_weight=0.5)  # type: ignore[arg-type]
+    options = ModelOptions(width=16, fusion=name, level=level, unimodal_loss_weight=0.5)
     model = build_model(specs, "multiclass", 3, options, n_rows=100, seed=0).eval()
     mask = torch.arange(12) < torch.tensor([12, 7, 1, 0, 4, 12])[:, None]
     values = torch.randn(6, 12, 2)
@@ -171,17 +173,25 @@ def test_what_stands_behind_the_mask_has_no_effect(name: str, level: str | None)
 
 
 @pytest.mark.parametrize(("name", "level"), [("concat", None), ("mean_logits", None), ("gated", "hybrid")])
-def test_the_second_step_of_an_encoder_is_given_0_where_there_is_nothing(name: str, level: str | None) -> None:
-    model, seen = build(fusion=name, level=level), []
+def test_the_second_step_of_an_encoder_is_given_0_where_there_is_nothing(
+    monkeypatch: pytest.MonkeyPatch, name: str, level: str | None
+) -> None:
+    model = build(fusion=name, level=level)
+    seen: list[Tokens] = []
+
+    def noted(mix: Callable[[Tokens], Tokens], tokens: Tokens) -> Tokens:
+        seen.append(tokens)
+        return mix(tokens)
+
+    encoder: Any
     for encoder in model.encoders:
-        mix = encoder.mix
-        encoder.mix = lambda tokens, mix=mix: (seen.append(tokens), mix(tokens))[1]  # type: ignore[assignment,misc]
+        encoder.mix = partial(noted, encoder.mix)
     embed = model.embed
 
     def dirty(batch: Mapping[str, Raw]) -> dict[str, Tokens]:
         return {n: Tokens(t.values + 9 * ~t.mask[..., None], t.mask) for n, t in embed(batch).items()}
 
-    model.embed = dirty  # type: ignore[method-assign]
+    monkeypatch.setattr(model, "embed", dirty)
     model({n: raw.without(torch.arange(6) == 2) for n, raw in inputs().items()})
     assert len(seen) == 2
     assert all(not tokens.values[~tokens.mask].any() for tokens in seen)
