@@ -57,7 +57,7 @@ ROWS: dict[str, Callable[[Fitted], Any]] = {
     "a frame with other labels of rows": lambda _: X.set_axis(range(100, 100 + N)),
     "columns in another order": lambda _: X[X.columns[::-1]],
     "a column more": lambda _: X.assign(more="x"),
-    "a target that is rubbish": lambda _: X.assign(target=["?", None, "7"] * (N // 3)),
+    "a target that is rubbish": lambda _: X.assign(target=np.array(["?", None, "7"] * (N // 3), dtype=object)),
     "categories by type": lambda _: X.astype({"code": "category", "kind": "category"}),
     "text by type": lambda _: X.astype("string"),
     "a dict": lambda _: {"table": X},
