@@ -281,3 +281,14 @@ def test_the_order_of_the_layers_is_the_one_that_is_tested() -> None:
     want = list(dict.fromkeys(reversed(layers)))
     shown = next(b.code for b in blocks_of(page("design.md")) if b.language == "text").splitlines()
     assert [line.split("  ")[0].strip() for line in shown] == want
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    root = DOCS.parent
+    project = re.search(r'^version = "(.+)"', (root / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    cited = re.search(r"^version: (.+)$", (root / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    changed = re.search(r"^## \[(\d.*?)\]", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert project is not None
+    assert cited is not None
+    assert changed is not None
+    assert project[1] == cited[1] == changed[1]
