@@ -3,10 +3,10 @@
     python benchmarks/speed/rounds.py --out results/speed
 
 writes a table, its CSV and a picture. The cost model is `embed + R (mix + fusion) + (R - 1) feedback`. Its three parts
-are timed alone, forward and backward, and the whole model for R = 1 to 8 and at rest; nothing is fitted. Two modalities
-of a kind are fused by `concat`, in float32, on one thread. `trunk` is a user's own network, a large one as a pretrained
-one would be, in place of `embed`: feedback comes after it. `wrapped` is a module of a user's own with small layers, so
-that what the wrapper takes beside them shows. Feedback is at zero, where the search for the state at rest takes the
+are timed alone, forward and backward, and the whole model for R = 1 to 8 and converged; nothing is fitted. Two
+modalities of a kind are fused by `concat`, in float32, on one thread. `trunk` is a user's own network, as large as a
+pretrained one would be, in place of `embed`: feedback comes after it. `wrapped` is a module of a user's own with small layers, so
+that what the wrapper takes beside them shows. Feedback is at zero, where the search for the converged state takes the
 least rounds there are. Time is the least of the repetitions, which other work on the machine disturbs least; parts and
 rounds take turns.
 """
@@ -175,8 +175,8 @@ def wrapped_jobs(n_rows: int, width: int) -> dict[str, Callable[[], None]]:
 
 
 def all_of(whole: Callable[[Rounds], Callable[[], None]]) -> dict[str, Callable[[], None]]:
-    """Returns the whole model with each number of rounds, and at rest."""
-    return {f"R = {r}": whole(r) for r in ROUNDS} | {"at rest": whole("equilibrium")}
+    """Returns the whole model with each number of rounds, and converged."""
+    return {f"R = {r}": whole(r) for r in ROUNDS} | {"converged": whole("equilibrium")}
 
 
 def measure(branch: str, *, n_rows: int, width: int, n_repeats: int) -> dict[str, float]:
@@ -204,7 +204,7 @@ def rows(branch: str, found: Mapping[str, float]) -> list[dict[str, Any]]:
         {"branch": branch, "rounds": r, "ms": found[f"R = {r}"], "model_ms": said(found, r)}
         | {"all_again_ms": said(found, r) + (r - 1) * found["embed"]}
         | {f"{name} ms": value for name, value in parts.items()}
-        | {"at rest ms": found["at rest"]}
+        | {"converged ms": found["converged"]}
         for r in ROUNDS
     ]
 
@@ -218,14 +218,14 @@ def table(found: list[dict[str, Any]]) -> str:
         "feedback",
         *(f"R = {r}" for r in ROUNDS),
         "R = 2 to R = 1",
-        "at rest",
+        "converged",
     ]
     lines = []
     for branch in dict.fromkeys(row["branch"] for row in found):
         mine = {row["rounds"]: row for row in found if row["branch"] == branch}
         parts = [f"{mine[1][f'{name} ms']:.2f}" for name in ("embed", "mix + fusion", "feedback")]
         cells = [f"{row['ms']:.2f} ({row['model_ms']:.2f})" for row in mine.values()]
-        cells += [f"{mine[2]['ms'] / mine[1]['ms']:.2f}", f"{mine[1]['at rest ms']:.2f}"]
+        cells += [f"{mine[2]['ms'] / mine[1]['ms']:.2f}", f"{mine[1]['converged ms']:.2f}"]
         lines.append("| " + " | ".join([branch, *parts, *cells]) + " |")
     return "\n".join(["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *lines]) + "\n"
 

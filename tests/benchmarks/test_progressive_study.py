@@ -98,7 +98,7 @@ def test_a_wider_model_without_a_bottleneck_hands_on_all_it_has() -> None:
     assert costs[1] / costs[0] == pytest.approx(1, abs=0.2)
 
 
-@pytest.mark.parametrize("plain", ["wider", "deeper"])
+@pytest.mark.parametrize("twin", ["wider", "deeper"])
 @pytest.mark.parametrize("name", ["late LSTM", "late Transformer", "MulT"])
 def test_the_wider_and_the_deeper_twin_have_the_compute_of_two_rounds(prepared: Prepared, name: str, twin: str) -> None:
     base = SERIES[name]

@@ -218,7 +218,7 @@ def test_options_reach_the_comparison(run: Any, files: Path, monkeypatch: pytest
     (("{mine}", "-t", "my labl"), "did you mean 'my label'?"),
     (("{mine}", "-t", "my label", "--fusions", "concatt"), "Did you mean 'concat'?"),
     (("{mine}", "-t", "my label", "--fusions", "late:concat"), "level must be a known name"),
-    (("{mine}", "-t", "my label", "--rounds", "1"), "rounds of a progressive twin must be at least 2"),
+    (("{mine}", "-t", "my label", "--rounds", "1"), "rounds of a progressive variant must be at least 2"),
     (("{mine}", "-t", "my label", "--rounds", "x"), "rounds.0 must be a valid integer, unable to parse string as an "),
     (("{mine}", "-t", "my label", "--rounds", "2,x"), "as an integer, or 'equilibrium'; got rounds.1='x'."),
     (("{mine}", "-t", "my label", "--rounds", "2.5"), "or 'equilibrium'; got rounds.0='2.5'."),

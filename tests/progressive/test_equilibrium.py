@@ -1,4 +1,4 @@
-"""Models converged: states against SciPy, gradients against a long loop, memory, dropout, warnings."""
+"""Models that converge: states against SciPy, gradients against a long loop, memory, dropout, warnings."""
 
 from __future__ import annotations
 
@@ -214,11 +214,11 @@ def test_it_warns_where_the_state_or_the_gradient_does_not_come_to_rest() -> Non
         torch.no_grad(),
         pytest.warns(
             ProfuseWarning,
-            match=r"the fused state must converged within tolerance=1e-12; got up to \d+% of a batch's rows",
+            match=r"the fused state must converge within tolerance=1e-12; got up to \d+% of a batch's rows",
         ),
     ):
         assert bool(model(inputs()).outputs.isfinite().all())
-    with pytest.warns(ProfuseWarning, match="must converged") as told:
+    with pytest.warns(ProfuseWarning, match="must converge") as told:
         model(inputs()).outputs.sum().backward()
     assert [str(w.message).split(" must")[0] for w in told] == [
         "ProgressiveFusion: the fused state",

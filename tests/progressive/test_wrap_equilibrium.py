@@ -386,7 +386,9 @@ class TestWarnings:
         _, wrapped, inputs = two(strength=0.6, max_rounds=3)
         with (
             torch.no_grad(),
-            pytest.warns(ProfuseWarning, match=r"wrap: the fused state must come .*; got up to \d+% of a batch's rows"),
+            pytest.warns(
+                ProfuseWarning, match=r"wrap: the fused state must converge .*; got up to \d+% of a batch's rows"
+            ),
         ):
             assert bool(wrapped(*inputs).isfinite().all())
         with pytest.warns(ProfuseWarning) as caught:

@@ -117,7 +117,7 @@ def _fitted(fit: Fit, base: Base, size: Size, prepared: Prepared) -> tuple[dict[
     facts: dict[str, Any] = {
         "data": fit.data,
         "base": fit.base,
-        "plain": fit.twin,
+        "twin": fit.twin,
         "size": fit.size,
         "rate": fit.rate,
         "seed": fit.seed,

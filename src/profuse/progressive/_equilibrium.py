@@ -255,7 +255,7 @@ class Search:
         if not bool(found.reached.all()):
             rows = "a batch whose rows are one system" if jointly else share_of(~found.reached)
             warnings.warn(
-                f"{self.where}: {what} must converged within tolerance={self.tolerance}; got {rows}, by up to "
+                f"{self.where}: {what} must converge within tolerance={self.tolerance}; got {rows}, by up to "
                 f"{above(found.residuals[~found.reached])}, that had not after {found.n_evaluations} rounds. "
                 "Raise max_rounds or tolerance, lower damping, or set a number.",
                 ProfuseWarning,

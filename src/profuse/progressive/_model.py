@@ -237,7 +237,7 @@ class ProgressiveFusion(Trainable[Output]):
         search.refuse_export()
         n_channels = self.model.state_width
         device = next(iter(under.tokens.values())).values.device
-        # the same hidden channels in every round of a batch: else nothing could converged
+        # the same hidden channels in every round of a batch: else nothing could converge
         again = same_chance([device], active=self.training, torch_only=True)
         with torch.no_grad(), again():
             vector, fused = self._state(self._round(under, self._start(under)))
