@@ -6,9 +6,9 @@ writes a table, its CSV and a picture. The cost model is `embed + R (mix + fusio
 are timed alone, forward and backward, and the whole model for R = 1 to 8 and converged; nothing is fitted. Two
 modalities of a kind are fused by `concat`, in float32, on one thread. `trunk` is a user's own network, as large as a
 pretrained one would be, in place of `embed`: feedback comes after it. `wrapped` is a module of a user's own with small
-layers, so that what the wrapper takes beside them shows. Feedback is at zero, where the search for the converged state takes the
-least rounds there are. Time is the least of the repetitions, which other work on the machine disturbs least; parts and
-rounds take turns.
+layers, so that what the wrapper takes beside them shows. Feedback is at zero, where the search for the converged state
+takes the least rounds there are. Time is the least of the repetitions, which other work on the machine disturbs least;
+parts and rounds take turns.
 """
 
 from __future__ import annotations

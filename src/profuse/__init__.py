@@ -38,6 +38,7 @@ The map; imports go downward only:
     heads.py        joint vector -> outputs, loss, prediction rule
     datasets/       named data                          (add yours)
     data/           table or tensors -> split -> preprocessing fitted on train -> batches
+    kinds/          all that is known of a kind of data (add yours)
     metrics/        scores of a prediction              (add yours)
     registry.py     the names of all parts, built in and of others
     tokens.py       the currency
