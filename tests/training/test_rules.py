@@ -22,6 +22,7 @@ from profuse.models.fusion_model import FusionModel
 from profuse.models.options import ModelOptions
 from profuse.models.trainable import Trainable, Validation
 from profuse.tokens import Raw, Tokens
+from profuse.training import loop
 from profuse.training.balance import BALANCES, balance
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
@@ -314,6 +315,22 @@ def test_a_balancing_method_makes_the_gradients_of_every_step_and_is_told_of_eac
     plain = fit_model(prepared(), MODEL, OPTIONS).model
     pairs = zip(model.parameters(), plain.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_balancing_method_compares_losses_of_training_rows_with_those_of_validation_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured: list[list[int]] = []
+    original = loop._losses
+
+    def recorded(model: Any, inputs: Any, target: Tensor, rows: Tensor, balancing: Any) -> Any:
+        measured.append(rows.tolist())
+        return original(model, inputs, target, rows, balancing)
+
+    monkeypatch.setattr(loop, "_losses", recorded)
+    fit_model(prepared(), MODEL, OPTIONS.model_copy(update={"balance": "gradient_blending"}))
+    assert measured == [TRAIN.tolist(), VALID.tolist()] * (len(measured) // 2)
+    assert measured
 
 
 # -- the loop itself, on a model whose errors are written down
