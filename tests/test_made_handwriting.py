@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from made_handwriting import handwriting
 
-SMALL = {"n_alphabets": 2, "n_characters": 4, "n_writers": 5, "side": 32}
+SMALL: dict[str, Any] = {"n_alphabets": 2, "n_characters": 4, "n_writers": 5, "side": 32}
 
 
 def test_each_writer_writes_each_character_once_and_stands_on_one_side() -> None:
