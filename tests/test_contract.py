@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.data.preprocess import preprocessor
+from profuse.data.preprocess.static import N_PIECES
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.fusion import FUSIONS, Fused, Fusion, fusion
@@ -91,17 +92,26 @@ def sample(kind: str) -> tuple[Spec, Raw]:
     return Spec(kind="vector", n_channels=6), Raw(normal(10, 6), whole)
 
 
+def sample_for(cls: type[Encoder]) -> tuple[Spec, Raw]:
+    """What an encoder takes: of its kind, or as the preprocessor makes it without which it cannot be."""
+    if cls.preprocess is None:
+        return sample(cls.kind)
+    assert cls.preprocess == "static", f"add a batch of the preprocessor {cls.preprocess!r}"
+    pieces = torch.randint(1, 1 + N_PIECES, (10, 12, 1), generator=torch.Generator().manual_seed(0))
+    return Spec(kind="text", vocabulary=1 + N_PIECES, max_length=20), Raw(pieces * holes(12)[..., None], holes(12))
+
+
 @pytest.mark.parametrize(("name", "check"), [case(name, c) for name, c in product(ENCODERS, ENCODER_CHECKS)])
 def test_the_encoder_keeps_the_contract(name: str, check: str) -> None:
     cls = encoder(name)
-    spec, raw = sample(cls.kind)
+    spec, raw = sample_for(cls)
     check_encoder(cls, spec, raw, checks=[check])
 
 
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_the_encoder_takes_a_batch_without_rows(name: str) -> None:
     cls = encoder(name)
-    spec, raw = sample(cls.kind)
+    spec, raw = sample_for(cls)
     made = cls.make(spec, 8, n_rows=100)
     for module in (made.train(), made.eval()):
         found = module(raw.rows(torch.arange(0)))

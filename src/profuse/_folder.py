@@ -22,7 +22,7 @@ import numpy as np
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import claimed, new_folder, restore
-from profuse.errors import CheckpointError, DataError, ProfuseError, UnknownNameError
+from profuse.errors import CheckpointError, DataError, MissingDependencyError, ProfuseError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -272,7 +272,7 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
         if unused := arrays.keys() - set(_array_names(facts)):
             raise ValueError(f"arrays that model.json does not name: {sorted(unused)[:3]}")
         return rebuild(put_arrays(facts, arrays), of_torch.load(contents["weights.safetensors"]))
-    except CheckpointError:
+    except (CheckpointError, MissingDependencyError):
         raise
     except UnknownNameError as error:
         raise CheckpointError(

@@ -32,13 +32,13 @@ from profuse.schema import OnBadFile, Schema, SplitOptions, Target, Task
 __all__ = [
     "Data",
     "Opened",
-    "check_named",
     "check_variant",
     "columns_in",
     "open_data",
     "same_length",
     "to_learn_from",
     "training_data",
+    "with_encoders",
     "without_test_rows",
 ]
 
@@ -55,8 +55,8 @@ class Opened:
     schema: Schema | None = None
 
 
-def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into: Iterable[str] = ()) -> None:
-    """Checks the names of modalities, encoders and preprocessors before anything is fitted.
+def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into: Iterable[str] = ()) -> Dataset:
+    """Returns the data set with the preprocessors that its encoders need; all names are checked before any fit.
 
     Args:
         dataset: What is fitted to.
@@ -66,7 +66,7 @@ def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into
 
     Raises:
         UnknownNameError: A modality, an encoder or a preprocessor of that name is not known.
-        ConfigError: It takes another kind than its modality is.
+        ConfigError: It takes another kind than its modality is, or needs another preprocessor than is named.
     """
     for name in [*encoders, *into]:
         resolve(name, dataset.modalities, where=who, what="modality")
@@ -76,6 +76,7 @@ def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into
                 f"{who}: the preprocessor of {name!r} must take kind {data.kind!r}; got {data.preprocess!r}, which "
                 f"takes {made_by.takes!r}. Name another one, or leave it out."
             )
+    modalities = dict(dataset.modalities)
     for name, data in dataset.modalities.items():
         chosen = encoders.get(name, data.encoder)
         if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
@@ -87,6 +88,14 @@ def check_named(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, into
                 f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which takes {takes!r}. "
                 "Name another one, or leave it out."
             )
+        needed = encoder(chosen).preprocess
+        if needed is not None and data.preprocess not in (None, needed):
+            raise ConfigError(
+                f"{who}: the encoder {chosen!r} of {name!r} needs the preprocessor {needed!r}; got "
+                f"{data.preprocess!r}. Leave the preprocessor out."
+            )
+        modalities[name] = replace(data, preprocess=data.preprocess or needed)
+    return replace(dataset, modalities=modalities)
 
 
 def same_length(X: Any, y: Any, who: str) -> None:

@@ -53,7 +53,7 @@ def fit(
     from profuse.errors import ProfuseWarning
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
-    from profuse.inputs import check_named, open_data, without_test_rows
+    from profuse.inputs import open_data, with_encoders, without_test_rows
 
     hold_model(out)
     level, _, name = str(model.get("fusion", "")).rpartition(":")
@@ -69,7 +69,7 @@ def fit(
         on_bad_file=asked.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset)
-    check_named(dataset, settings.encoders, into=settings.into or (), who="fit")
+    dataset = with_encoders(dataset, settings.encoders, into=settings.into or (), who="fit")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     fitted = kind(**asked, schema=opened.schema)
     print_notes([*dataset.notes, *copy_notes(dataset)])

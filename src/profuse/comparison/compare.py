@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary, summarise
 from profuse.data.split import check_parts, make_split
 from profuse.errors import ConfigError
-from profuse.inputs import Data, Opened, check_named, open_data
+from profuse.inputs import Data, Opened, open_data, with_encoders
 from profuse.predictor import Predictor, load_model
 from profuse.progressive import Rounds
 from profuse.report import write_report
@@ -172,7 +172,8 @@ def compare(
         on_bad_file=on_bad_file,
     )  # fmt: skip
     resolved = resolved.model_copy(update={"split": opened.split})
-    check_named(opened.dataset, resolved.model.encoders, who="compare")
+    dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")
+    opened = replace(opened, dataset=dataset)
     for seed in range(resolved.seeds):
         check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
     run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)

@@ -14,6 +14,7 @@ ENCODERS = table(
     {
         "table": "profuse.encoders.table:TableEncoder",
         "words": "profuse.encoders.text:WordEncoder",
+        "static": "profuse.encoders.static:StaticEncoder",
         "cnn": "profuse.encoders.image:ConvEncoder",
         "vit": "profuse.encoders.vit:PatchEncoder",
         "audio_cnn": "profuse.encoders.audio:AudioEncoder",

@@ -46,6 +46,9 @@ class Encoder(nn.Module, ABC):
     kind: ClassVar[str]
     """The kind it takes."""
 
+    preprocess: ClassVar[str | None] = None
+    """The preprocessor without which it cannot be; None if any will do that gives its kind."""
+
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Notes the arguments, for the repr; none are given where a copy or a pickle is restored."""
         self = super().__new__(cls)

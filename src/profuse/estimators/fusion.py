@@ -25,7 +25,7 @@ from profuse.errors import CheckpointError, DataError
 from profuse.estimators.options import FitOptions
 from profuse.estimators.settings import around, settings_of
 from profuse.fusion import Fusion
-from profuse.inputs import check_named, columns_in, to_learn_from, training_data
+from profuse.inputs import columns_in, to_learn_from, training_data, with_encoders
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
@@ -135,7 +135,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 f"{who}: the task must be one of {', '.join(self._tasks)}; got {dataset.task!r}. "
                 f"Use {'FusionRegressor' if dataset.task == 'regression' else 'FusionClassifier'}."
             )
-        check_named(dataset, self.encoders or {}, into=settings.model.into or (), who=who)
+        dataset = with_encoders(dataset, self.encoders or {}, into=settings.model.into or (), who=who)
         learn, choose = split_off(dataset, self.validation_fraction, seed=settings.train.seed)
         prepared = Prepared.make(dataset, Split(learn, choose, np.empty(0, dtype=np.int64)))
         tell(() if isinstance(X, Dataset) else prepared.pipeline.notes, who, stacklevel=3)

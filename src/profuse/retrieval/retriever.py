@@ -21,7 +21,7 @@ from profuse.data.split import split_off
 from profuse.data.table.options import ReadOptions
 from profuse.data.tensors import same_order
 from profuse.errors import ConfigError, DataError
-from profuse.inputs import check_named
+from profuse.inputs import with_encoders
 from profuse.retrieval._model import RetrievalModel, build
 from profuse.retrieval.index import Index
 from profuse.retrieval.linear import LINEAR, fit_linear
@@ -160,7 +160,7 @@ class Retriever:
         dataset = with_groups(dataset, groups, where="Retriever")
         names = chosen(modalities, dataset)
         dataset = dataset.select(names)
-        check_named(dataset, options.encoders, who="Retriever")
+        dataset = with_encoders(dataset, options.encoders, who="Retriever")
         named = {name: d.encoder for name, d in dataset.modalities.items() if d.encoder}
         options = options.model_copy(update={"encoders": {**named, **options.encoders}})
         learn, choose = split_off(dataset, options.validation_fraction, seed=training.seed)

@@ -13,7 +13,7 @@ from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
 from profuse.kinds import kind_named
 
-__all__ = ["bucket", "ngrams", "rows_of_words", "tokenise"]
+__all__ = ["bucket", "ngrams", "rows_of_texts", "rows_of_words", "tokenise"]
 
 # Scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han (and their extensions).
 _UNSPACED = (
@@ -81,26 +81,30 @@ def bucket(ngram: str, n_buckets: int) -> int:
     return zlib.crc32(ngram.encode("utf-8", "surrogatepass")) % n_buckets
 
 
-def rows_of_words(data: ModalityData, *, where: str) -> list[list[str]]:
-    """Returns the words of each row of a text modality; absent rows have none.
+def rows_of_texts(data: ModalityData, *, where: str) -> list[str]:
+    """Returns the text of each row of a text modality; that of an absent row is empty.
 
     Raises:
         DataError: Not text, or a present row that is not a str.
     """
     if not kind_named(data.kind).is_words:
         raise DataError(f"{where}: the modality's kind must be 'text'; got kind={data.kind!r}.")
-    known: dict[str, list[str]] = {}
-    rows: list[list[str]] = []
-    for i, (text, present) in enumerate(zip(data.values, np.asarray(data.present), strict=True)):
-        if not present:
-            rows.append([])
-            continue
-        if not isinstance(text, str):
+    present = np.asarray(data.present)
+    for i in np.flatnonzero(present).tolist():
+        if not isinstance(data.values[i], str):
             raise DataError(
-                f"{where}: every present row must be a str; got {type(text).__name__} in row {i}. "
+                f"{where}: every present row must be a str; got {type(data.values[i]).__name__} in row {i}. "
                 "Convert it, or mark the row as missing."
             )
-        if text not in known:
-            known[text] = tokenise(text)
-        rows.append(known[text])
-    return rows
+    return [str(text) if there else "" for text, there in zip(data.values, present, strict=True)]
+
+
+def rows_of_words(data: ModalityData, *, where: str) -> list[list[str]]:
+    """Returns the words of each row of a text modality; absent rows have none.
+
+    Raises:
+        DataError: Not text, or a present row that is not a str.
+    """
+    texts = rows_of_texts(data, where=where)
+    known = {text: tokenise(text) for text in dict.fromkeys(texts)}
+    return [known[text] for text in texts]
