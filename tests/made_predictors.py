@@ -11,6 +11,7 @@ import pandas as pd
 
 from profuse.classical import CLASSICAL, fit_classical
 from profuse.data.dataset import Dataset
+from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.split import Split
 from profuse.inputs import open_data
 from profuse.models.options import ModelOptions
@@ -86,14 +87,17 @@ def predictor(kind: str, task: str) -> Predictor:
         assert isinstance(fitted, NetworkPredictor)
         return NetworkPredictor(**{**vars(fitted), "schema": schema})
     names = () if kind == "trivial" else tuple(sorted(ready.inputs))
-    features, split = ready.pipeline.features(ready.dataset, names), ready.split
+    split = ready.split
+    features = FeaturePipeline.fit(ready.dataset, split.train, dict.fromkeys(names))
+    x = features.transform(ready.dataset)
     fit = fit_classical(
-        kind, features, ready.target.numpy(), split.train, split.valid, ready.task, ready.codec.n_outputs,
-        refit=True, categories=ready.pipeline.category_features,
+        kind, x, ready.target.numpy(), split.train, split.valid, ready.task, ready.codec.n_outputs,
+        refit=True, categories=features.categories,
     )  # fmt: skip
     return ClassicalPredictor(
         pipeline=ready.pipeline,
         codec=ready.codec,
+        features=features,
         name=kind,
         model=fit.model,
         modalities=names,

@@ -25,6 +25,7 @@ from profuse.cli import app
 from profuse.comparison.methods import ALWAYS
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import COLUMNS
+from profuse.data.features import FEATURES, features_named
 from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.encoders import ENCODERS, encoder
 from profuse.estimators.fusion import FusionClassifier
@@ -208,6 +209,13 @@ def test_every_preprocessor_has_its_row(name: str) -> None:
     kind = preprocessor(name).takes
     defaults = {Kind.preprocessor, *(kind_named(k).preprocessor for k in KINDS)}
     check_row("models.md", f"| {kind} | `{name}` (default) |" if name in defaults else f"| {kind} | `{name}` |")
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_set_of_features_has_its_row(name: str) -> None:
+    kind = features_named(name).takes
+    first = {Kind.feature_sets[0], *(kind_named(k).feature_sets[0] for k in KINDS)}
+    check_row("models.md", f"| {kind} | `{name}` * |" if name in first else f"| {kind} | `{name}` |")
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -56,6 +56,7 @@ PART_KINDS: dict[str, PartKind] = {
     "preprocessor": PartKind(
         "profuse.data.preprocess", "profuse.preprocessors", "profuse.data.preprocess:Preprocessor"
     ),
+    "features": PartKind("profuse.data.features", "profuse.features", "profuse.data.features:Features"),
     "kind": PartKind("profuse.kinds", "profuse.kinds", "profuse.kinds:Kind", made=True),
     "metric": PartKind("profuse.metrics", "profuse.metrics", "profuse.metrics:Metric"),
     "question": PartKind("profuse.inspect", "profuse.questions", "profuse.inspect:Question"),

@@ -15,7 +15,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from profuse.classical import ClassicalFit, classical, fit_classical
 from profuse.comparison.jobs import Job, prepare, read_result, run_job
 from profuse.comparison.methods import Method
-from profuse.data.pipeline import Pipeline
+from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.tensors import from_frame
 from profuse.schema import SplitOptions, Task
 from profuse.training.options import TrainOptions
@@ -116,12 +116,12 @@ class TestCategories:
         together = fit("linear", x[:, ::-1], y, 400, categories={"x": (False, True)})
         np.testing.assert_array_equal(said.predict(x[:, ::-1]), together.predict(x[:, ::-1]))
 
-    def test_a_tables_pipeline_tells_its_categories(self) -> None:
+    def test_the_features_of_a_table_tell_its_categories(self) -> None:
         frame = pd.DataFrame({"town": list("abca"), "n": [1.0, 2.0, 3.0, 4.0]})
         dataset, _ = from_frame(frame, np.arange(4.0))
-        pipeline = Pipeline.fit(dataset, np.arange(4))
-        assert pipeline.category_features == {"table": (True, False)}
-        assert Pipeline.from_state(pipeline.state()).category_features == pipeline.category_features
+        features = FeaturePipeline.fit(dataset, np.arange(4), {"table": None})
+        assert features.categories == {"table": (True, False)}
+        assert FeaturePipeline.from_state(features.state()).categories == features.categories
 
     @pytest.mark.parametrize("name", ["linear", "gradient_boosting"])
     def test_a_comparison_tells_them(self, town: tuple[np.ndarray, np.ndarray], name: str, tmp_path: Path) -> None:

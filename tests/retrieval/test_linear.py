@@ -14,7 +14,7 @@ from sklearn.cross_decomposition import CCA
 from sklearn.linear_model import Ridge
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.preprocess.tfidf import TfidfPreprocessor
+from profuse.data.features.lsa import LsaFeatures
 from profuse.errors import DataError
 from profuse.retrieval import METHODS, Retriever
 from profuse.retrieval.linear import LINEAR as LINEAR_METHODS
@@ -158,9 +158,9 @@ def test_the_setting_that_is_best_on_validation_rows_is_kept(monkeypatch: pytest
 def test_components_of_texts_keep_their_sizes_and_numbers_are_scaled_each() -> None:
     made = Retriever(method="ridge", refit=False).fit(words(200))
     data = words(200)
-    source = TfidfPreprocessor(64)
+    source = LsaFeatures(64)
     source.fit(data.modalities["name"])
-    x = source.features(data.modalities["name"])
+    x = source.transform(data.modalities["name"])
     one, each = (_scaled(source, x, as_one=as_one) for as_one in (True, False))
     assert len(set(one.scale)) == 1
     np.testing.assert_allclose(one.standard(x).std(0) / x.std(0), one.standard(x).std() / x.std(), rtol=0.2)

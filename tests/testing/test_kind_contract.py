@@ -12,6 +12,8 @@ from rows_of_kinds import N_ROWS, rows_of_kind
 
 from profuse import register
 from profuse.data.dataset import ModalityData
+from profuse.data.features import FEATURES, Features, features_named
+from profuse.data.features.described import DescribedFeatures
 from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.data.preprocess.features import FeaturePreprocessor
 from profuse.data.preprocess.vector import VectorPreprocessor
@@ -41,15 +43,24 @@ class Clouds(Kind):
         return np.concatenate([value.mean(0), value.std(0)])
 
 
-def checked(name: str, check: str, preprocess: str | None = None) -> None:
+def checked(name: str, check: str, part: str | None = None, what: str = "preprocessor") -> None:
     rate = 8000 if kind_named(name).has_rate else None
     values = CLOUDS if name == Clouds.name else rows_of_kind(name)
-    check_kind(name, values, preprocess=preprocess, rate=rate, checks=[check])
+    preprocess, features = (part, None) if what == "preprocessor" else (None, part)
+    check_kind(name, values, preprocess=preprocess, features=features, rate=rate, checks=[check])
 
 
 @pytest.mark.parametrize(("name", "check"), list(product(KINDS, KIND_CHECKS)))
 def test_the_kind_keeps_the_contract(name: str, check: str) -> None:
     checked(name, check)
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_features_keep_the_contract(name: str) -> None:
+    register("kind", "test_clouds", Clouds())
+    (kind, *_) = [kind for kind in KINDS if features_named(name).accepts(kind)]
+    for check in ("features_describe", "state_survives_saving", "absent_content_ignored"):
+        checked(kind, check, name, "features")
 
 
 @pytest.mark.parametrize(("name", "check"), list(product(PREPROCESSORS, KIND_CHECKS)))
@@ -108,9 +119,9 @@ class ForgetsItsState(FeaturePreprocessor):
         return super().from_state({**state, "vector": {**state["vector"], "mean": state["vector"]["mean"] + 1}})
 
 
-class TellsTheSame(FeaturePreprocessor):
-    def features(self, data: ModalityData) -> np.ndarray:
-        return np.zeros((len(data), 2))
+class TellsTheSame(DescribedFeatures):
+    def transform(self, data: ModalityData) -> np.ndarray:
+        return np.where(data.present[:, None], 0.0, np.nan)
 
 
 class GivesNaN(FeaturePreprocessor):
@@ -160,9 +171,49 @@ def test_every_check_has_something_broken_that_it_must_reject() -> None:
 def test_the_check_rejects_what_is_broken(check: str) -> None:
     kind, broken = BROKEN[check]
     register("kind", "test_clouds", kind())
-    register("preprocessor", "broken", type("Broken", (broken,), {}))
-    with pytest.raises(ContractError, match=f"^Kind 'test_clouds', preprocessor 'broken', {check}: "):
-        checked("test_clouds", check, "broken")
+    what = "features" if issubclass(broken, Features) else "preprocessor"
+    register(what, "broken", type("Broken", (broken,), {}))
+    with pytest.raises(ContractError, match=f"^Kind 'test_clouds', {what} 'broken', {check}: "):
+        checked("test_clouds", check, "broken", what)
+
+
+class LooksAtTheBatch(DescribedFeatures):
+    def transform(self, data: ModalityData) -> np.ndarray:
+        x = super().transform(data)
+        return np.asarray(x - np.nanmean(x, axis=0))
+
+
+class ForgetsItsFeatures(DescribedFeatures):
+    def transform(self, data: ModalityData) -> np.ndarray:
+        return np.asarray(super().transform(data) + self._n_channels)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Any:
+        return super().from_state({**state, "n_channels": 0})
+
+
+class LearnsFromAbsentRows(DescribedFeatures):
+    def fit(self, data: ModalityData) -> None:
+        super().fit(data)
+        self.offset = float(np.mean([v.mean() for v in data.values if v is not None]))
+
+    def transform(self, data: ModalityData) -> np.ndarray:
+        return np.asarray(super().transform(data) + self.offset)
+
+
+@pytest.mark.parametrize(
+    ("check", "broken"),
+    [
+        ("features_describe", LooksAtTheBatch),
+        ("state_survives_saving", ForgetsItsFeatures),
+        ("absent_content_ignored", LearnsFromAbsentRows),
+    ],
+)
+def test_the_check_rejects_broken_features_too(check: str, broken: type[Features]) -> None:
+    register("kind", "test_clouds", Clouds())
+    register("features", "broken", type("Broken", (broken,), {}))
+    with pytest.raises(ContractError, match=f"^Kind 'test_clouds', features 'broken', {check}: "):
+        checked("test_clouds", check, "broken", "features")
 
 
 @pytest.mark.parametrize("check", KIND_CHECKS)

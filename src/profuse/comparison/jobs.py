@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import time
 from contextlib import suppress
@@ -27,9 +28,12 @@ from profuse._saving import naming, new_folder
 from profuse.classical import classical, fit_classical
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
+from profuse.data.feature_pipeline import FeaturePipeline
+from profuse.data.features import Features, Matrix
 from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.inspect.asked import predict_without
+from profuse.kinds import kind_named
 from profuse.metrics import measure, primary_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor
@@ -120,8 +124,7 @@ def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> N
     """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
     with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
-        features = prepared.pipeline.features(dataset)
-    keep(path, (prepared, features))
+    keep(path, prepared)
 
 
 def keep(path: Path, value: Any) -> None:
@@ -140,9 +143,21 @@ def keep(path: Path, value: Any) -> None:
 
 
 @lru_cache(maxsize=1)
-def _load(path: Path) -> tuple[Prepared, dict[str, np.ndarray]]:
+def _load(path: Path) -> Any:
     # a temporary file of this very run: never a user's
-    loaded: tuple[Prepared, dict[str, np.ndarray]] = pickle.loads(path.read_bytes())
+    return pickle.loads(path.read_bytes())
+
+
+def _features(job: Job, prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
+    """Returns fitted features of one modality, and those of all rows: made by the first fit of the seed that asks."""
+    path = job.prepared.with_name(f"{job.prepared.stem}-{_digest(json.dumps([modality, name]).encode())[:12]}.features")
+    if not path.exists():
+        fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
+        part = path.with_suffix(f".{os.getpid()}")
+        keep(part, (fitted.parts[modality], fitted.transform(prepared.dataset)[modality]))
+        part.replace(path)  # whole or not there, whoever asks at the same time
+    # a temporary file of this very run: never a user's
+    loaded: tuple[Features, Matrix] = pickle.loads(path.read_bytes())
     return loaded
 
 
@@ -171,11 +186,11 @@ def _trial(options: ModelOptions, train: TrainOptions, trial: int, seed: int) ->
 def run_job(job: Job) -> Path:
     """Fits, predicts, measures, and leaves the folder; returns it."""
     with limit_threads(job.train.threads):
-        prepared, features = _load(job.prepared)
+        prepared: Prepared = _load(job.prepared)
         _beat(job)
         try:
             with new_folder(job.folder) as folder:
-                facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, features, folder)
+                facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, folder)
                 packed = BytesIO()
                 np.savez_compressed(packed, prediction=arrays["prediction"], true=arrays["true"])
                 with naming(job.folder):
@@ -236,9 +251,7 @@ class _Beats(Callback):
         _beat(self.job, trial=self.trial, epoch=epoch.epoch, score=epoch.valid_score)
 
 
-def _deep(
-    job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     assert job.method.model is not None
     best: NetworkPredictor | None = None
     seconds, chosen = 0.0, 0
@@ -296,11 +309,12 @@ def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict
     ]
 
 
-def _classical(
-    job: Job, prepared: Prepared, features: dict[str, np.ndarray], folder: Path
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     codec, split, task = prepared.codec, prepared.split, prepared.task
-    used = {name: features[name] for name in job.method.modalities}
+    sets = {name: kind_named(prepared.dataset.modalities[name].kind).feature_sets[0] for name in job.method.modalities}
+    made = {name: _features(job, prepared, name, chosen) for name, chosen in sets.items()}
+    used = {name: x for name, (_, x) in made.items()}
+    features = FeaturePipeline({name: part for name, (part, _) in made.items()}, sets)
     x = np.concatenate([used[k] for k in sorted(used)], axis=1) if used else np.zeros((len(prepared.target), 0))
     metric = primary_metric(task)
     sign = 1 if metric.higher_is_better else -1
@@ -310,7 +324,7 @@ def _classical(
         fit = fit_classical(
             job.method.name, used, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
             trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
-            categories=prepared.pipeline.category_features,
+            categories=features.categories,
         )  # fmt: skip
         seconds += fit.fit_seconds
         valid = codec.in_units(fit.valid_prediction)
@@ -332,7 +346,7 @@ def _classical(
         "ablation": [],
     }
     predictor = ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=codec, name=job.method.name, model=fit.model,
+        pipeline=prepared.pipeline, codec=codec, features=features, name=job.method.name, model=fit.model,
         modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
     )  # fmt: skip
     predictor.save(folder / "model")

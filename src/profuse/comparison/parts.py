@@ -40,8 +40,10 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
         data = dataset.modalities[modality]
         default = kind_named(data.kind)
         yield "kind", data.kind
-        yield "preprocessor", data.preprocess or default.preprocessor
-        if options is not None:
+        if options is None:
+            yield from (("features", name) for name in default.feature_sets)
+        else:
+            yield "preprocessor", data.preprocess or default.preprocessor
             yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
     if options is None:
         yield "classical", method.name

@@ -12,6 +12,7 @@ import numpy as np
 from profuse._cores import limit_threads
 from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.kept import unlike
 from profuse.data.preprocess import Preprocessor, preprocessor
 from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import unseen_notes
@@ -102,22 +103,6 @@ class Pipeline:
         with limit_threads(1):
             return {name: self.preprocessors[name].transform(data) for name, data in self._data(dataset).items()}
 
-    def features(self, dataset: Dataset, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
-        """Returns `[row, feature]` of modalities (all if None) for classical models; an absent row is NaN."""
-        features = {}
-        for name, data in self._data(dataset).items():
-            if names is not None and name not in names:
-                continue
-            with limit_threads(1):
-                features[name] = np.asarray(self.preprocessors[name].features(data), dtype=np.float64)
-            features[name][~data.present] = np.nan
-        return features
-
-    @property
-    def category_features(self) -> dict[str, tuple[bool, ...]]:
-        """For each column of `features`, whether it holds codes of a category; empty where none does."""
-        return {name: p.category_features for name, p in self.preprocessors.items()}
-
     def select(self, names: Collection[str]) -> Pipeline:
         """Returns the preprocessing of the modalities `names` alone."""
         return Pipeline({n: self.preprocessors[n] for n in names}, {n: self.names[n] for n in names})
@@ -174,24 +159,6 @@ class Pipeline:
             {n: preprocessor(part["name"]).from_state(part["state"]) for n, part in state.items()},
             {n: part["name"] for n, part in state.items()},
         )
-        if (odd := _unlike(state, made.state(), "pipeline")) is not None:
+        if (odd := unlike(state, made.state(), "pipeline")) is not None:
             raise ValueError(f"{odd} is not what a pipeline keeps")
         return made
-
-
-def _unlike(given: Any, kept: Any, where: str) -> str | None:
-    """Returns where a saved state differs from that of the parts made of it; what they keep besides is new."""
-    if isinstance(kept, np.ndarray) or isinstance(given, np.ndarray):
-        one, other = np.asarray(given), np.asarray(kept)
-        same = one.shape == other.shape and np.array_equal(one, other)
-        return None if same else where
-    if isinstance(given, dict) and isinstance(kept, dict):
-        pairs = [(value, kept.get(str(k), kept.get(k, _NOTHING)), f"{where}.{k}") for k, value in given.items()]
-    elif isinstance(given, list | tuple) and isinstance(kept, list | tuple) and len(given) == len(kept):
-        pairs = [(*both, f"{where}.{i}") for i, both in enumerate(zip(given, kept, strict=True))]
-    else:
-        return None if given == kept and isinstance(given, bool) == isinstance(kept, bool) else where
-    return next((odd for pair in pairs if (odd := _unlike(*pair)) is not None), None)
-
-
-_NOTHING = object()

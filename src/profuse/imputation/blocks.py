@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.preprocess import preprocessor
+from profuse.data.features import features_named
 from profuse.kinds import kind_named
 
 __all__ = ["SAME", "Block", "Features", "Inputs", "blocks_of", "inputs_of"]
@@ -45,18 +45,18 @@ class Features:
 
 
 class Block:
-    """One modality -> its preprocessor's description, of mean 0 and variance 1 where it was fitted.
+    """One modality -> its hand-made features, of mean 0 and variance 1 where it was fitted.
 
     Categories are one column each (the most frequent 50).
     """
 
     def __init__(self, data: ModalityData) -> None:
         """Learns from all rows of `data`."""
-        self.preprocess = data.preprocess or kind_named(data.kind).preprocessor
-        self._preprocessor = preprocessor(self.preprocess)()
-        self._preprocessor.fit(data)
-        raw = self._preprocessor.features(data)
-        self._codes = np.flatnonzero(self._preprocessor.category_features)
+        self.feature_set = kind_named(data.kind).feature_sets[0]
+        self._source = features_named(self.feature_set)()
+        self._source.fit(data)
+        raw = np.asarray(self._source.transform(data), dtype=np.float64)
+        self._codes = np.flatnonzero(self._source.categories)
         self._kept = [_frequent(raw[:, j]) for j in self._codes]
         x = self._spread_out(raw)
         known = x[data.present]
@@ -69,7 +69,7 @@ class Block:
 
     def __call__(self, data: ModalityData) -> Features:
         """Returns the features of all rows."""
-        x = self._spread_out(self._preprocessor.features(data))
+        x = self._spread_out(np.asarray(self._source.transform(data), dtype=np.float64))
         known = ~np.isnan(x) & data.present[:, None]
         values = np.clip((x - self._mean) / self._std, -_REACH, _REACH)
         return Features(np.where(known, values, 0.0), known, self._marked)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from profuse._folder import Format
 from profuse._weights import with_weights
-from profuse.data.preprocess import Preprocessor, preprocessor
+from profuse.data.features import Features as HandMade
+from profuse.data.features import features_named
 from profuse.data.table.cells import object_array
 from profuse.errors import CheckpointError
 from profuse.imputation.blocks import Block, Features, Inputs
@@ -64,8 +65,8 @@ class _Writer:
             return {_WHAT: "again", _OF: self._numbers[id(value)]}
         self._numbers[id(value)] = len(self._kept)
         self._kept.append(value)
-        if isinstance(value, Preprocessor):
-            return {_WHAT: "preprocessor", _OF: [owner.preprocess, value.state()]}
+        if isinstance(value, HandMade):
+            return {_WHAT: "features", _OF: [owner.feature_set, value.state()]}
         if isinstance(value, Generator):
             number = self._numbers[id(value)]
             self._weights.update({f"{number}.{name}": tensor for name, tensor in value.state_dict().items()})
@@ -91,8 +92,8 @@ class _Reader:
         if what == "again":
             return self._made[of]
         place = len(self._made)
-        if what == "preprocessor":
-            self._made.append(preprocessor(of[0]).from_state(of[1]))
+        if what == "features":
+            self._made.append(features_named(of[0]).from_state(of[1]))
         else:
             part: object = object.__new__(_PARTS[what])
             self._made.append(part)

@@ -119,6 +119,10 @@ class Kind(ABC):
     preprocessor: ClassVar[str] = "features"
     """Name of the preprocessor if none is asked for. "features" standardises what `features` returns."""
 
+    feature_sets: ClassVar[tuple[str, ...]] = ("described",)
+    """Names of its hand-made features: first those of classical models on all modalities, then what a model on this
+    modality alone is tried with besides. "described" is what `features` returns."""
+
     encoder: ClassVar[str] = "mlp"
     """Name of the encoder, if none is asked for, of a fitted `Spec` of this kind."""
 
@@ -233,11 +237,12 @@ class Kind(ABC):
         """Returns `[channel]` numbers that describe one row, always as many; NaN = missing.
 
         Raises:
-            ConfigError: The kind has none, and so must name a preprocessor.
+            ConfigError: The kind has none, and so must name a preprocessor, and feature sets for classical models.
         """
         raise ConfigError(
-            f"{type(self).__name__}: a kind must have features or a preprocessor of its own; got "
-            f"preprocessor={self.preprocessor!r}. Write features(value), or name a preprocessor."
+            f"{type(self).__name__}: a kind must have features, or a preprocessor and feature sets of its own; got "
+            f"preprocessor={self.preprocessor!r}, feature_sets={self.feature_sets!r}. Write "
+            "features(value), or name them."
         )
 
     def describe(self, spec: Spec) -> str:

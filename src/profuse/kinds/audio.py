@@ -29,6 +29,7 @@ class AudioKind(Kind):
     noun = "sounds"
     suffixes = AUDIO_SUFFIXES
     preprocessor = "logmel"
+    feature_sets = ("logmel",)
     encoder = "audio_cnn"
     has_rate = True
 

@@ -29,6 +29,7 @@ class ImageKind(Kind):
     noun = "pictures"
     suffixes = IMAGE_SUFFIXES
     preprocessor = "image"
+    feature_sets = ("image",)
     encoder = "cnn"
     has_range = True
 

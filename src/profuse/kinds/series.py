@@ -34,6 +34,7 @@ class SeriesKind(Kind):
     noun = "series"
     suffixes = SERIES_SUFFIXES
     preprocessor = "series"
+    feature_sets = ("series",)
     encoder = "tcn"
 
     def check(self, value: Any) -> np.ndarray:

@@ -31,6 +31,7 @@ class TextKind(Kind):
     name = "text"
     noun = "texts"
     preprocessor = "subwords"
+    feature_sets = ("lsa",)
     encoder = "words"
     is_words = True
 

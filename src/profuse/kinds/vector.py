@@ -32,6 +32,7 @@ class VectorKind(Kind):
     name = "vector"
     noun = "vectors"
     preprocessor = "vector"
+    feature_sets = ("vector",)
     columns: ClassVar[Literal["one", "numbered", "any"]] = "numbered"
     is_numbers = True
 

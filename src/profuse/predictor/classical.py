@@ -1,4 +1,4 @@
-"""`ClassicalPredictor`: a classical model, and the preprocessing whose features it takes."""
+"""`ClassicalPredictor`: a classical model, and the features that it takes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from profuse._cores import limit_threads
 from profuse._folder import applied
 from profuse.classical import ClassicalModel, classical
 from profuse.data.dataset import Dataset
+from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ShapeError
@@ -54,6 +55,7 @@ class ClassicalPredictor(Predictor):
     """A classical model on the features of all its modalities together; see `Predictor`.
 
     Attributes:
+        features: Of its modalities, fitted.
         name: Of the model, in `profuse.classical.CLASSICAL`.
         model: Fitted.
         threads: Threads of the processor in prediction.
@@ -61,6 +63,7 @@ class ClassicalPredictor(Predictor):
 
     pipeline: Pipeline
     codec: TargetCodec
+    features: FeaturePipeline
     name: str
     model: ClassicalModel
     modalities: tuple[str, ...]
@@ -76,7 +79,7 @@ class ClassicalPredictor(Predictor):
     def encode(self, dataset: Dataset) -> dict[str, Features]:
         """Returns the features of each modality of the pipeline; a modality that is not used has none."""
         with applied(self.source):
-            values = self.pipeline.features(dataset, self.modalities)
+            values = self.features.transform(dataset)
         nothing = np.zeros((len(dataset), 0))
         return {
             name: Features(values.get(name, nothing), torch.as_tensor(dataset.modalities[name].present))
@@ -99,7 +102,12 @@ class ClassicalPredictor(Predictor):
 
     def save(self, folder: str | Path) -> None:
         """See `Predictor.save`."""
-        own = {"name": self.name, "threads": self.threads, "state": self.model.state()}
+        own = {
+            "name": self.name,
+            "threads": self.threads,
+            "features": self.features.state(),
+            "state": self.model.state(),
+        }
         write_predictor(folder, self, own, {})
 
     @classmethod
@@ -111,6 +119,7 @@ class ClassicalPredictor(Predictor):
         return cls(
             pipeline=saved.pipeline,
             codec=codec,
+            features=FeaturePipeline.from_state(own.features),
             name=own.name,
             model=classical(own.name).from_state(own.state, codec.task, codec.n_outputs),
             modalities=saved.modalities,
@@ -127,4 +136,5 @@ class _Saved(BaseModel):
 
     name: str
     threads: int = Field(ge=1)
+    features: dict[str, dict[str, object]]
     state: dict[str, object]

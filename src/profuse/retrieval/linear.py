@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.pipeline import Pipeline
-from profuse.data.preprocess import Preprocessor
-from profuse.data.preprocess.tfidf import TfidfPreprocessor
+from profuse.data.features import FEATURES, Features, features_named
+from profuse.data.features.lsa import LsaFeatures
 from profuse.errors import DataError
 from profuse.kinds import kind_named
 from profuse.layers.correlation import canonical
@@ -37,14 +36,14 @@ class View:
         map: `[feature, dim]`, None where the source gives places less an offset, `mean`, at once.
     """
 
-    source: Preprocessor
+    source: Features
     mean: np.ndarray
     scale: np.ndarray
     map: np.ndarray | None = None
 
     def through(self, map: np.ndarray) -> View:
         """Returns the view whose places are this one's standardised features times `map`."""
-        if not isinstance(self.source, TfidfPreprocessor):
+        if not isinstance(self.source, LsaFeatures):
             return View(self.source, self.mean, self.scale, map)
         axes = map / self.scale[:, None]  # words straight into the space: a few columns instead of hundreds
         return View(self.source.projected(axes), self.mean @ axes, np.ones(map.shape[1]))
@@ -55,7 +54,7 @@ class View:
 
     def places(self, data: ModalityData) -> np.ndarray:
         """Returns float32 `[row, dim]` of length 1; 0 where the modality is absent."""
-        x = np.asarray(self.source.features(data), dtype=np.float64)
+        x = np.asarray(self.source.transform(data), dtype=np.float64)
         known = data.present & ~np.isnan(x).all(1)
         z = self.standard(x)
         z = z if self.map is None else z @ self.map
@@ -82,23 +81,23 @@ class LinearSpace:
         return self.views[name].places(data)
 
     def state(self) -> dict[str, Any]:
-        """Returns what was learned: JSON values and arrays; features that the pipeline gives are not among them."""
+        """Returns what was learned: JSON values and arrays."""
         return {
             name: {
                 "mean": view.mean,
                 "scale": view.scale,
                 "map": view.map,
-                "text": view.source.state() if isinstance(view.source, TfidfPreprocessor) else None,
+                "features": {"name": FEATURES.name_of(type(view.source)), "state": view.source.state()},
             }
             for name, view in self.views.items()
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], pipeline: Pipeline) -> Self:
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Returns the space whose `state` this is."""
         return cls({
             name: View(
-                pipeline.preprocessors[name] if v["text"] is None else TfidfPreprocessor.from_state(v["text"]),
+                features_named(v["features"]["name"]).from_state(v["features"]["state"]),
                 v["mean"], v["scale"], v["map"],
             )
             for name, v in state.items()
@@ -108,18 +107,22 @@ class LinearSpace:
 class _Features:
     """The features of all rows, standardised by those of `rows`."""
 
-    def __init__(self, pipeline: Pipeline, dataset: Dataset, rows: np.ndarray, raw: dict[str, np.ndarray]) -> None:
+    def __init__(self, dataset: Dataset, rows: np.ndarray, raw: dict[str, tuple[Features, np.ndarray]]) -> None:
         self.views: dict[str, View] = {}
         self.known: dict[str, np.ndarray] = {}
         self.x: dict[str, np.ndarray] = {}
         for name, data in dataset.modalities.items():
-            source, words = pipeline.preprocessors[name], kind_named(data.kind).is_words
+            words = kind_named(data.kind).is_words
             if words:  # the description knows the words of the rows that are learned from, and no others
-                source = TfidfPreprocessor(_N_TERMS)
+                source: Features = LsaFeatures(_N_TERMS)
                 source.fit(data.rows(rows[data.present[rows]]))
-            elif name not in raw:
-                raw[name] = np.asarray(source.features(data), dtype=np.float64)
-            x = np.asarray(source.features(data), dtype=np.float64) if words else raw[name]
+                x = np.asarray(source.transform(data), dtype=np.float64)
+            else:
+                if name not in raw:
+                    source = features_named(kind_named(data.kind).feature_sets[0])()
+                    source.fit(data.rows(rows))
+                    raw[name] = source, np.asarray(source.transform(data), dtype=np.float64)
+                source, x = raw[name]
             self.known[name] = data.present & ~np.isnan(x).all(1)
             self.views[name] = _scaled(source, x[rows[self.known[name][rows]]], as_one=words)
             self.x[name] = self.views[name].standard(x)
@@ -131,7 +134,7 @@ class _Features:
         return {name: _unit(self.x[name][rows] @ m) for name, m in maps.items()}
 
 
-def _scaled(source: Preprocessor, x: np.ndarray, *, as_one: bool) -> View:
+def _scaled(source: Features, x: np.ndarray, *, as_one: bool) -> View:
     """Scales each feature by its deviation, or, as components that keep their sizes, all by one."""
     known = np.isfinite(x)
     count = np.maximum(known.sum(0), 1)
@@ -142,7 +145,7 @@ def _scaled(source: Preprocessor, x: np.ndarray, *, as_one: bool) -> View:
 
 
 def fit_linear(
-    methods: Sequence[str], pipeline: Pipeline, dataset: Dataset, codes: Mapping[str, np.ndarray],
+    methods: Sequence[str], dataset: Dataset, codes: Mapping[str, np.ndarray],
     learn: np.ndarray, choose: np.ndarray, *, refit: bool,
 ) -> dict[str, tuple[LinearSpace, Validation]]:  # fmt: skip
     """Fits spaces of all modalities, and scores them on rows that were not learned from.
@@ -154,8 +157,7 @@ def fit_linear(
 
     Args:
         methods: Of `LINEAR`.
-        pipeline: Gives the features, but those of texts, which are TF-IDF of words and parts of words.
-        dataset: All rows.
+        dataset: All rows; texts are TF-IDF of words and parts of words, others the first features of their kind.
         codes: `content` by modality.
         learn: Rows that are learned from.
         choose: Rows by which settings are chosen: their mean reciprocal rank.
@@ -167,10 +169,10 @@ def fit_linear(
     Raises:
         DataError: Ridge is the only method, and no modality shares rows with all others.
     """
-    raw: dict[str, np.ndarray] = {}
-    features = _Features(pipeline, dataset, learn, raw)
+    raw: dict[str, tuple[Features, np.ndarray]] = {}
+    features = _Features(dataset, learn, raw)
     both = np.sort(np.concatenate([learn, choose]))
-    again = _Features(pipeline, dataset, both, raw) if refit else features
+    again = _Features(dataset, both, raw) if refit else features
     asked = {name: codes[name][choose] for name in features.x}
     known = {name: features.known[name][choose] for name in features.x}
     results: dict[str, tuple[LinearSpace, Validation]] = {}

@@ -178,9 +178,7 @@ class Retriever:
             model, history, validation["learned"] = _trained(*made, inputs, codes, (learn, choose), refit, called)
             spaces["learned"] = LearnedSpace(model, pipeline)
         linear = LINEAR if options.baseline or options.method == "auto" else set(LINEAR) & {options.method}
-        for name, (space, score) in fit_linear(
-            sorted(linear), pipeline, dataset, codes, learn, choose, refit=refit
-        ).items():
+        for name, (space, score) in fit_linear(sorted(linear), dataset, codes, learn, choose, refit=refit).items():
             spaces[name], validation[name] = space, score
         means = {name: v.mean for name, v in validation.items()}
         method = max(means, key=means.__getitem__) if options.method == "auto" else options.method

@@ -52,7 +52,7 @@ def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
         model = with_weights(lambda: build(pipeline.specs, options, n_rows=n_rows, seed=0), weights)
         spaces["learned"] = LearnedSpace(model, pipeline)
     for name, state in states["linear"].items():
-        spaces[name] = LinearSpace.from_state(state, pipeline)
+        spaces[name] = LinearSpace.from_state(state)
     spaces[method]  # is among them, or the folder is damaged
     schema = None if facts["schema"] is None else Schema.model_validate(facts["schema"])
     kinds = {name: preprocessor.takes for name, preprocessor in pipeline.preprocessors.items()}

@@ -1,4 +1,4 @@
-"""What must hold for every kind of modality and every preprocessor. Each check's docstring says it."""
+"""What must hold for kinds of modality, their preprocessors and their features. Each check's docstring says it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.features import Features, Matrix, features_named
 from profuse.data.preprocess import Preprocessor, preprocessor
 from profuse.data.tensors import from_tensors
 from profuse.encoders import encoder
@@ -36,6 +37,7 @@ class KindSubject:
     values: Any
     preprocess: str
     rate: int | None
+    feature_sets: tuple[str, ...]
 
     def read(self, values: Any = None) -> ModalityData:
         """Returns the values as `from_tensors` reads them, one row missing."""
@@ -58,6 +60,16 @@ class KindSubject:
     @cached_property
     def raw(self) -> Raw:
         return self.fitted.transform(self.data)
+
+    @cached_property
+    def features(self) -> dict[str, Features]:
+        return {name: self.fit_features(name, self.data) for name in self.feature_sets}
+
+    @staticmethod
+    def fit_features(name: str, data: ModalityData) -> Features:
+        made = features_named(name)()
+        made.fit(data)
+        return made
 
 
 def _digest(data: ModalityData) -> str:
@@ -131,6 +143,10 @@ def absent_content_ignored(s: KindSubject) -> None:
     again = preprocessor(s.preprocess)()
     again.fit(other)
     raw = again.transform(other)
+    for name, made in s.features.items():
+        x, y = _dense(s.fit_features(name, other).transform(other)), _dense(made.transform(s.data))
+        same = x.shape == y.shape and np.allclose(x, y, equal_nan=True)
+        need(same, f"features {name!r} must be the same whatever stands in a missing row; got others.")
     mask = s.raw.mask.view(*s.raw.mask.shape, *(1,) * (s.raw.values.ndim - s.raw.mask.ndim))
     same = raw.values.shape == s.raw.values.shape and torch.equal(raw.mask, s.raw.mask)
     same = same and torch.allclose(raw.values.masked_fill(~mask, 0), s.raw.values.masked_fill(~mask, 0))
@@ -144,18 +160,32 @@ def state_survives_saving(s: KindSubject) -> None:
     same = torch.equal(raw.values, s.raw.values) and torch.equal(raw.mask, s.raw.mask)
     need(same, "rows must be the same after from_state(state()); got others.")
     need(again.spec == s.fitted.spec, f"spec must be {s.fitted.spec}; got {again.spec}.")
-    features = again.features(s.data), s.fitted.features(s.data)
-    need(np.array_equal(*features, equal_nan=True), "features must be the same after from_state(state()); got others.")
+    for name, made in s.features.items():
+        x, y = (_dense(part.transform(s.data)) for part in (features_named(name).from_state(made.state()), made))
+        same = np.array_equal(x, y, equal_nan=True)
+        need(same, f"features {name!r} must be the same after from_state(state()); got others.")
+
+
+def _dense(x: Matrix) -> np.ndarray:
+    return np.asarray(x if isinstance(x, np.ndarray) else x.toarray(), dtype=np.float64)
 
 
 def features_describe(s: KindSubject) -> None:
-    """Features for classical models are numbers `[row, feature]` that tell rows apart; of a missing row all NaN."""
-    x = np.asarray(s.fitted.features(s.data), dtype=np.float64)
-    need(x.ndim == 2 and len(x) == len(s.data), f"features must be [row, feature]; got shape={x.shape}.")
-    need(bool(np.isnan(x[ABSENT]).all()), "features of a missing row must be NaN; got numbers.")
-    there = x[s.data.present]
-    need(not np.isinf(there).any(), "features must be finite or NaN; got infinity.")
-    need(bool((there != there[0]).any()), "features must tell rows apart; got the same for all.")
+    """Each set of features is numbers `[row, feature]` that tell rows apart, each by itself; a missing row has none."""
+    for name, made in s.features.items():
+        need(features_named(name).accepts(s.kind.name), f"features {name!r} must accept {s.kind.name!r}; they do not.")
+        given = made.transform(s.data)
+        x = _dense(given)
+        need(x.ndim == 2 and len(x) == len(s.data), f"features must be [row, feature]; got shape={x.shape}.")
+        nothing = np.isnan(x[ABSENT]) if isinstance(given, np.ndarray) else x[ABSENT] == 0
+        need(bool(nothing.all()), f"features {name!r} of a missing row must be NaN, or empty if sparse; got numbers.")
+        there = x[s.data.present]
+        need(not np.isinf(there).any(), f"features {name!r} must be finite or NaN; got infinity.")
+        need(bool((there != there[0]).any()), f"features {name!r} must tell rows apart; got the same for all.")
+        order = np.arange(len(s.data))[: len(s.data) // 2][::-1].copy()
+        few = _dense(made.transform(s.data.rows(order)))
+        same = few.shape[1] == x.shape[1] and np.allclose(few, x[order], rtol=1e-4, atol=1e-5, equal_nan=True)
+        need(same, f"features {name!r} of a row must be the same without the others; got others.")
 
 
 def encodes(s: KindSubject) -> None:
@@ -214,26 +244,30 @@ def check_kind(
     values: Any,
     *,
     preprocess: str | None = None,
+    features: str | None = None,
     rate: int | None = None,
     checks: Iterable[str] = tuple(KIND_CHECKS),
 ) -> None:
-    """Checks a kind of modality, and the preprocessor that its rows go through, against the contract.
+    """Checks a kind of modality, the preprocessor that its rows go through and its features, against the contract.
 
     Args:
         name: Of the kind, which is built in or registered.
         values: At least 8 rows of it, all different, as `from_tensors` takes them.
         preprocess: Name of a preprocessor; the kind's own if None.
+        features: Name of a set of features; those of the kind if None.
         rate: Samples a second, if the kind has a rate.
         checks: Names of `KIND_CHECKS`; all of them if not given.
 
     Raises:
         ContractError: A check failed; all failures are told.
         DataError: There are fewer than 8 rows.
-        UnknownNameError: There is no such check, kind or preprocessor.
+        UnknownNameError: There is no such check, kind, preprocessor or features.
     """
     kind = kind_named(name)
     if not isinstance(values, Sized) or len(values) < N_ROWS:
         n = len(values) if isinstance(values, Sized) else 0
         raise DataError(f"check_kind: values must be at least {N_ROWS} rows; got {n}. Give more, all different.")
-    who = f"Kind {name!r}" if preprocess is None else f"Kind {name!r}, preprocessor {preprocess!r}"
-    run_checks(who, KindSubject(kind, values, preprocess or kind.preprocessor, rate), KIND_CHECKS, checks)
+    who = f"Kind {name!r}" + ("" if preprocess is None else f", preprocessor {preprocess!r}")
+    who += "" if features is None else f", features {features!r}"
+    sets = kind.feature_sets if features is None else (features,)
+    run_checks(who, KindSubject(kind, values, preprocess or kind.preprocessor, rate, sets), KIND_CHECKS, checks)

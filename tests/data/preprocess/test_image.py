@@ -1,4 +1,4 @@
-"""Pictures: one size, standardised, absent rows unread; the classical description."""
+"""Pictures: one size, standardised, absent rows unread."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.decomposition import PCA
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess import preprocessor
-from profuse.data.preprocess._pictures import Components, colour_histograms, gradient_histograms
 from profuse.data.preprocess.image import ImagePreprocessor
 from profuse.errors import ConfigError, DataError
 
@@ -140,7 +138,6 @@ def test_nothing_is_learned_from_absent_rows() -> None:
     seen = fitted(dataset(pictures[:6]))
     masked = fitted(dataset(pictures, [True] * 6 + [False] * 4))
     np.testing.assert_array_equal(seen.mean, masked.mean)
-    np.testing.assert_array_equal(seen.pixel_components.axes, masked.pixel_components.axes)
 
 
 def test_a_channel_that_never_varies_becomes_zero() -> None:
@@ -166,20 +163,6 @@ def test_the_state_is_plain_and_gives_an_equal_preprocessor(pictures: np.ndarray
     again = preprocessor("image").from_state(state)
     assert again.spec == made.spec
     assert torch.equal(again.transform(data).values, made.transform(data).values)
-    np.testing.assert_array_equal(again.features(data), made.features(data))
-
-
-def test_features_have_one_row_a_row_nan_where_absent_and_the_same_alone() -> None:
-    pictures = [*colour(20), *colour(3, (20, 20)), None]
-    data = dataset(pictures, [True] * 23 + [False])
-    made = fitted(data)
-    features = made.features(data)
-    assert np.isnan(features[23]).all()
-    assert np.isfinite(features[:23]).all()
-    for i in (0, 21):
-        np.testing.assert_allclose(made.features(dataset([pictures[i]]))[0], features[i], atol=1e-9)
-    nothing = made.features(dataset(pictures[:2], [False, False]))
-    assert nothing.shape == (2, features.shape[1])
 
 
 @pytest.mark.parametrize(
@@ -196,7 +179,7 @@ def test_features_have_one_row_a_row_nan_where_absent_and_the_same_alone() -> No
 )
 def test_what_is_no_picture_is_refused_with_its_row(picture: np.ndarray, got: str) -> None:
     bad = dataset([colour(1)[0], picture])
-    for act in (ImagePreprocessor().fit, fitted(dataset(colour())).transform, fitted(dataset(colour())).features):
+    for act in (ImagePreprocessor().fit, fitted(dataset(colour())).transform):
         with pytest.raises(DataError, match=f"row 1 must be a picture .* got {got}. Convert it"):
             act(bad)
 
@@ -206,62 +189,10 @@ def test_a_modality_without_any_training_picture_is_refused() -> None:
         ImagePreprocessor().fit(dataset(grey(2), [False, False]))
 
 
-@pytest.mark.parametrize("options", [{"min_size": 0}, {"min_size": 65}, {"n_components": 0}])
+@pytest.mark.parametrize("options", [{"min_size": 0}, {"min_size": 65}])
 def test_options_out_of_range_are_told(options: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="1 <= min_size <= max_size"):
         ImagePreprocessor(**options)
-
-
-@pytest.mark.parametrize(("n_rows", "n_features"), [(40, 300), (300, 40), (500, 700)])
-def test_components_are_those_of_scikit_learn(n_rows: int, n_features: int) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n_rows, 8)) * np.arange(8, 0, -1) @ rng.normal(size=(8, n_features))
-    x += 0.01 * rng.normal(size=x.shape)
-    oracle = PCA(8, svd_solver="full").fit(x)
-    got = Components.fit(x, 8)
-    np.testing.assert_allclose(np.abs(got.project(x)), np.abs(oracle.transform(x)), atol=2e-2)
-    np.testing.assert_allclose(got.axes @ got.axes.T, np.eye(8), atol=1e-4)
-
-
-def test_fewer_rows_than_components_give_fewer_components() -> None:
-    assert Components.fit(np.random.default_rng(0).normal(size=(5, 20)), 64).axes.shape == (4, 20)
-    assert Components.fit(np.ones((1, 20)), 64).project(np.ones((3, 20))).shape == (3, 0)
-
-
-def test_gradient_histograms_ignore_brightness_and_nearly_contrast() -> None:
-    x = np.random.default_rng(0).random((4, 1, 24, 20))
-    base = gradient_histograms(x)
-    np.testing.assert_allclose(gradient_histograms(x + 3.0), base, atol=1e-9)
-    np.testing.assert_allclose(gradient_histograms(x * 2.0), base, atol=1e-3)
-    assert np.abs(gradient_histograms(np.random.default_rng(1).random((4, 1, 24, 20))) - base).max() > 0.1
-
-
-def test_gradient_histograms_of_a_mirrored_picture_are_the_mirrored_histograms() -> None:
-    x = np.random.default_rng(0).random((3, 1, 24, 24))
-    n = 5  # blocks a side: 6 cells
-    base = gradient_histograms(x).reshape(3, n, n, 2, 2, 9)
-    mirrored = gradient_histograms(x[..., ::-1]).reshape(3, n, n, 2, 2, 9)
-    # columns of blocks and of cells swap, and a direction a becomes half a turn - a
-    np.testing.assert_allclose(mirrored, base[:, :, ::-1, :, ::-1, ::-1], atol=1e-9)
-
-
-@pytest.mark.parametrize(("angle", "expected"), [(10, 0), (30, 1), (90, 4), (130, 6), (170, 8)])
-def test_a_ramp_lights_the_bin_of_its_direction(angle: int, expected: int) -> None:
-    down, across = np.mgrid[:16, :16] / 16
-    ramp = across * np.cos(np.radians(angle)) + down * np.sin(np.radians(angle))
-    bins = gradient_histograms(ramp[None, None]).reshape(-1, 9)
-    assert (bins.argmax(1) == expected).all()
-    assert np.delete(bins, expected, axis=1).max() < 1e-9  # the angle is the bin's centre
-
-
-def test_colour_histograms_count_pixels() -> None:
-    x = np.zeros((1, 3, 4, 4))
-    x[0, 0, :2] = 1.0
-    histogram = colour_histograms(x)
-    assert histogram[0, 0] == 0.5
-    assert histogram[0, 48] == 0.5
-    assert histogram.sum() == 1.0
-    assert colour_histograms(x[:, :1]).shape == (1, 0)
 
 
 @pytest.mark.slow

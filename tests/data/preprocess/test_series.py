@@ -1,4 +1,4 @@
-"""Series: scaling, missing numbers, shortening, summaries."""
+"""Series: scaling, missing numbers, shortening."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import linregress
 
 from profuse.data.dataset import ModalityData
-from profuse.data.preprocess._summary import summarise
 from profuse.data.preprocess.series import SeriesPreprocessor
 from profuse.errors import ConfigError, DataError
 
@@ -125,7 +123,6 @@ def test_what_is_rebuilt_from_its_state_is_equal() -> None:
     assert again.spec == made.spec
     assert again.notes == made.notes
     assert torch.equal(again.transform(series(*rows)).values, made.transform(series(*rows)).values)
-    np.testing.assert_array_equal(again.features(series(*rows)), made.features(series(*rows)))
 
 
 @pytest.mark.parametrize(
@@ -148,45 +145,6 @@ def test_training_series_without_any_number_are_refused() -> None:
         SeriesPreprocessor(max_length=0)
 
 
-def test_summaries_agree_with_numpy_row_by_row() -> None:
-    rows = sample(n=12)
-    out = summarise(rows)
-    assert np.isfinite(out).all()
-    for row, got in zip(rows, out, strict=True):
-        assert got[0] == len(row)
-        for c, columns in enumerate(got[1:].reshape(3, 29)):
-            x = row[:, c]
-            time = np.linspace(0, 1, len(x))
-            centered = x - x.mean()
-            expected = [
-                x.mean(),
-                x.std(),
-                *np.percentile(x, [0, 25, 50, 75, 100]),
-                x[0],
-                x[-1],
-                linregress(time, x).slope,
-                np.abs(np.diff(x)).mean(),
-                (centered[1:] * centered[:-1]).sum() / (centered**2).sum(),
-                0.0,
-                *np.interp(np.linspace(0, 1, 16), time, x),
-            ]
-            np.testing.assert_allclose(columns, expected, rtol=1e-8, atol=1e-10)
-
-
-def test_summaries_use_the_numbers_that_are_there() -> None:
-    row = np.array([[np.nan], [2.0], [4.0], [np.nan]])
-    mean, std, low, *_, first, last, slope, step = summarise([row])[0, 1:12]
-    assert [mean, std, low, first, last, step] == [3.0, 1.0, 2.0, 2.0, 4.0, 2.0]
-    assert slope == pytest.approx(6.0)
-    assert summarise([row])[0, 13] == 0.5
-
-
-def test_summaries_of_a_single_step_are_finite_and_of_none_missing() -> None:
-    out = summarise([np.ones((1, 2)), np.zeros((0, 2))])
-    assert np.isfinite(out[0]).all()
-    assert np.isnan(out[1]).all()
-
-
 @pytest.mark.parametrize("huge", [1e20, 1e160, -1.7e308])
 def test_huge_numbers_never_become_nan(huge: float) -> None:
     rows = np.random.default_rng(0).normal(size=(12, 9, 2))
@@ -199,4 +157,3 @@ def test_huge_numbers_never_become_nan(huge: float) -> None:
         found = made.transform(ModalityData("series", wild, everywhere))
         assert torch.isfinite(found.values).all()
         assert found.values.abs().max() <= 8
-        assert np.isfinite(made.features(ModalityData("series", wild, everywhere))).all()

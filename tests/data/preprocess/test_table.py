@@ -12,10 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.preprocessing import OrdinalEncoder, RobustScaler
+from sklearn.preprocessing import RobustScaler
 
 from profuse.data.dataset import ModalityData
+from profuse.data.features.table import TableFeatures
 from profuse.data.preprocess.table import TablePreprocessor
 from profuse.errors import DataError
 
@@ -120,7 +120,6 @@ def test_what_stands_in_an_absent_row_is_not_read() -> None:
     raw = pre.transform(table(frame, present))
     assert raw.present.tolist() == [True, True, True, False]
     assert raw.values[3].tolist() == [0.0]
-    assert np.isnan(pre.features(table(frame, present))[3]).all()
 
 
 @pytest.mark.parametrize("marker", [None, np.nan, pd.NA, pd.NaT])
@@ -188,10 +187,6 @@ def test_a_time_stamp_becomes_trend_and_the_cycles_that_train_spans() -> None:
     assert pre.names == ("t", "t.week_sin", "t.week_cos", "t.day_sin", "t.day_cos")
     assert fitted({"t": hours[::24]}).names == ("t", "t.week_sin", "t.week_cos")
     assert fitted({"t": pd.date_range("2018-01-01", periods=800, freq="D")}).names[1:3] == ("t.year_sin", "t.year_cos")
-    features = pre.features(table({"t": hours}))
-    np.testing.assert_allclose(features[:, 0], (hours - pd.Timestamp(0)) / pd.Timedelta(days=1))
-    np.testing.assert_allclose(features[:, 1], hours.day_of_week + hours.hour / 24)
-    np.testing.assert_allclose(features[:, 2], hours.hour / 24)
 
 
 def test_times_one_cycle_apart_differ_in_trend_only() -> None:
@@ -225,26 +220,6 @@ def test_the_clock_of_trains_time_zone_counts() -> None:
     pre = TablePreprocessor.from_state(json.loads(json.dumps(fitted({"t": local}).state())))
     there, here = pre.transform(table({"t": local})), pre.transform(table({"t": local.dt.tz_convert("UTC")}))
     assert torch.equal(there.values, here.values)
-    assert pre.features(table({"t": local}))[5, 2] == pytest.approx(5 / 24)
-
-
-def test_a_duration_counts_as_a_number_in_seconds() -> None:
-    spans = pd.Series(pd.to_timedelta([1, 2, None], unit="min"))
-    np.testing.assert_equal(fitted({"d": spans}).features(table({"d": spans}))[:, 0], [60, 120, np.nan])
-
-
-def test_features_are_raw_numbers_and_ordinal_codes_that_trees_take() -> None:
-    frame = mixed().drop(columns="when")
-    pre = fitted(frame)
-    got = pre.features(table(frame))
-    assert pre.feature_names == ("money", "town", "ok")
-    assert pre.category_features == (False, True, True)
-    np.testing.assert_array_equal(got[:, 0], frame["money"])
-    np.testing.assert_array_equal(got[:, [1]], OrdinalEncoder().fit_transform(frame[["town"]]))
-    unseen = pre.features(table(frame.assign(town="Rom")))
-    assert np.isnan(unseen[:, 1]).all()
-    trees = HistGradientBoostingClassifier(max_iter=3, categorical_features=pre.category_features)
-    assert trees.fit(got, frame["ok"]).score(got, frame["ok"]) == 1
 
 
 def test_the_order_of_columns_does_not_matter() -> None:
@@ -258,11 +233,10 @@ def test_a_state_that_went_through_json_gives_an_equal_preprocessor() -> None:
     pre = fitted(frame, max_bins=7)
     twin = TablePreprocessor.from_state(json.loads(json.dumps(pre.state())))
     assert twin.state() == pre.state()
-    assert (twin.spec, twin.names, twin.category_features) == (pre.spec, pre.names, pre.category_features)
+    assert (twin.spec, twin.names) == (pre.spec, pre.names)
     a, b = pre.transform(table(frame)), twin.transform(table(frame))
     assert torch.equal(a.values, b.values)
     assert torch.equal(a.mask, b.mask)
-    np.testing.assert_array_equal(pre.features(table(frame)), twin.features(table(frame)))
 
 
 def test_the_output_is_float32_and_bool_with_one_column_a_name() -> None:
@@ -292,9 +266,11 @@ def test_no_rows_at_all_give_an_empty_batch() -> None:
 )
 def test_a_table_unlike_train_is_told(values: dict[str, Any], message: str) -> None:
     pre = fitted({"age": [1.0, 2.0], "b": ["x", "y"]})
-    for read in (pre.transform, pre.features):
+    features = TableFeatures()
+    features.fit(table({"age": [1.0, 2.0], "b": ["x", "y"]}))
+    for part in (pre, features):
         with pytest.raises(DataError, match=message):
-            read(table(values))
+            part.transform(table(values))
 
 
 @pytest.mark.parametrize("values", [["soon"], [5.0]])

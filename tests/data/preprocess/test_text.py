@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess import Preprocessor, preprocessor
-from profuse.data.preprocess._words import bucket, ngrams, tokenise
 from profuse.data.preprocess.text import SubwordPreprocessor
-from profuse.data.preprocess.tfidf import TextDescription, TfidfPreprocessor
+from profuse.data.preprocess.tfidf import TfidfPreprocessor
+from profuse.data.words import bucket, ngrams
 from profuse.errors import ConfigError, DataError
 
 TRAIN = [
@@ -55,15 +53,11 @@ def test_what_is_rebuilt_from_its_state_is_equal(fitted: Preprocessor) -> None:
     assert again.spec == fitted.spec
     assert torch.equal(again.transform(data).values, fitted.transform(data).values)
     assert torch.equal(again.transform(data).mask, fitted.transform(data).mask)
-    np.testing.assert_array_equal(again.features(data), fitted.features(data))
 
 
 def test_texts_without_words_and_absent_ones_are_missing(fitted: Preprocessor) -> None:
     data = text("the cat", "", "  ", None)
     assert fitted.transform(data).present.tolist() == [True, False, False, False]
-    features = fitted.features(data)
-    assert np.isfinite(features[0]).all()
-    assert np.isnan(features[1:]).all()
 
 
 def test_values_are_finite_and_have_the_shape_that_the_spec_tells(fitted: Preprocessor) -> None:
@@ -86,7 +80,6 @@ def test_one_training_row_is_enough(fitted: Preprocessor) -> None:
     made = type(fitted)()
     made.fit(text("hello"))
     assert made.transform(text("hello", "bye")).present.all()
-    assert np.isfinite(made.features(text("hello", "bye"))).all()
 
 
 def test_only_all_absent_rows_to_transform_are_all_masked(fitted: Preprocessor) -> None:
@@ -133,20 +126,6 @@ def test_sizes_below_one_are_refused(name: str) -> None:
         SubwordPreprocessor(**{name: 0})
 
 
-def test_the_terms_are_those_of_scikit_learn() -> None:
-    rows = [tokenise(row) for row in TRAIN if row]
-    description = TextDescription(4)
-    description.fit(rows, where="Here")
-    options: dict[str, Any] = {"sublinear_tf": True, "min_df": 2, "lowercase": False}
-    words = TfidfVectorizer(analyzer=lambda r: [*r, *map(" ".join, pairwise(r))], **options)
-    parts = TfidfVectorizer(analyzer=lambda r: [p for w in r for p in ngrams(w)], **options)
-    for block, oracle in zip(description._blocks, (words, parts), strict=True):
-        expected = oracle.fit_transform(rows).toarray()
-        columns = [block.index[term] for term in oracle.get_feature_names_out()]
-        assert sorted(columns) == list(range(len(block.index)))
-        np.testing.assert_allclose(block.transform(rows).toarray()[:, columns], expected, rtol=1e-5, atol=1e-7)
-
-
 def test_similar_texts_are_near_in_the_description() -> None:
     made = TfidfPreprocessor()
     made.fit(text(*TRAIN))
@@ -159,10 +138,3 @@ def test_the_mean_square_of_the_vector_is_one_in_train() -> None:
     made.fit(text(*TRAIN))
     raw = made.transform(text(*TRAIN))
     assert float(raw.values[raw.mask].square().mean()) == pytest.approx(1.0, rel=1e-5)
-
-
-def test_the_description_of_a_row_does_not_depend_on_the_other_rows() -> None:
-    made = TfidfPreprocessor()
-    made.fit(text(*TRAIN))
-    alone = made.features(text("the cat sat"))
-    np.testing.assert_allclose(made.features(text("dogs", "the cat sat", None))[1], alone[0], rtol=1e-5, atol=1e-7)

@@ -105,15 +105,6 @@ def test_a_channel_that_train_never_holds_is_zero_with_an_indicator() -> None:
     assert raw.values[:, 5].eq(0).all()
 
 
-def test_features_are_the_numbers_as_they_are() -> None:
-    x = X.copy()
-    x[2, 2] = np.nan
-    present = np.arange(120) > 0
-    got = fitted(x, present).features(vector(x, present))
-    assert np.isnan(got[0]).all()
-    np.testing.assert_array_equal(got[1:], x[1:])
-
-
 def test_a_state_that_went_through_npz_gives_an_equal_preprocessor() -> None:
     x = X.copy()
     x[2, 2] = np.nan

@@ -25,11 +25,9 @@ class Squashed(Preprocessor):
         self.largest = np.maximum(np.nanmax(known, axis=0), 1e-9)
         self.spec = Spec(kind="vector", n_channels=known.shape[1])
 
-    def features(self, data: ModalityData) -> np.ndarray:
-        return np.where(data.present[:, None], np.tanh(data.values / self.largest), np.nan)
-
     def transform(self, data: ModalityData) -> Raw:
-        values = np.nan_to_num(self.features(data), nan=0.0).astype(np.float32)
+        squashed = np.where(data.present[:, None], np.tanh(data.values / self.largest), np.nan)
+        values = np.nan_to_num(squashed, nan=0.0).astype(np.float32)
         return Raw(torch.from_numpy(values), torch.from_numpy(data.present.copy()))
 
     def state(self) -> dict[str, Any]:

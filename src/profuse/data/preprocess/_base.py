@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-import numpy as np
-
 from profuse.data.dataset import ModalityData
 from profuse.data.table.unseen import Unseen
 from profuse.schema import Spec
@@ -32,9 +30,6 @@ class Preprocessor(ABC):
 
     notes: tuple[str, ...] = ()
     """What was counted in `fit` and since: rows that are cut, numbers that are set. Told to the user."""
-
-    category_features: tuple[bool, ...] = ()
-    """For each column of `features`, whether it holds codes of a category; empty where none does."""
 
     @classmethod
     def accepts(cls, name: str) -> bool:
@@ -65,11 +60,3 @@ class Preprocessor(ABC):
     @abstractmethod
     def from_state(cls, state: dict[str, Any]) -> Preprocessor:
         """Returns a fitted preprocessor equal to the one whose `state` this is."""
-
-    @abstractmethod
-    def features(self, data: ModalityData) -> np.ndarray:
-        """Returns `[row, feature]` floats for classical models (trees, linear); NaN = missing.
-
-        A strong, customary description by kind (raw columns; TF-IDF + SVD; principal components and
-        gradient histograms; statistics of log-mel bands; summaries of a series), fitted by `fit`.
-        """

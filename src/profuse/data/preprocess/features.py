@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Self
 
-import numpy as np
-
 from profuse.data.dataset import ModalityData
+from profuse.data.features.described import described
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.preprocess.vector import VectorPreprocessor
 from profuse.errors import DataError
@@ -46,9 +44,6 @@ class FeaturePreprocessor(Preprocessor):
     def transform(self, data: ModalityData) -> Raw:
         return self._vector.transform(self._features(data))
 
-    def features(self, data: ModalityData) -> np.ndarray:
-        return self._vector.features(self._features(data))
-
     def state(self) -> dict[str, Any]:
         return {"kind": self.takes, "vector": self._vector.state()}
 
@@ -64,16 +59,4 @@ class FeaturePreprocessor(Preprocessor):
         """Returns the features of all rows as vectors."""
         if data.kind != self.takes:
             raise DataError(f"FeaturePreprocessor: rows must be of kind {self.takes!r}; got kind={data.kind!r}.")
-        describe = kind_named(data.kind).features
-        rows = {int(i): np.asarray(describe(data.values[i]), dtype=np.float64) for i in np.flatnonzero(data.present)}
-        shape = next((row.shape for row in rows.values()), (len(self._vector.state()["mean"]),))
-        odd = next((i for i, row in rows.items() if row.shape != shape or row.ndim != 1), None)
-        if odd is not None:
-            raise DataError(
-                f"FeaturePreprocessor: features of kind {data.kind!r} must be [channel], as many in every row; got "
-                f"shape={rows[odd].shape} in row {odd}, where others have {shape}. Correct its features()."
-            )
-        values = np.full((len(data), *shape), np.nan)
-        for i, row in rows.items():
-            values[i] = row
-        return replace(data, kind="vector", values=values)
+        return described(data, len(self._vector.state()["mean"]), "FeaturePreprocessor")

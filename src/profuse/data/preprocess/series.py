@@ -1,4 +1,4 @@
-"""Series -> padded, robustly scaled steps with indicators of missing numbers; and summaries for classical models."""
+"""Series -> padded, robustly scaled steps with indicators of missing numbers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
-from profuse.data.preprocess._summary import summarise
-from profuse.errors import ConfigError, DataError
+from profuse.data.series import series_rows
+from profuse.errors import ConfigError
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["SeriesPreprocessor"]
 
 _BOUND = 8.0
-_LARGEST = 1e150  # squares of larger numbers overflow float64
 
 
 class SeriesPreprocessor(Preprocessor):
@@ -54,37 +53,8 @@ class SeriesPreprocessor(Preprocessor):
         self.max_length = max_length
         self.notes: tuple[str, ...] = ()
 
-    def _rows(self, data: ModalityData, n_channels: int | None) -> list[np.ndarray]:
-        """Returns each row as float64 `[time, channel]`; an absent one has no step."""
-        if data.kind != self.takes:
-            raise DataError(f"SeriesPreprocessor: the modality's kind must be 'series'; got kind={data.kind!r}.")
-        fitting = n_channels is None
-        rows: list[np.ndarray | None] = []
-        for i, (values, present) in enumerate(zip(data.values, data.present, strict=True)):
-            row = np.asarray(values, dtype=np.float64) if present else None
-            if row is not None:
-                row = row[:, None] if row.ndim == 1 else row
-                n_channels = row.shape[-1] if n_channels is None else n_channels
-                if row.ndim != 2 or row.shape[1] != n_channels:
-                    raise DataError(
-                        f"SeriesPreprocessor: every series must be [time, {n_channels}]; got shape={row.shape} in row "
-                        f"{i}. Give all series the same channels, NaN where a number is missing."
-                    )
-                if np.isinf(row).any():
-                    raise DataError(
-                        f"SeriesPreprocessor: numbers must be finite; got {int(np.isinf(row).sum())} infinite in row "
-                        f"{i}. Replace them by NaN to treat them as missing."
-                    )
-                row = None if np.isnan(row).all() else np.clip(row, -_LARGEST, _LARGEST)
-            rows.append(row)
-        if n_channels is None or (fitting and all(row is None for row in rows)):
-            raise DataError(
-                "SeriesPreprocessor: at least one training row must hold a number; got none. Leave this modality out."
-            )
-        return [np.zeros((0, n_channels)) if row is None else row for row in rows]
-
     def fit(self, data: ModalityData) -> None:
-        rows = self._rows(data, None)
+        rows = series_rows(data, None, "SeriesPreprocessor")
         numbers = np.concatenate(rows)
         with np.errstate(invalid="ignore"):
             known = [column[~np.isnan(column)] for column in numbers.T]
@@ -123,7 +93,7 @@ class SeriesPreprocessor(Preprocessor):
         return np.where(n_known > 0, total / np.maximum(n_known, 1), np.nan)
 
     def transform(self, data: ModalityData) -> Raw:
-        rows = [self._shorten(row) for row in self._rows(data, len(self._center))]
+        rows = [self._shorten(row) for row in series_rows(data, len(self._center), "SeriesPreprocessor")]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
         numbers = np.concatenate(rows) if rows else np.zeros((0, len(self._center)))
@@ -160,7 +130,3 @@ class SeriesPreprocessor(Preprocessor):
         self._indicated = np.asarray(state["indicated"], dtype=np.int64)
         self.notes = tuple(state["notes"])
         return self
-
-    def features(self, data: ModalityData) -> np.ndarray:
-        """Returns summaries of each channel in its own units; see `profuse.data.preprocess._summary.summarise`."""
-        return summarise(self._rows(data, len(self._center)))

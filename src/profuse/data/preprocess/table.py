@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from profuse._lookup import nearest
+from profuse.data import typed_cells
 from profuse.data.dataset import ModalityData
-from profuse.data.preprocess import _cells
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.table.unseen import Unseen, new_share
-from profuse.data.table.values import match, words
+from profuse.data.table.values import words
 from profuse.errors import DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -48,7 +47,7 @@ class _Number:
         low, q25, q50, q75, high = np.quantile(x, (0.0, 0.25, 0.5, 0.75, 1.0))
         # most cells equal: the quartiles coincide, the range does not
         unit = q75 - q25 if q75 > q25 else (high - low) / 2.0
-        number = cls(name, float(q50), 1.0 / max(float(unit), 1.0 / _cells.LARGEST) if unit > 0 else 0.0, ())
+        number = cls(name, float(q50), 1.0 / max(float(unit), 1.0 / typed_cells.LARGEST) if unit > 0 else 0.0, ())
         z = np.round(number.apply(x), 6)  # no bin is narrower than float32 can tell
         cuts = np.quantile(z, np.linspace(0.0, 1.0, max_bins + 1), method="nearest")
         few = np.unique(z)
@@ -58,7 +57,7 @@ class _Number:
     def apply(self, x: np.ndarray) -> np.ndarray:
         if self.center is None:
             return np.full(len(x), np.nan)
-        z: np.ndarray = np.clip((x - self.center) * self.scale, -_cells.LARGEST, _cells.LARGEST)
+        z: np.ndarray = np.clip((x - self.center) * self.scale, -typed_cells.LARGEST, typed_cells.LARGEST)
         return z / np.hypot(1.0, z / _BOUND)
 
 
@@ -98,8 +97,6 @@ class TablePreprocessor(Preprocessor):
 
     Attributes:
         names: Name of each column of `Raw`.
-        feature_names: Name of each column of `features`.
-        category_features: For each column of `features`, whether it holds codes of a category.
 
     Reference:
         Holzmueller, Grinsztajn, Steinwart, "Better by Default" (2024), section 3 (scaling); Gorishniy, Rubachev,
@@ -119,30 +116,22 @@ class TablePreprocessor(Preprocessor):
         self._columns: tuple[_Column, ...] = ()
 
     def fit(self, data: ModalityData) -> None:
-        frame = _frame(data)
-        if frame.shape[1] == 0:
-            raise DataError(f"{_WHO}: the table must have at least one column; got 0.")
-        twice = frame.columns[frame.columns.duplicated()]
-        if len(twice):
-            raise DataError(f"{_WHO}: column names must differ; got {twice[0]!r} twice. Rename one of them.")
-        if not data.present.any():
-            raise DataError(f"{_WHO}: at least one training row must be present; got none. Leave the modality out.")
-        frame = frame[data.present]
+        frame = typed_cells.first_frame(data)
         n_bins = max(1, min(self.max_bins, len(frame) // self.rows_per_bin))
         self._columns = tuple(_fit_column(name, frame[name], n_bins) for name in frame.columns)
         self._describe()
 
     def transform(self, data: ModalityData) -> Raw:
-        frame = self._check(data)
+        frame = typed_cells.known_frame(data, [c.name for c in self._columns])
         parts: list[np.ndarray] = []
         for column in self._columns:
             cells = frame[column.name]
             if column.kind == "category":
-                parts.append(_codes(column, cells))
+                parts.append(typed_cells.codes(column.name, column.categories, cells))
             elif column.kind == "numeric":
-                parts.append(column.numbers[0].apply(_cells.numbers(cells)))
+                parts.append(column.numbers[0].apply(typed_cells.numbers(cells)))
             else:
-                raw = _cells.clock_columns(_cells.times_of(column.name, cells, column.zone), column.cycles)
+                raw = typed_cells.clock_columns(typed_cells.times_of(column.name, cells, column.zone), column.cycles)
                 parts.extend(number.apply(x) for number, x in zip(column.numbers, raw, strict=True))
         filled = np.full((len(data), len(parts)), np.nan)
         filled[data.present] = np.stack(parts, axis=1)
@@ -150,30 +139,8 @@ class TablePreprocessor(Preprocessor):
         values = np.where(mask, filled, 0.0).astype(np.float32)
         return Raw(torch.from_numpy(values), torch.from_numpy(mask))
 
-    def features(self, data: ModalityData) -> np.ndarray:
-        """Returns raw numbers, codes 0, 1, ... of categories, and days since 1970 and positions in cycles, in days.
-
-        NaN = missing, or a category that train has not seen; see `category_features`.
-        """
-        frame = self._check(data)
-        parts: list[np.ndarray] = []
-        for column in self._columns:
-            cells = frame[column.name]
-            if column.kind == "category":
-                code = _codes(column, cells)
-                parts.append(np.where(code > 0, code - 1, np.nan))
-            elif column.kind == "numeric":
-                parts.append(_cells.numbers(cells))
-            else:
-                times = _cells.times_of(column.name, cells, column.zone)
-                parts.append(_cells.days(times))
-                parts.extend(_cells.CYCLES[cycle][1](times).to_numpy(np.float64) for cycle in column.cycles)
-        out = np.full((len(data), len(parts)), np.nan)
-        out[data.present] = np.stack(parts, axis=1)
-        return out
-
     def unseen(self, data: ModalityData) -> list[Unseen]:
-        frame = self._check(data)
+        frame = typed_cells.known_frame(data, [c.name for c in self._columns])
         return [
             Unseen.of(c.name, words(frame[c.name]), c.categories, c.new_share)
             for c in self._columns
@@ -209,7 +176,6 @@ class TablePreprocessor(Preprocessor):
         cardinalities: list[int] = []
         edges: list[tuple[float, ...]] = []
         names: list[str] = []
-        features: list[str] = []
         for column in self._columns:
             if column.kind == "category":
                 cardinalities.append(len(column.categories) + 1)
@@ -218,54 +184,21 @@ class TablePreprocessor(Preprocessor):
             cardinalities.extend(0 for _ in column.numbers)
             edges.extend(number.edges for number in column.numbers)
             names.extend(number.name for number in column.numbers)
-            features.append(column.name)
-            features.extend(f"{column.name}.{cycle}" for cycle in column.cycles)
         self.spec = Spec(kind="table", cardinalities=tuple(cardinalities), edges=tuple(edges))
         self.names = tuple(names)
-        self.feature_names = tuple(features)
-        codes = {column.name for column in self._columns if column.kind == "category"}
-        self.category_features = tuple(name in codes for name in features)
-
-    def _check(self, data: ModalityData) -> pd.DataFrame:
-        """Returns the present rows; their columns are those that were fitted."""
-        frame = _frame(data)
-        known = [column.name for column in self._columns]
-        lacking = [name for name in known if name not in frame.columns]
-        unknown = [name for name in frame.columns if name not in known]
-        if lacking or unknown or frame.columns.has_duplicates:
-            near = [f"{u!r} is near {n[0]!r}" for u in unknown if (n := nearest(u, known))]
-            raise DataError(
-                f"{_WHO}: the columns must be those of train, once each; got lacking={lacking}, unknown={unknown}, "
-                f"twice={sorted(set(frame.columns[frame.columns.duplicated()]))}. "
-                + (f"({'; '.join(near)}.) " if near else "")
-                + "Rename, add or drop columns; a column without values may be all NaN."
-            )
-        return frame[data.present]
-
-
-def _frame(data: ModalityData) -> pd.DataFrame:
-    if data.frame is None:
-        raise DataError(
-            f"{_WHO}: it must be given a table; got kind={data.kind!r}, values={type(data.values).__name__}."
-        )
-    return data.frame.rename(columns=str)
 
 
 def _fit_column(name: str, cells: pd.Series, n_bins: int) -> _Column:
-    kind = _cells.kind(name, cells)
+    kind = typed_cells.kind(name, cells)
     if kind == "category":
-        return _Column(name, kind, categories=_cells.categories(name, cells), new_share=new_share(words(cells)))
+        return _Column(name, kind, categories=typed_cells.categories(name, cells), new_share=new_share(words(cells)))
     if kind == "numeric":
-        return _Column(name, kind, numbers=(_Number.fit(name, _cells.numbers(cells), n_bins),))
-    zone = _cells.zone_of(name, cells)
-    times = _cells.times_of(name, cells, zone)
-    days = _cells.days(times)
-    span = np.nanmax(days) - np.nanmin(days) if not np.isnan(days).all() else 0.0
-    cycles = tuple(
-        c for c, (period, at) in _cells.CYCLES.items() if span >= period and at(times).round(6).nunique() > 1
-    )
+        return _Column(name, kind, numbers=(_Number.fit(name, typed_cells.numbers(cells), n_bins),))
+    zone = typed_cells.zone_of(name, cells)
+    times = typed_cells.times_of(name, cells, zone)
+    cycles = typed_cells.cycles(times)
     names = (name, *(f"{name}.{cycle}_{wave}" for cycle in cycles for wave in ("sin", "cos")))
-    columns = zip(names, _cells.clock_columns(times, cycles), strict=True)
+    columns = zip(names, typed_cells.clock_columns(times, cycles), strict=True)
     numbers = tuple(_Number.fit(n, x, n_bins) for n, x in columns)
     return _Column(name, kind, numbers=numbers, cycles=cycles, zone=zone)
 
@@ -275,12 +208,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(v) for key, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, tuple) else value
-
-
-def _codes(column: _Column, cells: pd.Series) -> np.ndarray:
-    """Returns codes as floats: NaN = missing, 0 = not seen in train."""
-    if not column.categories:
-        return np.full(len(cells), np.nan)
-    index, found = _cells.factorize(column.name, cells)
-    codes: np.ndarray = np.append(match(found, column.categories) + 1.0, np.nan)
-    return np.asarray(codes[index])

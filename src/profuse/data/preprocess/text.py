@@ -11,8 +11,7 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
-from profuse.data.preprocess._words import bucket, ngrams, rows_of_words
-from profuse.data.preprocess.tfidf import TextDescription
+from profuse.data.words import bucket, ngrams, rows_of_words
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -27,7 +26,7 @@ class SubwordPreprocessor(Preprocessor):
 
     Slot 0 of a word is its id in the training vocabulary (0 if unseen or rare), the other slots are
     `1 + n_words + crc32(n-gram) mod n_buckets` for the 3- to 5-character parts of `<word>`: an unseen word still has
-    its parts. 0 = no subword. Words are case-folded; see `profuse.data.preprocess._words.tokenise`.
+    its parts. 0 = no subword. Words are case-folded; see `profuse.data.words.tokenise`.
 
     Sizes that `fit` chooses: words a text, the 99th percentile, at most `max_words` (a longer text keeps its
     beginning); subwords a word, the 99th percentile, 4 to 40; buckets, the first power of 2 from the number of
@@ -56,7 +55,6 @@ class SubwordPreprocessor(Preprocessor):
         self.min_count = min_count
         self.max_vocabulary = max_vocabulary
         self.max_words = max_words
-        self._description = TextDescription(128)
 
     def fit(self, data: ModalityData) -> None:
         rows = [row for row in rows_of_words(data, where="SubwordPreprocessor") if row]
@@ -79,7 +77,6 @@ class SubwordPreprocessor(Preprocessor):
         n_slots = int(np.clip(np.ceil(np.percentile(by_occurrence, 99)), 4, 40))
         self._n_slots = max(4, min(n_slots, _MAX_IDS // (len(data) * self._max_words)))
         self.spec = Spec(kind="text", vocabulary=1 + len(self._words) + self._n_buckets, max_length=self._max_words)
-        self._description.fit(rows, where="SubwordPreprocessor")
 
     def _ids(self, word: str) -> list[int]:
         first = 1 + len(self._words)
@@ -111,7 +108,6 @@ class SubwordPreprocessor(Preprocessor):
             "words": list(self._words),
             "n_buckets": self._n_buckets,
             "n_slots": self._n_slots,
-            "description": self._description.state(),
         }
 
     @classmethod
@@ -122,11 +118,4 @@ class SubwordPreprocessor(Preprocessor):
         self._n_buckets = int(state["n_buckets"])
         self._n_slots = int(state["n_slots"])
         self._max_words = self.spec.max_length
-        self._description = TextDescription.from_state(state["description"])
         return self
-
-    def features(self, data: ModalityData) -> np.ndarray:
-        rows = rows_of_words(data, where="SubwordPreprocessor")
-        values = self._description.transform(rows).astype(np.float64)
-        values[[not row for row in rows]] = np.nan
-        return values

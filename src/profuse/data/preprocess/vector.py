@@ -10,6 +10,7 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
+from profuse.data.vectors import vector_rows
 from profuse.errors import DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -17,7 +18,6 @@ from profuse.tokens import Raw
 __all__ = ["VectorPreprocessor"]
 
 _WHO = "VectorPreprocessor"
-_LARGEST = 1e150  # squares of larger numbers overflow float64
 
 
 class VectorPreprocessor(Preprocessor):
@@ -50,7 +50,7 @@ class VectorPreprocessor(Preprocessor):
         self._marked = np.zeros(0, dtype=np.int64)
 
     def fit(self, data: ModalityData) -> None:
-        x = self._read(data)
+        x = vector_rows(data, None, _WHO)
         x = x[~np.isnan(x).all(1)]
         if not len(x):
             raise DataError(f"{_WHO}: at least one training row must hold a number; got none. Leave the modality out.")
@@ -68,7 +68,7 @@ class VectorPreprocessor(Preprocessor):
         self._describe()
 
     def transform(self, data: ModalityData) -> Raw:
-        x = self._known(data)
+        x = vector_rows(data, len(self._mean), _WHO)
         missing = np.isnan(x)
         present = data.present.copy()
         present[data.present] = ~missing.all(1)
@@ -88,13 +88,6 @@ class VectorPreprocessor(Preprocessor):
         values = np.zeros((len(data), z.shape[1]), dtype=np.float32)
         values[present] = z
         return Raw(torch.from_numpy(values), torch.from_numpy(present))
-
-    def features(self, data: ModalityData) -> np.ndarray:
-        """Returns the numbers as they are, NaN = missing."""
-        x = self._known(data)
-        out = np.full((len(data), x.shape[1]), np.nan)
-        out[data.present] = x
-        return out
 
     def state(self) -> dict[str, Any]:
         return {
@@ -117,35 +110,3 @@ class VectorPreprocessor(Preprocessor):
 
     def _describe(self) -> None:
         self.spec = Spec(kind="vector", n_channels=len(self._mean) + len(self._marked))
-
-    def _known(self, data: ModalityData) -> np.ndarray:
-        """Returns the present rows, with the channels of train; where none is present, nothing tells how many."""
-        x = self._read(data)
-        if not len(x):
-            return np.empty((0, len(self._mean)))
-        if x.shape[1] != len(self._mean):
-            raise DataError(
-                f"{_WHO}: the vectors must have the channels of train; got {x.shape[1]} channels for {len(self._mean)}."
-            )
-        return x
-
-    def _read(self, data: ModalityData) -> np.ndarray:
-        """Returns the present rows as float64."""
-        values = data.values
-        if data.kind != self.takes or not isinstance(values, np.ndarray) or values.ndim != 2 or values.shape[1] == 0:
-            raise DataError(
-                f"{_WHO}: values must be an array [row, channel] with at least one channel; got kind={data.kind!r}, "
-                f"values={type(values).__name__}{list(getattr(values, 'shape', ()))}."
-            )
-        try:
-            x = values[data.present].astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{_WHO}: values must be numbers; got dtype={values.dtype} ({error}).") from None
-        if np.isinf(x).any():
-            row, channel = np.argwhere(np.isinf(x))[0]
-            raise DataError(
-                f"{_WHO}: numbers must be finite; got {x[row, channel]} in row {np.flatnonzero(data.present)[row]}, "
-                f"channel {channel} ({int(np.isinf(x).sum())} such numbers). Make them NaN if they mean 'missing'."
-            )
-        held: np.ndarray = np.clip(x, -_LARGEST, _LARGEST)
-        return held

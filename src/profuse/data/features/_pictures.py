@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-__all__ = ["GREY_WEIGHTS", "Components", "colour_histograms", "gradient_histograms"]
+__all__ = ["Components", "colour_histograms", "gradient_histograms"]
 
-GREY_WEIGHTS = (0.299, 0.587, 0.114)
-"""Luma of red, green, blue: ITU-R BT.601."""
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of red, green, blue: ITU-R BT.601
 
 _N_ORIENTATIONS = 9
 _N_LEVELS = 4  # a channel's bins in a colour histogram
@@ -74,7 +73,7 @@ def gradient_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
         Dalal, Triggs: Histograms of oriented gradients for human detection, CVPR 2005.
     """
     n_rows, n_channels, height, width = pictures.shape
-    luma = pictures[:, 0] if n_channels == 1 else np.tensordot(pictures, np.array(GREY_WEIGHTS), axes=(1, 0))
+    luma = pictures[:, 0] if n_channels == 1 else np.tensordot(pictures, np.array(_GREY_WEIGHTS), axes=(1, 0))
     down, across = np.gradient(luma, axis=(1, 2))
     length = np.sqrt(down**2 + across**2)
     position = np.arctan2(down, across) * (_N_ORIENTATIONS / np.pi) - 0.5

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profuse.data.dataset import ModalityData
-from profuse.data.preprocess._words import bucket, ngrams, rows_of_words, tokenise
+from profuse.data.words import bucket, ngrams, rows_of_words, tokenise
 from profuse.errors import DataError
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from profuse._lookup import nearest
+from profuse.data.dataset import ModalityData
 from profuse.data.table.times import parse_times
-from profuse.data.table.values import is_list, word, words
+from profuse.data.table.values import is_list, match, word, words
 from profuse.errors import DataError
 
 __all__ = [
@@ -17,9 +19,13 @@ __all__ = [
     "LARGEST",
     "categories",
     "clock_columns",
+    "codes",
+    "cycles",
     "days",
     "factorize",
+    "first_frame",
     "kind",
+    "known_frame",
     "numbers",
     "times_of",
     "zone_of",
@@ -150,10 +156,67 @@ def days(times: pd.Series) -> np.ndarray:
     return ((times - pd.Timestamp(0).as_unit("us")) / _DAY).to_numpy(np.float64)
 
 
-def clock_columns(times: pd.Series, cycles: tuple[str, ...]) -> list[np.ndarray]:
+def cycles(times: pd.Series) -> tuple[str, ...]:
+    """Returns the cycles of which the times span one whole period and hold more than one phase."""
+    day = days(times)
+    span = np.nanmax(day) - np.nanmin(day) if not np.isnan(day).all() else 0.0
+    return tuple(c for c, (period, at) in CYCLES.items() if span >= period and at(times).round(6).nunique() > 1)
+
+
+def clock_columns(times: pd.Series, names: tuple[str, ...]) -> list[np.ndarray]:
     columns = [days(times)]
-    for cycle in cycles:
+    for cycle in names:
         period, at = CYCLES[cycle]
         angle = 2.0 * np.pi * at(times).to_numpy(np.float64) / period
         columns += [np.sin(angle).round(9), np.cos(angle).round(9)]  # sin(pi) is 0, not 1e-16: no false bins
     return columns
+
+
+def codes(name: str, known: Sequence[str], cells: pd.Series) -> np.ndarray:
+    """Returns 1, 2, ... by the place among `known` categories, 0 = not among them, NaN = missing, as floats."""
+    if not known:
+        return np.full(len(cells), np.nan)
+    index, found = factorize(name, cells)
+    by_word: np.ndarray = np.append(match(found, known) + 1.0, np.nan)
+    return np.asarray(by_word[index])
+
+
+def first_frame(data: ModalityData) -> pd.DataFrame:
+    """Returns the present rows of a training table.
+
+    Raises:
+        DataError: It is no table, or one without columns or rows, or with a column twice.
+    """
+    frame = _frame(data)
+    if frame.shape[1] == 0:
+        raise DataError(f"{_WHO}: the table must have at least one column; got 0.")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise DataError(f"{_WHO}: column names must differ; got {twice[0]!r} twice. Rename one of them.")
+    if not data.present.any():
+        raise DataError(f"{_WHO}: at least one training row must be present; got none. Leave the modality out.")
+    return frame[data.present]
+
+
+def known_frame(data: ModalityData, known: Sequence[str]) -> pd.DataFrame:
+    """Returns the present rows of a later table, whose columns must be those `known` from training."""
+    frame = _frame(data)
+    lacking = [name for name in known if name not in frame.columns]
+    unknown = [name for name in frame.columns if name not in known]
+    if lacking or unknown or frame.columns.has_duplicates:
+        near = [f"{u!r} is near {n[0]!r}" for u in unknown if (n := nearest(u, known))]
+        raise DataError(
+            f"{_WHO}: the columns must be those of train, once each; got lacking={lacking}, unknown={unknown}, "
+            f"twice={sorted(set(frame.columns[frame.columns.duplicated()]))}. "
+            + (f"({'; '.join(near)}.) " if near else "")
+            + "Rename, add or drop columns; a column without values may be all NaN."
+        )
+    return frame[data.present]
+
+
+def _frame(data: ModalityData) -> pd.DataFrame:
+    if data.frame is None:
+        raise DataError(
+            f"{_WHO}: it must be given a table; got kind={data.kind!r}, values={type(data.values).__name__}."
+        )
+    return data.frame.rename(columns=str)

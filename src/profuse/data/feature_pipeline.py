@@ -1,0 +1,102 @@
+"""Hand-made features of several modalities: fitted on training rows, made of any rows, saved without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from profuse._cores import limit_threads
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.features import Features, Matrix, features_named
+from profuse.data.kept import unlike
+from profuse.errors import DataError
+from profuse.kinds import kind_named
+
+__all__ = ["FeaturePipeline"]
+
+
+class FeaturePipeline:
+    """Features of each modality that a classical model takes; the inputs of networks are those of `Pipeline`.
+
+    All is computed in one thread: last digits do not depend on how many cores there are.
+
+    Args:
+        parts: Fitted, by modality.
+        names: The name of each one's class in the table of features.
+    """
+
+    def __init__(self, parts: Mapping[str, Features], names: Mapping[str, str]) -> None:
+        self.parts = dict(parts)
+        self.names = dict(names)
+
+    @classmethod
+    def fit(cls, dataset: Dataset, rows: np.ndarray, names: Mapping[str, str | None]) -> FeaturePipeline:
+        """Learns from the rows `rows` of `dataset`.
+
+        Args:
+            dataset: All rows.
+            rows: Training rows.
+            names: By modality, the name of its features; None: the first of its kind.
+
+        Raises:
+            DataError: A modality is absent in all of these rows, or its features take another kind.
+        """
+        fitted, chosen = {}, {}
+        for name, asked in names.items():
+            data = dataset.modalities[name].rows(rows)
+            chosen[name] = asked or kind_named(data.kind).feature_sets[0]
+            fitted[name] = _fit(name, chosen[name], data)
+        return cls(fitted, chosen)
+
+    def transform(self, dataset: Dataset) -> dict[str, Matrix]:
+        """Returns `[row, feature]` of each modality; see `Matrix`."""
+        made: dict[str, Matrix] = {}
+        for name, part in self.parts.items():
+            data = dataset.modalities[name]
+            with limit_threads(1):
+                made[name] = part.transform(data)
+            if isinstance(made[name], np.ndarray):
+                made[name] = np.asarray(made[name], dtype=np.float64)
+                made[name][~data.present] = np.nan
+        return made
+
+    @property
+    def categories(self) -> dict[str, tuple[bool, ...]]:
+        """For each feature of a modality, whether it holds codes of a category; empty where none does."""
+        return {name: part.categories for name, part in self.parts.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""
+        return {n: {"name": self.names[n], "state": part.state()} for n, part in self.parts.items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> FeaturePipeline:
+        """Returns features equal to those whose `state` this is.
+
+        Raises:
+            ValueError: They would not keep that state: a part was changed, or is of another version.
+        """
+        parts = {n: features_named(part["name"]).from_state(part["state"]) for n, part in state.items()}
+        made = cls(parts, {n: part["name"] for n, part in state.items()})
+        if (odd := unlike(dict(state), made.state(), "features")) is not None:
+            raise ValueError(f"{odd} is not what features keep")
+        return made
+
+
+def _fit(modality: str, name: str, data: ModalityData) -> Features:
+    made = features_named(name)()
+    if not made.accepts(data.kind):
+        raise DataError(
+            f"FeaturePipeline: the features of {modality!r} must take kind {data.kind!r}; got {name!r}, which takes "
+            f"{made.takes!r}."
+        )
+    if not data.present.any():
+        raise DataError(
+            f"FeaturePipeline: modality {modality!r} must be present in at least one training row; it is missing in "
+            f"all {len(data)}. Leave it out, or choose another split."
+        )
+    with limit_threads(1):
+        made.fit(data)
+    return made

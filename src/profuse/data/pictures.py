@@ -1,0 +1,103 @@
+"""Pictures of any size and layout -> `[row, channel, height, width]` in 0..1, of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from profuse.data.dataset import ModalityData
+from profuse.errors import DataError
+
+__all__ = ["check_pictures", "is_grey", "resize", "resized_pictures"]
+
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of red, green, blue: ITU-R BT.601
+_CHUNK_VALUES = 1 << 24  # numbers held at once beside the result: 64 MB of float32
+_GREY_TOLERANCE = 1 / 255  # RGB whose channels differ by no more is grey
+
+
+def resized_pictures(
+    data: ModalityData, index: NDArray[np.intp], n_channels: int, size: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.intp], Tensor]]:
+    """Yields rows and their pictures `[row, n_channels, *size]` in 0..1; rows of one shape go together.
+
+    Transparency is laid over white; colour becomes luma where there is one channel, and grey is repeated for three.
+
+    Args:
+        data: Pictures.
+        index: Which rows.
+        n_channels: 1 or 3.
+        size: Height and width, pixels.
+    """
+    values = data.values
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i in index:
+        picture = np.asarray(values[i])
+        groups.setdefault((picture.shape, picture.dtype), []).append(int(i))
+    for rows in groups.values():
+        area = max(np.asarray(values[rows[0]]).size, n_channels * size[0] * size[1])
+        step = max(1, _CHUNK_VALUES // area)
+        for start in range(0, len(rows), step):
+            some = np.array(rows[start : start + step], dtype=np.intp)
+            stack = values[some] if values.dtype != object else np.stack([np.asarray(values[i]) for i in some])
+            yield some, resize(_to_channels(stack, n_channels), size)
+
+
+def check_pictures(data: ModalityData, index: NDArray[np.intp], who: str) -> None:
+    """Refuses what is no picture, naming the row; `who` begins the message."""
+    for i in index:
+        what = _fault(np.asarray(data.values[i]))
+        if what:
+            raise DataError(
+                f"{who}: row {i} must be a picture [height, width, 1, 3 or 4 channels], uint8 or "
+                f"float in 0..1; got {what}. Convert it, or mark the row as absent."
+            )
+
+
+def _fault(picture: NDArray[Any]) -> str:
+    """Returns what is wrong with `picture`, or ""."""
+    if picture.ndim not in (2, 3) or 0 in picture.shape or (picture.ndim == 3 and picture.shape[2] not in (1, 3, 4)):
+        return f"shape={picture.shape}"
+    if picture.dtype == np.uint8 or picture.dtype == bool:
+        return ""
+    if not np.issubdtype(picture.dtype, np.floating):
+        return f"dtype={picture.dtype}"
+    low, high = float(picture.min()), float(picture.max())  # a NaN anywhere makes both NaN
+    return "" if low >= -1e-6 and high <= 1 + 1e-6 else f"values from {low:g} to {high:g}"
+
+
+def is_grey(picture: NDArray[Any]) -> bool:
+    """Tells whether the colours of every pixel are equal."""
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        return True
+    colours = picture[..., :3]
+    spread = np.ptp(colours, axis=2).max() if colours.dtype != bool else np.ptp(colours.astype(np.uint8), axis=2).max()
+    return bool(spread <= (1 if colours.dtype == np.uint8 else _GREY_TOLERANCE))
+
+
+def _to_channels(stack: NDArray[Any], n_channels: int) -> Tensor:
+    """`[row, height, width(, channel)]` -> float32 `[row, n_channels, height, width]` in 0..1."""
+    values = torch.from_numpy(np.ascontiguousarray(stack, dtype=np.float32))
+    if stack.dtype == np.uint8:
+        values /= 255
+    values = values[:, None] if values.ndim == 3 else values.permute(0, 3, 1, 2)
+    if values.shape[1] == 4:
+        alpha = values[:, 3:]
+        values = values[:, :3] * alpha + (1 - alpha)
+    if values.shape[1] == n_channels:
+        return values
+    if n_channels == 3:
+        return values.expand(-1, 3, -1, -1)
+    return torch.einsum("bchw,c->bhw", values, torch.tensor(_GREY_WEIGHTS))[:, None]
+
+
+def resize(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear with antialiasing, as in Pillow; the same size comes back as it is."""
+    if pictures.shape[2:] == size:
+        return pictures
+    return F.interpolate(pictures, size=size, mode="bilinear", antialias=True, align_corners=False).clamp_(0, 1)
