@@ -52,9 +52,7 @@ def test_a_comparison_makes_those_of_classical_models(data: Dataset, tmp_path: P
 
 
 def test_a_classical_predictor_saves_them(data: Dataset, tmp_path: Path) -> None:
-    made = compare(
-        data, seeds=1, singles="none", rounds="none", train={"epochs": 1}, out=tmp_path, retrain_without=False
-    )
+    made = compare(data, seeds=1, singles="none", rounds=(), train={"epochs": 1}, out=tmp_path, retrain_without=False)
     asked = made.predictor("linear")
     again = load_model(tmp_path / "models" / "linear-seed0")
     np.testing.assert_array_equal(again.predict_proba(data), asked.predict_proba(data))
@@ -70,10 +68,9 @@ def test_features_know_training_rows_only_and_take_their_kind_only(data: Dataset
     for name in kind_named(kind).feature_sets:
         made = FeaturePipeline.fit(data, rows, {kind: name})
         alone = FeaturePipeline.fit(data.rows(rows), rows, {kind: name})
-        one, other = (part.transform(data)[kind] for part in (made, alone))
-        np.testing.assert_array_equal(
-            *(np.asarray(x if isinstance(x, np.ndarray) else x.toarray()) for x in (one, other))
-        )
+        one, other = (made.transform(data)[kind], alone.transform(data)[kind])
+        one, other = (x if isinstance(x, np.ndarray) else x.toarray() for x in (one, other))
+        np.testing.assert_array_equal(one, other)
     another = next(name for name in FEATURES.builtin if not features_named(name).accepts(kind))
     with pytest.raises(DataError, match=f"the features of '{kind}' must take kind '{kind}'; got '{another}'"):
         FeaturePipeline.fit(data, rows, {kind: another})
