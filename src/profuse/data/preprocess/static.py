@@ -15,7 +15,7 @@ from torch import Tensor
 from profuse._optional import folder_of, need
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
-from profuse.data.preprocess._words import rows_of_texts
+from profuse.data.words import rows_of_texts
 from profuse.errors import CheckpointError, DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -102,11 +102,6 @@ class StaticPreprocessor(Preprocessor):
         """Returns the pieces of each row; none of an absent one."""
         texts = [text.casefold().strip() for text in rows_of_texts(data, where="StaticPreprocessor")]
         return [encoded.ids for encoded in _tokenizer().encode_batch(texts, add_special_tokens=False)]
-
-    def features(self, data: ModalityData) -> np.ndarray:
-        vectors = static_vectors().numpy()
-        rows = [vectors[row].mean(0) if row else np.full(vectors.shape[1], np.nan) for row in self._rows(data)]
-        return np.stack(rows).astype(np.float64)
 
     def state(self) -> dict[str, Any]:
         return {"spec": self.spec.model_dump(mode="json"), "vectors": _digest()}
