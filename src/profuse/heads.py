@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
+from profuse.layers.members import MemberLinear
 from profuse.schema import Task
 
 __all__ = ["ClassHead", "Head", "LabelsHead", "ValuesHead", "head_for"]
@@ -23,6 +25,8 @@ class Head(nn.Module, ABC):
         n_outputs: Classes, labels or target values.
         dropout: Probability of dropping a channel of the vector while training.
         label_smoothing: Label smoothing, 0 to 1: the share of the target's mass that is spread evenly.
+        n_members: With more than 1, the batch holds each row for that many members, one after another, and each member
+            has a linear map of its own.
 
     Raises:
         ConfigError: A size below 1, or a probability out of range.
@@ -33,17 +37,27 @@ class Head(nn.Module, ABC):
     unit: ClassVar[str]
     """What `score` measures; larger is better."""
 
-    def __init__(self, width: int, n_outputs: int, *, dropout: float = 0.1, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        n_outputs: int,
+        *,
+        dropout: float = 0.1,
+        label_smoothing: float = 0.0,
+        n_members: int = 1,
+    ) -> None:
         super().__init__()
-        if width < 1 or n_outputs < 1 or not 0 <= dropout < 1 or not 0 <= label_smoothing < 1:
+        if min(width, n_outputs, n_members) < 1 or not 0 <= dropout < 1 or not 0 <= label_smoothing < 1:
             raise ConfigError(
                 f"{type(self).__name__}: sizes must be at least 1, dropout and label_smoothing in [0, 1); got "
-                f"width={width}, n_outputs={n_outputs}, dropout={dropout}, label_smoothing={label_smoothing}."
+                f"width={width}, n_outputs={n_outputs}, dropout={dropout}, label_smoothing={label_smoothing}, "
+                f"n_members={n_members}."
             )
         self.width, self.n_outputs, self.label_smoothing = width, n_outputs, label_smoothing
+        self.n_members = n_members
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(width, n_outputs)
+        self.linear = nn.Linear(width, n_outputs) if n_members == 1 else MemberLinear(n_members, width, n_outputs)
 
     def forward(self, vector: Tensor) -> Tensor:
         """`[batch, width]` -> `[batch, n_outputs]`."""
@@ -64,6 +78,10 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Returns the loss of each row, `[batch]`, at this much label smoothing, whatever the mode."""
+
+    @abstractmethod
+    def pool(self, outputs: Tensor) -> Tensor:
+        """`[batch, member, n_outputs]` -> `[batch, n_outputs]`, whose prediction is the mean of the members'."""
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
@@ -95,6 +113,9 @@ class ClassHead(Head):
     def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return F.cross_entropy(outputs, target, reduction="none", label_smoothing=label_smoothing)
 
+    def pool(self, outputs: Tensor) -> Tensor:
+        return outputs.log_softmax(-1).logsumexp(1) - math.log(outputs.shape[1])
+
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.softmax(-1)
 
@@ -115,6 +136,9 @@ class LabelsHead(Head):
         soft = target * (1 - label_smoothing) + label_smoothing / 2
         return F.binary_cross_entropy_with_logits(outputs, soft, reduction="none").mean(-1)
 
+    def pool(self, outputs: Tensor) -> Tensor:
+        return F.logsigmoid(outputs).logsumexp(1) - F.logsigmoid(-outputs).logsumexp(1)
+
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.sigmoid()
 
@@ -133,6 +157,9 @@ class ValuesHead(Head):
 
     def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         return (outputs - target).square().mean(-1)
+
+    def pool(self, outputs: Tensor) -> Tensor:
+        return outputs.mean(1)
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs

@@ -47,6 +47,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "dropout": ("0.3", 0.3),
     "label_smoothing": ("0.2", 0.2),
     "unimodal_loss_weight": ("0.25", 0.25),
+    "members": ("4", 4),
     "encoders": ("picture=vit", {"picture": "vit"}),
     "operator_options": ("{low_rank: {rank: 8}}", {"low_rank": {"rank": 8}}),
     "epochs": ("3", 3),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from inspect import signature
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import nn
 
@@ -41,10 +41,13 @@ class Encoder(nn.Module, ABC):
     Attributes:
         embed_width: Channels of the tokens that `embed` returns (`width` unless a subclass sets another).
         stage_widths: Channels of the tokens after each of `mix_stages`; the last is `width`.
+        n_places: Tokens that `embed` returns, where they are the same ones in every row (a table's columns); else 1.
     """
 
     kind: ClassVar[str]
     """The kind it takes."""
+    members_enter: ClassVar[Literal["embed", "mix"]] = "mix"
+    """After which step a model's members part: "embed" where mixing is cheap enough to be done for each of them."""
 
     preprocess: ClassVar[str | None] = None
     """The preprocessor without which it cannot be; None if any will do that gives its kind."""
@@ -73,6 +76,7 @@ class Encoder(nn.Module, ABC):
         self.width = width
         self.embed_width = width
         self.stage_widths: tuple[int, ...] = (width,)
+        self.n_places = 1
 
     @classmethod
     @abstractmethod

@@ -49,6 +49,7 @@ class TableEncoder(Encoder):
     """
 
     kind = "table"
+    members_enter = "embed"
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class TableEncoder(Encoder):
                 f"{len(spec.edges)} edges and {len(sizes)} cardinalities. Take the spec of a fitted preprocessor."
             )
         self.embed_width = embed_width
+        self.n_places = len(sizes)
         self.mixer = mixer
         number_at = [c for c, size in enumerate(sizes) if size == 0]
         category_at = [c for c, size in enumerate(sizes) if size > 0]

@@ -35,6 +35,7 @@ class VectorEncoder(Encoder):
     """
 
     kind = "vector"
+    members_enter = "embed"
 
     def __init__(
         self,

@@ -73,6 +73,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     dropout: float = 0.2
     label_smoothing: float = 0.1
     unimodal_loss_weight: float = 0.5
+    members: int | None = None
     encoders: Mapping[str, EncoderLike] | None = None
     operator_options: Mapping[str, Mapping[str, Any]] | None = None
     epochs: int | None = None

@@ -15,9 +15,10 @@ from profuse._lookup import nearest
 from profuse.errors import ConfigError, ShapeError
 from profuse.tokens import Tokens
 
-__all__ = ["DecisionFusion", "Fused", "Fusion", "Link", "TargetFacts"]
+__all__ = ["DecisionFusion", "Fused", "Fusion", "Link", "MemberRows", "TargetFacts"]
 
 Link = Literal["softmax", "sigmoid", "identity"]
+MemberRows = Literal["together", "apart", "one"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,9 @@ class Fusion(nn.Module, ABC):
     """How a missing modality is treated, in a few words."""
     reference: ClassVar[str] = ""
     """Paper and equation."""
+    members: ClassVar[MemberRows] = "together"
+    """How it takes the members of a model that has several: all their rows as one batch; each member's by themselves,
+    where penalties compare rows and a copy of a row is not another row; or not, where it keeps training rows."""
     n_remembered: int = 0
     """Training rows, at most, that `remember` is given; 0 for an operator that keeps none."""
     progress: float = 1.0

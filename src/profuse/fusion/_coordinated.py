@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from profuse.errors import ConfigError
-from profuse.fusion._base import Fused, Fusion
+from profuse.fusion._base import Fused, Fusion, MemberRows
 from profuse.layers.projection import Projection, checked_dropout
 from profuse.tokens import Tokens
 
@@ -41,6 +41,7 @@ class CoordinatedFusion(Fusion):
         ConfigError: An option is out of range.
     """
 
+    members: ClassVar[MemberRows] = "apart"
     penalty_name: ClassVar[str]
     """The name of the penalty among `Fused.penalties`."""
 

@@ -66,8 +66,17 @@ def build_model(
         }
         kind = head_for(task)
 
+        takes = getattr(fusion(options.fusion) if operator is None else operator, "members", "together")
+        n_members = options.n_members(n_rows, one=takes == "one")
+
         def head(width: int) -> nn.Module:
-            return kind(width, n_outputs, dropout=options.dropout, label_smoothing=options.label_smoothing)
+            return kind(
+                width,
+                n_outputs,
+                dropout=options.dropout,
+                label_smoothing=options.label_smoothing,
+                n_members=n_members,
+            )
 
         level: Level
         if operator is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from profuse.encoders import Encoder, segment_widths, segments
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import DecisionFusion, Fused, Fusion, HierarchicalFusion
 from profuse.heads import Head
+from profuse.layers.members import MemberScale, members_apart, members_together
 from profuse.models.levels import LEVELS, LEVELS_OF, Level
 from profuse.models.trainable import Trainable, Validation
 from profuse.tokens import Raw, Tokens
@@ -39,6 +41,7 @@ class Output:
         parts: Outputs of single heads, `[batch, n_outputs]` each: a modality's own, and `JOINT` in a hybrid.
         present: For each of `parts`, which rows have it: `[batch]` bool.
         rounds: `outputs` of every round; the last is `outputs`.
+        members: Where the model has several members, what each of them returns: the same of `[batch * member]` rows.
     """
 
     outputs: Tensor
@@ -46,6 +49,7 @@ class Output:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
     present: Mapping[str, Tensor] = field(default_factory=dict)
     rounds: tuple[Tensor, ...] = ()
+    members: Output | None = None
 
 
 class FusionModel(Trainable[Output]):
@@ -55,15 +59,26 @@ class FusionModel(Trainable[Output]):
         encoders: One for each modality.
         fusion: The operator; a `DecisionFusion` for the decision level, a `HierarchicalFusion`, whose `stage_channels`
             fit the encoders, for the hierarchical one.
-        head: Makes outputs of the joint vector; at the decision level it only gives loss and prediction rule.
+        head: Makes outputs of the joint vector; at the decision level it only gives loss and prediction rule. Its
+            `n_members` are the model's: see below.
         level: Where the modalities meet; see the module.
         own_heads: A head for each modality: needed for decision and hybrid, and for the modalities' own losses. It
             reads the mean of what the modality's encoder returns: in hierarchical fusion, before the last exchange.
         decision: Hybrid only: joins the joint head's output and the modalities'.
         unimodal_loss_weight: Weight of the modalities' own losses (their mean), at least 0.
 
+    With K members (TabM-mini) the body is shared by K models: each scales the tokens, where they enter, by a vector of
+    its own (`MemberScale`) and has heads of its own. Every member learns by its own loss, their mean; the prediction is
+    the mean of theirs. Members part after `embed`, or after `mix` where an encoder says that it is costly and no
+    exchange takes place in it.
+
     Raises:
         ConfigError: Parts that do not fit the level or each other.
+
+    Reference:
+        Gorishniy, Kotelnikov, Babenko, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling",
+        ICLR 2025. *Differs from the paper*: members go through any encoders and fusion; after `mix` where that is
+        costly.
     """
 
     def __init__(
@@ -82,12 +97,23 @@ class FusionModel(Trainable[Output]):
         self.level: Level = level
         self.unimodal_loss_weight = unimodal_loss_weight
         own_heads = own_heads or {}
-        _check(encoders, fusion, level, own_heads, decision, unimodal_loss_weight)
+        _check(encoders, fusion, head, level, own_heads, decision, unimodal_loss_weight)
         self.encoders = nn.ModuleList([encoders[name] for name in self.names])
         self.fusion = fusion
         self.head: Head = head
         self.own_heads = nn.ModuleList([own_heads[name] for name in self.names] if own_heads else [])
         self.decision = decision
+        early = level == "raw" or isinstance(fusion, HierarchicalFusion)
+        self.members_enter = {n: "embed" if early else encoders[n].members_enter for n in self.names}
+        self.scales = nn.ModuleList()
+        for e, step in zip(self.encoders, self.members_enter.values(), strict=True) if self.n_members > 1 else ():
+            width, n_places = (e.embed_width, e.n_places) if step == "embed" else (e.width, 1)
+            self.scales.append(MemberScale(self.n_members, width, n_places=n_places))  # type: ignore[arg-type]
+
+    @property
+    def n_members(self) -> int:
+        """How many models share the body."""
+        return self.head.n_members
 
     @property
     def plain(self) -> FusionModel:
@@ -113,13 +139,25 @@ class FusionModel(Trainable[Output]):
         return {name: e.embed_width for name, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[misc]
 
     def embed(self, inputs: Mapping[str, Raw]) -> dict[str, Tokens]:
-        """First step of every encoder; what feedback does not change, and so runs once a batch."""
+        """First step of every encoder; what feedback does not change, and so runs once a batch.
+
+        Returns:
+            Tokens of the batch's rows, or of all members' rows where members part here.
+        """
         if set(inputs) != set(self.names):
             raise ShapeError(
                 f"FusionModel: the modalities must be {list(self.names)}; got {sorted(inputs)}. "
                 "Give an absent modality as Raw whose mask is all False."
             )
-        return {n: e.embed(inputs[n]) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+        tokens = {n: e.embed(inputs[n]) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
+        return {n: self.spread(n, t, "embed") for n, t in tokens.items()}
+
+    def spread(self, name: str, tokens: Tokens, step: Literal["embed", "mix"]) -> Tokens:
+        """Returns what each member sees of a modality's tokens after this step, where members part; else the tokens."""
+        if self.n_members == 1 or self.members_enter[name] != step:
+            return tokens
+        seen: Tokens = self.scales[self.names.index(name)](tokens)
+        return seen
 
     def finish(
         self,
@@ -139,7 +177,7 @@ class FusionModel(Trainable[Output]):
         if self.level == "decision":
             fused = self.fusion({n: Tokens.vector(p, present[n]) for n, p in parts.items()})
             return Output(fused.vector, fused, parts, present, (fused.vector,))
-        fused = self.fusion(tokens) if fused is None else fused
+        fused = self._fused(tokens) if fused is None else fused
         outputs = self.head(fused.vector)
         if self.decision is not None:
             anything = self.fusion.present(tokens).any(1)
@@ -160,7 +198,22 @@ class FusionModel(Trainable[Output]):
         if self.level == "raw":
             return tokens, None
         # masked values are set to 0 once before mix, as Encoder.forward does, and once more by the fusion
-        return {n: rest.get(n, e.mix)(tokens[n].zeroed()) for n, e in encoders.items()}, None
+        mixed = {n: rest.get(n, e.mix)(tokens[n].zeroed()) for n, e in encoders.items()}
+        return {n: self.spread(n, t, "mix") for n, t in mixed.items()}, None
+
+    def _fused(self, tokens: Mapping[str, Tokens]) -> Fused:
+        """Fuses the rows of all members; member by member where the operator says so."""
+        if self.n_members == 1 or self.fusion.members == "together":
+            fused: Fused = self.fusion(tokens)
+            return fused
+        apart = {
+            n: (members_apart(t.values, self.n_members), members_apart(t.mask, self.n_members))
+            for n, t in tokens.items()
+        }
+        each = [
+            self.fusion({n: Tokens(v[:, k], m[:, k]) for n, (v, m) in apart.items()}) for k in range(self.n_members)
+        ]
+        return _together(each)
 
     def remember(self, inputs: Mapping[str, Raw]) -> None:
         """Shows the operator the training rows `inputs` as the encoders now see them; see `Fusion.remember`."""
@@ -169,7 +222,30 @@ class FusionModel(Trainable[Output]):
 
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
         """Returns outputs for a batch `{modality: Raw}`."""
-        return self.finish(self.embed(inputs))
+        return self.pooled(self.finish(self.embed(inputs)))
+
+    def pooled(self, output: Output) -> Output:
+        """Returns the members' common output, of what `finish` returns of all members' rows."""
+        if self.n_members == 1:
+            return output
+
+        def pool(outputs: Tensor) -> Tensor:
+            return self.head.pool(members_apart(outputs, self.n_members))
+
+        def mean(values: Tensor) -> Tensor:
+            return members_apart(values, self.n_members).mean(1)
+
+        fused = output.fused
+        return Output(
+            pool(output.outputs),
+            Fused(
+                mean(fused.vector), penalties=fused.penalties, weights={k: mean(v) for k, v in fused.weights.items()}
+            ),
+            {name: pool(part) for name, part in output.parts.items()},
+            {name: members_apart(present, self.n_members)[:, 0] for name, present in output.present.items()},
+            tuple(pool(outputs) for outputs in output.rounds),
+            members=output,
+        )
 
     def loss(self, output: Output, target: Tensor) -> Tensor:
         """Returns the head's loss, the operator's penalties, and the modalities' own losses by weight.
@@ -188,6 +264,10 @@ class FusionModel(Trainable[Output]):
         """Returns the head's loss, without smoothing, its score and its error."""
         head, values = self.head.eval(), torch.cat([o.outputs.float().cpu() for o in outputs])
         return Validation(head.loss(values, target).item(), head.score(values, target), head.error(values, target))
+
+    def repeated(self, target: Tensor) -> Tensor:
+        """Returns the target of all members' rows."""
+        return target.repeat_interleave(self.n_members, dim=0)
 
     @property
     def parts_weight(self) -> float:
@@ -209,15 +289,21 @@ class FusionModel(Trainable[Output]):
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss (the head's and the operator's penalties), and the own loss of each of `parts`.
 
-        There are no own losses where they have no weight, or where the operator owns its loss.
+        There are no own losses where they have no weight, or where the operator owns its loss. Of several members each
+        loss is the mean of theirs.
         """
+        if output.members is not None:
+            return self.losses(output.members, self.repeated(target))
         operator = self.decider
         losses = list(output.fused.penalties.values())
         if operator is not None:
             outputs = torch.stack([output.parts[name] for name in operator.names], dim=1)
             present = torch.stack([output.present[name] for name in operator.names], dim=1)
             outputs = outputs.masked_fill(~present[..., None], 0.0)
-            losses += operator.losses(outputs, present, target, self.head.row_losses).values()
+            outputs, present, goals = (members_apart(x, self.n_members) for x in (outputs, present, target))
+            for k in range(self.n_members):
+                of_member = operator.losses(outputs[:, k], present[:, k], goals[:, k], self.head.row_losses)
+                losses += [x / self.n_members for x in of_member.values()]
         owns = operator is not None and operator.owns_loss
         if self.has_output_loss:
             losses.append(self.head.loss(output.outputs, target))
@@ -233,9 +319,25 @@ def stage_channels(encoders: Mapping[str, Encoder], n_stages: int) -> tuple[dict
     return tuple({name: w[i] for name, w in widths.items()} for i in range(n_stages))
 
 
+def _together(members: Sequence[Fused]) -> Fused:
+    """Returns the rows of all members, one after another for each row, and the means of their penalties."""
+
+    def together(parts: Sequence[Tensor]) -> Tensor:
+        return members_together(torch.stack([*parts], dim=1))
+
+    first, tokens = members[0], [m.tokens for m in members if m.tokens is not None]
+    return Fused(
+        together([m.vector for m in members]),
+        Tokens(together([t.values for t in tokens]), together([t.mask for t in tokens])) if tokens else None,
+        {name: torch.stack([m.penalties[name] for m in members]).mean() for name in first.penalties},
+        {name: together([m.weights[name] for m in members]) for name in first.weights},
+    )
+
+
 def _check(
     encoders: Mapping[str, Encoder],
     fusion: Fusion,
+    head: Head,
     level: str,
     own_heads: Mapping[str, Head],
     decision: DecisionFusion | None,
@@ -270,6 +372,13 @@ def _check(
         )
     if (level == "hybrid") != (decision is not None):
         faults.append(f"decision must be given for a hybrid and only there; got level={level!r}, decision={decision}")
+    if any(own.n_members != head.n_members for own in own_heads.values()):
+        sizes = {name: own.n_members for name, own in own_heads.items()}
+        faults.append(f"all heads must have as many members; got n_members={head.n_members} and own_heads={sizes}")
+    if head.n_members > 1 and fusion.members == "one":
+        faults.append(
+            f"{type(fusion).__name__} keeps training rows, which are of one member; got n_members={head.n_members}"
+        )
     if unimodal_loss_weight < 0:
         faults.append(f"unimodal_loss_weight must be at least 0; got unimodal_loss_weight={unimodal_loss_weight}")
     if faults:

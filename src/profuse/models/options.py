@@ -98,6 +98,9 @@ class ModelOptions(BaseModel):
     unimodal_loss_weight: Annotated[float, Shown(common=True)] = Field(
         0.5, ge=0, description="Weight of the modalities' own losses, each with its own head."
     )
+    members: Annotated[int | None, Shown("1", common=True)] = Field(
+        None, ge=1, le=64, description="Models in one that share the body; each has a scale and heads of its own."
+    )
     encoders: Annotated[
         dict[str, str], Shown("the kinds' defaults", common=True, flag="--encoder", metavar="MODALITY=NAME")
     ] = Field(default_factory=dict, description="Encoder by modality: {picture: vit}.")
@@ -148,6 +151,17 @@ class ModelOptions(BaseModel):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
+
+    def n_members(self, n_rows: int, *, one: bool = False) -> int:
+        """Returns how many members a model has.
+
+        Args:
+            n_rows: Training rows.
+            one: Whether the operator takes one alone (`Fusion.members`): then there is one, unless more are asked for.
+        """
+        if self.members is not None:
+            return self.members
+        return 1
 
     def resolved_level(self) -> Level:
         """Returns the level, the operator's own when none is given.

@@ -12,6 +12,7 @@ from torch import Tensor
 from profuse.encoders import Encoder, segment_widths, segments
 from profuse.errors import ConfigError
 from profuse.fusion import HierarchicalFusion
+from profuse.layers.members import members_apart, members_together
 from profuse.models.fusion_model import FusionModel
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -27,6 +28,7 @@ __all__ = [
     "entry_of",
     "entry_width",
     "raw_tokens",
+    "rows_of",
 ]
 
 Entry = Literal["input", "early", "later"]
@@ -88,19 +90,29 @@ class Below:
         raw: The raw batch of the branches whose raw values feedback changes.
         tokens: Each modality's tokens where feedback enters, or of the first round where it enters the raw values.
         rest: What is left of an encoder's mix, by modality, where some of it has run.
+        n_rows: Rows of the batch; `tokens` are of them, or of the rows of all members one after another.
     """
 
     raw: Mapping[str, Raw]
     tokens: Mapping[str, Tokens]
     rest: Mapping[str, Callable[[Tokens], Tokens]]
+    n_rows: int
 
     def rows(self, index: Tensor) -> Below:
         """Returns the same of the rows `index`."""
         return replace(
             self,
             raw={name: raw.rows(index) for name, raw in self.raw.items()},
-            tokens={name: Tokens(t.values[index], t.mask[index]) for name, t in self.tokens.items()},
+            tokens={name: rows_of(t, index, self.n_rows) for name, t in self.tokens.items()},
+            n_rows=len(index),
         )
+
+
+def rows_of(tokens: Tokens, index: Tensor, n_rows: int) -> Tokens:
+    """Returns the rows `index` of a batch of `n_rows`, of every member whose rows `tokens` holds."""
+    n_members = len(tokens) // n_rows
+    values, mask = (members_together(members_apart(x, n_members)[index]) for x in (tokens.values, tokens.mask))
+    return Tokens(values, mask)
 
 
 def below(model: FusionModel, inputs: Mapping[str, Raw], entries: Mapping[str, Entry]) -> Below:
@@ -121,7 +133,7 @@ def below(model: FusionModel, inputs: Mapping[str, Raw], entries: Mapping[str, E
             elif entries[name] == "later":
                 first, rest[name] = segments(encoder, 2)
                 tokens[name] = first(tokens[name])
-    return Below(raw, tokens, rest)
+    return Below(raw, tokens, rest, next(iter(inputs.values())).values.shape[0])
 
 
 def encoders_of(model: FusionModel) -> dict[str, Encoder]:

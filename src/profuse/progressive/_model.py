@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.heads import Head
+from profuse.layers.members import members_apart
 from profuse.models.fusion_model import FusionModel, Output
 from profuse.models.trainable import Trainable, Validation
 from profuse.progressive._anytime import Anytime, Settling, in_evaluation
@@ -29,6 +31,7 @@ from profuse.progressive._entry import (
     entry_of,
     entry_width,
     raw_tokens,
+    rows_of,
 )
 from profuse.progressive._equilibrium import Search
 from profuse.progressive._feedback import FEEDBACKS, Feedback
@@ -186,7 +189,7 @@ class ProgressiveFusion(Trainable[Output]):
                 output = self._round(under, state)
             state = self._state(output)
             outputs.append(output.outputs)
-        return Output(output.outputs, output.fused, output.parts, output.present, tuple(outputs))
+        return self.model.pooled(replace(output, rounds=tuple(outputs)))
 
     def remember(self, inputs: Mapping[str, Raw]) -> None:
         """Shows the operator the training rows `inputs` as it sees them in the last round; see `Fusion.remember`."""
@@ -221,14 +224,16 @@ class ProgressiveFusion(Trainable[Output]):
             state = self._start(under)
             for _ in range(rounds):
                 output = self._round(under, state)
-                goes_on = settling.add(self.head.predict(output.outputs))
+                goes_on = settling.add(self.head.predict(self.model.pooled(output).outputs))
                 if not goes_on.any():
                     break
                 state = self._state(output)
                 if not goes_on.all():
                     index = goes_on.nonzero()[:, 0]
-                    under, (vector, fused) = under.rows(index), state
-                    state = vector[index], None if fused is None else Tokens(fused.values[index], fused.mask[index])
+                    vector, fused = state
+                    one = rows_of(Tokens.vector(vector), index, under.n_rows).values[:, 0]
+                    state = one, None if fused is None else rows_of(fused, index, under.n_rows)
+                    under = under.rows(index)
         return settling.result()
 
     def _at_rest(self, under: Below) -> Output:
@@ -259,14 +264,13 @@ class ProgressiveFusion(Trainable[Output]):
                 return flat(*self._state(self._round(under, state(x))))
 
         rest, _ = search.rest(following, flat(vector, fused))
-        return self._round(under, state(rest))
+        return self.model.pooled(self._round(under, state(rest)))
 
     def _start(self, under: Below) -> State | None:
         """The state before round one; None: that round has no feedback."""
         if self.start is None:
             return None
-        n_rows = next(iter(under.tokens.values())).values.shape[0]
-        return self.start.expand(n_rows, -1), None
+        return self.start.expand(under.n_rows * self.model.n_members, -1), None
 
     def _state(self, output: Output) -> State:
         fused = output.fused.tokens if any(feedback.attends for feedback in self.feedbacks) else None
@@ -281,13 +285,25 @@ class ProgressiveFusion(Trainable[Output]):
             encoders = encoders_of(self.model)
             for name, feedback in zip(self.into, self.feedbacks, strict=True):
                 raw = under.raw.get(name)
+                seen = self._seen_by(name, state)
                 if raw is None:
-                    tokens[name] = feedback(tokens[name], *state)
+                    tokens[name] = feedback(tokens[name], *seen)
                 else:
                     spec = encoders[name].spec
-                    changed = feedback(raw_tokens(raw, spec), *state)
-                    tokens[name] = encoders[name].embed(changed_raw(raw, spec, changed.values))
+                    changed = feedback(raw_tokens(raw, spec), *seen)
+                    embedded = encoders[name].embed(changed_raw(raw, spec, changed.values))
+                    tokens[name] = self.model.spread(name, embedded, "embed")
         return self.model.finish(tokens, rest=under.rest)
+
+    def _seen_by(self, name: str, state: State) -> State:
+        """Returns the state that a branch receives: each member's own; the mean where members part only later."""
+        n_members = self.model.n_members
+        if n_members == 1 or (self.model.members_enter[name] == "embed" and self.entries[name] != "input"):
+            return state
+        vector, fused = state
+        if fused is not None:
+            fused = Tokens(members_apart(fused.values, n_members).mean(1), members_apart(fused.mask, n_members)[:, 0])
+        return members_apart(vector, n_members).mean(1), fused
 
     def loss(self, output: Output, target: Tensor) -> Tensor:
         """Returns the model's loss of the last round, or with `supervise="all"` with the mean over rounds."""
@@ -299,6 +315,8 @@ class ProgressiveFusion(Trainable[Output]):
 
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""
+        if output.members is not None:
+            return self.losses(output.members, self.model.repeated(target))
         joint, own = self.model.losses(output, target)
         counted = output.rounds[-(self.gradient_rounds or len(output.rounds)) :]
         if self.supervise == "all" and len(counted) > 1:

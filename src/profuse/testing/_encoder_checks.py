@@ -39,6 +39,8 @@ def shape(s: Subject) -> None:
         embedded.n_channels == module.embed_width,
         f"embed must give {module.embed_width} channels; got {embedded.n_channels}.",
     )
+    n_tokens = embedded.values.shape[1]
+    need(module.n_places in (1, n_tokens), f"n_places must be 1 or the tokens of embed, {n_tokens}; got others.")
 
 
 def feedback_enters_between(s: Subject) -> None:

@@ -179,14 +179,19 @@ def _fit_out_of_fold(
     inputs: Mapping[str, Raw],
     prepared: Prepared,
 ) -> float:
-    """Fits an operator on outputs for rows that the model behind them has not learned from; returns seconds."""
+    """Fits an operator on outputs for rows that the model behind them has not learned from; returns seconds.
+
+    Of several members it fuses the outputs of each, and so it is fitted on those.
+    """
     outputs, present, rows, seconds = [], [], [], 0.0
     for learned, held_out in folds(prepared.dataset, prepared.split.train, k=3, seed=0):
         model = build(learned)
         seconds += fit(model, learned).fit_seconds
-        for output in predict(model, inputs, torch.as_tensor(held_out)):
+        for pooled in predict(model, inputs, torch.as_tensor(held_out)):
+            output = pooled.members or pooled
             outputs.append(torch.stack([output.parts[name] for name in operator.names], dim=1))
             present.append(torch.stack([output.present[name] for name in operator.names], dim=1))
         rows.append(torch.as_tensor(held_out))
-    operator.fit_out_of_fold(torch.cat(outputs), torch.cat(present), prepared.target[torch.cat(rows)])
+    target = model.plain.repeated(prepared.target[torch.cat(rows)])
+    operator.fit_out_of_fold(torch.cat(outputs), torch.cat(present), target)
     return seconds

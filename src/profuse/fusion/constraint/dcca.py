@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError
+from profuse.fusion._base import MemberRows
 from profuse.fusion._coordinated import CoordinatedFusion, over_pairs, unit
 from profuse.layers.correlation import canonical, centred, double, whitened
 from profuse.tokens import Tokens
@@ -90,6 +91,7 @@ class DCCA(CoordinatedFusion):
     missing: ClassVar[str] = "a learned vector stands for it; its rows are left out of the penalty"
     reference: ClassVar[str] = "Andrew et al. 2013, section 3"
     penalty_name: ClassVar[str] = "correlation"
+    members: ClassVar[MemberRows] = "one"
     n_remembered = 2000
 
     def __init__(

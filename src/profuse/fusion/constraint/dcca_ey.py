@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from profuse.fusion._base import MemberRows
 from profuse.fusion._coordinated import CoordinatedFusion, unit
 from profuse.layers.correlation import centred
 from profuse.tokens import Tokens
@@ -109,6 +110,7 @@ class DCCAEY(CoordinatedFusion):
     missing: ClassVar[str] = "a learned vector stands for it; its rows are left out of the penalty"
     reference: ClassVar[str] = "Chapman et al. 2024, proposition 3.2"
     penalty_name: ClassVar[str] = "correlation"
+    members: ClassVar[MemberRows] = "one"
     n_remembered = 2000
 
     def __init__(

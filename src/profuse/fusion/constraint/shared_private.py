@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from profuse.errors import ConfigError
-from profuse.fusion._base import Fused, Fusion
+from profuse.fusion._base import Fused, Fusion, MemberRows
 from profuse.fusion._coordinated import mean_over, over_pairs
 from profuse.layers.attention import TransformerLayer
 from profuse.layers.correlation import centred
@@ -97,6 +97,7 @@ class SharedPrivate(Fusion):
         (torch.Size([9, 8]), ['difference', 'reconstruction', 'similarity'])
     """
 
+    members: ClassVar[MemberRows] = "apart"
     formula: ClassVar[str] = (
         "MLP(Transformer([s_1; ...; s_M; p_1; ...; p_M])), s_m = sigmoid(S u_m), p_m = sigmoid(P_m u_m)"
     )

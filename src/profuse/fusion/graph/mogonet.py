@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from profuse.errors import ConfigError
-from profuse.fusion._base import Fused, Fusion
+from profuse.fusion._base import Fused, Fusion, MemberRows
 from profuse.fusion.graph._rows import GraphConvolutions, Memory, checked_neighbours
 from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
@@ -104,6 +104,7 @@ class Mogonet(Fusion):
         torch.Size([2, 8])
     """
 
+    members: ClassVar[MemberRows] = "one"
     formula: ClassVar[str] = "MLP([x_m ...; outer product of sigmoid(V_m x_m)]), x_m = GCN_m on similar rows"
     cost: ClassVar[str] = (
         "O(T d + M n_remembered (d + n_layers width) + K^M width); a batch M n_layers n_remembered^2 width more"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.errors import ConfigError
-from profuse.fusion._base import Fused, Fusion
+from profuse.fusion._base import Fused, Fusion, MemberRows
 from profuse.fusion.graph._rows import GraphConvolutions, Memory, checked_neighbours
 from profuse.layers.projection import checked_dropout, normalise
 from profuse.tokens import Tokens
@@ -143,6 +143,7 @@ class SimilarityNetwork(Fusion):
         torch.Size([2, 8])
     """
 
+    members: ClassVar[MemberRows] = "one"
     formula: ClassVar[str] = "W_o GCN([v_1; ...; v_M]) on W, P_m <- S_m mean of the other P S_m', W = mean of P_m"
     cost: ClassVar[str] = (
         "O(T d + n_remembered (M d + n_remembered + n_layers width)); "
