@@ -243,7 +243,7 @@ def test_without_feedback_a_progressive_model_is_the_plain_one() -> None:
     plain = build(fusion="token_transformer")
     assert isinstance(plain, FusionModel)
     for entry in ("input", "early", "later"):
-        around = ProgressiveFusion(plain, rounds=2, entry=entry).eval()  # type: ignore[arg-type]
+        around = ProgressiveFusion(plain, rounds=2, entry=entry).eval()
         assert torch.equal(around(batch()).outputs, plain(batch()).outputs)
 
 
