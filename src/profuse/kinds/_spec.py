@@ -28,4 +28,5 @@ class Spec(BaseModel):
     )
     vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
     max_length: int = Field(0, description="text, audio, series: the largest number of positions after preprocessing.")
+    is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
     image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

@@ -20,6 +20,7 @@ PREPROCESSORS = table(
         "image": "profuse.data.preprocess.image:ImagePreprocessor",
         "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
         "series": "profuse.data.preprocess.series:SeriesPreprocessor",
+        "steps": "profuse.data.preprocess.series:StepPreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },

@@ -1,4 +1,4 @@
-"""Series -> padded, robustly scaled steps with indicators of missing numbers."""
+"""Series -> padded, robustly scaled steps, indicators of missing numbers; clocks and pen paths."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
+from profuse.data.preprocess._paths import along, durations, find_clock, find_path, usual_step
 from profuse.data.series import series_rows
 from profuse.errors import ConfigError
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
-__all__ = ["SeriesPreprocessor"]
+__all__ = ["SeriesPreprocessor", "StepPreprocessor"]
 
 _BOUND = 8.0
+_PATH_POINTS = 128
 
 
 class SeriesPreprocessor(Preprocessor):
@@ -32,6 +34,14 @@ class SeriesPreprocessor(Preprocessor):
     `s = max(ceil(L95 / max_length), ceil(L / max_length))`, `L` its own length and `L95` the 95th percentile in
     train, so that all but the longest keep one unit of time.
 
+    What two kinds of columns mean is found in the training rows, told in `notes`, and off in `StepPreprocessor`:
+
+    - a **clock**, a channel that never falls and mostly rises, becomes the logarithm of each step's duration (in usual
+      ones), and the time since the row's beginning behind all channels; where all steps last alike it is left out;
+    - a **path**, two channels of a pen's position (see `profuse.data.preprocess._paths.find_path`), comes first, both
+      in one unit, and the row is read at up to 128 even distances along it: as many where a hand was quick as where it
+      was slow. How quick it was stays in the durations.
+
     Args:
         max_length: The largest number of steps.
 
@@ -46,15 +56,63 @@ class SeriesPreprocessor(Preprocessor):
     """
 
     takes = "series"
+    looks = True
+    """Whether clocks and paths are looked for."""
 
-    def __init__(self, *, max_length: int = 512) -> None:
+    def __init__(self, *, max_length: int = 1024) -> None:
         if max_length < 1:
             raise ConfigError(f"SeriesPreprocessor: max_length must be at least 1; got max_length={max_length}.")
         self.max_length = max_length
         self.notes: tuple[str, ...] = ()
+        self._clock: int | None = None
+        self._path: tuple[int, int] | None = None
+        self._usual, self._is_even, self._n_points, self._n_given = 1.0, False, 0, 0
+
+    def _look(self, rows: list[np.ndarray]) -> tuple[str, ...]:
+        """Finds the clock and the path; returns what is told of them."""
+        notes: tuple[str, ...] = ()
+        self._clock = find_clock(rows)
+        if self._clock is not None:
+            self._usual, self._is_even = usual_step(rows, self._clock)
+        self._path = find_path(rows, self._clock)
+        if self._path is not None:
+            usual = np.median([len(row) for row in rows if len(row)])
+            self._n_points = int(min(_PATH_POINTS, self.max_length, 2 ** np.ceil(np.log2(max(usual, 16)))))
+            pair = " and ".join(map(str, self._path))
+            notes = (f"channels {pair} are a path: read at {self._n_points} even distances along it.",)
+        if self._clock is not None:
+            way = "left out, as all steps last alike" if self._is_even and not self._path else "durations of steps"
+            notes += (f"channel {self._clock} is a clock: {way}.",)
+        return notes
+
+    def _arrange(self, row: np.ndarray) -> np.ndarray:
+        """Returns the row with path and durations in place of position and clock."""
+        clock, path = self._clock, self._path
+        if not len(row) or (clock is None and path is None):
+            return row
+        row = row if path is None else along(row, path, self._n_points)
+        if not len(row):
+            return np.zeros((0, self._n_arranged))
+        first = [] if path is None else [row[:, c] for c in path]
+        others = [c for c in range(row.shape[1]) if c != clock and c not in (path or ())]
+        columns = [*first, *(row[:, c] for c in others)]
+        if clock is not None and path is not None:
+            columns.append(durations(row[:, clock], self._usual))
+        elif clock is not None and not self._is_even:
+            columns += [durations(row[:, clock], self._usual), row[:, clock] - row[0, clock]]
+        return np.stack(columns, axis=1)
+
+    @property
+    def _n_arranged(self) -> int:
+        if self._clock is None or self._path is not None:
+            return self._n_given
+        return self._n_given - 1 if self._is_even else self._n_given + 1
 
     def fit(self, data: ModalityData) -> None:
         rows = series_rows(data, None, "SeriesPreprocessor")
+        self._n_given = int(rows[0].shape[1])
+        seen = self._look(rows) if self.looks else ()
+        rows = [self._arrange(row) if len(row) else np.zeros((0, self._n_arranged)) for row in rows]
         numbers = np.concatenate(rows)
         with np.errstate(invalid="ignore"):
             known = [column[~np.isnan(column)] for column in numbers.T]
@@ -64,16 +122,21 @@ class SeriesPreprocessor(Preprocessor):
         self._scale = np.array(
             [s if s > 1e-12 * max(1.0, abs(q[1])) else 1.0 for s, q in zip(spread, quartiles, strict=True)]
         )
+        if self._path is not None:
+            self._scale[:2] = self._scale[:2].mean()  # one unit for both: a turned pen path stays one
         self._indicated = np.flatnonzero(np.isnan(numbers).any(0))
         lengths = np.array([len(row) for row in rows])
         lengths = lengths[lengths > 0]
         self._stride = int(np.ceil(np.percentile(lengths, 95) / self.max_length))
         shortened = np.minimum(self.max_length, -(-lengths // self._stride))
         self.spec = Spec(
-            kind="series", n_channels=numbers.shape[1] + len(self._indicated), max_length=int(shortened.max())
+            kind="series",
+            n_channels=numbers.shape[1] + len(self._indicated),
+            max_length=int(shortened.max()),
+            is_path=self._path is not None,
         )
         n_long = int((lengths > self.max_length).sum())
-        self.notes = ()
+        self.notes = seen
         if n_long:
             self.notes += (
                 f"{n_long} of {len(lengths)} series are longer than {self.max_length} steps: shortened by means.",
@@ -93,7 +156,8 @@ class SeriesPreprocessor(Preprocessor):
         return np.where(n_known > 0, total / np.maximum(n_known, 1), np.nan)
 
     def transform(self, data: ModalityData) -> Raw:
-        rows = [self._shorten(row) for row in series_rows(data, len(self._center), "SeriesPreprocessor")]
+        rows = [self._shorten(self._arrange(row)) for row in series_rows(data, self._n_given, "SeriesPreprocessor")]
+        rows = [row if len(row) else np.zeros((0, len(self._center))) for row in rows]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
         numbers = np.concatenate(rows) if rows else np.zeros((0, len(self._center)))
@@ -117,6 +181,12 @@ class SeriesPreprocessor(Preprocessor):
             "center": self._center,
             "scale": self._scale,
             "indicated": self._indicated,
+            "n_given": self._n_given,
+            "clock": self._clock,
+            "path": None if self._path is None else list(self._path),
+            "usual": self._usual,
+            "is_even": self._is_even,
+            "n_points": self._n_points,
             "notes": list(self.notes),
         }
 
@@ -128,5 +198,20 @@ class SeriesPreprocessor(Preprocessor):
         self._center = np.asarray(state["center"], dtype=np.float64)
         self._scale = np.asarray(state["scale"], dtype=np.float64)
         self._indicated = np.asarray(state["indicated"], dtype=np.int64)
+        self._n_given = int(state["n_given"])
+        self._clock = None if state["clock"] is None else int(state["clock"])
+        self._path = None if state["path"] is None else (int(state["path"][0]), int(state["path"][1]))
+        self._usual, self._is_even = float(state["usual"]), bool(state["is_even"])
+        self._n_points = int(state["n_points"])
         self.notes = tuple(state["notes"])
         return self
+
+
+class StepPreprocessor(SeriesPreprocessor):
+    """As `SeriesPreprocessor`, with every channel read as it is given: neither clocks nor paths are looked for.
+
+    Args:
+        max_length: The largest number of steps.
+    """
+
+    looks = False
