@@ -33,7 +33,7 @@ LAYERS = (
     ("progressive",),
     ("models.options",),
     ("models",),
-    ("training.balance", "training.optimizer"),
+    ("training.averaging", "training.balance", "training.optimizer"),
     ("training.options",),
     ("comparison.options",),
     ("training.history",),

@@ -246,7 +246,8 @@ def test_bad_input_is_exit_code_2_and_leaves_nothing(
 
 def finished(n: int, method: str, score: float) -> Event:
     facts = {"method": method, "seed": 0, "fit_seconds": 1.5, "scores": {"valid": {"accuracy": score, "ece": 0.9}}}
-    beats = ({"method": "gated", "seed": 1, "trial": 1, "epoch": 12, "score": 0.8123},)
+    beat = {"method": "gated", "seed": 1, "trial": 1, "epoch": 12, "score": 0.8123, "share": 0.5, "left": 90.0}
+    beats = (beat,)
     return Event("fit", n, 24, beats, facts)
 
 
@@ -260,7 +261,8 @@ def test_the_live_display_shows_what_runs_how_far_and_the_best() -> None:
         shown.print(progress._draw())
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert "4/24" in text
-    assert "gated, seed 1, trial 2, epoch 12, validation 0.812" in text
+    assert "gated, seed 1, trial 2, epoch 12, validation 0.812, 90\N{NO-BREAK SPACE}s left at most" in text
+    assert progress._progress.tasks[0].completed == 4.5
     assert "best so far concat, validation accuracy 0.750" in text
     assert "elapsed" in text
 

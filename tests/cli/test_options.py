@@ -56,6 +56,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "learning_rate": ("0.01", 0.01),
     "weight_decay": ("0.1", 0.1),
     "warmup_fraction": ("0.2", 0.2),
+    "averaging": ("0.1", 0.1),
     "patience": ("2", 2),
     "refit": ("", True),
     "max_grad_norm": ("2", 2.0),

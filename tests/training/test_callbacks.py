@@ -88,7 +88,7 @@ def test_one_that_saves_finds_the_weights_of_each_epoch(tmp_path: Path) -> None:
 
     trained = fit([Weights()])
     saved = {n: load_file(tmp_path / f"{n}.safetensors") for n in range(1, 5)}
-    for name, value in trained.model.state_dict().items():
+    for name, value in trained.model.named_parameters():
         assert torch.equal(saved[trained.history.best_epoch][name], value)
     assert not torch.equal(saved[1]["head.linear.weight"], saved[4]["head.linear.weight"])
 
@@ -164,3 +164,33 @@ def test_every_door_takes_callbacks_and_functions(door: str) -> None:
 def test_what_is_no_callback_is_told_before_anything_is_read(door: str, callbacks: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=f"{door}: .*{said}" if said.startswith("callbacks") else said):
         DOORS[door](callbacks)
+
+
+@pytest.mark.parametrize(("refit", "most"), [(False, 4.0), (True, 4 + 4 * 160 / 120)])
+def test_the_time_left_is_that_of_the_epochs_to_come_as_they_were_measured(
+    refit: bool, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that ticks with each gradient step: an epoch of 3 steps lasts 3 seconds."""
+    clock = [0.0]
+    monkeypatch.setattr("profuse.training.loop.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(
+        "profuse.training.averaging.WeightAverage.update", lambda self: clock.__setitem__(0, clock[0] + 1.0)
+    )
+
+    class Clock(Callback):
+        def on_fit_start(self) -> None:
+            self.left = [self.seconds_left]
+
+        def on_first_steps(self) -> None:
+            assert (self.n_epochs, self.n_steps) == (4, 3)
+            self.left.append(self.seconds_left)
+
+        def on_epoch_end(self, epoch: Epoch) -> None:
+            self.left.append(self.seconds_left)
+
+    watch, rows = Clock(), np.arange(200)
+    data = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
+    fit_model(data, MODEL, OPTIONS.model_copy(update={"refit": refit}), callbacks=[watch])
+    assert np.isnan(watch.left[0])
+    expected = [3 * most, *(3 * (most - epoch) for epoch in range(1, 5))]
+    np.testing.assert_allclose(watch.left[1:], expected)

@@ -213,6 +213,25 @@ def test_small_data_are_learned_anew_with_their_validation_rows() -> None:
     )
 
 
+@pytest.mark.parametrize("fusion", ["concat", "stacking"])
+def test_how_sure_a_model_is_hangs_on_validation_rows_and_is_kept_when_it_is_trained_anew(fusion: str) -> None:
+    data = prepared(make_product(task="multiclass"))
+    model = MODEL.model_copy(update={"fusion": fusion})
+    plain, refit = (fit_model(data, model, OPTIONS.model_copy(update={"refit": r})) for r in (False, True))
+    head = plain.model.head
+    assert head.temperature != 1
+    assert torch.equal(head.temperature, refit.model.head.temperature)
+    valid = torch.as_tensor(data.split.valid)
+    outputs = torch.cat([o.outputs for o in train_module.predict(plain.model, data.inputs, valid)])
+    kept = float(head.temperature)
+    head.calibrate(outputs, data.target[valid])
+    assert float(head.temperature) == pytest.approx(kept)
+    learned = torch.as_tensor(data.split.train)
+    outputs = torch.cat([o.outputs for o in train_module.predict(plain.model, data.inputs, learned)])
+    head.calibrate(outputs, data.target[learned])
+    assert float(head.temperature) != pytest.approx(kept, rel=0.02)
+
+
 @pytest.mark.parametrize(("n_rows", "refits"), [(1_999, True), (2_000, False)])
 def test_large_data_are_not_learned_anew_unless_asked(n_rows: int, refits: bool) -> None:
     assert TrainOptions().refits(n_rows) is refits

@@ -435,7 +435,12 @@ def descent(model: nn.Module, **options: Any) -> Any:
 @pytest.mark.parametrize("norm", [0.5, 2.0])
 def test_no_gradient_is_longer_than_the_option_says_and_a_short_one_stays_as_it_is(norm: float) -> None:
     """A step of plain descent is its gradient."""
-    options: dict[str, Any] = {"recipe": Recipe(optimizer=descent), "max_grad_norm": norm, "batch_size": 30}
+    options: dict[str, Any] = {
+        "recipe": Recipe(optimizer=descent),
+        "max_grad_norm": norm,
+        "batch_size": 30,
+        "averaging": 0.0,
+    }
     model = Scripted([1], steepness=1e4)
     run(model, **options)
     assert float(model.weight.detach().norm()) == pytest.approx(norm, rel=1e-4)

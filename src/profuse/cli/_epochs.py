@@ -1,4 +1,4 @@
-"""How far training is: one line that is redrawn, on a terminal."""
+"""What training takes, told when its first steps are timed, and how far it is, a line redrawn on a terminal."""
 
 from __future__ import annotations
 
@@ -16,22 +16,40 @@ __all__ = ["epoch_line"]
 
 
 @contextmanager
-def epoch_line(console: Console) -> Iterator[tuple[Callback, ...]]:
-    """Gives the callback that shows each epoch on a terminal; none elsewhere."""
-    if not console.is_terminal or console.is_dumb_terminal:
-        yield ()
-        return
+def epoch_line(console: Console, *, tells: bool = False) -> Iterator[tuple[Callback, ...]]:
+    """Gives the callback that shows each epoch on a terminal.
+
+    Args:
+        console: Where to.
+        tells: Whether to tell on a line, on a terminal or not, what the training takes, once its first steps are timed.
+    """
+    from profuse.cli._print import say
+    from profuse.report.numbers import duration
     from profuse.training.callbacks import Callback
 
+    class Told(Callback):
+        """Tells what the fit takes."""
+
+        def on_first_steps(self) -> None:
+            if tells:
+                say(
+                    f"About {duration(self.seconds_left)} at most: {self.n_epochs} epochs of {self.n_steps} steps",
+                    err=True,
+                )
+
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield (Told(),)
+        return
     with console.status("preparing") as status:
 
-        class Line(Callback):
+        class Line(Told):
             """Redraws the line."""
 
             def on_epoch_end(self, epoch: Epoch) -> None:
                 status.update(
                     f"epoch {epoch.epoch} of at most {self.n_epochs}: training loss {epoch.train_loss:.4f}, "
-                    f"validation loss {epoch.valid_loss:.4f}, validation {self.model.unit} {epoch.valid_score:.3f}"
+                    f"validation loss {epoch.valid_loss:.4f}, validation {self.model.unit} {epoch.valid_score:.3f}; "
+                    f"{duration(self.seconds_left)} left at most"
                 )
 
         yield (Line(),)

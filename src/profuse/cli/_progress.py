@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from profuse._escape import visible
+from profuse.report.numbers import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +63,8 @@ def _running(beat: dict[str, Any]) -> str:
         message += f", epoch {beat['epoch']}"
     if beat.get("score") is not None:
         message += f", validation {beat['score']:.3f}"
+    if beat.get("left") is not None:
+        message += f", {duration(beat['left'])} left at most"
     return message
 
 
@@ -154,7 +157,8 @@ class LiveDisplay:
             self._stage, self._beats = event.stage, event.running
             if event.finished is not None:
                 self._best.see(event.finished)
-        self._progress.update(self._task, total=event.n_total, completed=event.n_done)
+        under_way = sum(beat.get("share", 0.0) for beat in event.running)
+        self._progress.update(self._task, total=event.n_total, completed=event.n_done + under_way)
 
     def _draw(self) -> Any:
         from rich.console import Group

@@ -74,7 +74,7 @@ def fit(
     fitted = kind(**asked, schema=opened.schema)
     print_notes([*dataset.notes, *copy_notes(dataset)])
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
-    with warnings.catch_warnings(), epoch_line(console(stderr=True)) as callbacks:
+    with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
         fitted.fit(dataset, callbacks=callbacks)
     print_notes(fitted.predictor_.pipeline.notes)

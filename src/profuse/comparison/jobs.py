@@ -247,8 +247,20 @@ class _Beats(Callback):
     def __init__(self, job: Job, trial: int) -> None:
         self.job, self.trial = job, trial
 
+    def on_fit_start(self) -> None:
+        self.start = time.perf_counter()
+
+    def on_first_steps(self) -> None:
+        _beat(self.job, trial=self.trial, share=self._share(), left=self.seconds_left)
+
     def on_epoch_end(self, epoch: Epoch) -> None:
-        _beat(self.job, trial=self.trial, epoch=epoch.epoch, score=epoch.valid_score)
+        shown = {"epoch": epoch.epoch, "score": epoch.valid_score, "left": self.seconds_left}
+        _beat(self.job, trial=self.trial, share=self._share(), **shown)
+
+    def _share(self) -> float:
+        """Returns how much of the job is done."""
+        spent = time.perf_counter() - self.start
+        return (self.trial + spent / (spent + self.seconds_left)) / self.job.trials
 
 
 def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -42,7 +42,8 @@ class Event:
         stage: "prepare", "fit" or "done".
         n_done: Fits that are finished, those of an earlier run included.
         n_total: Fits in all.
-        running: What runs now: `{method, seed, trial, epoch, score}` each, as far as known.
+        running: What runs now: `{method, seed, trial, epoch, score, share, left}` each, as far as known: `share` of the
+            fit is done, and it takes `left` more seconds, at most.
         finished: The facts of a fit that has just finished.
     """
 

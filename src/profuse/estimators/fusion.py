@@ -82,6 +82,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup_fraction: float = 0.1
+    averaging: float = 0.02
     patience: int | None = None
     refit: bool | None = None
     max_grad_norm: float = 1.0

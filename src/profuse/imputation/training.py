@@ -21,7 +21,7 @@ __all__ = ["Conditional", "train"]
 
 _N_STEPS = 3000
 _RECIPE = loop.Recipe(optimizer=one_cycle, reseeds=False, untrained_counts=True)
-_RATES = {"learning_rate": 2e-3, "weight_decay": 0.05, "warmup_fraction": 0.1}
+_RATES = {"learning_rate": 2e-3, "weight_decay": 0.05, "warmup_fraction": 0.1, "averaging": 0.0}
 
 
 class Conditional(Trainable[Tensor]):

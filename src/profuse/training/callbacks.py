@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ class Callback:
     Attributes:
         model: The model, on the device where it is trained.
         n_epochs: Epochs, at most.
+        n_steps: Gradient steps an epoch.
+        seconds_left: Until all training of this fit is over, at most, if the rest goes as what was measured; training
+            anew on all rows is counted. NaN before the first steps.
 
     Example:
         >>> class Until(Callback):
@@ -33,11 +37,16 @@ class Callback:
 
     model: Trainable[Any]
     n_epochs: int
+    n_steps: int
+    seconds_left: float = math.nan
     stopped = False
     """Whether `stop` was called in this training."""
 
     def on_fit_start(self) -> None:
         """Before the first epoch."""
+
+    def on_first_steps(self) -> None:
+        """When the first few steps are made, from which `seconds_left` was measured."""
 
     def on_epoch_end(self, epoch: Epoch) -> None:
         """After each epoch; `model` has its weights, whether it is the best one or not."""
@@ -89,17 +98,24 @@ class Callbacks:
         callbacks: In the order of the calls.
         model: What is trained.
         n_epochs: Epochs, at most.
+        n_steps: Gradient steps an epoch.
     """
 
-    def __init__(self, callbacks: Callers, model: Trainable[Any], n_epochs: int) -> None:
+    def __init__(self, callbacks: Callers, model: Trainable[Any], n_epochs: int, n_steps: int) -> None:
         self._callbacks = as_callbacks(callbacks, who="train")
         for callback in self._callbacks:
-            callback.model, callback.n_epochs, callback.stopped = model, n_epochs, False
+            callback.model, callback.n_epochs, callback.n_steps = model, n_epochs, n_steps
+            callback.stopped, callback.seconds_left = False, math.nan
 
     @property
     def stopped(self) -> bool:
         """Whether one of them has called `stop`."""
         return any(callback.stopped for callback in self._callbacks)
+
+    def expect(self, seconds: float) -> None:
+        """Tells all how long the rest takes."""
+        for callback in self._callbacks:
+            callback.seconds_left = seconds
 
     def call(self, hook: str, *values: Any) -> None:
         """Calls the method `hook` of each.

@@ -88,7 +88,8 @@ def fit_model(
 ) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
-    Small data are then learned anew with the validation rows, for as many epochs (`TrainOptions.refit`).
+    Small data are then learned anew with the validation rows, for as many epochs (`TrainOptions.refit`). How sure the
+    model is of what it predicts is calibrated on the validation rows before that (`Head.calibrate`).
 
     Args:
         prepared: Data, split, preprocessing.
@@ -139,20 +140,29 @@ def _fit(
 
     def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> History:
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
-        return train(model, inputs, prepared.target, train_rows, valid_rows, train_options, callbacks=callbacks)
+        return train(
+            model, inputs, prepared.target, train_rows, valid_rows, train_options, callbacks=callbacks, then=then
+        )
 
     model = build(split.train)
-    history = fit(model, split.train, callbacks)
     decider = model.plain.decider
     fitted = decider if decider is not None and decider.out_of_fold else None
+    known = np.concatenate([split.train, split.valid])
+    refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
+    # three folds learn from two thirds of the rows each
+    then = (2.0 if fitted is not None else 0.0) + (len(known) / len(split.train) if refits else 0.0)
+    history = fit(model, split.train, callbacks)
     if fitted is not None:
         seconds = _fit_out_of_fold(fitted, build, fit, inputs, prepared)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
+    valid_rows = torch.as_tensor(split.valid)
+    outputs = torch.cat([output.outputs.float().cpu() for output in predict(model, inputs, valid_rows)])
+    model.head.calibrate(outputs, prepared.target[valid_rows])
     valid_prediction = outputs_in_units(model, prepared.codec, inputs, split.valid)
-    known = np.concatenate([split.train, split.valid])
-    if train_options.refits(len(known), by_time=prepared.dataset.times is not None):
+    if refits:
         again = build(split.train)
         seconds = retrain(again, inputs, prepared.target, torch.as_tensor(known), train_options, history)
+        again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
             assert again.plain.decider is not None
             again.plain.decider.load_state_dict(fitted.state_dict())

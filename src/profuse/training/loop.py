@@ -18,6 +18,7 @@ from profuse._cores import limit_threads
 from profuse.errors import ConfigError, ProfuseError
 from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
+from profuse.training.averaging import WeightAverage
 from profuse.training.balance import Balance, Losses, ModalityDropout, balance, unimodal_confidence
 from profuse.training.callbacks import Callbacks, Callers
 from profuse.training.history import Epoch, History
@@ -112,6 +113,7 @@ def train(
     *,
     callbacks: Callers = (),
     recipe: Recipe | None = None,
+    then: float = 0.0,
 ) -> History:
     """Trains `model` in place and leaves in it the weights of the epoch with the smallest validation error.
 
@@ -126,6 +128,7 @@ def train(
         options: How.
         callbacks: Called before, in and after training.
         recipe: What is other than usual.
+        then: How much work the caller will do afterwards, in trainings like this one: counted in the time left.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -140,7 +143,8 @@ def train(
     start = time.perf_counter()
     recipe, n_epochs = recipe or Recipe(), options.n_epochs(len(train_rows))
     patience = options.patience or max(4, n_epochs // 3)
-    called = Callbacks(callbacks, model, n_epochs)
+    n_steps = options.steps_an_epoch(len(train_rows))
+    called = Callbacks(callbacks, model, n_epochs, n_steps)
     done: list[Epoch] = []
     best, kept = -1, {}
     n_parameters = 0
@@ -156,15 +160,22 @@ def train(
             best = len(done) - 1
             kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
+    def timed(seconds: float) -> None:
+        """Tells what the fit will take, by the mean time of a step."""
+        called.expect(seconds * n_steps * n_epochs * (1 + then))
+        called.call("on_first_steps")
+
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
         called.call("on_fit_start")
-        epochs = _epochs(model, inputs, target, train_rows, options, balancing, recipe, sized_for=len(train_rows))
+        began, n_rows = time.perf_counter(), len(train_rows)
+        epochs = _epochs(model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed)
         if recipe.untrained_counts:
             judge(0, math.nan)
         weights += [] if balancing is None else [balancing.weights()]
         for epoch, (train_loss, n_trained) in enumerate(epochs, start=1):
             n_parameters = n_trained
             judge(epoch, train_loss)
+            called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
             called.call("on_epoch_end", done[-1])
             if called.stopped or epoch - done[best].epoch >= patience:
                 break
@@ -253,8 +264,11 @@ def _epochs(
     recipe: Recipe,
     *,
     sized_for: int,
+    timed: Callable[[float], None] = lambda seconds: None,
 ) -> Steps[tuple[float, int], None, None]:
     """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
+
+    `timed` is told, once, how long a step takes: the mean of a few, without the first one, which prepares things.
 
     Yields:
         The epoch's mean loss, and how many numbers have been trained so far.
@@ -267,7 +281,8 @@ def _epochs(
     drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
     rates = options.model_dump(include={"learning_rate", "weight_decay", "warmup_fraction"})
     n_epochs, size = options.n_epochs(sized_for), options.rows_a_step(sized_for)
-    n_steps, fused = n_epochs * math.ceil(len(rows) / size), options.precision != "16-mixed"
+    steps_an_epoch = math.ceil(len(rows) / size)
+    n_steps, fused = n_epochs * steps_an_epoch, options.precision != "16-mixed"
     optimizer: Any
     optimizer, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
     step: Any = _Step(model, balancing)
@@ -275,6 +290,7 @@ def _epochs(
         step, optimizer = fabric.setup(step, optimizer)
     else:  # they take gradients themselves, which a module that is set up allows in single precision only
         step, optimizer = fabric.to_device(step), fabric.setup_optimizers(optimizer)
+    average = WeightAverage(model, options.averaging * n_steps)
     shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))
     kept = rows[shuffled[: model.n_remembered]]
 
@@ -286,6 +302,7 @@ def _epochs(
                 model.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
 
     remember()
+    n_done, start = 0, time.perf_counter()
     for epoch in range(1, n_epochs + 1):
         step.train()
         model.set_progress(epoch / n_epochs)
@@ -307,16 +324,28 @@ def _epochs(
                         balancing.backward(loss, own, confidence)
                     fabric.clip_gradients(step, optimizer, max_norm=options.max_grad_norm, error_if_nonfinite=False)
                     optimizer.step()
+                    average.update()
                     if balancing is not None:
                         balancing.after_step()
                 schedule.step()
+                n_done += 1
+                if n_done == min(_TIMED, steps_an_epoch):
+                    timed((time.perf_counter() - start) / max(1, n_done - 1))
+                elif n_done == 1:
+                    start = time.perf_counter()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)
         train_loss = float(total) / seen
         _check_finite(train_loss, f"the loss of epoch {epoch}", options)
         model.set_progress(1.0)
+        average.swap()
         remember()
         yield train_loss, sum(p.numel() for p in optimizer.state)
+        average.swap()
+
+
+_TIMED = 6
+"""Steps from whose time, but for the first one's, that of a fit is told."""
 
 
 def _check_finite(value: float, what: str, options: TrainOptions) -> None:

@@ -38,6 +38,13 @@ class TrainOptions(BaseModel):
         0.02, ge=0, description="Decoupled weight decay, of what has two axes or more, but tables of embeddings."
     )
     warmup_fraction: float = Field(0.1, ge=0, lt=1, description="Fraction of the steps in which the rate rises.")
+    averaging: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="Half-life of the mean of weights that is judged and kept, as a fraction of all steps; "
+        "0: those of the last step.",
+    )
     patience: Annotated[int | None, Shown("a third of them, at least 4")] = Field(
         None, ge=1, description="Epochs without a smaller validation error before stopping."
     )

@@ -1,0 +1,66 @@
+"""How sure a prediction is: the temperature of a head, and the error that an epoch is chosen by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from profuse.heads import head_for
+
+
+def rows(task: str, *, n: int = 400, sure: float = 6.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs that are right in three quarters, and far too sure."""
+    rng = torch.Generator().manual_seed(0)
+    if task == "multilabel":
+        target = (torch.rand(n, 3, generator=rng) < 0.4).float()
+        wrong = torch.rand(n, 3, generator=rng) < 0.25
+        return sure * (2 * (target != wrong).float() - 1), target
+    target = torch.randint(3, (n,), generator=rng)
+    said = torch.where(torch.rand(n, generator=rng) < 0.25, (target + 1) % 3, target)
+    return sure * torch.nn.functional.one_hot(said, 3).float(), target
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_a_calibrated_head_is_as_sure_as_it_is_right_and_says_the_same(task: str) -> None:
+    head = head_for(task)(4, 3).eval()  # type: ignore[arg-type]
+    outputs, target = rows(task)
+    before = head.predict(outputs)
+    head.calibrate(outputs, target)
+    after = head.predict(outputs)
+    assert float(head.temperature) > 2
+    assert torch.equal(before > 0.5, after > 0.5)
+    confidence = torch.where(after > 0.5, after, 1 - after).mean() if task == "multilabel" else after.amax(1).mean()
+    assert float(confidence) == pytest.approx(0.75, abs=0.03)
+    assert head.losses(outputs / head.temperature, target).mean() < head.losses(outputs, target).mean()
+
+
+def test_few_rows_that_are_all_right_do_not_make_a_head_certain() -> None:
+    head = head_for("binary")(4, 2)
+    target = torch.arange(20) % 2
+    head.calibrate(3.0 * torch.nn.functional.one_hot(target, 2), target)
+    assert 0.9 < float(head.predict(torch.tensor([[3.0, 0.0]]))[0, 0]) < 0.97
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_the_error_does_not_ask_how_sure_outputs_are_but_how_right(task: str) -> None:
+    head = head_for(task)(4, 3).eval()  # type: ignore[arg-type]
+    outputs, target = rows(task)
+    error = head.error(outputs, target)
+    assert head.error(outputs / 5, target) == pytest.approx(error, rel=0.01)
+    worse = outputs.clone()
+    worse[:40] = outputs[40:80]
+    assert head.error(worse, target) > error * 1.05
+    head.calibrate(outputs, target)
+    assert head.error(outputs, target) == pytest.approx(error, rel=0.01)
+    brier = (head.predict(outputs) - head.encode_target(target)).square().sum(1).mean()
+    assert error == pytest.approx(float(brier), rel=0.01)
+
+
+def test_numbers_have_no_temperature() -> None:
+    head = head_for("regression")(4, 2)
+    outputs, target = torch.randn(9, 2), torch.randn(9, 2)
+    head.calibrate(outputs, target)
+    assert float(head.temperature) == 1
+    assert head.error(outputs, target) == pytest.approx(float((outputs - target).square().sum(1).mean()))
+    np.testing.assert_array_equal(head.predict(outputs), outputs)
