@@ -65,7 +65,8 @@ class Line(Trainable[torch.Tensor]):
         return "points"
 
     def forward(self, inputs: Any) -> torch.Tensor:
-        return inputs["x"].values @ self.weight
+        values: torch.Tensor = inputs["x"].values
+        return values @ self.weight
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (output - target).square().mean()

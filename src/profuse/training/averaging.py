@@ -36,7 +36,7 @@ class WeightAverage:
         self._n_steps += 1
         decay = min(self._decay, (1 + self._n_steps) / (10 + self._n_steps))
         if self._means:
-            get_ema_multi_avg_fn(decay)(self._means, self._weights, self._n_steps)
+            get_ema_multi_avg_fn(decay)(self._means, self._weights, self._n_steps)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def swap(self) -> None:
