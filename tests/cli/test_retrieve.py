@@ -278,5 +278,5 @@ def test_a_linear_method_can_be_asked_for(run: Any, files: Path, method: str) ->
 def test_help_says_what_options_do_here(run: Any) -> None:
     told = " ".join(run("retrieve", "--help").stdout.replace("│", " ").split())
     assert "What to predict" not in told
-    assert "15 to 60" not in told
+    assert "30 to 100" not in told
     assert "at most 4,000 gradient steps (40)" in told

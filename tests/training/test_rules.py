@@ -396,6 +396,24 @@ def test_training_ends_when_the_error_was_not_smaller_for_as_many_epochs_as_pati
     assert len(run(Scripted(errors), patience=3).epochs) == n_epochs
 
 
+@pytest.mark.parametrize(("best", "ends"), [(1, 6), (10, 15), (12, 18), (20, 30)])
+def test_training_waits_half_as_long_again_as_the_best_epoch_took_unless_patience_is_given(
+    best: int, ends: int
+) -> None:
+    errors = [abs(best - epoch) for epoch in range(1, 41)]
+    assert len(run(Scripted(errors)).epochs) == ends
+    assert len(run(Scripted(errors), patience=2).epochs) == best + 2
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_epochs"), [(200, 100), (2_000, 100), (4_000, 50), (10_000, 30), (40_000, 26), (400_000, 6)]
+)
+def test_few_rows_may_be_seen_more_often_and_many_are_bounded_by_steps(n_rows: int, n_epochs: int) -> None:
+    """4,000 steps: 40,000 rows make 157 of them an epoch, 400,000 rows 782."""
+    assert TrainOptions().n_epochs(n_rows) == n_epochs
+    assert TrainOptions(epochs=7, max_steps=10_000).n_epochs(n_rows) == 7
+
+
 def test_the_untrained_model_is_kept_where_it_counts_and_no_epoch_is_better() -> None:
     for errors, best in (([1, 2, 3], 0), ([3, 2, 4], 1)):
         model = Scripted(errors)

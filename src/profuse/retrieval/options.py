@@ -56,7 +56,7 @@ SPACES: tuple[str, ...] = choices(RetrievalOptions.model_fields["space"])
 class RetrievalTraining(TrainOptions):
     """How the space is trained: other defaults, as a batch holds the rows among which each is to be told apart."""
 
-    epochs: Annotated[int | None, Shown("15 to 60, by the number of rows", common=True)] = Field(
+    epochs: Annotated[int | None, Shown("30 to 100, by the number of rows", common=True)] = Field(
         40, ge=1, description="Passes over the training rows, at most, and at most 4,000 gradient steps."
     )
     batch_size: Annotated[int | None, Shown("32 to 512, by the number of rows")] = Field(

@@ -142,7 +142,6 @@ def train(
 
     start = time.perf_counter()
     recipe, n_epochs = recipe or Recipe(), options.n_epochs(len(train_rows))
-    patience = options.patience or max(4, n_epochs // 3)
     n_steps = options.steps_an_epoch(len(train_rows))
     called = Callbacks(callbacks, model, n_epochs, n_steps)
     done: list[Epoch] = []
@@ -177,7 +176,7 @@ def train(
             judge(epoch, train_loss)
             called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
             called.call("on_epoch_end", done[-1])
-            if called.stopped or epoch - done[best].epoch >= patience:
+            if called.stopped or epoch - done[best].epoch >= options.waits(done[best].epoch):
                 break
             if balancing is not None:
                 balancing.after_epoch(

@@ -24,7 +24,7 @@ class TrainOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: Annotated[int | None, Shown("15 to 60, by the number of rows", common=True)] = Field(
+    epochs: Annotated[int | None, Shown("30 to 100, by the number of rows", common=True)] = Field(
         None, ge=1, description="Passes over the training rows, at most."
     )
     max_steps: int = Field(4000, ge=1, description="Gradient steps, at most, rounded up to whole epochs.")
@@ -45,7 +45,7 @@ class TrainOptions(BaseModel):
         description="Half-life of the mean of weights that is judged and kept, as a fraction of all steps; "
         "0: those of the last step.",
     )
-    patience: Annotated[int | None, Shown("a third of them, at least 4")] = Field(
+    patience: Annotated[int | None, Shown("half of those up to the best one, at least 5")] = Field(
         None, ge=1, description="Epochs without a smaller validation error before stopping."
     )
     refit: Annotated[bool | None, Shown("where they are fewer than 2,000, or validation is later in time")] = Field(
@@ -118,8 +118,15 @@ class TrainOptions(BaseModel):
 
     def n_epochs(self, n_rows: int) -> int:
         """Returns the most epochs for `n_rows` training rows."""
-        asked = min(60, max(15, 40_000 // n_rows)) if self.epochs is None else self.epochs
+        asked = min(100, max(30, 200_000 // n_rows)) if self.epochs is None else self.epochs
         return max(1, min(asked, math.ceil(self.max_steps / self.steps_an_epoch(n_rows))))
+
+    def waits(self, best_epoch: int) -> int:
+        """Returns how many epochs without a smaller validation error follow `best_epoch` before training stops.
+
+        What is learned soon need not be waited for long; what still gets better late may be at rest for a while.
+        """
+        return max(5, best_epoch // 2) if self.patience is None else self.patience
 
     def refits(self, n_rows: int, *, by_time: bool = False) -> bool:
         """Returns whether to train anew on all of `n_rows` training and validation rows.
