@@ -19,6 +19,7 @@ ENCODERS = table(
         "vit": "profuse.encoders.vit:PatchEncoder",
         "audio_cnn": "profuse.encoders.audio:AudioEncoder",
         "gru": "profuse.encoders.recurrent:RecurrentEncoder",
+        "multiscale": "profuse.encoders.multiscale:MultiscaleEncoder",
         "tcn": "profuse.encoders.dilated:DilatedEncoder",
         "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
         "mlp": "profuse.encoders.vector:VectorEncoder",

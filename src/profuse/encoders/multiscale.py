@@ -1,0 +1,161 @@
+"""Series -> tokens: fixed random kernels describe the row, learned ones of several time scales its steps."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._kernels import KernelBank, dilations
+from profuse.encoders._steps import check_series, clean_steps
+from profuse.encoders._strokes import redrawn
+from profuse.encoders._views import resampled, row_views
+from profuse.errors import ConfigError
+from profuse.layers.sequence import GATE, ChannelDropout, ConvBlock, Positions, mean_of_runs, runs, stride_for
+from profuse.layers.standardise import Standardise
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["MultiscaleEncoder"]
+
+_WIDEST = 3072  # numbers of the resampled row
+_TAPS = 9
+
+
+class MultiscaleEncoder(Encoder):
+    """embed: `s + g * local_t`; mix: residual convolutions dilated 1, 2, 4, ..., then means of neighbours.
+
+    The steps are seen in three views (`row_views`): as they are, in units of their own row, and by how they change. The
+    same for all tokens of a row, `s` is a linear map of a description in which nothing is learned: the row's own levels
+    and spreads, the row at even times, and the `KernelBank`. It is what carries few rows. `local_t` are learned
+    convolutions of the views at several time scales, as mean and maximum over a run of steps; they begin small.
+
+    The description is standardised by what training has shown. The map of its n numbers, thousands, begins at 0, and
+    its inputs are scaled by `8 / sqrt(n)`: the steps of Adam, as large for each weight, then learn no row by heart.
+
+    Args:
+        spec: Of a fitted `SeriesPreprocessor`.
+        width: Channels of the tokens.
+        n_blocks: Residual convolutions; each doubles the dilation of the one before.
+        n_filters: Learned kernels, in all scales together.
+        n_scales: Time scales of the learned kernels.
+        max_steps: The largest number of tokens that are convolved.
+        max_tokens: The largest number of tokens that are returned, means of neighbours.
+        description_dropout: Probability of leaving out a number of the description.
+        redraw: How far a path is turned, stretched, slanted and bent at random while training; 0: not at all. What is
+            no path is left as it is.
+        dropout: Probability of dropping a hidden channel of a row.
+
+    Shape:
+        `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
+
+    Raises:
+        ConfigError: A size below 1, or a probability or `redraw` out of range.
+
+    Reference:
+        Ismail Fawaz et al. 2020, InceptionTime (kernels of several scales side by side); Dempster, Schmidt, Webb 2021,
+        MiniRocket; Yang et al. 2022, Tensor programs V (steps of wide inputs).
+
+    Differs from the paper:
+        Three dilations of nine taps in place of three lengths of kernels, one such layer, no batch normalisation.
+    """
+
+    kind: ClassVar[str] = "series"
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        *,
+        n_blocks: int = 3,
+        n_filters: int = 96,
+        n_scales: int = 3,
+        max_steps: int = 64,
+        max_tokens: int = 32,
+        description_dropout: float = 0.2,
+        redraw: float = 0.0,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(spec, width)
+        who = "MultiscaleEncoder"
+        check_series(
+            who, spec, dropout=dropout, n_frequencies=0, n_blocks=n_blocks, n_filters=n_filters, n_scales=n_scales,
+            max_steps=max_steps, max_tokens=max_tokens,
+        )  # fmt: skip
+        if not (0 <= description_dropout < 1 and redraw >= 0):
+            raise ConfigError(
+                f"{who}: 0 <= description_dropout < 1 and redraw >= 0 must hold; got "
+                f"description_dropout={description_dropout}, redraw={redraw}."
+            )
+        n_views, length = 3 * spec.n_channels, max(1, spec.max_length)
+        self.redraw = redraw
+        self.kernels = KernelBank(n_views, length)
+        self.n_points = min(length, max(16, _WIDEST // n_views))
+        n_numbers = n_views + n_views * self.n_points + self.kernels.out_width
+        self.standardise = Standardise(n_numbers)
+        self.describe = nn.Linear(n_numbers, width)
+        nn.init.zeros_(self.describe.weight)
+        self.unit = 8 / math.sqrt(n_numbers)
+        self.description_dropout = nn.Dropout(description_dropout)
+        self.scales = nn.ModuleList(
+            nn.Conv1d(n_views, -(-n_filters // n_scales), _TAPS, dilation=d, padding=_TAPS // 2 * d)
+            for d in dilations(length, n_scales)
+        )
+        n_responses = sum(scale.out_channels for scale in self.scales.children() if isinstance(scale, nn.Conv1d))
+        self.run = stride_for(length, max_steps)
+        self.local = nn.Linear(n_responses * (1 if self.run == 1 else 2), width)
+        self.positions = Positions(width)
+        self.gate = nn.Parameter(torch.full((width,), GATE))
+        self.blocks = nn.ModuleList(ConvBlock(width, dilation=2**i, dropout=dropout) for i in range(n_blocks))
+        self.stride = stride_for(-(-length // self.run), max_tokens)
+        self.dropout = ChannelDropout(dropout)
+        self.stage_widths = (width,) * n_blocks
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
+        """Returns 3 blocks on up to 64 tokens below 5,000 rows, 4 on 128 from there; paths are redrawn."""
+        n_blocks, max_steps = (3, 64) if n_rows < 5_000 else (4, 128)
+        n_blocks = max(1, min((spec.max_length - 1).bit_length(), n_blocks))
+        return cls(
+            spec, width, n_blocks=n_blocks, max_steps=max_steps, redraw=1.0 if spec.is_path else 0.0, dropout=dropout
+        )
+
+    def embed(self, raw: Raw) -> Tokens:
+        x, mask = clean_steps(raw, self.spec.n_channels, who="MultiscaleEncoder"), raw.mask
+        if self.training and self.redraw > 0 and self.spec.is_path:
+            x = torch.cat([redrawn(x[..., :2], mask, self.redraw), x[..., 2:]], dim=2)
+        views, own = row_views(x, mask, is_path=self.spec.is_path)
+        by_channel = views.transpose(1, 2).contiguous()
+        even = resampled(views, mask, self.n_points).flatten(1)
+        numbers = self.standardise(torch.cat([own, even, self.kernels(by_channel, mask)], dim=1), raw.present)
+        row = self.describe(self.description_dropout(numbers) * self.unit)
+        local, real = self._local(by_channel, mask)
+        return Tokens(row[:, None] + self.gate * self.positions(self.local(local)), real)
+
+    def _local(self, by_channel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the responses of the learned kernels, mean and maximum of each run of steps, and which are real."""
+        responses = F.gelu(torch.cat([scale(by_channel) for scale in self.scales], dim=1)).transpose(1, 2)
+        if self.run == 1:
+            return responses.masked_fill(~mask[..., None], 0.0), mask
+        real = runs(mask, self.run)[..., None]
+        pieces = runs(responses, self.run)
+        mean = pieces.masked_fill(~real, 0.0).sum(2) / real.sum(2).clamp(min=1)
+        top = pieces.masked_fill(~real, -1.0).amax(2)  # below all that GELU returns
+        return torch.cat([mean, top], dim=2), real.any(2)[..., 0]
+
+    def _stage(self, i: int, tokens: Tokens) -> Tokens:
+        values = self.blocks[i](tokens.values, tokens.mask)
+        if i < len(self.blocks) - 1:
+            return Tokens(values, tokens.mask)
+        return mean_of_runs(Tokens(self.dropout(values), tokens.mask), self.stride)
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return tuple(partial(self._stage, i) for i in range(len(self.blocks)))
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return chain(self.mix_stages(), tokens)
