@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from profuse.encoders import Encoder, encoder
 from profuse.encoders._steps import StepFeatures
 from profuse.encoders.dilated import DilatedEncoder
+from profuse.encoders.multiscale import MultiscaleEncoder
 from profuse.encoders.recurrent import RecurrentEncoder
 from profuse.encoders.series_patch import SeriesPatchEncoder
 from profuse.encoders.text import WordEncoder
@@ -36,6 +37,9 @@ CASES: dict[str, Any] = {
     "gru, one way": lambda: RecurrentEncoder(SERIES, WIDTH, bidirectional=False, n_frequencies=0),
     "tcn": lambda: DilatedEncoder(SERIES, WIDTH, n_blocks=3),
     "tcn, joined": lambda: DilatedEncoder(SERIES, WIDTH, max_steps=5, max_tokens=2, n_blocks=2),
+    "multiscale": lambda: MultiscaleEncoder(SERIES, WIDTH),
+    "multiscale, runs": lambda: MultiscaleEncoder(SERIES, WIDTH, max_steps=5, max_tokens=3, n_blocks=2),
+    "multiscale, path": lambda: MultiscaleEncoder(SERIES.model_copy(update={"is_path": True}), WIDTH, redraw=1.0),
     "patch": lambda: SeriesPatchEncoder(SERIES, WIDTH, max_tokens=4),
     "patch, one step": lambda: SeriesPatchEncoder(SERIES, WIDTH, n_blocks=1),
 }
@@ -132,6 +136,7 @@ def test_gradient_reaches_every_parameter(made: Encoder) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+@pytest.mark.parametrize("made", [name for name in CASES if not name.startswith("multiscale")], indirect=True)
 def test_each_embedded_token_depends_on_its_own_part_only(made: Encoder) -> None:
     raw = batch(made.kind, (9,))
     changed = Raw(raw.values.clone(), raw.mask)
@@ -148,7 +153,7 @@ def test_eval_is_deterministic_and_training_is_not(made: Encoder) -> None:
     assert not torch.equal(made(raw).values, made(raw).values)
 
 
-@pytest.mark.parametrize("name", ["words", "gru", "tcn", "patch"])
+@pytest.mark.parametrize("name", ["words", "gru", "tcn", "patch", "multiscale"])
 @pytest.mark.parametrize("n_rows", [10, 8_000, 100_000])
 @pytest.mark.parametrize("width", [7, 64])
 def test_make_fits_any_number_of_rows_and_width(name: str, n_rows: int, width: int) -> None:
@@ -325,12 +330,12 @@ def test_settings_out_of_range_are_told(make: Any, message: str) -> None:
 def test_a_spec_without_content_is_refused() -> None:
     with pytest.raises(ShapeError, match="vocabulary=0"):
         WordEncoder(Spec(kind="text"), 8)
-    for name in ("gru", "tcn", "patch"):
+    for name in ("gru", "tcn", "patch", "multiscale"):
         with pytest.raises(ShapeError, match="n_channels=0"):
             encoder(name).make(Spec(kind="series"), 8, n_rows=10)
 
 
-@pytest.mark.parametrize("name", ["words", "gru", "tcn", "patch"])
+@pytest.mark.parametrize("name", ["words", "gru", "tcn", "patch", "multiscale"])
 def test_raw_values_of_another_shape_are_told(name: str) -> None:
     with pytest.raises(ShapeError, match=r"values must be .*got values=.*\(2, 5, 4\)"):
         CASES[name]()(Raw(torch.zeros(2, 5, 4), torch.ones(2, 5, dtype=torch.bool)))

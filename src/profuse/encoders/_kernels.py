@@ -23,8 +23,8 @@ def dilations(max_length: int, n: int) -> tuple[int, ...]:
 class KernelBank(nn.Module):
     """`[log r, share(z > -0.5 r), share(z > 0.25 r), share(z > 1.1 r)]` of `z = k * x`, `r = rms(z)`, for each k.
 
-    The kernels, each in several dilations d, are the 84 of nine taps that are -1 but for three of 2; each reads a random
-    few of the channels, with random signs. Nothing is learned and nothing comes from data. A wide dilation is read at
+    The kernels, each in several dilations d, are the 84 of nine taps that are -1 but for three of 2; each reads a few
+    random channels, with random signs. Nothing is learned and nothing comes from data. A wide dilation is read at
     every d/2-th step.
 
     Args:
