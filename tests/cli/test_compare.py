@@ -280,6 +280,20 @@ def test_displays_are_told_from_several_threads() -> None:
     assert any("best so far m63, validation accuracy 0.630" in line for line in lines)
 
 
+def test_lines_tell_the_time_left_by_what_was_done_in_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four fits of 24 were there before; three and a half have taken 70 seconds: 16.5 are to come."""
+    out, clock = io.StringIO(), [5.0]
+    monkeypatch.setattr("profuse.cli._progress.time.monotonic", lambda: clock[0])
+    progress = LineDisplay("mine", Console(file=out, width=300))
+    progress(Event("prepare", 4, 24))
+    clock[0] += 70
+    progress(finished(7, "concat", 0.75))
+    progress(finished(24, "mean", 0.5))
+    first, last = out.getvalue().splitlines()[1:]
+    assert first.endswith("; about 5.5\N{NO-BREAK SPACE}min left")
+    assert "left" not in last
+
+
 @pytest.mark.parametrize(("terminal", "kind"), [(True, LiveDisplay), (False, LineDisplay)])
 def test_the_display_fits_the_console(terminal: bool, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")

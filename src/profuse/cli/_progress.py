@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,6 +78,7 @@ class LineDisplay:
         self._best = _Best()
         self._lock = threading.Lock()
         self._prepared = False
+        self._start, self._n_before = time.monotonic(), 0
 
     def __enter__(self) -> LineDisplay:
         return self
@@ -91,6 +93,7 @@ class LineDisplay:
             self.n_done, self.n_total = event.n_done, event.n_total
             if event.stage == "prepare" and not self._prepared:
                 self._prepared = True
+                self._start, self._n_before = time.monotonic(), event.n_done
                 again = f", {event.n_done} of them done before" if event.n_done else ""
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
             if event.finished is not None:
@@ -98,8 +101,16 @@ class LineDisplay:
                 score = self._best.see(facts)
                 self._say(
                     f"[{event.n_done}/{event.n_total}] {facts['method']}, seed {facts['seed']}: "
-                    f"validation {score:.3f}, {facts['fit_seconds']:.1f} s; {self._best.told()}"
+                    f"validation {score:.3f}, {facts['fit_seconds']:.1f} s; {self._best.told()}{self._left(event)}"
                 )
+
+    def _left(self, event: Event) -> str:
+        """Tells how long the rest takes, if it goes as what was done in this run, fits under way by their share."""
+        if event.n_done == event.n_total:
+            return ""
+        done = event.n_done + sum(beat.get("share", 0.0) for beat in event.running)
+        passed = time.monotonic() - self._start
+        return f"; about {duration(passed * (event.n_total - done) / (done - self._n_before))} left"
 
     def _say(self, line: str) -> None:
         from rich.text import Text
