@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from profuse.encoders._augment import spec_mask, spec_shift
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._warp import spec_warp
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -46,6 +46,10 @@ def _activate(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return F.relu(normed).permute(0, 3, 1, 2)
 
 
+_NO_SOUND = 0.05
+"""Variance, as a part of the training frames', added to a recording's own: what hardly varies is not blown up."""
+
+
 def _halved(mask: Tensor) -> Tensor:
     """`[row, frame]` -> `[row, ceil(frame / 2)]`: whether either of two neighbours is real."""
     return torch.unflatten(F.pad(mask, (0, mask.shape[1] % 2)), 1, (-1, 2)).any(2)
@@ -55,7 +59,8 @@ class AudioEncoder(Encoder):
     """`mix = residual 3 x 3 convolutions over frame and mel`, down to at most `n_tokens` tokens in time.
 
     `embed` first takes the recording's mean spectrum out of its frames and puts it in a token of its own, the
-    first: voice and microphone stand there, what is said in the rest. Then it looks at each alone: a convolution
+    first: voice and microphone stand there, what is said in the rest, which is divided by its deviation: a noisy room
+    makes it flat. Then it looks at each frame alone: a convolution
     of stride 2 along the mel bands, so that a token holds `dims[0]` channels for every second band and feedback
     reaches single bands. `mix` restores the plane of frame and mel, halves it from stage to stage, and joins the
     bands that are left into one token a frame; the mean's token is mapped to the same width and comes first.
@@ -69,8 +74,9 @@ class AudioEncoder(Encoder):
         n_tokens: Largest number of returned tokens, besides the mean's, for `spec.max_length` frames.
         dropout: Probability of leaving out a channel before the last map.
         drop_prob: Probability of leaving out the last residual branch; earlier ones less, linearly.
-        augment: Whether training hides a strip of time and one of bands, and shifts the bands a little: for long
-            training; in short training on little data it cost accuracy.
+        mean_drop_prob: Probability of hiding a recording's mean spectrum, while training: what only tells voice and
+            microphone is not to be relied on.
+        augment: Whether training stretches bands and time at random, as another voice and another pace would.
 
     Shape:
         Raw `[batch, frame, mel]` -> `embed` `[batch, 1 + frame, dims[0] * ceil(mel / 2)]` ->
@@ -89,7 +95,8 @@ class AudioEncoder(Encoder):
         n_tokens: int = 16,
         dropout: float = 0.1,
         drop_prob: float = 0.1,
-        augment: bool = False,
+        mean_drop_prob: float = 0.5,
+        augment: bool = True,
     ) -> None:
         super().__init__(spec, width)
         if len(dims) != len(depths) or not dims or min(dims) < 1 or min(depths) < 0 or n_tokens < 1:
@@ -97,12 +104,12 @@ class AudioEncoder(Encoder):
                 "AudioEncoder: dims and depths must have one entry a stage, dims at least 1, depths at least 0, and "
                 f"n_tokens at least 1; got dims={dims}, depths={depths}, n_tokens={n_tokens}."
             )
-        if not (0 <= dropout < 1 and 0 <= drop_prob < 1):
+        if not (0 <= dropout < 1 and 0 <= drop_prob < 1 and 0 <= mean_drop_prob < 1):
             raise ConfigError(
-                "AudioEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 must hold; "
-                f"got dropout={dropout}, drop_prob={drop_prob}."
+                "AudioEncoder: 0 <= dropout < 1, 0 <= drop_prob < 1 and 0 <= mean_drop_prob < 1 must hold; "
+                f"got dropout={dropout}, drop_prob={drop_prob}, mean_drop_prob={mean_drop_prob}."
             )
-        self.augment = augment
+        self.augment, self.mean_drop_prob = augment, mean_drop_prob
         n_bands = -(-spec.n_channels // 2)
         self.embed_width = dims[0] * n_bands
         self.frame = nn.Conv1d(1, dims[0], 5, stride=2, padding=2)
@@ -145,15 +152,19 @@ class AudioEncoder(Encoder):
                 f"{tuple(raw.values.shape)}. Transform them with the preprocessor that gave the spec."
             )
         # what is masked may hold anything, NaN too, and 0 * NaN would reach the weights' gradients
-        frames = raw.values.masked_fill(~raw.mask[..., None], 0.0)
-        present = raw.mask.any(1)
-        mean = frames.sum(1, keepdim=True) / raw.mask.sum(1).clamp(min=1)[:, None, None]
-        frames = frames - mean
+        frames, mask = raw.values.masked_fill(~raw.mask[..., None], 0.0), raw.mask
         if self.training and self.augment:
-            frames = spec_mask(spec_shift(frames), raw.mask)
-        frames = torch.cat([mean, frames], dim=1)
+            frames, mask = spec_warp(frames, mask)
+        n_real = mask.sum(1).clamp(min=1)[:, None, None]
+        mean = frames.sum(1, keepdim=True) / n_real
+        frames = (frames - mean).masked_fill(~mask[..., None], 0.0)
+        variance = frames.square().sum((1, 2), keepdim=True) / (n_real * n_mels)
+        frames = torch.cat([mean, frames / (variance + _NO_SOUND).sqrt()], dim=1)
         bands = self.frame(frames.reshape(-1, 1, n_mels)).transpose(1, 2) + self.level
-        mask = torch.cat([present[:, None], raw.mask], dim=1)
+        heard = mask.any(1, keepdim=True)
+        if self.training and self.mean_drop_prob > 0:
+            heard = heard & (torch.rand(n_rows, 1, device=heard.device) >= self.mean_drop_prob)
+        mask = torch.cat([heard, mask], dim=1)
         return Tokens(bands.reshape(n_rows, 1 + n_frames, self.embed_width), mask)
 
     def _stage(self, n: int, tokens: Tokens) -> Tokens:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,11 @@ from profuse.errors import ConfigError, DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
-__all__ = ["LogMelPreprocessor", "log_mel", "mel_filters"]
+__all__ = ["LogMelPreprocessor", "log_mel", "mel_filters", "without_silent_ends"]
 
 _CHUNK_VALUES = 1 << 22  # windowed samples held at once: 16 MB of float32
 _FLOOR = 1e-6  # power below it is silence: about -60 dB of a full-scale tone in one band
-_RANGE = 4 * math.log(10)  # 40 dB of power
+_RANGE = 3 * math.log(10)  # 30 dB of power
 
 
 def mel_filters(n_mels: int, n_fft: int, rate: int) -> NDArray[np.float64]:
@@ -76,18 +76,39 @@ def fft_size(window: int) -> int:
     return 2 << (window - 1).bit_length()
 
 
+def without_silent_ends(wave: NDArray[Any], block: int) -> NDArray[Any]:
+    """Returns the samples from the first loud block to the last; all where no block is 10 dB louder than another.
+
+    A block is loud if its level lies above the quietest one's by more than a quarter of what the loudest one's does,
+    in decibels, where levels more than 30 dB below the loudest count as that.
+
+    Args:
+        wave: `[sample]`.
+        block: Samples of a block.
+    """
+    starts = np.arange(0, len(wave), block)
+    power = np.add.reduceat(np.square(wave, dtype=np.float64), starts) / np.diff(np.append(starts, len(wave)))
+    level = np.log(np.maximum(power, max(power.max() * math.exp(-_RANGE), 1e-30)))
+    if np.ptp(level) < math.log(10):
+        return wave
+    loud = np.flatnonzero(level > level.min() + np.ptp(level) / 4)
+    return wave[starts[loud[0]] : starts[loud[-1]] + block]
+
+
 class LogMelPreprocessor(Preprocessor):
     """`x[t, m] = (log_mel[t, m] - mean_m) / std_m`, with mean and deviation over all training frames.
 
-    Frames of 25 ms every 10 ms; 40 bands up to 8 kHz, 64 above. What lies more than 40 dB below the loudest band
-    of a recording is raised to that: it is the room's noise rather than the sound. A recording shorter than one
-    frame is padded with silence to one; one longer than the cap loses its end.
+    Frames of 25 ms every 10 ms; 40 bands up to 8 kHz, 64 above. What lies more than 30 dB below the loudest band
+    of a recording is raised to that: it is the room's noise rather than the sound. Silence before and behind the sound
+    is left out: how much there is of it is chance, and it hides what the sound itself is on the average. A recording
+    shorter than one frame is padded with silence to one; one longer than the cap loses its end.
 
     Args:
         n_mels: Number of mel bands; by the rate if None.
         window_seconds: Length of a frame, seconds.
         hop_seconds: From one frame to the next, seconds.
         max_frames: No recording keeps more frames, nor more than the 99th percentile of the training rows.
+        trim: Whether silent ends are left out.
 
     Raises:
         ConfigError: A number out of range.
@@ -102,6 +123,7 @@ class LogMelPreprocessor(Preprocessor):
         window_seconds: float = 0.025,
         hop_seconds: float = 0.010,
         max_frames: int = 1000,
+        trim: bool = True,
     ) -> None:
         if (n_mels is not None and n_mels < 2) or not 0 < hop_seconds <= window_seconds or max_frames < 1:
             raise ConfigError(
@@ -110,7 +132,7 @@ class LogMelPreprocessor(Preprocessor):
                 f"max_frames={max_frames}."
             )
         self.n_mels, self.max_frames = n_mels, max_frames
-        self.window_seconds, self.hop_seconds = window_seconds, hop_seconds
+        self.window_seconds, self.hop_seconds, self.trim = window_seconds, hop_seconds, trim
 
     def fit(self, data: ModalityData) -> None:
         """Learns the rate, the largest number of frames, and each band's mean and standard deviation."""
@@ -127,8 +149,8 @@ class LogMelPreprocessor(Preprocessor):
             )
         self.rate = int(data.rate)
         n_mels = self.n_mels or (40 if self.rate <= 8000 else 64)
-        lengths = self._lengths(data, index)
-        frames = self._n_frames(lengths)
+        waves = self._waves(data, index)
+        frames = self._n_frames(waves)
         cap, n_long = int(np.ceil(np.quantile(frames, 0.99))), int((frames > self.max_frames).sum())
         seconds = self.max_frames * self.hop_seconds
         self.notes = ()
@@ -137,7 +159,7 @@ class LogMelPreprocessor(Preprocessor):
         self.spec = Spec(kind="audio", n_channels=n_mels, max_length=min(cap, self.max_frames))
 
         total, squares, n_frames = np.zeros(n_mels), np.zeros(n_mels), 0
-        for _, values, mask in self._log_mel(data, index):
+        for _, values, mask in self._log_mel(waves):
             real = values[mask].double()
             total += real.sum(0).numpy()
             squares += real.square().sum(0).numpy()
@@ -159,14 +181,15 @@ class LogMelPreprocessor(Preprocessor):
                 "Resample the recordings first."
             )
         index = np.flatnonzero(data.present)
-        frames = np.minimum(self._n_frames(self._lengths(data, index)), self.spec.max_length)
+        waves = self._waves(data, index)
+        frames = np.minimum(self._n_frames(waves), self.spec.max_length)
         longest = int(frames.max(initial=1))
         values = torch.zeros(len(data), longest, self.spec.n_channels)
         mask = torch.zeros(len(data), longest, dtype=torch.bool)
         mean = torch.tensor(self.mean, dtype=torch.float32)
         std = torch.tensor(self.std, dtype=torch.float32)
-        for rows, logs, real in self._log_mel(data, index):
-            at = torch.from_numpy(rows)
+        for some, logs, real in self._log_mel(waves):
+            at = torch.from_numpy(index[some])
             values[at, : logs.shape[1]] = ((logs - mean) / std).masked_fill(~real[..., None], 0.0)
             mask[at, : logs.shape[1]] = real
         return Raw(values, mask)
@@ -177,6 +200,7 @@ class LogMelPreprocessor(Preprocessor):
             "window_seconds": self.window_seconds,
             "hop_seconds": self.hop_seconds,
             "max_frames": self.max_frames,
+            "trim": self.trim,
             "rate": self.rate,
             "max_length": self.spec.max_length,
             "mean": self.mean,
@@ -185,7 +209,7 @@ class LogMelPreprocessor(Preprocessor):
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> LogMelPreprocessor:
-        new = cls(**{k: state[k] for k in ("n_mels", "window_seconds", "hop_seconds", "max_frames")})
+        new = cls(**{k: state[k] for k in ("n_mels", "window_seconds", "hop_seconds", "max_frames", "trim")})
         new.rate, new.mean, new.std = state["rate"], np.asarray(state["mean"]), np.asarray(state["std"])
         new.spec = Spec(kind="audio", n_channels=len(new.mean), max_length=state["max_length"])
         return new
@@ -198,11 +222,13 @@ class LogMelPreprocessor(Preprocessor):
     def _hop(self) -> int:
         return max(1, round(self.hop_seconds * self.rate))
 
-    def _n_frames(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _n_frames(self, waves: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+        lengths = np.array([len(wave) for wave in waves], dtype=np.int64)
         return 1 + np.maximum(lengths - self._window, 0) // self._hop
 
-    def _lengths(self, data: ModalityData, index: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Returns the samples of each row, after refusing what is no waveform."""
+    def _waves(self, data: ModalityData, index: NDArray[np.intp]) -> list[NDArray[Any]]:
+        """Returns the sound of each row, after refusing what is no waveform."""
+        waves = []
         for i in index:
             wave = np.asarray(data.values[i])
             sound = wave.ndim == 1 and len(wave) > 0 and np.issubdtype(wave.dtype, np.floating)
@@ -216,14 +242,13 @@ class LogMelPreprocessor(Preprocessor):
                 check_waveform(wave)
             except DataError as error:
                 raise DataError(f"LogMelPreprocessor: row {i}: {error}, or mark the row as absent.") from error
-        return np.array([len(data.values[i]) for i in index], dtype=np.int64)
+            waves.append(without_silent_ends(wave, self._hop) if self.trim else wave)
+        return waves
 
-    def _log_mel(
-        self, data: ModalityData, index: NDArray[np.intp]
-    ) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor]]:
-        """Yields rows, log-mel `[row, frame, mel]` and mask, in chunks of recordings of similar length."""
+    def _log_mel(self, waves: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[np.intp], Tensor, Tensor]]:
+        """Yields which of the waves, log-mel `[row, frame, mel]` and mask, in chunks of similar length."""
         window, hop, cap = self._window, self._hop, self.spec.max_length
-        frames = np.minimum(self._n_frames(np.array([len(data.values[i]) for i in index], dtype=np.int64)), cap)
+        frames = np.minimum(self._n_frames(waves), cap)
         order = np.argsort(frames, kind="stable")
         start = 0
         while start < len(order):
@@ -232,12 +257,12 @@ class LogMelPreprocessor(Preprocessor):
                 stop += 1
             some = order[start:stop]
             n_samples = window + (int(frames[some].max()) - 1) * hop
-            waves = torch.zeros(len(some), n_samples)
-            for place, i in enumerate(index[some]):
-                wave = np.asarray(data.values[i][:n_samples], dtype=np.float32)
-                waves[place, : len(wave)] = torch.from_numpy(np.ascontiguousarray(wave))
-            logs = log_mel(waves, self.rate, n_mels=self.spec.n_channels, window=window, hop=hop)
+            padded = torch.zeros(len(some), n_samples)
+            for place, i in enumerate(some):
+                wave = np.asarray(waves[i][:n_samples], dtype=np.float32)
+                padded[place, : len(wave)] = torch.from_numpy(np.ascontiguousarray(wave))
+            logs = log_mel(padded, self.rate, n_mels=self.spec.n_channels, window=window, hop=hop)
             real = torch.arange(logs.shape[1]) < torch.from_numpy(frames[some])[:, None]
             loudest = logs.masked_fill(~real[..., None], -math.inf).amax((1, 2), keepdim=True)
-            yield index[some], torch.maximum(logs, loudest - _RANGE), real
+            yield some, torch.maximum(logs, loudest - _RANGE), real
             start = stop
