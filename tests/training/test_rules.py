@@ -396,11 +396,15 @@ def test_training_ends_when_the_error_was_not_smaller_for_as_many_epochs_as_pati
     assert len(run(Scripted(errors), patience=3).epochs) == n_epochs
 
 
-@pytest.mark.parametrize(("best", "ends"), [(1, 6), (10, 15), (12, 18), (20, 30)])
+@pytest.mark.parametrize(
+    ("best", "n_epochs", "ends"),
+    [(1, 60, 11), (12, 60, 22), (20, 60, 30), (30, 60, 45), (2, 10, 6), (2, 21, 9), (50, 60, 60)],
+)
 def test_training_waits_half_as_long_again_as_the_best_epoch_took_unless_patience_is_given(
-    best: int, ends: int
+    best: int, n_epochs: int, ends: int
 ) -> None:
-    errors = [abs(best - epoch) for epoch in range(1, 41)]
+    """At least for 10 epochs, or for a third of few, and never for fewer than 4."""
+    errors = [abs(best - epoch) for epoch in range(1, n_epochs + 1)]
     assert len(run(Scripted(errors)).epochs) == ends
     assert len(run(Scripted(errors), patience=2).epochs) == best + 2
 

@@ -176,7 +176,7 @@ def train(
             judge(epoch, train_loss)
             called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
             called.call("on_epoch_end", done[-1])
-            if called.stopped or epoch - done[best].epoch >= options.waits(done[best].epoch):
+            if called.stopped or epoch - done[best].epoch >= options.waits(done[best].epoch, n_epochs):
                 break
             if balancing is not None:
                 balancing.after_epoch(

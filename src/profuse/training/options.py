@@ -45,8 +45,8 @@ class TrainOptions(BaseModel):
         description="Half-life of the mean of weights that is judged and kept, as a fraction of all steps; "
         "0: those of the last step.",
     )
-    patience: Annotated[int | None, Shown("half of those up to the best one, at least 5")] = Field(
-        None, ge=1, description="Epochs without a smaller validation error before stopping."
+    patience: Annotated[int | None, Shown("half of those up to the best one, at least 10 or a third of epochs")] = (
+        Field(None, ge=1, description="Epochs without a smaller validation error before stopping.")
     )
     refit: Annotated[bool | None, Shown("where they are fewer than 2,000, or validation is later in time")] = Field(
         None,
@@ -121,12 +121,15 @@ class TrainOptions(BaseModel):
         asked = min(100, max(30, 200_000 // n_rows)) if self.epochs is None else self.epochs
         return max(1, min(asked, math.ceil(self.max_steps / self.steps_an_epoch(n_rows))))
 
-    def waits(self, best_epoch: int) -> int:
+    def waits(self, best_epoch: int, n_epochs: int) -> int:
         """Returns how many epochs without a smaller validation error follow `best_epoch` before training stops.
 
-        What is learned soon need not be waited for long; what still gets better late may be at rest for a while.
+        What is learned soon need not be waited for long; what still gets better late may be at rest for a while. While
+        the learning rate rises nothing is decided: hence 10 of many epochs.
         """
-        return max(5, best_epoch // 2) if self.patience is None else self.patience
+        if self.patience is not None:
+            return self.patience
+        return max(4, min(10, n_epochs // 3), best_epoch // 2)
 
     def refits(self, n_rows: int, *, by_time: bool = False) -> bool:
         """Returns whether to train anew on all of `n_rows` training and validation rows.
