@@ -46,7 +46,7 @@ class KernelBank(nn.Module):
 
     _THRESHOLDS = (-0.5, 0.25, 1.1)  # not 1: a series of one step stands at 1 and -1
 
-    def __init__(self, n_channels: int, max_length: int, *, n_dilations: int = 5, seed: int = 0) -> None:
+    def __init__(self, n_channels: int, max_length: int, *, n_dilations: int = 4, seed: int = 0) -> None:
         super().__init__()
         self.dilations = dilations(max_length, n_dilations)
         kernels = torch.full((math.comb(_TAPS, 3), _TAPS), -1.0, device="cpu")
@@ -73,7 +73,9 @@ class KernelBank(nn.Module):
             z = z.masked_fill(~real, 0.0)
             rms = (z.square().sum(2) / n + 1e-8).sqrt()
             features.append(rms.log())
+            n_masked, level = (~real).sum(2), rms.detach()[..., None]  # a step function has no gradient
             for threshold in self._THRESHOLDS:
-                above = (z.detach() - threshold * rms.detach()[..., None]).sign()  # of a step function no gradient
-                features.append(((above * real).sum(2) / n + 1) / 2)
+                # what is masked is 0 and lies above a negative threshold, below a positive one
+                above = (z.detach() - threshold * level).sign().sum(2) + math.copysign(1, threshold) * n_masked
+                features.append((above / n + 1) / 2)
         return torch.cat(features, dim=1)

@@ -72,10 +72,10 @@ class MultiscaleEncoder(Encoder):
         spec: Spec,
         width: int,
         *,
-        n_blocks: int = 3,
-        n_filters: int = 96,
+        n_blocks: int = 2,
+        n_filters: int = 64,
         n_scales: int = 3,
-        max_steps: int = 64,
+        max_steps: int = 32,
         max_tokens: int = 32,
         description_dropout: float = 0.2,
         redraw: float = 0.0,
@@ -118,11 +118,16 @@ class MultiscaleEncoder(Encoder):
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
-        """Returns 3 blocks on up to 64 tokens below 5,000 rows, 4 on 128 from there; paths are redrawn."""
-        n_blocks, max_steps = (3, 64) if n_rows < 5_000 else (4, 128)
-        n_blocks = max(1, min((spec.max_length - 1).bit_length(), n_blocks))
+        """Returns 2 blocks on up to 32 tokens below 5,000 rows, 4 on 64 with twice the kernels from there."""
+        n_blocks, max_steps, n_filters = (2, 32, 64) if n_rows < 5_000 else (4, 64, 128)
         return cls(
-            spec, width, n_blocks=n_blocks, max_steps=max_steps, redraw=1.0 if spec.is_path else 0.0, dropout=dropout
+            spec,
+            width,
+            n_blocks=n_blocks,
+            max_steps=max_steps,
+            n_filters=n_filters,
+            redraw=1.0 if spec.is_path else 0.0,
+            dropout=dropout,
         )
 
     def embed(self, raw: Raw) -> Tokens:

@@ -35,7 +35,7 @@ class SeriesKind(Kind):
     suffixes = SERIES_SUFFIXES
     preprocessor = "series"
     feature_sets = ("series",)
-    encoder = "tcn"
+    encoder = "multiscale"
 
     def check(self, value: Any) -> np.ndarray:
         array = np.asarray(value)
