@@ -58,14 +58,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("asked", "singles"),
     [
-        (("all",), ["a only", "b only"]), ("all", ["a only", "b only"]), ((), []), ("none", []), (["none"], []),
-        (("b",), ["b only"]), ("b", ["b only"]), (["b", "a", "b"], ["a only", "b only"]),
+        (("all",), ["a", "b"]), ("all", ["a", "b"]), ((), []), ("none", []), (["none"], []),
+        (("b",), ["b"]), ("b", ["b"]), (["b", "a", "b"], ["a", "b"]),
     ],
 )  # fmt: skip
 def test_single_modalities_can_be_left_out(asked: Any, singles: list[str]) -> None:
     options = CompareOptions(singles=asked)
     methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(), link="softmax", singles=options.singles)
-    assert [m.name for m in methods if m.role == "single"] == singles
+    wanted = [f"{name} {row}" for name in singles for row in ("only", "classical")]
+    assert [m.name for m in methods if m.role == "single"] == wanted
     assert {"concat", "linear", "trivial"} < {m.name for m in methods}
 
 
@@ -90,11 +91,11 @@ def test_fits_are_kept_when_single_modalities_are_left_out_and_asked_for_again(t
         results = run(dataset, tmp_path, options)
         fits.append(len(list((tmp_path / "work").iterdir())))
         assert [m.name for m in results.methods if m.role == "single"] == {
-            "none": [], "b": ["b only"], "all": ["a only", "b only"],
+            "none": [], "b": ["b only", "b classical"], "all": ["a only", "a classical", "b only", "b classical"],
         }[singles]  # fmt: skip
         assert summarise(results).verdict.helps is None or singles != "none"
         write_report(results, tmp_path)
-    assert np.diff(fits).tolist() == [1, 1]
+    assert np.diff(fits).tolist() == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the
 
 def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) -> None:
     roles = {m.name: m.role for m in Results.read(finished).methods}
-    assert {"a only", "b only"} == {n for n, r in roles.items() if r == "single"}
+    assert {"a only", "a classical", "b only", "b classical"} == {n for n, r in roles.items() if r == "single"}
     assert {"concat", "mean_logits", "token_transformer"} == {n for n, r in roles.items() if r == "baseline"}
     assert {"gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
     assert roles["max"] == roles["progressive (2 rounds) max"] == roles["progressive (2 rounds) concat"] == "fusion"

@@ -64,7 +64,7 @@ def test_a_fit_has_the_split_and_the_seed_of_its_job(name: str, seed: int, tmp_p
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel", "regression"])
-@pytest.mark.parametrize("name", ["mean_logits", "linear", "gradient_boosting"])
+@pytest.mark.parametrize("name", ["mean_logits", "linear", "gradient_boosting", "b classical"])
 def test_the_scores_of_validation_and_test_rows_are_those_of_the_model_that_is_kept(
     name: str, task: Task, tmp_path: Path
 ) -> None:

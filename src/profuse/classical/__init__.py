@@ -1,8 +1,8 @@
-"""Models that are no networks, on the features of all modalities together; "add yours": one file, one line here.
+"""Models that are no networks, on hand-made features; "add yours": one file, one line here.
 
 They see the same training rows as the networks and are chosen by the same validation rows: the trial, the number of
-trees, the strength of the linear model's penalty. Features come from the preprocessors (`Preprocessor.features`),
-fitted on training rows only.
+trees, the strength of the linear model's penalty. Features are those of `profuse.data.features`, fitted on training
+rows only: of all modalities together, or of one alone.
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._scikit import ScikitModel
+from profuse.data.features import Matrix
 from profuse.registry import table
 from profuse.schema import Task
 
-__all__ = ["CLASSICAL", "ClassicalFit", "ClassicalModel", "Problem", "ScikitModel", "classical", "fit_classical"]
+__all__ = [
+    "CLASSICAL",
+    "ClassicalFit",
+    "ClassicalModel",
+    "Problem",
+    "ScikitModel",
+    "classical",
+    "fit_classical",
+    "side_by_side",
+]
 
 CLASSICAL = table(
     "classical",
@@ -27,6 +37,7 @@ CLASSICAL = table(
         "trivial": "profuse.classical.trivial:Trivial",
         "gradient_boosting": "profuse.classical.gradient_boosting:GradientBoosting",
         "linear": "profuse.classical.linear:Linear",
+        "yardstick": "profuse.classical.yardstick:Yardstick",
     },
 )
 
@@ -55,14 +66,14 @@ class ClassicalFit:
         """Coefficients, or leaves."""
         return self.model.n_parameters
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Matrix) -> np.ndarray:
         """Returns probabilities or standardised values `[row, output]` of `x[row, feature]`."""
         return self.model.predict(x)
 
 
 def fit_classical(
     name: str,
-    features: Mapping[str, np.ndarray],
+    features: Mapping[str, Matrix],
     target: np.ndarray,
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
@@ -73,12 +84,13 @@ def fit_classical(
     seed: int = 0,
     refit: bool = False,
     categories: Mapping[str, Sequence[bool]] | None = None,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> ClassicalFit:
     """Fits one model.
 
     Args:
         name: Of the model.
-        features: `[row, feature]` by modality, NaN = missing.
+        features: `[row, feature]` by modality, NaN = missing; sparse ones of one modality alone.
         target: Encoded: class codes `[row]`, 0/1 `[row, label]`, standardised values `[row, target]`.
         train_rows: Learned from.
         valid_rows: Choose the number of trees, and the strength of the linear model's penalty.
@@ -88,17 +100,26 @@ def fit_classical(
         seed: Of gradient boosting's subsampling of bins.
         refit: Fit anew on training and validation rows together, with the trees or the strength that validation chose.
         categories: For each feature of a modality, whether it holds codes of a category; none of a modality left out.
+        folds: See `Problem`.
 
     Raises:
         UnknownNameError: An unknown name.
     """
     cls = classical(name)
     start = time.perf_counter()
-    x = np.concatenate([features[k] for k in sorted(features)], axis=1) if features else np.zeros((len(target), 0))
-    x[:, np.isnan(x[train_rows]).all(0)] = 0.0  # nothing is learned of it, and trees cannot bin it
+    x = side_by_side([features[k] for k in sorted(features)], len(target))
+    if isinstance(x, np.ndarray):
+        x = np.where(np.isnan(x[train_rows]).all(0), 0.0, x)  # nothing is learned of it, and trees cannot bin it
     of = categories or {}
     codes = np.flatnonzero([c for k in sorted(features) for c in of.get(k) or [False] * features[k].shape[1]])
     model = cls(task, n_outputs)
-    problem = Problem(x, target, train_rows, valid_rows, codes)
+    problem = Problem(x, target, train_rows, valid_rows, codes, folds)
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
+
+
+def side_by_side(parts: Sequence[Matrix], n_rows: int) -> Matrix:
+    """Returns the features of several modalities as one matrix; sparse ones stand alone."""
+    if len(parts) == 1 and not isinstance(parts[0], np.ndarray):
+        return parts[0]
+    return np.concatenate([np.zeros((n_rows, 0)), *(np.asarray(part, dtype=np.float64) for part in parts)], axis=1)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from profuse.data.features import Matrix
 from profuse.schema import Task
 
 __all__ = ["ClassicalModel", "Problem"]
@@ -19,18 +20,21 @@ class Problem:
     """What a classical model learns from.
 
     Attributes:
-        x: `[row, feature]`, NaN = missing; a feature that no training row has is 0.
+        x: `[row, feature]`, NaN = missing; a feature that no training row has is 0. Sparse where features are so.
         target: Encoded: class codes `[row]`, 0/1 `[row, label]`, standardised values `[row, target]`.
         train_rows: Learned from.
         valid_rows: Choose among fits.
         codes: Which features hold codes of a category.
+        folds: Of the known rows, by which a model may choose where validation rows are few: rows to learn from, and
+            rows held out. None where validation rows are enough.
     """
 
-    x: np.ndarray
+    x: Matrix
     target: np.ndarray
     train_rows: np.ndarray
     valid_rows: np.ndarray
     codes: np.ndarray
+    folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None
 
     @property
     def known_rows(self) -> np.ndarray:
@@ -47,11 +51,17 @@ class ClassicalModel(ABC):
 
     Attributes:
         trials: Configurations: the first is the default, and a comparison with more trials takes the first so many.
-        role: Where it stands in a report.
+        role: Where it stands in a report: a "single" one is fitted to each modality by itself, and to each of the
+            feature sets of its kind.
+        row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
+        choice: Of a fitted one, by what it was chosen, the smaller the better, where fits to several feature sets can
+            be compared by that; None: they are compared by the primary metric on validation rows.
     """
 
     trials: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
-    role: ClassVar[Literal["classical", "trivial"]] = "classical"
+    role: ClassVar[Literal["classical", "trivial", "single"]] = "classical"
+    row: ClassVar[str] = ""
+    choice: tuple[float, ...] | None = None
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         self.task: Task = task
@@ -72,7 +82,7 @@ class ClassicalModel(ABC):
         """
 
     @abstractmethod
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Matrix) -> np.ndarray:
         """Returns probabilities `[row, class or label]`, or standardised values `[row, target]`."""
 
     @property

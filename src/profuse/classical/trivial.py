@@ -19,7 +19,7 @@ class Trivial(ClassicalModel):
     It has nothing to overfit, so it always learns from training and validation rows together.
     """
 
-    role: ClassVar[Literal["classical", "trivial"]] = "trivial"
+    role: ClassVar[Literal["classical", "trivial", "single"]] = "trivial"
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)

@@ -25,12 +25,12 @@ from profuse._cores import limit_threads
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
-from profuse.classical import classical, fit_classical
+from profuse.classical import ClassicalFit, classical, fit_classical, side_by_side
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import Features, Matrix
-from profuse.data.split import make_split
+from profuse.data.split import folds, make_split
 from profuse.errors import DataError
 from profuse.inspect.asked import predict_without
 from profuse.kinds import kind_named
@@ -322,47 +322,69 @@ def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict
 
 
 def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    codec, split, task = prepared.codec, prepared.split, prepared.task
-    sets = {name: kind_named(prepared.dataset.modalities[name].kind).feature_sets[0] for name in job.method.modalities}
-    made = {name: _features(job, prepared, name, chosen) for name, chosen in sets.items()}
-    used = {name: x for name, (_, x) in made.items()}
-    features = FeaturePipeline({name: part for name, (part, _) in made.items()}, sets)
-    x = np.concatenate([used[k] for k in sorted(used)], axis=1) if used else np.zeros((len(prepared.target), 0))
+    codec, split, task, name = prepared.codec, prepared.split, prepared.task, job.method.estimator
     metric = primary_metric(task)
     sign = 1 if metric.higher_is_better else -1
-    best, seconds = None, 0.0
     known, by_time = len(split.train) + len(split.valid), prepared.dataset.times is not None
-    for trial in range(min(job.trials, len(classical(job.method.name).trials))):
+    inner = _inner_folds(prepared, job.seed) if classical(name).role == "single" else None
+    tried: list[tuple[tuple[float, ...], ClassicalFit, FeaturePipeline, dict[str, Matrix], np.ndarray, int]] = []
+    for sets, trial in _variants(job, prepared):
+        made = {modality: _features(job, prepared, modality, chosen) for modality, chosen in sets.items()}
+        x = {modality: values for modality, (_, values) in made.items()}
+        features = FeaturePipeline({modality: part for modality, (part, _) in made.items()}, sets)
         fit = fit_classical(
-            job.method.name, used, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
+            name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
             trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
-            categories=features.categories,
+            categories=features.categories, folds=inner,
         )  # fmt: skip
-        seconds += fit.fit_seconds
         valid = codec.in_units(fit.valid_prediction)
-        score = sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
-        if best is None or score > best[0]:
-            best = (score, fit, valid, trial)
-    assert best is not None
-    _, fit, valid, trial = best
+        score = -sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
+        tried.append((fit.model.choice or (score,), fit, features, x, valid, trial))
+    _, fit, features, x, valid, trial = min(tried, key=lambda t: t[0])
+    test = {modality: values[split.test] for modality, values in x.items()}
     start = time.perf_counter()
-    prediction = codec.in_units(fit.predict(x[split.test]))
+    prediction = codec.in_units(fit.predict(side_by_side([test[k] for k in sorted(test)], len(split.test))))
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
     facts = _facts(job, prepared, prediction, valid)
     facts |= {
         "n_parameters": fit.n_parameters,
-        "fit_seconds": seconds,
+        "fit_seconds": sum(f.fit_seconds for _, f, *_ in tried),
         "predict_rows_per_second": rate,
         "chosen_trial": trial,
         "curves": [],
         "ablation": [],
     }
     predictor = ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=codec, features=features, name=job.method.name, model=fit.model,
+        pipeline=prepared.pipeline, codec=codec, features=features, name=name, model=fit.model,
         modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
     )  # fmt: skip
     predictor.save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}
+
+
+_ENOUGH_ROWS = 100
+"""Validation rows from which on a classical model of one modality is chosen by them alone."""
+
+
+def _inner_folds(prepared: Prepared, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Returns folds of the known rows, by which to choose where validation rows are few; else None."""
+    split = prepared.split
+    if len(split.valid) >= _ENOUGH_ROWS:
+        return None
+    try:
+        return folds(prepared.dataset, np.concatenate([split.train, split.valid]), 5, seed)
+    except DataError:  # too few groups, or moments in time
+        return None
+
+
+def _variants(job: Job, prepared: Prepared) -> list[tuple[dict[str, str], int]]:
+    """Returns what is tried: which features of each modality, and which trial of the model."""
+    model = classical(job.method.estimator)
+    sets = {name: kind_named(prepared.dataset.modalities[name].kind).feature_sets for name in job.method.modalities}
+    if model.role == "single":
+        return [({name: chosen}, 0) for name, several in sets.items() for chosen in several]
+    first = {name: several[0] for name, several in sets.items()}
+    return [(first, trial) for trial in range(min(job.trials, len(model.trials)))]
 
 
 def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:

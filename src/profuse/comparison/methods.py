@@ -28,7 +28,8 @@ class Method(BaseModel):
         name: Unique, and what results call it.
         role: Where it stands in the report.
         modalities: The ones it uses.
-        model: How the model is made; None for a classical or trivial method, which is told by its name.
+        model: How the model is made; None for a classical or trivial method.
+        classical: The name of the classical model; its row's if None.
         left_out: Of an ablation: the modality that it is fitted without.
     """
 
@@ -38,7 +39,13 @@ class Method(BaseModel):
     role: Role
     modalities: tuple[str, ...]
     model: ModelOptions | None = None
+    classical: str | None = None
     left_out: str | None = Field(None, exclude=True)
+
+    @property
+    def estimator(self) -> str:
+        """The name of the classical model."""
+        return self.classical or self.name
 
     @property
     def plain_name(self) -> str:
@@ -63,7 +70,7 @@ class Method(BaseModel):
         """Returns what results say of it."""
         if self.model is None:
             family = "none" if self.role == "trivial" else "classical"
-            level = "none" if self.role == "trivial" else "raw"
+            level = {"trivial": "none", "single": "single"}.get(self.role, "raw")
             return MethodInfo(
                 name=self.name, label=self.name.replace("_", " "), family=family, level=level,
                 modalities=list(self.modalities), role=self.role,
@@ -138,6 +145,7 @@ def methods_for(
     chosen = names if tuple(singles) == ("all",) else singles
     for name in chosen:
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
+    by_hand = {name: classical(name).row or name for name, role in roles.items() if role == "single"}
     for name in sorted(set(chosen)):
         alone = base.model_copy(update={
             "fusion": "attention_pooling", "level": None, "rounds": 1, "unimodal_loss_weight": 0.0,
@@ -145,6 +153,10 @@ def methods_for(
             "encoders": {k: v for k, v in base.encoders.items() if k == name},
         })  # fmt: skip
         methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
+        methods += [
+            Method(name=f"{name} {row}", role="single", modalities=(name,), classical=model)
+            for model, row in by_hand.items()
+        ]
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
     skipped, seen = [], set()
     for asked in [*ALWAYS, *expanded]:

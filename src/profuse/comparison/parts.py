@@ -35,7 +35,7 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
     yield from (("metric", metric.name) for metric in metrics_for(dataset.task))
     options = method.model
     if options is None:
-        yield "classical", method.name
+        yield "classical", method.estimator
     for modality in method.modalities:
         data = dataset.modalities[modality]
         default = kind_named(data.kind)
@@ -45,9 +45,7 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
         else:
             yield "preprocessor", data.preprocess or default.preprocessor
             yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
-    if options is None:
-        yield "classical", method.name
-    else:
+    if options is not None:
         yield "fusion", options.fusion
         yield "fusion", options.decision
         if train.balance is not None:

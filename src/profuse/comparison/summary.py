@@ -24,7 +24,7 @@ from profuse.metrics import primary_metric
 
 __all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
-Against = Literal["single", "concat", "plain", "classical", "trivial"]
+Against = Literal["single", "concat", "plain", "classical", "trivial", "hand_made"]
 FUSED = ("baseline", "fusion")
 CONCAT = "concat"
 
@@ -82,7 +82,7 @@ class Verdict:
         helps: Whether the chosen fusion beats the chosen single modality; None where one of them did not run.
         sure: Confidence in words, from the p value of that one comparison.
         fusion: The chosen fusion (deep models that see more than one modality).
-        single: The chosen single modality.
+        single: The chosen single modality: a network's, or a classical model's on its hand-made features.
         classical: The chosen classical model on all features.
         gain: The fusion against the single modality.
         classical_gain: The fusion against the classical model.
@@ -159,6 +159,10 @@ def summarise(results: Results) -> Summary:
             pairs.append((name, plain, "plain"))
     if fusion and classical:
         pairs.append((fusion, classical, "classical"))
+    alone = [r.method for r in ranked if r.method.role == "single"]
+    by_hand = {tuple(m.modalities): m.name for m in alone if m.family == "classical"}
+    networks = [m for m in alone if m.family != "classical" and tuple(m.modalities) in by_hand]
+    pairs.extend((m.name, by_hand[tuple(m.modalities)], "hand_made") for m in networks)
     if trivial:
         pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion, single, classical)) if name)
     asked = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
 
-__all__ = ["series_rows"]
+__all__ = ["at_even_steps", "series_rows"]
 
 _LARGEST = 1e150  # squares of larger numbers overflow float64
 
@@ -47,3 +49,19 @@ def series_rows(data: ModalityData, n_channels: int | None, who: str) -> list[np
     if n_channels is None or (fitting and all(row is None for row in rows)):
         raise DataError(f"{who}: at least one training row must hold a number; got none. Leave this modality out.")
     return [np.zeros((0, n_channels)) if row is None else row for row in rows]
+
+
+def at_even_steps(rows: Sequence[np.ndarray], n_steps: int) -> np.ndarray:
+    """Returns `[row, n_steps, channel]`: each series at even steps from its first to its last, by lines between.
+
+    Missing numbers are bridged, and are 0 in a channel without any; a series without steps is 0.
+    """
+    n_channels = rows[0].shape[1] if len(rows) else 0
+    out = np.zeros((len(rows), n_steps, n_channels))
+    for i, row in enumerate(rows):
+        if len(row):
+            at, time = np.linspace(0, len(row) - 1, n_steps), np.arange(len(row))
+            known = ~np.isnan(row)
+            for c in np.flatnonzero(known.any(0)):
+                out[i, :, c] = np.interp(at, time[known[:, c]], row[known[:, c], c])
+    return out

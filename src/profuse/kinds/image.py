@@ -29,7 +29,7 @@ class ImageKind(Kind):
     noun = "pictures"
     suffixes = IMAGE_SUFFIXES
     preprocessor = "image"
-    feature_sets = ("image",)
+    feature_sets = ("image", "hog")
     encoder = "cnn"
     has_range = True
 

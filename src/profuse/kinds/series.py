@@ -34,7 +34,7 @@ class SeriesKind(Kind):
     noun = "series"
     suffixes = SERIES_SUFFIXES
     preprocessor = "series"
-    feature_sets = ("series",)
+    feature_sets = ("series", "path", "minirocket")
     encoder = "multiscale"
 
     def check(self, value: Any) -> np.ndarray:

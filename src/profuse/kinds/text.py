@@ -31,7 +31,7 @@ class TextKind(Kind):
     name = "text"
     noun = "texts"
     preprocessor = "subwords"
-    feature_sets = ("lsa",)
+    feature_sets = ("lsa", "tfidf")
     encoder = "words"
     is_words = True
 

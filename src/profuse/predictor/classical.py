@@ -13,9 +13,10 @@ from torch import Tensor
 
 from profuse._cores import limit_threads
 from profuse._folder import applied
-from profuse.classical import ClassicalModel, classical
+from profuse.classical import ClassicalModel, classical, side_by_side
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
+from profuse.data.features import Matrix
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ShapeError
@@ -28,18 +29,18 @@ __all__ = ["ClassicalPredictor", "Features"]
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The features of one modality; those of a row that lacks it are NaN.
+    """The features of one modality; those of a row that lacks it are NaN, or none where they are sparse.
 
     Attributes:
         values: `[row, feature]`.
         present: `[row]` bool: which rows have the modality.
     """
 
-    values: np.ndarray
+    values: Matrix
     present: Tensor
 
     def __len__(self) -> int:
-        return len(self.values)
+        return int(self.values.shape[0])
 
     def rows(self, index: Tensor) -> Features:
         """Returns the rows `index`."""
@@ -47,7 +48,12 @@ class Features:
 
     def without(self, rows: Tensor) -> Features:
         """Returns the same with the modality absent in `rows[row]` (bool)."""
-        return Features(np.where(np.asarray(rows)[:, None], np.nan, self.values), self.present & ~rows)
+        gone = np.asarray(rows)
+        if isinstance(self.values, np.ndarray):
+            values = np.where(gone[:, None], np.nan, self.values)
+        else:
+            values = self.values.multiply(~gone[:, None]).tocsr()
+        return Features(values, self.present & ~rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +94,10 @@ class ClassicalPredictor(Predictor):
 
     def predict_encoded(self, inputs: Mapping[str, Features], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""
+        if not inputs:
+            raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
         values = [inputs[name].values for name in sorted(self.modalities)]
-        if not values:
-            if not inputs:
-                raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
-            values = [np.zeros((len(next(iter(inputs.values()))), 0))]
-        x = np.concatenate(values, axis=1)
+        x = side_by_side(values, len(next(iter(inputs.values()))))
         with limit_threads(self.threads), applied(self.source):
             outputs = self.codec.in_units(self.model.predict(x if rows is None else x[rows]))
             if self.source and not np.isfinite(outputs).all():

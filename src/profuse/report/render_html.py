@@ -20,6 +20,7 @@ KINDS = {
     "concat": "Against concatenation",
     "plain": "Progressive methods against the same methods without feedback",
     "classical": "The chosen fusion against the chosen classical model",
+    "hand_made": "Each modality: its network against a classical model on its hand-made features",
     "trivial": "Against the trivial answer",
 }
 

@@ -15,11 +15,12 @@ __all__ = ["Words", "labels_of", "listed"]
 
 
 def labels_of(results: Results) -> dict[str, str]:
-    """Names to what the report calls them; a single modality is "text alone"."""
-    return {
-        m.name: f"{m.modalities[0]} alone" if m.role == "single" and len(m.modalities) == 1 else m.label or m.name
-        for m in results.methods
-    }
+    """Names to what the report calls them; a single modality is "text alone", or "text alone (classical)"."""
+    labels = {m.name: m.label or m.name for m in results.methods}
+    for m in results.methods:
+        if m.role == "single" and len(m.modalities) == 1:
+            labels[m.name] = f"{m.modalities[0]} alone" + (" (classical)" if m.family == "classical" else "")
+    return labels
 
 
 def listed(items: Sequence[str], last: str = "and") -> str:
@@ -96,6 +97,7 @@ class Words:
         results = [
             ("Does fusing help?", self._helps()),
             ("Which way?", self._which()),
+            ("Is each modality read well?", self._read_well()),
             ("Do feedback rounds help?", self._rounds()),
             ("How sure?", self._sure()),
             ("At what price?", self._price()),
@@ -153,6 +155,20 @@ class Words:
         elif v.fusion == "concat":
             text += " It is concatenation itself: nothing more elaborate did better on the validation rows."
         return text
+
+    def _read_well(self) -> str:
+        """Each modality's network against a classical model on hand-made features of the same modality."""
+        pairs = [c for c in self.summary.comparisons if c.kind == "hand_made"]
+        if not pairs:
+            return ""
+        told = [f"{self._told(c)} on {self.results.method(c.method).modalities[0]}" for c in pairs]
+        worse = [self.results.method(c.method).modalities[0] for c in pairs if c.shown == "worse"]
+        end = (
+            f" On {listed(worse)} the network is worse: fusions of it are worth less than they could be."
+            if worse
+            else ""
+        )
+        return f"Against the best classical model on hand-made features, a network alone scores {listed(told)}.{end}"
 
     def _rounds(self) -> str:
         pairs = [c for c in self.summary.comparisons if c.kind == "plain"]

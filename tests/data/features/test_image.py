@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from profuse.data.dataset import ModalityData
 from profuse.data.features._pictures import Components, colour_histograms, gradient_histograms
+from profuse.data.features.hog import GradientFeatures
 from profuse.data.features.image import ImageFeatures
 from profuse.errors import DataError
 
@@ -105,3 +106,25 @@ def test_colour_histograms_count_pixels() -> None:
     assert histogram[0, 48] == 0.5
     assert histogram.sum() == 1.0
     assert colour_histograms(x[:, :1]).shape == (1, 0)
+
+
+def test_gradients_thumbnail_and_colours_have_their_shares_of_the_variance() -> None:
+    in_colour = colour(40, (40, 40))
+    for pictures, others in ((in_colour, 768), (in_colour[..., :1], 256)):
+        made = GradientFeatures()
+        made.fit(dataset(pictures))
+        x = made.transform(dataset(pictures))
+        parts = np.split(x, [1764, 1764 + others], axis=1)
+        assert parts[2].shape[1] == (64 if pictures.shape[3] == 3 else 0)
+        wanted = [1.0, 0.5, 0.25 * (pictures.shape[3] == 3)]
+        np.testing.assert_allclose([part.var(0).sum() for part in parts], wanted, rtol=1e-6)
+        np.testing.assert_allclose(x.mean(0), 0, atol=1e-9)
+
+
+def test_gradients_know_a_drawing_by_its_lines_where_its_brightness_differs() -> None:
+    pictures = colour(30, (32, 32))[..., :1].astype(float) / 255
+    made = GradientFeatures()
+    made.fit(dataset(pictures))
+    one, other = (made.transform(dataset(some))[:, :1764] for some in (pictures, 0.5 * pictures + 0.3))
+    distance = np.square(one[:, None] - other).sum(2)
+    assert (distance.argmin(1) == np.arange(30)).all()

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from profuse.data.dataset import ModalityData
 from profuse.data.features.lsa import LsaFeatures, TextDescription
+from profuse.data.features.tfidf import TfidfFeatures
 from profuse.data.words import ngrams, tokenise
 from profuse.errors import DataError
 
@@ -52,7 +54,7 @@ def test_the_terms_are_those_of_scikit_learn() -> None:
     options: dict[str, Any] = {"sublinear_tf": True, "min_df": 2, "lowercase": False}
     words = TfidfVectorizer(analyzer=lambda r: [*r, *map(" ".join, pairwise(r))], **options)
     parts = TfidfVectorizer(analyzer=lambda r: [p for w in r for p in ngrams(w)], **options)
-    for block, oracle in zip(description._blocks, (words, parts), strict=True):
+    for block, oracle in zip(description._terms._blocks, (words, parts), strict=True):
         expected = oracle.fit_transform(rows).toarray()
         columns = [block.index[term] for term in oracle.get_feature_names_out()]
         assert sorted(columns) == list(range(len(block.index)))
@@ -64,3 +66,17 @@ def test_the_description_of_a_row_does_not_depend_on_the_other_rows() -> None:
     made.fit(text(*TRAIN))
     alone = made.transform(text("the cat sat"))
     np.testing.assert_allclose(made.transform(text("dogs", "the cat sat", None))[1], alone[0], rtol=1e-5, atol=1e-7)
+
+
+def test_sparse_terms_are_what_the_components_are_made_of() -> None:
+    made, whole = TfidfFeatures(), LsaFeatures(3)
+    for features in (made, whole):
+        features.fit(text(*TRAIN))
+    x = made.transform(text("the cats sat on", "zzz", None))
+    assert sparse.issparse(x)
+    np.testing.assert_allclose(
+        (x @ whole._description._components.T)[0], whole.transform(text("the cats sat on"))[0], rtol=1e-5, atol=1e-6
+    )
+    assert abs(x[[1, 2]]).sum() == 0
+    again = TfidfFeatures.from_state(made.state())
+    assert (again.transform(text(*TRAIN)) != made.transform(text(*TRAIN))).nnz == 0

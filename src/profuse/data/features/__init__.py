@@ -18,9 +18,13 @@ FEATURES = table(
     {
         "table": "profuse.data.features.table:TableFeatures",
         "lsa": "profuse.data.features.lsa:LsaFeatures",
+        "tfidf": "profuse.data.features.tfidf:TfidfFeatures",
         "image": "profuse.data.features.image:ImageFeatures",
+        "hog": "profuse.data.features.hog:GradientFeatures",
         "logmel": "profuse.data.features.audio:LogMelFeatures",
         "series": "profuse.data.features.series:SeriesFeatures",
+        "path": "profuse.data.features.path:PathFeatures",
+        "minirocket": "profuse.data.features.minirocket:RocketFeatures",
         "vector": "profuse.data.features.vector:VectorFeatures",
         "described": "profuse.data.features.described:DescribedFeatures",
     },

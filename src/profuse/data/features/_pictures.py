@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-__all__ = ["Components", "colour_histograms", "gradient_histograms"]
+from profuse.data.dataset import ModalityData
+from profuse.data.pictures import check_pictures, is_grey
+from profuse.errors import DataError
+
+__all__ = ["Components", "colour_histograms", "gradient_histograms", "shape_of"]
 
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of red, green, blue: ITU-R BT.601
 
+_LEAST, _MOST = 8, 64  # pixels a side
 _N_ORIENTATIONS = 9
 _N_LEVELS = 4  # a channel's bins in a colour histogram
 
@@ -56,6 +61,27 @@ class Components:
         """Returns the components whose `state` this is."""
         mean = np.asarray(state["mean"])
         return cls(mean, np.asarray(state["axes"]).reshape(-1, len(mean)))
+
+
+def shape_of(data: ModalityData, who: str, *, most: int) -> tuple[tuple[int, int], int]:
+    """Returns height and width, from the medians of training, 8 to `most` pixels, and channels: 1 if all are grey.
+
+    Args:
+        data: Training rows.
+        who: Begins messages.
+        most: Pixels a side.
+
+    Raises:
+        DataError: No row has a picture, or one is none.
+    """
+    index = np.flatnonzero(data.present)
+    if not len(index):
+        raise DataError(f"{who}: at least one training row must have a picture; got 0 of {len(data)}.")
+    check_pictures(data, index, who)
+    median = np.median([np.shape(data.values[i])[:2] for i in index], axis=0)
+    shrink = min(1.0, _MOST / median.max())
+    height, width = (min(most, int(max(_LEAST, np.floor(side * shrink + 0.5)))) for side in median)
+    return (height, width), 1 if all(is_grey(np.asarray(data.values[i])) for i in index) else 3
 
 
 def gradient_histograms(pictures: NDArray[np.float64]) -> NDArray[np.float64]:

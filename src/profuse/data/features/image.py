@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from profuse.data.dataset import ModalityData
 from profuse.data.features._base import Features
-from profuse.data.features._pictures import Components, colour_histograms, gradient_histograms
-from profuse.data.pictures import check_pictures, is_grey, resized_pictures
-from profuse.errors import DataError
+from profuse.data.features._pictures import Components, colour_histograms, gradient_histograms, shape_of
+from profuse.data.pictures import check_pictures, resized_pictures
 
 __all__ = ["ImageFeatures"]
 
 _WHO = "ImageFeatures"
-_LEAST, _MOST = 8, 64  # pixels a side, before the sides are held to:
 _MAX_SIDE = 32  # descriptions need no more pixels than this
 _MAX_FIT_ROWS = 2_000
 _BLOCK_ROWS = 128
@@ -35,15 +33,8 @@ class ImageFeatures(Features):
     takes = "image"
 
     def fit(self, data: ModalityData) -> None:
+        self._size, self._n_channels = shape_of(data, _WHO, most=_MAX_SIDE)
         index = np.flatnonzero(data.present)
-        if not len(index):
-            raise DataError(f"{_WHO}: at least one training row must have a picture; got 0 of {len(data)}.")
-        check_pictures(data, index, _WHO)
-        median = np.median([np.shape(data.values[i])[:2] for i in index], axis=0)
-        shrink = min(1.0, _MOST / median.max())
-        height, width = (min(_MAX_SIDE, int(max(_LEAST, np.floor(side * shrink + 0.5)))) for side in median)
-        self._size = (height, width)
-        self._n_channels = 1 if all(is_grey(np.asarray(data.values[i])) for i in index) else 3
         some = np.sort(np.random.default_rng(0).permutation(index)[:_MAX_FIT_ROWS])
         pixels, gradients, _ = self._describe(data, some)
         self._pixels, self._gradients = (Components.fit(x, _N_COMPONENTS) for x in (pixels, gradients))

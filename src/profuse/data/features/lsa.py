@@ -16,7 +16,7 @@ from profuse.data.features._base import Features
 from profuse.data.words import ngrams, rows_of_words
 from profuse.errors import DataError
 
-__all__ = ["LsaFeatures", "TextDescription"]
+__all__ = ["LsaFeatures", "Terms", "TextDescription"]
 
 Rows = Sequence[Sequence[str]]
 
@@ -84,20 +84,24 @@ class _Block:
         return (sparse.diags(1.0 / np.where(length > 0, length, 1.0)) @ counts).tocsr()
 
 
-class TextDescription:
-    """`[TF-IDF of words and word pairs, TF-IDF of 3- to 5-character parts] V`, `V` from a truncated SVD of train.
+class Terms:
+    """TF-IDF of words and word pairs, beside that of 3- to 5-character parts, as one sparse matrix.
 
     Args:
-        n_components: Columns wanted; fewer where the rows or the terms are fewer.
-        n_terms: The largest number of terms of each of the two sets, the most frequent ones.
+        blocks: Of words, of parts.
     """
 
-    def __init__(self, n_components: int, *, n_terms: int = 20_000) -> None:
-        self.n_components = n_components
-        self.n_terms = n_terms
+    def __init__(self, blocks: Sequence[_Block]) -> None:
+        self._blocks = tuple(blocks)
 
-    def fit(self, rows: Rows, *, where: str) -> None:
-        """Learns terms, weights and components from training rows of words.
+    @classmethod
+    def fitted(cls, rows: Rows, *, where: str, n_terms: int = 20_000) -> Self:
+        """Learns terms and weights from training rows of words.
+
+        Args:
+            rows: Words of each row.
+            where: Begins messages.
+            n_terms: The largest number of terms of each of the two sets, the most frequent ones.
 
         Raises:
             DataError: No row holds a word.
@@ -108,46 +112,72 @@ class TextDescription:
                 f"{where}: at least one training row must hold a word; got none. Leave this modality out, or give "
                 "it another kind."
             )
-        self._blocks = [_Block.fitted(rows, characters=c, n_terms=self.n_terms) for c in (False, True)]
-        terms = self._terms(rows)
-        k = max(1, min(self.n_components, terms.shape[0] - 1, terms.shape[1]))
-        self._components = randomized_svd(terms, k, n_iter=4, random_state=0)[2].astype(np.float32)
+        return cls([_Block.fitted(rows, characters=c, n_terms=n_terms) for c in (False, True)])
 
-    def _terms(self, rows: Rows) -> sparse.csr_matrix:
+    def transform(self, rows: Rows) -> sparse.csr_matrix:
+        """Returns float32 `[row, term]`; nothing in a row without words."""
         return sparse.hstack([block.transform(rows) for block in self._blocks], format="csr")
-
-    def transform(self, rows: Rows) -> np.ndarray:
-        """Returns float32 `[row, component]`; a row without words is 0."""
-        return np.asarray(self._terms(rows) @ self._components.T, dtype=np.float32)
-
-    def projected(self, axes: np.ndarray) -> TextDescription:
-        """Returns the description whose columns are those of this one times `axes`, `[component, column]`."""
-        made = TextDescription(axes.shape[1], n_terms=self.n_terms)
-        made._blocks = self._blocks
-        made._components = np.asarray(axes.T @ self._components, dtype=np.float32)
-        return made
 
     def state(self) -> dict[str, Any]:
         """Returns what was learned as JSON values and arrays."""
         words, characters = self._blocks
         return {
-            "n_components": self.n_components,
-            "n_terms": self.n_terms,
             "words": list(words.index),
             "words_idf": words.idf,
             "characters": list(characters.index),
             "characters_idf": characters.idf,
-            "components": self._components,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Returns the description whose `state` this is."""
-        self = cls(int(state["n_components"]), n_terms=int(state["n_terms"]))
-        self._blocks = [
+        """Returns the terms whose `state` this is."""
+        return cls([
             _Block({t: i for i, t in enumerate(state[k])}, np.asarray(state[f"{k}_idf"], np.float32), characters=c)
             for k, c in (("words", False), ("characters", True))
-        ]
+        ])  # fmt: skip
+
+
+class TextDescription:
+    """`Terms` times V, of a truncated SVD of train.
+
+    Args:
+        n_components: Columns wanted; fewer where the rows or the terms are fewer.
+    """
+
+    def __init__(self, n_components: int) -> None:
+        self.n_components = n_components
+
+    def fit(self, rows: Rows, *, where: str) -> None:
+        """Learns terms, weights and components from training rows of words.
+
+        Raises:
+            DataError: No row holds a word.
+        """
+        self._terms = Terms.fitted(rows, where=where)
+        terms = self._terms.transform([row for row in rows if row])
+        k = max(1, min(self.n_components, terms.shape[0] - 1, terms.shape[1]))
+        self._components = randomized_svd(terms, k, n_iter=4, random_state=0)[2].astype(np.float32)
+
+    def transform(self, rows: Rows) -> np.ndarray:
+        """Returns float32 `[row, component]`; a row without words is 0."""
+        return np.asarray(self._terms.transform(rows) @ self._components.T, dtype=np.float32)
+
+    def projected(self, axes: np.ndarray) -> TextDescription:
+        """Returns the description whose columns are those of this one times `axes`, `[component, column]`."""
+        made = TextDescription(axes.shape[1])
+        made._terms = self._terms
+        made._components = np.asarray(axes.T @ self._components, dtype=np.float32)
+        return made
+
+    def state(self) -> dict[str, Any]:
+        """Returns what was learned as JSON values and arrays."""
+        return {"n_components": self.n_components, **self._terms.state(), "components": self._components}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Returns the description whose `state` this is."""
+        self = cls(int(state["n_components"]))
+        self._terms = Terms.from_state(state)
         self._components = np.asarray(state["components"], dtype=np.float32)
         return self
 
