@@ -12,7 +12,7 @@ import pytest
 from known_answers import make_product
 
 from profuse.classical import CLASSICAL, ClassicalFit, fit_classical
-from profuse.comparison import jobs
+from profuse.comparison import classical_fits, jobs
 from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_job
 from profuse.comparison.methods import methods_for
 from profuse.data.dataset import Dataset
@@ -125,7 +125,7 @@ def test_a_classical_model_learns_from_training_rows_and_validation_rows_choose_
         fitted.append(replace(fit, valid_prediction=true if sign == 1 else 1 - true))
         return fitted[-1]
 
-    monkeypatch.setattr(jobs, "fit_classical", scripted)
+    monkeypatch.setattr(classical_fits, "fit_classical", scripted)
     n_trials = len(CLASSICAL.part("gradient_boosting").trials)  # type: ignore[attr-defined]
     assert n_trials > 2
     result = done(tmp_path, "gradient_boosting", task=task, seed=1, trials=n_trials)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import time
 from contextlib import suppress
@@ -25,15 +24,14 @@ from profuse._cores import limit_threads
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
-from profuse.classical import ClassicalFit, classical, fit_classical, side_by_side
+from profuse.classical import side_by_side
+from profuse.comparison.classical_fits import best_fit
 from profuse.comparison.methods import Method
+from profuse.comparison.scratch import keep
 from profuse.data.dataset import Dataset
-from profuse.data.feature_pipeline import FeaturePipeline
-from profuse.data.features import Features, Matrix
-from profuse.data.split import folds, make_split
+from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.inspect.asked import predict_without
-from profuse.kinds import kind_named
 from profuse.metrics import measure, primary_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor
@@ -43,7 +41,7 @@ from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
 
-__all__ = ["Job", "JobResult", "keep", "model_folder", "prepare", "read_result", "run_job", "slug"]
+__all__ = ["Job", "JobResult", "model_folder", "prepare", "read_result", "run_job", "slug"]
 
 
 @dataclass(frozen=True)
@@ -127,38 +125,10 @@ def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> N
     keep(path, prepared)
 
 
-def keep(path: Path, value: Any) -> None:
-    """Leaves `value` in a temporary file for the processes of this run.
-
-    Raises:
-        DataError: There is no room.
-    """
-    try:
-        path.write_bytes(pickle.dumps(value, protocol=5))
-    except OSError as error:
-        raise DataError(
-            f"compare: temporary files must find room in {path.parent.parent}; {error.strerror or error}. Set TMPDIR "
-            "to a folder that has some."
-        ) from error
-
-
 @lru_cache(maxsize=1)
 def _load(path: Path) -> Any:
     # a temporary file of this very run: never a user's
     return pickle.loads(path.read_bytes())
-
-
-def _features(job: Job, prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
-    """Returns fitted features of one modality, and those of all rows: made by the first fit of the seed that asks."""
-    path = job.prepared.with_name(f"{job.prepared.stem}-{_digest(json.dumps([modality, name]).encode())[:12]}.features")
-    if not path.exists():
-        fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
-        part = path.with_suffix(f".{os.getpid()}")
-        keep(part, (fitted.parts[modality], fitted.transform(prepared.dataset)[modality]))
-        part.replace(path)  # whole or not there, whoever asks at the same time
-    # a temporary file of this very run: never a user's
-    loaded: tuple[Features, Matrix] = pickle.loads(path.read_bytes())
-    return loaded
 
 
 def _trial(options: ModelOptions, train: TrainOptions, trial: int, seed: int) -> tuple[ModelOptions, TrainOptions]:
@@ -322,69 +292,30 @@ def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict
 
 
 def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    codec, split, task, name = prepared.codec, prepared.split, prepared.task, job.method.estimator
-    metric = primary_metric(task)
-    sign = 1 if metric.higher_is_better else -1
-    known, by_time = len(split.train) + len(split.valid), prepared.dataset.times is not None
-    inner = _inner_folds(prepared, job.seed) if classical(name).role == "single" else None
-    tried: list[tuple[tuple[float, ...], ClassicalFit, FeaturePipeline, dict[str, Matrix], np.ndarray, int]] = []
-    for sets, trial in _variants(job, prepared):
-        made = {modality: _features(job, prepared, modality, chosen) for modality, chosen in sets.items()}
-        x = {modality: values for modality, (_, values) in made.items()}
-        features = FeaturePipeline({modality: part for modality, (part, _) in made.items()}, sets)
-        fit = fit_classical(
-            name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs,
-            trial=trial, seed=job.seed, refit=job.train.refits(known, by_time=by_time),
-            categories=features.categories, folds=inner,
-        )  # fmt: skip
-        valid = codec.in_units(fit.valid_prediction)
-        score = -sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
-        tried.append((fit.model.choice or (score,), fit, features, x, valid, trial))
-    _, fit, features, x, valid, trial = min(tried, key=lambda t: t[0])
-    test = {modality: values[split.test] for modality, values in x.items()}
+    codec, split, name = prepared.codec, prepared.split, job.method.estimator
+    best = best_fit(
+        name, job.method.modalities, prepared, job.train, trials=job.trials, seed=job.seed, scratch=job.prepared
+    )
+    x = {modality: values[split.test] for modality, values in best.x.items()}
+    test = side_by_side([x[k] for k in sorted(x)], len(split.test))
     start = time.perf_counter()
-    prediction = codec.in_units(fit.predict(side_by_side([test[k] for k in sorted(test)], len(split.test))))
+    prediction = codec.in_units(best.fit.predict(test))
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
-    facts = _facts(job, prepared, prediction, valid)
+    facts = _facts(job, prepared, prediction, best.valid)
     facts |= {
-        "n_parameters": fit.n_parameters,
-        "fit_seconds": sum(f.fit_seconds for _, f, *_ in tried),
+        "n_parameters": best.fit.n_parameters,
+        "fit_seconds": best.seconds,
         "predict_rows_per_second": rate,
-        "chosen_trial": trial,
+        "chosen_trial": best.trial,
         "curves": [],
         "ablation": [],
     }
     predictor = ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=codec, features=features, name=name, model=fit.model,
+        pipeline=prepared.pipeline, codec=codec, features=best.features, name=name, model=best.fit.model,
         modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
     )  # fmt: skip
     predictor.save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}
-
-
-_ENOUGH_ROWS = 100
-"""Validation rows from which on a classical model of one modality is chosen by them alone."""
-
-
-def _inner_folds(prepared: Prepared, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
-    """Returns folds of the known rows, by which to choose where validation rows are few; else None."""
-    split = prepared.split
-    if len(split.valid) >= _ENOUGH_ROWS:
-        return None
-    try:
-        return folds(prepared.dataset, np.concatenate([split.train, split.valid]), 5, seed)
-    except DataError:  # too few groups, or moments in time
-        return None
-
-
-def _variants(job: Job, prepared: Prepared) -> list[tuple[dict[str, str], int]]:
-    """Returns what is tried: which features of each modality, and which trial of the model."""
-    model = classical(job.method.estimator)
-    sets = {name: kind_named(prepared.dataset.modalities[name].kind).feature_sets for name in job.method.modalities}
-    if model.role == "single":
-        return [({name: chosen}, 0) for name, several in sets.items() for chosen in several]
-    first = {name: several[0] for name, several in sets.items()}
-    return [(first, trial) for trial in range(min(job.trials, len(model.trials)))]
 
 
 def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:

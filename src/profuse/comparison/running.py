@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from profuse._files import read_source
 from profuse._json import parse_json
-from profuse.comparison.jobs import Job, JobResult, keep, prepare, read_result, run_job, slug
+from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_job, slug
 from profuse.comparison.methods import Method
 from profuse.comparison.parts import fingerprints, packed, unpack
 from profuse.comparison.results import Machine, Skipped
+from profuse.comparison.scratch import keep
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
 from profuse.schema import Schema, SplitOptions

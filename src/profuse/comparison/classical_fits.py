@@ -1,0 +1,130 @@
+"""A classical model of a comparison: the best of its trials, or of the sets of features that it is tried with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from profuse.classical import ClassicalFit, classical, fit_classical
+from profuse.comparison.scratch import keep
+from profuse.data.feature_pipeline import FeaturePipeline
+from profuse.data.features import Features, Matrix
+from profuse.data.split import folds
+from profuse.errors import DataError
+from profuse.kinds import kind_named
+from profuse.metrics import measure, primary_metric
+from profuse.training.fitting import Prepared
+from profuse.training.options import TrainOptions
+
+__all__ = ["BestFit", "best_fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class BestFit:
+    """What was chosen.
+
+    Attributes:
+        fit: The model, fitted.
+        features: What it takes, fitted.
+        x: The features of all rows, by modality.
+        valid: What it predicted for validation rows before it learned from them, in the target's units.
+        trial: Which trial it was.
+        seconds: That all fits have taken.
+    """
+
+    fit: ClassicalFit
+    features: FeaturePipeline
+    x: Mapping[str, Matrix]
+    valid: np.ndarray
+    trial: int
+    seconds: float
+
+
+def best_fit(
+    name: str,
+    modalities: Sequence[str],
+    prepared: Prepared,
+    train: TrainOptions,
+    *,
+    trials: int,
+    seed: int,
+    scratch: Path,
+) -> BestFit:
+    """Fits a classical model and returns the best, by its own choice or by the primary metric on validation rows.
+
+    Args:
+        name: Of the model.
+        modalities: That it sees.
+        prepared: Data, split, target.
+        train: Whether it is fitted anew on training and validation rows.
+        trials: How many of its trials are tried.
+        seed: Of all that is drawn.
+        scratch: A file beside which features are left for other fits of the same run.
+    """
+    codec, split, task = prepared.codec, prepared.split, prepared.task
+    metric = primary_metric(task)
+    sign = 1 if metric.higher_is_better else -1
+    refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
+    inner = _inner_folds(prepared, seed) if classical(name).role == "single" else None
+    tried: list[tuple[tuple[float, ...], BestFit]] = []
+    for sets, trial in _variants(name, modalities, prepared, trials):
+        made = {modality: _features(prepared, modality, chosen, scratch) for modality, chosen in sets.items()}
+        x = {modality: values for modality, (_, values) in made.items()}
+        features = FeaturePipeline({modality: part for modality, (part, _) in made.items()}, sets)
+        fit = fit_classical(
+            name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs, trial=trial, seed=seed,
+            refit=refit, categories=features.categories, folds=inner,
+        )  # fmt: skip
+        valid = codec.in_units(fit.valid_prediction)
+        score = sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
+        tried.append((fit.model.choice or (-score,), BestFit(fit, features, x, valid, trial, 0.0)))
+    seconds = sum(best.fit.fit_seconds for _, best in tried)
+    return replace(min(tried, key=lambda t: t[0])[1], seconds=seconds)
+
+
+def _features(prepared: Prepared, modality: str, name: str, scratch: Path) -> tuple[Features, Matrix]:
+    """Returns fitted features of one modality, and those of all rows: made by the first fit of the seed that asks."""
+    digest = hashlib.sha256(json.dumps([modality, name]).encode()).hexdigest()[:12]
+    path = scratch.with_name(f"{scratch.stem}-{digest}.features")
+    if not path.exists():
+        fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
+        part = path.with_suffix(f".{os.getpid()}")
+        keep(part, (fitted.parts[modality], fitted.transform(prepared.dataset)[modality]))
+        part.replace(path)  # whole or not there, whoever asks at the same time
+    # a temporary file of this very run: never a user's
+    loaded: tuple[Features, Matrix] = pickle.loads(path.read_bytes())
+    return loaded
+
+
+_ENOUGH_ROWS = 100
+"""Validation rows from which on a classical model of one modality is chosen by them alone."""
+
+
+def _inner_folds(prepared: Prepared, seed: int) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Returns folds of the known rows, by which to choose where validation rows are few; else None."""
+    split = prepared.split
+    if len(split.valid) >= _ENOUGH_ROWS:
+        return None
+    try:
+        return folds(prepared.dataset, np.concatenate([split.train, split.valid]), 5, seed)
+    except DataError:  # too few groups, or moments in time
+        return None
+
+
+def _variants(
+    name: str, modalities: Sequence[str], prepared: Prepared, trials: int
+) -> list[tuple[dict[str, str], int]]:
+    """Returns what is tried: which features of each modality, and which trial of the model."""
+    model = classical(name)
+    sets = {m: kind_named(prepared.dataset.modalities[m].kind).feature_sets for m in modalities}
+    if model.role == "single":
+        return [({m: chosen}, 0) for m, several in sets.items() for chosen in several]
+    first = {m: several[0] for m, several in sets.items()}
+    return [(first, trial) for trial in range(min(trials, len(model.trials)))]
