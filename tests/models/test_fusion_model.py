@@ -34,7 +34,9 @@ def inputs(n_rows: int = 6, seed: int = 0) -> dict[str, Raw]:
 
 
 def build(task: str = "multiclass", n_outputs: int = 3, **options: object) -> FusionModel:
-    made = build_model(SPECS, task, n_outputs, ModelOptions(width=16, **options), n_rows=100, seed=0)  # type: ignore[arg-type]
+    made = build_model(
+        SPECS, task, n_outputs, ModelOptions(**{"width": 16, "members": 1, **options}), n_rows=100, seed=0
+    )  # type: ignore[arg-type]
     assert isinstance(made, FusionModel)
     return made.eval()
 
@@ -161,7 +163,7 @@ def test_only_the_heads_that_have_a_row_decide_on_it(name: str, level: str | Non
 @pytest.mark.parametrize(("name", "level"), LEVELS)
 def test_what_stands_behind_the_mask_has_no_effect(name: str, level: str | None) -> None:
     specs = {"a": SPECS["a"], "c": Spec(kind="series", n_channels=2, max_length=12)}
-    options = ModelOptions(width=16, fusion=name, level=level, unimodal_loss_weight=0.5)
+    options = ModelOptions(members=1, width=16, fusion=name, level=level, unimodal_loss_weight=0.5)
     model = build_model(specs, "multiclass", 3, options, n_rows=100, seed=0).eval()
     mask = torch.arange(12) < torch.tensor([12, 7, 1, 0, 4, 12])[:, None]
     values = torch.randn(6, 12, 2)
@@ -241,7 +243,7 @@ def test_an_operator_that_does_not_fit_the_level_is_refused() -> None:
 def test_initial_weights_follow_the_seed_and_leave_the_global_state() -> None:
     state = torch.get_rng_state()
     one, same = build(), build()
-    other = build_model(SPECS, "multiclass", 3, ModelOptions(width=16), n_rows=100, seed=1)
+    other = build_model(SPECS, "multiclass", 3, ModelOptions(members=1, width=16), n_rows=100, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
     weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in (one, same, other)]
     assert torch.equal(weights[0], weights[1])
@@ -327,7 +329,9 @@ def test_an_operator_that_owns_its_loss_is_trained_by_it_alone_and_others_add_th
     batch = {**inputs(), "a": inputs()["a"].without(torch.arange(6) == 2)}
     plain = build(fusion="mean_logits")
     for cls, want in ((Owns, 0.0), (Adds, plain.loss(plain(batch), target).item())):
-        model = build_model(SPECS, "multiclass", 3, ModelOptions(width=16), n_rows=100, seed=0, operator=cls).eval()
+        model = build_model(
+            SPECS, "multiclass", 3, ModelOptions(members=1, width=16), n_rows=100, seed=0, operator=cls
+        ).eval()
         assert isinstance(model, FusionModel)
         assert model.loss(model(batch), target).item() == pytest.approx(3 + want, abs=1e-5)
 
@@ -371,7 +375,9 @@ def test_options_of_an_operator_reach_it() -> None:
 )
 def test_mixed_precision_trains_at_every_level(name: str, level: str | None) -> None:
     specs = {**SPECS, "c": Spec(kind="series", n_channels=2, max_length=12)}
-    made = build_model(specs, "multiclass", 3, ModelOptions(width=16, fusion=name, level=level), n_rows=100, seed=0)
+    made = build_model(
+        specs, "multiclass", 3, ModelOptions(members=1, width=16, fusion=name, level=level), n_rows=100, seed=0
+    )
     batch = {**inputs(), "c": Raw(torch.randn(6, 12, 2), torch.ones(6, 12, dtype=torch.bool))}
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = made.loss(made(batch), torch.tensor([0, 1, 2, 0, 1, 2]))

@@ -29,6 +29,7 @@ from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 from profuse.training.balance import BALANCES
 from profuse.training.fitting import Prepared, fit_model
+from profuse.training.loop import predict
 from profuse.training.options import TrainOptions
 
 K = 3
@@ -239,6 +240,35 @@ def test_the_loss_reaches_every_members_parameters(options: Any, task: Any) -> N
                 assert parameter.grad.flatten(1).any(1).all(), name
 
 
+@pytest.mark.parametrize("entry", ["early", "later"])
+def test_a_member_of_a_progressive_model_is_a_progressive_model_with_its_own_state(entry: Any) -> None:
+    specs = {name: SPECS[name] for name in ("table", "vector")}
+    inputs = {name: raw for name, raw in batch().items() if name in specs}
+    model = build(specs=specs, fusion="concat", rounds=3, entry=entry)
+    assert isinstance(model, ProgressiveFusion)
+    each = []
+    for k in range(K):
+        around = ProgressiveFusion(alone(model.model, k), rounds=3, entry=entry).eval()
+        around.feedbacks = model.feedbacks
+        each.append(around(inputs).outputs)
+    together = torch.stack(each, dim=1)
+    torch.testing.assert_close(members_apart(of_members(model(inputs)).outputs, K), together)
+    plain = model.model(inputs)
+    assert (of_members(plain).outputs - together.flatten(0, 1)).abs().max() > 0.01
+
+
+def test_where_members_have_not_parted_feedback_is_their_mean_state() -> None:
+    model, inputs = build(fusion="concat", rounds=2), batch()
+    assert isinstance(model, ProgressiveFusion)
+    states: dict[str, Tensor] = {}
+    for name, feedback in zip(model.into, model.feedbacks, strict=True):
+        feedback.register_forward_pre_hook(lambda _, given, name=name: states.__setitem__(name, given[1]))
+    model(inputs)
+    first = of_members(model.model(inputs)).fused.vector
+    torch.testing.assert_close(states["table"], first)
+    torch.testing.assert_close(states["series"], members_apart(first, K).mean(1))
+
+
 def test_without_feedback_a_progressive_model_is_the_plain_one() -> None:
     plain = build(fusion="token_transformer")
     assert isinstance(plain, FusionModel)
@@ -302,8 +332,14 @@ def test_heads_of_other_members_are_told() -> None:
         head_for("multiclass")(16, 3, n_members=0)
 
 
+def test_prediction_runs_as_many_rows_at_once_whatever_the_members() -> None:
+    for options, sizes in (({"members": 1}, [64, 36]), ({}, [21, 21, 21, 21, 16])):
+        model = build(fusion="concat", **options)
+        assert [len(o.outputs) for o in predict(model, batch(100), batch_size=64)] == sizes
+
+
 def test_how_many_members_follows_from_the_rows() -> None:
-    assert [ModelOptions().n_members(n) for n in (100, 1_999, 2_000, 10_000)] == [1, 1, 1, 1]
+    assert [ModelOptions().n_members(n) for n in (100, 1_999, 2_000, 10_000)] == [8, 8, 1, 1]
     assert ModelOptions(members=2).n_members(10_000) == 2
     assert ModelOptions().n_members(100, one=True) == 1
 

@@ -26,7 +26,9 @@ def inputs() -> dict[str, Raw]:
 
 
 def around(feedback: str = "scale_shift", *, strength: float = 0.3, **options: object) -> ProgressiveFusion:
-    plain = build_model(SPECS, "multiclass", 3, ModelOptions(width=16, fusion="token_transformer"), n_rows=100, seed=0)
+    plain = build_model(
+        SPECS, "multiclass", 3, ModelOptions(members=1, width=16, fusion="token_transformer"), n_rows=100, seed=0
+    )
     assert isinstance(plain, FusionModel)
     model = ProgressiveFusion(plain, rounds=3, feedback=feedback, **options)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(1)

@@ -20,7 +20,9 @@ from profuse.schema import Spec
 
 def model(rounds: Any) -> Rounds:
     specs = {"a": Spec(kind="vector", n_channels=3), "b": Spec(kind="vector", n_channels=2)}
-    plain: Any = build_model(specs, "regression", 1, ModelOptions(fusion="concat", width=8), n_rows=20, seed=0)
+    plain: Any = build_model(
+        specs, "regression", 1, ModelOptions(members=1, fusion="concat", width=8), n_rows=20, seed=0
+    )
     return ProgressiveFusion(plain, rounds=rounds).rounds
 
 

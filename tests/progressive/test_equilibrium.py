@@ -41,7 +41,7 @@ def around(
     *, strength: float = 0.03, fusion: str = "concat", dropout: float = 0.2, **options: object
 ) -> ProgressiveFusion:
     """A model in float64 with feedback that is weak enough, at the default strength, for the rounds to contract."""
-    asked = ModelOptions(width=8, fusion=fusion, dropout=dropout)
+    asked = ModelOptions(members=1, width=8, fusion=fusion, dropout=dropout)
     plain = build_model(SPECS, "multiclass", 3, asked, n_rows=100, seed=0)
     assert isinstance(plain, FusionModel)
     given = {"rounds": "equilibrium", "tolerance": 1e-12, "max_rounds": 200, **options}

@@ -121,7 +121,7 @@ def test_one_state_vector_is_one_fused_token() -> None:
 @pytest.mark.parametrize("feedback", FEEDBACKS)
 def test_a_batch_may_be_empty(feedback: str, fusion: str, rounds: Any) -> None:
     specs = {"a": Spec(kind="vector", n_channels=4), "b": Spec(kind="vector", n_channels=3)}
-    options = ModelOptions(width=16, fusion=fusion, rounds=rounds, feedback=feedback)
+    options = ModelOptions(members=1, width=16, fusion=fusion, rounds=rounds, feedback=feedback)
     around = build_model(specs, "multiclass", 3, options, n_rows=100, seed=0)
     assert isinstance(around, ProgressiveFusion)
     nothing = {name: Raw(torch.zeros(0, s.n_channels), torch.zeros(0, dtype=torch.bool)) for name, s in specs.items()}

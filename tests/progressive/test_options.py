@@ -147,7 +147,7 @@ def every_kind() -> dict[str, Raw]:
 
 @pytest.mark.parametrize("feedback", FEEDBACKS)
 def test_raw_values_of_every_kind_are_changed_where_they_are_numbers(feedback: Any) -> None:
-    options = ModelOptions(width=8, fusion="concat", rounds=2, entry="input", feedback=feedback)
+    options = ModelOptions(members=1, width=8, fusion="concat", rounds=2, entry="input", feedback=feedback)
     model = build_model(KINDS, "binary", 2, options, n_rows=100, seed=0)
     assert isinstance(model, ProgressiveFusion)
     assert {n for n, entry in model.entries.items() if entry == "input"} == set(WIDTHS)
@@ -171,7 +171,7 @@ def test_raw_values_of_every_kind_are_changed_where_they_are_numbers(feedback: A
 
 
 def test_a_pixel_is_scaled_and_shifted_by_its_channel() -> None:
-    options = ModelOptions(width=8, fusion="concat", rounds=2, entry="input", into=("picture",))
+    options = ModelOptions(members=1, width=8, fusion="concat", rounds=2, entry="input", into=("picture",))
     model = build_model({"picture": KINDS["picture"]}, "binary", 2, options, n_rows=100, seed=0).eval()
     assert isinstance(model, ProgressiveFusion)
     with torch.no_grad():
@@ -213,7 +213,7 @@ class Exported(nn.Module):
 )
 @pytest.mark.parametrize("feedback", FEEDBACKS)
 def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None:
-    options = ModelOptions(width=8, rounds=3, feedback=feedback, **options)
+    options = ModelOptions(members=1, width=8, rounds=3, feedback=feedback, **options)
     kinds = {name: KINDS[name] for name in ("number", "curve", "point")}
     model = build_model(kinds, "binary", 2, options, n_rows=100, seed=0).eval()
     with torch.no_grad():
@@ -229,7 +229,9 @@ def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None
 
 
 def test_an_equilibrium_has_to_be_given_a_number_of_rounds_before_it_is_exported() -> None:
-    model = build_model({"point": KINDS["point"]}, "binary", 2, ModelOptions(rounds="equilibrium"), n_rows=9, seed=0)
+    model = build_model(
+        {"point": KINDS["point"]}, "binary", 2, ModelOptions(members=1, rounds="equilibrium"), n_rows=9, seed=0
+    )
     raw = every_kind()["point"]
     with pytest.raises(ConfigError, match="rounds must be a number in a model that is exported"):
         torch.export.export(Exported(model.eval()), ({"point": raw.values}, {"point": raw.mask}))

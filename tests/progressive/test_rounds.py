@@ -40,7 +40,9 @@ def inputs(n_rows: int = 5) -> dict[str, Raw]:
 
 
 def plain(**options: object) -> FusionModel:
-    made = build_model(SPECS, "multiclass", 3, ModelOptions(width=16, **options), n_rows=100, seed=0)
+    made = build_model(
+        SPECS, "multiclass", 3, ModelOptions(**{"width": 16, "members": 1, **options}), n_rows=100, seed=0
+    )
     assert isinstance(made, FusionModel)
     return made.eval()
 

@@ -124,6 +124,7 @@ def build(
         dropout=dropout,
         label_smoothing=0.0,
         unimodal_loss_weight=1.0 if base.balance else 0.0,
+        members=1,
         operator_options={base.fusion: own} if own else {},
         **TWINS[twin],
     )

@@ -23,7 +23,7 @@ def members_together(x: Tensor) -> Tensor:
 class MemberScale(nn.Module):
     """x_k = r_k * x: every member's own view of the same tokens, one after another for each row.
 
-    r_k is 1 or -1 at first, at random in each channel, so that the members differ from the start.
+    r_k is drawn from N(0, 1) at first, so that the members differ from the start.
 
     Args:
         n_members: How many.
@@ -41,8 +41,7 @@ class MemberScale(nn.Module):
 
     def __init__(self, n_members: int, n_channels: int, *, n_places: int = 1) -> None:
         super().__init__()
-        signs = torch.randint(0, 2, (n_members, n_places, n_channels))
-        self.scale = nn.Parameter(2.0 * signs - 1.0)
+        self.scale = nn.Parameter(torch.randn(n_members, n_places, n_channels))
 
     def forward(self, tokens: Tokens) -> Tokens:
         values = tokens.values[:, None] * self.scale

@@ -60,6 +60,11 @@ class Trainable(nn.Module, ABC, Generic[O]):
         """
 
     @property
+    def n_members(self) -> int:
+        """How many models it holds, each of which takes every row."""
+        return 1
+
+    @property
     def n_remembered(self) -> int:
         """Training rows, at most, that `remember` is given."""
         return 0

@@ -106,7 +106,8 @@ class NetworkPredictor(Predictor):
         every = torch.arange(len(next(iter(used.values()))))
         with limit_threads(self.train_options.threads), applied(self.source):
             by_batch = [
-                self.model.anytime(batch, rounds=rounds, tolerance=tolerance) for batch, _ in batches(used, every, 512)
+                self.model.anytime(batch, rounds=rounds, tolerance=tolerance)
+                for batch, _ in batches(used, every, max(1, 512 // self.model.n_members))
             ]
         longest = max(len(b.predictions) for b in by_batch)
         # where a batch has settled early, all its rows keep their predictions

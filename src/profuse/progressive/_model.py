@@ -171,6 +171,10 @@ class ProgressiveFusion(Trainable[Output]):
         return self.model.unit
 
     @property
+    def n_members(self) -> int:
+        return self.model.n_members
+
+    @property
     def n_remembered(self) -> int:
         return self.model.n_remembered
 

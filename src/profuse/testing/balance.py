@@ -35,7 +35,7 @@ class BalanceSubject:
     def model(self, fusion: str = "concat", names: Sequence[str] = NAMES, **options: object) -> FusionModel:
         """Returns a small model of three modalities with losses of their own."""
         specs = {name: Spec(kind="vector", n_channels=4) for name in names}
-        given = ModelOptions.model_validate({"fusion": fusion, "width": 8, "dropout": 0.0, **options})
+        given = ModelOptions.model_validate({"fusion": fusion, "width": 8, "dropout": 0.0, "members": 1, **options})
         model = build_model(specs, "multiclass", N_CLASSES, given, n_rows=100, seed=0)
         assert isinstance(model, FusionModel)
         return model

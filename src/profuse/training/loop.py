@@ -87,7 +87,10 @@ def batches(
 def predict(
     model: Trainable[O], inputs: Mapping[str, Raw], rows: Tensor | None = None, *, batch_size: int = 512
 ) -> list[O]:
-    """Runs the model over rows (all if None) in evaluation mode and returns the batches' outputs."""
+    """Runs the model over rows (all if None) in evaluation mode and returns the batches' outputs.
+
+    A batch is of `batch_size` rows, of all members together.
+    """
     was_training = model.training
     device = next(model.parameters()).device
     if rows is None:
@@ -97,7 +100,7 @@ def predict(
         with torch.inference_mode():
             return [
                 model({name: raw.to(device) for name, raw in batch.items()})
-                for batch, _ in batches(inputs, rows, batch_size)
+                for batch, _ in batches(inputs, rows, max(1, batch_size // model.n_members))
             ]
     finally:
         model.train(was_training)
@@ -245,7 +248,8 @@ def _losses(
     if len(rows) > 2000:
         rows = rows[torch.randperm(len(rows), generator=Generator().manual_seed(0))[:2000]]
     joint, own = torch.zeros(()), {name: torch.zeros(()) for name in inputs}
-    for output, part in zip(predict(model, inputs, rows), torch.split(rows, 512), strict=True):
+    outputs = predict(model, inputs, rows)
+    for output, part in zip(outputs, torch.split(rows, [len(o.outputs) for o in outputs]), strict=True):
         loss, losses = balancing.losses(output, target[part].to(output.outputs.device))
         share = len(part) / len(rows)
         joint = joint + share * loss.cpu()

@@ -129,7 +129,7 @@ def test_steps_that_no_modality_has_are_masked_and_count_nowhere() -> None:
 @pytest.mark.parametrize("level", ["raw", "feature"])
 def test_it_works_before_and_after_the_encoders_mix(level: str) -> None:
     specs = {"curve": Spec(kind="series", n_channels=2, max_length=20), "vector": Spec(kind="vector", n_channels=4)}
-    options = ModelOptions(fusion="aligned", level=level, width=16)
+    options = ModelOptions(members=1, fusion="aligned", level=level, width=16)
     model = build_model(specs, "binary", 2, options, n_rows=100, seed=0)
     assert isinstance(model, FusionModel)
     batch = {

@@ -55,7 +55,7 @@ def build(name: str = "mmtm", random: bool = True, seed: int = 0, **options: Any
         SPECS,
         "multiclass",
         3,
-        ModelOptions(fusion=name, width=16, **options),
+        ModelOptions(members=1, fusion=name, width=16, **options),
         n_rows=100,
         seed=seed,
     )
@@ -256,7 +256,7 @@ def test_progressive_with_zero_feedback_is_the_plain_model_bit_for_bit(name: str
 
 def test_an_encoder_of_a_single_stage_takes_part_with_its_embedded_tokens() -> None:
     specs = {"text": Spec(kind="text", vocabulary=50, max_length=12), "vector": SPECS["vector"]}
-    made = build_model(specs, "binary", 2, ModelOptions(fusion="mmtm", width=16), n_rows=100, seed=0).eval()
+    made = build_model(specs, "binary", 2, ModelOptions(members=1, fusion="mmtm", width=16), n_rows=100, seed=0).eval()
     assert isinstance(made, FusionModel)
     words = torch.randint(1, 50, (N_ROWS, 9, 2), generator=torch.Generator().manual_seed(0))
     batch = {"text": Raw(words, torch.ones(N_ROWS, 9).bool()), "vector": inputs()["vector"]}

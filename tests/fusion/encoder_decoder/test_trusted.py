@@ -241,7 +241,7 @@ def test_the_divergence_is_let_in_while_training_runs() -> None:
 @pytest.mark.parametrize(("task", "n_outputs"), [("multiclass", 3), ("multilabel", 2)])
 def test_a_model_is_trained_by_the_operators_losses_alone(task: str, n_outputs: int) -> None:
     specs = {"a": Spec(kind="vector", n_channels=4), "b": Spec(kind="vector", n_channels=3)}
-    options = ModelOptions(width=16, fusion="trusted")
+    options = ModelOptions(members=1, width=16, fusion="trusted")
     model = build_model(specs, task, n_outputs, options, n_rows=100, seed=0).eval()  # type: ignore[arg-type]
     assert isinstance(model, FusionModel)
     generator = torch.Generator().manual_seed(0)

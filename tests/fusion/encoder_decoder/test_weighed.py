@@ -395,7 +395,7 @@ SPECS = {"a": Spec(kind="vector", n_channels=4), "b": Spec(kind="vector", n_chan
 
 
 def model_of(fusion: str, task: str) -> FusionModel:
-    options = ModelOptions(width=16, fusion=fusion)
+    options = ModelOptions(members=1, width=16, fusion=fusion)
     model = build_model(SPECS, task, 3, options, n_rows=100, seed=0).eval()  # type: ignore[arg-type]
     assert isinstance(model, FusionModel)
     return model

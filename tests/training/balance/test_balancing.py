@@ -36,7 +36,7 @@ SPECS = {name: Spec(kind="vector", n_channels=4) for name in "abc"}
 
 def model(**options: object) -> FusionModel | ProgressiveFusion:
     given = {"fusion": "concat", "width": 8, "dropout": 0.0, **options}
-    return build_model(SPECS, "multiclass", 3, ModelOptions(**given), n_rows=100, seed=0)
+    return build_model(SPECS, "multiclass", 3, ModelOptions(**{"members": 1, **given}), n_rows=100, seed=0)
 
 
 def batch(n_rows: int = 12) -> tuple[dict[str, Raw], torch.Tensor]:
