@@ -35,7 +35,7 @@ from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 
 OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
-MODEL = ModelOptions(fusion="concat", width=16)
+MODEL = ModelOptions(fusion="concat", width=16, members=1)
 
 
 def prepared(dataset: Dataset) -> Prepared:
@@ -257,7 +257,7 @@ def test_stacking_is_fitted_on_rows_its_experts_have_not_learned_from(monkeypatc
 
     monkeypatch.setattr(Stacking, "fit_out_of_fold", spy)
     data = prepared(make_product())
-    model = fit_model(data, ModelOptions(fusion="stacking", width=16), OPTIONS)
+    model = fit_model(data, ModelOptions(fusion="stacking", width=16, members=1), OPTIONS)
     assert seen["n"] == 120
     assert model.predict_encoded(data.inputs, data.split.test).shape == (40, 2)
 

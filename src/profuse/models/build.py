@@ -66,8 +66,9 @@ def build_model(
         }
         kind = head_for(task)
 
-        takes = getattr(fusion(options.fusion) if operator is None else operator, "members", "together")
-        n_members = options.n_members(n_rows, one=takes == "one")
+        cls: Any = fusion(options.fusion) if operator is None else operator
+        one = getattr(cls, "members", "together") == "one" or getattr(cls, "n_remembered", 0) > 0
+        n_members = options.n_members(n_rows, one=one)
 
         def head(width: int) -> nn.Module:
             return kind(

@@ -375,9 +375,10 @@ def _check(
     if any(own.n_members != head.n_members for own in own_heads.values()):
         sizes = {name: own.n_members for name, own in own_heads.items()}
         faults.append(f"all heads must have as many members; got n_members={head.n_members} and own_heads={sizes}")
-    if head.n_members > 1 and fusion.members == "one":
+    if head.n_members > 1 and (fusion.members == "one" or fusion.n_remembered > 0):
         faults.append(
-            f"{type(fusion).__name__} keeps training rows, which are of one member; got n_members={head.n_members}"
+            f"{type(fusion).__name__} keeps training rows, which are of one member; got n_members={head.n_members}. "
+            'Use members=1, which a class that says members = "one" gets by default'
         )
     if unimodal_loss_weight < 0:
         faults.append(f"unimodal_loss_weight must be at least 0; got unimodal_loss_weight={unimodal_loss_weight}")
