@@ -33,10 +33,9 @@ def inputs(n_rows: int = 6, seed: int = 0) -> dict[str, Raw]:
     }
 
 
-def build(task: str = "multiclass", n_outputs: int = 3, **options: object) -> FusionModel:
-    made = build_model(
-        SPECS, task, n_outputs, ModelOptions(**{"width": 16, "members": 1, **options}), n_rows=100, seed=0
-    )  # type: ignore[arg-type]
+def build(task: Any = "multiclass", n_outputs: int = 3, **options: object) -> FusionModel:
+    given = ModelOptions.model_validate({"width": 16, "members": 1, **options})
+    made = build_model(SPECS, task, n_outputs, given, n_rows=100, seed=0)
     assert isinstance(made, FusionModel)
     return made.eval()
 

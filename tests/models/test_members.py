@@ -333,8 +333,8 @@ def test_heads_of_other_members_are_told() -> None:
 
 
 def test_prediction_runs_as_many_rows_at_once_whatever_the_members() -> None:
-    for options, sizes in (({"members": 1}, [64, 36]), ({}, [21, 21, 21, 21, 16])):
-        model = build(fusion="concat", **options)
+    for members, sizes in ((1, [64, 36]), (K, [21, 21, 21, 21, 16])):
+        model = build(fusion="concat", members=members)
         assert [len(o.outputs) for o in predict(model, batch(100), batch_size=64)] == sizes
 
 
