@@ -339,7 +339,7 @@ def test_prediction_runs_as_many_rows_at_once_whatever_the_members() -> None:
 
 
 def test_how_many_members_follows_from_the_rows() -> None:
-    assert [ModelOptions().n_members(n) for n in (100, 1_999, 2_000, 10_000)] == [8, 8, 1, 1]
+    assert [ModelOptions().n_members(n) for n in (100, 999, 1_000, 10_000)] == [8, 8, 1, 1]
     assert ModelOptions(members=2).n_members(10_000) == 2
     assert ModelOptions().n_members(100, one=True) == 1
 

@@ -98,7 +98,7 @@ class ModelOptions(BaseModel):
     unimodal_loss_weight: Annotated[float, Shown(common=True)] = Field(
         0.5, ge=0, description="Weight of the modalities' own losses, each with its own head."
     )
-    members: Annotated[int | None, Shown("8 below 2,000 rows, else 1", common=True)] = Field(
+    members: Annotated[int | None, Shown("8 below 1,000 rows, else 1", common=True)] = Field(
         None, ge=1, le=64, description="Models in one that share the body; each has a scale and heads of its own."
     )
     encoders: Annotated[
@@ -161,7 +161,7 @@ class ModelOptions(BaseModel):
         """
         if self.members is not None:
             return self.members
-        return 8 if n_rows < 2_000 and not one else 1
+        return 8 if n_rows < 1_000 and not one else 1
 
     def resolved_level(self) -> Level:
         """Returns the level, the operator's own when none is given.
