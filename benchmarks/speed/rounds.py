@@ -129,7 +129,7 @@ def jobs(branch: str, n_rows: int, width: int) -> dict[str, Callable[[], None]]:
         total(model.embed(batch)).backward()
 
     def rest() -> None:
-        model.loss(model.finish(leaves), target).backward()
+        model.loss(model.finish(leaves, linear={}), target).backward()
 
     def feedback() -> None:
         pairs = zip(progressive.into, progressive.feedbacks, strict=True)

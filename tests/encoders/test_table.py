@@ -230,10 +230,37 @@ def test_the_perceptron_reads_a_missing_cell_as_the_learned_token_of_its_column(
     row = torch.nonzero(~raw.mask[:, 4] & raw.present)[0, 0]
     before = encoder(raw).values
     with torch.no_grad():
+        assert encoder.missing is not None
         encoder.missing[4] += 1.0
     changed = (encoder(raw).values != before).flatten(1).any(1)
     assert changed[row]
     assert torch.equal(changed, ~raw.mask[:, 4] & raw.present)
+
+
+@every
+def test_the_linear_path_reads_all_columns_of_present_rows(options: dict[str, Any]) -> None:
+    raw, encoder = batch(), make(options)
+    tokens = encoder.embed(raw)
+    read = encoder.linear(tokens).unflatten(1, (5, 4))
+    assert encoder.n_linear == 20
+    assert torch.equal(read[raw.mask], tokens.values[raw.mask])
+    assert not read[~raw.present].any()
+    if encoder.missing is not None:
+        gaps = (~raw.mask & raw.present[:, None]).nonzero()
+        assert torch.equal(read[gaps[:, 0], gaps[:, 1]], encoder.missing[gaps[:, 1]])
+    assert make({**options, "linear_path": False}).n_linear == 0
+
+
+def test_column_dropout_hides_whole_columns_in_training_and_keeps_the_mean() -> None:
+    encoder = make({"column_dropout": 0.25})
+    raw = Raw(torch.ones(4000, 5), torch.ones(4000, 5, dtype=torch.bool))
+    plain = encoder.embed(raw).values
+    encoder.train()
+    hidden = encoder.embed(raw).values
+    gone = (hidden == 0).all(-1)
+    assert torch.equal(gone, (hidden == 0).any(-1))
+    assert 0.22 < gone.double().mean() < 0.28
+    torch.testing.assert_close(hidden[~gone], plain[~gone] / 0.75)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +298,7 @@ def test_the_place_of_a_column_is_kept_when_numbers_and_categories_alternate() -
         ({"embed_width": 0, "dropout": 1.0}, ConfigError, "embed_width must be at least 1; got embed_width=0; dropout"),
         ({"hidden_width": 0}, ConfigError, "hidden_width must be at least 1"),
         ({"n_blocks": -1}, ConfigError, "n_blocks must be at least 0; got n_blocks=-1"),
+        ({"column_dropout": 1.0}, ConfigError, r"column_dropout must be in \[0, 1\); got column_dropout=1.0"),
         ({"mixer": "forest"}, ConfigError, "mixer='forest'"),
         ({"numbers": "raw"}, ConfigError, "numbers='raw'"),
         ({"mixer": "transformer", "n_heads": 3}, ConfigError, "n_heads must divide width; got n_heads=3, width=8"),

@@ -133,3 +133,22 @@ def test_bad_options_specs_and_batches_are_told() -> None:
         VectorEncoder(Spec(kind="table"), 8)
     with pytest.raises(ShapeError, match=r"must be \[batch, 6\] and mask \[batch\]; got values=\(2, 5\)"):
         make()(Raw(torch.ones(2, 5), torch.ones(2, dtype=torch.bool)))
+
+
+def test_the_linear_path_reads_the_embedded_vector_of_present_rows() -> None:
+    encoder = VectorEncoder(Spec(kind="vector", n_channels=3), 4, embed_width=6, hidden_width=8).eval()
+    raw = Raw(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([True, True, False, True]))
+    read = encoder.linear(encoder.embed(raw))
+    assert encoder.n_linear == 6
+    assert torch.equal(read[raw.mask], encoder.first(raw.values)[raw.mask])
+    assert not read[2].any()
+    assert VectorEncoder(Spec(kind="vector", n_channels=3), 4, linear_path=False).n_linear == 0
+
+
+def test_input_dropout_drops_channels_in_training_only() -> None:
+    encoder = VectorEncoder(Spec(kind="vector", n_channels=3), 4, embed_width=6, hidden_width=8, input_dropout=0.5)
+    raw = Raw(torch.ones(8, 3), torch.ones(8, dtype=torch.bool))
+    encoder.eval()
+    assert torch.equal(encoder.embed(raw).values, encoder.embed(raw).values)
+    encoder.train()
+    assert len(encoder.embed(raw).values.unique(dim=0)) > 1

@@ -82,6 +82,36 @@ def test_the_raw_level_does_not_mix() -> None:
     assert torch.equal(before, direct)
 
 
+@pytest.mark.parametrize(("name", "level"), LEVELS)
+def test_a_linear_path_adds_a_linear_map_of_what_is_embedded_to_every_output(name: str, level: str | None) -> None:
+    model, batch = build("regression", 3, fusion=name, level=level), inputs()
+    gone = torch.tensor([True, False, False, False, False, False])
+    batch["a"] = batch["a"].without(gone)
+    before = model(batch)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for path in model.linear_paths:
+            assert not path.weight.any()  # it starts at nothing
+            path.weight.copy_(torch.randn(path.weight.shape, generator=generator))
+    after = model(batch)
+    added = {
+        n: encoder.embed(batch[n]).zeroed().values[:, 0] @ path.weight.T
+        for n, encoder, path in zip("ab", model.encoders, model.linear_paths, strict=True)
+    }
+    assert not added["a"][0].any()
+    for n in "ab":
+        torch.testing.assert_close(after.parts[n] - before.parts[n], added[n], atol=1e-5, rtol=1e-5)
+    if level != "hybrid" and name != "mean_logits":  # there a decision operator joins them
+        wanted = added["a"] + added["b"]
+        torch.testing.assert_close(after.outputs - before.outputs, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_an_encoder_without_a_linear_path_adds_none() -> None:
+    series = Spec(kind="series", n_channels=2, max_length=12)
+    model = build_model({"a": SPECS["a"], "c": series}, "binary", 2, ModelOptions(width=16), n_rows=100, seed=0).plain
+    assert model.linear_names == ("a",)
+
+
 def test_the_decision_level_fuses_the_modalities_own_outputs() -> None:
     model = build(fusion="mean_logits")
     output = model(inputs())

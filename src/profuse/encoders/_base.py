@@ -9,7 +9,7 @@ from inspect import signature
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.errors import ShapeError
 from profuse.schema import Spec
@@ -42,6 +42,7 @@ class Encoder(nn.Module, ABC):
         embed_width: Channels of the tokens that `embed` returns (`width` unless a subclass sets another).
         stage_widths: Channels of the tokens after each of `mix_stages`; the last is `width`.
         n_places: Tokens that `embed` returns, where they are the same ones in every row (a table's columns); else 1.
+        n_linear: Numbers that a linear path from the embedded tokens to the outputs reads; 0: there is none.
     """
 
     kind: ClassVar[str]
@@ -77,6 +78,7 @@ class Encoder(nn.Module, ABC):
         self.embed_width = width
         self.stage_widths: tuple[int, ...] = (width,)
         self.n_places = 1
+        self.n_linear = 0
 
     @classmethod
     @abstractmethod
@@ -98,6 +100,15 @@ class Encoder(nn.Module, ABC):
         set to 0, and values of real tokens may be changed; masks never are.
         """
         return (self.mix,)
+
+    def linear(self, tokens: Tokens) -> Tensor:
+        """Returns `[batch, n_linear]`: of what `embed` gave, all that a linear path beside the model reads.
+
+        A model adds a linear map of it to its outputs, past mixing, fusion and norms: what is linear in the input need
+        not be learned by a deep network of few rows. An encoder that sets `n_linear` writes this; rows that are missing
+        are 0.
+        """
+        return tokens.values.new_zeros(len(tokens), 0)
 
     def forward(self, raw: Raw) -> Tokens:
         """Returns `mix(embed(raw))`, 0 at masked tokens; a model calls the two itself, with feedback between them."""

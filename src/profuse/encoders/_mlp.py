@@ -9,19 +9,22 @@ from profuse.errors import ConfigError
 __all__ = ["ResidualMLP", "check_layers"]
 
 
-def check_layers(who: str, *, dropout: float, **sizes: int) -> None:
-    """Checks that every size is at least 1 (a name that begins with n_: 0) and that `dropout` is in [0, 1).
+def check_layers(who: str, **values: float) -> None:
+    """Checks that every size is at least 1 (a name that begins with n_: 0), and what ends with dropout in [0, 1).
 
     Raises:
         ConfigError: One is not; all faults are told together.
     """
     faults = [
-        f"{name} must be at least {least}; got {name}={size}"
-        for name, size in sizes.items()
-        if size < (least := 0 if name.startswith("n_") else 1)
+        f"{name} must be at least {least}; got {name}={value}"
+        for name, value in values.items()
+        if not name.endswith("dropout") and value < (least := 0 if name.startswith("n_") else 1)
     ]
-    if not 0.0 <= dropout < 1.0:
-        faults.append(f"dropout must be in [0, 1); got dropout={dropout}")
+    faults += [
+        f"{name} must be in [0, 1); got {name}={value}"
+        for name, value in values.items()
+        if name.endswith("dropout") and not 0.0 <= value < 1.0
+    ]
     if faults:
         raise ConfigError(f"{who}: {'; '.join(faults)}.")
 

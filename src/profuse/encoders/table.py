@@ -38,6 +38,8 @@ class TableEncoder(Encoder):
         dropout: Probability of dropping a hidden channel.
         numbers: How numbers are embedded: `piecewise` (linear, knots at the edges) or `periodic` (learned waves).
         mixer: `mlp` or `transformer`.
+        column_dropout: Probability of hiding a column's token of a training row; the others grow by what is hidden.
+        linear_path: Whether a linear map of all columns' tokens is added to the model's outputs (`Encoder.linear`).
 
     Shape:
         `Raw.values[batch, column]`, `Raw.mask[batch, column]`, to `[batch, 1, width]` (mlp) or
@@ -63,10 +65,19 @@ class TableEncoder(Encoder):
         dropout: float = 0.1,
         numbers: Numbers = "piecewise",
         mixer: Mixer = "mlp",
+        column_dropout: float = 0.0,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         who = type(self).__name__
-        check_layers(who, dropout=dropout, embed_width=embed_width, hidden_width=hidden_width, n_blocks=n_blocks)
+        check_layers(
+            who,
+            embed_width=embed_width,
+            hidden_width=hidden_width,
+            n_blocks=n_blocks,
+            dropout=dropout,
+            column_dropout=column_dropout,
+        )
         if numbers not in get_args(Numbers) or mixer not in get_args(Mixer):
             raise ConfigError(
                 f"{who}: numbers must be one of {get_args(Numbers)} and mixer one of {get_args(Mixer)}; "
@@ -83,6 +94,8 @@ class TableEncoder(Encoder):
         self.embed_width = embed_width
         self.n_places = len(sizes)
         self.mixer = mixer
+        self.column_dropout = nn.Dropout1d(column_dropout)
+        self.n_linear = len(sizes) * embed_width if linear_path else 0
         number_at = [c for c, size in enumerate(sizes) if size == 0]
         category_at = [c for c, size in enumerate(sizes) if size > 0]
         order = torch.tensor(number_at + category_at)
@@ -95,8 +108,8 @@ class TableEncoder(Encoder):
         elif number_at:
             self.numbers = PeriodicEmbedding(len(number_at), embed_width)
         self.categories = CategoryEmbedding([sizes[c] for c in category_at], embed_width) if category_at else None
+        self.missing = nn.Parameter(torch.zeros(len(sizes), embed_width)) if mixer == "mlp" else None
         if mixer == "mlp":
-            self.missing = nn.Parameter(torch.zeros(len(sizes), embed_width))
             self.mlp = ResidualMLP(
                 len(sizes) * embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout
             )
@@ -118,10 +131,18 @@ class TableEncoder(Encoder):
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
-        """Returns a perceptron on piecewise-linear embeddings, wider for more rows, lighter for many columns."""
-        many = len(spec.cardinalities) > 64
-        hidden = 128 if n_rows < 2_000 else 256 if n_rows < 50_000 else 384
-        return cls(spec, width, embed_width=8 if many else 16, hidden_width=hidden, n_blocks=2, dropout=dropout)
+        """Returns a perceptron on piecewise-linear embeddings, wider for more rows, lighter for many columns.
+
+        Few rows are learned by heart unless columns are hidden now and then.
+        """
+        return cls(
+            spec,
+            width,
+            embed_width=8 if len(spec.cardinalities) > 64 else 16,
+            hidden_width=128 if n_rows < 2_000 else 256 if n_rows < 50_000 else 384,
+            dropout=dropout,
+            column_dropout=dropout if n_rows < 2_000 else 0.0,
+        )
 
     def embed(self, raw: Raw) -> Tokens:
         n_columns = len(self.spec.cardinalities)
@@ -136,14 +157,20 @@ class TableEncoder(Encoder):
             parts.append(self.numbers(values[:, self.number_at]))
         if self.categories is not None:
             parts.append(self.categories(values[:, self.category_at].round().long()))
-        return Tokens(torch.cat(parts, dim=1)[:, self.order], raw.mask)
+        return Tokens(self.column_dropout(torch.cat(parts, dim=1)[:, self.order]), raw.mask)
+
+    def _filled(self, tokens: Tokens) -> Tensor:
+        """Returns all columns' tokens, `[batch, column * embed_width]`; a missing one is learned, or 0 (transformer)."""
+        missing = tokens.values.new_zeros(()) if self.missing is None else self.missing
+        return torch.where(tokens.mask[..., None], tokens.values, missing).flatten(1)
+
+    def linear(self, tokens: Tokens) -> Tensor:
+        return self._filled(tokens) * tokens.present[:, None]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if self.mixer == "mlp":
-            x = tokens.values
-            if i == 0:
-                x = torch.where(tokens.mask[..., None], x, self.missing)
-            return Tokens.vector(self.mlp.step(i, x.flatten(1)), tokens.present)
+            x = self._filled(tokens) if i == 0 else tokens.values.flatten(1)
+            return Tokens.vector(self.mlp.step(i, x), tokens.present)
         hidden = ~tokens.mask & tokens.present[:, None]  # an absent row attends to all: finite, and masked after
         h = self.lift(tokens.values) if i == 0 else tokens.values
         for layer in list(self.layers)[i : i + 1]:

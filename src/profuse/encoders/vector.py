@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import ResidualMLP, check_layers
@@ -26,6 +26,8 @@ class VectorEncoder(Encoder):
         hidden_width: Channels inside of the perceptron.
         n_blocks: Residual blocks.
         dropout: Probability of dropping a hidden channel.
+        input_dropout: Probability of dropping a channel of the input; the others grow by what is dropped.
+        linear_path: Whether a linear map of the embedded vector is added to the model's outputs (`Encoder.linear`).
 
     Shape:
         `Raw.values[batch, channel]`, `Raw.mask[batch]`, to `[batch, 1, width]`.
@@ -46,13 +48,24 @@ class VectorEncoder(Encoder):
         hidden_width: int = 256,
         n_blocks: int = 2,
         dropout: float = 0.1,
+        input_dropout: float = 0.0,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         who = type(self).__name__
-        check_layers(who, dropout=dropout, embed_width=embed_width, hidden_width=hidden_width, n_blocks=n_blocks)
+        check_layers(
+            who,
+            embed_width=embed_width,
+            hidden_width=hidden_width,
+            n_blocks=n_blocks,
+            dropout=dropout,
+            input_dropout=input_dropout,
+        )
         if spec.n_channels < 1:
             raise ShapeError(f"{who}: the spec must have at least one channel; got n_channels={spec.n_channels}.")
         self.embed_width = embed_width
+        self.n_linear = embed_width if linear_path else 0
+        self.input_dropout = nn.Dropout(input_dropout)
         self.first = nn.Linear(spec.n_channels, embed_width)
         self.mlp = ResidualMLP(embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout)
         self.stage_widths = self.mlp.step_widths
@@ -70,7 +83,10 @@ class VectorEncoder(Encoder):
                 f"values={tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
             )
         values = raw.values.masked_fill(~raw.mask[:, None], 0.0)  # NaN may stand in an absent row
-        return Tokens.vector(self.first(values), raw.mask)
+        return Tokens.vector(self.first(self.input_dropout(values)), raw.mask)
+
+    def linear(self, tokens: Tokens) -> Tensor:
+        return tokens.zeroed().values[:, 0]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         return Tokens.vector(self.mlp.step(i, tokens.values[:, 0]), tokens.mask[:, 0])

@@ -5,6 +5,8 @@ feature       embed -> mix -> fusion -> head
 hierarchical  embed -> parts of mix, an exchange after each -> merge -> head
 decision      embed -> mix -> a head a modality -> fusion of their outputs (late fusion)
 hybrid        feature or hierarchical, and decision, whose outputs a decision operator joins
+
+At every level a linear path goes from what an encoder embeds to the outputs, where the encoder has one (`n_linear`).
 """
 
 from __future__ import annotations
@@ -53,7 +55,11 @@ class Output:
 
 
 class FusionModel(Trainable[Output]):
-    """Encoders, a fusion operator and a head.
+    """Encoders, a fusion operator and a head: `outputs = head(fusion(encoders)) + sum_m A_m linear_m`.
+
+    `linear_m` is what the encoder of modality m gives for a linear path (`Encoder.linear`: a table's columns, a
+    vector); A_m starts at 0. On few rows most of what can be learned is linear, and a deep path with norms learns it
+    later than it learns the rows by heart. A modality's own output has the same path: `own_head(tokens) + A_m linear_m`.
 
     Args:
         encoders: One for each modality.
@@ -109,6 +115,12 @@ class FusionModel(Trainable[Output]):
         for e, step in zip(self.encoders, self.members_enter.values(), strict=True) if self.n_members > 1 else ():
             width, n_places = (e.embed_width, e.n_places) if step == "embed" else (e.width, 1)
             self.scales.append(MemberScale(self.n_members, width, n_places=n_places))  # type: ignore[arg-type]
+        self.linear_names = tuple(name for name in self.names if encoders[name].n_linear)
+        self.linear_paths = nn.ModuleList()
+        for name in self.linear_names:
+            path = nn.Linear(encoders[name].n_linear, head.n_outputs, bias=False)
+            nn.init.zeros_(path.weight)
+            self.linear_paths.append(path)
 
     @property
     def n_members(self) -> int:
@@ -144,13 +156,20 @@ class FusionModel(Trainable[Output]):
         Returns:
             Tokens of the batch's rows, or of all members' rows where members part here.
         """
+        return self.embed_with_linear(inputs)[0]
+
+    def embed_with_linear(self, inputs: Mapping[str, Raw]) -> tuple[dict[str, Tokens], dict[str, Tensor]]:
+        """Returns what `embed` does, and what each linear path adds to the outputs, the same for all members."""
         if set(inputs) != set(self.names):
             raise ShapeError(
                 f"FusionModel: the modalities must be {list(self.names)}; got {sorted(inputs)}. "
                 "Give an absent modality as Raw whose mask is all False."
             )
-        tokens = {n: e.embed(inputs[n]) for n, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[operator]
-        return {n: self.spread(n, t, "embed") for n, t in tokens.items()}
+        encoders: dict[str, Encoder] = dict(zip(self.names, self.encoders, strict=True))  # type: ignore[arg-type]
+        tokens = {n: e.embed(inputs[n]) for n, e in encoders.items()}
+        paths = zip(self.linear_names, self.linear_paths, strict=True)
+        linear = {n: self.repeated(path(encoders[n].linear(tokens[n]))) for n, path in paths}
+        return {n: self.spread(n, t, "embed") for n, t in tokens.items()}, linear
 
     def spread(self, name: str, tokens: Tokens, step: Literal["embed", "mix"]) -> Tokens:
         """Returns what each member sees of a modality's tokens after this step, where members part; else the tokens."""
@@ -163,6 +182,8 @@ class FusionModel(Trainable[Output]):
         self,
         embedded: Mapping[str, Tokens],
         rest: Mapping[str, Callable[[Tokens], Tokens]] | None = None,
+        *,
+        linear: Mapping[str, Tensor],
     ) -> Output:
         """Everything after `embed`: mix, fuse, predict.
 
@@ -170,15 +191,19 @@ class FusionModel(Trainable[Output]):
             embedded: Tokens of every modality.
             rest: What is left of a modality's mix, where `embedded` holds tokens from within it; not in hierarchical
                 fusion.
+            linear: What linear paths add, by modality; feedback does not change it.
         """
         tokens, fused = self._mixed(dict(embedded), rest or {})
         parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
+        parts = {n: part + linear[n] if n in linear else part for n, part in parts.items()}
         present = {n: tokens[n].present for n in parts}
         if self.level == "decision":
             fused = self.fusion({n: Tokens.vector(p, present[n]) for n, p in parts.items()})
             return Output(fused.vector, fused, parts, present, (fused.vector,))
         fused = self._fused(tokens) if fused is None else fused
         outputs = self.head(fused.vector)
+        for added in linear.values():
+            outputs = outputs + added
         if self.decision is not None:
             anything = self.fusion.present(tokens).any(1)
             parts, present = {**parts, JOINT: outputs}, {**present, JOINT: anything}
@@ -222,7 +247,8 @@ class FusionModel(Trainable[Output]):
 
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
         """Returns outputs for a batch `{modality: Raw}`."""
-        return self.pooled(self.finish(self.embed(inputs)))
+        embedded, linear = self.embed_with_linear(inputs)
+        return self.pooled(self.finish(embedded, linear=linear))
 
     def pooled(self, output: Output) -> Output:
         """Returns the members' common output, of what `finish` returns of all members' rows."""
@@ -265,9 +291,9 @@ class FusionModel(Trainable[Output]):
         head, values = self.head.eval(), torch.cat([o.outputs.float().cpu() for o in outputs])
         return Validation(head.loss(values, target).item(), head.score(values, target), head.error(values, target))
 
-    def repeated(self, target: Tensor) -> Tensor:
-        """Returns the target of all members' rows."""
-        return target.repeat_interleave(self.n_members, dim=0)
+    def repeated(self, rows: Tensor) -> Tensor:
+        """`[batch, ...]` -> the same for all members' rows, of a target say."""
+        return rows.repeat_interleave(self.n_members, dim=0) if self.n_members > 1 else rows
 
     @property
     def parts_weight(self) -> float:

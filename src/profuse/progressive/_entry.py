@@ -90,12 +90,14 @@ class Below:
         raw: The raw batch of the branches whose raw values feedback changes.
         tokens: Each modality's tokens where feedback enters, or of the first round where it enters the raw values.
         rest: What is left of an encoder's mix, by modality, where some of it has run.
+        linear: What linear paths beside the model add to its outputs.
         n_rows: Rows of the batch; `tokens` are of them, or of the rows of all members one after another.
     """
 
     raw: Mapping[str, Raw]
     tokens: Mapping[str, Tokens]
     rest: Mapping[str, Callable[[Tokens], Tokens]]
+    linear: Mapping[str, Tensor]
     n_rows: int
 
     def rows(self, index: Tensor) -> Below:
@@ -104,6 +106,10 @@ class Below:
             self,
             raw={name: raw.rows(index) for name, raw in self.raw.items()},
             tokens={name: rows_of(t, index, self.n_rows) for name, t in self.tokens.items()},
+            linear={
+                name: rows_of(Tokens.vector(added), index, self.n_rows).values[:, 0]
+                for name, added in self.linear.items()
+            },
             n_rows=len(index),
         )
 
@@ -123,7 +129,8 @@ def below(model: FusionModel, inputs: Mapping[str, Raw], entries: Mapping[str, E
         inputs: A batch.
         entries: Where feedback enters, by modality; a branch that is not among them lies below as a whole.
     """
-    tokens = {name: t.zeroed() for name, t in model.embed(inputs).items()}
+    embedded, linear = model.embed_with_linear(inputs)
+    tokens = {name: t.zeroed() for name, t in embedded.items()}
     raw = {name: inputs[name] for name, entry in entries.items() if entry == "input"}
     rest: dict[str, Callable[[Tokens], Tokens]] = {}
     if model.level != "raw" and not isinstance(model.fusion, HierarchicalFusion):
@@ -133,7 +140,7 @@ def below(model: FusionModel, inputs: Mapping[str, Raw], entries: Mapping[str, E
             elif entries[name] == "later":
                 first, rest[name] = segments(encoder, 2)
                 tokens[name] = first(tokens[name])
-    return Below(raw, tokens, rest, next(iter(inputs.values())).values.shape[0])
+    return Below(raw, tokens, rest, linear, next(iter(inputs.values())).values.shape[0])
 
 
 def encoders_of(model: FusionModel) -> dict[str, Encoder]:

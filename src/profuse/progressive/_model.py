@@ -297,7 +297,7 @@ class ProgressiveFusion(Trainable[Output]):
                     changed = feedback(raw_tokens(raw, spec), *seen)
                     embedded = encoders[name].embed(changed_raw(raw, spec, changed.values))
                     tokens[name] = self.model.spread(name, embedded, "embed")
-        return self.model.finish(tokens, rest=under.rest)
+        return self.model.finish(tokens, rest=under.rest, linear=under.linear)
 
     def _seen_by(self, name: str, state: State) -> State:
         """Returns the state that a branch receives: each member's own; the mean where members part only later."""

@@ -44,15 +44,19 @@ class _Number:
         x = x[~np.isnan(x)]
         if not len(x):
             return cls(name, None, 0.0, ())
-        low, q25, q50, q75, high = np.quantile(x, (0.0, 0.25, 0.5, 0.75, 1.0))
+        x = np.sort(x)  # once: a table may have twenty thousand columns
+        at = np.array((0.25, 0.5, 0.75)) * (len(x) - 1)
+        low, high = x[np.floor(at).astype(np.int64)], x[np.ceil(at).astype(np.int64)]
+        q25, q50, q75 = low + (at % 1.0) * (high - low)
         # most cells equal: the quartiles coincide, the range does not
-        unit = q75 - q25 if q75 > q25 else (high - low) / 2.0
+        unit = q75 - q25 if q75 > q25 else (x[-1] - x[0]) / 2.0
         number = cls(name, float(q50), 1.0 / max(float(unit), 1.0 / typed_cells.LARGEST) if unit > 0 else 0.0, ())
         z = np.round(number.apply(x), 6)  # no bin is narrower than float32 can tell
-        cuts = np.quantile(z, np.linspace(0.0, 1.0, max_bins + 1), method="nearest")
-        few = np.unique(z)
-        edges = few if len(few) <= max_bins + 1 else np.unique(cuts)
-        return cls(name, number.center, number.scale, tuple(float(e) for e in edges))
+        few = z[np.concatenate([[True], z[1:] > z[:-1]])]
+        if len(few) > max_bins + 1:
+            cuts = z[np.rint(np.linspace(0.0, 1.0, max_bins + 1) * (len(z) - 1)).astype(np.int64)]
+            few = cuts[np.concatenate([[True], cuts[1:] > cuts[:-1]])]
+        return cls(name, number.center, number.scale, tuple(few.tolist()))
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         if self.center is None:
