@@ -160,7 +160,7 @@ class TableEncoder(Encoder):
         return Tokens(self.column_dropout(torch.cat(parts, dim=1)[:, self.order]), raw.mask)
 
     def _filled(self, tokens: Tokens) -> Tensor:
-        """Returns all columns' tokens, `[batch, column * embed_width]`; a missing one is learned, or 0 (transformer)."""
+        """Returns all columns' tokens, `[batch, column * embed_width]`; one that misses is learned (mlp) or 0."""
         missing = tokens.values.new_zeros(()) if self.missing is None else self.missing
         return torch.where(tokens.mask[..., None], tokens.values, missing).flatten(1)
 

@@ -59,7 +59,7 @@ class FusionModel(Trainable[Output]):
 
     `linear_m` is what the encoder of modality m gives for a linear path (`Encoder.linear`: a table's columns, a
     vector); A_m starts at 0. On few rows most of what can be learned is linear, and a deep path with norms learns it
-    later than it learns the rows by heart. A modality's own output has the same path: `own_head(tokens) + A_m linear_m`.
+    later than it learns the rows by heart. A modality's own output has it too: `own_head(tokens) + A_m linear_m`.
 
     Args:
         encoders: One for each modality.
