@@ -90,13 +90,13 @@ def test_a_linear_path_adds_a_linear_map_of_what_is_embedded_to_every_output(nam
     before = model(batch)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for path in model.linear_paths:
-            assert not path.weight.any()  # it starts at nothing
-            path.weight.copy_(torch.randn(path.weight.shape, generator=generator))
+        for weight in model.linear_paths.parameters():
+            assert not weight.any()  # it starts at nothing
+            weight.copy_(torch.randn(weight.shape, generator=generator))
     after = model(batch)
     added = {
-        n: encoder.embed(batch[n]).zeroed().values[:, 0] @ path.weight.T
-        for n, encoder, path in zip("ab", model.encoders, model.linear_paths, strict=True)
+        n: encoder.embed(batch[n]).zeroed().values[:, 0] @ weight.T  # type: ignore[operator]
+        for n, encoder, weight in zip("ab", model.encoders, model.linear_paths.parameters(), strict=True)
     }
     assert not added["a"][0].any()
     for n in "ab":
