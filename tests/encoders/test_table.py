@@ -230,7 +230,6 @@ def test_the_perceptron_reads_a_missing_cell_as_the_learned_token_of_its_column(
     row = torch.nonzero(~raw.mask[:, 4] & raw.present)[0, 0]
     before = encoder(raw).values
     with torch.no_grad():
-        assert encoder.missing is not None
         encoder.missing[4] += 1.0
     changed = (encoder(raw).values != before).flatten(1).any(1)
     assert changed[row]
@@ -238,17 +237,25 @@ def test_the_perceptron_reads_a_missing_cell_as_the_learned_token_of_its_column(
 
 
 @every
-def test_the_linear_path_reads_all_columns_of_present_rows(options: dict[str, Any]) -> None:
-    raw, encoder = batch(), make(options)
-    tokens = encoder.embed(raw)
-    read = encoder.linear(tokens).unflatten(1, (5, 4))
-    assert encoder.n_linear == 20
-    assert torch.equal(read[raw.mask], tokens.values[raw.mask])
-    assert not read[~raw.present].any()
-    if encoder.missing is not None:
-        gaps = (~raw.mask & raw.present[:, None]).nonzero()
-        assert torch.equal(read[gaps[:, 0], gaps[:, 1]], encoder.missing[gaps[:, 1]])
+def test_the_linear_path_reads_numbers_categories_and_what_is_missing(options: dict[str, Any]) -> None:
+    encoder = make(options)
+    raw = Raw(
+        torch.tensor([[1.5, 2.0, 0.5, 0.0, -1.0], [math.nan, 0.0, 0.5, 9.0, 2.0]]),
+        torch.tensor([[True, True, True, True, True], [False, True, True, False, True]]),
+    )
+    wanted = [  # numbers; codes 1 to 3 of the second column, none of the fourth; missing cells
+        [1.5, 0.5, -1.0, 0, 1, 0, 0, 0, 0, 0, 0],
+        [0.0, 0.5, 2.0, 0, 0, 0, 1, 0, 0, 1, 0],
+    ]
+    assert encoder.n_linear == 11
+    assert torch.equal(encoder.linear(raw), torch.tensor(wanted))
     assert make({**options, "linear_path": False}).n_linear == 0
+
+
+def test_a_column_of_very_many_categories_is_left_to_the_network() -> None:
+    encoder = make({}, spec=Spec(kind="table", cardinalities=(0, 5000), edges=((), ())))
+    raw = Raw(torch.tensor([[1.0, 4000.0]]), torch.ones(1, 2, dtype=torch.bool))
+    assert encoder.linear(raw).tolist() == [[1.0, 0.0, 0.0]]
 
 
 def test_column_dropout_hides_whole_columns_in_training_and_keeps_the_mean() -> None:

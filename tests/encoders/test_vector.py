@@ -135,13 +135,11 @@ def test_bad_options_specs_and_batches_are_told() -> None:
         make()(Raw(torch.ones(2, 5), torch.ones(2, dtype=torch.bool)))
 
 
-def test_the_linear_path_reads_the_embedded_vector_of_present_rows() -> None:
-    encoder = VectorEncoder(Spec(kind="vector", n_channels=3), 4, embed_width=6, hidden_width=8).eval()
-    raw = Raw(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([True, True, False, True]))
-    read = encoder.linear(encoder.embed(raw))
-    assert encoder.n_linear == 6
-    assert torch.equal(read[raw.mask], encoder.first(raw.values)[raw.mask])
-    assert not read[2].any()
+def test_the_linear_path_reads_the_vector() -> None:
+    encoder = VectorEncoder(Spec(kind="vector", n_channels=3), 4, embed_width=6, hidden_width=8)
+    raw = Raw(torch.tensor([[1.0, 2.0, 3.0], [math.nan] * 3]), torch.tensor([True, False]))
+    assert encoder.n_linear == 3
+    assert encoder.linear(raw).tolist() == [[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]
     assert VectorEncoder(Spec(kind="vector", n_channels=3), 4, linear_path=False).n_linear == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.heads import ClassHead, LabelsHead, ValuesHead, head_for
 from profuse.models.build import build_model
 from profuse.models.fusion_model import JOINT, FusionModel
+from profuse.models.linear_paths import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -83,33 +85,53 @@ def test_the_raw_level_does_not_mix() -> None:
 
 
 @pytest.mark.parametrize(("name", "level"), LEVELS)
-def test_a_linear_path_adds_a_linear_map_of_what_is_embedded_to_every_output(name: str, level: str | None) -> None:
-    model, batch = build("regression", 3, fusion=name, level=level), inputs()
-    gone = torch.tensor([True, False, False, False, False, False])
-    batch["a"] = batch["a"].without(gone)
-    before = model(batch)
+@pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+def test_untrained_outputs_are_those_of_the_linear_paths(name: str, level: str | None, task: str) -> None:
+    model, batch = build(task, 3, fusion=name, level=level), inputs(60)
     generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in model.linear_paths.parameters():
-            assert not weight.any()  # it starts at nothing
-            weight.copy_(torch.randn(weight.shape, generator=generator))
-    after = model(batch)
-    added = {
-        n: encoder.embed(batch[n]).zeroed().values[:, 0] @ weight.T  # type: ignore[operator]
-        for n, encoder, weight in zip("ab", model.encoders, model.linear_paths.parameters(), strict=True)
-    }
-    assert not added["a"][0].any()
+    target = (
+        torch.randint(0, 3, (60,), generator=generator)
+        if task == "multiclass"
+        else torch.randint(0, 2, (60, 3), generator=generator).float()
+    )
+    batch["a"] = batch["a"].without(torch.arange(60) < 3)
+    fit_linear(model, batch, target, torch.arange(50))
+    output, added = model(batch), model.linear(batch)
+    assert all(x.any() for x in added.values())
     for n in "ab":
-        torch.testing.assert_close(after.parts[n] - before.parts[n], added[n], atol=1e-5, rtol=1e-5)
-    if level != "hybrid" and name != "mean_logits":  # there a decision operator joins them
-        wanted = added["a"] + added["b"]
-        torch.testing.assert_close(after.outputs - before.outputs, wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(output.parts[n], added[n])
+    if name == "mean_logits":
+        assert JOINT not in added
+    elif level != "hybrid":  # there a decision operator joins the joint outputs and the others
+        torch.testing.assert_close(output.outputs, added[JOINT])
 
 
-def test_an_encoder_without_a_linear_path_adds_none() -> None:
-    series = Spec(kind="series", n_channels=2, max_length=12)
-    model = build_model({"a": SPECS["a"], "c": series}, "binary", 2, ModelOptions(width=16), n_rows=100, seed=0).plain
-    assert model.linear_names == ("a",)
+def test_a_modality_alone_is_solved_on_the_rows_that_have_it() -> None:
+    model, batch = build("regression", 1, fusion="concat"), inputs(40)
+    target = batch["a"].values[:, :1] + 5.0
+    target[:20] = -100.0
+    batch["a"] = batch["a"].without(torch.arange(40) < 20)
+    fit_linear(model, batch, target, torch.arange(40))
+    torch.testing.assert_close(model(batch).parts["a"][20:], target[20:], atol=0.1, rtol=0.1)
+
+
+def test_members_have_one_linear_path() -> None:
+    model, batch = build("regression", 1, fusion="concat", members=3), inputs(40)
+    fit_linear(model, batch, batch["a"].values[:, :1], torch.arange(40))
+    output = model(batch)
+    assert output.members is not None
+    torch.testing.assert_close(output.members.outputs, output.outputs.repeat_interleave(3, dim=0))
+    assert output.outputs.any()
+
+
+def test_a_model_without_tables_and_vectors_has_no_linear_path() -> None:
+    series = {"c": Spec(kind="series", n_channels=2, max_length=12)}
+    model = build_model(series, "binary", 2, ModelOptions(width=16), n_rows=100, seed=0).plain
+    before = copy.deepcopy(model.state_dict())
+    batch = {"c": Raw(torch.randn(9, 12, 2), torch.ones(9, 12, dtype=torch.bool))}
+    fit_linear(model, batch, torch.arange(9) % 2, torch.arange(9))
+    assert model.linear_paths.names == ()
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
 
 
 def test_the_decision_level_fuses_the_modalities_own_outputs() -> None:

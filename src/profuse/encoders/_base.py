@@ -42,7 +42,7 @@ class Encoder(nn.Module, ABC):
         embed_width: Channels of the tokens that `embed` returns (`width` unless a subclass sets another).
         stage_widths: Channels of the tokens after each of `mix_stages`; the last is `width`.
         n_places: Tokens that `embed` returns, where they are the same ones in every row (a table's columns); else 1.
-        n_linear: Numbers that a linear path from the embedded tokens to the outputs reads; 0: there is none.
+        n_linear: Numbers of a row that a linear path to the model's outputs reads; 0: there is none.
     """
 
     kind: ClassVar[str]
@@ -101,14 +101,13 @@ class Encoder(nn.Module, ABC):
         """
         return (self.mix,)
 
-    def linear(self, tokens: Tokens) -> Tensor:
-        """Returns `[batch, n_linear]`: of what `embed` gave, all that a linear path beside the model reads.
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns `[batch, n_linear]`, finite: what a linear path beside the model reads of a row; nothing is trained.
 
-        A model adds a linear map of it to its outputs, past mixing, fusion and norms: what is linear in the input need
-        not be learned by a deep network of few rows. An encoder that sets `n_linear` writes this; rows that are missing
-        are 0.
+        Where the encoder has it, a model adds a ridge regression of it to its outputs (`LinearPath`), and what it
+        learns is what that leaves. On few rows of many columns most of what can be learned is linear.
         """
-        return tokens.values.new_zeros(len(tokens), 0)
+        return raw.values.new_zeros(len(raw), 0)
 
     def forward(self, raw: Raw) -> Tokens:
         """Returns `mix(embed(raw))`, 0 at masked tokens; a model calls the two itself, with feedback between them."""

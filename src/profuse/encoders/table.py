@@ -7,6 +7,7 @@ from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import ResidualMLP, check_layers
@@ -20,6 +21,7 @@ __all__ = ["TableEncoder"]
 
 Numbers = Literal["piecewise", "periodic"]
 Mixer = Literal["mlp", "transformer"]
+_MOST_CODES = 128  # of a column of categories in the linear path: beyond, a column a code is too dear
 
 
 class TableEncoder(Encoder):
@@ -39,7 +41,7 @@ class TableEncoder(Encoder):
         numbers: How numbers are embedded: `piecewise` (linear, knots at the edges) or `periodic` (learned waves).
         mixer: `mlp` or `transformer`.
         column_dropout: Probability of hiding a column's token of a training row; the others grow by what is hidden.
-        linear_path: Whether a linear map of all columns' tokens is added to the model's outputs (`Encoder.linear`).
+        linear_path: Whether a ridge regression of the columns is added to the model's outputs (`Encoder.linear`).
 
     Shape:
         `Raw.values[batch, column]`, `Raw.mask[batch, column]`, to `[batch, 1, width]` (mlp) or
@@ -95,10 +97,12 @@ class TableEncoder(Encoder):
         self.n_places = len(sizes)
         self.mixer = mixer
         self.column_dropout = nn.Dropout1d(column_dropout)
-        self.n_linear = len(sizes) * embed_width if linear_path else 0
         number_at = [c for c, size in enumerate(sizes) if size == 0]
         category_at = [c for c, size in enumerate(sizes) if size > 0]
         order = torch.tensor(number_at + category_at)
+        self.in_linear = {c: sizes[c] for c in category_at if sizes[c] <= _MOST_CODES}
+        if linear_path:
+            self.n_linear = len(number_at) + sum(size - 1 for size in self.in_linear.values()) + len(sizes)
         self.register_buffer("number_at", torch.tensor(number_at, dtype=torch.long), persistent=False)
         self.register_buffer("category_at", torch.tensor(category_at, dtype=torch.long), persistent=False)
         self.register_buffer("order", order.argsort(), persistent=False)
@@ -108,8 +112,8 @@ class TableEncoder(Encoder):
         elif number_at:
             self.numbers = PeriodicEmbedding(len(number_at), embed_width)
         self.categories = CategoryEmbedding([sizes[c] for c in category_at], embed_width) if category_at else None
-        self.missing = nn.Parameter(torch.zeros(len(sizes), embed_width)) if mixer == "mlp" else None
         if mixer == "mlp":
+            self.missing = nn.Parameter(torch.zeros(len(sizes), embed_width))
             self.mlp = ResidualMLP(
                 len(sizes) * embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout
             )
@@ -159,18 +163,22 @@ class TableEncoder(Encoder):
             parts.append(self.categories(values[:, self.category_at].round().long()))
         return Tokens(self.column_dropout(torch.cat(parts, dim=1)[:, self.order]), raw.mask)
 
-    def _filled(self, tokens: Tokens) -> Tensor:
-        """Returns all columns' tokens, `[batch, column * embed_width]`; one that misses is learned (mlp) or 0."""
-        missing = tokens.values.new_zeros(()) if self.missing is None else self.missing
-        return torch.where(tokens.mask[..., None], tokens.values, missing).flatten(1)
-
-    def linear(self, tokens: Tokens) -> Tensor:
-        return self._filled(tokens) * tokens.present[:, None]
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns numbers, which categories (of columns of at most 128 codes), and which cells are missing."""
+        if not self.n_linear:
+            return super().linear(raw)
+        values = raw.values.masked_fill(~raw.mask, 0.0)
+        codes = [
+            one_hot(values[:, c].round().long().clamp(0, size - 1), size)[:, 1:] for c, size in self.in_linear.items()
+        ]
+        return torch.cat([values[:, self.number_at], *codes, ~raw.mask], dim=1).to(values.dtype)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if self.mixer == "mlp":
-            x = self._filled(tokens) if i == 0 else tokens.values.flatten(1)
-            return Tokens.vector(self.mlp.step(i, x), tokens.present)
+            x = tokens.values
+            if i == 0:
+                x = torch.where(tokens.mask[..., None], x, self.missing)
+            return Tokens.vector(self.mlp.step(i, x.flatten(1)), tokens.present)
         hidden = ~tokens.mask & tokens.present[:, None]  # an absent row attends to all: finite, and masked after
         h = self.lift(tokens.values) if i == 0 else tokens.values
         for layer in list(self.layers)[i : i + 1]:

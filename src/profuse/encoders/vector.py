@@ -27,7 +27,7 @@ class VectorEncoder(Encoder):
         n_blocks: Residual blocks.
         dropout: Probability of dropping a hidden channel.
         input_dropout: Probability of dropping a channel of the input; the others grow by what is dropped.
-        linear_path: Whether a linear map of the embedded vector is added to the model's outputs (`Encoder.linear`).
+        linear_path: Whether a ridge regression of the vector is added to the model's outputs (`Encoder.linear`).
 
     Shape:
         `Raw.values[batch, channel]`, `Raw.mask[batch]`, to `[batch, 1, width]`.
@@ -64,7 +64,7 @@ class VectorEncoder(Encoder):
         if spec.n_channels < 1:
             raise ShapeError(f"{who}: the spec must have at least one channel; got n_channels={spec.n_channels}.")
         self.embed_width = embed_width
-        self.n_linear = embed_width if linear_path else 0
+        self.n_linear = spec.n_channels if linear_path else 0
         self.input_dropout = nn.Dropout(input_dropout)
         self.first = nn.Linear(spec.n_channels, embed_width)
         self.mlp = ResidualMLP(embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout)
@@ -85,8 +85,9 @@ class VectorEncoder(Encoder):
         values = raw.values.masked_fill(~raw.mask[:, None], 0.0)  # NaN may stand in an absent row
         return Tokens.vector(self.first(self.input_dropout(values)), raw.mask)
 
-    def linear(self, tokens: Tokens) -> Tensor:
-        return tokens.zeroed().values[:, 0]
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns the vector."""
+        return raw.values.masked_fill(~raw.mask[:, None], 0.0) if self.n_linear else super().linear(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         return Tokens.vector(self.mlp.step(i, tokens.values[:, 0]), tokens.mask[:, 0])

@@ -5,8 +5,6 @@ feature       embed -> mix -> fusion -> head
 hierarchical  embed -> parts of mix, an exchange after each -> merge -> head
 decision      embed -> mix -> a head a modality -> fusion of their outputs (late fusion)
 hybrid        feature or hierarchical, and decision, whose outputs a decision operator joins
-
-At every level a linear path goes from what an encoder embeds to the outputs, where the encoder has one (`n_linear`).
 """
 
 from __future__ import annotations
@@ -24,13 +22,11 @@ from profuse.fusion import DecisionFusion, Fused, Fusion, HierarchicalFusion
 from profuse.heads import Head
 from profuse.layers.members import MemberScale, members_apart, members_together
 from profuse.models.levels import LEVELS, LEVELS_OF, Level
+from profuse.models.linear_paths import JOINT, LinearPaths
 from profuse.models.trainable import Trainable, Validation
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["JOINT", "FusionModel", "Output", "stage_channels"]
-
-JOINT = "(joint)"
-"""The name of the joint head's output among the modalities' in a hybrid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +51,7 @@ class Output:
 
 
 class FusionModel(Trainable[Output]):
-    """Encoders, a fusion operator and a head: `outputs = head(fusion(encoders)) + sum_m A_m linear_m`.
-
-    `linear_m` is what the encoder of modality m gives for a linear path (`Encoder.linear`: a table's columns, a
-    vector); A_m starts at 0. On few rows most of what can be learned is linear, and a deep path with norms learns it
-    later than it learns the rows by heart. A modality's own output has it too: `own_head(tokens) + A_m linear_m`.
+    """Encoders, a fusion operator and a head, beside linear paths: `outputs = head(fusion(encoders)) + linear`.
 
     Args:
         encoders: One for each modality.
@@ -115,12 +107,7 @@ class FusionModel(Trainable[Output]):
         for e, step in zip(self.encoders, self.members_enter.values(), strict=True) if self.n_members > 1 else ():
             width, n_places = (e.embed_width, e.n_places) if step == "embed" else (e.width, 1)
             self.scales.append(MemberScale(self.n_members, width, n_places=n_places))  # type: ignore[arg-type]
-        self.linear_names = tuple(name for name in self.names if encoders[name].n_linear)
-        self.linear_paths = nn.ModuleList()
-        for name in self.linear_names:
-            path = nn.Linear(encoders[name].n_linear, head.n_outputs, bias=False)
-            nn.init.zeros_(path.weight)
-            self.linear_paths.append(path)
+        self.linear_paths = LinearPaths(encoders, head, joint=level != "decision", own=len(self.own_heads) > 0)
 
     @property
     def n_members(self) -> int:
@@ -148,7 +135,7 @@ class FusionModel(Trainable[Output]):
     @property
     def embed_widths(self) -> dict[str, int]:
         """Channels of each modality's tokens where feedback enters."""
-        return {name: e.embed_width for name, e in zip(self.names, self.encoders, strict=True)}  # type: ignore[misc]
+        return {name: e.embed_width for name, e in self.encoder_of.items()}
 
     def embed(self, inputs: Mapping[str, Raw]) -> dict[str, Tokens]:
         """First step of every encoder; what feedback does not change, and so runs once a batch.
@@ -156,20 +143,23 @@ class FusionModel(Trainable[Output]):
         Returns:
             Tokens of the batch's rows, or of all members' rows where members part here.
         """
-        return self.embed_with_linear(inputs)[0]
-
-    def embed_with_linear(self, inputs: Mapping[str, Raw]) -> tuple[dict[str, Tokens], dict[str, Tensor]]:
-        """Returns what `embed` does, and what each linear path adds to the outputs, the same for all members."""
         if set(inputs) != set(self.names):
             raise ShapeError(
                 f"FusionModel: the modalities must be {list(self.names)}; got {sorted(inputs)}. "
                 "Give an absent modality as Raw whose mask is all False."
             )
-        encoders: dict[str, Encoder] = dict(zip(self.names, self.encoders, strict=True))  # type: ignore[arg-type]
-        tokens = {n: e.embed(inputs[n]) for n, e in encoders.items()}
-        paths = zip(self.linear_names, self.linear_paths, strict=True)
-        linear = {n: self.repeated(path(encoders[n].linear(tokens[n]))) for n, path in paths}
-        return {n: self.spread(n, t, "embed") for n, t in tokens.items()}, linear
+        tokens = {n: e.embed(inputs[n]) for n, e in self.encoder_of.items()}
+        return {n: self.spread(n, t, "embed") for n, t in tokens.items()}
+
+    @property
+    def encoder_of(self) -> dict[str, Encoder]:
+        """The encoders by modality."""
+        return dict(zip(self.names, self.encoders, strict=True))  # type: ignore[arg-type]
+
+    def linear(self, inputs: Mapping[str, Raw]) -> dict[str, Tensor]:
+        """Returns what linear paths add, to all members alike: 0 until `fit_linear`; feedback does not change it."""
+        added = self.linear_paths(self.linear_paths.parts(self.encoder_of, inputs))
+        return {n: self.repeated(x) for n, x in added.items()}
 
     def spread(self, name: str, tokens: Tokens, step: Literal["embed", "mix"]) -> Tokens:
         """Returns what each member sees of a modality's tokens after this step, where members part; else the tokens."""
@@ -191,7 +181,7 @@ class FusionModel(Trainable[Output]):
             embedded: Tokens of every modality.
             rest: What is left of a modality's mix, where `embedded` holds tokens from within it; not in hierarchical
                 fusion.
-            linear: What linear paths add, by modality; feedback does not change it.
+            linear: What `linear` gave.
         """
         tokens, fused = self._mixed(dict(embedded), rest or {})
         parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
@@ -202,8 +192,7 @@ class FusionModel(Trainable[Output]):
             return Output(fused.vector, fused, parts, present, (fused.vector,))
         fused = self._fused(tokens) if fused is None else fused
         outputs = self.head(fused.vector)
-        for added in linear.values():
-            outputs = outputs + added
+        outputs = outputs + linear[JOINT] if JOINT in linear else outputs
         if self.decision is not None:
             anything = self.fusion.present(tokens).any(1)
             parts, present = {**parts, JOINT: outputs}, {**present, JOINT: anything}
@@ -214,7 +203,7 @@ class FusionModel(Trainable[Output]):
         self, tokens: dict[str, Tokens], rest: Mapping[str, Callable[[Tokens], Tokens]]
     ) -> tuple[dict[str, Tokens], Fused | None]:
         """Second step of the encoders, and the fusion where it takes part in that."""
-        encoders: dict[str, Encoder] = dict(zip(self.names, self.encoders, strict=True))  # type: ignore[arg-type]
+        encoders = self.encoder_of
         if isinstance(self.fusion, HierarchicalFusion):
             n_stages = self.fusion.n_stages
             parts = {n: segments(e, n_stages) for n, e in encoders.items()}
@@ -247,8 +236,7 @@ class FusionModel(Trainable[Output]):
 
     def forward(self, inputs: Mapping[str, Raw]) -> Output:
         """Returns outputs for a batch `{modality: Raw}`."""
-        embedded, linear = self.embed_with_linear(inputs)
-        return self.pooled(self.finish(embedded, linear=linear))
+        return self.pooled(self.finish(self.embed(inputs), linear=self.linear(inputs)))
 
     def pooled(self, output: Output) -> Output:
         """Returns the members' common output, of what `finish` returns of all members' rows."""

@@ -24,7 +24,6 @@ __all__ = [
     "below",
     "changed_raw",
     "check_entry",
-    "encoders_of",
     "entry_of",
     "entry_width",
     "raw_tokens",
@@ -129,23 +128,17 @@ def below(model: FusionModel, inputs: Mapping[str, Raw], entries: Mapping[str, E
         inputs: A batch.
         entries: Where feedback enters, by modality; a branch that is not among them lies below as a whole.
     """
-    embedded, linear = model.embed_with_linear(inputs)
-    tokens = {name: t.zeroed() for name, t in embedded.items()}
+    tokens = {name: t.zeroed() for name, t in model.embed(inputs).items()}
     raw = {name: inputs[name] for name, entry in entries.items() if entry == "input"}
     rest: dict[str, Callable[[Tokens], Tokens]] = {}
     if model.level != "raw" and not isinstance(model.fusion, HierarchicalFusion):
-        for name, encoder in encoders_of(model).items():
+        for name, encoder in model.encoder_of.items():
             if name not in entries:
                 tokens[name], rest[name] = encoder.mix(tokens[name]), _as_they_are
             elif entries[name] == "later":
                 first, rest[name] = segments(encoder, 2)
                 tokens[name] = first(tokens[name])
-    return Below(raw, tokens, rest, linear, next(iter(inputs.values())).values.shape[0])
-
-
-def encoders_of(model: FusionModel) -> dict[str, Encoder]:
-    """Returns the encoders by modality."""
-    return dict(zip(model.names, model.encoders, strict=True))  # type: ignore[arg-type]
+    return Below(raw, tokens, rest, model.linear(inputs), next(iter(inputs.values())).values.shape[0])
 
 
 def _as_they_are(tokens: Tokens) -> Tokens:

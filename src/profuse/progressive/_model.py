@@ -27,7 +27,6 @@ from profuse.progressive._entry import (
     below,
     changed_raw,
     check_entry,
-    encoders_of,
     entry_of,
     entry_width,
     raw_tokens,
@@ -118,7 +117,7 @@ class ProgressiveFusion(Trainable[Output]):
         check_entry(model, entry)
         if isinstance(feedback, str):
             feedback = resolve(feedback, FEEDBACKS, where="ProgressiveFusion", what="feedback")
-        encoders = encoders_of(model)
+        encoders = model.encoder_of
         into = (into,) if isinstance(into, str) else into
         for name in into or ():
             resolve(name, encoders, where="ProgressiveFusion", what="modality")
@@ -286,7 +285,7 @@ class ProgressiveFusion(Trainable[Output]):
         """One round: feedback by the state, what is left of the encoders, fusion, head."""
         tokens = dict(under.tokens)
         if state is not None:
-            encoders = encoders_of(self.model)
+            encoders = self.model.encoder_of
             for name, feedback in zip(self.into, self.feedbacks, strict=True):
                 raw = under.raw.get(name)
                 seen = self._seen_by(name, state)

@@ -18,6 +18,7 @@ from profuse.encoders import Encoder
 from profuse.errors import DataError
 from profuse.fusion import DecisionFusion, Fusion, TargetFacts
 from profuse.models.build import Model, build_model
+from profuse.models.linear_paths import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.schema import Task
@@ -120,6 +121,10 @@ def _fit(
     named = {name: data.encoder for name, data in prepared.dataset.modalities.items() if name in used and data.encoder}
     model_options = model_options.model_copy(update={"encoders": {**named, **model_options.encoders}})
 
+    # where rows belong together, or to a time, one left out is not like new ones
+    independent = prepared.dataset.groups is None and prepared.dataset.times is None
+    held = None if independent else torch.as_tensor(split.valid)
+
     def build(rows: np.ndarray) -> Model:
         """Returns an untrained model that knows the target of `rows`."""
         made = build_model(
@@ -136,6 +141,7 @@ def _fit(
         for module in made.modules():
             if isinstance(module, Fusion):
                 module.prepare(facts)
+        fit_linear(made.plain, inputs, prepared.target, torch.as_tensor(rows), held=held)
         return made
 
     def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> History:
@@ -161,6 +167,8 @@ def _fit(
     valid_prediction = outputs_in_units(model, prepared.codec, inputs, split.valid)
     if refits:
         again = build(split.train)
+        like = None if independent else model.plain
+        fit_linear(again.plain, inputs, prepared.target, torch.as_tensor(known), like=like)
         seconds = retrain(again, inputs, prepared.target, torch.as_tensor(known), train_options, history)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:

@@ -1,0 +1,125 @@
+"""`LinearPath`: ridge regression that says how sure it may be, against scikit-learn and rows left out one by one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegressionCV, Ridge
+from torch.nn import functional as F
+
+from profuse.layers.linear_path import LinearPath
+
+Parts = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+def rows(n: int, p: int, *, seed: int = 0, noise: float = 1.0) -> tuple[Parts, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, p, generator=generator, dtype=torch.float64)
+    weights = torch.zeros(p, dtype=torch.float64)
+    weights[:5] = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])
+    y = x @ weights + noise * torch.randn(n, generator=generator, dtype=torch.float64)
+    return {"x": (x, torch.ones(n, dtype=torch.bool))}, y[:, None]
+
+
+def path(p: int, n_outputs: int = 1, link: str = "identity") -> LinearPath:
+    return LinearPath({"x": p}, n_outputs, link=link).double()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n", "p"), [(60, 8), (40, 100)])
+def test_it_is_ridge_regression_on_standardised_inputs(n: int, p: int) -> None:
+    parts, y = rows(n, p)
+    made = path(p)
+    made.fit(parts, y)
+    x = parts["x"][0].numpy()
+    spread = x.std(0) * math.sqrt(p)
+    ridge = Ridge(alpha=n * float(made.chosen[0])).fit((x - x.mean(0)) / spread, y[:, 0].numpy())
+    np.testing.assert_allclose(made(parts)[:, 0].numpy(), ridge.predict((x - x.mean(0)) / spread), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "p"), [(30, 6), (25, 60)])
+def test_its_penalty_is_the_best_when_rows_are_left_out_one_by_one(n: int, p: int) -> None:
+    parts, y = rows(n, p)
+    made = path(p)
+    made.fit(parts, y)
+    x = parts["x"][0].numpy()
+    z, goal = (x - x.mean(0)) / x.std(0) / math.sqrt(p), y[:, 0].numpy()
+    errors = {}
+    for penalty in np.logspace(-6, 2, 33)[::2]:
+        left = [
+            Ridge(alpha=n * penalty, solver="svd").fit(np.delete(z, i, 0), np.delete(goal, i)).predict(z[i : i + 1])
+            for i in range(n)
+        ]
+        errors[penalty] = np.square(np.ravel(left) - goal).mean()
+    best = min(errors, key=lambda k: errors[k])
+    assert abs(math.log10(float(made.chosen[0]) / best)) <= 0.51  # one step of the coarser grid and a half
+
+
+def test_on_few_rows_of_many_columns_it_is_no_more_sure_than_it_may_be() -> None:
+    parts, y = rows(1100, 200, noise=2.0)
+    target = F.one_hot((y[:, 0] > 0).long(), 2)
+    seen = {"x": (parts["x"][0][:120], parts["x"][1][:120])}
+    made = path(200, 2, "softmax")
+    made.fit(seen, target[:120])
+    loss = F.cross_entropy(made(parts)[120:], target[120:, 1]).item()
+    x = parts["x"][0].numpy()
+    judge = LogisticRegressionCV(
+        Cs=np.logspace(-4, 1, 8), cv=5, scoring="neg_log_loss", l1_ratios=(0,), use_legacy_attributes=False
+    )
+    judge.fit(x[:120], target[:120, 1].numpy())
+    logistic = -np.log(judge.predict_proba(x[120:])[np.arange(980), target[120:, 1].numpy()]).mean()
+    assert loss < logistic + 0.01 < math.log(2)
+
+
+def test_without_anything_to_learn_it_predicts_the_prior() -> None:
+    parts, _ = rows(300, 20)
+    generator = torch.Generator().manual_seed(1)
+    labels = (torch.rand(300, 3, generator=generator) < torch.tensor([0.2, 0.5, 0.9])).double()
+    made = path(20, 3, "sigmoid")
+    made.fit(parts, labels)
+    torch.testing.assert_close(made(parts).sigmoid().mean(0), labels.mean(0), atol=0.03, rtol=0)
+    assert made(parts).sigmoid().std(0).max() < 0.1
+
+
+def test_before_it_is_fitted_it_adds_nothing() -> None:
+    parts, _ = rows(5, 6)
+    assert not path(6, 3, "softmax")(parts).any()
+
+
+def test_a_missing_part_adds_nothing_whatever_it_holds() -> None:
+    parts, y = rows(50, 8)
+    x, present = parts["x"]
+    given = {"a": (x[:, :3], torch.arange(50) % 3 > 0), "b": (x[:, 3:], present)}
+    made = LinearPath({"a": 3, "b": 5}, 1, link="identity").double()
+    made.fit(given, y)
+    spoilt = given["a"][0].masked_fill(~given["a"][1][:, None], math.nan)
+    assert torch.equal(made({**given, "a": (spoilt, given["a"][1])}), made(given))
+    neither = {n: (part, torch.zeros(50, dtype=torch.bool)) for n, (part, _) in given.items()}
+    torch.testing.assert_close(made(neither), made.bias.expand(50, 1))
+
+
+def test_rows_that_are_held_out_choose_where_rows_repeat() -> None:
+    parts, y = rows(40, 60, noise=3.0)
+    twice = {"x": (parts["x"][0].repeat(3, 1), torch.ones(120, dtype=torch.bool))}  # each left out is still there twice
+    hopeful, careful = path(60), path(60)
+    hopeful.fit(twice, y.repeat(3, 1))
+    held = rows(80, 60, seed=5, noise=3.0)
+    careful.fit(twice, y.repeat(3, 1), held=held)
+    new, goal = rows(500, 60, seed=6, noise=3.0)
+    assert (careful(new) - goal).square().mean() < (hopeful(new) - goal).square().mean()
+    again = path(60)
+    again.fit(parts, y, like=careful)
+    torch.testing.assert_close(again.chosen, careful.chosen)
+
+
+def test_a_constant_column_and_a_constant_target_are_borne() -> None:
+    parts, y = rows(20, 6)
+    parts["x"][0][:, 1] = 3.0
+    made = path(6)
+    made.fit(parts, torch.full_like(y, 2.0))
+    torch.testing.assert_close(made(parts), torch.full_like(y, 2.0))
+    nothing = {"x": (torch.zeros(20, 6, dtype=torch.float64), parts["x"][1])}
+    made.fit(nothing, y)
+    torch.testing.assert_close(made(nothing), y.mean().expand(20, 1))
