@@ -95,7 +95,8 @@ class LinearPath(nn.Module):
         shrunk = energy / (energy + penalties[:, None])  # [penalty, direction]
 
         def weights(shrink: Tensor) -> Tensor:
-            return z.T @ (u @ (shrink[:, None] / energy[:, None] * along))
+            solved: Tensor = z.T @ (u @ (shrink[:, None] / energy[:, None] * along))
+            return solved
 
         if like is not None:
             best, scores, goal = 0, None, y
