@@ -28,7 +28,7 @@ LAYERS = (
     ("kinds.*",),
     ("layers",),
     ("encoders", "fusion", "heads", "datasets", "classical"),
-    ("models.trainable",),
+    ("models.linear_paths", "models.trainable"),
     ("models.fusion_model",),
     ("progressive",),
     ("models.options",),

@@ -26,6 +26,7 @@ SPEC = Spec(
 OPTIONS = [
     {"numbers": "piecewise", "mixer": "mlp"},
     {"numbers": "periodic", "mixer": "mlp"},
+    {"numbers": "linear", "mixer": "mlp"},
     {"numbers": "piecewise", "mixer": "transformer"},
     {"numbers": "periodic", "mixer": "transformer"},
 ]
@@ -256,6 +257,21 @@ def test_a_column_of_very_many_categories_is_left_to_the_network() -> None:
     encoder = make({}, spec=Spec(kind="table", cardinalities=(0, 5000), edges=((), ())))
     raw = Raw(torch.tensor([[1.0, 4000.0]]), torch.ones(1, 2, dtype=torch.bool))
     assert encoder.linear(raw).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_a_thousand_columns_and_more_are_embedded_by_a_line_each() -> None:
+    knots = (-1.0, 0.0, 1.0)
+    few, many = (
+        TableEncoder.make(Spec(kind="table", cardinalities=(0,) * n, edges=(knots,) * n), 8, n_rows=100).eval()
+        for n in (1000, 1001)
+    )
+    for encoder, bends in ((few, True), (many, False)):
+        assert isinstance(encoder.numbers, PiecewiseLinearEmbedding)
+        torch.nn.init.normal_(encoder.numbers.bins, generator=torch.Generator().manual_seed(0))
+        n = len(encoder.spec.cardinalities)
+        x = torch.tensor([[-3.0], [0.0], [3.0]]).expand(3, n)
+        low, middle, high = encoder.embed(Raw(x, torch.ones(3, n, dtype=torch.bool))).values
+        assert torch.allclose(low + high, 2 * middle, atol=1e-5) is not bends
 
 
 def test_column_dropout_hides_whole_columns_in_training_and_keeps_the_mean() -> None:

@@ -18,8 +18,8 @@ from profuse.fusion import FUSIONS, fusion
 from profuse.fusion.encoder_decoder.mean_logits import MeanLogits
 from profuse.heads import ClassHead, LabelsHead, ValuesHead, head_for
 from profuse.models.build import build_model
+from profuse.models.fit_linear import fit_linear
 from profuse.models.fusion_model import JOINT, FusionModel
-from profuse.models.linear_paths import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens

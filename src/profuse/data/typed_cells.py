@@ -202,7 +202,8 @@ def known_frame(data: ModalityData, known: Sequence[str]) -> pd.DataFrame:
     """Returns the present rows of a later table, whose columns must be those `known` from training."""
     frame = _frame(data)
     lacking = [name for name in known if name not in frame.columns]
-    unknown = [name for name in frame.columns if name not in known]
+    fitted = set(known)
+    unknown = [name for name in frame.columns if name not in fitted]
     if lacking or unknown or frame.columns.has_duplicates:
         near = [f"{u!r} is near {n[0]!r}" for u in unknown if (n := nearest(u, known))]
         raise DataError(

@@ -19,8 +19,9 @@ from profuse.tokens import Raw, Tokens
 
 __all__ = ["TableEncoder"]
 
-Numbers = Literal["piecewise", "periodic"]
+Numbers = Literal["piecewise", "periodic", "linear"]
 Mixer = Literal["mlp", "transformer"]
+_MANY_COLUMNS = 1000
 _MOST_CODES = 128  # of a column of categories in the linear path: beyond, a column a code is too dear
 
 
@@ -38,7 +39,7 @@ class TableEncoder(Encoder):
         n_blocks: Residual blocks, or Transformer layers.
         n_heads: Attention heads of a Transformer layer; divides `width`.
         dropout: Probability of dropping a hidden channel.
-        numbers: How numbers are embedded: `piecewise` (linear, knots at the edges) or `periodic` (learned waves).
+        numbers: How numbers are embedded: `piecewise` (knots at the edges), `periodic` (learned waves), `linear`.
         mixer: `mlp` or `transformer`.
         column_dropout: Probability of hiding a column's token of a training row; the others grow by what is hidden.
         linear_path: Whether a ridge regression of the columns is added to the model's outputs (`Encoder.linear`).
@@ -107,10 +108,11 @@ class TableEncoder(Encoder):
         self.register_buffer("category_at", torch.tensor(category_at, dtype=torch.long), persistent=False)
         self.register_buffer("order", order.argsort(), persistent=False)
         self.numbers: PiecewiseLinearEmbedding | PeriodicEmbedding | None = None
-        if number_at and numbers == "piecewise":
-            self.numbers = PiecewiseLinearEmbedding([spec.edges[c] for c in number_at], embed_width)
-        elif number_at:
+        if number_at and numbers == "periodic":
             self.numbers = PeriodicEmbedding(len(number_at), embed_width)
+        elif number_at:
+            edges = [spec.edges[c] if numbers == "piecewise" else () for c in number_at]
+            self.numbers = PiecewiseLinearEmbedding(edges, embed_width)
         self.categories = CategoryEmbedding([sizes[c] for c in category_at], embed_width) if category_at else None
         if mixer == "mlp":
             self.missing = nn.Parameter(torch.zeros(len(sizes), embed_width))
@@ -137,14 +139,17 @@ class TableEncoder(Encoder):
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
         """Returns a perceptron on piecewise-linear embeddings, wider for more rows, lighter for many columns.
 
-        Few rows are learned by heart unless columns are hidden now and then.
+        Few rows are learned by heart unless columns are hidden now and then. Thousands of columns are embedded by a
+        line each, in two channels: so many knots would cost minutes.
         """
+        n_columns = len(spec.cardinalities)
         return cls(
             spec,
             width,
-            embed_width=8 if len(spec.cardinalities) > 64 else 16,
-            hidden_width=128 if n_rows < 2_000 else 256 if n_rows < 50_000 else 384,
+            embed_width=16 if n_columns <= 64 else 8 if n_columns <= _MANY_COLUMNS else 2,
+            hidden_width=64 if n_rows < 2_000 else 256 if n_rows < 50_000 else 384,
             dropout=dropout,
+            numbers="piecewise" if n_columns <= _MANY_COLUMNS else "linear",
             column_dropout=dropout if n_rows < 2_000 else 0.0,
         )
 

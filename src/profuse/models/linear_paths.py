@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -12,10 +11,7 @@ from profuse.heads import Head
 from profuse.layers.linear_path import LinearPath
 from profuse.tokens import Raw
 
-if TYPE_CHECKING:
-    from profuse.models.fusion_model import FusionModel
-
-__all__ = ["JOINT", "LinearPaths", "fit_linear"]
+__all__ = ["JOINT", "LinearPaths"]
 
 JOINT = "(joint)"
 """The name of the joint head's output among the modalities'."""
@@ -50,41 +46,3 @@ class LinearPaths(nn.Module):
     def forward(self, parts: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Returns what is added to the outputs of each of `names`, `[batch, n_outputs]`."""
         return {name: path(parts) for name, path in zip(self.names, self.paths, strict=True)}
-
-
-def fit_linear(
-    model: FusionModel,
-    inputs: Mapping[str, Raw],
-    target: Tensor,
-    rows: Tensor,
-    *,
-    held: Tensor | None = None,
-    like: FusionModel | None = None,
-) -> None:
-    """Solves the linear paths of an untrained model; its heads start at 0, so that its outputs are those of the paths.
-
-    Args:
-        model: Untrained.
-        inputs: All rows.
-        target: Of all rows, as the head's loss takes it.
-        rows: Learned from.
-        held: Rows that choose penalties, where rows are not independent; leave-one-out if None. See `LinearPath.fit`.
-        like: A model whose penalties are taken.
-    """
-    paths = model.linear_paths
-    parts = paths.parts(model.encoder_of, inputs)
-    goal = model.head.encode_target(target).reshape(len(target), -1)
-    heads = {JOINT: model.head, **dict(zip(model.names, model.own_heads, strict=False))}
-
-    def known(name: str, index: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        if name != JOINT:  # alone it learns from the rows that have it
-            index = index[parts[name][1][index]]
-        return {n: (x[index], present[index]) for n, (x, present) in parts.items()}, goal[index]
-
-    for i, (name, path) in enumerate(zip(paths.names, paths.paths, strict=True)):
-        seen, choosing = known(name, rows), None if held is None else known(name, held)
-        if len(seen[1]) < 2 or (choosing is not None and not len(choosing[1])):
-            continue  # nothing to solve: it adds nothing
-        path.fit(*seen, held=choosing, like=None if like is None else like.linear_paths.paths[i])  # type: ignore[operator]
-        for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
-            nn.init.zeros_(weight)

@@ -18,7 +18,7 @@ from profuse.encoders import Encoder
 from profuse.errors import DataError
 from profuse.fusion import DecisionFusion, Fusion, TargetFacts
 from profuse.models.build import Model, build_model
-from profuse.models.linear_paths import fit_linear
+from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.schema import Task
