@@ -45,7 +45,7 @@ class PiecewiseLinearEmbedding(nn.Module):
                 "PiecewiseLinearEmbedding: edges must be strictly ascending; got edges that are not. "
                 "Sort them and drop the equal ones."
             )
-        n_columns, n_bins = len(edges), max([1, *(len(column) - 1 for column in edges)])
+        n_columns, n_bins = len(edges), max([0, *(len(column) - 1 for column in edges)])
         # a bin that a column does not have has slope 0, so it is 0 for every x
         starts, slopes = torch.zeros(n_columns, n_bins), torch.zeros(n_columns, n_bins)
         for c, column in enumerate(edges):
@@ -58,7 +58,7 @@ class PiecewiseLinearEmbedding(nn.Module):
         bound = width**-0.5
         self.linear = nn.Parameter(torch.empty(n_columns, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(n_columns, width).uniform_(-bound, bound))
-        self.bins = nn.Parameter(torch.zeros(n_columns, n_bins, width))
+        self.bins = nn.Parameter(torch.zeros(n_columns, n_bins, width), requires_grad=n_bins > 0)
 
     def forward(self, x: Tensor) -> Tensor:
         filled = ((x[..., None] - self.starts) * self.slopes).clamp(0.0, 1.0)
