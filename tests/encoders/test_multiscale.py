@@ -30,7 +30,7 @@ def batch(seed: int = 0) -> Raw:
 # Views
 
 
-def test_the_views_are_the_steps_in_units_of_their_row_and_their_changes() -> None:
+def test_the_views_are_steps_and_changes_in_units_of_their_row() -> None:
     raw = batch()
     views, own = row_views(raw.values, raw.mask)
     for i, length in enumerate(LENGTHS):
@@ -38,19 +38,20 @@ def test_the_views_are_the_steps_in_units_of_their_row_and_their_changes() -> No
         if length > 1:
             change = np.diff(x, axis=0)
             rms = np.sqrt((change**2).mean(0))
-            expected = np.concatenate([x, (x - x.mean(0)) / x.std(0), np.r_[np.zeros((1, 3)), change / rms]], axis=1)
+            expected = np.concatenate([(x - x.mean(0)) / x.std(0), np.r_[np.zeros((1, 3)), change / rms]], axis=1)
             np.testing.assert_allclose(views[i, :length], expected, rtol=1e-4, atol=1e-6)
             np.testing.assert_allclose(own[i], np.r_[x.mean(0), np.log(x.std(0)), np.log(rms)], rtol=1e-4, atol=1e-4)
         assert not views[i, length:].any()
 
 
-def test_gain_and_offset_of_a_sensor_stand_in_one_view_alone() -> None:
+def test_gain_and_offset_of_a_sensor_stand_in_no_view_but_in_the_rows_own_numbers() -> None:
     raw = batch()
-    gain, offset = torch.tensor([0.2, 1.0, 7.0]), torch.tensor([3.0, -1.0, 0.0])
+    gain, offset = torch.tensor([[0.2, 1.0, 7.0], [3.0, -1.0, 0.0]], dtype=torch.float64)
     changed = (raw.values * gain + offset) * raw.mask[..., None]
-    one, other = (row_views(x, raw.mask)[0][[0, 3, 4]] for x in (raw.values, changed))
-    torch.testing.assert_close(one[..., 3:], other[..., 3:], rtol=1e-3, atol=1e-3)
-    assert (one[..., :3] - other[..., :3]).abs().max() > 1
+    (one, own), (other, moved) = ([part[[0, 3, 4]] for part in row_views(x, raw.mask)] for x in (raw.values, changed))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moved[:, :3], own[:, :3] * gain + offset)
+    torch.testing.assert_close(moved[:, 3:], own[:, 3:] + gain.log().repeat(2).double(), rtol=1e-3, atol=1e-3)
 
 
 def test_the_views_of_a_path_have_one_unit_and_a_direction() -> None:
@@ -59,9 +60,9 @@ def test_the_views_of_a_path_have_one_unit_and_a_direction() -> None:
     mask = torch.ones(1, 40, dtype=torch.bool)
     views, _ = row_views(path, mask, is_path=True)
     x, y = path[0, :, 0] - path[0, :, 0].mean(), path[0, :, 1] - path[0, :, 1].mean()
-    torch.testing.assert_close(views[0, :, 4] / views[0, :, 3], y / x)
+    torch.testing.assert_close(views[0, :, 1] / views[0, :, 0], y / x)
     change = path[0, 1:, :2] - path[0, :-1, :2]
-    torch.testing.assert_close(views[0, 1:, 6] / views[0, 1:, 7], change[:, 0] / change[:, 1])
+    torch.testing.assert_close(views[0, 1:, 3] / views[0, 1:, 4], change[:, 0] / change[:, 1])
 
 
 @pytest.mark.parametrize("n_points", [1, 2, 5, 9, 30])

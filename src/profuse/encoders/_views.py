@@ -1,4 +1,4 @@
-"""Three views of a series' steps: as they are, in units of their own row, and by how they change."""
+"""Two views of a series' steps: in units of their own row, and by how they change."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["resampled", "row_views"]
 
 
 def row_views(x: Tensor, mask: Tensor, *, is_path: bool = False) -> tuple[Tensor, Tensor]:
-    """Returns `[x_t, (x_t - m) / s, (x_t - x_{t-1}) / r]` and the row's own `[m, log s, log r]`.
+    """Returns `[(x_t - m) / s, (x_t - x_{t-1}) / r]` and the row's own `[m, log s, log r]`.
 
     `m` and `s` are mean and deviation of a channel in its row, `r` the root mean square of its changes. What a sensor's
-    gain and offset do to a row stands in `m` and `s` alone. The first two channels of a path share `s` and `r`: its
-    third view is then the direction in which the pen goes.
+    gain and offset do to a row stands in the row's own numbers alone. The first two channels of a path share `s` and
+    `r`: its second view is then the direction in which the pen goes.
 
     Args:
         x: `[row, time, channel]`, 0 where masked.
@@ -22,7 +22,7 @@ def row_views(x: Tensor, mask: Tensor, *, is_path: bool = False) -> tuple[Tensor
         is_path: Whether the first two channels are a position.
 
     Returns:
-        `[row, time, 3 channel]`, 0 where masked, and `[row, 3 channel]`.
+        `[row, time, 2 channel]`, 0 where masked, and `[row, 3 channel]`.
     """
     real = mask[..., None].to(x.dtype)
     pair = real * F.pad(real, (0, 0, 1, 0))[:, :-1]
@@ -34,7 +34,7 @@ def row_views(x: Tensor, mask: Tensor, *, is_path: bool = False) -> tuple[Tensor
     own = torch.cat([mean, 0.5 * (variance + _SMALL).log(), 0.5 * (square + _SMALL).log()], dim=2)[:, 0]
     if is_path:
         variance, square = (_shared(part) for part in (variance, square))
-    views = [x, centered / (variance + _SMALL).sqrt(), change / (square + _SMALL).sqrt()]
+    views = [centered / (variance + _SMALL).sqrt(), change / (square + _SMALL).sqrt()]
     return torch.cat(views, dim=2), own
 
 

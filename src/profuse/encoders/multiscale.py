@@ -16,23 +16,25 @@ from profuse.encoders._steps import check_series, clean_steps
 from profuse.encoders._strokes import redrawn
 from profuse.encoders._views import resampled, row_views
 from profuse.errors import ConfigError
-from profuse.layers.sequence import GATE, ChannelDropout, ConvBlock, Positions, mean_of_runs, runs, stride_for
+from profuse.layers.sequence import ChannelDropout, ConvBlock, Positions, mean_of_runs, runs, stride_for
 from profuse.layers.standardise import Standardise
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["MultiscaleEncoder"]
 
-_WIDEST = 3072  # numbers of the resampled row
+_WIDEST = 2048  # numbers of the resampled row
 _TAPS = 9
+_GATE = 0.05  # of what is learned of few rows
 
 
 class MultiscaleEncoder(Encoder):
     """embed: `s + g * local_t`; mix: residual convolutions dilated 1, 2, 4, ..., then means of neighbours.
 
-    The steps are seen in three views (`row_views`): as they are, in units of their own row, and by how they change. The
-    same for all tokens of a row, `s` is a linear map of a description in which nothing is learned: the row's own levels
-    and spreads, the row at even times, and the `KernelBank`. It is what carries few rows. `local_t` are learned
+    The steps are seen in two views (`row_views`): in units of their own row, and by how they change. The same for all
+    tokens of a row, `s` is a linear map of a description in which nothing is learned: the row's own levels and spreads,
+    the row and its views at even times, and the `KernelBank`. It is what carries few rows, and only it knows levels:
+    learned kernels took them for the sensor's, and failed with another one. `local_t` are learned
     convolutions of the views at several time scales, as mean and maximum over a run of steps; they begin small.
 
     The description is standardised by what training has shown. The map of its n numbers, thousands, begins at 0, and
@@ -92,11 +94,11 @@ class MultiscaleEncoder(Encoder):
                 f"{who}: 0 <= description_dropout < 1 and redraw >= 0 must hold; got "
                 f"description_dropout={description_dropout}, redraw={redraw}."
             )
-        n_views, length = 3 * spec.n_channels, max(1, spec.max_length)
+        n_views, length = 2 * spec.n_channels, max(1, spec.max_length)
         self.redraw = redraw
         self.kernels = KernelBank(n_views, length)
         self.n_points = min(length, max(16, _WIDEST // n_views))
-        n_numbers = n_views + n_views * self.n_points + self.kernels.out_width
+        n_numbers = 3 * spec.n_channels + (n_views + spec.n_channels) * self.n_points + self.kernels.out_width
         self.standardise = Standardise(n_numbers)
         self.describe = nn.Linear(n_numbers, width)
         nn.init.zeros_(self.describe.weight)
@@ -110,7 +112,7 @@ class MultiscaleEncoder(Encoder):
         self.run = stride_for(length, max_steps)
         self.local = nn.Linear(n_responses * (1 if self.run == 1 else 2), width)
         self.positions = Positions(width)
-        self.gate = nn.Parameter(torch.full((width,), GATE))
+        self.gate = nn.Parameter(torch.full((width,), _GATE))
         self.blocks = nn.ModuleList(ConvBlock(width, dilation=2**i, dropout=dropout) for i in range(n_blocks))
         self.stride = stride_for(-(-length // self.run), max_tokens)
         self.dropout = ChannelDropout(dropout)
@@ -136,7 +138,7 @@ class MultiscaleEncoder(Encoder):
             x = torch.cat([redrawn(x[..., :2], mask, self.redraw), x[..., 2:]], dim=2)
         views, own = row_views(x, mask, is_path=self.spec.is_path)
         by_channel = views.transpose(1, 2).contiguous()
-        even = resampled(views, mask, self.n_points).flatten(1)
+        even = resampled(torch.cat([x, views], dim=2), mask, self.n_points).flatten(1)
         numbers = self.standardise(torch.cat([own, even, self.kernels(by_channel, mask)], dim=1), raw.present)
         row = self.describe(self.description_dropout(numbers) * self.unit)
         local, real = self._local(by_channel, mask)
