@@ -17,6 +17,7 @@ from profuse.comparison.jobs import Job, prepare, read_result, run_job
 from profuse.comparison.methods import Method
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.tensors import from_frame
+from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions, Task
 from profuse.training.options import TrainOptions
 
@@ -128,7 +129,7 @@ class TestCategories:
         x, y = town[0][:250], town[1][:250]
         frame = pd.DataFrame({"town": pd.Series(list("abcdefgh"))[x[:, 0].astype(int)].to_numpy(), "number": x[:, 1]})
         dataset, _ = from_frame(frame, y)
-        prepare(dataset, SplitOptions(), 0, tmp_path / "prepared")
+        prepare(dataset, SplitOptions(), 0, tmp_path / "prepared", ModelOptions())
         method = Method(name=name, role="classical", modalities=("table",))
         job = Job(method, 0, TrainOptions(), trials=2, folder=tmp_path / name, prepared=tmp_path / "prepared")
         found = read_result(run_job(job))

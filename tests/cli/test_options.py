@@ -49,6 +49,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "unimodal_loss_weight": ("0.25", 0.25),
     "members": ("4", 4),
     "encoders": ("picture=vit", {"picture": "vit"}),
+    "encoder_options": ("{picture: {dropout: 0.3}}", {"picture": {"dropout": 0.3}}),
     "operator_options": ("{low_rank: {rank: 8}}", {"low_rank": {"rank": 8}}),
     "epochs": ("3", 3),
     "max_steps": ("77", 77),

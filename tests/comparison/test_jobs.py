@@ -37,7 +37,7 @@ def done(folder: Path, name: str, *, task: Task = "binary", seed: int = 0, trial
         ["a", "b"], (), rounds=(), base=ModelOptions(width=8), link=head_for(task).link, singles=("all",)
     )
     method = next(m for m in methods if m.name == name)
-    prepare(dataset(task), SplitOptions(), seed, folder / "prepared.pickle")
+    prepare(dataset(task), SplitOptions(), seed, folder / "prepared.pickle", ModelOptions())
     return read_result(run_job(Job(method, seed, OPTIONS, trials, folder / "fit", folder / "prepared.pickle")))
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from profuse.encoders import Encoder, encoder
-from profuse.encoders._augment import jitter, spec_mask, spec_shift
+from profuse.encoders._augment import affine, recolour, spec_mask, spec_shift
+from profuse.encoders._stem import patch_side
 from profuse.encoders.audio import AudioEncoder
-from profuse.encoders.image import ConvEncoder, patch_side
+from profuse.encoders.image import ConvEncoder
 from profuse.encoders.vit import PatchEncoder
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
@@ -152,7 +153,7 @@ def test_eval_repeats_itself_and_training_obeys_the_seed(name: str) -> None:
     torch.manual_seed(3)
     raw, spec = draw(name), make(name).spec
     kinds = {"cnn": ConvEncoder, "vit": PatchEncoder, "audio_cnn": AudioEncoder}
-    made = kinds[name](spec, 24, **({"augment": True} if name == "audio_cnn" else {"max_shift": 3})).eval()
+    made = kinds[name](spec, 24, **({"augment": True} if name == "audio_cnn" else {"augment": 1.0})).eval()
     assert torch.equal(made(raw).values, made(raw).values)
     made.train()
 
@@ -166,7 +167,7 @@ def test_eval_repeats_itself_and_training_obeys_the_seed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_embed_treats_each_token_alone(name: str) -> None:
+def test_embed_is_local(name: str) -> None:
     made, raw = make(name), draw(name)
     before = made.embed(raw).zeroed().values
     if name == "audio_cnn":  # but for the mean spectrum, which stands in the first token, and the deviation
@@ -179,7 +180,13 @@ def test_embed_treats_each_token_alone(name: str) -> None:
     changed = raw.values.clone()
     changed[0, :, 10, 10] += torch.randn(3)
     after = made.embed(Raw(changed, raw.mask)).zeroed().values
-    assert (before != after).any(2).sum() == 1
+    grid = {"cnn": (10, 14), "vit": (5, 7)}[name]
+    moved = (before - after).abs().amax((0, 2)).unflatten(0, grid)
+    # the norm of a row carries a little everywhere; what counts are the places around the pixel, more than one
+    near = moved[3:8, 3:8] if name == "cnn" else moved[1:5, 1:5]
+    assert near.max() == moved.max()
+    assert (moved > 0.2 * moved.max()).sum() > 1
+    assert (moved > 0.2 * moved.max()).sum() == (near > 0.2 * moved.max()).sum()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -224,28 +231,71 @@ def test_a_louder_or_duller_recording_changes_only_the_first_token() -> None:
     assert (one[0, 0] - two[0, 0]).abs().max() > 0.01
 
 
-def test_jitter_by_nothing_gives_the_same_picture() -> None:
+def test_no_strength_gives_the_same_pictures() -> None:
     pictures = torch.rand(4, 3, 11, 17)
-    assert torch.equal(jitter(pictures, 0), pictures)
+    torch.testing.assert_close(affine(pictures, 0.0), pictures, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(recolour(pictures, 0.0), pictures)
 
 
-def test_jitter_moves_each_row_by_whole_pixels_as_far_as_it_says() -> None:
+def landmarks(n_rows: int, places: list[tuple[float, float]], *, height: int = 80, width: int = 60) -> Tensor:
+    """Pictures with a soft spot in each channel: at `(across, down)` from the middle, in pixels."""
+    down, across = torch.meshgrid(
+        torch.arange(height) - height / 2 + 0.5, torch.arange(width) - width / 2 + 0.5, indexing="ij"
+    )
+    spots = [(-((across - x) ** 2 + (down - y) ** 2) / 8).exp() for x, y in places]
+    return torch.stack(spots).expand(n_rows, -1, -1, -1)
+
+
+def centres(pictures: Tensor) -> Tensor:
+    """`[row, channel, (across, down)]`: where the spots are, from the middle."""
+    height, width = pictures.shape[2:]
+    mass = pictures.sum((2, 3))
+    across = (pictures.sum(2) * (torch.arange(width) - width / 2 + 0.5)).sum(2) / mass
+    down = (pictures.sum(3) * (torch.arange(height) - height / 2 + 0.5)).sum(2) / mass
+    return torch.stack([across, down], 2)
+
+
+def test_a_picture_is_moved_as_a_whole_as_far_as_is_said() -> None:
     torch.manual_seed(0)
-    picture = torch.zeros(300, 2, 12, 17)
-    picture[:, :, 6, 9] = 1.0
-    moved = jitter(picture, 2)
-    assert (moved.sum((2, 3)) == 1).all()
-    at = moved[:, 0].flatten(1).argmax(1)
-    assert {(int(a) // 17 - 6, int(a) % 17 - 9) for a in at} == {(i, j) for i in range(-2, 3) for j in range(-2, 3)}
-    assert torch.equal(moved[:, 0], moved[:, 1])
+    places = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+    moved = centres(affine(landmarks(2000, places.tolist()), 1.0, kept=0.0))
+    origin = moved[:, 0]
+    assert origin[:, 0].abs().max() < 60 * 0.08 * 1.7
+    assert origin[:, 1].abs().max() < 80 * 0.08 * 1.7
+    assert (origin.abs().amax(0) > torch.tensor([60 * 0.06, 80 * 0.06])).all()
+    # one linear map of a plane in pixels, though the picture is not square
+    right, below = moved[:, 1] - origin, moved[:, 2] - origin
+    torch.testing.assert_close(moved[:, 3] - origin, right + below, atol=0.15, rtol=0)
+    turn = torch.rad2deg(torch.atan2(right[:, 1], right[:, 0]))
+    assert 12 < turn.abs().max() < 19
+    assert abs(float(turn.mean())) < 1
+    length = right.norm(dim=1) / 10
+    assert 0.68 < length.min() < 0.85
+    assert 1.2 < length.max() < 1.5
+    area = (right[:, 0] * below[:, 1] - right[:, 1] * below[:, 0]) / 100
+    assert area.min() > 0.5  # none is mirrored
+    lean = (right * below).sum(1) / right.norm(dim=1) / below.norm(dim=1)
+    assert 0.25 < lean.abs().max() < 0.4
 
 
-def test_jitter_repeats_the_border() -> None:
+def test_some_pictures_stay_as_they_are() -> None:
     torch.manual_seed(0)
-    ramp = torch.arange(9.0).expand(50, 1, 9, 9)
-    moved = jitter(ramp, 2)
-    shift = moved[:, 0, 4, 4] - 4
-    assert torch.equal(moved, (ramp + shift[:, None, None, None]).clamp(0, 8))
+    pictures = torch.rand(500, 1, 12, 12)
+    same = ((affine(pictures, 1.0, kept=0.25) - pictures).abs().amax((1, 2, 3)) < 1e-5).float().mean()
+    assert 0.18 < same < 0.32
+
+
+def test_recolouring_is_one_line_for_a_channel_of_a_row() -> None:
+    torch.manual_seed(0)
+    pictures = torch.randn(400, 3, 5, 6)
+    x, y = pictures.flatten(2), recolour(pictures).flatten(2)
+    slope = ((x - x.mean(2, keepdim=True)) * y).sum(2) / ((x - x.mean(2, keepdim=True)) ** 2).sum(2)
+    offset = y.mean(2) - slope * x.mean(2)
+    torch.testing.assert_close(slope[..., None] * x + offset[..., None], y, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(slope[:, 0], slope[:, 2], atol=1e-4, rtol=1e-4)
+    assert 0.7 < slope.min() < 0.8
+    assert 1.25 < slope.max() < 1.36
+    assert 0.3 < offset.abs().max() < 0.41
 
 
 def test_spec_mask_hides_one_strip_of_real_frames_and_one_of_bands() -> None:
@@ -276,7 +326,7 @@ def test_spec_shift_moves_all_frames_of_a_row_alike() -> None:
         (lambda: ConvEncoder(picture_spec(), 8, dropout=1.0), "ConvEncoder: 0 <= dropout"),
         (lambda: PatchEncoder(picture_spec(), 8, dim=10, n_heads=4), "PatchEncoder: n_heads and n_blocks must"),
         (lambda: PatchEncoder(picture_spec(), 8, drop_prob=-0.1), "PatchEncoder: 0 <= dropout"),
-        (lambda: ConvEncoder(picture_spec(), 8, max_shift=-1), "got dropout=0.1, drop_prob=0.1, max_shift=-1"),
+        (lambda: ConvEncoder(picture_spec(), 8, augment=-1), "got dropout=0.1, drop_prob=0.1, augment=-1"),
         (
             lambda: AudioEncoder(Spec(kind="audio", n_channels=40, max_length=9), 8, n_tokens=0),
             "AudioEncoder: dims and",

@@ -72,7 +72,7 @@ def test_a_segment_ends_in_proportion_rounded_down_and_the_last_at_the_end(
 @pytest.mark.parametrize(
     ("name", "kind", "stages"),
     [
-        ("cnn", "image", (24, 16)),
+        ("cnn", "image", (32, 16)),
         ("vit", "image", (64, 64, 16)),
         ("audio_cnn", "audio", (48, 16)),  # 16 channels of 3 bands; the spectrum has 40
         ("mlp", "vector", (128, 16)),

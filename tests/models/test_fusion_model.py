@@ -423,6 +423,32 @@ def test_options_of_an_operator_reach_it() -> None:
     assert repr(model.fusion).count("n_layers=3") == 1
 
 
+def test_options_of_an_encoder_reach_it_and_the_others_keep_their_own() -> None:
+    model = build(encoder_options={"a": {"dropout": 0.35}})
+    given = dict(zip(model.names, model.encoders, strict=True))["a"]
+    assert "dropout=0.35" in repr(given)
+    assert sum("dropout=0.35" in repr(e) for e in model.encoders) == 1
+
+
+def test_lists_of_a_file_are_the_tuples_that_encoders_take() -> None:
+    options = ModelOptions(encoder_options={"picture": {"dims": [16, 32]}})
+    assert options.encoder_options == {"picture": {"dims": (16, 32)}}
+    assert ModelOptions.model_validate_json(options.model_dump_json()) == options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"a": {"drop": 0.1}}, r"has the options .*dropout.*; got 'drop'"),
+        ({"a": {"dropout": "much"}}, "dropout of .* should be a valid number; got 'much'"),
+        ({"c": {"dropout": 0.1}}, "given for .c.; the modalities are"),
+    ],
+)
+def test_an_option_that_an_encoder_does_not_take_is_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(encoder_options=options)
+
+
 @pytest.mark.parametrize(
     ("name", "level"), [*LEVELS, ("mmtm", None), ("dcca", None), ("compact_bilinear", None), ("mogonet", None)]
 )

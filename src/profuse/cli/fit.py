@@ -77,7 +77,9 @@ def fit(
     with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
         fitted.fit(dataset, callbacks=callbacks)
-    print_notes(fitted.predictor_.pipeline.notes)
+    choices = fitted.predictor_.choices.items()
+    chosen = [f"Encoder of {name!r}, chosen on validation rows: {words}." for name, words in choices]
+    print_notes([*fitted.predictor_.pipeline.notes, *chosen])
     fitted.save(out)
     history = fitted.predictor_.history
     assert history is not None

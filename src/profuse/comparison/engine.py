@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,7 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
     first = next(result)
     task = dataset.task
     results = Results(
-        dataset=_facts(dataset, options, first, run.notes),
+        dataset=_facts(dataset, options, first, [*_choices(run), *run.notes]),
         config={"data_digest": digest, **options.model_dump(mode="json")},
         machine=Machine.here(device=options.train.device),
         skipped=run.skipped,
@@ -258,6 +259,23 @@ def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any], not
             *notes,
         ],
     )
+
+
+def _choices(run: Run) -> list[str]:
+    """Tells what encoders have chosen for the data, by seed."""
+    chosen: dict[str, dict[int, str]] = defaultdict(dict)
+    for by_seed in run.found.values():
+        for seed, job in by_seed.items():
+            for name, words in job.facts.get("choices", {}).items():
+                chosen[name][seed] = words
+    notes = []
+    for name, words_by_seed in sorted(chosen.items()):
+        seeds: dict[str, list[str]] = defaultdict(list)
+        for seed, words in sorted(words_by_seed.items()):
+            seeds[words].append(str(seed))
+        message = "; ".join(f"{words} (seed {', '.join(s)})" for words, s in sorted(seeds.items()))
+        notes.append(f"Encoder of {name!r}, chosen on validation rows: {message}.")
+    return notes
 
 
 def _group_in_words(dataset: Dataset, split: SplitOptions) -> str:

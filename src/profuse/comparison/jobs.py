@@ -118,10 +118,19 @@ def model_folder(method: str, seed: int) -> str:
     return f"{slug(method)}-seed{seed}"
 
 
-def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path) -> None:
-    """Splits, fits the preprocessing on the training rows, and leaves all in the file `path`."""
+def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path, model: ModelOptions) -> None:
+    """Splits, fits the preprocessing on the training rows, chooses options of encoders, and leaves all in `path`.
+
+    Args:
+        dataset: What is learned from.
+        options: Of the split.
+        seed: Of the split.
+        path: The file.
+        model: What all models share.
+    """
     with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
+        prepared = prepared.choose(model, dataset.modalities)
     keep(path, prepared)
 
 
@@ -260,6 +269,7 @@ def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], d
         "chosen_trial": chosen,
         "curves": [_defined(e) for e in best.history.epochs],
         "ablation": _ablation(job, prepared, best, facts),
+        "choices": dict(best.choices),
     }
     replace(best, schema=job.schema).save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(test)}

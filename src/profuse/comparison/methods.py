@@ -58,7 +58,10 @@ class Method(BaseModel):
         assert self.model is not None
         rest = tuple(m for m in self.modalities if m != modality)
         changes = {
-            "encoders": {k: v for k, v in self.model.encoders.items() if k in rest},
+            **{
+                field: {k: v for k, v in getattr(self.model, field).items() if k in rest}
+                for field in ("encoders", "encoder_options")
+            },
             "into": tuple(m for m in self.model.into or () if m in rest) or None,
         }
         return self.model_copy(update={
@@ -151,6 +154,7 @@ def methods_for(
             "fusion": "attention_pooling", "level": None, "rounds": 1, "unimodal_loss_weight": 0.0,
             "operator_options": {},
             "encoders": {k: v for k, v in base.encoders.items() if k == name},
+            "encoder_options": {k: v for k, v in base.encoder_options.items() if k == name},
         })  # fmt: skip
         methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
         methods += [

@@ -27,7 +27,7 @@ from profuse.comparison.results import Machine, Skipped
 from profuse.comparison.scratch import keep
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
-from profuse.schema import Schema, SplitOptions
+from profuse.schema import Schema
 
 if TYPE_CHECKING:
     from profuse.comparison.options import CompareOptions
@@ -139,7 +139,7 @@ def _prepare_seeds(
     tell()
     source = run.scratch / "dataset.pickle"
     keep(source, dataset)
-    todo = [(source, options.split, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
+    todo = [(source, options, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
     with _outputs(_prepare, todo, n_jobs) as outputs:
         for _ in outputs:
             tell()
@@ -242,10 +242,11 @@ def _outputs(call: Callable[..., Any], todo: Iterable[tuple[Any, ...]], n_jobs: 
             outputs.close()
 
 
-def _prepare(source: Path, options: SplitOptions, seed: int, path: Path, parent: int, parts: bytes) -> None:
+def _prepare(source: Path, options: CompareOptions, seed: int, path: Path, parent: int, parts: bytes) -> None:
     _begin(parent, parts)
     # a temporary file of this very run: never a user's
-    prepare(pickle.loads(source.read_bytes()), options, seed, path)
+    dataset = pickle.loads(source.read_bytes())
+    prepare(dataset, options.split, seed, path, options.model)
 
 
 def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str]:

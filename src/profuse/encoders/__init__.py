@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from profuse.encoders._base import Encoder, segment_widths, segments
+from profuse.encoders._base import Encoder, Rows, Suited, segment_widths, segments
 from profuse.registry import table
 
-__all__ = ["ENCODERS", "Encoder", "encoder", "segment_widths", "segments"]
+__all__ = ["ENCODERS", "Encoder", "Rows", "Suited", "encoder", "segment_widths", "segments"]
 
 ENCODERS = table(
     "encoder",

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 
-from profuse.errors import ShapeError
+from profuse._options import check_keywords
+from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["Encoder", "Stage", "chain", "segment_widths", "segments"]
+__all__ = ["Encoder", "Rows", "Stage", "Suited", "chain", "segment_widths", "segments"]
 
 Stage = Callable[[Tokens], Tokens]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of a modality and their targets: class numbers, or floats `[row, output]`."""
+
+    raw: Raw
+    target: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def draw(self, n: int) -> tuple[Raw, Tensor]:
+        """Returns at most `n` of the rows, at random but the same each time, and their targets."""
+        some = self.index[torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:n]]
+        return self.raw.rows(some), self.target[some]
+
+
+@dataclass(frozen=True)
+class Suited:
+    """Options that an encoder has chosen for a data set, and the choice in words, for a note."""
+
+    words: str
+    options: Mapping[str, Any]
 
 
 def chain(stages: tuple[Stage, ...], tokens: Tokens) -> Tokens:
@@ -30,9 +58,10 @@ def chain(stages: tuple[Stage, ...], tokens: Tokens) -> Tokens:
 class Encoder(nn.Module, ABC):
     """Raw input -> `Tokens[batch, token, width]`.
 
-    A subclass writes `embed` and `mix` and sets nothing but its layers. `embed` treats each token alone (a
-    column, a patch, a frame, a word) so that feedback comes before anything is mixed or lost; an encoder whose
-    trunk is costly may say that part of it belongs to `embed`. Both must leave masked content without effect.
+    A subclass writes `embed` and `mix` and sets nothing but its layers. `embed` runs once
+    a batch, whatever the number of rounds: it makes tokens, and holds what the kind needs before tokens are worth
+    mixing (an overlapping stem, a pretrained trunk). `mix` is what feedback can change, so the less `embed` loses the
+    better. Both must leave masked content without effect.
 
     Args:
         spec: What the fitted preprocessor says of the modality.
@@ -85,9 +114,34 @@ class Encoder(nn.Module, ABC):
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Encoder:
         """Returns an encoder with good defaults for `n_rows` training rows."""
 
+    @classmethod
+    def suited(cls, spec: Spec, train: Rows, valid: Rows) -> Suited | None:
+        """Returns the options that a data set calls for in place of those of `make`; None: there is nothing to choose.
+
+        It is asked once for a data set and split, before anything is fitted to it, and should take a second at most.
+
+        Args:
+            spec: What the fitted preprocessor says of the modality.
+            train: Rows that are learned from and have the modality.
+            valid: Rows that decide, likewise.
+        """
+        return None
+
+    def with_options(self, options: Mapping[str, Any]) -> Self:
+        """Returns a new one, made with `options` (keyword arguments) in place of its own.
+
+        Raises:
+            ConfigError: It has no such option, or the value is of another type.
+        """
+        try:
+            check_keywords(type(self).__init__, options, who=type(self).__name__)
+        except ValueError as error:
+            raise ConfigError(f"{type(self).__name__}: {error}.") from None
+        return type(self)(**{**self.__dict__["made_with"], **options})
+
     @abstractmethod
     def embed(self, raw: Raw) -> Tokens:
-        """Returns `Tokens[batch, token, embed_width]`; each token depends on its own raw part only."""
+        """Returns `Tokens[batch, token, embed_width]`; may change the raw values at random while training."""
 
     @abstractmethod
     def mix(self, tokens: Tokens) -> Tokens:

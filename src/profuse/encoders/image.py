@@ -1,4 +1,4 @@
-"""A compact residual CNN over a grid of patches."""
+"""A compact residual CNN over the feature map of an overlapping stem."""
 
 from __future__ import annotations
 
@@ -9,62 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from profuse.encoders._augment import jitter
-from profuse.encoders._base import Encoder, Stage, chain
-from profuse.errors import ConfigError, ShapeError
+from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
+from profuse.encoders._stem import Stem, n_groups, patch_side
+from profuse.encoders._strength import strength_suited
+from profuse.errors import ConfigError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["ConvEncoder", "Patches", "patch_side"]
-
-
-def patch_side(image_size: tuple[int, int], n_patches: int) -> int:
-    """Returns the power of two that divides the longer side into about `n_patches` parts; at least 1."""
-    side = 1
-    while max(image_size) / (side * n_patches) >= 2**0.5:
-        side *= 2
-    return side
-
-
-class Patches(nn.Module):
-    """`tokens[i] = W patch_i + b + position_i`: what treats each patch alone, for every picture encoder.
-
-    The picture is padded evenly with 0 (the training mean) to whole patches; tokens are in raster order.
-    While training, each picture may be shifted a little at random (`jitter`).
-
-    Args:
-        spec: Channels and size of the pictures.
-        dim: Channels of a token.
-        side: Height and width of a patch, pixels.
-        max_shift: Largest random shift while training, pixels; 0 for none.
-    """
-
-    def __init__(self, spec: Spec, dim: int, *, side: int, max_shift: int) -> None:
-        super().__init__()
-        height, width = spec.image_size
-        self.shape = (spec.n_channels, height, width)
-        self.grid = (-(-height // side), -(-width // side))
-        self.side, self.max_shift = side, max_shift
-        self.project = nn.Linear(spec.n_channels * side * side, dim)
-        self.position = nn.Parameter(torch.randn(self.grid[0] * self.grid[1], dim) * 0.02)
-
-    def forward(self, raw: Raw) -> Tokens:
-        """Returns `Tokens[batch, patch, dim]`."""
-        if tuple(raw.values.shape[1:]) != self.shape:
-            raise ShapeError(
-                f"Patches: pictures must be [batch, {', '.join(map(str, self.shape))}]; got "
-                f"{tuple(raw.values.shape)}. Transform them with the preprocessor that gave the spec."
-            )
-        # an absent row may hold anything, NaN too, and 0 * NaN would reach the weights' gradients
-        pictures = raw.values.masked_fill(~raw.mask[:, None, None, None], 0.0)
-        if self.training and self.max_shift > 0:
-            pictures = jitter(pictures, self.max_shift)
-        down, across = (n * self.side - size for n, size in zip(self.grid, self.shape[1:], strict=True))
-        if down or across:
-            pictures = F.pad(pictures, (across // 2, across - across // 2, down // 2, down - down // 2))
-        patches = F.unfold(pictures, self.side, stride=self.side).transpose(1, 2)
-        values = self.project(patches) + self.position
-        return Tokens(values, raw.mask[:, None].expand(-1, values.shape[1]))
+__all__ = ["ConvEncoder"]
 
 
 class _Residual(nn.Module):
@@ -75,8 +27,7 @@ class _Residual(nn.Module):
 
     def __init__(self, dim: int, *, drop_prob: float) -> None:
         super().__init__()
-        n_groups = max(g for g in (8, 4, 2, 1) if dim % g == 0)
-        self.norm1, self.norm2 = nn.GroupNorm(n_groups, dim), nn.GroupNorm(n_groups, dim)
+        self.norm1, self.norm2 = nn.GroupNorm(n_groups(dim), dim), nn.GroupNorm(n_groups(dim), dim)
         self.conv1 = nn.Conv2d(dim, dim, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
         self.drop_prob = drop_prob
@@ -91,30 +42,31 @@ class _Residual(nn.Module):
 
 
 class ConvEncoder(Encoder):
-    """`mix = residual 3 x 3 convolutions over the grid of patch tokens`, down to about 4 x 4 tokens.
+    """`mix = residual 3 x 3 convolutions over the stem's feature map`, down to about 4 x 4 tokens.
 
-    `embed` is a linear map of patches that do not overlap (about 16 a side) and a learned position. `mix`
-    puts the tokens back on their grid and alternates residual blocks with convolutions of stride 2; by default
-    there is no block on the whole grid, where most of the time would go.
+    `embed` is a stem of overlapping convolutions, about 16 places a side, with a learned position (`Stem`). `mix`
+    alternates residual blocks with convolutions of stride 2.
 
     Args:
         spec: Channels and size of the pictures.
         width: Channels of the returned tokens.
         dims: Channels of each stage; the grid is halved from one to the next.
         depths: Residual blocks of each stage.
-        side: Height and width of a patch, pixels; chosen by size if None.
+        side: Pixels from one place of the stem to the next, a power of two; chosen by size if None.
         dropout: Probability of leaving out a channel before the last map.
         drop_prob: Probability of leaving out the last residual branch; earlier ones less, linearly.
-        max_shift: Largest random shift while training, pixels. 0 by default: where things stand often tells what
-            they are (letters on their line), and small data then learn slower from shifted pictures.
+        augment: How far pictures are turned, scaled, sheared, moved and recoloured while training: 1 is the usual
+            range, 0 none. Where position or direction tells (letters on their line) it does harm; unless it is given,
+            validation rows choose (`strength_suited`).
 
     Shape:
-        Raw `[batch, channel, height, width]` -> `embed` `[batch, patch, dims[0]]` -> `[batch, 9 to 36, width]` for
+        Raw `[batch, channel, height, width]` -> `embed` `[batch, place, dims[0]]` -> `[batch, 9 to 36, width]` for
         square pictures.
 
     Reference:
         He et al.: Identity mappings in deep residual networks, ECCV 2016; Huang et al.: Deep networks with
-        stochastic depth, ECCV 2016; Wu, He: Group normalization, ECCV 2018.
+        stochastic depth, ECCV 2016; Simard et al.: Best practices for convolutional neural networks applied to visual
+        document analysis, ICDAR 2003 (the random changes).
     """
 
     kind: ClassVar[str] = "image"
@@ -124,12 +76,12 @@ class ConvEncoder(Encoder):
         spec: Spec,
         width: int,
         *,
-        dims: tuple[int, ...] = (16, 32, 64),
-        depths: tuple[int, ...] = (0, 1, 1),
+        dims: tuple[int, ...] = (32, 64, 96),
+        depths: tuple[int, ...] = (1, 1, 1),
         side: int | None = None,
         dropout: float = 0.1,
         drop_prob: float = 0.1,
-        max_shift: int = 0,
+        augment: float = 1.0,
     ) -> None:
         super().__init__(spec, width)
         if len(dims) != len(depths) or not dims or min(dims) < 1 or min(depths) < 0:
@@ -137,16 +89,15 @@ class ConvEncoder(Encoder):
                 "ConvEncoder: dims and depths must have one entry a stage, dims at least 1 and depths at least 0; "
                 f"got dims={dims}, depths={depths}."
             )
-        if not (0 <= dropout < 1 and 0 <= drop_prob < 1 and max_shift >= 0):
+        if not (0 <= dropout < 1 and 0 <= drop_prob < 1 and augment >= 0):
             raise ConfigError(
-                "ConvEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 and max_shift >= 0 must hold; "
-                f"got dropout={dropout}, drop_prob={drop_prob}, "
-                f"max_shift={max_shift}."
+                "ConvEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 and augment >= 0 must hold; "
+                f"got dropout={dropout}, drop_prob={drop_prob}, augment={augment}."
             )
         self.embed_width = dims[0]
-        self.patches = Patches(spec, dims[0], side=side or patch_side(spec.image_size, 16), max_shift=max_shift)
+        self.stem = Stem(spec, dims[0], side=side or patch_side(spec.image_size, 16), augment=augment)
         layers: list[nn.Module] = []
-        n_blocks, done, grid = sum(depths), 0, self.patches.grid
+        n_blocks, done, grid = sum(depths), 0, self.stem.grid
         self.grids, self.ends, widths = [grid], [0], []  # of each stage: its grid on entry, where its layers end
         for i, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
             if i:
@@ -171,12 +122,18 @@ class ConvEncoder(Encoder):
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> ConvEncoder:
-        # on 2,000 pictures of 32 pixels twice the channels were no better, and a third slower
-        dims = (16, 24, 48) if n_rows < 5_000 else (16, 32, 64) if n_rows < 20_000 else (32, 64, 128)
-        return cls(spec, width, dims=dims, dropout=dropout)
+        small = max(spec.image_size) < 45  # each place of the stem is two pixels or fewer
+        dims, depths = ((16, 32, 64), (0, 1, 1)) if small else ((32, 64, 96), (1, 1, 1))
+        if n_rows >= 20_000:
+            dims, depths = (32, 64, 128), (1, 1, 1)
+        return cls(spec, width, dims=dims, depths=depths, dropout=dropout)
+
+    @classmethod
+    def suited(cls, spec: Spec, train: Rows, valid: Rows) -> Suited | None:
+        return strength_suited(train, valid)
 
     def embed(self, raw: Raw) -> Tokens:
-        return self.patches(raw)  # type: ignore[no-any-return]
+        return self.stem(raw)  # type: ignore[no-any-return]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = torch.unflatten(tokens.values.transpose(1, 2), 2, self.grids[i])

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from profuse.encoders._base import Encoder, Stage, chain
-from profuse.encoders.image import Patches, patch_side
+from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
+from profuse.encoders._stem import Stem, patch_side
+from profuse.encoders._strength import strength_suited
 from profuse.errors import ConfigError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -51,7 +52,7 @@ class _Block(nn.Module):
 class PatchEncoder(Encoder):
     """`mix = Transformer over patch tokens`, then the mean of neighbours down to at most 4 x 4 tokens.
 
-    `embed` is a linear map of patches that do not overlap (about 8 a side) and a learned position. A picture
+    `embed` is a stem of overlapping convolutions, about 8 places a side, with a learned position (`Stem`). A picture
     is whole or absent, so attention needs no mask.
 
     Args:
@@ -60,18 +61,18 @@ class PatchEncoder(Encoder):
         dim: Channels inside, a multiple of `n_heads`.
         n_blocks: Number of blocks.
         n_heads: Attention heads.
-        side: Height and width of a patch, pixels; chosen by size if None.
+        side: Pixels from one place of the stem to the next, a power of two; chosen by size if None.
         dropout: Probability of leaving out a channel before the last map.
         drop_prob: Probability of leaving out a branch.
-        max_shift: Largest random shift while training, pixels. 0 by default: where things stand often tells what
-            they are (letters on their line), and small data then learn slower from shifted pictures.
+        augment: How far pictures are changed at random while training; see `ConvEncoder`.
 
     Shape:
         Raw `[batch, channel, height, width]` -> `embed` `[batch, patch, dim]` -> `[batch, <= 16, width]`.
 
     Reference:
-        Dosovitskiy et al.: An image is worth 16x16 words, ICLR 2021. *Differs from the paper*: no class
-        token; neighbouring tokens are averaged instead, so that the fusion still sees where things are.
+        Dosovitskiy et al.: An image is worth 16x16 words, ICLR 2021. *Differs from the paper*: convolutions that
+        overlap in place of patches; no class token: neighbouring tokens are averaged instead, so that the fusion still
+        sees where things are.
     """
 
     kind: ClassVar[str] = "image"
@@ -87,7 +88,7 @@ class PatchEncoder(Encoder):
         side: int | None = None,
         dropout: float = 0.1,
         drop_prob: float = 0.1,
-        max_shift: int = 0,
+        augment: float = 1.0,
     ) -> None:
         super().__init__(spec, width)
         if n_heads < 1 or n_blocks < 1 or dim < 1 or dim % n_heads:
@@ -95,14 +96,13 @@ class PatchEncoder(Encoder):
                 "PatchEncoder: n_heads and n_blocks must be at least 1 and dim a multiple of n_heads; "
                 f"got dim={dim}, n_blocks={n_blocks}, n_heads={n_heads}."
             )
-        if not (0 <= dropout < 1 and 0 <= drop_prob < 1 and max_shift >= 0):
+        if not (0 <= dropout < 1 and 0 <= drop_prob < 1 and augment >= 0):
             raise ConfigError(
-                "PatchEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 and max_shift >= 0 must hold; "
-                f"got dropout={dropout}, drop_prob={drop_prob}, "
-                f"max_shift={max_shift}."
+                "PatchEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 and augment >= 0 must hold; "
+                f"got dropout={dropout}, drop_prob={drop_prob}, augment={augment}."
             )
         self.embed_width = dim
-        self.patches = Patches(spec, dim, side=side or patch_side(spec.image_size, 8), max_shift=max_shift)
+        self.stem = Stem(spec, dim, side=side or patch_side(spec.image_size, 8), augment=augment)
         self.blocks = nn.Sequential(*(_Block(dim, n_heads=n_heads, drop_prob=drop_prob) for _ in range(n_blocks)))
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
@@ -115,15 +115,19 @@ class PatchEncoder(Encoder):
             spec, width, dim=64 if n_rows < 20_000 else 128, n_blocks=3 if n_rows < 20_000 else 6, dropout=dropout
         )
 
+    @classmethod
+    def suited(cls, spec: Spec, train: Rows, valid: Rows) -> Suited | None:
+        return strength_suited(train, valid)
+
     def embed(self, raw: Raw) -> Tokens:
-        return self.patches(raw)  # type: ignore[no-any-return]
+        return self.stem(raw)  # type: ignore[no-any-return]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = self.blocks[i](tokens.values)
         if i < len(self.blocks) - 1:
             return Tokens(x, tokens.mask)
         x = self.norm(x)
-        height, width = self.patches.grid
+        height, width = self.stem.grid
         x = torch.unflatten(x.transpose(1, 2), 2, (height, width))
         x = F.adaptive_avg_pool2d(x, (min(height, _MAX_TOKENS_SIDE), min(width, _MAX_TOKENS_SIDE)))
         values = self.project(self.dropout(x.flatten(2).transpose(1, 2)))

@@ -41,6 +41,7 @@ EncoderLike = str | nn.Module
 Input = pd.DataFrame | np.ndarray | Mapping[str, Any] | Dataset
 
 
+_BY_NAME = ("encoders", "encoder_options", "operator_options", "balance_options")
 _MORE = {
     "fusion": "Or a `Fusion` class, a callable `(channels, width) -> Fusion`, or an instance, which is copied.",
     "encoders": "Or, for a name, any `nn.Module` from the modality's values to `[batch, channel]` or `[batch, token, "
@@ -75,6 +76,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     unimodal_loss_weight: float = 0.5
     members: int | None = None
     encoders: Mapping[str, EncoderLike] | None = None
+    encoder_options: Mapping[str, Mapping[str, Any]] | None = None
     operator_options: Mapping[str, Mapping[str, Any]] | None = None
     epochs: int | None = None
     max_steps: int = 4000
@@ -214,7 +216,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 "Use profuse.load_model."
             )
         options = {**predictor.model_options.model_dump(), **predictor.train_options.model_dump()}
-        options |= {name: options[name] or None for name in ("encoders", "operator_options", "balance_options")}
+        options |= {name: options[name] or None for name in _BY_NAME}
         options["random_state"] = options.pop("seed")
         columns = known.pop("columns", None)
         if columns is None and predictor.schema is not None:

@@ -58,7 +58,7 @@ def settings_of(values: Mapping[str, Any], *, who: str) -> Settings:
         modules = {k: v for k, v in encoders.items() if isinstance(v, nn.Module)}
         encoders = {k: v for k, v in encoders.items() if k not in modules}
     given = {**values, "fusion": name, "encoders": encoders}
-    given |= {option: values[option] or {} for option in ("operator_options", "balance_options")}
+    given |= {option: values[option] or {} for option in ("encoder_options", "operator_options", "balance_options")}
     faults: list[str] = []
     for kind in (ModelOptions, TrainOptions, FitOptions):
         asked = {k: given[k] for k in kind.model_fields if k in given}

@@ -51,19 +51,20 @@ def build_model(
             place of `options.fusion`.
     """
     given = encoders or {}
-    for name in [*options.encoders, *given]:
+    for name in [*options.encoders, *given, *options.encoder_options]:
         if name not in specs:
             raise ConfigError(f"build_model: an encoder is given for {name!r}; the modalities are {sorted(specs)}.")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = {
-            name: copy.deepcopy(given[name])
-            if name in given
-            else encoder(options.encoders.get(name) or kind_named(specs[name].kind).encoder).make(
-                specs[name], options.width, n_rows=n_rows, dropout=options.dropout
-            )
-            for name in sorted(specs)
-        }
+        made = {}
+        for name in sorted(specs):
+            if name in given:
+                made[name] = copy.deepcopy(given[name])
+                continue
+            cls_ = encoder(options.encoders.get(name) or kind_named(specs[name].kind).encoder)
+            made[name] = cls_.make(specs[name], options.width, n_rows=n_rows, dropout=options.dropout)
+            if name in options.encoder_options:
+                made[name] = made[name].with_options(options.encoder_options[name])
         kind = head_for(task)
 
         cls: Any = fusion(options.fusion) if operator is None else operator

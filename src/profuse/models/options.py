@@ -104,6 +104,9 @@ class ModelOptions(BaseModel):
     encoders: Annotated[
         dict[str, str], Shown("the kinds' defaults", common=True, flag="--encoder", metavar="MODALITY=NAME")
     ] = Field(default_factory=dict, description="Encoder by modality: {picture: vit}.")
+    encoder_options: Annotated[dict[str, dict[str, Any]], Shown("each encoder's")] = Field(
+        default_factory=dict, description="Options of encoders by modality: {picture: {augment: 0.0}}."
+    )
     operator_options: Annotated[dict[str, dict[str, Any]], Shown("each operator's")] = Field(
         default_factory=dict, description="Options of operators by their names: {low_rank: {rank: 8}}."
     )
@@ -121,6 +124,15 @@ class ModelOptions(BaseModel):
             except UnknownNameError as error:
                 raise ValueError(str(error)) from None
         return asked
+
+    @field_validator("encoder_options")
+    @classmethod
+    def _immutable(cls, asked: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """YAML and JSON have lists, encoders take tuples; what else an option must be, its encoder says when made."""
+        return {
+            name: {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+            for name, options in asked.items()
+        }
 
     @field_validator("operator_options")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class NetworkPredictor(Predictor):
         history: Its epochs.
         own_parts: Parts that are the user's own objects, which no name rebuilds.
         valid_prediction: What the model predicted for the validation rows before it was trained anew with them.
+        choices: By modality, what its encoder has chosen for the data, in words; not saved, as the options tell it.
     """
 
     pipeline: Pipeline
@@ -59,6 +60,7 @@ class NetworkPredictor(Predictor):
     schema: Schema | None = None
     own_parts: tuple[str, ...] = ()
     valid_prediction: np.ndarray | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
 
     @property

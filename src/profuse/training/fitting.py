@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.schema import Task
 from profuse.tokens import Raw
 from profuse.training.callbacks import Callers
+from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.history import History
 from profuse.training.loop import predict, retrain, train
 from profuse.training.options import TrainOptions
@@ -33,7 +34,17 @@ __all__ = ["Prepared", "fit_model"]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A data set with its split and preprocessing: done once, used by every method that is compared."""
+    """A data set with its split and preprocessing: done once, used by every method that is compared.
+
+    Attributes:
+        dataset: The data.
+        split: Which rows are learned from, which validate, which test.
+        pipeline: The fitted preprocessing.
+        codec: The target's.
+        inputs: All rows, preprocessed.
+        target: All rows' targets, encoded.
+        choices: What encoders have chosen for these data (`choose`); None: a fit lets them choose.
+    """
 
     dataset: Dataset
     split: Split
@@ -41,6 +52,7 @@ class Prepared:
     codec: TargetCodec
     inputs: Mapping[str, Raw]
     target: Tensor
+    choices: Mapping[str, Choice] | None = None
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split) -> Prepared:
@@ -56,6 +68,18 @@ class Prepared:
         codec = TargetCodec.fit(target[split.train], dataset.task, names=dataset.target_names)
         encoded = torch.as_tensor(codec.encode(target))
         return cls(dataset, split, pipeline, codec, pipeline.transform(dataset), encoded)
+
+    def named(self, options: ModelOptions, modalities: Iterable[str]) -> ModelOptions:
+        """Returns the options with the encoders that the schema names for `modalities`, where they name no other."""
+        data = self.dataset.modalities
+        named = {name: data[name].encoder for name in modalities if data[name].encoder}
+        return options.model_copy(update={"encoders": {**named, **options.encoders}})
+
+    def choose(self, options: ModelOptions, modalities: Iterable[str]) -> Prepared:
+        """Returns the same with the options that encoders choose for these data; see `choices`."""
+        specs = {name: self.pipeline.specs[name] for name in sorted(modalities)}
+        rows = torch.as_tensor(self.split.train), torch.as_tensor(self.split.valid)
+        return replace(self, choices=choose(specs, self.inputs, self.target, *rows, self.named(options, specs)))
 
     @property
     def task(self) -> Task:
@@ -117,9 +141,19 @@ def _fit(
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
     pipeline, split = prepared.pipeline, prepared.split
-    # what the schema says of a modality's encoder holds unless the options name another
-    named = {name: data.encoder for name, data in prepared.dataset.modalities.items() if name in used and data.encoder}
-    model_options = model_options.model_copy(update={"encoders": {**named, **model_options.encoders}})
+    ours = [name for name in used if name not in (encoders or {})]
+    model_options = prepared.named(model_options, used)
+    if prepared.choices is None:
+        prepared = prepared.choose(model_options, ours)
+    assert prepared.choices is not None
+    asked = model_options.encoder_options
+    chosen = {
+        name: choice
+        for name, choice in prepared.choices.items()
+        if name in ours and choice.encoder == encoder_named(name, pipeline.specs[name], model_options)
+    }
+    asked = asked | {name: {**choice.options, **asked.get(name, {})} for name, choice in chosen.items()}
+    model_options = model_options.model_copy(update={"encoder_options": asked})
 
     # where rows belong together, or to a time, one left out is not like new ones
     independent = prepared.dataset.groups is None and prepared.dataset.times is None
@@ -187,6 +221,7 @@ def _fit(
         history=history,
         own_parts=tuple(own),
         valid_prediction=valid_prediction,
+        choices={name: choice.words for name, choice in chosen.items()},
     )
 
 
