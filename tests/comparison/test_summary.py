@@ -48,6 +48,18 @@ def test_the_verdict_is_what_the_interval_says(gated: float, helps: str) -> None
     assert verdict.cost_ratio == (2.0, 1.0)
 
 
+@pytest.mark.parametrize(("value", "shown"), [(0.99, "worse"), (0.7, "not shown"), (0.3, "better")])
+def test_each_network_is_held_against_the_classical_model_of_its_modality(value: float, shown: str) -> None:
+    results = _results({**BASE, "a classical": value})
+    method = next(m for m in results.methods if m.name == "a classical")
+    method.role, method.family, method.modalities = "single", "classical", ["a"]
+    summary = summarise(results)
+    told = [c for c in summary.comparisons if c.kind == "hand_made"]
+    assert [(c.method, c.against, c.shown) for c in told] == [("a only", "a classical", shown)]
+    assert summary.verdict.single == ("a classical" if value > 0.8 else "b only")
+    assert summary.verdict.helps == ("no" if value > 0.95 else "yes")
+
+
 def test_choices_are_made_by_validation_and_never_by_test() -> None:
     valid = {**BASE, "a only": 0.99, "concat": 0.99}
     verdict = summarise(_results(BASE, valid)).verdict

@@ -18,7 +18,7 @@ from profuse.schema import Task
 __all__ = ["Yardstick"]
 
 _LOGISTIC, _TREES = 2e6, 5e6  # rows * features * outputs beyond which these would take minutes
-_FEW_ROWS = 2_000
+_FEW_ROWS = 1_000
 
 
 class Yardstick(ClassicalModel):

@@ -32,7 +32,7 @@ class TableKind(Kind):
     name = "table"
     noun = "tables"
     preprocessor = "table"
-    feature_sets = ("table",)
+    feature_sets = ("table", "ranks")
     encoder = "table"
     columns: ClassVar[Literal["one", "numbered", "any"]] = "any"
     is_numbers = True

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import OrdinalEncoder
 
 from profuse.data.dataset import ModalityData
+from profuse.data.features.ranks import RankFeatures
 from profuse.data.features.table import TableFeatures
 
 
@@ -88,3 +90,27 @@ def test_features_are_raw_numbers_and_ordinal_codes_that_trees_take() -> None:
     assert np.isnan(unseen[:, 1]).all()
     trees = HistGradientBoostingClassifier(max_iter=3, categorical_features=pre.categories)
     assert trees.fit(got, frame["ok"]).score(got, frame["ok"]) == 1
+
+
+def test_ranks_are_normal_quantiles_of_training_numbers_whatever_their_unit() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    made = RankFeatures()
+    made.fit(table({"x": np.exp(3 * x), "few": np.tile([0.0, 0.0, 0.0, 1.0], 500)}))
+    got = made.transform(table({"x": [*np.exp(3 * np.array([0.0, 1.0, -1.0, 9.0])), np.nan], "few": [0, 1, 0, 1, 1]}))
+    np.testing.assert_allclose(got[:4, 0], [0, 1, -1, norm.ppf(0.995)], atol=0.1)
+    assert np.isnan(got[4, 0])
+    np.testing.assert_allclose(got[:2, 1], norm.ppf([0.375, 0.875]))
+
+
+def test_categories_bring_how_frequent_they_are() -> None:
+    frame = pd.DataFrame({"n": np.arange(8.0), "town": [*"aaaabbc", None]})
+    made = RankFeatures()
+    made.fit(table(frame))
+    assert made.categories == (False, True, False)
+    got = made.transform(table(frame))
+    np.testing.assert_allclose(got[:, 2], np.log([4, 4, 4, 4, 2, 2, 1, np.nan]))
+    assert np.isnan(made.transform(table(frame.assign(town="z")))[:, 1:]).all()
+    twin = RankFeatures.from_state(made.state())
+    assert twin.categories == made.categories
+    np.testing.assert_array_equal(twin.transform(table(frame)), got)

@@ -17,6 +17,7 @@ FEATURES = table(
     "features",
     {
         "table": "profuse.data.features.table:TableFeatures",
+        "ranks": "profuse.data.features.ranks:RankFeatures",
         "lsa": "profuse.data.features.lsa:LsaFeatures",
         "tfidf": "profuse.data.features.tfidf:TfidfFeatures",
         "image": "profuse.data.features.image:ImageFeatures",
