@@ -47,6 +47,7 @@ def make_results(
     n_test: int = 500,
     n_classes: int = 12,
     gain: float = 0.08,
+    by_hand: float | None = None,
     classical: float = -0.02,
     rounds: Sequence[int] = (2,),
     many: bool = True,
@@ -74,6 +75,9 @@ def make_results(
             name=f"{m} only", role="single", family="single", level="single", fusion=f"{m} only", modalities=[m]
         )
         methods.append((info, top - (0 if k == 1 else 0.06 + 0.05 * k)))
+        if by_hand is not None:
+            hand = MethodInfo(name=f"{m} classical", role="single", family="classical", level="single", modalities=[m])
+            methods.append((hand, methods[-1][1] + by_hand))
     everything = list(modalities)
     if len(modalities) > 1:
         fused = [("concat", "encoder_decoder", "feature", 0.01), ("mean_logits", "encoder_decoder", "decision", 0.02)]
@@ -137,7 +141,7 @@ def make_results(
                 * n_rounds
                 * rng.uniform(0.8, 1.5)
             )
-            deep = info.role not in ("trivial", "classical")
+            deep = info.role != "trivial" and info.family != "classical"
             common: dict[str, Any] = {
                 "dataset": name, "method": info.name, "family": info.family, "level": info.level,
                 "rounds": info.rounds, "seed": s, "n_rows": n_test, "fit_seconds": cost,

@@ -288,3 +288,25 @@ def test_a_caution_on_the_primary_score_stands_beside_the_scores(example: Exampl
     page, plain = render_html(collected), render_markdown(collected)
     assert page.index('id="scores"') < page.index("lies in 2 of 150 rows") < page.index('id="cost"')
     assert "**Caution.** Half of the target's variance" in plain.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "end"), [(0.13, "the network is worse: fusions of it are worth less than they could be."), (-0.2, ".")]
+)
+def test_the_answer_says_how_each_network_stands_against_hand_made_features(
+    example: Example, by_hand: float, end: str
+) -> None:
+    collected = collect(example(n_test=900, gain=0.05, by_hand=by_hand, groups=False, resampled=False))
+    (told,) = [a["answer"] for a in collected["answers"] if a["question"] == "Is each modality read well?"]
+    assert told.startswith("Against the best classical model on hand-made features, a network alone scores")
+    assert all(f" on {name}" in told for name in ("picture", "text", "outline"))
+    assert told.endswith(end)
+    assert ("the network is worse" in told) is (by_hand > 0)
+    labels = {row["name"]: row["label"] for row in collected["table"]}
+    assert labels["text classical"] == "text alone (classical)"
+    assert labels["text only"] == "text alone"
+    assert ("text alone (classical)" in collected["headline"]) is (by_hand > 0)
+    page = render_html(collected)
+    assert "its network against a classical model on its hand-made features" in page
+    assert "text alone (classical)" in render_markdown(collected)
+    assert not [a for a in collect(example(n_test=200))["answers"] if a["question"] == "Is each modality read well?"]
