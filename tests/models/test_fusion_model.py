@@ -418,8 +418,30 @@ def test_the_defaults_of_every_operator_are_options_it_takes(name: str) -> None:
     assert ModelOptions(operator_options={name: options}).operator_options[name] == options
 
 
+@pytest.mark.parametrize(
+    ("names", "task", "options", "fusion_name", "level"),
+    [
+        ("ab", "multiclass", {}, "Concat", "hybrid"),
+        ("ab", "regression", {}, "Concat", "feature"),
+        ("ab", "multiclass", {"level": "raw"}, "Concat", "raw"),
+        ("ab", "multiclass", {"fusion": "gated"}, "Gated", "feature"),
+        ("a", "multiclass", {}, "AttentionPooling", "feature"),
+        ("a", "multiclass", {"fusion": "concat"}, "Concat", "feature"),
+    ],
+)
+def test_where_no_operator_is_named_it_is_chosen_by_what_there_is_to_fuse(
+    names: str, task: str, options: dict[str, str], fusion_name: str, level: str
+) -> None:
+    specs = {name: SPECS[name] for name in names}
+    made = build_model(specs, task, 3, ModelOptions(width=16, **options), n_rows=100, seed=0)  # type: ignore[arg-type]
+    assert (type(made.plain.fusion).__name__, made.plain.level) == (fusion_name, level)
+    alone = names == "a" and not options
+    assert len(made.plain.own_heads) == (0 if alone else len(names))
+
+
 def test_options_of_an_operator_reach_it() -> None:
-    model = build(operator_options={"token_transformer": {"n_layers": 3}, "stacking": {"l2": 2.0}})
+    options = {"token_transformer": {"n_layers": 3}, "stacking": {"l2": 2.0}}
+    model = build(fusion="token_transformer", operator_options=options)
     assert repr(model.fusion).count("n_layers=3") == 1
 
 

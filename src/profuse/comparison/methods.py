@@ -82,7 +82,7 @@ class Method(BaseModel):
         return MethodInfo(
             name=self.name,
             label=self.name.replace("_", " "),
-            family="single" if single else fusion(self.model.fusion).family(),
+            family="single" if single else fusion(self.model.fusion or "").family(),
             level="single" if single else self.model.resolved_level(),
             rounds=self.model.rounds,
             fusion=self.plain_name,

@@ -46,7 +46,7 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
             yield "preprocessor", data.preprocess or default.preprocessor
             yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
     if options is not None:
-        yield "fusion", options.fusion
+        yield "fusion", options.fusion or ""  # every method names one
         yield "fusion", options.decision
         if train.balance is not None:
             yield "balance", train.balance

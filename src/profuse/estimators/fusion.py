@@ -57,7 +57,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     _tasks: ClassVar[tuple[Task, ...]]
 
-    fusion: FusionLike = "token_transformer"
+    fusion: FusionLike | None = None
     level: str | None = None
     decision: str = "mean_logits"
     rounds: int | str = 1

@@ -51,6 +51,8 @@ def build_model(
             place of `options.fusion`.
     """
     given = encoders or {}
+    options = options.chosen(len(specs), task) if operator is None else options
+    named = options.fusion or ""  # of the user's own operator there is none
     for name in [*options.encoders, *given, *options.encoder_options]:
         if name not in specs:
             raise ConfigError(f"build_model: an encoder is given for {name!r}; the modalities are {sorted(specs)}.")
@@ -67,7 +69,7 @@ def build_model(
                 made[name] = made[name].with_options(options.encoder_options[name])
         kind = head_for(task)
 
-        cls: Any = fusion(options.fusion) if operator is None else operator
+        cls: Any = fusion(named) if operator is None else operator
         one = getattr(cls, "members", "together") == "one" or getattr(cls, "n_remembered", 0) > 0
         n_members = options.n_members(n_rows, one=one)
 
@@ -103,10 +105,10 @@ def build_model(
         if isinstance(operator, Fusion):
             operator = copy.deepcopy(operator)
         else:
-            cls = operator or fusion(options.fusion)
+            cls = operator or fusion(named)
             offered: dict[str, Any] = {"link": kind.link, "dropout": options.dropout}
             taken = inspect.signature(cls).parameters
-            asked = {} if operator else options.operator_options.get(options.fusion, {})
+            asked = {} if operator else options.operator_options.get(named, {})
             if "stage_channels" in taken:
                 n_stages = int(asked.get("n_stages", taken["n_stages"].default))
                 offered["stage_channels"] = stage_channels(made, max(1, n_stages))  # it says itself what it may be

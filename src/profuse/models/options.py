@@ -20,6 +20,7 @@ from profuse._fields import Shown
 from profuse._options import asked_for, check_keywords
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.models.levels import LEVELS_OF, Level
+from profuse.schema import Task
 
 __all__ = ["PROGRESSIVE", "ModelOptions", "NRounds"]
 
@@ -60,8 +61,8 @@ class ModelOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    fusion: Annotated[str, Shown(common=True, metavar="[LEVEL:]NAME")] = Field(
-        "token_transformer", description="Fusion operator: see 'profuse fusions'."
+    fusion: Annotated[str | None, Shown("hybrid:concat; concat for numbers", common=True, metavar="[LEVEL:]NAME")] = (
+        Field(None, description="Fusion operator: see 'profuse fusions'. A single modality is only pooled.")
     )
     level: Annotated[Level | None, Shown("the operator's own")] = Field(
         None, description="Where it fuses: raw, feature, hierarchical, decision or hybrid."
@@ -114,7 +115,7 @@ class ModelOptions(BaseModel):
     @field_validator("fusion", "decision", "encoders")
     @classmethod
     def _known(cls, asked: Any, info: ValidationInfo) -> Any:
-        if asked_for(info):
+        if asked is not None and asked_for(info):
             from profuse.encoders import encoder
             from profuse.fusion import fusion
 
@@ -175,6 +176,21 @@ class ModelOptions(BaseModel):
             return self.members
         return 8 if n_rows < 1_000 and not one else 1
 
+    def chosen(self, n_modalities: int, task: Task) -> ModelOptions:
+        """Returns the options with an operator named; where none was, by what there is to fuse.
+
+        Of a single modality tokens are pooled, without a second loss of its own. Of several, each has its own outputs
+        beside those of all together, and the outputs are averaged: on few rows what is learned jointly is learned by
+        heart sooner than what each modality tells. Numbers are not averaged: where no modality knows much by itself,
+        the mean would be drawn to nothing.
+        """
+        if self.fusion is not None:
+            return self
+        if n_modalities == 1:
+            return self.model_copy(update={"fusion": "attention_pooling", "unimodal_loss_weight": 0.0})
+        level = self.level or (None if task == "regression" else "hybrid")
+        return self.model_copy(update={"fusion": "concat", "level": level})
+
     def resolved_level(self) -> Level:
         """Returns the level, the operator's own when none is given.
 
@@ -183,11 +199,12 @@ class ModelOptions(BaseModel):
         """
         from profuse.fusion import fusion
 
-        own, *others = LEVELS_OF[fusion(self.fusion).level]
+        name = self.fusion or "concat"
+        own, *others = LEVELS_OF[fusion(name).level]
         if self.level is not None and self.level not in (own, *others):
             also = f" and also at {' and '.join(others)}" if others else ""
             raise ConfigError(
-                f"ModelOptions: level must fit the operator; got level={self.level!r} with fusion={self.fusion!r}, "
+                f"ModelOptions: level must fit the operator; got level={self.level!r} with fusion={name!r}, "
                 f"which works at the {own} level{also}. Leave level out, or name another operator."
             )
         return self.level or own

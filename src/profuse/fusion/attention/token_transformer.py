@@ -1,4 +1,4 @@
-"""The token Transformer, the default: few tokens a modality, one Transformer over all of them."""
+"""The token Transformer: few tokens a modality, one Transformer over all of them."""
 
 from __future__ import annotations
 
