@@ -162,7 +162,7 @@ def test_a_head_maps_each_members_rows_by_a_map_of_its_own() -> None:
 
 
 def test_one_member_is_the_plain_model() -> None:
-    model = build(members=1)
+    model = build(members=1, fusion="concat")
     assert isinstance(model, FusionModel)
     assert len(model.scales) == 0
     assert type(model.head.linear) is nn.Linear
