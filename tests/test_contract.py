@@ -328,6 +328,12 @@ class TakesFewerThanItDeclares(Honest):
         self.pairs = [(0, 1), (0, 2), (0, 3), (1, 2)][len(channels) - 1]
 
 
+class ComparesRowsInSilence(Honest):
+    def fuse(self, tokens: dict[str, Tokens]) -> Fused:
+        vector = super().fuse(tokens).vector
+        return Fused(vector, penalties={"alike": (vector @ vector.T).logsumexp(1).mean()})
+
+
 class CallsAllReal(HonestEncoder):
     def mix(self, tokens: Tokens) -> Tokens:
         return Tokens(super().mix(tokens).values, torch.ones_like(tokens.mask))
@@ -389,6 +395,7 @@ BROKEN_OPERATORS: dict[str, type[Fusion]] = {
     "dict_order_irrelevant": FavoursTheFirst,
     "wrong_inputs_raise": ChecksNothing,
     "limits_hold": TakesFewerThanItDeclares,
+    "members_declared": ComparesRowsInSilence,
     "missing_content_ignored": ReadsTheMasked,
 } | {check: type(fault.__name__, (fault, Honest), {}) for check, fault in IN_BOTH.items()}
 BROKEN_ENCODERS: dict[str, type[Encoder]] = {

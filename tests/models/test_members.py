@@ -15,7 +15,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.encoders import Encoder
 from profuse.errors import ConfigError
-from profuse.fusion import FUSIONS, fusion
+from profuse.fusion import FUSIONS
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.heads import Head, head_for
 from profuse.layers.members import MemberLinear, MemberScale, members_apart
@@ -293,25 +293,6 @@ def test_rounds_of_all_members_are_those_of_shorter_models(options: Any) -> None
     assert len(set(settled.rounds.tolist())) > 1
     for row, n_rounds in enumerate(settled.rounds):
         torch.testing.assert_close(settled.predictions[-1, row], made.predictions[n_rounds - 1, row])
-
-
-@pytest.mark.parametrize("name", sorted(FUSIONS.builtin))
-def test_an_operator_says_how_it_takes_members(name: str) -> None:
-    """Penalties of the same rows given twice are the same, unless it says that it compares rows."""
-    cls = fusion(name)
-    names = ["a", "b"]
-    operator = cls(dict.fromkeys(names, 8), 8).eval()
-    assert (cls.members == "one") == (operator.n_remembered > 0)
-    torch.manual_seed(0)
-    mask = torch.arange(10)[:, None] > 0
-    tokens = {n: Tokens(torch.randn(10, 1, 8), mask if n == "a" else torch.ones_like(mask)) for n in names}
-    twice = {n: Tokens(t.values.repeat(2, 1, 1), t.mask.repeat(2, 1)) for n, t in tokens.items()}
-    once, both = operator(tokens), operator(twice)
-    if cls.members == "together":
-        for penalty, value in once.penalties.items():
-            torch.testing.assert_close(both.penalties[penalty], value)
-        for weights, value in once.weights.items():
-            torch.testing.assert_close(both.weights[weights], value.repeat(2, 1))
 
 
 def test_operators_that_keep_training_rows_have_one_member() -> None:

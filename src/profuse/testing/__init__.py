@@ -71,6 +71,7 @@ FUSION_CHECKS: dict[str, Check] = {
     "dict_order_irrelevant": _fusion_checks.dict_order_irrelevant,
     "wrong_inputs_raise": _fusion_checks.wrong_inputs_raise,
     "limits_hold": _fusion_checks.limits_hold,
+    "members_declared": _fusion_checks.members_declared,
     **_BOTH,
 }
 ENCODER_CHECKS: dict[str, Check] = {

@@ -9,10 +9,10 @@ import torch
 
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import Fused, Fusion
-from profuse.testing._subject import WIDTH, Subject, floats, must_raise, need, same
+from profuse.testing._subject import WIDTH, Subject, close, floats, must_raise, need, rows_of, same
 from profuse.tokens import Tokens
 
-__all__ = ["dict_order_irrelevant", "limits_hold", "shape", "wrong_inputs_raise"]
+__all__ = ["dict_order_irrelevant", "limits_hold", "members_declared", "shape", "wrong_inputs_raise"]
 
 
 def shape(s: Subject) -> None:
@@ -69,3 +69,21 @@ def limits_hold(s: Subject) -> None:
             s.declare(n)
         else:
             must_raise(ConfigError, partial(s.declare, n), f"{n} modalities", cls.__name__)
+
+
+def members_declared(s: Subject) -> None:
+    """`members` is "one" if it keeps training rows; penalties of rows given twice stay, or it is "apart" or "one"."""
+    module = s.fresh()
+    assert isinstance(module, Fusion)
+    need(
+        module.members == "one" or module.n_remembered == 0,
+        f'members must be "one" where n_remembered is above 0; got members={module.members!r}.',
+    )
+    if module.members != "together":
+        return
+    n_rows = len(next(iter(s.inputs.values())))
+    once, twice = s.run(module), s.run(module, rows_of(s.inputs, [*range(n_rows)] * 2))
+    assert isinstance(once, Fused)
+    assert isinstance(twice, Fused)
+    for name, penalty in once.penalties.items():
+        close(twice.penalties[name], penalty, f"penalty {name} of rows that are given twice", 1e-4)
