@@ -7,6 +7,7 @@
 | words all distinct in a column named id (or `*_id`, `key`, `index`), or that contain digits; a running number | id: not used |
 | three words or more on average, or 50 characters, mostly distinct | text |
 | mostly distinct single words without digits (names) | text |
+| more than 30 different phrases made of at most half as many words (job titles) | text |
 | file names ending as pictures, sounds, or series (`.npy`, `.csv`) do | image, audio, series |
 | lists (or their text) of numbers: one length / several lengths, lists of lists | vector / series |
 | lists of words | text |
@@ -165,7 +166,14 @@ def _language_kind(name: str, cells: pd.Series, words: Any, sample: list[str]) -
     with_digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5
     if len(words) > 20 and distinct > 0.5 and (n_words >= 1.5 or not with_digits):
         return "text", f"{message}: mostly distinct"
+    if len(words) > 30 and n_words >= 1.5 and _n_parts(sample) <= len(sample) / 2:
+        return "text", f"{message}: made of words that recur"
     return "category", message
+
+
+def _n_parts(phrases: list[str]) -> int:
+    """Returns how many different words stand in `phrases`."""
+    return len({word for phrase in phrases for word in phrase.casefold().split()})
 
 
 def _list_text_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, str] | None:
