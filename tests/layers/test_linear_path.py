@@ -28,6 +28,12 @@ def path(p: int, n_outputs: int = 1, link: str = "identity") -> LinearPath:
     return LinearPath({"x": p}, n_outputs, link=link).double()  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def no_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profuse.layers.linear_path._FREQUENCIES", (0.0,))
+
+
+@pytest.mark.usefixtures("no_waves")
 @pytest.mark.parametrize(("n", "p"), [(60, 8), (40, 100)])
 def test_it_is_ridge_regression_on_standardised_inputs(n: int, p: int) -> None:
     parts, y = rows(n, p)
@@ -39,6 +45,7 @@ def test_it_is_ridge_regression_on_standardised_inputs(n: int, p: int) -> None:
     np.testing.assert_allclose(made(parts)[:, 0].numpy(), ridge.predict((x - x.mean(0)) / spread), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.usefixtures("no_waves")
 @pytest.mark.parametrize(("n", "p"), [(30, 6), (25, 60)])
 def test_its_penalty_is_the_best_when_rows_are_left_out_one_by_one(n: int, p: int) -> None:
     parts, y = rows(n, p)
@@ -70,7 +77,7 @@ def test_on_few_rows_of_many_columns_it_is_no_more_sure_than_it_may_be() -> None
     )
     judge.fit(x[:120], target[:120, 1].numpy())
     logistic = -np.log(judge.predict_proba(x[120:])[np.arange(980), target[120:, 1].numpy()]).mean()
-    assert loss < logistic + 0.01 < math.log(2)
+    assert loss < logistic + 0.02 < math.log(2)
 
 
 def test_without_anything_to_learn_it_predicts_the_prior() -> None:
@@ -81,6 +88,44 @@ def test_without_anything_to_learn_it_predicts_the_prior() -> None:
     made.fit(parts, labels)
     torch.testing.assert_close(made(parts).sigmoid().mean(0), labels.mean(0), atol=0.03, rtol=0)
     assert made(parts).sigmoid().std(0).max() < 0.1
+
+
+def test_what_bends_is_read_by_waves_and_what_is_straight_is_not() -> None:
+    parts, straight = rows(700, 6, noise=0.5)
+    x = parts["x"][0]
+    bent = straight + 2.0 * x[:, :1].abs() + x[:, 1:2] * x[:, 2:3]
+    seen = {"x": (x[:300], torch.ones(300, dtype=torch.bool))}
+    made, other = path(6), path(6)
+    made.fit(seen, straight[:300])
+    other.fit(seen, bent[:300])
+    assert made.frequencies == (0.0,)
+    assert other.frequencies[0] > 0
+    residual = (other(parts) - bent)[300:].square().mean() / bent[300:].var()
+    assert residual < 0.2
+    made.fit(seen, bent[:300], like=made)
+    assert made.frequencies == (0.0,)
+    assert (made(parts) - bent)[300:].square().mean() / bent[300:].var() > 2 * residual
+
+
+def test_it_sees_no_more_than_each_part_alone() -> None:
+    x = torch.randn(600, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    product, present = x[:, :1] * x[:, 1:], torch.ones(600, dtype=torch.bool)
+    apart = LinearPath({"a": 1, "b": 1}, 1, link="identity").double()
+    parts = {"a": (x[:, :1], present), "b": (x[:, 1:], present)}
+    apart.fit({n: (v[:300], p[:300]) for n, (v, p) in parts.items()}, product[:300])
+    assert (apart(parts) - product)[300:].square().mean() > 0.9 * product[300:].var()
+    together = path(2)
+    together.fit({"x": (x[:300], present[:300])}, product[:300])
+    assert (together({"x": (x, present)}) - product)[300:].square().mean() < 0.3 * product[300:].var()
+
+
+def test_waves_are_not_saved_and_are_the_same_in_every_path() -> None:
+    parts, y = rows(60, 6)
+    made, again = path(6), path(6)
+    made.fit(parts, y.sin())
+    assert not any(name.endswith(("directions", "phases")) for name in made.state_dict())
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(again(parts), made(parts))
 
 
 def test_before_it_is_fitted_it_adds_nothing() -> None:
@@ -97,7 +142,7 @@ def test_a_missing_part_adds_nothing_whatever_it_holds() -> None:
     spoilt = given["a"][0].masked_fill(~given["a"][1][:, None], math.nan)
     assert torch.equal(made({**given, "a": (spoilt, given["a"][1])}), made(given))
     neither = {n: (part, torch.zeros(50, dtype=torch.bool)) for n, (part, _) in given.items()}
-    torch.testing.assert_close(made(neither), made.bias.expand(50, 1))
+    assert torch.equal(made(neither), made.bias.expand(50, 1))
 
 
 def test_rows_that_are_held_out_choose_where_rows_repeat() -> None:

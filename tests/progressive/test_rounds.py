@@ -51,15 +51,14 @@ def randomise(model: ProgressiveFusion) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         starts = [] if model.start is None else [model.start]
-        for weight in [*model.feedbacks.parameters(), *model.plain.linear_paths.buffers(), *starts]:
+        linear = [b for name, b in model.plain.linear_paths.named_buffers() if name.endswith((".weight", ".bias"))]
+        for weight in [*model.feedbacks.parameters(), *linear, *starts]:
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
 
 
 def linear(model: FusionModel, batch: dict[str, Raw]) -> torch.Tensor:
     """What the linear path of two vectors adds, written otherwise."""
-    joint = model.linear_paths.paths[0]
-    x = torch.cat([batch["a"].values, batch["b"].values], dim=1)
-    added: torch.Tensor = (x - joint.center) @ joint.weight + joint.bias  # type: ignore[operator]
+    added: torch.Tensor = model.linear_paths.paths[0]({n: (batch[n].values, batch[n].mask) for n in "ab"})
     assert added.any()
     return added
 
