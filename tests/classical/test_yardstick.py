@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from profuse.classical import ClassicalFit, fit_classical
 from profuse.classical.yardstick import Yardstick
@@ -176,3 +176,19 @@ def test_least_squares_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(gauss.scores(x), kernel.predict(z) + center, rtol=1e-4, atol=1e-4)
     distances = np.square(z[train][:, None] - z[train]).sum(2)
     assert gauss.width == pytest.approx(1 / distances.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_margins_are_those_of_a_linear_support_vector_machine(task: Task) -> None:
+    from profuse.classical._machines import Rows, Setting, _Fitter
+
+    x, y = problem(task, 120)
+    z, train = sparse.csr_matrix(np.maximum(x, 0)), np.arange(80)
+    rows = Rows(z, y, np.zeros(0, dtype=int), task, OUTPUTS[task])
+    scores = _Fitter(rows, train)(Setting("margin", "each", 0.5)).scores(z)
+    columns = y.T if task == "multilabel" else [y]
+    said = [LinearSVC(C=2.0, random_state=0).fit(z[train], column[train]).decision_function(z) for column in columns]
+    oracle = (
+        said[0] if task == "multiclass" else np.stack(said if task == "multilabel" else [0 * said[0], *said], axis=1)
+    )
+    np.testing.assert_allclose(scores, oracle, atol=1e-3)

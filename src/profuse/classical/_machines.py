@@ -1,4 +1,4 @@
-"""Least squares with a linear or a Gaussian kernel, and logistic regression: as arrays, with their best settings."""
+"""Least squares with a linear or a Gaussian kernel, linear margins, logistic regression: as arrays, at their best."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from profuse.classical._encoding import Encoding, Scaling
 from profuse.data.features import Matrix
 from profuse.schema import Task
 
-__all__ = ["Choice", "Machine", "Rows", "best_machine", "error_of", "outputs_of"]
+__all__ = ["Choice", "Kind", "Machine", "Rows", "best_machine", "error_of", "outputs_of"]
 
 Split = tuple[np.ndarray, np.ndarray]
 _MOST_ROWS, _ENOUGH_ROWS = 5_000, 1_000
@@ -22,10 +22,13 @@ _MOST_ROWS, _ENOUGH_ROWS = 5_000, 1_000
 random part stands for all."""
 
 
+Kind = Literal["gauss", "line", "margin", "logistic"]
+
+
 class Setting(NamedTuple):
     """How a machine is fitted."""
 
-    kind: Literal["gauss", "line", "logistic"]
+    kind: Kind
     scaling: Scaling
     penalty: float
     width: float = 1.0
@@ -134,9 +137,7 @@ class Choice(NamedTuple):
     outputs: np.ndarray
 
 
-def best_machine(
-    rows: Rows, splits: Sequence[Split], kind: Literal["gauss", "line", "logistic"]
-) -> tuple[Choice, Callable[[np.ndarray], Machine]]:
+def best_machine(rows: Rows, splits: Sequence[Split], kind: Kind) -> tuple[Choice, Callable[[np.ndarray], Machine]]:
     """Returns the best choice on rows that are held out, and what fits it on any rows.
 
     Settings are walked one at a time from the middle, each as long as the error falls.
@@ -178,7 +179,7 @@ def best_machine(
 
 
 _SHARPNESS = tuple(float(t) for t in 2.0 ** np.arange(-1, 6.01, 0.5))
-_START = {"gauss": 0.1, "line": 1.0, "logistic": 1.0}
+_START = {"gauss": 0.1, "line": 1.0, "margin": 1.0, "logistic": 1.0}
 
 
 def _inside(s: Setting) -> bool:
@@ -213,7 +214,9 @@ class _Fitter:
         return self._made[key]
 
     def __call__(self, s: Setting) -> Machine:
-        return self._once(s, lambda: self._logistic(s) if s.kind == "logistic" else self._least_squares(s))  # type: ignore[no-any-return]
+        make = self._classifier if s.kind in ("margin", "logistic") else self._least_squares
+        made: Machine = self._once(s, lambda: make(s))
+        return made
 
     def _encoded(self, scaling: Scaling, train: np.ndarray) -> tuple[Encoding, Matrix]:
         x = self.rows.x[train]
@@ -236,13 +239,15 @@ class _Fitter:
         width = s.width / max(float(distances.mean()), 1e-12)
         return Machine(encoding, z, _solved(np.exp(-width * distances), s.penalty, wanted), offset, width)
 
-    def _logistic(self, s: Setting) -> Machine:
+    def _classifier(self, s: Setting) -> Machine:
         from sklearn.linear_model import LogisticRegression
+        from sklearn.svm import LinearSVC
 
         encoding, z = self._once((s.scaling, len(self.train)), lambda: self._encoded(s.scaling, self.train))
         wanted, of = self.rows.wanted(self.train), self.rows.n_outputs
         weights, offset = np.zeros((z.shape[1], of)), np.full(of, -30.0)
-        fit = LogisticRegression(C=1.0 / s.penalty, max_iter=300).fit
+        c = 1.0 / s.penalty
+        fit = (LogisticRegression(C=c, max_iter=300) if s.kind == "logistic" else LinearSVC(C=c, random_state=0)).fit
         if self.rows.task == "multilabel":
             for j, y in enumerate(wanted.T):
                 if len(np.unique(y)) > 1:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
-from profuse.classical._machines import Machine, Rows, best_machine, error_of, outputs_of
+from profuse.classical._machines import Kind, Machine, Rows, best_machine, error_of, outputs_of
 from profuse.classical.gradient_boosting import GradientBoosting
 from profuse.errors import DataError
 from profuse.metrics import primary_metric
@@ -27,7 +27,8 @@ class Yardstick(ClassicalModel):
     Each has its best penalty (and width, scaling, number of trees). The best is that of the best primary metric on
     validation rows, or, where they are few, on the rows held out by inner folds; ties by the log loss or squared error.
     Least squares on 0 and 1 stand for support vector machines, whose accuracy they have at a fraction of the price: a
-    penalty costs one factorisation, whatever the number of classes. One factor makes their scores probabilities.
+    penalty costs one factorisation, whatever the number of classes. Of sparse features, where a linear support vector
+    machine is quick, that takes part too. One factor makes scores probabilities.
 
     Bounds: the Gaussian kernel compares with at most 5,000 training rows, and 1,000 while settings are chosen; logistic
     regression and gradient boosting take part where rows times features times outputs are at most 2 million and 5
@@ -75,7 +76,9 @@ class Yardstick(ClassicalModel):
                 score = 0.0
             return (-score if metric.higher_is_better else score), error
 
-        kinds: list[Literal["gauss", "line", "logistic"]] = ["gauss", "line"] if dense else ["line"]
+        kinds: list[Kind] = ["gauss", "line"] if dense else ["line"]
+        if self.task != "regression" and not dense:
+            kinds.append("margin")
         if self.task != "regression" and size <= _LOGISTIC:
             kinds.append("logistic")
         for kind in kinds:

@@ -71,12 +71,15 @@ def test_the_description_of_a_row_does_not_depend_on_the_other_rows() -> None:
 def test_sparse_terms_are_what_the_components_are_made_of() -> None:
     made, whole = TfidfFeatures(), LsaFeatures(3)
     for features in (made, whole):
-        features.fit(text(*TRAIN))
+        features.fit(text(*TRAIN, *TRAIN))  # no term stands in a single row, so both know the same
     x = made.transform(text("the cats sat on", "zzz", None))
     assert sparse.issparse(x)
     np.testing.assert_allclose(
         (x @ whole._description._components.T)[0], whole.transform(text("the cats sat on"))[0], rtol=1e-5, atol=1e-6
     )
     assert abs(x[[1, 2]]).sum() == 0
+    rare = TfidfFeatures()
+    rare.fit(text(*TRAIN))
+    assert abs(rare.transform(text("tower"))).sum() > 0
     again = TfidfFeatures.from_state(made.state())
     assert (again.transform(text(*TRAIN)) != made.transform(text(*TRAIN))).nnz == 0

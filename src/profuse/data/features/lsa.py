@@ -57,13 +57,12 @@ class _Block:
         self.characters = characters
 
     @classmethod
-    def fitted(cls, rows: Rows, *, characters: bool, n_terms: int) -> Self:
+    def fitted(cls, rows: Rows, *, characters: bool, n_terms: int, min_rows: int) -> Self:
         index: dict[str, int] = {}
         block = cls(index, np.zeros(0, dtype=np.float32), characters=characters)
         rows = [row for row in rows if row]
         in_rows = np.bincount(block._count(rows, grow=True).indices, minlength=len(index))
-        # a term of one training row says nothing of other rows; kept only where there is nothing else
-        kept = np.flatnonzero(in_rows >= min(2, in_rows.max(initial=0)))
+        kept = np.flatnonzero(in_rows >= min(min_rows, in_rows.max(initial=0)))
         kept = np.sort(kept[np.argsort(-in_rows[kept], kind="stable")[:n_terms]])
         terms = list(index)
         block.index = {terms[old]: new for new, old in enumerate(kept)}
@@ -95,13 +94,15 @@ class Terms:
         self._blocks = tuple(blocks)
 
     @classmethod
-    def fitted(cls, rows: Rows, *, where: str, n_terms: int = 20_000) -> Self:
+    def fitted(cls, rows: Rows, *, where: str, n_terms: int = 20_000, min_rows: int = 2) -> Self:
         """Learns terms and weights from training rows of words.
 
         Args:
             rows: Words of each row.
             where: Begins messages.
             n_terms: The largest number of terms of each of the two sets, the most frequent ones.
+            min_rows: Training rows that must have a term; fewer where none has so many. One of a single row says
+                nothing of others by itself.
 
         Raises:
             DataError: No row holds a word.
@@ -112,7 +113,7 @@ class Terms:
                 f"{where}: at least one training row must hold a word; got none. Leave this modality out, or give "
                 "it another kind."
             )
-        return cls([_Block.fitted(rows, characters=c, n_terms=n_terms) for c in (False, True)])
+        return cls([_Block.fitted(rows, characters=c, n_terms=n_terms, min_rows=min_rows) for c in (False, True)])
 
     def transform(self, rows: Rows) -> sparse.csr_matrix:
         """Returns float32 `[row, term]`; nothing in a row without words."""

@@ -15,6 +15,9 @@ __all__ = ["TfidfFeatures"]
 class TfidfFeatures(Features):
     """TF-IDF of words and word pairs, then of 3- to 5-character parts, as `Terms` counts them; sparse.
 
+    Terms of a single training row are kept: they shorten what a row shares with others, and by that tell how much of
+    it is known.
+
     Shape:
         `[row, term]`: up to 20,000 + 20,000; nothing in absent rows and in texts without words.
     """
@@ -22,7 +25,8 @@ class TfidfFeatures(Features):
     takes = "text"
 
     def fit(self, data: ModalityData) -> None:
-        self._terms = Terms.fitted(rows_of_words(data, where="TfidfFeatures"), where="TfidfFeatures")
+        rows = rows_of_words(data, where="TfidfFeatures")
+        self._terms = Terms.fitted(rows, where="TfidfFeatures", min_rows=1)
 
     def transform(self, data: ModalityData) -> Matrix:
         return self._terms.transform(rows_of_words(data, where="TfidfFeatures"))
