@@ -89,7 +89,8 @@ def test_each_kernel_tells_its_rms_and_how_much_lies_above_parts_of_it() -> None
         for j, dilation in enumerate(bank.dilations):
             for k in (0, 40, 83) if length else ():
                 x = raw.values[i : i + 1, :length].transpose(1, 2)
-                z = F.conv1d(x, bank.weights[j, k][None], padding=4 * dilation, dilation=dilation)[0, 0]
+                weight = (bank.reads[j, k][:, None] * bank.kernels[k])[None]
+                z = F.conv1d(x, weight, padding=4 * dilation, dilation=dilation)[0, 0]
                 z = z[:: max(1, dilation // 2)]
                 rms = z.square().mean().sqrt()
                 assert by_kernel[i, j, 0, k] == pytest.approx(float(rms.log()), abs=1e-4)
@@ -99,11 +100,37 @@ def test_each_kernel_tells_its_rms_and_how_much_lies_above_parts_of_it() -> None
 
 def test_kernels_sum_to_nothing_read_some_channels_and_are_the_same_each_time() -> None:
     bank, again, other = KernelBank(6, 100), KernelBank(6, 100), KernelBank(6, 100, seed=1)
-    assert not bank.weights.sum(3).any()
-    n_read = (bank.weights != 0).any(3).sum(2)
-    assert set(n_read.ravel().tolist()) == {1, 2, 3, 4, 5, 6}
-    assert torch.equal(bank.weights, again.weights)
-    assert not torch.equal(bank.weights, other.weights)
+    assert not bank.kernels.sum(2).any()
+    assert set(bank.reads.abs().sum(2).ravel().tolist()) == {1, 2, 3, 4, 5, 6}
+    assert torch.equal(bank.reads, again.reads)
+    assert not torch.equal(bank.reads, other.reads)
+
+
+def test_many_channels_give_what_few_give_by_fewer_products() -> None:
+    torch.manual_seed(0)
+    bank, x = KernelBank(70, 40).double(), torch.randn(4, 70, 30, dtype=torch.float64)
+    mask = torch.arange(30) < torch.tensor([[30], [11], [1], [0]])
+    x = x * mask[:, None]
+    got = bank(x, mask)
+    few = bank.reads[..., :60] * 1
+    bank.reads[..., 60:], x[:, 60:] = 0, 0
+    assert not torch.equal(got, bank(x, mask))  # all of them are read
+    bank.reads = few
+    torch.testing.assert_close(bank(x[:, :60], mask), _wide(bank, x[:, :60], mask))
+
+
+def _wide(bank: KernelBank, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The same with channels that nothing reads, so many that the products are taken the other way."""
+    more = torch.zeros(len(x), 10, x.shape[2], dtype=x.dtype)
+    bank.reads = F.pad(bank.reads, (0, 10))
+    return bank(torch.cat([x, more], dim=1), mask)
+
+
+def test_very_many_channels_are_mixed_before_learned_kernels() -> None:
+    made = MultiscaleEncoder(Spec(kind="series", n_channels=60, max_length=9), 8)
+    raw = Raw(torch.randn(3, 9, 60), torch.arange(9) < torch.tensor([[9], [4], [0]]))
+    assert made(raw).mask.any(1).tolist() == [True, True, False]
+    assert made.scales[0].in_channels == 96  # type: ignore[union-attr]
 
 
 def test_gain_moves_the_rms_alone() -> None:

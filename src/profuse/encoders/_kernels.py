@@ -12,6 +12,7 @@ from torch import Tensor, nn
 __all__ = ["KernelBank", "dilations"]
 
 _TAPS = 9
+_MANY = 64  # channels
 
 
 def dilations(max_length: int, n: int) -> tuple[int, ...]:
@@ -58,19 +59,26 @@ class KernelBank(nn.Module):
         counts = 2 ** (torch.rand(shape, generator=draw, device="cpu") * most)
         order = torch.rand(*shape, n_channels, generator=draw, device="cpu").argsort(2).argsort(2)
         signs = torch.randn(*shape, n_channels, generator=draw, device="cpu").sign()
-        reads = signs * (order < counts.floor()[..., None])
-        self.register_buffer("weights", reads[..., None] * kernels[:, None], persistent=False)
-        self.weights: Tensor
-        self.out_width = self.weights.shape[0] * len(kernels) * (1 + len(self._THRESHOLDS))
+        # kept with the model: another release of torch may draw others
+        self.register_buffer("reads", (signs * (order < counts.floor()[..., None])).to(torch.int8))
+        self.register_buffer("kernels", kernels[:, None], persistent=False)
+        self.reads: Tensor
+        self.kernels: Tensor
+        self.out_width = len(self.dilations) * len(kernels) * (1 + len(self._THRESHOLDS))
+
+    def _responses(self, x: Tensor, reads: Tensor, dilation: int) -> Tensor:
+        taps = {"dilation": dilation, "padding": _TAPS // 2 * dilation, "stride": max(1, dilation // 2)}
+        reads = reads[..., None].to(x.dtype)
+        if x.shape[1] <= _MANY:
+            return F.conv1d(x, reads * self.kernels, **taps)
+        return F.conv1d(F.conv1d(x, reads), self.kernels, groups=len(reads), **taps)  # the same in fewer products
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         features = []
-        for weight, dilation in zip(self.weights, self.dilations, strict=True):
-            step = max(1, dilation // 2)
-            real = mask[:, None, ::step]
+        for reads, dilation in zip(self.reads, self.dilations, strict=True):
+            real = mask[:, None, :: max(1, dilation // 2)]
             n = real.sum(2).clamp(min=1)
-            z = F.conv1d(x, weight, dilation=dilation, padding=_TAPS // 2 * dilation, stride=step)
-            z = z.masked_fill(~real, 0.0)
+            z = self._responses(x, reads, dilation).masked_fill(~real, 0.0)
             rms = (z.square().sum(2) / n + 1e-8).sqrt()
             features.append(rms.log())
             n_masked, level = (~real).sum(2), rms.detach()[..., None]  # a step function has no gradient

@@ -25,6 +25,7 @@ __all__ = ["MultiscaleEncoder"]
 
 _WIDEST = 2048  # numbers of the resampled row
 _TAPS = 9
+_MANY = 96  # views that learned kernels read as they are; more are first mixed into as many
 _GATE = 0.05  # of what is learned of few rows
 
 
@@ -104,8 +105,10 @@ class MultiscaleEncoder(Encoder):
         nn.init.zeros_(self.describe.weight)
         self.unit = 8 / math.sqrt(n_numbers)
         self.description_dropout = nn.Dropout(description_dropout)
+        n_seen = min(n_views, _MANY)
+        self.narrow = nn.Conv1d(n_views, n_seen, 1) if n_seen < n_views else nn.Identity()
         self.scales = nn.ModuleList(
-            nn.Conv1d(n_views, -(-n_filters // n_scales), _TAPS, dilation=d, padding=_TAPS // 2 * d)
+            nn.Conv1d(n_seen, -(-n_filters // n_scales), _TAPS, dilation=d, padding=_TAPS // 2 * d)
             for d in dilations(length, n_scales)
         )
         n_responses = sum(scale.out_channels for scale in self.scales.children() if isinstance(scale, nn.Conv1d))
@@ -146,7 +149,8 @@ class MultiscaleEncoder(Encoder):
 
     def _local(self, by_channel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the responses of the learned kernels, mean and maximum of each run of steps, and which are real."""
-        responses = F.gelu(torch.cat([scale(by_channel) for scale in self.scales], dim=1)).transpose(1, 2)
+        seen = self.narrow(by_channel).masked_fill(~mask[:, None], 0.0)
+        responses = F.gelu(torch.cat([scale(seen) for scale in self.scales], dim=1)).transpose(1, 2)
         if self.run == 1:
             return responses.masked_fill(~mask[..., None], 0.0), mask
         real = runs(mask, self.run)[..., None]
