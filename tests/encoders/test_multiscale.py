@@ -123,14 +123,15 @@ def _wide(bank: KernelBank, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     """The same with channels that nothing reads, so many that the products are taken the other way."""
     more = torch.zeros(len(x), 10, x.shape[2], dtype=x.dtype)
     bank.reads = F.pad(bank.reads, (0, 10))
-    return bank(torch.cat([x, more], dim=1), mask)
+    result: torch.Tensor = bank(torch.cat([x, more], dim=1), mask)
+    return result
 
 
 def test_very_many_channels_are_mixed_before_learned_kernels() -> None:
     made = MultiscaleEncoder(Spec(kind="series", n_channels=60, max_length=9), 8)
     raw = Raw(torch.randn(3, 9, 60), torch.arange(9) < torch.tensor([[9], [4], [0]]))
     assert made(raw).mask.any(1).tolist() == [True, True, False]
-    assert made.scales[0].in_channels == 96  # type: ignore[union-attr]
+    assert made.scales[0].in_channels == 96
 
 
 def test_gain_moves_the_rms_alone() -> None:

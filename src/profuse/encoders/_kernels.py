@@ -67,11 +67,13 @@ class KernelBank(nn.Module):
         self.out_width = len(self.dilations) * len(kernels) * (1 + len(self._THRESHOLDS))
 
     def _responses(self, x: Tensor, reads: Tensor, dilation: int) -> Tensor:
-        taps = {"dilation": dilation, "padding": _TAPS // 2 * dilation, "stride": max(1, dilation // 2)}
-        reads = reads[..., None].to(x.dtype)
-        if x.shape[1] <= _MANY:
-            return F.conv1d(x, reads * self.kernels, **taps)
-        return F.conv1d(F.conv1d(x, reads), self.kernels, groups=len(reads), **taps)  # the same in fewer products
+        mixing = reads[..., None].to(x.dtype)
+        weights, groups = mixing * self.kernels, 1
+        if x.shape[1] > _MANY:  # the same in fewer products
+            x, weights, groups = F.conv1d(x, mixing), self.kernels, len(reads)
+        padding, step = _TAPS // 2 * dilation, max(1, dilation // 2)
+        z: Tensor = F.conv1d(x, weights, padding=padding, stride=step, dilation=dilation, groups=groups)
+        return z
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         features = []
