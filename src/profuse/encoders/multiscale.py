@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
 from profuse.encoders._kernels import KernelBank, dilations
+from profuse.encoders._levels import levels_suited
 from profuse.encoders._steps import check_series, clean_steps
 from profuse.encoders._strokes import redrawn
 from profuse.encoders._views import resampled, row_views
@@ -49,6 +50,8 @@ class MultiscaleEncoder(Encoder):
         n_scales: Time scales of the learned kernels.
         max_steps: The largest number of tokens that are convolved.
         max_tokens: The largest number of tokens that are returned, means of neighbours.
+        levels: Whether the row at even times enters the description as it is too, beside its views; validation rows
+            choose (`levels_suited`).
         description_dropout: Probability of leaving out a number of the description.
         redraw: How far a path is turned, stretched, slanted and bent at random while training; 0: not at all. What is
             no path is left as it is.
@@ -80,6 +83,7 @@ class MultiscaleEncoder(Encoder):
         n_scales: int = 3,
         max_steps: int = 32,
         max_tokens: int = 32,
+        levels: bool = True,
         description_dropout: float = 0.2,
         redraw: float = 0.0,
         dropout: float = 0.1,
@@ -99,7 +103,9 @@ class MultiscaleEncoder(Encoder):
         self.redraw = redraw
         self.kernels = KernelBank(n_views, length)
         self.n_points = min(length, max(16, _WIDEST // n_views))
-        n_numbers = 3 * spec.n_channels + (n_views + spec.n_channels) * self.n_points + self.kernels.out_width
+        self.levels = levels
+        n_even = n_views + levels * spec.n_channels
+        n_numbers = 3 * spec.n_channels + n_even * self.n_points + self.kernels.out_width
         self.standardise = Standardise(n_numbers)
         self.describe = nn.Linear(n_numbers, width)
         nn.init.zeros_(self.describe.weight)
@@ -135,13 +141,17 @@ class MultiscaleEncoder(Encoder):
             dropout=dropout,
         )
 
+    @classmethod
+    def suited(cls, spec: Spec, train: Rows, valid: Rows) -> Suited | None:
+        return levels_suited(train, valid)
+
     def embed(self, raw: Raw) -> Tokens:
         x, mask = clean_steps(raw, self.spec.n_channels, who="MultiscaleEncoder"), raw.mask
         if self.training and self.redraw > 0 and self.spec.is_path:
             x = torch.cat([redrawn(x[..., :2], mask, self.redraw), x[..., 2:]], dim=2)
         views, own = row_views(x, mask, is_path=self.spec.is_path)
         by_channel = views.transpose(1, 2).contiguous()
-        even = resampled(torch.cat([x, views], dim=2), mask, self.n_points).flatten(1)
+        even = resampled(torch.cat([x, views], dim=2) if self.levels else views, mask, self.n_points).flatten(1)
         numbers = self.standardise(torch.cat([own, even, self.kernels(by_channel, mask)], dim=1), raw.present)
         row = self.describe(self.description_dropout(numbers) * self.unit)
         local, real = self._local(by_channel, mask)
