@@ -353,3 +353,22 @@ def test_input_of_another_shape_than_the_spec_is_told(name: str) -> None:
 def test_another_kind_is_refused(name: str) -> None:
     with pytest.raises(ShapeError, match="kind must be"):
         encoder(name).make(Spec(kind="vector", n_channels=3), 8, n_rows=10)
+
+
+def test_a_recording_with_less_contrast_changes_only_the_first_token() -> None:
+    """As a noisy room makes it: the frames' distances from their mean are smaller by one number."""
+    made, raw = make("audio_cnn"), draw("audio_cnn")
+    mean = raw.values.sum(1, keepdim=True) / raw.mask.sum(1).clamp(min=1)[:, None, None]
+    loud, flat = (
+        Raw((mean + s * (raw.values - mean)).masked_fill(~raw.mask[..., None], 0.0), raw.mask) for s in (20, 10)
+    )
+    torch.testing.assert_close(made(loud).values, made(flat).values, atol=5e-3, rtol=5e-3)
+
+
+def test_training_hides_the_mean_spectrum_of_as_many_rows_as_it_says_and_evaluation_of_none() -> None:
+    torch.manual_seed(0)
+    spec, raw = Spec(kind="audio", n_channels=40, max_length=9), Raw(torch.randn(400, 9, 40), torch.ones(400, 9).bool())
+    for hidden in (0.0, 0.5):
+        made = AudioEncoder(spec, 8, mean_drop_prob=hidden)
+        assert made.train().embed(raw).mask[:, 0].float().mean() == pytest.approx(1 - hidden, abs=0.1)
+        assert made.eval().embed(raw).mask.all()
