@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -426,7 +427,7 @@ def test_a_fit_anew_uses_in_each_epoch_what_the_first_one_used(monkeypatch: pyte
     first, again, _ = used
     assert len(first) > 2
     assert again == first[: len(again)]
-    assert again == list(map(dict, dict.fromkeys(tuple(w.items()) for w in history.balance_weights)))
+    assert again == [weights for weights, _ in groupby(map(dict, history.balance_weights))]  # they may come back
 
 
 # -- MLA
