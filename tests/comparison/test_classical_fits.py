@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import torch
 from known_answers import make_product
+from rows_of_kinds import rows_of_kind
 from scipy import sparse
 
 from profuse import from_tensors, register
 from profuse.classical import ClassicalFit, fit_classical
 from profuse.comparison import classical_fits
-from profuse.comparison.classical_fits import _inner_folds, best_fit
+from profuse.comparison.classical_fits import _inner_folds, _variants, best_fit
 from profuse.data.dataset import Dataset
 from profuse.data.features.vector import VectorFeatures
 from profuse.data.split import Split, make_split
-from profuse.kinds import kind_named
+from profuse.kinds import KINDS, kind_named
 from profuse.predictor import Features, load_model
 from profuse.registry import table
 from profuse.schema import SplitOptions
@@ -119,3 +120,15 @@ def test_hiding_a_row_of_sparse_features_empties_it() -> None:
     np.testing.assert_array_equal(np.asarray(hidden.values @ np.eye(3)), np.diag([1.0, 0.0, 1.0]))
     assert hidden.present.tolist() == [True, False, True]
     assert (len(hidden), len(hidden.rows(torch.tensor([2])))) == (3, 1)
+
+
+@pytest.mark.parametrize("kind", KINDS.builtin)
+def test_a_model_alone_is_tried_with_the_full_features_of_its_kind(kind: str) -> None:
+    sets = kind_named(kind).feature_sets
+    rates = {kind: 8000} if kind_named(kind).has_rate else {}
+    data = from_tensors({kind: rows_of_kind(kind)}, np.arange(12) % 2, kinds={kind: kind}, rates=rates)
+    rows = np.arange(12)
+    tried = _variants("yardstick", (kind,), Prepared.make(data, Split(rows[:6], rows[6:9], rows[9:])), 5)
+    names = [chosen[kind] for chosen, _ in tried]
+    assert names == [name for name in sets if name not in ("lsa", "image")]
+    assert names

@@ -15,7 +15,7 @@ import numpy as np
 from profuse.classical import ClassicalFit, classical, fit_classical
 from profuse.comparison.scratch import keep
 from profuse.data.feature_pipeline import FeaturePipeline
-from profuse.data.features import Features, Matrix
+from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
 from profuse.errors import DataError
 from profuse.kinds import kind_named
@@ -125,6 +125,7 @@ def _variants(
     model = classical(name)
     sets = {m: kind_named(prepared.dataset.modalities[m].kind).feature_sets for m in modalities}
     if model.role == "single":
-        return [({m: chosen}, 0) for m, several in sets.items() for chosen in several]
+        full = {m: [s for s in several if features_named(s).alone] or several for m, several in sets.items()}
+        return [({m: chosen}, 0) for m, several in full.items() for chosen in several]
     first = {m: several[0] for m, several in sets.items()}
     return [(first, trial) for trial in range(min(trials, len(model.trials)))]

@@ -121,7 +121,7 @@ class Kind(ABC):
 
     feature_sets: ClassVar[tuple[str, ...]] = ("described",)
     """Names of its hand-made features: first those of classical models on all modalities, then what a model on this
-    modality alone is tried with besides. "described" is what `features` returns."""
+    modality alone is tried with (but for those that are not `alone`). "described" is what `features` returns."""
 
     encoder: ClassVar[str] = "mlp"
     """Name of the encoder, if none is asked for, of a fitted `Spec` of this kind."""

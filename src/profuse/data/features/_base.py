@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -24,6 +24,9 @@ class Features(ABC):
 
     takes: str
     """The kind it reads."""
+
+    alone: ClassVar[bool] = True
+    """Whether a model of this modality alone is tried with them: not where its kind has fuller ones of that sort."""
 
     categories: tuple[bool, ...] = ()
     """For each feature, whether it holds codes of a category; empty where none does."""

@@ -31,6 +31,7 @@ class ImageFeatures(Features):
     """
 
     takes = "image"
+    alone = False
 
     def fit(self, data: ModalityData) -> None:
         self._size, self._n_channels = shape_of(data, _WHO, most=_MAX_SIDE)

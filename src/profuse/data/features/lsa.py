@@ -191,6 +191,7 @@ class LsaFeatures(Features):
     """
 
     takes = "text"
+    alone = False
 
     def __init__(self, n_components: int = 128) -> None:
         self._description = TextDescription(n_components)
