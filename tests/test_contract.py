@@ -183,7 +183,7 @@ class Honest(Fusion):
 
 
 class HonestEncoder(Encoder):
-    """embed: a linear map of each step; mix: another one of each token plus the mean of all.
+    """embed: a linear map of each step; mix: another one of what stands around each token, plus the mean of all.
 
     Args:
         spec: What the preprocessor says.
@@ -195,6 +195,7 @@ class HonestEncoder(Encoder):
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__(spec, width)
         self.first = nn.Linear(spec.n_channels, width)
+        self.around = nn.Conv1d(width, width, 7, padding=3)
         self.second = nn.Linear(width, width)
 
     @classmethod
@@ -214,7 +215,8 @@ class HonestEncoder(Encoder):
         return Tokens(self.first(self.clean(raw)), raw.mask)
 
     def mix(self, tokens: Tokens) -> Tokens:
-        return Tokens(self.finish(self.second(tokens.values + self.pool(tokens)[:, None])), tokens.mask)
+        around = self.around(tokens.zeroed().values.transpose(1, 2)).tanh().transpose(1, 2)
+        return Tokens(self.finish(self.second(around + self.pool(tokens)[:, None])), tokens.mask)
 
 
 class ForgetsTheType:
@@ -373,6 +375,29 @@ class ReadsMaskedSteps(HonestEncoder):
         return super().embed(raw)
 
 
+class SeesEachStepAlone(HonestEncoder):
+    def mix(self, tokens: Tokens) -> Tokens:
+        return Tokens(self.second(torch.relu(tokens.values)), tokens.mask)
+
+
+class SeesTheWhole(HonestEncoder):
+    """A perceptron of `n_seen` steps in a row, each with weights of its own."""
+
+    def __init__(self, spec: Spec, width: int, n_seen: int | None = None) -> None:
+        super().__init__(spec, width)
+        self.n_seen = n_seen or spec.max_length
+        self.first = nn.Linear(self.n_seen * spec.n_channels, width)
+
+    def embed(self, raw: Raw) -> Tokens:
+        steps = nn.functional.pad(self.clean(raw), (0, 0, 0, self.n_seen))[:, : self.n_seen]
+        return Tokens.vector(torch.relu(self.first(steps.flatten(1))), raw.present)
+
+
+class SeesTheFirstTwentySteps(SeesTheWhole):
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__(spec, width, n_seen=20)
+
+
 IN_BOTH: dict[str, type] = {
     "dtype": ForgetsTheType,
     "device": UsesTheDefaultDevice,
@@ -403,6 +428,9 @@ BROKEN_ENCODERS: dict[str, type[Encoder]] = {
     "feedback_enters_between": MixesWhatItHasEmbedded,
     "stages_compose": DoublesInASecondStage,
     "wrong_sizes_raise": TakesAnySize,
+    "learns": SeesEachStepAlone,
+    "moved_is_known": SeesTheWhole,
+    "resolution_does_not_hurt": SeesTheFirstTwentySteps,
     "missing_content_ignored": ReadsMaskedSteps,
 } | {check: type(fault.__name__, (fault, HonestEncoder), {}) for check, fault in IN_BOTH.items()}
 

@@ -95,7 +95,9 @@ def encoder_of(spec: Spec, size: Size, base: Base, *, width: int | None = None, 
     if spec.kind == "series":
         return SeriesPatchEncoder(spec, out, n_blocks=d, max_tokens=16, n_frequencies=0, dropout=dropout)
     if spec.kind == "image":
-        return ConvEncoder(spec, out, dims=(w // 4, w * 3 // 8, w * 3 // 4), depths=(0, d, d), dropout=dropout)
+        return ConvEncoder(
+            spec, out, dims=(w // 4, w * 3 // 8, w * 3 // 4), depths=(0, d, d), dropout=dropout, augment=0.0
+        )
     if spec.kind == "audio":
         return AudioEncoder(spec, out, dims=(w // 8, w // 4, w // 2), depths=(0, d, d), dropout=dropout)
     if spec.kind == "text":

@@ -17,7 +17,7 @@ from profuse.encoders import Encoder
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import Fusion
 from profuse.schema import Spec
-from profuse.testing import _encoder_checks, _fusion_checks, _module_checks
+from profuse.testing import _encoder_checks, _fusion_checks, _learning_checks, _module_checks
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import N_PADDING, WIDTH, ContractError, Subject, random
 from profuse.testing.balance import BALANCE_CHECKS, check_balance
@@ -79,9 +79,12 @@ ENCODER_CHECKS: dict[str, Check] = {
     "feedback_enters_between": _encoder_checks.feedback_enters_between,
     "stages_compose": _encoder_checks.stages_compose,
     "wrong_sizes_raise": _encoder_checks.wrong_sizes_raise,
+    "learns": _learning_checks.learns,
+    "moved_is_known": _learning_checks.moved_is_known,
+    "resolution_does_not_hurt": _learning_checks.resolution_does_not_hurt,
     **_BOTH,
 }
-SLOW_CHECKS = frozenset({"exports"})
+SLOW_CHECKS = frozenset({"exports", "resolution_does_not_hurt"})
 """Checks that take more than a few seconds each."""
 
 # Names that are attributes of a Module, or hold a dot; lengths that differ; tokens of a feature operator.
@@ -153,13 +156,12 @@ def check_encoder(
             f"that padding can be added; got {raw.values.shape[1]} positions. Give a larger max_length."
         )
 
-    def declare(width: int) -> Encoder:
+    def declare(width: int, spec: Spec = spec) -> Encoder:
         of_class: Callable[..., Encoder] | None = getattr(make, "make", None)
         return make(spec, width) if of_class is None else of_class(spec, width, n_rows=1000)
 
-    run_checks(
-        type(declare(WIDTH)).__name__, Subject(partial(declare, WIDTH), {"raw": raw}, declare), ENCODER_CHECKS, checks
-    )
+    subject = Subject(partial(declare, WIDTH), {"raw": raw}, declare, spec, partial(declare, 4 * WIDTH))
+    run_checks(type(declare(WIDTH)).__name__, subject, ENCODER_CHECKS, checks)
 
 
 _N_ROWS = 8

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from profuse.errors import ProfuseError
 from profuse.fusion import Fused, Fusion
+from profuse.schema import Spec
 from profuse.tokens import Tokens
 
 __all__ = [
@@ -53,6 +54,10 @@ class Subject:
     inputs: dict[str, Any]
     declare: Callable[[int], object]
     """Builds it with so many modalities (operators) or of such a width (encoders)."""
+    spec: Spec | None = None
+    """Of an encoder's inputs."""
+    of: Callable[[Spec], nn.Module] | None = None
+    """Builds an encoder that can learn something, for inputs of other sizes."""
 
     def fresh(self, seed: int = 0) -> nn.Module:
         """Returns a newly built one in eval mode, its parameters moved away from their initial values."""
