@@ -115,6 +115,14 @@ def test_a_modality_alone_is_solved_on_the_rows_that_have_it() -> None:
     torch.testing.assert_close(model(batch).parts["a"][20:], target[20:], atol=0.1, rtol=0.1)
 
 
+def test_the_joint_path_reads_each_modality_as_its_own_path_does() -> None:
+    model, batch = build("regression", 1, fusion="concat"), inputs(300)
+    fit_linear(model, batch, batch["a"].values[:, :1].abs() + batch["b"].values[:, :1], torch.arange(300))
+    joint, *own = (path.frequencies for path in model.linear_paths.paths)
+    assert own[0][0] > 0 == own[1][0]  # type: ignore[index]
+    assert joint == (*own[0], *own[1])  # type: ignore[misc]
+
+
 def test_members_have_one_linear_path() -> None:
     model, batch = build("regression", 1, fusion="concat", members=3), inputs(40)
     fit_linear(model, batch, batch["a"].values[:, :1], torch.arange(40))

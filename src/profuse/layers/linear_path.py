@@ -84,7 +84,13 @@ class LinearPath(nn.Module):
 
     @torch.no_grad()
     def fit(
-        self, parts: Parts, target: Tensor, *, held: tuple[Parts, Tensor] | None = None, like: LinearPath | None = None
+        self,
+        parts: Parts,
+        target: Tensor,
+        *,
+        held: tuple[Parts, Tensor] | None = None,
+        like: LinearPath | None = None,
+        frequencies: Mapping[str, float] | None = None,
     ) -> None:
         """Solves for W, on the CPU.
 
@@ -93,13 +99,17 @@ class LinearPath(nn.Module):
             target: `[row, n_outputs]`: 0 and 1, or values.
             held: Other rows and their target, that choose; leave-one-out if None.
             like: A path whose choices are taken.
+            frequencies: Of parts for which they have been chosen.
         """
+        known_frequencies = frequencies or {}
+        if like is not None:
+            known_frequencies = dict(zip(self.names, like.frequencies, strict=True))
         step = -(-len(target) * len(self.weight) // _LARGEST)
         rows = {n: (x[::step], present[::step]) for n, (x, present) in parts.items()}
         y, goal = target[::step].double(), None if held is None else held[1].double()
-        for i, (name, part) in enumerate(zip(self.names, self._parts, strict=True)):
+        for name, part in zip(self.names, self._parts, strict=True):
             x, present = rows[name]
-            candidates = part.candidates if like is None else like.frequencies[i : i + 1]
+            candidates = (known_frequencies[name],) if name in known_frequencies else part.candidates
             errors = []
             for frequency in candidates if int(present.sum()) > 1 else ():
                 part.settle(x, present, frequency)

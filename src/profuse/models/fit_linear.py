@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from profuse.layers.linear_path import LinearPath
 from profuse.models.fusion_model import FusionModel
 from profuse.models.linear_paths import JOINT
 from profuse.tokens import Raw
@@ -42,10 +43,17 @@ def fit_linear(
             index = index[parts[name][1][index]]
         return {n: (x[index], present[index]) for n, (x, present) in parts.items()}, goal[index]
 
-    for i, (name, path) in enumerate(zip(paths.names, paths.paths, strict=True)):
+    frequencies: dict[str, float] = {}  # each modality's own path chooses for the joint one
+    order = sorted(range(len(paths.names)), key=lambda i: paths.names[i] == JOINT)
+    for i in order:
+        name, path = paths.names[i], paths.paths[i]
+        assert isinstance(path, LinearPath)
         seen, choosing = known(name, rows), None if held is None else known(name, held)
         if len(seen[1]) < 2 or (choosing is not None and not len(choosing[1])):
             continue  # nothing to solve: it adds nothing
-        path.fit(*seen, held=choosing, like=None if like is None else like.linear_paths.paths[i])  # type: ignore[operator]
+        other = None if like is None else like.linear_paths.paths[i]
+        path.fit(*seen, held=choosing, like=other, frequencies=frequencies)  # type: ignore[arg-type]
+        if name != JOINT:
+            frequencies[name] = path.frequencies[0]
         for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
             nn.init.zeros_(weight)
