@@ -192,3 +192,10 @@ def test_margins_are_those_of_a_linear_support_vector_machine(task: Task) -> Non
         said[0] if task == "multiclass" else np.stack(said if task == "multilabel" else [0 * said[0], *said], axis=1)
     )
     np.testing.assert_allclose(scores, oracle, atol=1e-3)
+
+
+def test_a_coarse_optimum_is_no_warning_of_the_user() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 40)) * np.logspace(0, 6, 40)
+    y = (x[:, 0] > 0).astype(int)
+    fit("binary", sparse.csr_matrix(x), y)  # warnings are errors in tests

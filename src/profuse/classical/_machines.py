@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -240,6 +241,8 @@ class _Fitter:
         return Machine(encoding, z, _solved(np.exp(-width * distances), s.penalty, wanted), offset, width)
 
     def _classifier(self, s: Setting) -> Machine:
+        from sklearn.base import clone
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from sklearn.svm import LinearSVC
 
@@ -247,7 +250,14 @@ class _Fitter:
         wanted, of = self.rows.wanted(self.train), self.rows.n_outputs
         weights, offset = np.zeros((z.shape[1], of)), np.full(of, -30.0)
         c = 1.0 / s.penalty
-        fit = (LogisticRegression(C=c, max_iter=300) if s.kind == "logistic" else LinearSVC(C=c, random_state=0)).fit
+        model = LogisticRegression(C=c, max_iter=300) if s.kind == "logistic" else LinearSVC(C=c, random_state=0)
+
+        def fit(z: Matrix, y: np.ndarray) -> Any:
+            with warnings.catch_warnings():
+                # the iterations are the same budget for every penalty; a coarser optimum is not an error
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                return clone(model).fit(z, y)
+
         if self.rows.task == "multilabel":
             for j, y in enumerate(wanted.T):
                 if len(np.unique(y)) > 1:
