@@ -45,9 +45,9 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(compared: tuple[An
     done, _ = compared
     assert "\x1b" not in done.stdout + done.stderr
     lines = done.stderr.splitlines()
-    assert lines[0] == "mine: 11 fits; preparing the data"
+    assert lines[0] == "mine: 13 fits; preparing the data"
     assert sum(line.startswith("[") for line in lines) == 11
-    assert lines[-1].startswith("[11/11] ")
+    assert lines[-1].startswith("[13/13] ")
     assert "best so far" in lines[-1]
 
 
@@ -80,7 +80,7 @@ def test_it_goes_on_where_it_stopped_and_equal_seeds_give_equal_scores(
             shutil.rmtree(folder)
     again = run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out", *QUICK)
     assert again.exit_code == 0
-    assert "11 fits, 6 of them done before" in again.stderr
+    assert "13 fits, 8 of them done before" in again.stderr
     assert sum(line.startswith("[") for line in again.stderr.splitlines()) == 5
     key = ["method", "seed", "split", "metric", "value"]
     pd.testing.assert_frame_equal(

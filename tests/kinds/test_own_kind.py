@@ -217,7 +217,7 @@ def test_a_kept_fit_holds_while_the_code_of_the_kind_does(clouds: list[np.ndarra
     y = np.arange(N_ROWS) % 2
     dataset = from_tensors({"cloud": clouds, "z": np.ones((N_ROWS, 2))}, y, kinds={"cloud": "points"})
     methods = [
-        Method(name=f"{name} only", role="single", modalities=(name,), model=ModelOptions())
+        Method(name=f"{name} only", role="single", modalities=(name,), model=ModelOptions(fusion="concat"))
         for name in dataset.modalities
     ]
     of = fingerprints(methods, TrainOptions(), dataset)

@@ -32,6 +32,8 @@ from profuse.training.options import TrainOptions
 
 TRAIN, VALID, TEST = np.arange(120), np.arange(120, 160), np.arange(160, 200)
 MODEL = ModelOptions(fusion="concat", width=8, dropout=0.0)
+ONE_MEMBER = MODEL.model_copy(update={"members": 1})
+"""Of more members an operator is given each row so many times."""
 OPTIONS = TrainOptions(epochs=3, batch_size=40, refit=False, device="cpu")
 
 
@@ -193,7 +195,7 @@ def test_an_operator_that_asks_for_it_is_fitted_on_rows_its_members_have_not_lea
 ) -> None:
     data = prepared(task="multiclass", absent=0.2)
     whole = replace(data, inputs=prepared(task="multiclass").inputs)  # all rows can be told apart
-    fitted = fit_model(whole, MODEL, OPTIONS.model_copy(update={"refit": refit}), operator=judge)
+    fitted = fit_model(whole, ONE_MEMBER, OPTIONS.model_copy(update={"refit": refit}), operator=judge)
     folds = by_model(calls)[1:4]
     held_out = []
     for fold in folds:
@@ -220,7 +222,7 @@ def test_the_rows_of_outputs_presence_and_targets_belong_together(judge: type[Ju
     known = torch.nn.functional.one_hot(data.target, 4).float()
     told = replace(data, inputs={**data.inputs, "a": Raw(known, there)})
     options = OPTIONS.model_copy(update={"epochs": 30, "batch_size": 20, "learning_rate": 0.01})
-    fit_model(told, MODEL, options, operator=judge)
+    fit_model(told, ONE_MEMBER, options, operator=judge)
     ((outputs, present, targets),) = judge.fits
     assert (present[:, 0] == torch.isin(torch.arange(120), there.nonzero()[:, 0])).float().mean() < 1  # shuffled
     assert present[:, 0].sum() == there[:120].sum()
