@@ -331,7 +331,7 @@ def _cuts(results: Results) -> np.ndarray:
 
 
 def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[str]) -> str | None:
-    """The method of these roles with the best validation score; never chosen by its test score."""
+    """The method of these roles with the best validation score, of equals the smallest; never by its test score."""
     candidates = [r for r in rows if r.method.role in roles]
     if len(candidates) == 1:
         return candidates[0].method.name
@@ -341,9 +341,7 @@ def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[st
         notes.append(f"{lacking} of {len(candidates)} without a validation score: not chosen as the best {what}.")
     if not known:
         return None
-    return min(
-        known, key=lambda r: (-(r.valid or 0.0), math.inf if r.fit_seconds is None else r.fit_seconds, r.method.name)
-    ).method.name
+    return min(known, key=lambda r: (-(r.valid or 0.0), r.n_parameters, r.method.name)).method.name
 
 
 def _plain(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:
