@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= profuse-out/glyphs
-# as many as fit into four minutes on two cores; `profuse compare glyphs` takes as many as it would for other data
-EPOCHS ?= 10
+# as many as fit into five minutes on two cores; `profuse compare glyphs` takes as many as it would for other data
+EPOCHS ?= 7
 STUDY ?= profuse-out/progressive
 
 .PHONY: compare test test-slow test-all lint study-progressive clean
