@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from profuse.encoders import Encoder, encoder
-from profuse.encoders._augment import affine, recolour, spec_mask, spec_shift
+from profuse.encoders._augment import affine, recolour
 from profuse.encoders._stem import patch_side
 from profuse.encoders.audio import AudioEncoder
 from profuse.encoders.image import ConvEncoder
@@ -296,27 +296,6 @@ def test_recolouring_is_one_line_for_a_channel_of_a_row() -> None:
     assert 0.7 < slope.min() < 0.8
     assert 1.25 < slope.max() < 1.36
     assert 0.3 < offset.abs().max() < 0.41
-
-
-def test_spec_mask_hides_one_strip_of_real_frames_and_one_of_bands() -> None:
-    torch.manual_seed(0)
-    frames, mask = torch.ones(200, 50, 40), torch.arange(50) < torch.full((200, 1), 20)
-    kept = spec_mask(frames, mask, max_time=0.2, max_mel=0.25)
-    hidden_frames = (kept == 0).all(2).sum(1)
-    hidden_bands = (kept == 0).all(1).sum(1)
-    assert hidden_frames.max() == 4
-    assert hidden_bands.max() == 10
-    assert not (kept == 0).all(2)[:, 20:].any()
-    assert torch.equal(kept == 0, (kept == 0).all(2)[:, :, None] | (kept == 0).all(1)[:, None, :])
-
-
-def test_spec_shift_moves_all_frames_of_a_row_alike() -> None:
-    torch.manual_seed(0)
-    ramp = torch.arange(40.0).expand(100, 3, 40)
-    moved = spec_shift(ramp, max_mel=0.05)
-    shift = moved[:, 0, 20] - 20
-    assert set(shift.tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
-    assert torch.equal(moved, (ramp + shift[:, None, None]).clamp(0, 39))
 
 
 @pytest.mark.parametrize(

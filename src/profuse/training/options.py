@@ -124,7 +124,7 @@ class TrainOptions(BaseModel):
     def waits(self, best_epoch: int, n_epochs: int) -> int:
         """Returns how many epochs without a smaller validation error follow `best_epoch` before training stops.
 
-        What is learned soon need not be waited for long; what still gets better late may be at rest for a while. While
+        What is learned soon need not be waited for long; what still gets better late may stand still for a while. While
         the learning rate rises nothing is decided: hence 10 of many epochs.
         """
         if self.patience is not None:
