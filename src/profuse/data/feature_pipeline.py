@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from profuse._cores import limit_threads
-from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.dataset import Dataset
 from profuse.data.features import Features, Matrix, features_named
 from profuse.data.kept import unlike
-from profuse.errors import DataError
+from profuse.data.kind_part import fit_part
 from profuse.kinds import kind_named
 
 __all__ = ["FeaturePipeline"]
@@ -47,7 +47,8 @@ class FeaturePipeline:
         for name, asked in names.items():
             data = dataset.modalities[name].rows(rows)
             chosen[name] = asked or kind_named(data.kind).feature_sets[0]
-            fitted[name] = _fit(name, chosen[name], data)
+            fitted[name] = features_named(chosen[name])()
+            fit_part(fitted[name], data, where="FeaturePipeline", what="features", modality=name, name=chosen[name])
         return cls(fitted, chosen)
 
     def transform(self, dataset: Dataset) -> dict[str, Matrix]:
@@ -83,20 +84,3 @@ class FeaturePipeline:
         if (odd := unlike(dict(state), made.state(), "features")) is not None:
             raise ValueError(f"{odd} is not what features keep")
         return made
-
-
-def _fit(modality: str, name: str, data: ModalityData) -> Features:
-    made = features_named(name)()
-    if not made.accepts(data.kind):
-        raise DataError(
-            f"FeaturePipeline: the features of {modality!r} must take kind {data.kind!r}; got {name!r}, which takes "
-            f"{made.takes!r}."
-        )
-    if not data.present.any():
-        raise DataError(
-            f"FeaturePipeline: modality {modality!r} must be present in at least one training row; it is missing in "
-            f"all {len(data)}. Leave it out, or choose another split."
-        )
-    with limit_threads(1):
-        made.fit(data)
-    return made

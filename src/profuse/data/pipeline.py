@@ -13,6 +13,7 @@ from profuse._cores import limit_threads
 from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.kept import unlike
+from profuse.data.kind_part import fit_part
 from profuse.data.preprocess import Preprocessor, preprocessor
 from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import unseen_notes
@@ -49,20 +50,9 @@ class Pipeline:
         fitted, names = {}, {}
         train = dataset.rows(rows)
         for name, data in train.modalities.items():
-            if not data.present.any():
-                raise DataError(
-                    f"Pipeline: modality {name!r} must be present in at least one training row; it is missing in all "
-                    f"{len(data)}. Leave it out, or choose another split."
-                )
             names[name] = data.preprocess or kind_named(data.kind).preprocessor
             fitted[name] = preprocessor(names[name])()
-            if not fitted[name].accepts(data.kind):
-                raise DataError(
-                    f"Pipeline: the preprocessor of {name!r} must take kind {data.kind!r}; "
-                    f"got {names[name]!r}, which takes {fitted[name].takes!r}."
-                )
-            with limit_threads(1):
-                fitted[name].fit(data)
+            fit_part(fitted[name], data, where="Pipeline", what="preprocessor", modality=name, name=names[name])
         return cls(fitted, names)
 
     @property
