@@ -197,10 +197,14 @@ class HonestEncoder(Encoder):
         self.first = nn.Linear(spec.n_channels, width)
         self.around = nn.Conv1d(width, width, 7, padding=3)
         self.second = nn.Linear(width, width)
+        self.n_linear = spec.n_channels
 
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> HonestEncoder:
         return cls(spec, width)
+
+    def linear(self, raw: Raw) -> Tensor:
+        return self.clean(raw).mean(1) / raw.mask.to(raw.values.dtype).mean(1, keepdim=True).clamp(min=1e-3)
 
     def clean(self, raw: Raw) -> Tensor:
         return raw.values.masked_fill(~raw.mask[..., None], 0.0)
@@ -398,6 +402,61 @@ class SeesTheFirstTwentySteps(SeesTheWhole):
         super().__init__(spec, width, n_seen=20)
 
 
+class DividesInLinearByNothing(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return self.clean(raw).sum(1) / raw.mask.sum(1, keepdim=True)
+
+
+class GivesMoreThanItDeclares(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return torch.cat([super().linear(raw), raw.present.to(raw.values.dtype)[:, None]], dim=1)
+
+
+class CentresTheBatchInLinear(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return super().linear(raw) - super().linear(raw).mean(0)
+
+
+class CountsPaddingInLinear(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return self.clean(raw).mean(1)
+
+
+class ReadsMaskedInLinear(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return super().linear(raw) + (raw.values * ~raw.mask[..., None]).nan_to_num(0.0).sum(1)
+
+
+class ChangesLinearInTraining(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return nn.functional.dropout(super().linear(raw), 0.5, self.training)
+
+
+class DrawsInLinear(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return super().linear(raw) + 0 * torch.rand(1)
+
+
+class DrawsAMatrixThatItForgets(HonestEncoder):
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__(spec, width)
+        self.turn = torch.randn(spec.n_channels, spec.n_channels)
+
+    def linear(self, raw: Raw) -> Tensor:
+        return super().linear(raw) @ self.turn.to(raw.values.dtype)
+
+
+class TrainsWhatLinearGives(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        return super().linear(raw) * self.first.weight.mean()
+
+
+class BranchesOnValuesInLinear(HonestEncoder):
+    def linear(self, raw: Raw) -> Tensor:
+        numbers = super().linear(raw)
+        return numbers if float(numbers.sum()) > 0 else 2 * numbers
+
+
 IN_BOTH: dict[str, type] = {
     "dtype": ForgetsTheType,
     "device": UsesTheDefaultDevice,
@@ -428,6 +487,12 @@ BROKEN_ENCODERS: dict[str, type[Encoder]] = {
     "feedback_enters_between": MixesWhatItHasEmbedded,
     "stages_compose": DoublesInASecondStage,
     "wrong_sizes_raise": TakesAnySize,
+    "linear_shape": DividesInLinearByNothing,
+    "linear_rows_alone": CentresTheBatchInLinear,
+    "linear_masked_ignored": CountsPaddingInLinear,
+    "linear_deterministic": ChangesLinearInTraining,
+    "linear_survives_saving": DrawsAMatrixThatItForgets,
+    "linear_exports": BranchesOnValuesInLinear,
     "learns": SeesEachStepAlone,
     "moved_is_known": SeesTheWhole,
     "resolution_does_not_hurt": SeesTheFirstTwentySteps,
@@ -451,6 +516,20 @@ def test_the_check_rejects_the_broken_operator(check: str) -> None:
 def test_the_check_rejects_the_broken_encoder(check: str) -> None:
     cls = BROKEN_ENCODERS[check]
     with pytest.raises(ContractError, match=f"^{cls.__name__}, {check}: "):
+        check_encoder(cls, *sample("series"), checks=[check])
+
+
+@pytest.mark.parametrize(
+    ("cls", "check", "told"),
+    [
+        (GivesMoreThanItDeclares, "linear_shape", r"linear must give \[10, n_linear=3\]; got \(10, 4\)"),
+        (ReadsMaskedInLinear, "linear_masked_ignored", "random values where the mask is False must not change"),
+        (DrawsInLinear, "linear_deterministic", "must draw no random number"),
+        (TrainsWhatLinearGives, "linear_survives_saving", "linear after training must not change"),
+    ],
+)
+def test_a_check_of_the_linear_path_rejects_this_too(cls: type[Encoder], check: str, told: str) -> None:
+    with pytest.raises(ContractError, match=f"^{cls.__name__}, {check}: .*{told}"):
         check_encoder(cls, *sample("series"), checks=[check])
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
+from profuse.encoders._hog import PictureDescription
 from profuse.encoders._stem import Stem, n_groups, patch_side
 from profuse.encoders._strength import strength_suited
 from profuse.errors import ConfigError
@@ -58,6 +59,8 @@ class ConvEncoder(Encoder):
         augment: How far pictures are turned, scaled, sheared, moved and recoloured while training: 1 is the usual
             range, 0 none. Where position or direction tells (letters on their line) it does harm; unless it is given,
             validation rows choose (`strength_suited`).
+        linear_path: Whether a ridge regression of gradient histograms, a thumbnail and colours is added to the model's
+            outputs (`Encoder.linear`, `PictureDescription`).
 
     Shape:
         Raw `[batch, channel, height, width]` -> `embed` `[batch, place, dims[0]]` -> `[batch, 9 to 36, width]` for
@@ -82,6 +85,7 @@ class ConvEncoder(Encoder):
         dropout: float = 0.1,
         drop_prob: float = 0.1,
         augment: float = 1.0,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         if len(dims) != len(depths) or not dims or min(dims) < 1 or min(depths) < 0:
@@ -94,6 +98,8 @@ class ConvEncoder(Encoder):
                 "ConvEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 and augment >= 0 must hold; "
                 f"got dropout={dropout}, drop_prob={drop_prob}, augment={augment}."
             )
+        self.description = PictureDescription(spec) if linear_path else None
+        self.n_linear = 0 if self.description is None else self.description.out_width
         self.embed_width = dims[0]
         self.stem = Stem(spec, dims[0], side=side or patch_side(spec.image_size, 16), augment=augment)
         layers: list[nn.Module] = []
@@ -134,6 +140,10 @@ class ConvEncoder(Encoder):
 
     def embed(self, raw: Raw) -> Tokens:
         return self.stem(raw)  # type: ignore[no-any-return]
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns gradient histograms, a thumbnail and colours."""
+        return super().linear(raw) if self.description is None else self.description(raw)  # type: ignore[no-any-return]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = torch.unflatten(tokens.values.transpose(1, 2), 2, self.grids[i])

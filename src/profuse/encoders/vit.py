@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
+from profuse.encoders._hog import PictureDescription
 from profuse.encoders._stem import Stem, patch_side
 from profuse.encoders._strength import strength_suited
 from profuse.errors import ConfigError
@@ -65,6 +66,8 @@ class PatchEncoder(Encoder):
         dropout: Probability of leaving out a channel before the last map.
         drop_prob: Probability of leaving out a branch.
         augment: How far pictures are changed at random while training; see `ConvEncoder`.
+        linear_path: Whether a ridge regression of gradient histograms, a thumbnail and colours is added to the model's
+            outputs (`Encoder.linear`, `PictureDescription`).
 
     Shape:
         Raw `[batch, channel, height, width]` -> `embed` `[batch, patch, dim]` -> `[batch, <= 16, width]`.
@@ -89,6 +92,7 @@ class PatchEncoder(Encoder):
         dropout: float = 0.1,
         drop_prob: float = 0.1,
         augment: float = 1.0,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         if n_heads < 1 or n_blocks < 1 or dim < 1 or dim % n_heads:
@@ -101,6 +105,8 @@ class PatchEncoder(Encoder):
                 "PatchEncoder: 0 <= dropout < 1 and 0 <= drop_prob < 1 and augment >= 0 must hold; "
                 f"got dropout={dropout}, drop_prob={drop_prob}, augment={augment}."
             )
+        self.description = PictureDescription(spec) if linear_path else None
+        self.n_linear = 0 if self.description is None else self.description.out_width
         self.embed_width = dim
         self.stem = Stem(spec, dim, side=side or patch_side(spec.image_size, 8), augment=augment)
         self.blocks = nn.Sequential(*(_Block(dim, n_heads=n_heads, drop_prob=drop_prob) for _ in range(n_blocks)))
@@ -121,6 +127,10 @@ class PatchEncoder(Encoder):
 
     def embed(self, raw: Raw) -> Tokens:
         return self.stem(raw)  # type: ignore[no-any-return]
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns gradient histograms, a thumbnail and colours."""
+        return super().linear(raw) if self.description is None else self.description(raw)  # type: ignore[no-any-return]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = self.blocks[i](tokens.values)

@@ -17,7 +17,7 @@ from profuse.encoders import Encoder
 from profuse.errors import ConfigError, ShapeError
 from profuse.fusion import Fusion
 from profuse.schema import Spec
-from profuse.testing import _encoder_checks, _fusion_checks, _learning_checks, _module_checks
+from profuse.testing import _encoder_checks, _fusion_checks, _learning_checks, _linear_checks, _module_checks
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import N_PADDING, WIDTH, ContractError, Subject, random
 from profuse.testing.balance import BALANCE_CHECKS, check_balance
@@ -79,12 +79,18 @@ ENCODER_CHECKS: dict[str, Check] = {
     "feedback_enters_between": _encoder_checks.feedback_enters_between,
     "stages_compose": _encoder_checks.stages_compose,
     "wrong_sizes_raise": _encoder_checks.wrong_sizes_raise,
+    "linear_shape": _linear_checks.linear_shape,
+    "linear_rows_alone": _linear_checks.linear_rows_alone,
+    "linear_masked_ignored": _linear_checks.linear_masked_ignored,
+    "linear_deterministic": _linear_checks.linear_deterministic,
+    "linear_survives_saving": _linear_checks.linear_survives_saving,
+    "linear_exports": _linear_checks.linear_exports,
     "learns": _learning_checks.learns,
     "moved_is_known": _learning_checks.moved_is_known,
     "resolution_does_not_hurt": _learning_checks.resolution_does_not_hurt,
     **_BOTH,
 }
-SLOW_CHECKS = frozenset({"exports", "resolution_does_not_hurt"})
+SLOW_CHECKS = frozenset({"exports", "linear_exports", "resolution_does_not_hurt"})
 """Checks that take more than a few seconds each."""
 
 # Names that are attributes of a Module, or hold a dot; lengths that differ; tokens of a feature operator.
