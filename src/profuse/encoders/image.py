@@ -143,7 +143,7 @@ class ConvEncoder(Encoder):
 
     def linear(self, raw: Raw) -> Tensor:
         """Returns gradient histograms, a thumbnail and colours."""
-        return super().linear(raw) if self.description is None else self.description(raw)  # type: ignore[no-any-return]
+        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = torch.unflatten(tokens.values.transpose(1, 2), 2, self.grids[i])

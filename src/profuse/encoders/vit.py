@@ -130,7 +130,7 @@ class PatchEncoder(Encoder):
 
     def linear(self, raw: Raw) -> Tensor:
         """Returns gradient histograms, a thumbnail and colours."""
-        return super().linear(raw) if self.description is None else self.description(raw)  # type: ignore[no-any-return]
+        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = self.blocks[i](tokens.values)
