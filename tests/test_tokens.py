@@ -134,3 +134,27 @@ def test_a_mean_of_many_tokens_is_right_in_every_precision(dtype: torch.dtype) -
     mean = Tokens(values, torch.ones(1, 9_000).bool()).mean()
     assert mean.dtype == dtype
     assert mean.item() == 20.0
+
+
+def with_contributions() -> Raw:
+    return Raw(torch.randn(5, 4, 2), torch.ones(5, 4, dtype=torch.bool), torch.arange(30.0).reshape(5, 2, 3))
+
+
+def test_contributions_go_with_their_rows_and_stay_where_values_do() -> None:
+    raw = with_contributions()
+    known = raw.contributions
+    assert known is not None
+    kept = raw.rows(torch.tensor([3, 1])).contributions
+    assert kept is not None
+    assert torch.equal(kept, known[[3, 1]])
+    for same in (raw.trim(), raw.to("cpu"), raw.without(torch.arange(5) == 2)):
+        assert same.contributions is not None
+        assert torch.equal(same.contributions, known)
+    assert Raw(raw.values + 1, raw.mask).contributions is None
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 3), (5, 3)])
+def test_contributions_must_be_of_the_rows(shape: tuple[int, ...]) -> None:
+    raw = with_contributions()
+    with pytest.raises(ShapeError, match=r"Raw: contributions must be .* of the 5 rows; got \(" + str(shape[0])):
+        Raw(raw.values, raw.mask, torch.zeros(shape))

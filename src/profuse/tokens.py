@@ -26,13 +26,17 @@ class Raw:
         mask: Bool, True = real. `[batch]` for kinds that are whole or absent (image, vector), or
             `[batch, position]` (table: a cell; text, series, audio: a step). A missing modality is a
             row of False.
+        contributions: `[batch, path, output]`: what a model's linear paths make of these very values, if known
+            (`profuse.models.linear_paths`). A batch with other values has none: the model then computes them.
 
     Raises:
-        ShapeError: The mask is not bool, or its axes are not the first axes of `values`.
+        ShapeError: The mask is not bool, its axes are not the first axes of `values`, or there are contributions of
+            other than these rows.
     """
 
     values: Tensor
     mask: Tensor
+    contributions: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.mask.dtype != torch.bool:
@@ -42,6 +46,12 @@ class Raw:
                 "Raw: mask must be [batch] or [batch, position] and fit values' first axes; "
                 f"got mask={tuple(self.mask.shape)}, values={tuple(self.values.shape)}. "
                 "Give one bool for each row, or for each row and position."
+            )
+        known = self.contributions
+        if known is not None and (known.ndim != 3 or len(known) != len(self.values)):
+            raise ShapeError(
+                f"Raw: contributions must be [batch, path, output] of the {len(self.values)} rows; "
+                f"got {tuple(known.shape)}. Leave them away, and the model computes them."
             )
 
     def __len__(self) -> int:
@@ -54,7 +64,8 @@ class Raw:
 
     def rows(self, index: Tensor) -> Raw:
         """Returns the rows `index`."""
-        return Raw(self.values[index], self.mask[index])
+        known = self.contributions
+        return Raw(self.values[index], self.mask[index], None if known is None else known[index])
 
     def trim(self) -> Raw:
         """Returns the same batch without the positions, at the end, that are padding in every row.
@@ -65,16 +76,17 @@ class Raw:
             return self
         used = self.mask.any(0).nonzero()
         length = max(1, int(used[-1]) + 1 if len(used) else 1)
-        return Raw(self.values[:, :length], self.mask[:, :length])
+        return Raw(self.values[:, :length], self.mask[:, :length], self.contributions)
 
     def without(self, rows: Tensor) -> Raw:
         """Returns the same batch with the modality absent in `rows[batch]` (bool)."""
         keep = ~rows if self.mask.ndim == 1 else ~rows[:, None]
-        return Raw(self.values, self.mask & keep)
+        return Raw(self.values, self.mask & keep, self.contributions)
 
     def to(self, device: torch.device | str) -> Raw:
         """Returns the batch on `device`."""
-        return Raw(self.values.to(device), self.mask.to(device))
+        known = self.contributions
+        return Raw(self.values.to(device), self.mask.to(device), None if known is None else known.to(device))
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,7 +88,7 @@ def test_what_a_fitted_classifier_tells(fitted: FusionClassifier) -> None:
     assert fitted.n_features_in_ == 3
     assert fitted.feature_names_in_.tolist() == ["unit price", "colour", "note"]
     assert fitted.task_ == "binary"
-    assert fitted.history_["epoch"].tolist() == [1, 2]
+    assert fitted.history_["epoch"].tolist() == [0, 1, 2]  # 0: the linear paths alone
     probs = fitted.predict_proba(X)
     assert probs.shape == (N, 2)
     np.testing.assert_allclose(probs.sum(1), 1, atol=1e-6)

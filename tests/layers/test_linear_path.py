@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -168,3 +169,76 @@ def test_a_constant_column_and_a_constant_target_are_borne() -> None:
     nothing = {"x": (torch.zeros(20, 6, dtype=torch.float64), parts["x"][1])}
     made.fit(nothing, y)
     torch.testing.assert_close(made(nothing), y.mean().expand(20, 1))
+
+
+def in_two_parts(n: int, *, seed: int = 0) -> tuple[Parts, torch.Tensor]:
+    parts, y = rows(n, 8, seed=seed)
+    x, present = parts["x"]
+    return {"a": (x[:, :3], torch.arange(n) % 4 > 0), "b": (x[:, 3:], present)}, y
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_what_it_returns_of_a_row_is_what_it_predicts_when_solved_without_the_row(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standardisation is that of all rows: it reads no target."""
+    n = 60
+    parts, y = in_two_parts(n)
+    made, again = (LinearPath({"a": 3, "b": 5}, 1, link="identity").double() for _ in range(2))
+    added = made.fit(parts, y, together=None if size == 1 else torch.arange(n) // size)
+    assert not added["a"][~parts["a"][1]].any()
+    whole = added["a"] + added["b"] + made.bias
+    again.load_state_dict(made.state_dict())
+    again.chosen[0] *= n / (n - size)  # the penalty is per row
+    monkeypatch.setattr("profuse.layers.linear_path._Features.settle", lambda *_: None)
+    like = copy.deepcopy(again)
+    for i in range(n // size):
+        kept = torch.arange(n) // size != i
+        again.fit({k: (x[kept], present[kept]) for k, (x, present) in parts.items()}, y[kept], like=like)
+        torch.testing.assert_close(whole[~kept], again(parts)[~kept], atol=1e-5, rtol=1e-5)
+        assert (whole[~kept] - made(parts)[~kept]).abs().max() > 1e-4
+
+
+def test_of_classes_it_returns_the_same_shares_times_the_scale() -> None:
+    parts, y = in_two_parts(60)
+    target = F.one_hot((y[:, 0] > 0).long(), 2).double()
+    logits, values = (LinearPath({"a": 3, "b": 5}, 2, link=link).double() for link in ("softmax", "identity"))
+    shares, plain = logits.fit(parts, target), values.fit(parts, target)
+    assert logits.frequencies == values.frequencies
+    assert logits.chosen[1] != 1
+    for name, share in shares.items():
+        torch.testing.assert_close(share, plain[name] * logits.chosen[1], atol=1e-5, rtol=1e-5)
+
+
+def test_what_it_returns_of_rows_that_it_learned_from_is_no_better_than_on_new_ones() -> None:
+    parts, y = in_two_parts(60)
+    new, goal = in_two_parts(2000, seed=1)
+    made = LinearPath({"a": 3, "b": 5}, 1, link="identity").double()
+    added = made.fit(parts, y)
+    left = (sum(added.values()) + made.bias - y).square().mean()
+    assert (made(parts) - y).square().mean() < 0.8 * left
+    torch.testing.assert_close(left, (made(new) - goal).square().mean(), rtol=0.3, atol=0)
+
+
+def test_rows_beyond_those_that_are_solved_get_what_it_makes_of_any_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profuse.layers.linear_path._FREQUENCIES", (0.0,))
+    parts, y = rows(90, 6)
+    made = path(6)
+    monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 30 * len(made.weight))
+    added = made.fit(parts, y)["x"]
+    seen = torch.arange(90) % 3 == 0
+    plain = made.contribution("x", *parts["x"])
+    torch.testing.assert_close(added[~seen], plain[~seen])
+    assert (added[seen] - plain[seen]).abs().min() > 0
+
+
+def test_one_row_that_has_a_part_is_borne() -> None:
+    parts, y = rows(30, 6)
+    given = {**parts, "z": (torch.randn(30, 4, dtype=torch.float64) * 1e3, torch.arange(30) == 5)}
+    made = LinearPath({"x": 6, "z": 4}, 1, link="identity").double()
+    added = made.fit(given, y)
+    alone = path(6)
+    alone.fit(parts, y)
+    everywhere = {**given, "z": (given["z"][0], parts["x"][1])}
+    torch.testing.assert_close(made(everywhere), alone(parts), atol=1e-6, rtol=1e-6)
+    assert added["z"].abs().max() < 0.5

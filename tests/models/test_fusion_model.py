@@ -123,6 +123,41 @@ def test_the_joint_path_reads_each_modality_as_its_own_path_does() -> None:
     assert joint == (*own[0], *own[1])  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("level", ["feature", "decision", "hybrid"])
+def test_what_is_known_of_new_rows_is_what_is_computed_and_what_is_known_of_seen_rows_is_not(level: str) -> None:
+    model = build("multiclass", 3, fusion="mean_logits" if level == "decision" else "concat", level=level)
+    batch, target = inputs(60), torch.arange(60) % 3
+    batch["a"] = batch["a"].without(torch.arange(60) % 5 == 0)
+    batch["b"] = Raw(batch["b"].values + target[:, None], batch["b"].mask)
+    known = fit_linear(model, batch, target, torch.arange(40))
+    added, computed = model.linear(known), model.linear(batch)
+    assert added.keys() == computed.keys()
+    for name in added:
+        torch.testing.assert_close(added[name][40:], computed[name][40:])
+        assert (added[name][:40] - computed[name][:40]).abs().max() > 1e-3
+
+
+def test_what_is_known_of_one_modality_is_used_beside_what_is_computed_of_a_changed_one() -> None:
+    model, batch = build("regression", 1, fusion="concat"), inputs(40)
+    known = fit_linear(model, batch, batch["a"].values[:, :1] + batch["b"].values[:, :1], torch.arange(30))
+    changed = {**known, "b": Raw(batch["b"].values + 1.0, batch["b"].mask)}
+    seen, moved = model.linear(known), model.linear(changed)
+    assert torch.equal(seen["a"], moved["a"])
+    torch.testing.assert_close(moved["b"], model.linear({**batch, "b": changed["b"]})["b"])
+    b = (model.linear({**batch, "b": changed["b"]})[JOINT] - model.linear(batch)[JOINT])[30:]
+    torch.testing.assert_close((moved[JOINT] - seen[JOINT])[30:], b, atol=1e-5, rtol=1e-5)
+
+
+def test_a_modality_that_is_dropped_takes_its_own_share_along_and_no_other() -> None:
+    model, batch = build("regression", 1, fusion="concat"), inputs(40)
+    known = fit_linear(model, batch, batch["a"].values[:, :1] + batch["b"].values[:, :1], torch.arange(40))
+    gone = {**known, "a": known["a"].without(torch.ones(40, dtype=torch.bool))}
+    share = known["a"].contributions
+    assert share is not None
+    torch.testing.assert_close(model.linear(known)[JOINT] - model.linear(gone)[JOINT], share[:, 0])
+    assert torch.equal(model.linear(known)["b"], model.linear(gone)["b"])
+
+
 def test_members_have_one_linear_path() -> None:
     model, batch = build("regression", 1, fusion="concat", members=3), inputs(40)
     fit_linear(model, batch, batch["a"].values[:, :1], torch.arange(40))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,10 +22,11 @@ from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.heads import head_for
 from profuse.models.build import build_model
-from profuse.models.fusion_model import FusionModel
+from profuse.models.fusion_model import JOINT, FusionModel
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw, Tokens
+from profuse.training import fitting
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
 from profuse.training.balance.uniform import Uniform
@@ -58,7 +60,7 @@ def weights(model: NetworkPredictor) -> torch.Tensor:
 def test_the_loss_falls_on_every_task(task: str) -> None:
     model = fit_model(prepared(make_product(task=task)), MODEL, OPTIONS)
     assert model.history is not None
-    assert model.history.epochs[-1].train_loss < model.history.epochs[0].train_loss
+    assert model.history.epochs[-1].train_loss < model.history.epochs[1].train_loss
 
 
 def test_two_runs_with_one_seed_give_the_same_numbers() -> None:
@@ -88,23 +90,83 @@ def test_the_weights_kept_are_those_of_the_best_epoch() -> None:
     seen: list[Epoch] = []
     model = fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 12}), callbacks=[seen.append])
     assert model.history is not None
-    assert model.history.epochs == tuple(seen)
-    assert model.history.best == min(seen, key=lambda e: e.valid_error)
+    untrained, *trained = model.history.epochs
+    assert untrained.epoch == 0  # no epoch has ended there
+    assert trained == seen
+    assert model.history.best == min([untrained, *seen], key=lambda e: e.valid_error)
     said = model.predict_encoded(data.inputs, data.split.valid).argmax(1)
     assert np.mean(said == data.target[120:160].numpy()) == pytest.approx(model.history.best.valid_score)
+
+
+class Seen(Uniform):
+    """Looks at what the model is trained on."""
+
+    shares: ClassVar[list[torch.Tensor]] = []
+
+    def passes(self, batch: dict[str, Raw]) -> Iterator[tuple[dict[str, Raw], torch.Tensor | None]]:
+        added = self.model.linear(batch)
+        plain = self.model.linear({n: Raw(raw.values, raw.mask) for n, raw in batch.items()})
+        self.shares.append(torch.stack([(added[n] - plain[n]).abs().max() for n in added]))
+        yield from super().passes(batch)
+
+
+def test_a_network_learns_beside_what_its_paths_make_of_rows_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_module, "balance", lambda name: Seen)
+    monkeypatch.setattr(Seen, "shares", [])
+    options = OPTIONS.model_copy(update={"balance": "uniform", "epochs": 1, "modality_dropout": 0.3, "refit": True})
+    fit_model(prepared(make_product(task="regression")), MODEL, options)
+    assert len(Seen.shares) == 4 + 5  # steps, of 120 rows and of 160
+    assert torch.stack(Seen.shares).min() > 1e-4
+
+
+def test_a_fit_that_finds_nothing_better_keeps_the_linear_paths_as_they_are() -> None:
+    """Too high a learning rate spoils each epoch; learned anew on all rows it is the paths too."""
+    options = TrainOptions(epochs=3, batch_size=32, learning_rate=0.3, warmup_fraction=0.0, refit=True)
+    data = prepared(make_product(task="regression"))
+    target = data.inputs["a"].values[:, :1]
+    data = dataclasses.replace(data, target=(target - target.mean()) / target.std())
+    model = fit_model(data, MODEL, options)
+    assert model.history is not None
+    assert model.history.best_epoch == 0
+    plain = model.model.plain
+    known = {n: raw.rows(torch.arange(160, 200)) for n, raw in data.inputs.items()}
+    torch.testing.assert_close(plain(known).outputs, plain.linear(known)[JOINT])
+    torch.testing.assert_close(plain(known).outputs, data.target[160:200], atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["groups", "times", None])
+def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs_to(
+    kind: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row is there five times, and its target is noise: only its copies seem to tell it."""
+    few, five = make_product(task="regression"), np.arange(200) // 5
+    copies = {n: dataclasses.replace(m, values=np.asarray(m.values)[five]) for n, m in few.modalities.items()}
+    dataset = dataclasses.replace(few, modalities=copies, target=np.random.default_rng(0).normal(size=200)[five])
+    data = prepared(dataclasses.replace(dataset, **({} if kind is None else {kind: five})))  # type: ignore[arg-type]
+    given: list[dict[str, Raw]] = []
+
+    def watched(model: FusionModel, inputs: dict[str, Raw], *rest: Any, **options: Any) -> History:
+        given.append(inputs)
+        return train(model, inputs, *rest, **options)
+
+    monkeypatch.setattr(fitting, "train", watched)
+    fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 1}))
+    shares = [not_none(raw.contributions)[:120, 0, 0] for raw in given[0].values()]
+    along = torch.corrcoef(torch.stack([torch.stack(shares).sum(0), data.target[:120, 0]]))[0, 1]
+    assert along > 0.3 if kind is None else along < 0.2
 
 
 def test_training_stops_when_patience_is_over() -> None:
     options = TrainOptions(epochs=40, patience=2, batch_size=32, learning_rate=1e-9, refit=False)
     model = fit_model(prepared(make_product()), MODEL, options)
     assert model.history is not None
-    assert len(model.history.epochs) <= model.history.best_epoch + 2
+    assert model.history.epochs[-1].epoch <= model.history.best_epoch + 2
 
 
 def test_max_steps_bounds_the_epochs() -> None:
     model = fit_model(prepared(make_product()), MODEL, TrainOptions(epochs=50, batch_size=30, max_steps=9, patience=50))
     assert model.history is not None
-    assert len(model.history.epochs) == 3  # 4 steps an epoch, rounded up
+    assert model.history.epochs[-1].epoch == 3  # 4 steps an epoch, rounded up
 
 
 def test_a_model_that_is_not_finite_after_its_last_step_is_told() -> None:

@@ -123,12 +123,12 @@ COLUMNS: tuple[str, ...] = tuple(Score.model_fields)
 
 
 class CurvePoint(_Plain):
-    """One epoch of one fit; `valid_score` is the primary metric."""
+    """One epoch of one fit; `valid_score` is the primary metric; epoch 0 is the untrained model, without a loss."""
 
     method: str
     seed: int
     epoch: int
-    train_loss: float
+    train_loss: float | None = None
     valid_loss: float | None = None
     valid_score: float | None = None
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from profuse.layers.ridge import Ridge
 
 __all__ = ["LinearPath"]
 
@@ -74,13 +75,17 @@ class LinearPath(nn.Module):
         """Of each part's waves, by the order of `names`; 0: it is read as it stands."""
         return tuple(float(part.frequency) for part in self._parts)
 
-    def _features(self, parts: Parts) -> Tensor:
-        pairs = zip(self.names, self._parts, strict=True)
-        return torch.cat([part(*parts[name]) for name, part in pairs], dim=1)
+    def contribution(self, name: str, x: Tensor, present: Tensor) -> Tensor:
+        """Returns what a part adds to y, `[batch, n_outputs]`: f_m(x_m) W_m."""
+        at = self.names.index(name)
+        start = sum(part.n_outputs for part in self._parts[:at])
+        part = self._parts[at]
+        added: Tensor = part(x, present) @ self.weight[start : start + part.n_outputs]
+        return added
 
     def forward(self, parts: Parts) -> Tensor:
-        outputs: Tensor = self._features(parts) @ self.weight + self.bias
-        return outputs
+        added = [self.contribution(name, *parts[name]) for name in self.names]
+        return torch.stack(added).sum(0) + self.bias
 
     @torch.no_grad()
     def fit(
@@ -91,8 +96,12 @@ class LinearPath(nn.Module):
         held: tuple[Parts, Tensor] | None = None,
         like: LinearPath | None = None,
         frequencies: Mapping[str, float] | None = None,
-    ) -> None:
-        """Solves for W, on the CPU.
+        together: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Solves for W, on the CPU, and returns what parts add to rows whose target has not been seen.
+
+        Each row's contributions are those of the same ridge regression solved without the row (and those that belong
+        to it), at the same scale and prior. By how much the constant moves without it is shared by its parts.
 
         Args:
             parts: Of the rows to learn from.
@@ -100,6 +109,11 @@ class LinearPath(nn.Module):
             held: Other rows and their target, that choose; leave-one-out if None.
             like: A path whose choices are taken.
             frequencies: Of parts for which they have been chosen.
+            together: `[row]` numbers: rows of one number are left out together. Each row alone if None, and where
+                there is one number only.
+
+        Returns:
+            By part `[row, n_outputs]`, of all rows given.
         """
         known_frequencies = frequencies or {}
         if like is not None:
@@ -111,17 +125,16 @@ class LinearPath(nn.Module):
             x, present = rows[name]
             candidates = (known_frequencies[name],) if name in known_frequencies else part.candidates
             errors = []
-            for frequency in candidates if int(present.sum()) > 1 else ():
+            for frequency in candidates if present.any() else ():
                 part.settle(x, present, frequency)
                 if len(candidates) > 1:
-                    known = None if held is None or goal is None else (part.active(*held[0][name]), goal)
-                    errors.append(_Ridge.solve(part.active(x, present), y, _PENALTIES, known).error)
+                    known = None if held is None or goal is None else ([part.active(*held[0][name])], goal)
+                    errors.append(Ridge.solve([part.active(x, present)], y, _PENALTIES, known).error)
             if errors:
                 part.settle(x, present, candidates[int(np.argmin(errors))])
-        kept = torch.cat([part.is_active for part in self._parts])
-        new = None if held is None or goal is None else (self._features(held[0])[:, kept].double(), goal)
+        new = None if held is None or goal is None else (self._active(held[0]), goal)
         penalties = _PENALTIES if like is None else like.chosen[:1].double()
-        made = _Ridge.solve(self._features(rows)[:, kept].double(), y, penalties, new)
+        made = Ridge.solve(self._active(rows), y, penalties, new)
         prior, scale = self._link(y.mean(0)), 1.0
         if like is not None:
             scale = float(like.chosen[1])
@@ -129,9 +142,30 @@ class LinearPath(nn.Module):
             losses = [self._loss(prior + scale * made.scores, y if goal is None else goal) for scale in _SCALES]
             scale = float(_SCALES[int(torch.stack(losses).argmin())])
         self.weight.zero_()
-        self.weight[kept] = (scale * made.weight).to(self.weight)
-        self.bias.copy_(prior - scale * made.middle @ made.weight)
+        self.weight[torch.cat([part.is_active for part in self._parts])] = (scale * torch.cat(made.weights)).to(
+            self.weight
+        )
+        moved = sum(middle @ w for middle, w in zip(made.middles, made.weights, strict=True))
+        self.bias.copy_(prior - scale * moved)
         self.chosen.copy_(torch.tensor([made.penalty, scale]))
+        return self._left_out(parts, made, scale, step, None if together is None else together[::step])
+
+    def _active(self, parts: Parts) -> list[Tensor]:
+        pairs = zip(self.names, self._parts, strict=True)
+        return [part.active(*parts[name]) for name, part in pairs]
+
+    def _left_out(
+        self, parts: Parts, made: Ridge, scale: float, step: int, together: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Returns contributions to all rows, of which each `step`-th has been learned from."""
+        added = {name: self.contribution(name, *parts[name]) for name in self.names}
+        shares, moved = made.left_out(None if together is None else _blocks(together))
+        n_present = torch.stack([present[::step] for _, present in parts.values()]).sum(0)
+        moved = moved / n_present.clamp(min=1)[:, None]
+        for name, share in zip(self.names, shares, strict=True):
+            absent = ~parts[name][1][::step, None]
+            added[name][::step] = (scale * (share + moved)).masked_fill(absent, 0.0).to(added[name])
+        return added
 
     def _link(self, mean: Tensor) -> Tensor:
         """Returns the outputs that predict the target's mean."""
@@ -208,42 +242,7 @@ class _Features(nn.Module):
             self.middle.copy_(waves.mean(0))
 
 
-@dataclass(frozen=True, eq=False)
-class _Ridge:
-    """A ridge regression with an intercept: its weights, and what it predicts of rows that it has not seen."""
-
-    penalty: float
-    error: float
-    middle: Tensor
-    weight: Tensor
-    scores: Tensor
-
-    @classmethod
-    def solve(cls, f: Tensor, y: Tensor, penalties: Tensor, held: tuple[Tensor, Tensor] | None) -> _Ridge:
-        """Returns the one whose penalty (per row) has the smallest error: of held rows, or each row left out."""
-        middle, mean = f.mean(0), y.mean(0)
-        z, goal = f - middle, y - mean
-        u, energy = _left_vectors(z)
-        along = u.T @ goal
-        shrunk = energy / (energy + len(y) * penalties[:, None])  # [penalty, direction]
-        weights = [z.T @ (u @ (s[:, None] / energy[:, None] * along)) for s in shrunk]
-        if held is not None:
-            goal = held[1] - mean
-            scores = [(held[0] - middle) @ w for w in weights]
-        else:
-            leverage = (u.square() @ shrunk.T + 1 / len(y)).clamp(max=1 - 1e-8)
-            scores = [goal - (goal - z @ w) / (1 - leverage[:, i, None]) for i, w in enumerate(weights)]
-        errors = torch.stack([(goal - score).square().mean() for score in scores])
-        best = int(errors.argmin())
-        return cls(float(penalties[best]), float(errors[best]), middle, weights[best], scores[best])
-
-
-def _left_vectors(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the left singular vectors of `z` and the squares of its singular values, of those above 0."""
-    if z.shape[0] <= z.shape[1]:
-        energy, u = torch.linalg.eigh(z @ z.T)
-        kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
-        return u[:, kept], energy[kept]
-    energy, v = torch.linalg.eigh(z.T @ z)
-    kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
-    return z @ v[:, kept] / energy[kept].sqrt(), energy[kept]
+def _blocks(together: Tensor) -> Sequence[Tensor] | None:
+    """Returns the positions of each number's rows; None if there is one number, without which nothing is left."""
+    numbers, at = torch.unique(together, return_inverse=True)
+    return [(at == i).nonzero()[:, 0] for i in range(len(numbers))] if len(numbers) > 1 else None

@@ -158,7 +158,7 @@ class FusionModel(Trainable[Output]):
 
     def linear(self, inputs: Mapping[str, Raw]) -> dict[str, Tensor]:
         """Returns what linear paths add, to all members alike: 0 until `fit_linear`; feedback does not change it."""
-        added = self.linear_paths(self.linear_paths.parts(self.encoder_of, inputs))
+        added = self.linear_paths(self.encoder_of, inputs)
         return {n: self.repeated(x) for n, x in added.items()}
 
     def spread(self, name: str, tokens: Tokens, step: Literal["embed", "mix"]) -> Tokens:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from profuse.encoders import Encoder
@@ -43,6 +44,29 @@ class LinearPaths(nn.Module):
         """Returns what the paths read, `[batch, n_linear]`, and which rows are present, by modality."""
         return {n: (encoders[n].linear(inputs[n]), inputs[n].present) for n in self._sources}
 
-    def forward(self, parts: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Returns what is added to the outputs of each of `names`, `[batch, n_outputs]`."""
-        return {name: path(parts) for name, path in zip(self.names, self.paths, strict=True)}
+    def readers(self, name: str) -> list[str]:
+        """Returns which of `names` read this modality, in the order of `Raw.contributions`."""
+        return [n for n in self.names if n in (JOINT, name)] if name in self._sources else []
+
+    def forward(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, Tensor]:
+        """Returns what is added to the outputs of each of `names`, `[batch, n_outputs]`.
+
+        Contributions that come with a modality are taken as they are; a modality without is computed.
+        """
+        paths = {name: self.path(name) for name in self.names}
+        added: dict[str, list[Tensor]] = {name: [] for name in self.names}
+        for n in self._sources:
+            raw, known = inputs[n], inputs[n].contributions
+            x = encoders[n].linear(raw) if known is None else None
+            for i, name in enumerate(self.readers(n)):
+                if x is not None:
+                    added[name].append(paths[name].contribution(n, x, raw.present))
+                elif known is not None:
+                    added[name].append(known[:, i].masked_fill(~raw.present[:, None], 0.0))
+        return {name: torch.stack(terms).sum(0) + paths[name].bias for name, terms in added.items()}
+
+    def path(self, name: str) -> LinearPath:
+        """Returns the path of one of `names`."""
+        path = self.paths[self.names.index(name)]
+        assert isinstance(path, LinearPath)
+        return path

@@ -26,8 +26,9 @@ from profuse.tokens import Raw
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.history import History
-from profuse.training.loop import predict, retrain, train
+from profuse.training.loop import Recipe, predict, retrain, train
 from profuse.training.options import TrainOptions
+from profuse.training.together import rows_together
 
 __all__ = ["Prepared", "fit_model"]
 
@@ -158,6 +159,7 @@ def _fit(
     # where rows belong together, or to a time, one left out is not like new ones
     independent = prepared.dataset.groups is None and prepared.dataset.times is None
     held = None if independent else torch.as_tensor(split.valid)
+    together = rows_together(prepared.dataset, split)
 
     def build(rows: np.ndarray) -> Model:
         """Returns an untrained model that knows the target of `rows`."""
@@ -175,13 +177,23 @@ def _fit(
         for module in made.modules():
             if isinstance(module, Fusion):
                 module.prepare(facts)
-        fit_linear(made.plain, inputs, prepared.target, torch.as_tensor(rows), held=held)
         return made
 
     def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> History:
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
+        begin = fit_linear(model.plain, inputs, prepared.target, train_rows, held=held, together=together)
+        # the model begins as its linear paths, which may be the best there is
+        recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
         return train(
-            model, inputs, prepared.target, train_rows, valid_rows, train_options, callbacks=callbacks, then=then
+            model,
+            begin,
+            prepared.target,
+            train_rows,
+            valid_rows,
+            train_options,
+            callbacks=callbacks,
+            recipe=recipe,
+            then=then,
         )
 
     model = build(split.train)
@@ -202,8 +214,9 @@ def _fit(
     if refits:
         again = build(split.train)
         like = None if independent else model.plain
-        fit_linear(again.plain, inputs, prepared.target, torch.as_tensor(known), like=like)
-        seconds = retrain(again, inputs, prepared.target, torch.as_tensor(known), train_options, history)
+        rows = torch.as_tensor(known)
+        begin = fit_linear(again.plain, inputs, prepared.target, rows, like=like, together=together)
+        seconds = retrain(again, begin, prepared.target, rows, train_options, history)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
             assert again.plain.decider is not None

@@ -10,7 +10,10 @@ __all__ = ["Epoch", "History"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What happened in an epoch: `valid_score` is in the model's unit; the smallest `valid_error` is chosen."""
+    """What happened in an epoch: `valid_score` is in the model's unit; the smallest `valid_error` is chosen.
+
+    Epoch 0 is the untrained model, which has a `train_loss` of NaN.
+    """
 
     epoch: int
     train_loss: float

@@ -58,9 +58,9 @@ class _Step(nn.Module):
         self._balancing = [balancing]  # no module of this one
 
     def forward(
-        self, values: dict[str, Tensor], masks: dict[str, Tensor], target: Tensor
+        self, values: dict[str, Tensor], masks: dict[str, Tensor], known: dict[str, Tensor], target: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
-        output = self.model({name: Raw(values[name], masks[name]) for name in values})
+        output = self.model({name: Raw(values[name], masks[name], known.get(name)) for name in values})
         (balancing,) = self._balancing
         if balancing is None:
             return self.model.loss(output, target), {}, {}
@@ -171,10 +171,12 @@ def train(
         called.call("on_fit_start")
         began, n_rows = time.perf_counter(), len(train_rows)
         epochs = _epochs(model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed)
-        if recipe.untrained_counts:
-            judge(0, math.nan)
         weights += [] if balancing is None else [balancing.weights()]
-        for epoch, (train_loss, n_trained) in enumerate(epochs, start=1):
+        for epoch, (train_loss, n_trained) in enumerate(epochs):
+            if epoch == 0:
+                if recipe.untrained_counts:
+                    judge(0, train_loss)
+                continue
             n_parameters = n_trained
             judge(epoch, train_loss)
             called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
@@ -216,6 +218,7 @@ def retrain(
     start = time.perf_counter()
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
         epochs = _epochs(model, inputs, target, rows, options, balancing, Recipe(), sized_for=history.n_train_rows)
+        next(epochs)  # the untrained model, which may be the best one
         for epoch in range(history.best_epoch):
             if balancing is not None and epoch < len(history.balance_weights):
                 balancing.repeat(history.balance_weights[epoch])
@@ -274,7 +277,7 @@ def _epochs(
     `timed` is told, once, how long a step takes: the mean of a few, without the first one, which prepares things.
 
     Yields:
-        The epoch's mean loss, and how many numbers have been trained so far.
+        The epoch's mean loss, and how many numbers have been trained so far; first, before any epoch, NaN and 0.
     """
     # costs seconds: only where training starts
     from lightning_fabric import Fabric
@@ -305,6 +308,7 @@ def _epochs(
                 model.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
 
     remember()
+    yield math.nan, 0
     n_done, start = 0, time.perf_counter()
     for epoch in range(1, n_epochs + 1):
         step.train()
@@ -359,5 +363,7 @@ def _check_finite(value: float, what: str, options: TrainOptions) -> None:
         )
 
 
-def _flat(batch: Mapping[str, Raw]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return {n: raw.values for n, raw in batch.items()}, {n: raw.mask for n, raw in batch.items()}
+def _flat(batch: Mapping[str, Raw]) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Returns values, masks and contributions, as far as they are known, by modality."""
+    known = {n: raw.contributions for n, raw in batch.items() if raw.contributions is not None}
+    return {n: raw.values for n, raw in batch.items()}, {n: raw.mask for n, raw in batch.items()}, known
