@@ -12,7 +12,7 @@ from pathlib import Path
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Row, summarise
 
-COLUMNS = ("token_transformer", "concat", "mean_logits", "gradient_boosting", "linear")
+COLUMNS = ("hybrid concat", "concat", "mean_logits", "gradient_boosting", "linear")
 
 
 def cell(row: Row | None) -> str:

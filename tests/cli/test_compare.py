@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def test_it_ends_with_a_table_a_verdict_and_the_report(compared: tuple[Any, Path
     done, out = compared
     assert done.exit_code == 0, done.stderr
     assert done.stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
-    for method in ("gradient boosting", "token transformer", "mean logits", "concat", "trivial"):
+    for method in ("gradient boosting", "hybrid concat (default)", "mean logits", "table alone (classical)", "trivial"):
         assert method in done.stdout
     assert "95 % interval" in done.stdout
     assert "How sure?" in done.stdout
@@ -256,7 +257,7 @@ def test_the_live_display_shows_what_runs_how_far_and_the_best() -> None:
     with LiveDisplay("mine", console) as progress:
         progress(Event("prepare", 0, 24))
         progress(finished(3, "concat", 0.75))
-        progress(finished(4, "mean", 0.7))
+        progress(replace(finished(4, "mean", 0.7), left=330.0))
         shown = Console(file=io.StringIO(), width=100)
         shown.print(progress._draw())
     text = shown.file.getvalue()  # type: ignore[attr-defined]
@@ -264,7 +265,7 @@ def test_the_live_display_shows_what_runs_how_far_and_the_best() -> None:
     assert "gated, seed 1, trial 2, epoch 12, validation 0.812, 90\N{NO-BREAK SPACE}s left at most" in text
     assert progress._progress.tasks[0].completed == 4.5
     assert "best so far concat, validation accuracy 0.750" in text
-    assert "elapsed" in text
+    assert "elapsed, about 5.5\N{NO-BREAK SPACE}min left" in text
 
 
 def test_displays_are_told_from_several_threads() -> None:
@@ -280,18 +281,16 @@ def test_displays_are_told_from_several_threads() -> None:
     assert any("best so far m63, validation accuracy 0.630" in line for line in lines)
 
 
-def test_lines_tell_the_time_left_by_what_was_done_in_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four fits of 24 were there before; three and a half have taken 70 seconds: 16.5 are to come."""
-    out, clock = io.StringIO(), [5.0]
-    monkeypatch.setattr("profuse.cli._progress.time.monotonic", lambda: clock[0])
+def test_lines_tell_the_time_left_once_it_is_known_and_until_all_is_done() -> None:
+    out = io.StringIO()
     progress = LineDisplay("mine", Console(file=out, width=300))
     progress(Event("prepare", 4, 24))
-    clock[0] += 70
-    progress(finished(7, "concat", 0.75))
-    progress(finished(24, "mean", 0.5))
-    first, last = out.getvalue().splitlines()[1:]
+    progress(finished(5, "trivial", 0.5))
+    progress(replace(finished(7, "concat", 0.75), left=330.0))
+    progress(replace(finished(24, "mean", 0.5), left=0.0))
+    before, first, last = out.getvalue().splitlines()[1:]
     assert first.endswith("; about 5.5\N{NO-BREAK SPACE}min left")
-    assert "left" not in last
+    assert "left" not in before + last
 
 
 @pytest.mark.parametrize(("terminal", "kind"), [(True, LiveDisplay), (False, LineDisplay)])

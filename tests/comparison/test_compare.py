@@ -64,7 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )  # fmt: skip
 def test_single_modalities_can_be_left_out(asked: Any, singles: list[str]) -> None:
     options = CompareOptions(singles=asked)
-    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(), link="softmax", singles=options.singles)
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(), task="multiclass", singles=options.singles)
     wanted = [f"{name} {row}" for name in singles for row in ("only", "classical")]
     assert [m.name for m in methods if m.role == "single"] == wanted
     assert {"concat", "linear", "trivial"} < {m.name for m in methods}
@@ -79,7 +79,7 @@ def test_all_and_none_of_the_single_modalities_stand_alone(asked: Any) -> None:
 def test_a_single_modality_that_is_none_is_told_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="pictur.*picture"):
         methods_for(
-            ["picture", "text"], (), rounds=(), base=ModelOptions(), link="softmax", singles=("pictur",)
+            ["picture", "text"], (), rounds=(), base=ModelOptions(), task="multiclass", singles=("pictur",)
         )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the
 def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) -> None:
     roles = {m.name: m.role for m in Results.read(finished).methods}
     assert {"a only", "a classical", "b only", "b classical"} == {n for n, r in roles.items() if r == "single"}
-    assert {"concat", "mean_logits", "token_transformer"} == {n for n, r in roles.items() if r == "baseline"}
+    assert {"hybrid concat", "concat", "mean_logits"} == {n for n, r in roles.items() if r == "baseline"}
     assert {"gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
     assert roles["max"] == roles["progressive (2 rounds) max"] == roles["progressive (2 rounds) concat"] == "fusion"
 
@@ -423,33 +423,64 @@ def test_a_twin_at_rest_stands_in_tables_and_report(tmp_path: Path) -> None:
     twins = {c.method: c.against for c in summarise(again).comparisons if c.kind == "plain"}
     assert twins["progressive (equilibrium) concat"] == "concat"
     told = write_report(again, tmp_path).read_text(encoding="utf-8")
-    assert "progressive (equilibrium) token transformer" in told
+    assert "progressive (equilibrium) hybrid concat" in told
     assert "<td>equilibrium</td>" in told
     assert read_options(tmp_path / "config.yaml").rounds == (2, "equilibrium")
 
 
 class TestMethods:
     def test_one_modality_leaves_nothing_to_fuse(self) -> None:
-        methods, skipped = methods_for(["a"], ["gated"], rounds=[2], base=ModelOptions(), link="softmax")
+        methods, skipped = methods_for(["a"], ["gated"], rounds=[2], base=ModelOptions(), task="multiclass")
         assert {m.role for m in methods} == {"trivial", "single", "classical"}
         assert {s.method for s in skipped} >= {"concat", "gated"}
+
+    @pytest.mark.parametrize("n_modalities", [1, 2, 3])
+    @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+    def test_one_row_is_the_model_that_fit_makes_unless_told(self, task: Any, n_modalities: int) -> None:
+        base = ModelOptions(width=8, unimodal_loss_weight=0.3)
+        methods, _ = methods_for(["a", "b", "c"][:n_modalities], [], rounds=[2], base=base, task=task)
+        (default,) = (m for m in methods if m.default)
+        assert default.model is not None
+        want = base.chosen(n_modalities, task)
+        assert (default.model.fusion, default.model.level) == (want.fusion, want.level)
+        assert default.model.unimodal_loss_weight == want.unimodal_loss_weight
+        assert default.info().default
+        assert [m.name for m in methods if m.info().default] == [default.name]
+
+    def test_early_and_late_fusion_stand_beside_the_default_without_a_second_row_of_it(self) -> None:
+        always = {"multiclass": ["hybrid concat", "concat", "mean_logits"], "regression": ["concat", "mean_logits"]}
+        for task, names in always.items():
+            for asked in ([], ["hybrid:concat"] if task == "multiclass" else ["concat"]):
+                methods, _ = methods_for(["a", "b"], asked, rounds=[], base=ModelOptions(), task=task)  # type: ignore[arg-type]
+                assert [m.name for m in methods if m.role in ("baseline", "fusion")] == names
+
+    def test_what_a_comparison_is_given_as_operator_does_not_change_what_is_the_default(self) -> None:
+        base = ModelOptions(fusion="gated", level="hybrid")
+        methods, _ = methods_for(["a", "b"], [], rounds=[], base=base, task="regression")
+        assert [m.name for m in methods if m.default] == ["concat"]
+
+    def test_neither_a_progressive_variant_nor_an_ablation_is_the_default(self) -> None:
+        methods, _ = methods_for(["a", "b"], [], rounds=[2], base=ModelOptions(), task="multiclass")
+        (default,) = (m for m in methods if m.default)
+        assert not default.without("a").default
+        assert "progressive (2 rounds) hybrid concat" in {m.name for m in methods if not m.default}
 
     def test_all_is_every_operator_once(self) -> None:
         from profuse.fusion import FUSIONS
 
-        methods, _ = methods_for(["a", "b"], ["all", "concat"], rounds=[], base=ModelOptions(), link="softmax")
+        methods, _ = methods_for(["a", "b"], ["all", "concat"], rounds=[], base=ModelOptions(), task="multiclass")
         names = [m.name for m in methods if m.role in ("baseline", "fusion")]
-        assert sorted(names) == sorted(FUSIONS)
+        assert sorted(names) == sorted([*FUSIONS, "hybrid concat"])
 
     def test_decision_operators_have_no_progressive_twin(self) -> None:
-        methods, _ = methods_for(["a", "b"], ["vote"], rounds=[2, 3], base=ModelOptions(), link="softmax")
+        methods, _ = methods_for(["a", "b"], ["vote"], rounds=[2, 3], base=ModelOptions(), task="multiclass")
         names = {m.name for m in methods}
         assert "progressive (3 rounds) concat" in names
         assert not any("progressive" in n and ("vote" in n or "mean_logits" in n) for n in names)
 
     def test_a_level_can_be_named(self) -> None:
         methods, _ = methods_for(
-            ["a", "b"], ["hybrid:concat", "raw:token_transformer"], rounds=[], base=ModelOptions(), link="softmax"
+            ["a", "b"], ["hybrid:concat", "raw:token_transformer"], rounds=[], base=ModelOptions(), task="multiclass"
         )
         levels = {m.name: m.info().level for m in methods}
         assert levels["hybrid concat"] == "hybrid"
@@ -457,27 +488,27 @@ class TestMethods:
 
     def test_unknown_names_get_the_nearest(self) -> None:
         with pytest.raises(UnknownNameError, match="'concat'"):
-            methods_for(["a", "b"], ["conact"], rounds=[], base=ModelOptions(), link="softmax")
+            methods_for(["a", "b"], ["conact"], rounds=[], base=ModelOptions(), task="multiclass")
         with pytest.raises(UnknownNameError, match="'hybrid'"):
-            methods_for(["a", "b"], ["hybird:concat"], rounds=[], base=ModelOptions(), link="softmax")
+            methods_for(["a", "b"], ["hybird:concat"], rounds=[], base=ModelOptions(), task="multiclass")
 
     def test_a_single_round_is_no_twin(self) -> None:
         with pytest.raises(ConfigError, match="at least 2"):
-            methods_for(["a", "b"], [], rounds=[1], base=ModelOptions(), link="softmax")
+            methods_for(["a", "b"], [], rounds=[1], base=ModelOptions(), task="multiclass")
 
     @pytest.mark.parametrize("rounds", [3, "equilibrium"])
     @pytest.mark.parametrize("twins", [(), (2,)])
     def test_rounds_are_asked_of_the_comparison_not_of_the_model(self, rounds: Any, twins: tuple[int, ...]) -> None:
         told = rf"compare: model.rounds must be left at 1; got model.rounds={rounds!r}. Use rounds=\({rounds!r},\)"
         with pytest.raises(ConfigError, match=told):
-            methods_for(["a", "b"], [], rounds=twins, base=ModelOptions(rounds=rounds), link="softmax")
+            methods_for(["a", "b"], [], rounds=twins, base=ModelOptions(rounds=rounds), task="multiclass")
 
     def test_what_every_twin_would_fail_of_is_told_at_once(self) -> None:
         with pytest.raises(UnknownNameError, match="compare: modality must be a known name; got modality='textt'"):
-            methods_for(["text", "b"], [], rounds=[2], base=ModelOptions(into=("textt",)), link="softmax")
+            methods_for(["text", "b"], [], rounds=[2], base=ModelOptions(into=("textt",)), task="multiclass")
         base = ModelOptions(supervise="all")
         with pytest.raises(ConfigError, match="compare: rounds='equilibrium' must go with supervise='last'"):
-            methods_for(["a", "b"], [], rounds=[2, "equilibrium"], base=base, link="softmax")
+            methods_for(["a", "b"], [], rounds=[2, "equilibrium"], base=base, task="multiclass")
 
 
 class TestClassical:

@@ -55,7 +55,7 @@ def test_a_dict_of_tensors_gives_results_and_a_tidy_frame(found: profuse.Compari
     assert isinstance(found.results, profuse.Results)
     assert found.out is None
     frame = found.frame
-    assert set(frame.method) >= {"trivial", "a only", "b only", "concat", "mean", "token_transformer", "linear"}
+    assert set(frame.method) >= {"trivial", "a only", "b only", "hybrid concat", "concat", "mean", "linear"}
     assert not frame.duplicated(["method", "seed", "split", "metric"]).any()
     assert found.summary().rows[0].estimate.value <= 1
     assert "Comparison('tensors'" in repr(found)

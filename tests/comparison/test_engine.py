@@ -25,7 +25,7 @@ SAID = {0: [0, 1, 1, 1], 2: [0, 1, 1, 0]}
 
 
 def concat() -> Method:
-    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(), link="softmax")
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(), task="multiclass")
     return next(m for m in methods if m.name == "concat")
 
 

@@ -17,7 +17,6 @@ from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_jo
 from profuse.comparison.methods import methods_for
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
-from profuse.heads import head_for
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, load_model
 from profuse.schema import SplitOptions, Task
@@ -33,9 +32,7 @@ def dataset(task: Task = "binary") -> Dataset:
 
 def done(folder: Path, name: str, *, task: Task = "binary", seed: int = 0, trials: int = 1) -> JobResult:
     """What the fit of a method leaves."""
-    methods, _ = methods_for(
-        ["a", "b"], (), rounds=(), base=ModelOptions(width=8), link=head_for(task).link, singles=("all",)
-    )
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(width=8), task=task, singles=("all",))
     method = next(m for m in methods if m.name == name)
     prepare(dataset(task), SplitOptions(), seed, folder / "prepared.pickle", ModelOptions())
     return read_result(run_job(Job(method, seed, OPTIONS, trials, folder / "fit", folder / "prepared.pickle")))

@@ -78,7 +78,7 @@ def test_the_best_fusion_is_fitted_without_each_modality_with_its_options(result
 def test_its_score_is_that_of_a_fit_of_the_other_modality_alone(results: Results) -> None:
     dataset = make_product(n_rows=120)
     options = CompareOptions.model_validate(SMALL)
-    methods, _ = methods_for(["a", "b"], (), rounds=(), base=options.model, link="softmax")
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=options.model, task="multiclass")
     best = next(m for m in methods if m.name == summarise(results).verdict.fusion)
     assert best.model is not None
     prepared = Prepared.make(dataset, make_split(dataset, SplitOptions(), seed=0))
@@ -220,7 +220,7 @@ def test_a_single_modality_has_nothing_to_leave_out(tmp_path: Path) -> None:
 
 def test_options_of_the_left_out_modality_are_left_out_too() -> None:
     base = ModelOptions(width=8, encoders={"a": "vector", "b": "vector"}, into=("a",))
-    methods, _ = methods_for(["a", "b", "c"], (), rounds=(2,), base=base, link="softmax")
+    methods, _ = methods_for(["a", "b", "c"], (), rounds=(2,), base=base, task="multiclass")
     method = next(m for m in methods if m.name == "progressive (2 rounds) concat")
     without = method.without("a")
     assert without.name == "progressive (2 rounds) concat without a"

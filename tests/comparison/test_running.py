@@ -121,7 +121,7 @@ def test_damaged_results_are_written_anew_from_the_fits(how: str, out: Path) -> 
 
 
 def test_a_fit_that_is_put_in_anothers_place_is_not_taken_for_it(out: Path) -> None:
-    one, other = (next((out / "work").glob(f"{name}-seed0-*")) for name in ("concat", "token_transformer"))
+    one, other = (next((out / "work").glob(f"{name}-seed0-*")) for name in ("concat", "mean_logits"))
     shutil.rmtree(one)
     shutil.copytree(other, one)
     fitted: list[str] = []
@@ -275,7 +275,7 @@ def folders(digest: str = "d", print_: str = "p", **changes: Any) -> list[str]:
     for name, change in changes.items():
         options[name] = {**options[name], **change} if isinstance(change, dict) else change
     asked = CompareOptions.model_validate(options)
-    methods, _ = methods_for(["a", "b"], (), rounds=(), base=asked.model, link="softmax")
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=asked.model, task="multiclass")
     method = next(m for m in methods if m.name == "concat")
     made = Run([method], [], Path("work"), Path("scratch"), prints={"concat": [print_]})
     jobs = list(_jobs(made, [method], asked, digest, None))

@@ -81,18 +81,21 @@ def make_results(
     everything = list(modalities)
     if len(modalities) > 1:
         fused = [("concat", "encoder_decoder", "feature", 0.01), ("mean_logits", "encoder_decoder", "decision", 0.02)]
-        fused += [("token_transformer", "attention", "feature", 0.0)]
+        fused += [("hybrid concat", "encoder_decoder", "hybrid", 0.0)]
         if many:
             fused += [("gated", "encoder_decoder", "feature", 0.012), ("product", "encoder_decoder", "feature", 0.05)]
             fused += [
                 ("attention_pooling", "attention", "feature", 0.006),
-                ("hybrid concat", "encoder_decoder", "hybrid", 0.004),
+                ("token_transformer", "attention", "feature", 0.004),
             ]
             fused += [("product_of_experts", "encoder_decoder", "decision", 0.018)]
         for f, family, level, below in fused:
-            role = "baseline" if f in ("concat", "mean_logits", "token_transformer") else "fusion"
+            role = "baseline" if f in ("concat", "mean_logits", "hybrid concat") else "fusion"
             base = {"family": family, "level": level, "fusion": f, "modalities": everything}
-            methods.append((MethodInfo(name=f, label=f.replace("_", " "), role=role, **base), top + gain - below))
+            info = MethodInfo(
+                name=f, label=f.replace("_", " "), role=role, default=f == "hybrid concat" and not regression, **base
+            )
+            methods.append((info, top + gain - below))
             if level != "decision":
                 for r in rounds:
                     label = f"progressive ({r} rounds) {f.replace('_', ' ')}"
@@ -173,7 +176,7 @@ def make_results(
                     without = top + gain - max(0.01, 0.25 - 0.09 * k) + rng.normal(0, 0.01)
                     results.ablation.append(
                         Ablation(
-                            method="token_transformer",
+                            method="hybrid concat",
                             modality=m,
                             seed=s,
                             metric=metric,

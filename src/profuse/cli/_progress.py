@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,6 +68,10 @@ def _running(beat: dict[str, Any]) -> str:
     return message
 
 
+def _left(seconds: float) -> str:
+    return f"about {duration(seconds)} left"
+
+
 class LineDisplay:
     """One line for each finished fit, without control codes."""
 
@@ -78,7 +81,6 @@ class LineDisplay:
         self._best = _Best()
         self._lock = threading.Lock()
         self._prepared = False
-        self._start, self._n_before = time.monotonic(), 0
 
     def __enter__(self) -> LineDisplay:
         return self
@@ -93,7 +95,6 @@ class LineDisplay:
             self.n_done, self.n_total = event.n_done, event.n_total
             if event.stage == "prepare" and not self._prepared:
                 self._prepared = True
-                self._start, self._n_before = time.monotonic(), event.n_done
                 again = f", {event.n_done} of them done before" if event.n_done else ""
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
             if event.finished is not None:
@@ -101,16 +102,9 @@ class LineDisplay:
                 score = self._best.see(facts)
                 self._say(
                     f"[{event.n_done}/{event.n_total}] {facts['method']}, seed {facts['seed']}: "
-                    f"validation {score:.3f}, {facts['fit_seconds']:.1f} s; {self._best.told()}{self._left(event)}"
+                    f"validation {score:.3f}, {facts['fit_seconds']:.1f} s; {self._best.told()}"
+                    + ("" if event.left is None or event.n_done == event.n_total else f"; {_left(event.left)}")
                 )
-
-    def _left(self, event: Event) -> str:
-        """Tells how long the rest takes, if it goes as what was done in this run, fits under way by their share."""
-        if event.n_done == event.n_total:
-            return ""
-        done = event.n_done + sum(beat.get("share", 0.0) for beat in event.running)
-        passed = time.monotonic() - self._start
-        return f"; about {duration(passed * (event.n_total - done) / (done - self._n_before))} left"
 
     def _say(self, line: str) -> None:
         from rich.text import Text
@@ -130,7 +124,6 @@ class LiveDisplay:
             Progress,
             TextColumn,
             TimeElapsedColumn,
-            TimeRemainingColumn,
         )
 
         self.n_done, self.n_total = 0, 0
@@ -144,13 +137,10 @@ class LiveDisplay:
             MofNCompleteColumn(),
             TextColumn("fits,"),
             TimeElapsedColumn(),
-            TextColumn("elapsed,"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            TextColumn("elapsed{task.fields[left]}"),
             console=console,
-            speed_estimate_period=3600,
         )
-        self._task = self._progress.add_task(escape(visible(name)), total=None)
+        self._task = self._progress.add_task(escape(visible(name)), total=None, left="")
         self._live = Live(get_renderable=self._draw, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> LiveDisplay:
@@ -169,7 +159,8 @@ class LiveDisplay:
             if event.finished is not None:
                 self._best.see(event.finished)
         under_way = sum(beat.get("share", 0.0) for beat in event.running)
-        self._progress.update(self._task, total=event.n_total, completed=event.n_done + under_way)
+        left = "" if event.left is None else f", {_left(event.left)}"
+        self._progress.update(self._task, total=event.n_total, completed=event.n_done + under_way, left=left)
 
     def _draw(self) -> Any:
         from rich.console import Group

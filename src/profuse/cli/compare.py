@@ -135,7 +135,7 @@ def _show(results: Results) -> None:
         against = summary.comparison(row.method.name, "single")
         rows.append([
             str(rank),
-            row.method.label or row.method.name,
+            words.labels[row.method.name],
             numbers.score(e.value, metric.name),
             numbers.interval(e.low, e.high, metric.name),
             "" if against is None else numbers.difference(against.estimate.value, metric.name, unit=False),

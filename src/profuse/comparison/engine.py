@@ -38,7 +38,6 @@ from profuse.data.leaks import tell_leaks
 from profuse.data.split import make_split
 from profuse.data.wording import tell_values
 from profuse.errors import ProfuseError
-from profuse.heads import head_for
 from profuse.kinds import kind_named
 from profuse.metrics import log_error_scores, row_scores, rows_of_half_the_spread
 from profuse.schema import Schema, Spec, SplitOptions
@@ -80,7 +79,7 @@ def compare_dataset(
             options.fusions,
             rounds=options.rounds,
             base=options.model,
-            link=head_for(dataset.task).link,
+            task=dataset.task,
             singles=options.singles,
         )
         run = Run(methods, list(skipped), out / "work", folder)
@@ -90,16 +89,17 @@ def compare_dataset(
             run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
         )
         fused = any(m.role in ("baseline", "fusion") for m in methods)
-        n_ablations = len(dataset.modalities) if options.retrain_without and fused else 0
+        like = next((m for m in methods if m.default), None)
+        alike = [like.without(name) for name in like.modalities] if options.retrain_without and fused and like else []
         if options.retrain_without and len(dataset.modalities) == 1:
             run.notes.append("There is a single modality: nothing is fitted without it.")
-        n_fits = fit(methods, n_after=n_ablations)
+        n_fits = fit(methods, later=alike)  # of the best fusion, which is not known yet
         if not run.found:
             reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
             raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
         results = _collect(dataset, digest, options, run)
         best = summarise(results).verdict.fusion
-        if best is not None and n_ablations:  # at one seed: more would take a quarter of the whole
+        if best is not None and alike:  # at one seed: more would take a quarter of the whole
             method, n_notes = next(m for m in methods if m.name == best), len(run.notes)
             ablations = [method.without(name) for name in method.modalities]
             n_fits = fit(ablations, options=options.model_copy(update={"seeds": 1}), n_before=n_fits)

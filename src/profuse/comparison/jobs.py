@@ -223,32 +223,32 @@ def _beat(job: Job, **facts: Any) -> None:
 class _Beats(Callback):
     """Tells of each epoch."""
 
-    def __init__(self, job: Job, trial: int) -> None:
-        self.job, self.trial = job, trial
+    def __init__(self, job: Job, trial: int, began: float) -> None:
+        self.job, self.trial, self.began = job, trial, began
 
     def on_fit_start(self) -> None:
         self.start = time.perf_counter()
 
     def on_first_steps(self) -> None:
-        _beat(self.job, trial=self.trial, share=self._share(), left=self.seconds_left)
+        _beat(self.job, trial=self.trial, **self._so_far())
 
     def on_epoch_end(self, epoch: Epoch) -> None:
-        shown = {"epoch": epoch.epoch, "score": epoch.valid_score, "left": self.seconds_left}
-        _beat(self.job, trial=self.trial, share=self._share(), **shown)
+        _beat(self.job, trial=self.trial, epoch=epoch.epoch, score=epoch.valid_score, **self._so_far())
 
-    def _share(self) -> float:
-        """Returns how much of the job is done."""
-        spent = time.perf_counter() - self.start
-        return (self.trial + spent / (spent + self.seconds_left)) / self.job.trials
+    def _so_far(self) -> dict[str, float]:
+        """Returns how much of the job is done, the seconds spent in it, and those left of this trial."""
+        now = time.perf_counter()
+        share = (self.trial + (now - self.start) / (now - self.start + self.seconds_left)) / self.job.trials
+        return {"share": share, "spent": now - self.began, "left": self.seconds_left}
 
 
 def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     assert job.method.model is not None
     best: NetworkPredictor | None = None
-    seconds, chosen = 0.0, 0
+    seconds, chosen, began = 0.0, 0, time.perf_counter()
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
-        beats = [_Beats(job, trial)]
+        beats = [_Beats(job, trial, began)]
         model = fit_model(prepared, options, train, modalities=job.method.modalities, callbacks=beats)
         assert model.history is not None
         seconds += model.history.fit_seconds

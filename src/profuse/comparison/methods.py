@@ -1,4 +1,4 @@
-"""What is compared: single modalities, baselines, then what was asked for and its progressive variant."""
+"""What is compared: single modalities, the default and baselines, what was asked for, and progressive variants."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from profuse.classical import CLASSICAL, classical
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
 from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
+from profuse.heads import head_for
 from profuse.models.levels import LEVELS
 from profuse.models.options import ModelOptions
 from profuse.progressive import Rounds, check_rounds
+from profuse.schema import Task
 
 __all__ = ["ALWAYS", "Method", "methods_for"]
 
-ALWAYS = ("concat", "mean_logits", "token_transformer")
-"""Fusions that stand in every table, whatever was asked for."""
+ALWAYS = ("concat", "mean_logits")
+"""Fusions of features and of decisions that stand in every table, beside the default and whatever was asked for."""
 
 
 class Method(BaseModel):
@@ -31,6 +33,7 @@ class Method(BaseModel):
         model: How the model is made; None for a classical or trivial method.
         classical: The name of the classical model; its row's if None.
         left_out: Of an ablation: the modality that it is fitted without.
+        default: Whether `fit` makes this model where no operator is named.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +44,7 @@ class Method(BaseModel):
     model: ModelOptions | None = None
     classical: str | None = None
     left_out: str | None = Field(None, exclude=True)
+    default: bool = Field(False, exclude=True)
 
     @property
     def estimator(self) -> str:
@@ -66,7 +70,7 @@ class Method(BaseModel):
         }
         return self.model_copy(update={
             "name": f"{self.name} without {modality}", "role": "ablation", "modalities": rest,
-            "model": self.model.model_copy(update=changes), "left_out": modality,
+            "model": self.model.model_copy(update=changes), "left_out": modality, "default": False,
         })  # fmt: skip
 
     def info(self) -> MethodInfo:
@@ -88,6 +92,7 @@ class Method(BaseModel):
             fusion=self.plain_name,
             modalities=list(self.modalities),
             role=self.role,
+            default=self.default,
         )
 
 
@@ -111,7 +116,7 @@ def methods_for(
     *,
     rounds: Sequence[Rounds],
     base: ModelOptions,
-    link: Link,
+    task: Task,
     singles: Sequence[str] = ("all",),
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
@@ -121,7 +126,7 @@ def methods_for(
         fusions: What was asked for: `name` or `level:name`; `all` is every operator at its own level.
         rounds: Rounds of the progressive variants, each at least 2, or "equilibrium"; empty for none.
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
-        link: How the task's outputs become predictions; not every decision operator is defined for all.
+        task: What is predicted: the default hangs on it, and not every decision operator is defined for all.
         singles: Modalities that are compared by themselves, or ("all",); empty for none.
 
     Raises:
@@ -156,29 +161,33 @@ def methods_for(
             "encoders": {k: v for k, v in base.encoders.items() if k == name},
             "encoder_options": {k: v for k, v in base.encoder_options.items() if k == name},
         })  # fmt: skip
-        methods.append(Method(name=f"{name} only", role="single", modalities=(name,), model=alone))
+        methods.append(
+            Method(name=f"{name} only", role="single", modalities=(name,), model=alone, default=len(names) == 1)
+        )
         methods += [
             Method(name=f"{name} {row}", role="single", modalities=(name,), classical=model)
             for model, row in by_hand.items()
         ]
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
     skipped, seen = [], set()
-    for asked in [*ALWAYS, *expanded]:
+    default = _default(base, len(names), task)
+    always = [default, *ALWAYS] if len(names) > 1 else ALWAYS
+    for asked in [*always, *expanded]:
         name, level = _parse(asked)
         label = f"{level} {name}" if level else name
         if label in seen:
             continue
         seen.add(label)
         operator = fusion(name)
-        reason = _not_for(operator, len(names), link)
+        reason = _not_for(operator, len(names), head_for(task).link)
         if reason:
             skipped.append(Skipped(method=label, reason=reason))
             continue
-        role: Role = "baseline" if asked in ALWAYS else "fusion"
+        role: Role = "baseline" if asked in always else "fusion"
         told = {k: v for k, v in base.operator_options.items() if k in (name, base.decision)}
         plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": told})
         plain.resolved_level()
-        methods.append(Method(name=label, role=role, modalities=names, model=plain))
+        methods.append(Method(name=label, role=role, modalities=names, model=plain, default=asked == default))
         if operator.level != "decision":
             methods += _twins(methods[-1], rounds)
     if len(names) == 1:
@@ -192,12 +201,18 @@ def methods_for(
     return methods, skipped
 
 
+def _default(base: ModelOptions, n_modalities: int, task: Task) -> str:
+    """Returns what `fit` makes of these options, as `level:name` or `name`."""
+    options = base.model_copy(update={"fusion": None, "level": None}).chosen(n_modalities, task)
+    return f"{options.level}:{options.fusion}" if options.level else str(options.fusion)
+
+
 def _twins(method: Method, rounds: Sequence[Rounds]) -> list[Method]:
     """Returns the same method with feedback, one for each of `rounds`."""
     assert method.model is not None
     return [
         method.model_copy(update={
-            "name": _progressive(r) + method.name, "role": "fusion",
+            "name": _progressive(r) + method.name, "role": "fusion", "default": False,
             "model": method.model.model_copy(update={"rounds": r}),
         })
         for r in rounds

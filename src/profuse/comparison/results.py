@@ -99,6 +99,7 @@ class MethodInfo(_Plain):
     fusion: str = ""
     modalities: list[str] = []
     role: Role
+    default: bool = Field(False, description="Whether `fit` makes this model where no operator is named.")
 
 
 class Score(_Plain):

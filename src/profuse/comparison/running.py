@@ -11,7 +11,7 @@ import time
 import uuid
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +25,7 @@ from profuse.comparison.methods import Method
 from profuse.comparison.parts import fingerprints, packed, unpack
 from profuse.comparison.results import Machine, Skipped
 from profuse.comparison.scratch import keep
+from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
 from profuse.schema import Schema
@@ -43,9 +44,10 @@ class Event:
         stage: "prepare", "fit" or "done".
         n_done: Fits that are finished, those of an earlier run included.
         n_total: Fits in all.
-        running: What runs now: `{method, seed, trial, epoch, score, share, left}` each, as far as known: `share` of the
-            fit is done, and it takes `left` more seconds, at most.
+        running: What runs now: `{method, seed, trial, epoch, score, share, spent, left}` each, as far as known: `share`
+            of the fit is done, after `spent` seconds, and its trial takes `left` more, at most.
         finished: The facts of a fit that has just finished.
+        left: Seconds until all fits are done, about; None before that can be told.
     """
 
     stage: str
@@ -53,6 +55,7 @@ class Event:
     n_total: int
     running: tuple[dict[str, Any], ...] = ()
     finished: dict[str, Any] | None = None
+    left: float | None = None
 
 
 @dataclass(eq=False)
@@ -93,7 +96,7 @@ def run_fits(
     n_jobs: int,
     tell: Callable[[Event], None],
     n_before: int = 0,
-    n_after: int = 0,
+    later: Sequence[Method] = (),
 ) -> int:
     """Does the fits of `methods` that an earlier run has not left whole, and returns how many are done with them.
 
@@ -107,19 +110,20 @@ def run_fits(
         n_jobs: Fits at a time.
         tell: Told of progress.
         n_before: Fits of this run that were done before.
-        n_after: Those that are still to come.
+        later: Methods that are fitted after these, once each.
     """
     run.prints |= fingerprints(methods, options.train, dataset)
     jobs = list(_jobs(run, methods, options, digest, schema))
     missing = [job for job in jobs if not _finished(job, run)]
     _tell_threads(run, missing, options, digest)
-    done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + n_after
+    done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + len(later)
     n_jobs = min(n_jobs, len(missing))
     missing = [replace(job, run=run.id, jobs=n_jobs) for job in missing]
     if missing:
         parts = packed() if n_jobs > 1 else b""
         _prepare_seeds(run, missing, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
-        _fit(run, missing, parts, done, total, n_jobs, tell)
+        left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later)
+        _fit(run, missing, parts, done, total, n_jobs, left, tell)
     return n_before + len(jobs)
 
 
@@ -207,19 +211,34 @@ def _threads_of(folder: Path) -> int | None:
 
 
 def _fit(
-    run: Run, missing: list[Job], parts: bytes, done: int, total: int, n_jobs: int, tell: Callable[[Event], None]
+    run: Run,
+    missing: list[Job],
+    parts: bytes,
+    done: int,
+    total: int,
+    n_jobs: int,
+    left: TimeLeft,
+    tell: Callable[[Event], None],
 ) -> None:
-    counter = {"done": done}
+    counter, lock = {"done": done}, threading.Lock()
+
+    def now(finished: dict[str, Any] | None = None) -> Event:
+        beats = _beats(run.scratch)
+        with lock:  # it is told from another thread too
+            return Event("fit", counter["done"], total, beats, finished, left.seconds(beats))
+
     todo = [(job, os.getpid(), parts) for job in missing]
-    with _watch(run.scratch, counter, total, tell), _outputs(_attempt, todo, n_jobs) as outputs:
-        for job, reason in outputs:
-            counter["done"] += 1
+    with _watch(lambda: tell(now())), _outputs(_attempt, todo, n_jobs) as outputs:
+        for job, reason, seconds in outputs:
+            with lock:
+                counter["done"] += 1
+                left.finished(job.method.name, job.seed, None if reason else seconds)
             if reason:
                 run.skipped.append(Skipped(method=job.method.name, reason=f"failed at seed {job.seed}: {reason}"))
                 continue
             result = read_result(job.folder)
             run.found[job.method.name][job.seed] = result
-            tell(Event("fit", counter["done"], total, _beats(run.scratch), result.facts))
+            tell(now(result.facts))
 
 
 @contextmanager
@@ -249,21 +268,22 @@ def _prepare(source: Path, options: CompareOptions, seed: int, path: Path, paren
     prepare(dataset, options.split, seed, path, options.model)
 
 
-def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str]:
-    """Runs a job; an error of ours (a loss that diverged, say) is told in the results, any other one stops all."""
+def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
+    """Runs a job and times it; an error of ours (a diverged loss, say) is told in the results, any other stops all."""
     _begin(parent, parts)
+    start = time.perf_counter()
     try:
         run_job(job)
     except CheckpointError:  # nothing can be kept: a full disk
         raise
     except ProfuseError as error:
-        return job, str(error)
+        return job, str(error), 0.0
     except Exception as error:
         if job.method.role != "ablation":
             raise
         # nobody asked for it: an operator of the user's own that needs all modalities must not end the comparison
-        return job, f"{type(error).__name__}: {error}"
-    return job, ""
+        return job, f"{type(error).__name__}: {error}", 0.0
+    return job, "", time.perf_counter() - start
 
 
 _FOLLOWS: set[int] = set()
@@ -298,13 +318,13 @@ def _beats(scratch: Path) -> tuple[dict[str, Any], ...]:
 
 
 @contextmanager
-def _watch(scratch: Path, counter: dict[str, int], total: int, tell: Callable[[Event], None]) -> Iterator[None]:
-    """Tells twice a second what runs."""
+def _watch(tell: Callable[[], None]) -> Iterator[None]:
+    """Calls `tell` twice a second."""
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(0.5):
-            tell(Event("fit", counter["done"], total, _beats(scratch)))
+            tell()
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -24,7 +24,7 @@ from profuse.metrics import primary_metric
 
 __all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
-Against = Literal["single", "concat", "plain", "classical", "trivial", "hand_made"]
+Against = Literal["single", "concat", "default", "plain", "classical", "trivial", "hand_made"]
 FUSED = ("baseline", "fusion")
 CONCAT = "concat"
 
@@ -159,6 +159,8 @@ def summarise(results: Results) -> Summary:
             pairs.append((name, plain, "plain"))
     if fusion and classical:
         pairs.append((fusion, classical, "classical"))
+    if fusion and (default := _default(ranked)) and default != fusion:
+        pairs.append((fusion, default, "default"))
     alone = [r.method for r in ranked if r.method.role == "single"]
     by_hand = {tuple(m.modalities): m.name for m in alone if m.family == "classical"}
     networks = [m for m in alone if m.family != "classical" and tuple(m.modalities) in by_hand]
@@ -342,6 +344,11 @@ def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[st
     if not known:
         return None
     return min(known, key=lambda r: (-(r.valid or 0.0), r.n_parameters, r.method.name)).method.name
+
+
+def _default(rows: Sequence[Row]) -> str | None:
+    """What `fit` makes where no operator is named, if it was fitted and fuses."""
+    return next((r.method.name for r in rows if r.method.default and r.method.role in FUSED), None)
 
 
 def _plain(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:

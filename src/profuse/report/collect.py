@@ -19,7 +19,7 @@ __all__ = ["ROLES", "collect"]
 
 ROLES = {
     "fusion": "Ways of fusing",
-    "baseline": "Plain ways of fusing, always compared",
+    "baseline": "The default and plain ways of fusing, always compared",
     "classical": "Classical models on all features",
     "single": "One modality alone",
     "trivial": "No data at all",
@@ -100,6 +100,7 @@ def _table(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
             "family": r.method.family,
             "level": r.method.level,
             "rounds": r.method.rounds,
+            "default": r.method.default,
             "modalities": r.method.modalities,
             **_estimate(r.estimate),
             "seed_spread": _finite(r.seed_spread),
@@ -147,7 +148,8 @@ def _first_choices(summary: Summary) -> list[str]:
     """The methods a reader cares for most, then the rest by rank."""
     v = summary.verdict
     ranked = [r.method.name for r in summary.rows]
-    return list(dict.fromkeys([n for n in (v.fusion, v.single, "concat") if n in ranked] + ranked))
+    default = [r.method.name for r in summary.rows if r.method.default]
+    return list(dict.fromkeys([n for n in (v.fusion, v.single, *default, "concat") if n in ranked] + ranked))
 
 
 def _curves(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:

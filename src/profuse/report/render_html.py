@@ -18,6 +18,7 @@ MAX_CLASSES = 40
 KINDS = {
     "single": "Against the best single modality",
     "concat": "Against concatenation",
+    "default": "The chosen fusion against the default, which 'fit' makes unless told",
     "plain": "Progressive methods against the same methods without feedback",
     "classical": "The chosen fusion against the chosen classical model",
     "hand_made": "Each modality: its network against a classical model on its hand-made features",

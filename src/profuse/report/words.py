@@ -15,11 +15,13 @@ __all__ = ["Words", "labels_of", "listed"]
 
 
 def labels_of(results: Results) -> dict[str, str]:
-    """Names to what the report calls them; a single modality is "text alone", or "text alone (classical)"."""
+    """Names to what the report calls them: "text alone", "text alone (classical)", "hybrid concat (default)"."""
     labels = {m.name: m.label or m.name for m in results.methods}
     for m in results.methods:
         if m.role == "single" and len(m.modalities) == 1:
             labels[m.name] = f"{m.modalities[0]} alone" + (" (classical)" if m.family == "classical" else "")
+        if m.default:
+            labels[m.name] += " (default)"
     return labels
 
 
@@ -154,6 +156,12 @@ class Words:
             text += f" Against concatenation it scores {self._told(plain)}."
         elif v.fusion == "concat":
             text += " It is concatenation itself: nothing more elaborate did better on the validation rows."
+        default = self.summary.comparison(v.fusion, "default")
+        if default:
+            named = f"{self.labels[default.against]}, which 'fit' makes unless told"
+            text += f" Against {named}, it scores {self._told(default)}."
+        elif self.results.method(v.fusion).default:
+            text += " It is the default, which 'fit' makes unless told."
         return text
 
     def _read_well(self) -> str:
