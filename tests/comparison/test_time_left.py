@@ -36,7 +36,8 @@ def run(n_seeds: int, n_jobs: int, later: list[Method]) -> list[tuple[float, flo
     """Returns when each fit ended and what was told then, in the same world; the last entry is the end of all."""
     fits = [(m, seed) for seed in range(n_seeds) for m in methods()]
     left = TimeLeft(fits, n_jobs, later)
-    waiting, running, clock = list(fits), {}, 0.0
+    waiting, clock = list(fits), 0.0
+    running: dict[tuple[str, int], tuple[Method, float]] = {}
     told: list[tuple[float, float | None]] = []
     while waiting or running:
         while waiting and len(running) < n_jobs:
