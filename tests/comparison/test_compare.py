@@ -148,7 +148,8 @@ def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) 
     assert {"a only", "a classical", "b only", "b classical"} == {n for n, r in roles.items() if r == "single"}
     assert {"hybrid concat", "concat", "mean_logits"} == {n for n, r in roles.items() if r == "baseline"}
     assert {"gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
-    assert roles["max"] == roles["progressive (2 rounds) max"] == roles["progressive (2 rounds) concat"] == "fusion"
+    assert roles["max"] == roles["progressive (2 rounds) max"] == "fusion"
+    assert roles["progressive (2 rounds) hybrid concat"] == "fusion"
 
 
 def test_the_output_folder_holds_what_is_promised(finished: Path) -> None:
@@ -411,17 +412,17 @@ def test_a_twin_at_rest_stands_in_tables_and_report(tmp_path: Path) -> None:
     options = SMALL.model_copy(update={"rounds": (2, "equilibrium"), "model": model})
     results = run(make_product(), tmp_path, options)
     assert not results.skipped
-    rounds = {m.name: m.rounds for m in results.methods if m.fusion == "concat"}
+    rounds = {m.name: m.rounds for m in results.methods if m.fusion == "hybrid concat"}
     assert rounds == {
-        "concat": 1,
-        "progressive (2 rounds) concat": 2,
-        "progressive (equilibrium) concat": "equilibrium",
+        "hybrid concat": 1,
+        "progressive (2 rounds) hybrid concat": 2,
+        "progressive (equilibrium) hybrid concat": "equilibrium",
     }
     again = Results.read(tmp_path)
     assert [m.rounds for m in again.methods] == [m.rounds for m in results.methods]
     assert set(pd.read_csv(tmp_path / "results.csv")["rounds"]) == {"1", "2", "equilibrium"}
     twins = {c.method: c.against for c in summarise(again).comparisons if c.kind == "plain"}
-    assert twins["progressive (equilibrium) concat"] == "concat"
+    assert twins["progressive (equilibrium) hybrid concat"] == "hybrid concat"
     told = write_report(again, tmp_path).read_text(encoding="utf-8")
     assert "progressive (equilibrium) hybrid concat" in told
     assert "<td>equilibrium</td>" in told
@@ -459,6 +460,12 @@ class TestMethods:
         methods, _ = methods_for(["a", "b"], [], rounds=[], base=base, task="regression")
         assert [m.name for m in methods if m.default] == ["concat"]
 
+    def test_a_baseline_has_a_progressive_variant_only_where_it_is_the_default_or_asked_for(self) -> None:
+        for task, asked, has in [("multiclass", [], False), ("multiclass", ["concat"], True), ("binary", ["all"], True),
+                                 ("regression", [], True)]:  # fmt: skip
+            methods, _ = methods_for(["a", "b"], asked, rounds=[2], base=ModelOptions(), task=task)  # type: ignore[arg-type]
+            assert ("progressive (2 rounds) concat" in {m.name for m in methods}) is has
+
     def test_neither_a_progressive_variant_nor_an_ablation_is_the_default(self) -> None:
         methods, _ = methods_for(["a", "b"], [], rounds=[2], base=ModelOptions(), task="multiclass")
         (default,) = (m for m in methods if m.default)
@@ -475,7 +482,7 @@ class TestMethods:
     def test_decision_operators_have_no_progressive_twin(self) -> None:
         methods, _ = methods_for(["a", "b"], ["vote"], rounds=[2, 3], base=ModelOptions(), task="multiclass")
         names = {m.name for m in methods}
-        assert "progressive (3 rounds) concat" in names
+        assert "progressive (3 rounds) hybrid concat" in names
         assert not any("progressive" in n and ("vote" in n or "mean_logits" in n) for n in names)
 
     def test_a_level_can_be_named(self) -> None:

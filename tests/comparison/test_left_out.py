@@ -220,7 +220,7 @@ def test_a_single_modality_has_nothing_to_leave_out(tmp_path: Path) -> None:
 
 def test_options_of_the_left_out_modality_are_left_out_too() -> None:
     base = ModelOptions(width=8, encoders={"a": "vector", "b": "vector"}, into=("a",))
-    methods, _ = methods_for(["a", "b", "c"], (), rounds=(2,), base=base, task="multiclass")
+    methods, _ = methods_for(["a", "b", "c"], ("concat",), rounds=(2,), base=base, task="multiclass")
     method = next(m for m in methods if m.name == "progressive (2 rounds) concat")
     without = method.without("a")
     assert without.name == "progressive (2 rounds) concat without a"

@@ -130,3 +130,19 @@ def test_a_method_at_fewer_seeds_is_compared_on_the_common_ones() -> None:
     found = summarise(results).comparison("gated", "classical")
     assert found is not None
     assert found.estimate.n_seeds == 1
+
+
+@pytest.mark.parametrize(("gated", "shown"), [(0.9, "better"), (0.86, "not shown")])
+def test_the_chosen_fusion_is_held_against_the_default_unless_it_is_that(gated: float, shown: str) -> None:
+    results = _results({**BASE, "gated": gated}, {**BASE, "gated": 0.99})
+    (concat,) = (m for m in results.methods if m.name == "concat")
+    concat.default = True
+    summary = summarise(results)
+    told = [(c.method, c.against, c.shown) for c in summary.comparisons if c.kind == "default"]
+    assert told == [("gated", "concat", shown)]
+    other = summarise(_results({**BASE, "gated": gated}, {**BASE, "gated": 0.99}))
+    assert [c for c in other.comparisons if c.kind == "default"] == []
+    itself = _results(BASE, {**BASE, "concat": 0.99})
+    (concat,) = (m for m in itself.methods if m.name == "concat")
+    concat.default = True
+    assert [c for c in summarise(itself).comparisons if c.kind == "default"] == []

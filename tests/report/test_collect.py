@@ -310,3 +310,24 @@ def test_the_answer_says_how_each_network_stands_against_hand_made_features(
     assert "its network against a classical model on its hand-made features" in page
     assert "text alone (classical)" in render_markdown(collected)
     assert not [a for a in collect(example(n_test=200))["answers"] if a["question"] == "Is each modality read well?"]
+
+
+def test_the_report_marks_the_default_everywhere_and_tells_what_the_chosen_fusion_gains_over_it(
+    example: Example,
+) -> None:
+    results = example(n_test=400)
+    collected = collect(results)
+    assert [row["label"] for row in collected["table"] if row["default"]] == ["hybrid concat (default)"]
+    which = next(a["answer"] for a in collected["answers"] if a["question"] == "Which way?")
+    chosen = collected["verdict"]["fusion"]
+    assert chosen != "hybrid concat"
+    assert "Against hybrid concat (default), which 'fit' makes unless told, it scores" in which
+    assert "The chosen fusion against the default" in render_html(collected)
+    for score in results.scores:
+        if score.method == "hybrid concat" and score.split == "valid":
+            score.value = 1.0
+    itself = collect(results)
+    which = next(a["answer"] for a in itself["answers"] if a["question"] == "Which way?")
+    assert itself["verdict"]["fusion"] == "hybrid concat"
+    assert which.startswith("Hybrid concat (default) was chosen")
+    assert "It is the default, which 'fit' makes unless told." in which

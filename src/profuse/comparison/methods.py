@@ -188,7 +188,7 @@ def methods_for(
         plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": told})
         plain.resolved_level()
         methods.append(Method(name=label, role=role, modalities=names, model=plain, default=asked == default))
-        if operator.level != "decision":
+        if operator.level != "decision" and asked in (default, *expanded):  # baselines are there to be held against
             methods += _twins(methods[-1], rounds)
     if len(names) == 1:
         kept = [m for m in methods if m.role not in ("baseline", "fusion")]
