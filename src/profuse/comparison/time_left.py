@@ -45,7 +45,7 @@ class TimeLeft:
             self._timed[method].append(seconds)
 
     def seconds(self, running: Iterable[Mapping[str, Any]] = ()) -> float | None:
-        """Returns the seconds that are left; None before any network, or else two fits, can be told.
+        """Returns the seconds that are left; None before each modality's network was seen at work.
 
         Args:
             running: Fits under way: `method`, `seed`, and as far as known `share` (of the fit that is done) and `spent`
@@ -57,7 +57,9 @@ class TimeLeft:
         for (name, _), beat in beats.items():
             if beat.get("share") and name not in known:
                 known[name] = beat["spent"] / beat["share"]
-        if not any(name in known and method.model is not None for name, method in self._methods.items()):
+        networks = {name: method for name, method in self._methods.items() if method.model is not None}
+        alone = {name for name, _ in self._open if name in networks and networks[name].role == "single"}
+        if not known.keys() & networks.keys() or not alone <= known.keys():
             return None
         expected = _Expected(self._methods, known)
         workers = [0.0] * self._n_jobs
