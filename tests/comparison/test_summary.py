@@ -132,7 +132,7 @@ def test_a_method_at_fewer_seeds_is_compared_on_the_common_ones() -> None:
     assert found.estimate.n_seeds == 1
 
 
-@pytest.mark.parametrize(("gated", "shown"), [(0.9, "better"), (0.86, "not shown")])
+@pytest.mark.parametrize(("gated", "shown"), [(0.9, "better"), (0.85, "not shown"), (0.75, "worse")])
 def test_the_chosen_fusion_is_held_against_the_default_unless_it_is_that(gated: float, shown: str) -> None:
     results = _results({**BASE, "gated": gated}, {**BASE, "gated": 0.99})
     (concat,) = (m for m in results.methods if m.name == "concat")
