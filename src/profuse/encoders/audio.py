@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._cepstra import LEAST_VARIANCE, Cepstra
 from profuse.encoders._warp import spec_warp
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
@@ -46,10 +47,6 @@ def _activate(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return F.relu(normed).permute(0, 3, 1, 2)
 
 
-_NO_SOUND = 0.05
-"""Variance, as a part of the training frames', added to a recording's own: what hardly varies is not blown up."""
-
-
 def _halved(mask: Tensor) -> Tensor:
     """`[row, frame]` -> `[row, ceil(frame / 2)]`: whether either of two neighbours is real."""
     return torch.unflatten(F.pad(mask, (0, mask.shape[1] % 2)), 1, (-1, 2)).any(2)
@@ -77,6 +74,8 @@ class AudioEncoder(Encoder):
         mean_drop_prob: Probability of hiding a recording's mean spectrum, while training: what only tells voice and
             microphone is not to be relied on.
         augment: Whether training stretches bands and time at random, as another voice and another pace would.
+        linear_path: Whether a ridge regression of the recording's `Cepstra` is added to the model's outputs
+            (`Encoder.linear`).
 
     Shape:
         Raw `[batch, frame, mel]` -> `embed` `[batch, 1 + frame, dims[0] * ceil(mel / 2)]` ->
@@ -97,6 +96,7 @@ class AudioEncoder(Encoder):
         drop_prob: float = 0.1,
         mean_drop_prob: float = 0.5,
         augment: bool = True,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         if len(dims) != len(depths) or not dims or min(dims) < 1 or min(depths) < 0 or n_tokens < 1:
@@ -110,6 +110,8 @@ class AudioEncoder(Encoder):
                 f"got dropout={dropout}, drop_prob={drop_prob}, mean_drop_prob={mean_drop_prob}."
             )
         self.augment, self.mean_drop_prob = augment, mean_drop_prob
+        self.cepstra = Cepstra(spec.n_channels) if linear_path else None
+        self.n_linear = 0 if self.cepstra is None else self.cepstra.n_outputs
         n_bands = -(-spec.n_channels // 2)
         self.embed_width = dims[0] * n_bands
         self.frame = nn.Conv1d(1, dims[0], 5, stride=2, padding=2)
@@ -144,13 +146,25 @@ class AudioEncoder(Encoder):
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> AudioEncoder:
         return cls(spec, width, dims=(8, 16, 32) if n_rows < 20_000 else (16, 32, 64), dropout=dropout)
 
-    def embed(self, raw: Raw) -> Tokens:
-        n_rows, n_frames, n_mels = raw.values.shape
+    def _check(self, raw: Raw) -> None:
+        _, n_frames, n_mels = raw.values.shape
         if n_mels != self.spec.n_channels or n_frames > max(1, self.spec.max_length):
             raise ShapeError(
                 f"AudioEncoder: frames must be [batch, <= {self.spec.max_length}, {self.spec.n_channels}]; got "
                 f"{tuple(raw.values.shape)}. Transform them with the preprocessor that gave the spec."
             )
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns the cepstral coefficients of the recording's mean and of its course, without random changes."""
+        if self.cepstra is None:
+            return super().linear(raw)
+        self._check(raw)
+        numbers: Tensor = self.cepstra(raw.values, raw.mask)
+        return numbers
+
+    def embed(self, raw: Raw) -> Tokens:
+        self._check(raw)
+        n_rows, n_frames, n_mels = raw.values.shape
         # what is masked may hold anything, NaN too, and 0 * NaN would reach the weights' gradients
         frames, mask = raw.values.masked_fill(~raw.mask[..., None], 0.0), raw.mask
         if self.training and self.augment:
@@ -159,7 +173,7 @@ class AudioEncoder(Encoder):
         mean = frames.sum(1, keepdim=True) / n_real
         frames = (frames - mean).masked_fill(~mask[..., None], 0.0)
         variance = frames.square().sum((1, 2), keepdim=True) / (n_real * n_mels)
-        frames = torch.cat([mean, frames / (variance + _NO_SOUND).sqrt()], dim=1)
+        frames = torch.cat([mean, frames / (variance + LEAST_VARIANCE).sqrt()], dim=1)
         bands = self.frame(frames.reshape(-1, 1, n_mels)).transpose(1, 2) + self.level
         heard = mask.any(1, keepdim=True)
         if self.training and self.mean_drop_prob > 0:
