@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from profuse.encoders.categorical import CategoryEmbedding
-from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearEmbedding
+from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearEmbedding, fewer_edges
 from profuse.encoders.table import TableEncoder
 from profuse.errors import ConfigError, ShapeError
+from profuse.layers.linear_path import LinearPath
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
@@ -246,13 +247,50 @@ def test_the_linear_path_reads_numbers_categories_and_what_is_missing(options: d
         torch.tensor([[1.5, 2.0, 0.5, 0.0, -1.0], [math.nan, 0.0, 0.5, 9.0, 2.0]]),
         torch.tensor([[True, True, True, True, True], [False, True, True, False, True]]),
     )
-    wanted = [  # numbers; codes 1 to 3 of the second column, none of the fourth; missing cells
-        [1.5, 0.5, -1.0, 0, 1, 0, 0, 0, 0, 0, 0],
-        [0.0, 0.5, 2.0, 0, 0, 0, 1, 0, 0, 1, 0],
+    wanted = [  # numbers; three bins of the first; codes 1 to 3 of the second column, none of the fourth; missing cells
+        [1.5, 0.5, -1.0, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0],
+        [0.0, 0.5, 2.0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0],
     ]
-    assert encoder.n_linear == 11
+    assert encoder.n_linear == 14
     assert torch.equal(encoder.linear(raw), torch.tensor(wanted))
     assert make({**options, "linear_path": False}).n_linear == 0
+
+
+def test_a_line_on_the_linear_paths_bins_is_any_broken_line_with_knots_at_the_edges() -> None:
+    edges = (-2.0, -0.5, 0.0, 1.0)
+    encoder = TableEncoder(Spec(kind="table", cardinalities=(0,), edges=(edges,)), 4)
+    x = torch.linspace(-4, 4, 81)[:, None]
+    features = encoder.linear(Raw(x, torch.ones_like(x, dtype=torch.bool))).double().numpy()
+    wanted = np.interp(x[:, 0].numpy(), edges, [3.0, -1.0, 4.0, 0.5])
+    design = np.hstack([features, np.ones((81, 1))])
+    np.testing.assert_allclose(design @ np.linalg.lstsq(design, wanted)[0], wanted, atol=1e-6)
+
+
+def test_the_linear_path_learns_a_sum_of_curves_among_columns_that_say_nothing() -> None:
+    x = torch.randn(400, 12, generator=torch.Generator().manual_seed(0))
+    y = (x[:, :2].abs()).sum(1, keepdim=True)
+    spec = Spec(kind="table", cardinalities=(0,) * 12, edges=((-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0),) * 12)
+    errors = {}
+    for n_bins in (0, 6):
+        encoder = TableEncoder(spec, 4, n_linear_bins=n_bins)
+        features = encoder.linear(Raw(x, torch.ones_like(x, dtype=torch.bool)))
+        path = LinearPath({"t": features.shape[1]}, 1, link="identity")
+        present = torch.ones(400, dtype=torch.bool)
+        path.fit({"t": (features[:300], present[:300])}, y[:300])
+        errors[n_bins] = float((path({"t": (features[300:], present[300:])}) - y[300:]).square().mean())
+    assert errors[6] < 0.4 * errors[0]
+
+
+@pytest.mark.parametrize(("n_bins", "wanted"), [(1, (0, 9)), (3, (0, 3, 6, 9)), (4, (0, 2, 4, 7, 9)), (20, range(10))])
+def test_fewer_edges_are_spread_evenly_and_keep_the_ends(n_bins: int, wanted: tuple[int, ...]) -> None:
+    assert fewer_edges([float(i) for i in range(10)], n_bins) == tuple(float(i) for i in wanted)
+
+
+@pytest.mark.parametrize(("n_columns", "n_bins"), [(20, 6), (128, 6), (129, 4), (300, 0), (256, 2), (1000, 0)])
+def test_many_columns_have_fewer_bins_in_the_linear_path(n_columns: int, n_bins: int) -> None:
+    knots = tuple(float(i) for i in range(13))
+    spec = Spec(kind="table", cardinalities=(0,) * n_columns, edges=(knots,) * n_columns)
+    assert TableEncoder.make(spec, 8, n_rows=100).n_linear == n_columns * (n_bins + 2)
 
 
 def test_a_column_of_very_many_categories_is_left_to_the_network() -> None:

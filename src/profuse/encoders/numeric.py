@@ -11,11 +11,62 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 
-__all__ = ["PeriodicEmbedding", "PiecewiseLinearEmbedding"]
+__all__ = ["PeriodicEmbedding", "PiecewiseLinearCode", "PiecewiseLinearEmbedding", "fewer_edges"]
+
+
+def fewer_edges(edges: Sequence[float], n_bins: int) -> tuple[float, ...]:
+    """Returns at most `n_bins + 1` of the edges, spread evenly, the first and the last among them."""
+    n = min(len(edges), n_bins + 1)
+    return tuple(edges[round(i * (len(edges) - 1) / max(1, n - 1))] for i in range(n))
+
+
+class PiecewiseLinearCode(nn.Module):
+    """q_ct(x) = clamp((x - edge_t) / (edge_(t+1) - edge_t), 0, 1): how far x has come through bin t of column c.
+
+    Args:
+        edges: For each column, strictly ascending bin edges.
+
+    Shape:
+        `[..., column]` to `[..., column, bin]`; bins that a column does not have are 0.
+
+    Raises:
+        ConfigError: Edges do not ascend.
+
+    Reference:
+        Gorishniy, Rubachev, Babenko, "On Embeddings for Numerical Features in Tabular Deep Learning" (2022),
+        equation 1.
+
+    Differs from the paper:
+        The outer bins are clamped too.
+    """
+
+    starts: Tensor
+    slopes: Tensor
+
+    def __init__(self, edges: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        if any(high <= low for column in edges for low, high in pairwise(column)):
+            raise ConfigError(
+                "PiecewiseLinearCode: edges must be strictly ascending; got edges that are not. "
+                "Sort them and drop the equal ones."
+            )
+        n_columns, self.n_bins = len(edges), max([0, *(len(column) - 1 for column in edges)])
+        # a bin that a column does not have has slope 0, so it is 0 for every x
+        starts, slopes = torch.zeros(n_columns, self.n_bins), torch.zeros(n_columns, self.n_bins)
+        for c, column in enumerate(edges):
+            knots = torch.tensor(column, dtype=torch.float64)
+            count = max(0, len(column) - 1)
+            starts[c, :count] = knots[:count]
+            slopes[c, :count] = 1.0 / knots.diff()
+        self.register_buffer("starts", starts, persistent=False)
+        self.register_buffer("slopes", slopes, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x[..., None] - self.starts) * self.slopes).clamp(0.0, 1.0)
 
 
 class PiecewiseLinearEmbedding(nn.Module):
-    """e_c(x) = a_c x + b_c + sum_t W_ct clamp((x - edge_t) / (edge_(t+1) - edge_t), 0, 1).
+    """e_c(x) = a_c x + b_c + sum_t W_ct q_ct(x), q of `PiecewiseLinearCode`.
 
     Any piecewise-linear function of a column, with knots at its edges, is linear in this embedding. W starts at 0, so
     that the embedding starts as a linear map and bends as the data ask. A column of fewer than two edges stays linear.
@@ -35,34 +86,17 @@ class PiecewiseLinearEmbedding(nn.Module):
         The outer bins are clamped too: beyond the edges only the linear part goes on.
     """
 
-    starts: Tensor
-    slopes: Tensor
-
     def __init__(self, edges: Sequence[Sequence[float]], width: int) -> None:
         super().__init__()
-        if any(high <= low for column in edges for low, high in pairwise(column)):
-            raise ConfigError(
-                "PiecewiseLinearEmbedding: edges must be strictly ascending; got edges that are not. "
-                "Sort them and drop the equal ones."
-            )
-        n_columns, n_bins = len(edges), max([0, *(len(column) - 1 for column in edges)])
-        # a bin that a column does not have has slope 0, so it is 0 for every x
-        starts, slopes = torch.zeros(n_columns, n_bins), torch.zeros(n_columns, n_bins)
-        for c, column in enumerate(edges):
-            knots = torch.tensor(column, dtype=torch.float64)
-            count = max(0, len(column) - 1)
-            starts[c, :count] = knots[:count]
-            slopes[c, :count] = 1.0 / knots.diff()
-        self.register_buffer("starts", starts, persistent=False)
-        self.register_buffer("slopes", slopes, persistent=False)
+        self.code = PiecewiseLinearCode(edges)
+        n_columns, n_bins = len(edges), self.code.n_bins
         bound = width**-0.5
         self.linear = nn.Parameter(torch.empty(n_columns, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(n_columns, width).uniform_(-bound, bound))
         self.bins = nn.Parameter(torch.zeros(n_columns, n_bins, width), requires_grad=n_bins > 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        filled = ((x[..., None] - self.starts) * self.slopes).clamp(0.0, 1.0)
-        return x[..., None] * self.linear + self.bias + torch.einsum("bcn,cnd->bcd", filled, self.bins)
+        return x[..., None] * self.linear + self.bias + torch.einsum("bcn,cnd->bcd", self.code(x), self.bins)
 
 
 class PeriodicEmbedding(nn.Module):

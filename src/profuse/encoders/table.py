@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import ResidualMLP, check_layers
 from profuse.encoders.categorical import CategoryEmbedding
-from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearEmbedding
+from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearCode, PiecewiseLinearEmbedding, fewer_edges
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -22,6 +22,7 @@ __all__ = ["TableEncoder"]
 Numbers = Literal["piecewise", "periodic", "linear"]
 Mixer = Literal["mlp", "transformer"]
 _MANY_COLUMNS = 1000
+_MOST_LINEAR = 1024  # numbers of a row in the linear path, about: of more the bins are too dear
 _MOST_CODES = 128  # of a column of categories in the linear path: beyond, a column a code is too dear
 
 
@@ -43,6 +44,7 @@ class TableEncoder(Encoder):
         mixer: `mlp` or `transformer`.
         column_dropout: Probability of hiding a column's token of a training row; the others grow by what is hidden.
         linear_path: Whether a ridge regression of the columns is added to the model's outputs (`Encoder.linear`).
+        n_linear_bins: Bins, at most, in which that regression reads each number besides the number itself; 0: in none.
 
     Shape:
         `Raw.values[batch, column]`, `Raw.mask[batch, column]`, to `[batch, 1, width]` (mlp) or
@@ -70,6 +72,7 @@ class TableEncoder(Encoder):
         mixer: Mixer = "mlp",
         column_dropout: float = 0.0,
         linear_path: bool = True,
+        n_linear_bins: int = 6,
     ) -> None:
         super().__init__(spec, width)
         who = type(self).__name__
@@ -80,6 +83,7 @@ class TableEncoder(Encoder):
             n_blocks=n_blocks,
             dropout=dropout,
             column_dropout=column_dropout,
+            n_linear_bins=n_linear_bins,
         )
         if numbers not in get_args(Numbers) or mixer not in get_args(Mixer):
             raise ConfigError(
@@ -102,8 +106,14 @@ class TableEncoder(Encoder):
         category_at = [c for c, size in enumerate(sizes) if size > 0]
         order = torch.tensor(number_at + category_at)
         self.in_linear = {c: sizes[c] for c in category_at if sizes[c] <= _MOST_CODES}
+        # of one bin the number itself tells all
+        codes = {c: fewer_edges(spec.edges[c], n_linear_bins) for c in number_at if n_linear_bins > 0}
+        self.linear_code = PiecewiseLinearCode(
+            [codes.get(c, ()) if len(codes.get(c, ())) > 2 else () for c in number_at]
+        )
+        n_codes = int((self.linear_code.slopes > 0).sum()) + sum(size - 1 for size in self.in_linear.values())
         if linear_path:
-            self.n_linear = len(number_at) + sum(size - 1 for size in self.in_linear.values()) + len(sizes)
+            self.n_linear = len(number_at) + n_codes + len(sizes)
         self.register_buffer("number_at", torch.tensor(number_at, dtype=torch.long), persistent=False)
         self.register_buffer("category_at", torch.tensor(category_at, dtype=torch.long), persistent=False)
         self.register_buffer("order", order.argsort(), persistent=False)
@@ -151,6 +161,7 @@ class TableEncoder(Encoder):
             dropout=dropout,
             numbers="piecewise" if n_columns <= _MANY_COLUMNS else "linear",
             column_dropout=dropout if n_rows < 2_000 else 0.0,
+            n_linear_bins=next(n for n in (6, 4, 3, 2, 0) if n_columns * (n + 2) <= _MOST_LINEAR or n == 0),
         )
 
     def embed(self, raw: Raw) -> Tokens:
@@ -169,14 +180,20 @@ class TableEncoder(Encoder):
         return Tokens(self.column_dropout(torch.cat(parts, dim=1)[:, self.order]), raw.mask)
 
     def linear(self, raw: Raw) -> Tensor:
-        """Returns numbers, which categories (of columns of at most 128 codes), and which cells are missing."""
+        """Returns numbers, their bins, which categories (of columns of at most 128 codes), and which cells are missing.
+
+        A ridge regression of bins is a sum of broken lines, one a number; a Gaussian kernel of them, which count how
+        many bins lie between two rows, sees thresholds as trees do.
+        """
         if not self.n_linear:
             return super().linear(raw)
         values = raw.values.masked_fill(~raw.mask, 0.0)
+        numbers, known = values[:, self.number_at], raw.mask[:, self.number_at]
+        bins = (self.linear_code(numbers) * known[..., None])[:, self.linear_code.slopes > 0]
         codes = [
             one_hot(values[:, c].round().long().clamp(0, size - 1), size)[:, 1:] for c, size in self.in_linear.items()
         ]
-        return torch.cat([values[:, self.number_at], *codes, ~raw.mask], dim=1).to(values.dtype)
+        return torch.cat([numbers, bins, *codes, ~raw.mask], dim=1).to(values.dtype)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if self.mixer == "mlp":
