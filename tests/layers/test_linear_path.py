@@ -31,7 +31,7 @@ def path(p: int, n_outputs: int = 1, link: str = "identity") -> LinearPath:
 
 @pytest.fixture
 def no_waves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profuse.layers.linear_path._FREQUENCIES", (0.0,))
+    monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (0.0,))
 
 
 @pytest.mark.usefixtures("no_waves")
@@ -91,7 +91,7 @@ def test_without_anything_to_learn_it_predicts_the_prior() -> None:
     assert made(parts).sigmoid().std(0).max() < 0.1
 
 
-def test_what_bends_is_read_by_waves_and_what_is_straight_is_not() -> None:
+def test_what_bends_is_read_by_kernels_and_what_is_straight_is_not() -> None:
     parts, straight = rows(700, 6, noise=0.5)
     x = parts["x"][0]
     bent = straight + 2.0 * x[:, :1].abs() + x[:, 1:2] * x[:, 2:3]
@@ -120,13 +120,59 @@ def test_it_sees_no_more_than_each_part_alone() -> None:
     assert (together({"x": (x, present)}) - product)[300:].square().mean() < 0.3 * product[300:].var()
 
 
-def test_waves_are_not_saved_and_are_the_same_in_every_path() -> None:
+def test_kernels_to_all_rows_are_kernel_ridge_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (0.77,))
     parts, y = rows(60, 6)
-    made, again = path(6), path(6)
+    new, _ = rows(20, 6, seed=1)
+    made = path(6)
     made.fit(parts, y.sin())
-    assert not any(name.endswith(("directions", "phases")) for name in made.state_dict())
-    again.load_state_dict(made.state_dict())
+    x = parts["x"][0].numpy()
+    spread = x.std(0) * math.sqrt(6)
+    z, z_new = (x - x.mean(0)) / spread, (new["x"][0].numpy() - x.mean(0)) / spread
+
+    def kernels(a: np.ndarray) -> np.ndarray:
+        return np.asarray(np.exp(-0.5 * 0.77**2 * np.square(a[:, None] - z).sum(2)))
+
+    middle = np.eye(60) - 1 / 60
+    weights = np.linalg.solve(
+        middle @ kernels(z) @ middle + 60 * float(made.chosen[0]) * np.eye(60), middle @ y.sin().numpy()
+    )
+    wanted = (kernels(z_new) - kernels(z).mean(0)) @ middle @ weights + y.sin().mean().item()
+    np.testing.assert_allclose(made(new).numpy(), wanted, atol=5e-3)
+
+
+def test_fewer_landmarks_than_rows_come_near() -> None:
+    parts, y = rows(700, 6, noise=0.1)
+    bent = y + 2.0 * parts["x"][0][:, :1].abs()
+    seen = {"x": (parts["x"][0][:400], parts["x"][1][:400])}
+    errors = []
+    for n_landmarks in (400, 200, 20):
+        made = LinearPath({"x": 6}, 1, link="identity", n_landmarks=n_landmarks).double()
+        made.fit(seen, bent[:400])
+        assert made.frequencies[0] > 0
+        errors.append(float((made(parts) - bent)[400:].square().mean() / bent[400:].var()))
+    assert errors[1] < 1.2 * errors[0] < 0.7 * errors[2]
+
+
+def test_a_saved_path_predicts_the_same_and_keeps_landmarks_small() -> None:
+    parts, y = rows(60, 6)
+    made, again = (LinearPath({"x": 6}, 1, link="identity") for _ in range(2))
+    made.fit(parts, y.sin())
+    state = made.state_dict()
+    assert state["parts.0.landmarks"].element_size() == 2
+    again.load_state_dict(state)
     assert torch.equal(again(parts), made(parts))
+
+
+def test_paths_that_read_a_part_alike_have_one_reading_of_it() -> None:
+    parts, y = in_two_parts(60)
+    joint = LinearPath({"a": 3, "b": 5}, 1, link="identity")
+    own = LinearPath({"b": 5}, 1, link="identity", like=joint)
+    assert own.landmarks["b"] is joint.landmarks["b"]
+    assert set(own.state_dict()) == {"weight", "bias", "chosen"}
+    readings = own.settle(parts, y)
+    joint.fit(parts, y, readings=joint.settle(parts, y, settled=readings))
+    assert joint.frequencies[1:] == own.frequencies
 
 
 def test_before_it_is_fitted_it_adds_nothing() -> None:
@@ -185,12 +231,13 @@ def test_what_it_returns_of_a_row_is_what_it_predicts_when_solved_without_the_ro
     n = 60
     parts, y = in_two_parts(n)
     made, again = (LinearPath({"a": 3, "b": 5}, 1, link="identity").double() for _ in range(2))
-    added = made.fit(parts, y, together=None if size == 1 else torch.arange(n) // size)
+    readings = made.settle(parts, y)
+    added = made.fit(parts, y, readings=readings, together=None if size == 1 else torch.arange(n) // size)
     assert not added["a"][~parts["a"][1]].any()
     whole = added["a"] + added["b"] + made.bias
     again.load_state_dict(made.state_dict())
     again.chosen[0] *= n / (n - size)  # the penalty is per row
-    monkeypatch.setattr("profuse.layers.linear_path._Features.settle", lambda *_: None)
+    monkeypatch.setattr("profuse.layers.linear_path.LinearPath.settle", lambda *_, **__: readings)
     like = copy.deepcopy(again)
     for i in range(n // size):
         kept = torch.arange(n) // size != i
@@ -221,13 +268,13 @@ def test_what_it_returns_of_rows_that_it_learned_from_is_no_better_than_on_new_o
 
 
 def test_rows_beyond_those_that_are_solved_get_what_it_makes_of_any_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profuse.layers.linear_path._FREQUENCIES", (0.0,))
+    monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (0.0,))
     parts, y = rows(90, 6)
     made = path(6)
-    monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 30 * len(made.weight))
+    monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 30 * 6)
     added = made.fit(parts, y)["x"]
     seen = torch.arange(90) % 3 == 0
-    plain = made.contribution("x", *parts["x"])
+    plain = made.contribution("x", made.landmarks["x"](*parts["x"]))
     torch.testing.assert_close(added[~seen], plain[~seen])
     assert (added[seen] - plain[seen]).abs().min() > 0
 

@@ -17,6 +17,7 @@ from profuse.heads import head_for
 from profuse.kinds import kind_named
 from profuse.models.fusion_model import JOINT, FusionModel, stage_channels
 from profuse.models.levels import Level
+from profuse.models.linear_paths import n_landmarks
 from profuse.models.options import PROGRESSIVE, ModelOptions
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Spec, Task
@@ -126,6 +127,7 @@ def build_model(
             own_heads=own_heads,  # type: ignore[arg-type]
             decision=decision,
             unimodal_loss_weight=options.unimodal_loss_weight,
+            n_landmarks=n_landmarks(n_rows, len(made)),
         )
         if options.rounds == 1:
             return model

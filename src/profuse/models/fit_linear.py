@@ -7,13 +7,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from profuse.layers.landmarks import Reading
 from profuse.models.fusion_model import FusionModel
 from profuse.models.linear_paths import JOINT
 from profuse.tokens import Raw
 
 __all__ = ["fit_linear"]
 
+_BLOCK_ROWS = 2048
 
+
+@torch.no_grad()
 def fit_linear(
     model: FusionModel,
     inputs: Mapping[str, Raw],
@@ -54,31 +58,30 @@ def fit_linear(
     def known(some: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
         return {n: (x[some], present[some]) for n, (x, present) in parts.items()}, goal[some]
 
-    added: dict[str, dict[str, Tensor]] = {n: {} for n in parts}
-    frequencies: dict[str, float] = {}  # each modality's own path chooses for the joint one
+    left_out: list[tuple[str, Tensor, dict[str, Tensor]]] = []
+    readings: dict[str, Reading] = {}  # each modality's own path chooses for the joint one
     for name in sorted(paths.names, key=lambda n: n == JOINT):
         path = paths.path(name)
         seen, choosing = index(name, rows), None if held is None else index(name, held)
-        left_out: Mapping[str, Tensor] = {}
-        if len(seen) > 1 and (choosing is None or len(choosing)):  # else nothing to solve: it adds nothing
-            left_out = path.fit(
-                *known(seen),
-                held=None if choosing is None else known(choosing),
-                like=None if like is None else like.linear_paths.path(name),
-                frequencies=frequencies,
-                together=None if together is None else together[seen],
-            )
-            if name != JOINT:
-                frequencies[name] = path.frequencies[0]
-            for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
-                nn.init.zeros_(weight)
-        for n in path.names:
-            added[n][name] = path.contribution(n, *parts[n])
-            if left_out:
-                added[n][name][seen] = left_out[n]
-    return {
-        n: Raw(raw.values, raw.mask, torch.stack([added[n][name] for name in paths.readers(n)], dim=1))
-        if added.get(n)
-        else raw
-        for n, raw in inputs.items()
-    }
+        if len(seen) < 2 or (choosing is not None and not len(choosing)):
+            continue  # nothing to solve: it adds nothing
+        before = None if like is None else like.linear_paths.path(name)
+        new = None if choosing is None else known(choosing)
+        chosen = {n: readings[n] for n in path.names if n in readings}
+        if len(chosen) < len(path.names):
+            chosen = path.settle(*known(seen), held=new, like=before, settled=chosen)
+            readings |= chosen
+        some = None if together is None else together[seen]
+        made = path.fit(*known(seen), held=new, like=before, readings=chosen, together=some)
+        left_out.append((name, seen, made))
+        for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
+            nn.init.zeros_(weight)
+    results = dict(inputs)
+    for n, (x, present) in parts.items():
+        blocks = zip(torch.split(x, _BLOCK_ROWS), torch.split(present, _BLOCK_ROWS), strict=True)
+        added = torch.cat([paths.contributions(n, *block) for block in blocks])
+        for name, seen, made in left_out:
+            if n in made:
+                added[seen, paths.readers(n).index(name)] = made[n]
+        results[n] = Raw(inputs[n].values, inputs[n].mask, added)
+    return results

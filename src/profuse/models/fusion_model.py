@@ -64,6 +64,7 @@ class FusionModel(Trainable[Output]):
             reads the mean of what the modality's encoder returns: in hierarchical fusion, before the last exchange.
         decision: Hybrid only: joins the joint head's output and the modalities'.
         unimodal_loss_weight: Weight of the modalities' own losses (their mean), at least 0.
+        n_landmarks: Of each modality's linear path, at most; see `LinearPath`.
 
     With K members (TabM-mini) the body is shared by K models: each scales the tokens, where they enter, by a vector of
     its own (`MemberScale`) and has heads of its own. Every member learns by its own loss, their mean; the prediction is
@@ -89,6 +90,7 @@ class FusionModel(Trainable[Output]):
         own_heads: Mapping[str, Head] | None = None,
         decision: DecisionFusion | None = None,
         unimodal_loss_weight: float = 0.0,
+        n_landmarks: int = 512,
     ) -> None:
         super().__init__()
         self.names = tuple(sorted(encoders))
@@ -107,7 +109,9 @@ class FusionModel(Trainable[Output]):
         for e, step in zip(self.encoders, self.members_enter.values(), strict=True) if self.n_members > 1 else ():
             width, n_places = (e.embed_width, e.n_places) if step == "embed" else (e.width, 1)
             self.scales.append(MemberScale(self.n_members, width, n_places=n_places))  # type: ignore[arg-type]
-        self.linear_paths = LinearPaths(encoders, head, joint=level != "decision", own=len(self.own_heads) > 0)
+        self.linear_paths = LinearPaths(
+            encoders, head, joint=level != "decision", own=len(self.own_heads) > 0, n_landmarks=n_landmarks
+        )
 
     @property
     def n_members(self) -> int:

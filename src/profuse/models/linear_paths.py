@@ -12,10 +12,15 @@ from profuse.heads import Head
 from profuse.layers.linear_path import LinearPath
 from profuse.tokens import Raw
 
-__all__ = ["JOINT", "LinearPaths"]
+__all__ = ["JOINT", "LinearPaths", "n_landmarks"]
 
 JOINT = "(joint)"
 """The name of the joint head's output among the modalities'."""
+
+
+def n_landmarks(n_rows: int, n_modalities: int) -> int:
+    """Returns how many landmarks a modality has: each training row, or 1,024; of many rows, 2,048 in all."""
+    return min(n_rows, 1024 if n_rows <= 2048 else max(256, min(1024, 2048 // max(1, n_modalities))))
 
 
 class LinearPaths(nn.Module):
@@ -26,19 +31,27 @@ class LinearPaths(nn.Module):
         head: Of the model.
         joint: Whether there are joint outputs to add to.
         own: Whether modalities have outputs of their own.
+        n_landmarks: Of each modality, at most; see `LinearPath`.
 
     Attributes:
         names: `JOINT` and the modalities' names, as far as there are paths.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], head: Head, *, joint: bool, own: bool) -> None:
+    def __init__(
+        self, encoders: Mapping[str, Encoder], head: Head, *, joint: bool, own: bool, n_landmarks: int
+    ) -> None:
         super().__init__()
         sizes = {name: encoder.n_linear for name, encoder in encoders.items() if encoder.n_linear}
         groups = ({JOINT: sizes} if joint and sizes else {}) | ({n: {n: s} for n, s in sizes.items()} if own else {})
         self.names = tuple(groups)
         self._sources = tuple(sizes) if groups else ()
         # a list, not a ModuleDict: a modality may be called "type" or hold a dot
-        self.paths = nn.ModuleList(LinearPath(group, head.n_outputs, link=head.link) for group in groups.values())
+        joined = groups.pop(JOINT, None)
+        shared = None if joined is None else LinearPath(joined, head.n_outputs, link=head.link, n_landmarks=n_landmarks)
+        self.paths = nn.ModuleList([] if shared is None else [shared])
+        for group in groups.values():  # they read modalities as the joint one does
+            path = LinearPath(group, head.n_outputs, link=head.link, n_landmarks=n_landmarks, like=shared)
+            self.paths.append(path)
 
     def parts(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, tuple[Tensor, Tensor]]:
         """Returns what the paths read, `[batch, n_linear]`, and which rows are present, by modality."""
@@ -53,17 +66,21 @@ class LinearPaths(nn.Module):
 
         Contributions that come with a modality are taken as they are; a modality without is computed.
         """
-        paths = {name: self.path(name) for name in self.names}
         added: dict[str, list[Tensor]] = {name: [] for name in self.names}
         for n in self._sources:
-            raw, known = inputs[n], inputs[n].contributions
-            x = encoders[n].linear(raw) if known is None else None
+            known = inputs[n].contributions
+            if known is None:
+                known = self.contributions(n, encoders[n].linear(inputs[n]), inputs[n].present)
+            known = known.masked_fill(~inputs[n].present[:, None, None], 0.0)
             for i, name in enumerate(self.readers(n)):
-                if x is not None:
-                    added[name].append(paths[name].contribution(n, x, raw.present))
-                elif known is not None:
-                    added[name].append(known[:, i].masked_fill(~raw.present[:, None], 0.0))
-        return {name: torch.stack(terms).sum(0) + paths[name].bias for name, terms in added.items()}
+                added[name].append(known[:, i])
+        return {name: torch.stack(terms).sum(0) + self.path(name).bias for name, terms in added.items()}
+
+    def contributions(self, name: str, x: Tensor, present: Tensor) -> Tensor:
+        """Returns what a modality adds to the outputs of each path that reads it, `[batch, path, output]`."""
+        paths = [self.path(n) for n in self.readers(name)]
+        features = paths[0].landmarks[name](x, present)
+        return torch.stack([path.contribution(name, features) for path in paths], dim=1)
 
     def path(self, name: str) -> LinearPath:
         """Returns the path of one of `names`."""

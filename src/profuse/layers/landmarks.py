@@ -1,0 +1,140 @@
+"""What a linear path reads of one part: its numbers as they stand, or how near they are to landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Landmarks"]
+
+_LEAST_SPREAD = 0.2  # in units of preprocessing: a rare level of a category is not blown up
+_FREQUENCIES = (0.0, 0.45, 0.77, 1.2)  # of Gaussian kernels, for rows of length 1; 0: no kernel
+_MOST_NUMBERS = 2_000_000  # of all landmarks: 4 MB in a saved model
+_JITTER = 1e-7
+
+
+class Landmarks(nn.Module):
+    """z = (x - center) / spread, and the kernels exp(-(frequency |z - landmark|)^2 / 2): 0 in rows that are absent.
+
+    z is such that rows are of length 1 or so. Landmarks are rows that were learned from; where all of them are, a ridge
+    regression of kernels is the exact one with a Gaussian kernel (Nystroem's method). At frequency 0 there is z, else
+    there are the kernels: the other half is 0.
+
+    Args:
+        n_inputs: Numbers of the part.
+        n_landmarks: At most; fewer where they would hold more than 2 million numbers.
+
+    Shape:
+        `[batch, n_inputs]`, present `[batch]` to `[batch, n_inputs + n_landmarks]`.
+
+    Reference:
+        Williams, Seeger, "Using the Nystroem Method to Speed Up Kernel Machines" (2001). *Differs from the paper*:
+        landmarks are kept in half precision, to which they are rounded before anything is learned from them.
+    """
+
+    center: Tensor
+    spread: Tensor
+    middle: Tensor
+    frequency: Tensor
+    straight: Tensor
+    landmarks: Tensor
+
+    def __init__(self, n_inputs: int, n_landmarks: int) -> None:
+        super().__init__()
+        n_landmarks = max(1, min(n_landmarks, _MOST_NUMBERS // max(1, n_inputs)))
+        self.n_inputs, self.n_outputs = n_inputs, n_inputs + n_landmarks
+        self.register_buffer("center", torch.zeros(n_inputs))
+        self.register_buffer("spread", torch.ones(n_inputs))
+        self.register_buffer("middle", torch.zeros(n_landmarks))
+        self.register_buffer("frequency", torch.zeros(()))
+        self.register_buffer("straight", torch.ones(()))
+        self.register_buffer("landmarks", torch.zeros(n_landmarks, n_inputs, dtype=torch.float16))
+
+    @property
+    def candidates(self) -> tuple[float, ...]:
+        """Frequencies among which rows choose."""
+        return _FREQUENCIES
+
+    def standard(self, x: Tensor, present: Tensor) -> Tensor:
+        """Returns z, 0 in absent rows."""
+        x = x.masked_fill(~present[:, None], 0.0).to(self.center.dtype)
+        return ((x - self.center) / self.spread).masked_fill(~present[:, None], 0.0)
+
+    def kernels(self, z: Tensor, landmarks: Tensor) -> Tensor:
+        """Returns `[row, landmark]`."""
+        squares = z.square().sum(1)[:, None] + landmarks.square().sum(1) - 2 * z @ landmarks.T
+        kernels: Tensor = (-0.5 * self.frequency.to(z).square() * squares.clamp(min=0.0)).exp()
+        return kernels
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        z = self.standard(x, present)
+        kernels = self.kernels(z, self.landmarks.to(z.dtype)) - self.middle
+        # no branch, which an export would not see
+        both = torch.cat([z * self.straight, kernels * (1 - self.straight)], dim=1)
+        return both.masked_fill(~present[:, None], 0.0)
+
+    def settle(self, x: Tensor, present: Tensor, frequency: float, n_landmarks: int) -> Reading:
+        """Takes center and spread of the rows that are present, some of them for landmarks, and this frequency.
+
+        Returns:
+            What a ridge regression reads of rows.
+        """
+        x = x[present].double()
+        if not len(x):
+            return Reading(self, None)
+        spread = x.std(0, correction=0).clamp(min=_LEAST_SPREAD)
+        length = ((x - x.mean(0)) / spread).square().sum(1).mean().clamp(min=1e-12).sqrt()
+        self.center.copy_(x.mean(0))
+        self.spread.copy_(spread * length)
+        self.frequency.fill_(frequency)
+        self.straight.fill_(float(frequency == 0))
+        self.middle.zero_()
+        self.landmarks.zero_()
+        if not frequency:
+            return Reading(self, None)
+        here = torch.ones(len(x), dtype=torch.bool)
+        z = self.standard(x, here)
+        some = torch.from_numpy(np.random.RandomState(0).permutation(len(x))[: min(n_landmarks, len(self.landmarks))])
+        self.landmarks[: len(some)] = z[some].to(self.landmarks.dtype)
+        marks = self.landmarks[: len(some)].double()
+        self.middle[: len(some)] = self.kernels(z.double(), marks).mean(0).to(self.middle)
+        kernels = self.kernels(marks, marks)
+        return Reading(self, torch.linalg.cholesky(kernels + _JITTER * torch.eye(len(marks), dtype=torch.float64)))
+
+
+class Reading:
+    """f = z, or kernels L^-T with kernels of landmarks L L^T, so that |W|^2 is what Gaussian kernels penalise.
+
+    Args:
+        landmarks: Settled.
+        root: L, lower triangular; None where z is read.
+    """
+
+    def __init__(self, landmarks: Landmarks, root: Tensor | None) -> None:
+        self.landmarks, self.root = landmarks, root
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of f."""
+        return self.landmarks.n_inputs if self.root is None else len(self.root)
+
+    def __call__(self, x: Tensor, present: Tensor) -> Tensor:
+        """Returns f, `[row, number]`, in double precision."""
+        z = self.landmarks.standard(x, present).double()
+        if self.root is None:
+            return z
+        n = len(self.root)
+        kernels = self.landmarks.kernels(z, self.landmarks.landmarks[:n].double()) - self.landmarks.middle[:n].double()
+        f = torch.linalg.solve_triangular(self.root.T, kernels, upper=True, left=False)
+        return f.masked_fill(~present[:, None], 0.0)
+
+    def weight(self, w: Tensor) -> Tensor:
+        """Returns the weights `[n_inputs + n_landmarks, output]` of `Landmarks`, of those of f."""
+        made = w.new_zeros(self.landmarks.n_outputs, w.shape[1])
+        if self.root is None:
+            made[: self.landmarks.n_inputs] = w
+        else:
+            start = self.landmarks.n_inputs
+            made[start : start + len(w)] = torch.linalg.solve_triangular(self.root.T, w, upper=True)
+        return made
