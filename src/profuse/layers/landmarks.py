@@ -9,7 +9,7 @@ from torch import Tensor, nn
 __all__ = ["Landmarks"]
 
 _LEAST_SPREAD = 0.2  # in units of preprocessing: a rare level of a category is not blown up
-_FREQUENCIES = (0.0, 0.45, 0.77, 1.2)  # of Gaussian kernels, for rows of length 1; 0: no kernel
+_FREQUENCIES = (0.0, 0.45, 0.77)  # of Gaussian kernels, for rows of length 1; 0: no kernel
 _MOST_NUMBERS = 2_000_000  # of all landmarks: 4 MB in a saved model
 _JITTER = 1e-7
 
@@ -98,8 +98,8 @@ class Landmarks(nn.Module):
         some = torch.from_numpy(np.random.RandomState(0).permutation(len(x))[: min(n_landmarks, len(self.landmarks))])
         self.landmarks[: len(some)] = z[some].to(self.landmarks.dtype)
         marks = self.landmarks[: len(some)].double()
-        self.middle[: len(some)] = self.kernels(z.double(), marks).mean(0).to(self.middle)
         kernels = self.kernels(marks, marks)
+        self.middle[: len(some)] = kernels.mean(0).to(self.middle)
         return Reading(self, torch.linalg.cholesky(kernels + _JITTER * torch.eye(len(marks), dtype=torch.float64)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,9 +46,9 @@ class Ridge:
     middles: tuple[Tensor, ...]
     scores: Tensor
     _z: tuple[Tensor, ...]
+    _grams: tuple[Tensor, ...]
     _residuals: Tensor
     _u: Tensor
-    _shrunk: Tensor
     _per_energy: Tensor
 
     @classmethod
@@ -70,7 +71,9 @@ class Ridge:
         z = tuple(f - middle for f, middle in zip(features, middles, strict=True))
         mean = y.mean(0)
         goal = y - mean
-        u, energy = _left_vectors(torch.cat(z, dim=1))
+        # z z^T of each part where there are fewer rows than numbers, else none
+        grams = tuple(part @ part.T for part in z) if len(y) <= sum(part.shape[1] for part in z) else ()
+        u, energy = _left_vectors(z, grams)
         along = u.T @ goal
         per_energy = 1 / (energy + len(y) * penalties[:, None])  # [penalty, direction]
         if held is None:
@@ -93,7 +96,7 @@ class Ridge:
         dual = u @ (k[:, None] * along)
         residuals = y - mean - u @ ((energy * k)[:, None] * along)
         weights = tuple(part.T @ dual for part in z)
-        return cls(float(penalties[best]), error, mean, weights, middles, kept, z, residuals, u, energy * k, k)
+        return cls(float(penalties[best]), error, mean, weights, middles, kept, z, grams, residuals, u, k)
 
     def left_out(self, blocks: Sequence[Tensor] | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Returns what each part adds to a row, `[row, output]`, and by how much the mean moves, without the row.
@@ -102,32 +105,46 @@ class Ridge:
             blocks: Rows that are left out together; each row alone if None.
         """
         n = len(self._residuals)
-        reach = tuple((self._u * self._per_energy) @ (self._u.T @ z) for z in self._z)  # H^-1 z_i
-        if blocks is None:
-            own = [(g * z).sum(1) for g, z in zip(reach, self._z, strict=True)]
-            leverage = torch.stack([*own, torch.full_like(self._residuals[:, 0], 1 / n)]).sum(0)
-            missing = self._residuals / (1 - leverage.clamp(max=_MOST_LEVERAGE))[:, None]
-            shares = [z @ w - h[:, None] * missing for z, w, h in zip(self._z, self.weights, own, strict=True)]
-            return tuple(shares), -missing / n
+        if self._grams:
+            dual = (self._u * self._per_energy) @ self._u.T  # (z z^T + n penalty)^-1, as far as z^T reaches
+            hats = [partial(_dual_hat, gram, dual) for gram in self._grams]
+        else:
+            reach = ((self._u * self._per_energy) @ (self._u.T @ z) for z in self._z)  # H^-1 z_i
+            hats = [partial(_primal_hat, z, g) for z, g in zip(self._z, reach, strict=True)]
         shares = [z @ w for z, w in zip(self._z, self.weights, strict=True)]
+        if blocks is None:
+            own = [hat(None) for hat in hats]
+            leverage = torch.stack([*own, torch.full_like(own[0], 1 / n)]).sum(0)
+            missing = self._residuals / (1 - leverage.clamp(max=_MOST_LEVERAGE))[:, None]
+            return tuple(share - h[:, None] * missing for share, h in zip(shares, own, strict=True)), -missing / n
         moved = torch.zeros_like(self._residuals)
         for block in blocks:
-            hats = [z[block] @ g[block].T for g, z in zip(reach, self._z, strict=True)]
-            hat = torch.stack([*hats, torch.full((len(block), len(block)), 1 / n, dtype=moved.dtype)]).sum(0)
-            rest = torch.eye(len(block), dtype=moved.dtype) * (1 + _JITTER) - hat
+            inside = [hat(block) for hat in hats]
+            rest = torch.eye(len(block), dtype=moved.dtype) * (1 + _JITTER) - torch.stack(inside).sum(0) - 1 / n
             missing = torch.linalg.solve(rest, self._residuals[block])
-            for share, h in zip(shares, hats, strict=True):
+            for share, h in zip(shares, inside, strict=True):
                 share[block] -= h @ missing
             moved[block] = -missing.sum(0) / n
         return tuple(shares), moved
 
 
-def _left_vectors(z: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the left singular vectors of `z` and the squares of its singular values, of those above 0."""
-    if z.shape[0] <= z.shape[1]:
-        energy, u = torch.linalg.eigh(z @ z.T)
+def _dual_hat(gram: Tensor, dual: Tensor, block: Tensor | None) -> Tensor:
+    """Returns a part's share of H among the rows of a block, `[row, row]`; its diagonal if None, `[row]`."""
+    return (gram * dual).sum(1) if block is None else gram[block] @ dual[:, block]
+
+
+def _primal_hat(z: Tensor, reach: Tensor, block: Tensor | None) -> Tensor:
+    """Returns the same."""
+    return (z * reach).sum(1) if block is None else z[block] @ reach[block].T
+
+
+def _left_vectors(parts: Sequence[Tensor], grams: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Returns the left singular vectors of all parts and the squares of their singular values, of those above 0."""
+    if grams:
+        energy, u = torch.linalg.eigh(torch.stack([*grams]).sum(0))
         kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
         return u[:, kept], energy[kept]
+    z = torch.cat([*parts], dim=1)
     energy, v = torch.linalg.eigh(z.T @ z)
     kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
     return z @ v[:, kept] / energy[kept].sqrt(), energy[kept]
