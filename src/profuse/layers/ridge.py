@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -141,10 +142,16 @@ def _primal_hat(z: Tensor, reach: Tensor, block: Tensor | None) -> Tensor:
 def _left_vectors(parts: Sequence[Tensor], grams: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Returns the left singular vectors of all parts and the squares of their singular values, of those above 0."""
     if grams:
-        energy, u = torch.linalg.eigh(torch.stack([*grams]).sum(0))
+        energy, u = _eigh(torch.stack([*grams]).sum(0))
         kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
         return u[:, kept], energy[kept]
     z = torch.cat([*parts], dim=1)
-    energy, v = torch.linalg.eigh(z.T @ z)
+    energy, v = _eigh(z.T @ z)
     kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
     return z @ v[:, kept] / energy[kept].sqrt(), energy[kept]
+
+
+def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh` by NumPy, which takes two thirds of the time."""
+    energy, vectors = np.linalg.eigh(matrix.numpy())
+    return torch.from_numpy(energy), torch.from_numpy(vectors)
