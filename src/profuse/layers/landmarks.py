@@ -126,7 +126,7 @@ class Reading:
             return z
         n = len(self.root)
         kernels = self.landmarks.kernels(z, self.landmarks.landmarks[:n].double()) - self.landmarks.middle[:n].double()
-        f = torch.linalg.solve_triangular(self.root.T, kernels, upper=True, left=False)
+        f: Tensor = torch.linalg.solve_triangular(self.root.T, kernels, upper=True, left=False)
         return f.masked_fill(~present[:, None], 0.0)
 
     def weight(self, w: Tensor) -> Tensor:
