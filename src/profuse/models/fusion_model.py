@@ -109,9 +109,8 @@ class FusionModel(Trainable[Output]):
         for e, step in zip(self.encoders, self.members_enter.values(), strict=True) if self.n_members > 1 else ():
             width, n_places = (e.embed_width, e.n_places) if step == "embed" else (e.width, 1)
             self.scales.append(MemberScale(self.n_members, width, n_places=n_places))  # type: ignore[arg-type]
-        self.linear_paths = LinearPaths(
-            encoders, head, joint=level != "decision", own=len(self.own_heads) > 0, n_landmarks=n_landmarks
-        )
+        joint, own = level != "decision", len(self.own_heads) > 0
+        self.linear_paths = LinearPaths(encoders, head, joint=joint, own=own, n_landmarks=n_landmarks)
 
     @property
     def n_members(self) -> int:
@@ -162,8 +161,7 @@ class FusionModel(Trainable[Output]):
 
     def linear(self, inputs: Mapping[str, Raw]) -> dict[str, Tensor]:
         """Returns what linear paths add, to all members alike: 0 until `fit_linear`; feedback does not change it."""
-        added = self.linear_paths(self.encoder_of, inputs)
-        return {n: self.repeated(x) for n, x in added.items()}
+        return {n: self.repeated(x) for n, x in self.linear_paths(self.encoder_of, inputs).items()}
 
     def spread(self, name: str, tokens: Tokens, step: Literal["embed", "mix"]) -> Tokens:
         """Returns what each member sees of a modality's tokens after this step, where members part; else the tokens."""
@@ -290,9 +288,7 @@ class FusionModel(Trainable[Output]):
     @property
     def parts_weight(self) -> float:
         """Weight of the mean of the own losses."""
-        return (
-            max(self.unimodal_loss_weight, 1.0) if self.level in ("decision", "hybrid") else self.unimodal_loss_weight
-        )
+        return max(self.unimodal_loss_weight, 1.0 if self.level in ("decision", "hybrid") else 0.0)
 
     @property
     def decider(self) -> DecisionFusion | None:
