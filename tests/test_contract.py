@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -541,6 +541,26 @@ def test_the_honest_operator_passes(check: str) -> None:
 @pytest.mark.parametrize("check", [case(c) for c in ENCODER_CHECKS])
 def test_the_honest_encoder_passes(check: str) -> None:
     check_encoder(HonestEncoder, *sample("series"), checks=[check])
+
+
+def test_checks_of_what_is_learned_train_an_encoder_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counts(HonestEncoder):
+        steps: ClassVar[list[str]] = []
+
+        def embed(self, raw: Raw) -> Tokens:
+            self.steps.extend([type(self).__name__] if self.training else [])
+            return super().embed(raw)
+
+    class Other(Counts):
+        """Of the same repr but for its name, and another class."""
+
+    for name, value in {"_N_STEPS": 3, "_LEAST": 0.0, "_LOSS": 1.0}.items():
+        monkeypatch.setattr(f"profuse.testing._learning_checks.{name}", value)
+    Other.__name__ = "Counts"
+    for n_trained, cls in enumerate((Counts, Other), start=1):
+        for check in ("learns", "moved_is_known"):
+            check_encoder(cls, *sample("series"), checks=[check])
+            assert len(Counts.steps) == 3 * n_trained
 
 
 # -- declared limitations, and the front of the checks

@@ -21,6 +21,7 @@ from profuse.fusion.encoder_decoder.concat import Concat
 from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.heads import head_for
+from profuse.layers.linear_path import LinearPath
 from profuse.models.build import build_model
 from profuse.models.fusion_model import JOINT, FusionModel
 from profuse.models.options import ModelOptions
@@ -273,6 +274,24 @@ def test_small_data_are_learned_anew_with_their_validation_rows() -> None:
     assert not torch.equal(
         weights(fit_model(prepared(swapped), MODEL, OPTIONS.model_copy(update={"refit": True}))), weights(refit)
     )
+
+
+@pytest.mark.parametrize(("refit", "n_solved"), [(False, 3), (True, 6)])
+def test_linear_paths_are_solved_once_for_each_set_of_rows(
+    refit: bool, n_solved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solved: list[int] = []
+    solve = LinearPath.fit
+
+    def noted(self: LinearPath, parts: Any, target: torch.Tensor, **options: Any) -> Any:
+        solved.append(len(target))
+        return solve(self, parts, target, **options)
+
+    monkeypatch.setattr(LinearPath, "fit", noted)
+    data = prepared(make_product())
+    fit_model(data, MODEL, OPTIONS.model_copy(update={"refit": refit, "epochs": 1}))
+    n_train, n_valid = len(data.split.train), len(data.split.valid)
+    assert solved == ([n_train] * 3 + [n_train + n_valid] * 3)[:n_solved]  # of a, of b, and the joint one
 
 
 @pytest.mark.parametrize("fusion", ["concat", "stacking"])
