@@ -30,3 +30,17 @@ def nothing_stays_registered() -> Iterator[None]:
     for kind, table in registry._TABLES.items():
         if table.registered != before.get(kind, {}):
             table.registered, table._loaded = before.get(kind, {}), {}
+
+
+@pytest.fixture(scope="module")
+def few_classical() -> Iterator[None]:
+    """The classical model of one modality chooses among fewer in this process, as on data beyond its bounds.
+
+    Trees and logistic regressions take most of the time of a small comparison; `tests/classical` tests them.
+    """
+    from profuse.classical import yardstick
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yardstick, "_LOGISTIC", 0.0)
+        patch.setattr(yardstick, "_TREES", 0.0)
+        yield

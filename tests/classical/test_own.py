@@ -68,12 +68,21 @@ class Forest(ScikitModel):
         return sum(tree.tree_.node_count for tree in estimator[-1].estimators_)
 
 
+@pytest.mark.usefixtures("few_classical")
 @pytest.mark.parametrize("cls", [Nearest, Forest])
 def test_it_stands_in_every_comparison_and_is_saved(cls: type[ClassicalModel], tmp_path: Path) -> None:
     register("classical", "mine", cls)
     data = make_product(80)
     found = compare(
-        data, rounds=(), singles=(), seeds=1, train={"epochs": 1}, model={"width": 8}, out=tmp_path / "out", n_jobs=1
+        data,
+        rounds=(),
+        singles=(),
+        seeds=1,
+        train={"epochs": 1},
+        model={"width": 8},
+        out=tmp_path / "out",
+        n_jobs=1,
+        retrain_without=False,
     )
     row = found.summary().row("mine")
     assert row.method.role == "classical"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -27,9 +30,18 @@ from profuse.predictor.saving import MODEL
 LEARNED = ("gradient_boosting", "linear")
 
 
+@functools.cache
+def saved(kind: str, task: str) -> Path:
+    """Returns a folder that a predictor is saved in, once for all tests, which copy it."""
+    folder = Path(tempfile.mkdtemp()) / "m"
+    atexit.register(shutil.rmtree, folder.parent)
+    predictor(kind, task).save(folder)
+    return folder
+
+
 def altered(kind: str, task: str, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """Saves a predictor, and saves it again with other facts: its digests are right."""
-    predictor(kind, task).save(folder / "m")
+    """Returns a folder of a saved predictor, saved again with other facts: its digests are right."""
+    shutil.copytree(saved(kind, task), folder / "m", dirs_exist_ok=True)
 
     def rebuild(facts: dict[str, Any], weights: dict[str, Any]) -> None:
         change(facts["own"])
@@ -187,7 +199,7 @@ def test_a_tree_that_asks_for_categories_that_are_not_there_is_refused(field: st
 @pytest.mark.parametrize("kind", [*LEARNED, "trivial"])
 @pytest.mark.parametrize("task", TARGETS)
 def test_a_flipped_bit_is_found(kind: str, task: str, tmp_path: Path) -> None:
-    predictor(kind, task).save(tmp_path / "m")
+    shutil.copytree(saved(kind, task), tmp_path / "m")
     path = tmp_path / "m" / "arrays.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

@@ -33,6 +33,8 @@ from profuse.report import write_report
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 OPTIONS = CompareOptions(
     fusions=("max",),
     rounds=(2,),

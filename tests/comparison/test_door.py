@@ -28,6 +28,8 @@ from profuse.models.fusion_model import FusionModel
 from profuse.predictor import NetworkPredictor
 from profuse.schema import SplitOptions
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "fusions": ["mean"], "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,
     "retrain_without": False,

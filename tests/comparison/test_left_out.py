@@ -24,6 +24,8 @@ from profuse.report import collect, render_html, render_markdown
 from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 SMALL: dict[str, Any] = {
     "rounds": (),
     "singles": ("a",),

@@ -21,6 +21,8 @@ from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 SMALL = {
     "rounds": (),
     "seeds": 1,

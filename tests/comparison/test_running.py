@@ -27,6 +27,8 @@ from profuse.errors import DataError
 from profuse.models.options import ModelOptions
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 OPTIONS = CompareOptions(
     fusions=(),
     rounds=(),

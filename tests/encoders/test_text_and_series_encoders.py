@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from profuse.encoders import Encoder, encoder
 from profuse.encoders._steps import StepFeatures
@@ -142,7 +143,7 @@ def test_each_embedded_token_depends_on_its_own_part_only(made: Encoder) -> None
     changed = Raw(raw.values.clone(), raw.mask)
     changed.values[0, 4] = (raw.values[0, 4] + 7) % 50 if made.kind == "text" else raw.values[0, 4] + 1
     differs = (made.embed(raw).values != made.embed(changed).values).any(2)[0]
-    stride = made.stride if isinstance(made, SeriesPatchEncoder) else 1
+    stride = made.stride if isinstance(made, SeriesPatchEncoder) else getattr(made, "run", 1)
     assert differs.nonzero().ravel().tolist() == [4 // stride]
 
 
@@ -208,6 +209,35 @@ def test_the_recurrent_encoder_agrees_with_a_bidirectional_gru_run_on_each_row_a
             x = tokens.values[i : i + 1, :length]
             expected = x + made.outs[0](oracle(made.norms[0](x))[0])
             torch.testing.assert_close(got.values[i : i + 1, :length], expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(("max_steps", "bidirectional"), [(64, True), (20, True), (5, False)])
+def test_the_recurrent_encoder_multiplies_no_more_than_its_formula(max_steps: int, bidirectional: bool) -> None:
+    made = RecurrentEncoder(
+        SERIES.model_copy(update={"max_length": 40}), WIDTH, max_steps=max_steps, bidirectional=bidirectional
+    ).eval()
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        made(Raw(torch.randn(2, 40, 3), torch.ones(2, 40, dtype=torch.bool)))
+    n_tokens, n_directions = -(-40 // made.run), 1 + bidirectional
+    hidden = WIDTH // n_directions
+    first = 40 * made.features.out_width * WIDTH
+    recurrence = n_tokens * n_directions * 3 * hidden * (WIDTH + hidden)
+    assert counted.get_total_flops() == 2 * 2 * (first + recurrence + n_tokens * WIDTH * WIDTH)
+
+
+def test_steps_that_the_recurrent_encoder_joins_are_one_map_of_what_is_real() -> None:
+    torch.manual_seed(0)
+    made = CASES["gru, joined"]().double().eval()
+    raw = batch("series", (9, 4))
+    mask = raw.mask.clone()
+    mask[0, [2, 5]] = False
+    tokens = made.embed(Raw(raw.values, mask))
+    assert tokens.mask.tolist() == [[True] * 5, [True, True, False, False, False]]
+    weights = made.first.weight.detach().unflatten(1, (2, -1))
+    for row, token in [(i, j) for i in range(2) for j in range(5) if tokens.mask[i, j]]:
+        steps = [(k, 2 * token + k) for k in range(2) if 2 * token + k < 9 and mask[row, 2 * token + k]]
+        expected = sum((weights[:, k] @ made.features(raw.values[row, t]) for k, t in steps), made.first.bias)
+        torch.testing.assert_close(tokens.values[row, token], expected)
 
 
 def test_the_last_token_of_the_recurrent_encoder_is_its_state_at_the_last_real_step() -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
@@ -178,6 +179,18 @@ class Skipped(_Plain):
     reason: str
 
 
+@cache
+def _versions() -> Mapping[str, str]:
+    """Returns the versions of `PACKAGES`, as this process has found them; those that are not installed are left out."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
 class Machine(_Plain):
     """Where the numbers were made."""
 
@@ -190,18 +203,12 @@ class Machine(_Plain):
     @classmethod
     def here(cls, *, device: str = "cpu") -> Machine:
         """Returns this machine; packages that are not installed are left out."""
-        versions = {}
-        for name in PACKAGES:
-            try:
-                versions[name] = version(name)
-            except PackageNotFoundError:
-                continue
         return cls(
             python=platform.python_version(),
             platform=f"{platform.system()} {platform.machine()}",
             cpu_count=os.cpu_count() or 1,
             device=device,
-            versions=versions,
+            versions=dict(_versions()),
         )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
-from profuse.layers.sequence import ChannelDropout, Joined, mean_of_runs, stride_for
+from profuse.layers.sequence import ChannelDropout, mean_of_runs, runs, stride_for
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
@@ -21,10 +21,11 @@ Cell = Literal["gru", "lstm"]
 
 
 class RecurrentEncoder(Encoder):
-    """embed: `A [x_t, periodic features]`; mix: runs of steps joined to `u`, then `u + B [RNN(u), RNN(reversed u)]`.
+    """embed: `u_j = A [f(x_{js}), ..., f(x_{js+s-1})]`, `f` periodic features; mix: `u + B [RNN(u), RNN(reversed u)]`.
 
-    Joining `ceil(max_length / max_steps)` neighbours by a linear map keeps the recurrence short: faster, and easier to
-    learn. Masked tokens are skipped, not read as zeros, in both directions.
+    Joining `s = ceil(max_length / max_steps)` neighbours keeps the recurrence short: faster, and easier to learn. One
+    linear map does it, of features that are 0 where masked. Masked tokens are skipped, not read as zeros, in both
+    directions.
 
     Args:
         spec: Of a fitted `SeriesPreprocessor`.
@@ -84,10 +85,9 @@ class RecurrentEncoder(Encoder):
             max_tokens=max_tokens,
         )
         self.features = StepFeatures(spec.n_channels, n_frequencies)
-        self.first = nn.Linear(self.features.out_width, width)
-        stride = stride_for(spec.max_length, max_steps)
-        self.join = Joined(width, stride)
-        self.stride = stride_for(-(-spec.max_length // stride), max_tokens)
+        self.run = stride_for(spec.max_length, max_steps)
+        self.first = nn.Linear(self.run * self.features.out_width, width)
+        self.stride = stride_for(-(-spec.max_length // self.run), max_tokens)
         layer = nn.GRU if cell == "gru" else nn.LSTM
         hidden = -(-width // 2) if bidirectional else width
         self.forwards, backwards, outs = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -109,11 +109,11 @@ class RecurrentEncoder(Encoder):
 
     def embed(self, raw: Raw) -> Tokens:
         steps = clean_steps(raw, self.spec.n_channels, who="RecurrentEncoder")
-        return Tokens(self.first(self.features(steps)), raw.mask)
+        features = self.features(steps).masked_fill(~raw.mask[..., None], 0.0)
+        return Tokens(self.first(runs(features, self.run).flatten(2)), runs(raw.mask, self.run).any(2))
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if i == 0:
-            tokens = self.join(tokens)
             # real tokens first, in their order: both directions then meet padding last
             order = torch.argsort(~tokens.mask, dim=1, stable=True)
             tokens = Tokens(_take(tokens.values, order), tokens.mask.gather(1, order))

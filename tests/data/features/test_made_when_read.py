@@ -17,6 +17,8 @@ from profuse.data.features import FEATURES, features_named
 from profuse.errors import DataError
 from profuse.kinds import KINDS, kind_named
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 
 class WasReadError(Exception):
     """Features were made."""

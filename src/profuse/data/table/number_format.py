@@ -123,7 +123,8 @@ def number_formats(
     habit: set[Mark] = {NumberFormat.of(form).decimal for form in given.values()}
     habit |= {"."} if frame.attrs.get(DECIMAL_POINTS) else set()
     results: dict[str, tuple[str | None, str]] = {}
-    undecided, typed = [], []
+    undecided: list[Survey] = []
+    typed = []
     for name in columns:
         words = words_of(frame[name])
         if name in given:
@@ -137,11 +138,9 @@ def number_formats(
         if shown:
             results[name] = choose_format(column, set())
         else:
-            undecided.append(name)
-    for name in undecided:
-        words = words_of(frame[name])
-        assert words is not None
-        results[name] = choose_format(survey(name, words), habit)
+            undecided.append(column)
+    for column in undecided:
+        results[column.name] = choose_format(column, habit)
     if habit == {","} and DECIMAL_POINTS in frame.attrs:
         results |= {name: (_EXAMPLES[","].strip('"'), "") for name in typed if _is_whole(frame[name])}
     return results

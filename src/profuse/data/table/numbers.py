@@ -133,7 +133,8 @@ def parse(cells: pd.Series, marks: tuple[Mark, ...] = _MARKS) -> Parsed:
     values: dict[Mark, np.ndarray] = {m: np.full(n, np.nan) for m in _MARKS}
     valid: dict[Mark, np.ndarray] = {m: np.zeros(n, dtype=bool) for m in _MARKS}
     plain = np.zeros(n, dtype=bool)
-    for mark in marks:
+    bare = _matches(words, r"[-+]?(?:[0-9.,]|[iI][nN][fF]).*").any()  # else what follows finds nothing
+    for mark in marks if bare else ():
         m, o = re.escape(mark), re.escape(_other(mark))
         simple = _matches(
             words, rf"[-+]?(?:[0-9]+(?:{m}[0-9]{'*' if mark == '.' else '+'})?|{m}[0-9]+)(?:[eE][-+]?[0-9]+)?"
@@ -153,7 +154,7 @@ def parse(cells: pd.Series, marks: tuple[Mark, ...] = _MARKS) -> Parsed:
         read = np.array(pd.to_numeric(numbers.astype(object), errors="coerce"), dtype=np.float64)
         values[mark][valid[mark]] = np.where(np.isnan(read), np.inf, read)  # what has thousands of digits, too
     unit, written = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
-    padded = _matches(words, r"[-+]?0[0-9].*")
+    padded = _matches(words, r"[-+]?0[0-9].*") if bare else np.zeros(n, dtype=bool)
     clean = words
     rest = np.flatnonzero(~(valid["."] | valid[","]))
     if len(rest):
