@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from profuse.data.preprocess import preprocessor
 from profuse.data.preprocess.static import N_PIECES
+from profuse.data.terms import counted
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
 from profuse.fusion import FUSIONS, Fused, Fusion, fusion
@@ -81,7 +82,8 @@ def sample(kind: str) -> tuple[Spec, Raw]:
     if kind == "text":
         ids = torch.randint(0, 50, (10, 12, 4), generator=torch.Generator().manual_seed(0))
         ids[:, :, 0] += ids[:, :, 0] == 0  # a word has at least one subword
-        return Spec(kind="text", vocabulary=50, max_length=20), Raw(ids * holes(12)[..., None], holes(12))
+        text = Raw(ids * holes(12)[..., None], holes(12))
+        return Spec(kind="text", vocabulary=50, max_length=20, **counted(text, n_words=20, vocabulary=50)), text
     if kind == "image":
         return Spec(kind="image", n_channels=3, image_size=(16, 16)), Raw(normal(10, 3, 16, 16), whole)
     if kind == "audio":
@@ -98,7 +100,9 @@ def sample_for(cls: type[Encoder]) -> tuple[Spec, Raw]:
         return sample(cls.kind)
     assert cls.preprocess == "static", f"add a batch of the preprocessor {cls.preprocess!r}"
     pieces = torch.randint(1, 1 + N_PIECES, (10, 12, 1), generator=torch.Generator().manual_seed(0))
-    return Spec(kind="text", vocabulary=1 + N_PIECES, max_length=20), Raw(pieces * holes(12)[..., None], holes(12))
+    text = Raw(pieces * holes(12)[..., None], holes(12))
+    terms = counted(text, n_words=N_PIECES, vocabulary=1 + N_PIECES)
+    return Spec(kind="text", vocabulary=1 + N_PIECES, max_length=20, **terms), text
 
 
 @pytest.mark.parametrize(("name", "check"), [case(name, c) for name, c in product(ENCODERS, ENCODER_CHECKS)])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from profuse.data.preprocess.static import N_PIECES, static_vectors
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import check_layers
+from profuse.encoders._tfidf import TermWeights
 from profuse.errors import ConfigError, ShapeError
 from profuse.layers.sequence import ChannelDropout, ConvBlock, Positions, mean_of_runs, stride_for
 from profuse.schema import Spec
@@ -35,6 +36,8 @@ class StaticEncoder(Encoder):
         max_tokens: Longer texts are shortened by means of neighbours, after mixing; the text's token comes besides.
         dropout: Probability of dropping a hidden channel.
         piece_drop_prob: Probability of leaving out a word piece, while training.
+        linear_path: Whether a ridge regression of TF-IDF (`TermWeights`) and of the text's mean vector is added to the
+            model's outputs (`Encoder.linear`).
 
     Shape:
         `Raw.values[batch, piece, 1]` (0 = none), `Raw.mask[batch, piece]`, to `[batch, <= 1 + max_tokens, width]`.
@@ -59,6 +62,7 @@ class StaticEncoder(Encoder):
         max_tokens: int = 64,
         dropout: float = 0.1,
         piece_drop_prob: float = 0.1,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         check_layers("StaticEncoder", dropout=dropout, n_blocks=n_blocks, max_tokens=max_tokens)
@@ -81,6 +85,8 @@ class StaticEncoder(Encoder):
         self.positions = Positions(width)
         self.blocks = nn.ModuleList(ConvBlock(width, dropout=dropout) for _ in range(n_blocks))
         self.dropout = ChannelDropout(dropout)
+        self.terms = TermWeights(spec) if linear_path and spec.terms else None
+        self.n_linear = 0 if self.terms is None else vectors.shape[1] + self.terms.n_outputs
         self.stage_widths = (width,) * max(1, n_blocks)
 
     @classmethod
@@ -88,18 +94,33 @@ class StaticEncoder(Encoder):
         """Returns no block below 5,000 rows, one below 20,000, else two."""
         return cls(spec, width, n_blocks=0 if n_rows < 5_000 else 1 if n_rows < 20_000 else 2, dropout=dropout)
 
-    def embed(self, raw: Raw) -> Tokens:
+    def _check(self, raw: Raw) -> None:
         if raw.values.ndim != 3 or raw.mask.ndim != 2 or raw.values.is_floating_point():
             raise ShapeError(
                 "StaticEncoder: values must be long [batch, piece, 1] and mask [batch, piece]; got "
                 f"values={raw.values.dtype}{tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
             )
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns the mean vector of the pieces, of length 1, and TF-IDF of pieces and pairs of them."""
+        if self.terms is None:
+            return super().linear(raw)
+        self._check(raw)
+        ids = raw.values[..., 0].masked_fill(~raw.mask, 0)
+        return torch.cat([self._text(ids)[1][:, 0], self.terms(raw.values, raw.mask)], dim=1)
+
+    def _text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the vectors of the pieces, and their mean in units of its length, `[batch, 1, 256]`."""
+        vectors = F.embedding((ids - 1).clamp(min=0), self.vectors) * (ids > 0)[..., None]
+        return vectors, F.normalize(vectors.sum(1, keepdim=True), dim=2)
+
+    def embed(self, raw: Raw) -> Tokens:
+        self._check(raw)
         ids = raw.values[..., 0].masked_fill(~raw.mask, 0)
         if self.training and self.piece_drop_prob > 0:
             ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.piece_drop_prob)
-        vectors = F.embedding((ids - 1).clamp(min=0), self.vectors) * (ids > 0)[..., None]
-        text = F.normalize(vectors.sum(1, keepdim=True), dim=2) * vectors.shape[2] ** 0.5
-        values = torch.cat([self.whole(text), self.pieces(vectors)], dim=1)
+        vectors, text = self._text(ids)
+        values = torch.cat([self.whole(text * vectors.shape[2] ** 0.5), self.pieces(vectors)], dim=1)
         return Tokens(values, torch.cat([raw.mask.any(1, keepdim=True), raw.mask], dim=1))
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:

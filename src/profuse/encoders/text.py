@@ -7,10 +7,11 @@ from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._mlp import check_layers
+from profuse.encoders._tfidf import TermWeights
 from profuse.errors import ConfigError, ShapeError
 from profuse.layers.sequence import ConvBlock, Positions, mean_of_runs, stride_for
 from profuse.schema import Spec
@@ -35,6 +36,8 @@ class WordEncoder(Encoder):
         dropout: Probability of dropping a hidden channel.
         word_drop_prob: Probability of leaving out a word, while training.
         subword_drop_prob: Probability of leaving out a subword, while training.
+        linear_path: Whether a ridge regression of TF-IDF (`TermWeights`) is added to the
+            model's outputs (`Encoder.linear`).
 
     Shape:
         `Raw.values[batch, word, subword]` (0 = no subword), `Raw.mask[batch, word]`, to
@@ -57,6 +60,7 @@ class WordEncoder(Encoder):
         dropout: float = 0.1,
         word_drop_prob: float = 0.1,
         subword_drop_prob: float = 0.1,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         check_layers("WordEncoder", dropout=dropout, n_blocks=n_blocks, max_tokens=max_tokens)
@@ -76,6 +80,8 @@ class WordEncoder(Encoder):
         self.positions = Positions(width)
         self.blocks = nn.ModuleList(ConvBlock(width, dropout=dropout) for _ in range(n_blocks))
         self.dropout = nn.Dropout(dropout)
+        self.terms = TermWeights(spec) if linear_path and spec.terms else None
+        self.n_linear = 0 if self.terms is None else self.terms.n_outputs
         self.stage_widths = (width,) * max(1, n_blocks)
 
     @classmethod
@@ -83,12 +89,23 @@ class WordEncoder(Encoder):
         """Returns no block below 5,000 rows, which teach words but not their order; one below 20,000; else two."""
         return cls(spec, width, n_blocks=0 if n_rows < 5_000 else 1 if n_rows < 20_000 else 2, dropout=dropout)
 
-    def embed(self, raw: Raw) -> Tokens:
+    def _check(self, raw: Raw) -> None:
         if raw.values.ndim != 3 or raw.mask.ndim != 2 or raw.values.is_floating_point():
             raise ShapeError(
                 "WordEncoder: values must be long [batch, word, subword] and mask [batch, word]; got "
                 f"values={raw.values.dtype}{tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
             )
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns TF-IDF of words, word pairs and parts of words; see `TermWeights`."""
+        if self.terms is None:
+            return super().linear(raw)
+        self._check(raw)
+        weights: Tensor = self.terms(raw.values, raw.mask)
+        return weights
+
+    def embed(self, raw: Raw) -> Tokens:
+        self._check(raw)
         ids = raw.values.masked_fill(~raw.mask[..., None], 0)
         if self.training and self.subword_drop_prob > 0:
             ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.subword_drop_prob)

@@ -27,6 +27,16 @@ class Spec(BaseModel):
         (), description="table: for each column, ascending bin edges in the column's scaled units; () if categorical."
     )
     vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
+    n_words: int = Field(0, description="text: ids from 1 to it are whole words; those above, parts of words.")
+    n_texts: int = Field(0, description="text: training texts in which terms were counted.")
+    n_pairs: int = Field(0, description="text: buckets of pairs of neighbouring words, 0 (no pair) included.")
+    terms: tuple[int, ...] = Field(
+        (), description="text: ids, and `vocabulary` + buckets of pairs, that training texts hold, ascending."
+    )
+    term_rows: tuple[int, ...] = Field((), description="text: how many training texts have each of `terms`.")
+    term_columns: tuple[int, ...] = Field(
+        (), description="text: the column of each of `terms`, from 1, in what a linear path reads; 0: none."
+    )
     max_length: int = Field(0, description="text, audio, series: the largest number of positions after preprocessing.")
     is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
     image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

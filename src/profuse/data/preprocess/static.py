@@ -15,6 +15,7 @@ from torch import Tensor
 from profuse._optional import folder_of, need
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
+from profuse.data.terms import MOST_TEXTS, counted
 from profuse.data.words import rows_of_texts
 from profuse.errors import CheckpointError, DataError
 from profuse.schema import Spec
@@ -55,13 +56,22 @@ def _digest() -> str:
     return hashlib.sha256(static_vectors().numpy().tobytes()).hexdigest()
 
 
+def _raw(rows: list[list[int]], max_length: int) -> Raw:
+    rows = [row[:max_length] for row in rows]
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
+    values = np.zeros((*mask.shape, 1), dtype=np.int64)
+    values[mask, 0] = [1 + piece for row in rows for piece in row]
+    return Raw(torch.from_numpy(values), torch.from_numpy(mask))
+
+
 class StaticPreprocessor(Preprocessor):
     """Text -> `Raw` long `[row, piece, 1]`, mask `[row, piece]`; a text without words is absent.
 
     A number is 1 + that of a word piece (bytes stand for what has none), so that 0 is none. Texts are case-folded:
     pieces of capitals have poorer vectors. A text keeps its first pieces, as many as 99 of 100 training texts have, at
-    most 256. Nothing else is learned; a saved model holds neither pieces nor vectors, and needs the package
-    `wordllama` (extra `pretrained`) where it is loaded.
+    most 256. Besides, `fit` counts in how many training texts each piece and pair of pieces stands (`counted`). A saved
+    model holds neither pieces nor vectors, and needs the package `wordllama` (extra `pretrained`) where it is loaded.
 
     Raises:
         MissingDependencyError: The package is not installed.
@@ -77,7 +87,8 @@ class StaticPreprocessor(Preprocessor):
         static_vectors()  # told at once where the package is missing
 
     def fit(self, data: ModalityData) -> None:
-        lengths = [len(row) for row in self._rows(data) if row]
+        rows = [row for row in self._rows(data) if row]
+        lengths = [len(row) for row in rows]
         if not lengths:
             raise DataError(
                 "StaticPreprocessor: at least one training row must hold a word; got none. Leave this modality out, "
@@ -88,15 +99,13 @@ class StaticPreprocessor(Preprocessor):
         self.notes = (f"{n_long} of {len(lengths)} texts are longer than {_MAX_PIECES} word pieces: cut.",) * (
             n_long > 0
         )
-        self.spec = Spec(kind="text", vocabulary=1 + N_PIECES, max_length=min(longest, _MAX_PIECES))
+        max_length = min(longest, _MAX_PIECES)
+        some = _raw(rows[:: -(-len(rows) // MOST_TEXTS)], max_length)
+        terms = counted(some, n_words=N_PIECES, vocabulary=1 + N_PIECES)
+        self.spec = Spec(kind="text", vocabulary=1 + N_PIECES, max_length=max_length, **terms)
 
     def transform(self, data: ModalityData) -> Raw:
-        rows = [row[: self.spec.max_length] for row in self._rows(data)]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
-        values = np.zeros((*mask.shape, 1), dtype=np.int64)
-        values[mask, 0] = [1 + piece for row in rows for piece in row]
-        return Raw(torch.from_numpy(values), torch.from_numpy(mask))
+        return _raw(self._rows(data), self.spec.max_length)
 
     def _rows(self, data: ModalityData) -> list[list[int]]:
         """Returns the pieces of each row; none of an absent one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
+from profuse.data.terms import MOST_TEXTS, counted
 from profuse.data.words import bucket, ngrams, rows_of_words
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Spec
@@ -31,6 +33,9 @@ class SubwordPreprocessor(Preprocessor):
     Sizes that `fit` chooses: words a text, the 99th percentile, at most `max_words` (a longer text keeps its
     beginning); subwords a word, the 99th percentile, 4 to 40; buckets, the first power of 2 from the number of
     distinct n-grams on, 1,024 to 32,768 (more cost time in every optimiser step and gained nothing).
+
+    The spec also tells in how many training texts words, word pairs and parts stand, and which of these become columns
+    of what a linear path reads (`profuse.data.terms.counted`).
 
     Args:
         min_count: Occurrences in train that make a word part of the vocabulary.
@@ -76,7 +81,10 @@ class SubwordPreprocessor(Preprocessor):
         by_occurrence = np.repeat([1 + len(parts[w]) for w in counts], list(counts.values()))
         n_slots = int(np.clip(np.ceil(np.percentile(by_occurrence, 99)), 4, 40))
         self._n_slots = max(4, min(n_slots, _MAX_IDS // (len(data) * self._max_words)))
-        self.spec = Spec(kind="text", vocabulary=1 + len(self._words) + self._n_buckets, max_length=self._max_words)
+        vocabulary = 1 + len(self._words) + self._n_buckets
+        some = self._raw(rows[:: -(-len(rows) // MOST_TEXTS)])
+        terms = counted(some, n_words=len(self._words), vocabulary=vocabulary)
+        self.spec = Spec(kind="text", vocabulary=vocabulary, max_length=self._max_words, **terms)
 
     def _ids(self, word: str) -> list[int]:
         first = 1 + len(self._words)
@@ -84,7 +92,10 @@ class SubwordPreprocessor(Preprocessor):
         return [self._words.get(word, 0), *parts]
 
     def transform(self, data: ModalityData) -> Raw:
-        rows = [row[: self._max_words] for row in rows_of_words(data, where="SubwordPreprocessor")]
+        return self._raw(rows_of_words(data, where="SubwordPreprocessor"))
+
+    def _raw(self, rows: Sequence[list[str]]) -> Raw:
+        rows = [row[: self._max_words] for row in rows]
         index: dict[str, int] = {}  # n-grams are cut and hashed once a word
         flat = np.array([index.setdefault(w, len(index)) for row in rows for w in row], dtype=np.int64)
         table = np.zeros((len(index), self._n_slots), dtype=np.int64)
