@@ -121,3 +121,12 @@ def test_without_single_modalities_and_with_an_equilibrium_it_tells_too() -> Non
     rest = [m for m in found if m.name != "concat" and m.model is not None]
     want = 10 * sum({1: 1, 2: 2, "equilibrium": 4}[m.model.rounds] for m in rest if m.model is not None)
     assert left.seconds() == pytest.approx(want + 10 * sum(m.role == "classical" for m in found))
+
+
+@pytest.mark.parametrize(("n_jobs", "seconds"), [(1, 50), (2, 30)])
+def test_what_is_fitted_later_is_counted_after_all_the_rest(n_jobs: int, seconds: float) -> None:
+    (alone,) = (m for m in methods() if m.name == "a only")
+    default = next(m for m in methods() if m.default)
+    left = TimeLeft([(alone, 0), (alone, 1)], n_jobs, [default.without(m) for m in "bc"])
+    left.finished("a only", 0, 10.0)
+    assert left.seconds() == seconds
