@@ -22,6 +22,7 @@ from profuse.fusion.encoder_decoder.product_of_experts import ProductOfExperts
 from profuse.fusion.encoder_decoder.stacking import Stacking
 from profuse.heads import head_for
 from profuse.layers.linear_path import LinearPath
+from profuse.layers.ridge import Ridge
 from profuse.models.build import build_model
 from profuse.models.fusion_model import JOINT, FusionModel
 from profuse.models.options import ModelOptions
@@ -155,6 +156,14 @@ def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs
     shares = [not_none(raw.contributions)[:120, 0, 0] for raw in given[0].values()]
     along = torch.corrcoef(torch.stack([torch.stack(shares).sum(0), data.target[:120, 0]]))[0, 1]
     assert along > 0.3 if kind is None else along < 0.2
+
+
+def test_fits_of_the_same_rows_solve_their_linear_paths_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, options = prepared(make_product()), OPTIONS.model_copy(update={"epochs": 1, "refit": True})
+    fit_model(data, MODEL, options)
+    assert len(data.solved) == 2  # of the training rows, and of those with the validation rows
+    monkeypatch.setattr(Ridge, "solve", None)
+    fit_model(data, MODEL.model_copy(update={"fusion": "sum"}), options.model_copy(update={"seed": 1}))
 
 
 def test_training_stops_when_patience_is_over() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from profuse.layers.landmarks import Reading
 from profuse.models.fusion_model import FusionModel
-from profuse.models.linear_paths import JOINT
+from profuse.models.linear_paths import BLOCK_ROWS, JOINT, LinearPaths
+from profuse.models.solved import Solution, Solved, key_of
 from profuse.tokens import Raw
 
 __all__ = ["fit_linear"]
-
-_BLOCK_ROWS = 2048
 
 
 @torch.no_grad()
@@ -27,6 +27,7 @@ def fit_linear(
     held: Tensor | None = None,
     like: FusionModel | None = None,
     together: Tensor | None = None,
+    solved: Solved | None = None,
 ) -> dict[str, Raw]:
     """Solves the linear paths of an untrained model; its heads start at 0, so that its outputs are those of the paths.
 
@@ -43,45 +44,92 @@ def fit_linear(
         like: A model whose penalties are taken.
         together: `[row]` numbers of all rows: those of one number are left out together; each row alone if None.
 
+        solved: Where solutions are looked for, and kept.
+
     Returns:
         The inputs with contributions.
     """
     paths = model.linear_paths
     parts = paths.parts(model.encoder_of, inputs)
     goal = model.head.encode_target(target).reshape(len(target), -1)
+    before = None if like is None else like.linear_paths
+    task = _Task(paths, parts, goal, rows, held, before, together)
+    key = "" if solved is None else task.key()
+    solution = None if solved is None else solved.get(key)
+    if solution is None:
+        solution = task.solve()
+        if solved is not None:
+            solved.keep(key, solution)
+    else:
+        paths.load_state_dict(solution.state)
     heads = {JOINT: model.head, **dict(zip(model.names, model.own_heads, strict=False))}
-
-    def index(name: str, some: Tensor) -> Tensor:
-        """Returns the rows that a path learns from: alone, a modality learns from those that have it."""
-        return some if name == JOINT else some[parts[name][1][some]]
-
-    def known(some: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        return {n: (x[some], present[some]) for n, (x, present) in parts.items()}, goal[some]
-
-    left_out: list[tuple[str, Tensor, dict[str, Tensor]]] = []
-    readings: dict[str, Reading] = {}  # each modality's own path chooses for the joint one
-    for name in sorted(paths.names, key=lambda n: n == JOINT):
-        path = paths.path(name)
-        seen, choosing = index(name, rows), None if held is None else index(name, held)
-        if len(seen) < 2 or (choosing is not None and not len(choosing)):
-            continue  # nothing to solve: it adds nothing
-        before = None if like is None else like.linear_paths.path(name)
-        new = None if choosing is None else known(choosing)
-        chosen = {n: readings[n] for n in path.names if n in readings}
-        if len(chosen) < len(path.names):
-            chosen = path.settle(*known(seen), held=new, like=before, settled=chosen)
-            readings |= chosen
-        some = None if together is None else together[seen]
-        made = path.fit(*known(seen), held=new, like=before, readings=chosen, together=some)
-        left_out.append((name, seen, made))
+    for name in solution.names:
         for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
             nn.init.zeros_(weight)
-    results = dict(inputs)
-    for n, (x, present) in parts.items():
-        blocks = zip(torch.split(x, _BLOCK_ROWS), torch.split(present, _BLOCK_ROWS), strict=True)
-        added = torch.cat([paths.contributions(n, *block) for block in blocks])
-        for name, seen, made in left_out:
-            if n in made:
-                added[seen, paths.readers(n).index(name)] = made[n]
-        results[n] = Raw(inputs[n].values, inputs[n].mask, added)
-    return results
+    known = {n: Raw(inputs[n].values, inputs[n].mask, added) for n, added in solution.contributions.items()}
+    return {**inputs, **known}
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What is to be solved."""
+
+    paths: LinearPaths
+    parts: Mapping[str, tuple[Tensor, Tensor]]
+    goal: Tensor
+    rows: Tensor
+    held: Tensor | None
+    like: LinearPaths | None
+    together: Tensor | None
+
+    def key(self) -> str:
+        """Returns a key of all that the solution depends on."""
+        made = [
+            (name, path.link, [(n, part.n_inputs, part.n_outputs) for n, part in path.landmarks.items()])
+            for name in self.paths.names
+            for path in (self.paths.path(name),)
+        ]
+        known = [x for part in self.parts.values() for x in part]
+        some = None if self.together is None else self.together[self.rows]
+        goals = self.goal[self.rows], None if self.held is None else self.goal[self.held]
+        before: list[Tensor] = []
+        for path in [] if self.like is None else [self.like.path(name) for name in self.like.names]:
+            before += [path.chosen, torch.tensor(path.frequencies)]
+        return key_of(made, [*known, self.rows, self.held, some, *goals, *before])
+
+    def _index(self, name: str, rows: Tensor) -> Tensor:
+        """Returns the rows that a path learns from: alone, a modality learns from those that have it."""
+        return rows if name == JOINT else rows[self.parts[name][1][rows]]
+
+    def solve(self) -> Solution:
+        """Solves all paths, in place."""
+        paths = self.paths
+        left_out: list[tuple[str, Tensor, dict[str, Tensor]]] = []
+        readings: dict[str, Reading] = {}  # each modality's own path chooses for the joint one
+        for name in sorted(paths.names, key=lambda n: n == JOINT):
+            path = paths.path(name)
+            seen, choosing = self._index(name, self.rows), None if self.held is None else self._index(name, self.held)
+            if len(seen) < 2 or (choosing is not None and not len(choosing)):
+                continue  # nothing to solve: it adds nothing
+            known = self._known(path.names, seen)
+            new = None if choosing is None else self._known(path.names, choosing)
+            before = None if self.like is None else self.like.path(name)
+            chosen = {n: readings[n] for n in path.names if n in readings}
+            if len(chosen) < len(path.names):
+                chosen = path.settle(*known, held=new, like=before, settled=chosen)
+                readings |= chosen
+            some = None if self.together is None else self.together[seen]
+            made = path.fit(*known, held=new, like=before, readings=chosen, together=some)
+            left_out.append((name, seen, made))
+        contributions = {}
+        for n, (x, present) in self.parts.items():
+            blocks = zip(torch.split(x, BLOCK_ROWS), torch.split(present, BLOCK_ROWS), strict=True)
+            contributions[n] = torch.cat([paths.contributions(n, *block) for block in blocks])
+            for name, seen, made in left_out:
+                if n in made:
+                    contributions[n][seen, paths.readers(n).index(name)] = made[n]
+        state = {name: values.clone() for name, values in paths.state_dict().items()}
+        return Solution(state, contributions, tuple(name for name, _, _ in left_out))
+
+    def _known(self, names: Sequence[str], rows: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
+        return {n: (x[rows], present[rows]) for n in names for x, present in (self.parts[n],)}, self.goal[rows]

@@ -12,10 +12,13 @@ from profuse.heads import Head
 from profuse.layers.linear_path import LinearPath
 from profuse.tokens import Raw
 
-__all__ = ["JOINT", "LinearPaths", "n_landmarks"]
+__all__ = ["BLOCK_ROWS", "JOINT", "LinearPaths", "n_landmarks"]
 
 JOINT = "(joint)"
 """The name of the joint head's output among the modalities'."""
+
+BLOCK_ROWS = 2048
+"""Rows of which a path's features are made at once."""
 
 
 def n_landmarks(n_rows: int, n_modalities: int) -> int:
@@ -55,7 +58,12 @@ class LinearPaths(nn.Module):
 
     def parts(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, tuple[Tensor, Tensor]]:
         """Returns what the paths read, `[batch, n_linear]`, and which rows are present, by modality."""
-        return {n: (encoders[n].linear(inputs[n]), inputs[n].present) for n in self._sources}
+        parts = {}
+        for n in self._sources:
+            blocks = torch.split(torch.arange(len(inputs[n])), BLOCK_ROWS)
+            x = torch.cat([encoders[n].linear(inputs[n].rows(block)) for block in blocks])
+            parts[n] = x, inputs[n].present
+        return parts
 
     def readers(self, name: str) -> list[str]:
         """Returns which of `names` read this modality, in the order of `Raw.contributions`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from profuse.fusion import DecisionFusion, Fusion, TargetFacts
 from profuse.models.build import Model, build_model
 from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
+from profuse.models.solved import Solved
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.schema import Task
 from profuse.tokens import Raw
@@ -45,6 +46,7 @@ class Prepared:
         inputs: All rows, preprocessed.
         target: All rows' targets, encoded.
         choices: What encoders have chosen for these data (`choose`); None: a fit lets them choose.
+        solved: Linear paths that fits have solved; they share them.
     """
 
     dataset: Dataset
@@ -54,6 +56,7 @@ class Prepared:
     inputs: Mapping[str, Raw]
     target: Tensor
     choices: Mapping[str, Choice] | None = None
+    solved: Solved = field(default_factory=Solved)
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split) -> Prepared:
@@ -181,7 +184,9 @@ def _fit(
 
     def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> History:
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
-        begin = fit_linear(model.plain, inputs, prepared.target, train_rows, held=held, together=together)
+        begin = fit_linear(
+            model.plain, inputs, prepared.target, train_rows, held=held, together=together, solved=prepared.solved
+        )
         # the model begins as its linear paths, which may be the best there is
         recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
         return train(
@@ -215,7 +220,9 @@ def _fit(
         again = build(split.train)
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
-        begin = fit_linear(again.plain, inputs, prepared.target, rows, like=like, together=together)
+        begin = fit_linear(
+            again.plain, inputs, prepared.target, rows, like=like, together=together, solved=prepared.solved
+        )
         seconds = retrain(again, begin, prepared.target, rows, train_options, history)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
