@@ -36,7 +36,7 @@ def frames(lengths: tuple[int, ...] = (50, 1, 0, 7, 33), seed: int = 0) -> Raw:
 
 def made(**options: bool) -> AudioEncoder:
     torch.manual_seed(0)
-    return AudioEncoder(SPEC, 8, **options).double().eval()  # type: ignore[arg-type]
+    return AudioEncoder(SPEC, 8, **({"linear_path": True} | options)).double().eval()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n_mels", [8, 40])
@@ -101,8 +101,9 @@ def test_the_level_of_a_recording_stands_in_its_mean_alone() -> None:
     assert (one[:, 0] - other[:, 0]).abs().min() > 1
 
 
-def test_the_path_may_be_left_out() -> None:
-    module = made(linear_path=False)
+def test_there_is_no_path_unless_it_is_asked_for() -> None:
+    torch.manual_seed(0)
+    module = AudioEncoder(SPEC, 8).double()
     assert module.n_linear == 0
     assert module.linear(frames()).shape == (5, 0)
 
