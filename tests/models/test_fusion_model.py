@@ -167,9 +167,10 @@ def test_members_have_one_linear_path() -> None:
     assert output.outputs.any()
 
 
-def test_a_model_without_tables_and_vectors_has_no_linear_path() -> None:
+def test_a_model_whose_encoder_has_no_linear_path_has_none() -> None:
     series = {"c": Spec(kind="series", n_channels=2, max_length=12)}
-    model = build_model(series, "binary", 2, ModelOptions(width=16), n_rows=100, seed=0).plain
+    options = ModelOptions(width=16, encoder_options={"c": {"linear_path": False}})
+    model = build_model(series, "binary", 2, options, n_rows=100, seed=0).plain
     before = copy.deepcopy(model.state_dict())
     batch = {"c": Raw(torch.randn(9, 12, 2), torch.ones(9, 12, dtype=torch.bool))}
     fit_linear(model, batch, torch.arange(9) % 2, torch.arange(9))

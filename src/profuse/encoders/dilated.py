@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._series import SeriesDescription
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.layers.sequence import ChannelDropout, ConvBlock, Joined, mean_of_runs, stride_for
 from profuse.schema import Spec
@@ -30,6 +31,8 @@ class DilatedEncoder(Encoder):
         max_tokens: The largest number of tokens that are returned, means of neighbours.
         n_frequencies: Periodic features of each number; None: 4 for up to 16 channels, else 0.
         dropout: Probability of dropping a hidden channel of a row.
+        linear_path: Whether a ridge regression of what describes a row is added to the model's outputs
+            (`Encoder.linear`, `SeriesDescription`).
 
     Shape:
         `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
@@ -54,6 +57,7 @@ class DilatedEncoder(Encoder):
         max_tokens: int = 32,
         n_frequencies: int | None = None,
         dropout: float = 0.1,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         n_frequencies = check_series(
@@ -71,6 +75,8 @@ class DilatedEncoder(Encoder):
         self.join = Joined(width, stride)
         self.stride = stride_for(-(-spec.max_length // stride), max_tokens)
         self.blocks = nn.ModuleList(ConvBlock(width, dilation=2**i, dropout=dropout) for i in range(n_blocks))
+        self.description = SeriesDescription(spec) if linear_path else None
+        self.n_linear = 0 if self.description is None else self.description.out_width
         self.dropout = ChannelDropout(dropout)
         self.stage_widths = (width,) * n_blocks
 
@@ -84,6 +90,10 @@ class DilatedEncoder(Encoder):
     def embed(self, raw: Raw) -> Tokens:
         steps = clean_steps(raw, self.spec.n_channels, who="DilatedEncoder")
         return Tokens(self.first(self.features(steps)), raw.mask)
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns shapes, rhythms, levels and answers of fixed kernels."""
+        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         tokens = self.join(tokens) if i == 0 else tokens

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
 from profuse.encoders._kernels import KernelBank, dilations
 from profuse.encoders._levels import levels_suited
+from profuse.encoders._series import SeriesDescription
 from profuse.encoders._steps import check_series, clean_steps
 from profuse.encoders._strokes import redrawn
 from profuse.encoders._views import resampled, row_views
@@ -56,6 +57,8 @@ class MultiscaleEncoder(Encoder):
         redraw: How far a path is turned, stretched, slanted and bent at random while training; 0: not at all. What is
             no path is left as it is.
         dropout: Probability of dropping a hidden channel of a row.
+        linear_path: Whether a ridge regression of what describes a row is added to the model's outputs
+            (`Encoder.linear`, `SeriesDescription`).
 
     Shape:
         `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
@@ -87,6 +90,7 @@ class MultiscaleEncoder(Encoder):
         description_dropout: float = 0.2,
         redraw: float = 0.0,
         dropout: float = 0.1,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         who = "MultiscaleEncoder"
@@ -124,6 +128,8 @@ class MultiscaleEncoder(Encoder):
         self.gate = nn.Parameter(torch.full((width,), _GATE))
         self.blocks = nn.ModuleList(ConvBlock(width, dilation=2**i, dropout=dropout) for i in range(n_blocks))
         self.stride = stride_for(-(-length // self.run), max_tokens)
+        self.description = SeriesDescription(spec, levels=levels) if linear_path else None
+        self.n_linear = 0 if self.description is None else self.description.out_width
         self.dropout = ChannelDropout(dropout)
         self.stage_widths = (width,) * n_blocks
 
@@ -168,6 +174,10 @@ class MultiscaleEncoder(Encoder):
         mean = pieces.masked_fill(~real, 0.0).sum(2) / real.sum(2).clamp(min=1)
         top = pieces.masked_fill(~real, -1.0).amax(2)  # below all that GELU returns
         return torch.cat([mean, top], dim=2), real.any(2)[..., 0]
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns shapes, rhythms, levels and answers of fixed kernels."""
+        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         values = self.blocks[i](tokens.values, tokens.mask)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._series import SeriesDescription
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
 from profuse.layers.sequence import ChannelDropout, mean_of_runs, runs, stride_for
@@ -39,6 +40,8 @@ class RecurrentEncoder(Encoder):
             forwards, as the way back has read a single step there.
         n_frequencies: Periodic features of each number; None: 4 for up to 16 channels, else 0.
         dropout: Probability of dropping a channel of a row.
+        linear_path: Whether a ridge regression of what describes a row is added to the model's outputs
+            (`Encoder.linear`, `SeriesDescription`).
 
     Shape:
         `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`, with
@@ -67,6 +70,7 @@ class RecurrentEncoder(Encoder):
         last: bool = False,
         n_frequencies: int | None = None,
         dropout: float = 0.1,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         if cell not in get_args(Cell):
@@ -98,6 +102,8 @@ class RecurrentEncoder(Encoder):
                 backwards.append(layer(width, hidden, batch_first=True))
             outs.append(nn.Linear(hidden * (1 + bidirectional), width))
         self.backwards, self.outs = backwards, outs
+        self.description = SeriesDescription(spec) if linear_path else None
+        self.n_linear = 0 if self.description is None else self.description.out_width
         self.dropout = ChannelDropout(dropout)
         self.last = last
         self.stage_widths = (width,) * n_layers
@@ -111,6 +117,10 @@ class RecurrentEncoder(Encoder):
         steps = clean_steps(raw, self.spec.n_channels, who="RecurrentEncoder")
         features = self.features(steps).masked_fill(~raw.mask[..., None], 0.0)
         return Tokens(self.first(runs(features, self.run).flatten(2)), runs(raw.mask, self.run).any(2))
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns shapes, rhythms, levels and answers of fixed kernels."""
+        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if i == 0:

@@ -6,9 +6,10 @@ from functools import partial
 from typing import ClassVar, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._series import SeriesDescription
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
 from profuse.layers.attention import AttentionBlock
@@ -30,6 +31,8 @@ class SeriesPatchEncoder(Encoder):
         max_tokens: The largest number of patches; a patch has `ceil(max_length / max_tokens)` steps.
         n_frequencies: Periodic features of each number; None: 4 for up to 16 channels, else 0.
         dropout: Probability of dropping a hidden channel of a row.
+        linear_path: Whether a ridge regression of what describes a row is added to the model's outputs
+            (`Encoder.linear`, `SeriesDescription`).
 
     Shape:
         `Raw.values[batch, time, channel]`, `Raw.mask[batch, time]`, to `[batch, <= max_tokens, width]`.
@@ -53,6 +56,7 @@ class SeriesPatchEncoder(Encoder):
         max_tokens: int = 32,
         n_frequencies: int | None = None,
         dropout: float = 0.1,
+        linear_path: bool = True,
     ) -> None:
         super().__init__(spec, width)
         n_frequencies = check_series(
@@ -73,6 +77,8 @@ class SeriesPatchEncoder(Encoder):
         self.first = nn.Linear(self.stride * (self.features.out_width + 1), width)
         self.positions = Positions(width)
         self.blocks = nn.ModuleList(AttentionBlock(width, n_heads=n_heads, dropout=dropout) for _ in range(n_blocks))
+        self.description = SeriesDescription(spec) if linear_path else None
+        self.n_linear = 0 if self.description is None else self.description.out_width
         self.dropout = ChannelDropout(dropout)
         self.stage_widths = (width,) * n_blocks
 
@@ -87,6 +93,10 @@ class SeriesPatchEncoder(Encoder):
         real = raw.mask[..., None].to(steps.dtype)
         known = torch.cat([self.features(steps) * real, real], dim=2)  # cos(0) is 1 where nothing is
         return Tokens(self.first(runs(known, self.stride).flatten(2)), runs(raw.mask, self.stride).any(2))
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns shapes, rhythms, levels and answers of fixed kernels."""
+        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         values = self.positions(tokens.values) if i == 0 else tokens.values
