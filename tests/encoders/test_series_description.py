@@ -93,7 +93,7 @@ def test_rows_of_any_length_and_of_no_change_are_finite_and_have_a_gradient() ->
     for is_path in (False, True):
         values = x.clone().requires_grad_()
         numbers = SeriesDescription(spec(is_path=is_path, length=40))(Raw(values, mask))
-        numbers.square().sum().backward()  # type: ignore[no-untyped-call]
+        numbers.square().sum().backward()
         assert numbers.isfinite().all()
         assert values.grad is not None
         assert values.grad.isfinite().all()
