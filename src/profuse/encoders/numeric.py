@@ -26,6 +26,9 @@ class PiecewiseLinearCode(nn.Module):
     Args:
         edges: For each column, strictly ascending bin edges.
 
+    Attributes:
+        n_features: Bins of all columns; not read off a buffer, which is empty while a saved model is built anew.
+
     Shape:
         `[..., column]` to `[..., column, bin]`; bins that a column does not have are 0.
 
@@ -51,6 +54,7 @@ class PiecewiseLinearCode(nn.Module):
                 "Sort them and drop the equal ones."
             )
         n_columns, self.n_bins = len(edges), max([0, *(len(column) - 1 for column in edges)])
+        self.n_features = sum(max(0, len(column) - 1) for column in edges)
         # a bin that a column does not have has slope 0, so it is 0 for every x
         starts, slopes = torch.zeros(n_columns, self.n_bins), torch.zeros(n_columns, self.n_bins)
         for c, column in enumerate(edges):

@@ -111,7 +111,7 @@ class TableEncoder(Encoder):
         self.linear_code = PiecewiseLinearCode(
             [codes.get(c, ()) if len(codes.get(c, ())) > 2 else () for c in number_at]
         )
-        n_codes = int((self.linear_code.slopes > 0).sum()) + sum(size - 1 for size in self.in_linear.values())
+        n_codes = self.linear_code.n_features + sum(size - 1 for size in self.in_linear.values())
         if linear_path:
             self.n_linear = len(number_at) + n_codes + len(sizes)
         self.register_buffer("number_at", torch.tensor(number_at, dtype=torch.long), persistent=False)
