@@ -42,6 +42,27 @@ def test_few_rows_that_are_all_right_do_not_make_a_head_certain() -> None:
     assert 0.9 < float(head.predict(torch.tensor([[3.0, 0.0]]))[0, 0]) < 0.97
 
 
+def test_few_rows_hardly_move_a_head_that_is_as_sure_as_it_should_be() -> None:
+    rng = torch.Generator().manual_seed(0)
+    head, moved, free = head_for("binary")(4, 2), [], []
+    for _ in range(40):  # 30 rows each, drawn as the outputs say
+        margin = 2.0 * torch.randn(30, generator=rng)
+        target = (torch.rand(30, generator=rng) < margin.sigmoid()).long()
+        outputs = torch.stack([-margin / 2, margin / 2], dim=1)
+        head.calibrate(outputs, target)
+        moved.append(abs(np.log(float(head.temperature))))
+        free.append(abs(np.log(head._best_temperature(outputs, target))))
+    assert np.median(moved) < 0.1 < np.median(free)
+
+
+@pytest.mark.parametrize(("n", "at_least"), [(20, 1.0), (60, 2.0), (400, 2.5)])
+def test_the_surer_of_a_mistake_the_fewer_rows_are_needed_to_say_so(n: int, at_least: float) -> None:
+    outputs, target = rows("multiclass", n=n)
+    head = head_for("multiclass")(4, 3)
+    head.calibrate(outputs, target)
+    assert at_least <= float(head.temperature) <= head._best_temperature(outputs, target) + 1e-5
+
+
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_the_error_does_not_ask_how_sure_outputs_are_but_how_right(task: str) -> None:
     head = head_for(task)(4, 3).eval()  # type: ignore[arg-type]

@@ -150,3 +150,18 @@ def test_input_dropout_drops_channels_in_training_only() -> None:
     assert torch.equal(encoder.embed(raw).values, encoder.embed(raw).values)
     encoder.train()
     assert len(encoder.embed(raw).values.unique(dim=0)) > 1
+
+
+def test_the_linear_path_reads_channels_in_bins_where_the_spec_has_edges() -> None:
+    spec = Spec(kind="vector", n_channels=3, edges=((-1.0, 0.0, 2.0), (0.0, 1.0), ()))
+    encoder = VectorEncoder(spec, 4)
+    raw = Raw(torch.tensor([[1.0, 0.5, 3.0], [-0.5, 2.0, 9.0], [1.0, 1.0, 1.0]]), torch.tensor([True, True, False]))
+    assert encoder.n_linear == 5  # of a single bin the number itself tells all
+    assert encoder.linear(raw).tolist() == [[1.0, 0.5, 3.0, 1.0, 0.5], [-0.5, 2.0, 9.0, 0.5, 0.0], [0.0] * 5]
+    assert VectorEncoder(spec, 4, n_linear_bins=0).n_linear == 3
+    assert VectorEncoder.make(spec, 4, n_rows=100).n_linear == 5
+
+
+def test_edges_of_some_channels_only_are_refused() -> None:
+    with pytest.raises(ShapeError, match="got 1 edges and n_channels=3"):
+        VectorEncoder(Spec(kind="vector", n_channels=3, edges=((0.0, 1.0),)), 4)

@@ -379,8 +379,8 @@ class TestHeads:
 
         outputs, target = torch.randn(40, 2, dtype=torch.float64), torch.randint(0, 2, (40,))
         head = ClassHead(4, 2)
-        head.calibrate(outputs, target)  # the error is that at the temperature that suits these rows best
-        oracle = brier_score_loss(target, (outputs / head.temperature).softmax(-1)[:, 1])
+        suited = head._best_temperature(outputs, target)  # at which the error is told
+        oracle = brier_score_loss(target, (outputs / suited).softmax(-1)[:, 1])
         assert head.error(outputs, target) == pytest.approx(2 * oracle)  # both classes count
 
     def test_the_error_of_values_is_the_squared_error(self) -> None:

@@ -11,13 +11,30 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 
-__all__ = ["PeriodicEmbedding", "PiecewiseLinearCode", "PiecewiseLinearEmbedding", "fewer_edges"]
+__all__ = [
+    "BinFeatures",
+    "PeriodicEmbedding",
+    "PiecewiseLinearCode",
+    "PiecewiseLinearEmbedding",
+    "fewer_edges",
+    "n_linear_bins",
+]
+
+_MOST_LINEAR = 1024
 
 
 def fewer_edges(edges: Sequence[float], n_bins: int) -> tuple[float, ...]:
     """Returns at most `n_bins + 1` of the edges, spread evenly, the first and the last among them."""
     n = min(len(edges), n_bins + 1)
     return tuple(edges[round(i * (len(edges) - 1) / max(1, n - 1))] for i in range(n))
+
+
+def n_linear_bins(n_columns: int) -> int:
+    """Returns in how many bins a linear path should read each of so many numbers: 6, and fewer of more than 128.
+
+    With the number itself and its gaps they are 1,024 features at most, or none.
+    """
+    return next((n for n in (6, 4, 3, 2) if n_columns * (n + 2) <= _MOST_LINEAR), 0)
 
 
 class PiecewiseLinearCode(nn.Module):
@@ -67,6 +84,30 @@ class PiecewiseLinearCode(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ((x[..., None] - self.starts) * self.slopes).clamp(0.0, 1.0)
+
+
+class BinFeatures(nn.Module):
+    """`PiecewiseLinearCode` of at most `n_bins` bins a column, side by side, without bins that a column does not have.
+
+    A column of a single bin has none here: the number itself tells as much.
+
+    Args:
+        edges: For each column, strictly ascending bin edges, of which some are left out where there are too many.
+        n_bins: The most bins of a column; 0: none.
+
+    Shape:
+        `[batch, column]`, known `[batch, column]` to `[batch, n_features]`; 0 where a number is not known.
+    """
+
+    def __init__(self, edges: Sequence[Sequence[float]], n_bins: int) -> None:
+        super().__init__()
+        fewer = [fewer_edges(column, n_bins) if n_bins > 0 else () for column in edges]
+        self.code = PiecewiseLinearCode([column if len(column) > 2 else () for column in fewer])
+        self.n_features = self.code.n_features
+
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+        code: Tensor = self.code(x) * known[..., None]
+        return code[:, self.code.slopes > 0]
 
 
 class PiecewiseLinearEmbedding(nn.Module):

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
+from profuse.encoders._bins import bins_suited
 from profuse.encoders._mlp import ResidualMLP, check_layers
 from profuse.encoders.categorical import CategoryEmbedding
-from profuse.encoders.numeric import PeriodicEmbedding, PiecewiseLinearCode, PiecewiseLinearEmbedding, fewer_edges
+from profuse.encoders.numeric import BinFeatures, PeriodicEmbedding, PiecewiseLinearEmbedding, n_linear_bins
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -22,7 +23,6 @@ __all__ = ["TableEncoder"]
 Numbers = Literal["piecewise", "periodic", "linear"]
 Mixer = Literal["mlp", "transformer"]
 _MANY_COLUMNS = 1000
-_MOST_LINEAR = 1024  # numbers of a row in the linear path, about: of more the bins are too dear
 _MOST_CODES = 128  # of a column of categories in the linear path: beyond, a column a code is too dear
 
 
@@ -106,14 +106,10 @@ class TableEncoder(Encoder):
         category_at = [c for c, size in enumerate(sizes) if size > 0]
         order = torch.tensor(number_at + category_at)
         self.in_linear = {c: sizes[c] for c in category_at if sizes[c] <= _MOST_CODES}
-        # of one bin the number itself tells all
-        codes = {c: fewer_edges(spec.edges[c], n_linear_bins) for c in number_at if n_linear_bins > 0}
-        self.linear_code = PiecewiseLinearCode(
-            [codes.get(c, ()) if len(codes.get(c, ())) > 2 else () for c in number_at]
-        )
-        n_codes = self.linear_code.n_features + sum(size - 1 for size in self.in_linear.values())
+        self.linear_bins = BinFeatures([spec.edges[c] for c in number_at], n_linear_bins)
+        n_codes = sum(size - 1 for size in self.in_linear.values())
         if linear_path:
-            self.n_linear = len(number_at) + n_codes + len(sizes)
+            self.n_linear = len(number_at) + self.linear_bins.n_features + n_codes + len(sizes)
         self.register_buffer("number_at", torch.tensor(number_at, dtype=torch.long), persistent=False)
         self.register_buffer("category_at", torch.tensor(category_at, dtype=torch.long), persistent=False)
         self.register_buffer("order", order.argsort(), persistent=False)
@@ -161,8 +157,13 @@ class TableEncoder(Encoder):
             dropout=dropout,
             numbers="piecewise" if n_columns <= _MANY_COLUMNS else "linear",
             column_dropout=dropout if n_rows < 2_000 else 0.0,
-            n_linear_bins=next(n for n in (6, 4, 3, 2, 0) if n_columns * (n + 2) <= _MOST_LINEAR or n == 0),
+            n_linear_bins=n_linear_bins(n_columns),
         )
+
+    @classmethod
+    def suited(cls, spec: Spec, train: Rows, valid: Rows) -> Suited | None:
+        """Returns that bins are left out of the linear path where training rows say so."""
+        return bins_suited(cls.make(spec, 1, n_rows=len(train)), train)
 
     def embed(self, raw: Raw) -> Tokens:
         n_columns = len(self.spec.cardinalities)
@@ -182,14 +183,14 @@ class TableEncoder(Encoder):
     def linear(self, raw: Raw) -> Tensor:
         """Returns numbers, their bins, which categories (of columns of at most 128 codes), and which cells are missing.
 
-        A ridge regression of bins is a sum of broken lines, one a number; a Gaussian kernel of them, which count how
+        A ridge regression of bins is a sum of broken lines, one a number; a Gaussian kernel of them, which counts how
         many bins lie between two rows, sees thresholds as trees do.
         """
         if not self.n_linear:
             return super().linear(raw)
         values = raw.values.masked_fill(~raw.mask, 0.0)
-        numbers, known = values[:, self.number_at], raw.mask[:, self.number_at]
-        bins = (self.linear_code(numbers) * known[..., None])[:, self.linear_code.slopes > 0]
+        numbers = values[:, self.number_at]
+        bins = self.linear_bins(numbers, raw.mask[:, self.number_at])
         codes = [
             one_hot(values[:, c].round().long().clamp(0, size - 1), size)[:, 1:] for c, size in self.in_linear.items()
         ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
-from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
+from profuse.encoders._bins import bins_suited
 from profuse.encoders._mlp import ResidualMLP, check_layers
+from profuse.encoders.numeric import BinFeatures, n_linear_bins
 from profuse.errors import ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -28,6 +31,8 @@ class VectorEncoder(Encoder):
         dropout: Probability of dropping a hidden channel.
         input_dropout: Probability of dropping a channel of the input; the others grow by what is dropped.
         linear_path: Whether a ridge regression of the vector is added to the model's outputs (`Encoder.linear`).
+        n_linear_bins: Bins, at most, in which that regression reads each channel that has edges besides the number
+            itself; 0: in none.
 
     Shape:
         `Raw.values[batch, channel]`, `Raw.mask[batch]`, to `[batch, 1, width]`.
@@ -50,6 +55,7 @@ class VectorEncoder(Encoder):
         dropout: float = 0.1,
         input_dropout: float = 0.0,
         linear_path: bool = True,
+        n_linear_bins: int = 6,
     ) -> None:
         super().__init__(spec, width)
         who = type(self).__name__
@@ -60,11 +66,18 @@ class VectorEncoder(Encoder):
             n_blocks=n_blocks,
             dropout=dropout,
             input_dropout=input_dropout,
+            n_linear_bins=n_linear_bins,
         )
         if spec.n_channels < 1:
             raise ShapeError(f"{who}: the spec must have at least one channel; got n_channels={spec.n_channels}.")
+        if len(spec.edges) not in (0, spec.n_channels):
+            raise ShapeError(
+                f"{who}: the spec must have edges of no channel or of each; got {len(spec.edges)} edges and "
+                f"n_channels={spec.n_channels}. Take the spec of a fitted preprocessor."
+            )
         self.embed_width = embed_width
-        self.n_linear = spec.n_channels if linear_path else 0
+        self.linear_bins = BinFeatures(spec.edges, n_linear_bins)
+        self.n_linear = spec.n_channels + self.linear_bins.n_features if linear_path else 0
         self.input_dropout = nn.Dropout(input_dropout)
         self.first = nn.Linear(spec.n_channels, embed_width)
         self.mlp = ResidualMLP(embed_width, width, hidden_width=hidden_width, n_blocks=n_blocks, dropout=dropout)
@@ -74,7 +87,20 @@ class VectorEncoder(Encoder):
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
         """Returns a perceptron, wider for more rows."""
         hidden = 128 if n_rows < 2_000 else 256
-        return cls(spec, width, embed_width=hidden, hidden_width=hidden, n_blocks=2, dropout=dropout)
+        return cls(
+            spec,
+            width,
+            embed_width=hidden,
+            hidden_width=hidden,
+            n_blocks=2,
+            dropout=dropout,
+            n_linear_bins=n_linear_bins(spec.n_channels),
+        )
+
+    @classmethod
+    def suited(cls, spec: Spec, train: Rows, valid: Rows) -> Suited | None:
+        """Returns that bins are left out of the linear path where training rows say so."""
+        return bins_suited(cls.make(spec, 1, n_rows=len(train)), train)
 
     def embed(self, raw: Raw) -> Tokens:
         if raw.values.ndim != 2 or raw.values.shape[1] != self.spec.n_channels or raw.mask.ndim != 1:
@@ -86,8 +112,14 @@ class VectorEncoder(Encoder):
         return Tokens.vector(self.first(self.input_dropout(values)), raw.mask)
 
     def linear(self, raw: Raw) -> Tensor:
-        """Returns the vector."""
-        return raw.values.masked_fill(~raw.mask[:, None], 0.0) if self.n_linear else super().linear(raw)
+        """Returns the vector, and the bins of its channels as far as they have edges (see `TableEncoder.linear`)."""
+        if not self.n_linear:
+            return super().linear(raw)
+        values = raw.values.masked_fill(~raw.mask[:, None], 0.0)
+        if not self.linear_bins.n_features:
+            return values
+        known = raw.mask[:, None].expand_as(values)
+        return torch.cat([values, self.linear_bins(values, known)], dim=1)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         return Tokens.vector(self.mlp.step(i, tokens.values[:, 0]), tokens.mask[:, 0])

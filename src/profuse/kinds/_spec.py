@@ -24,7 +24,9 @@ class Spec(BaseModel):
         description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
     )
     edges: tuple[tuple[float, ...], ...] = Field(
-        (), description="table: for each column, ascending bin edges in the column's scaled units; () if categorical."
+        (),
+        description="table, vector: for each column (channel), ascending bin edges in its scaled units; () if it has "
+        "none. vector: all of them may be left out.",
     )
     vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
     n_words: int = Field(0, description="text: ids from 1 to it are whole words; those above, parts of words.")

@@ -157,3 +157,27 @@ def test_other_channels_and_bad_options_are_told() -> None:
         fitted(X).transform(vector(X[:, :4]))
     with pytest.raises(DataError, match=r"reach must be above 0; got reach=0"):
         VectorPreprocessor(reach=0)
+
+
+def test_the_spec_has_the_edges_of_six_bins_that_hold_as_many_training_rows_each() -> None:
+    x = np.column_stack([np.random.default_rng(0).permutation(601) ** 2.0, np.arange(601) % 3, np.full(601, 7.0)])
+    pre = fitted(x)
+    z = pre.transform(vector(x)).values.numpy()
+    counts = np.histogram(z[:, 0], bins=np.array(pre.spec.edges[0], dtype=np.float32))[0]
+    assert np.abs(counts - 100).max() <= 1  # an edge is held as float32
+    np.testing.assert_allclose(pre.spec.edges[1], np.unique(z[:, 1]), atol=1e-5)
+    assert pre.spec.edges[2] == (0.0,)
+
+
+def test_edges_are_of_known_numbers_and_channels_for_missing_ones_have_none() -> None:
+    x = X.copy()
+    x[::2, 1] = np.nan
+    pre = fitted(x)
+    assert pre.spec.n_channels == 6
+    assert [len(edges) for edges in pre.spec.edges] == [7] * 5 + [0]
+    np.testing.assert_allclose(pre.spec.edges[1][0], pre.transform(vector(x)).values[1::2, 1].min(), atol=1e-5)
+
+
+def test_very_many_channels_have_no_edges() -> None:
+    wide = np.random.default_rng(0).normal(size=(20, 257))
+    assert (len(fitted(wide[:, :256]).spec.edges), len(fitted(wide).spec.edges)) == (256, 0)

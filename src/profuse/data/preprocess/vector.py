@@ -18,6 +18,7 @@ from profuse.tokens import Raw
 __all__ = ["VectorPreprocessor"]
 
 _WHO = "VectorPreprocessor"
+_N_BINS, _MOST_BINNED = 6, 256  # of more channels none is binned
 
 
 class VectorPreprocessor(Preprocessor):
@@ -30,7 +31,7 @@ class VectorPreprocessor(Preprocessor):
     A channel that is constant in train is 0. A missing number (NaN) is 0, the mean; each channel that had one in
     train is followed, behind all channels, by an indicator channel (1 = missing). A channel that had none in
     train has no indicator: missing there is 0 and is told with its count as a `UserWarning`. A row that is all
-    NaN is absent.
+    NaN is absent. Of at most 256 channels the spec has the edges of six bins each, at the quantiles of train.
 
     Args:
         reach: Interquartile ranges from the quartiles to the bounds.
@@ -48,6 +49,7 @@ class VectorPreprocessor(Preprocessor):
         empty = np.zeros(0)
         self._low, self._high, self._mean, self._std = empty, empty, empty, empty
         self._marked = np.zeros(0, dtype=np.int64)
+        self._edges: list[list[float]] = []
 
     def fit(self, data: ModalityData) -> None:
         x = vector_rows(data, None, _WHO)
@@ -65,7 +67,18 @@ class VectorPreprocessor(Preprocessor):
         constant = np.nanmax(clipped, axis=0) == np.nanmin(clipped, axis=0)  # std of a constant may be 1e-17
         self._std = np.where(constant | (std == 0), np.inf, std)
         self._marked = np.flatnonzero(np.isnan(x).any(0))
+        self._edges = []
+        if x.shape[1] <= _MOST_BINNED:
+            z = np.nanquantile(self._scaled(known), np.linspace(0.0, 1.0, _N_BINS + 1), axis=0, method="nearest")
+            # no bin is narrower than float32 can tell
+            self._edges = [np.unique(np.round(column, 6)).tolist() for column in z.T]
         self._describe()
+
+    def _scaled(self, x: np.ndarray) -> np.ndarray:
+        """Returns rows clipped and standardised; NaN stays."""
+        bound = self.reach + 5.0
+        z: np.ndarray = np.clip((np.clip(x, self._low, self._high) - self._mean) / self._std, -bound, bound)
+        return z
 
     def transform(self, data: ModalityData) -> Raw:
         x = vector_rows(data, len(self._mean), _WHO)
@@ -82,9 +95,7 @@ class VectorPreprocessor(Preprocessor):
                 UserWarning,
                 stacklevel=2,
             )
-        bound = self.reach + 5.0
-        z = np.clip((np.clip(x, self._low, self._high) - self._mean) / self._std, -bound, bound)
-        z = np.concatenate([np.where(missing, 0.0, z), missing[:, self._marked]], axis=1)
+        z = np.concatenate([np.where(missing, 0.0, self._scaled(x)), missing[:, self._marked]], axis=1)
         values = np.zeros((len(data), z.shape[1]), dtype=np.float32)
         values[present] = z
         return Raw(torch.from_numpy(values), torch.from_numpy(present))
@@ -97,6 +108,7 @@ class VectorPreprocessor(Preprocessor):
             "mean": self._mean,
             "std": self._std,
             "marked": self._marked,
+            "edges": [list(edges) for edges in self._edges],
         }
 
     @classmethod
@@ -105,8 +117,11 @@ class VectorPreprocessor(Preprocessor):
         new._low, new._high = np.asarray(state["low"], float), np.asarray(state["high"], float)
         new._mean, new._std = np.asarray(state["mean"], float), np.asarray(state["std"], float)
         new._marked = np.asarray(state["marked"], np.int64)
+        new._edges = [[float(edge) for edge in edges] for edges in state["edges"]]
         new._describe()
         return new
 
     def _describe(self) -> None:
-        self.spec = Spec(kind="vector", n_channels=len(self._mean) + len(self._marked))
+        edges = tuple(tuple(column) for column in self._edges)
+        marked = ((),) * len(self._marked) if edges else ()
+        self.spec = Spec(kind="vector", n_channels=len(self._mean) + len(self._marked), edges=edges + marked)
