@@ -140,7 +140,7 @@ def test_the_global_random_state_is_left_as_it_was() -> None:
 def test_a_fit_takes_the_choice_tells_it_and_saves_it(tmp_path: Path) -> None:
     fitted = fit_model(prepared(), OPTIONS, TRAIN)
     assert fitted.choices["picture"] == STRENGTHS[0.0]
-    assert fitted.model_options.encoder_options == {"picture": {"augment": 0.0}}
+    assert fitted.model_options.encoder_options["picture"] == {"augment": 0.0}
     encoders: Any = dict(zip(fitted.model.plain.names, fitted.model.plain.encoders, strict=True))
     assert encoders["picture"].stem.augment == 0
     fitted.save(tmp_path / "model")
