@@ -42,8 +42,32 @@ def test_shares_of_rows_left_out_are_those_of_a_ridge_without_them_part_by_part(
     features, y = data(30, sizes)
     made = Ridge.solve(features, y, PENALTIES)
     blocks = [torch.arange(30)[i :: n_blocks or 30] for i in range(n_blocks or 30)]
-    shares, moved = made.left_out(None if n_blocks is None else blocks)
-    for block in blocks[:8]:
+    check_left_out(made, features, y, None if n_blocks is None else blocks, blocks[:8])
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (20, 40)], ids=["few numbers", "many numbers"])
+def test_rows_left_out_alone_and_rows_left_out_together_may_be_mixed(sizes: tuple[int, int]) -> None:
+    features, y = data(30, sizes)
+    blocks = [
+        torch.tensor([3, 17, 4]),
+        torch.tensor([0]),
+        torch.arange(5, 16),
+        torch.tensor([29]),
+        torch.tensor([1, 2]),
+    ]
+    blocks += [i[None] for i in range_without(30, torch.cat(blocks))]
+    check_left_out(Ridge.solve(features, y, PENALTIES), features, y, blocks, blocks)
+
+
+def range_without(n: int, rows: Tensor) -> Tensor:
+    return torch.arange(n)[~torch.isin(torch.arange(n), rows)]
+
+
+def check_left_out(
+    made: Ridge, features: list[Tensor], y: Tensor, asked: list[Tensor] | None, blocks: list[Tensor]
+) -> None:
+    shares, moved = made.left_out(asked)
+    for block in blocks:
         wanted, constant = without(features, y, block, made.penalty)
         for share, want in zip(shares, wanted, strict=True):
             torch.testing.assert_close(share[block], want, atol=1e-6, rtol=1e-5)
@@ -71,3 +95,38 @@ def test_without_blocks_the_sum_of_the_shares_is_what_the_penalty_was_chosen_by(
     shares, moved = made.left_out()
     torch.testing.assert_close(shares[0] + shares[1] + moved, made.scores)
     assert made.error == pytest.approx(float((y - y.mean(0) - made.scores).square().mean()))
+
+
+@pytest.mark.parametrize("sizes", [(3, 15), (20, 40)], ids=["few numbers", "many numbers"])
+@pytest.mark.parametrize("held", [False, True], ids=["left out", "held"])
+def test_single_precision_chooses_as_double_precision_does(
+    sizes: tuple[int, int], held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, y = data(50, sizes)
+    given = (features, y, PENALTIES, data(60, sizes, seed=1) if held else None)
+    wanted = Ridge.solve(*given)
+    monkeypatch.setattr("profuse.layers.ridge._MOST_DOUBLE", 8)
+    made = Ridge.solve(*given)
+    assert made.penalty == wanted.penalty
+    torch.testing.assert_close(made.scores, wanted.scores)
+    for one, other in zip(made.left_out()[0], wanted.left_out()[0], strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_where_rounding_would_decide_double_precision_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    penalties = torch.logspace(-9, 1, 41, dtype=torch.float64)
+    features, _ = data(50, (3, 15))
+    y = sum(f[:, :2] for f in features)  # without noise
+    assert isinstance(y, Tensor)
+    monkeypatch.setattr("profuse.layers.ridge._MOST_DOUBLE", 8)
+    assert Ridge.solve(features, y, penalties).penalty == penalties[0]
+    monkeypatch.setattr("profuse.layers.ridge._LEAST_SINGLE", 0.0)
+    assert Ridge.solve(features, y, penalties).penalty > penalties[0]
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (20, 40)])
+def test_a_penalty_of_nothing_is_the_limit_of_small_ones(sizes: tuple[int, int]) -> None:
+    features, y = data(30, sizes)
+    nothing, small = (Ridge.solve(features, y, torch.tensor([p], dtype=torch.float64)) for p in (0.0, 1e-8))
+    for one, other in zip(nothing.weights, small.weights, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)

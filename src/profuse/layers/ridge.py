@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
+from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 __all__ = ["Ridge"]
 
 _MOST_LEVERAGE = 1 - 1e-8
+_MOST_DOUBLE = 600  # rows or numbers whose eigenvectors are found in double precision
+_LEAST_SINGLE = 1e-4  # of the largest eigenvalue: a smaller n penalty is chosen in double precision
+_LEAST_PENALTY = 1e-9  # that is solved with: a matrix may be singular
 _JITTER = 1e-12  # a block may hold all that tells a direction, without which nothing is known of it
 
 
@@ -49,8 +53,7 @@ class Ridge:
     _z: tuple[Tensor, ...]
     _grams: tuple[Tensor, ...]
     _residuals: Tensor
-    _u: Tensor
-    _per_energy: Tensor
+    _inverse: Tensor
 
     @classmethod
     def solve(
@@ -62,42 +65,49 @@ class Ridge:
     ) -> Ridge:
         """Returns the one whose penalty has the smallest error: of held rows, or else of each row left out.
 
+        Where there are several penalties, rows and numbers, all errors come from one eigendecomposition: in single
+        precision where it is large, unless the penalty is so small that rounding could decide. What is returned is
+        solved in double precision.
+
         Args:
             features: f of each part, `[row, number]`, in double precision.
             y: `[row, output]`.
             penalties: Per row.
             held: Other rows: their features and y.
         """
+        n = len(y)
         middles = tuple(f.mean(0) for f in features)
         z = tuple(f - middle for f, middle in zip(features, middles, strict=True))
         mean = y.mean(0)
         goal = y - mean
         # z z^T of each part where there are fewer rows than numbers, else none
-        grams = tuple(part @ part.T for part in z) if len(y) <= sum(part.shape[1] for part in z) else ()
-        u, energy = _left_vectors(z, grams)
-        along = u.T @ goal
-        per_energy = 1 / (energy + len(y) * penalties[:, None])  # [penalty, direction]
-        if held is None:
-            leverage = (u.square() @ (energy * per_energy).T + 1 / len(y)).clamp(max=_MOST_LEVERAGE)
-            scores = (
-                goal - (goal - u @ ((energy * k)[:, None] * along)) / (1 - leverage[:, i, None])
-                for i, k in enumerate(per_energy)
-            )
+        grams = tuple(_gram(part) for part in z) if n <= sum(part.shape[1] for part in z) else ()
+        joined = z[0] if len(z) == 1 else torch.cat([*z], dim=1)
+        matrix = torch.stack([*grams]).sum(0) if grams else _gram(joined.T)
+        new = None
+        if held is not None:
+            new = torch.cat([f - middle for f, middle in zip(held[0], middles, strict=True)], dim=1), held[1] - mean
+        penalty = float(penalties[0])
+        if len(penalties) > 1:
+            seen = (new[0] @ joined.T, new[1]) if new is not None and grams else new
+            best = _choose(matrix, None if grams else joined, goal, penalties, seen)
+            penalty = float(penalties[best])
+        shift = n * max(penalty, _LEAST_PENALTY)
+        inverse = _inverse(matrix, shift)
+        if grams:
+            dual = inverse @ goal
+            residuals, weight = shift * dual, joined.T @ dual
         else:
-            new = sum((f - c) @ (part.T @ u) for f, c, part in zip(held[0], middles, z, strict=True))
-            assert isinstance(new, Tensor)
-            goal = held[1] - mean
-            scores = (new @ (k[:, None] * along) for k in per_energy)
-        best, error, kept = 0, torch.inf, goal
-        for i, score in enumerate(scores):
-            this = float((goal - score).square().mean())
-            if this < error:
-                best, error, kept = i, this, score
-        k = per_energy[best]
-        dual = u @ (k[:, None] * along)
-        residuals = y - mean - u @ ((energy * k)[:, None] * along)
-        weights = tuple(part.T @ dual for part in z)
-        return cls(float(penalties[best]), error, mean, weights, middles, kept, z, grams, residuals, u, k)
+            weight = inverse @ (joined.T @ goal)
+            residuals = goal - joined @ weight
+        weights = torch.split(weight, [part.shape[1] for part in z])
+        made = cls(penalty, 0.0, mean, weights, middles, goal, z, grams, residuals, inverse)
+        if new is None:
+            shares, moved = made.left_out()
+            scores, wanted = torch.stack([*shares]).sum(0) + moved, goal
+        else:
+            scores, wanted = new[0] @ weight, new[1]
+        return replace(made, error=float((wanted - scores).square().mean()), scores=scores)
 
     def left_out(self, blocks: Sequence[Tensor] | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Returns what each part adds to a row, `[row, output]`, and by how much the mean moves, without the row.
@@ -107,19 +117,27 @@ class Ridge:
         """
         n = len(self._residuals)
         if self._grams:
-            dual = (self._u * self._per_energy) @ self._u.T  # (z z^T + n penalty)^-1, as far as z^T reaches
-            hats = [partial(_dual_hat, gram, dual) for gram in self._grams]
+            hats = [partial(_dual_hat, gram, self._inverse) for gram in self._grams]
         else:
-            reach = ((self._u * self._per_energy) @ (self._u.T @ z) for z in self._z)  # H^-1 z_i
+            sizes = [part.shape[1] for part in self._z]
+            reach = torch.split(torch.cat([*self._z], dim=1) @ self._inverse, sizes, dim=1)  # H^-1 z_i
             hats = [partial(_primal_hat, z, g) for z, g in zip(self._z, reach, strict=True)]
         shares = [z @ w for z, w in zip(self._z, self.weights, strict=True)]
-        if blocks is None:
-            own = [hat(None) for hat in hats]
-            leverage = torch.stack([*own, torch.full_like(own[0], 1 / n)]).sum(0)
-            missing = self._residuals / (1 - leverage.clamp(max=_MOST_LEVERAGE))[:, None]
-            return tuple(share - h[:, None] * missing for share, h in zip(shares, own, strict=True)), -missing / n
         moved = torch.zeros_like(self._residuals)
-        for block in blocks:
+        alone = torch.arange(n)
+        if blocks is not None:
+            single = [block for block in blocks if len(block) == 1]
+            alone = torch.cat(single) if single else alone[:0]
+        if len(alone):
+            own = [hat(None)[alone] for hat in hats]
+            leverage = torch.stack([*own, torch.full_like(own[0], 1 / n)]).sum(0)
+            missing = self._residuals[alone] / (1 - leverage.clamp(max=_MOST_LEVERAGE))[:, None]
+            for share, h in zip(shares, own, strict=True):
+                share[alone] -= h[:, None] * missing
+            moved[alone] = -missing / n
+        for block in blocks or ():
+            if len(block) == 1:
+                continue
             inside = [hat(block) for hat in hats]
             rest = torch.eye(len(block), dtype=moved.dtype) * (1 + _JITTER) - torch.stack(inside).sum(0) - 1 / n
             missing = torch.linalg.solve(rest, self._residuals[block])
@@ -139,19 +157,71 @@ def _primal_hat(z: Tensor, reach: Tensor, block: Tensor | None) -> Tensor:
     return (z * reach).sum(1) if block is None else z[block] @ reach[block].T
 
 
-def _left_vectors(parts: Sequence[Tensor], grams: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Returns the left singular vectors of all parts and the squares of their singular values, of those above 0."""
-    if grams:
-        energy, u = _eigh(torch.stack([*grams]).sum(0))
-        kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
-        return u[:, kept], energy[kept]
-    z = torch.cat([*parts], dim=1)
-    energy, v = _eigh(z.T @ z)
-    kept = energy > 1e-10 * energy.max().clamp(min=1e-300)
-    return z @ v[:, kept] / energy[kept].sqrt(), energy[kept]
+def _choose(
+    matrix: Tensor, z: Tensor | None, goal: Tensor, penalties: Tensor, new: tuple[Tensor, Tensor] | None
+) -> int:
+    """Returns the number of the penalty with the smallest error.
+
+    Args:
+        matrix: z z^T, or z^T z where `z` is given.
+        z: Of all parts.
+        goal: y less its mean.
+        penalties: Per row.
+        new: Of held rows: z_new z^T, or z_new where `z` is given; and their goal.
+    """
+    if len(matrix) > _MOST_DOUBLE:
+        coarse = None if new is None else (new[0].float(), new[1].float())
+        single = matrix.float(), None if z is None else z.float(), goal.float(), penalties.float(), coarse
+        best, most = _smallest(*single)
+        if len(goal) * float(penalties[best]) >= _LEAST_SINGLE * most:
+            return best
+    return _smallest(matrix, z, goal, penalties, new)[0]
+
+
+def _smallest(
+    matrix: Tensor, z: Tensor | None, goal: Tensor, penalties: Tensor, new: tuple[Tensor, Tensor] | None
+) -> tuple[int, float]:
+    """Returns the number of the penalty with the smallest error, and the largest eigenvalue; see `_choose`."""
+    n = len(goal)
+    energy, v = _eigh(matrix)
+    most = float(energy[-1])
+    kept = energy > (1e-10 if matrix.dtype == torch.float64 else 1e-6) * max(most, 1e-30)
+    energy, v = energy[kept], v[:, kept]
+    w = v * energy.sqrt() if z is None else z @ v  # of z = w v^T, or w the same with v of the other side
+    per_energy = 1 / (energy + n * penalties[:, None])  # [penalty, direction]
+    along = w.T @ goal
+    if new is None:
+        leverage = (w.square() @ per_energy.T + 1 / n).clamp(max=_MOST_LEVERAGE)
+        basis, wanted = w, goal
+    else:
+        basis, wanted = new[0] @ (v / energy.sqrt() if z is None else v), new[1]
+    errors = []
+    for i, k in enumerate(per_energy):
+        score = basis @ (k[:, None] * along)
+        lost = (goal - score) / (1 - leverage[:, i, None]) if new is None else wanted - score
+        errors.append(lost.square().mean())
+    return int(torch.stack(errors).nan_to_num(nan=torch.inf).argmin()), most
+
+
+def _gram(x: Tensor) -> Tensor:
+    """Returns x x^T in double precision: half of a product of matrices, mirrored."""
+    if len(x) < _MOST_DOUBLE:
+        return x @ x.T
+    upper = torch.from_numpy(np.ascontiguousarray(dsyrk(1.0, x.numpy().T, trans=1)))
+    return upper + upper.triu(1).T
+
+
+def _inverse(matrix: Tensor, shift: float) -> Tensor:
+    """Returns (matrix + shift)^-1, of a matrix that is positive semidefinite and a shift above 0."""
+    shifted = matrix.clone()
+    shifted.diagonal().add_(shift)
+    made: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(shifted))
+    return made
 
 
 def _eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """`torch.linalg.eigh` by NumPy, which takes two thirds of the time."""
+    """`torch.linalg.eigh`; in double precision by NumPy, which takes two thirds of the time."""
+    if matrix.dtype == torch.float32:
+        return torch.linalg.eigh(matrix)  # type: ignore[no-any-return]
     energy, vectors = np.linalg.eigh(matrix.numpy())
     return torch.from_numpy(energy), torch.from_numpy(vectors)
