@@ -30,6 +30,15 @@ def model(run: Any, files: Path) -> Path:
     return out
 
 
+def test_a_fit_that_finds_nothing_better_than_the_linear_paths_says_so(run: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=60)
+    pd.DataFrame({"x": x, "y": 3 * x}).to_csv(tmp_path / "line.csv", index=False)
+    spoilt = ("--learning-rate", 0.3, "--warmup-fraction", 0.0)
+    done = run("fit", tmp_path / "line.csv", "-t", "y", "--out", tmp_path / "m", *QUICK, *spoilt)
+    assert done.exit_code == 0, done.stderr
+    assert "of the linear paths, as no epoch was better" in done.stdout
+
+
 def test_predictions_name_the_row_the_class_and_each_probability(model: Path, run: Any, files: Path) -> None:
     done = run("predict", model, files / "test.csv")
     assert done.exit_code == 0, done.stderr

@@ -30,11 +30,11 @@ def path(p: int, n_outputs: int = 1, link: str = "identity") -> LinearPath:
 
 
 @pytest.fixture
-def no_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (0.0,))
 
 
-@pytest.mark.usefixtures("no_waves")
+@pytest.mark.usefixtures("no_kernels")
 @pytest.mark.parametrize(("n", "p"), [(60, 8), (40, 100)])
 def test_it_is_ridge_regression_on_standardised_inputs(n: int, p: int) -> None:
     parts, y = rows(n, p)
@@ -46,7 +46,7 @@ def test_it_is_ridge_regression_on_standardised_inputs(n: int, p: int) -> None:
     np.testing.assert_allclose(made(parts)[:, 0].numpy(), ridge.predict((x - x.mean(0)) / spread), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.usefixtures("no_waves")
+@pytest.mark.usefixtures("no_kernels")
 @pytest.mark.parametrize(("n", "p"), [(30, 6), (25, 60)])
 def test_its_penalty_is_the_best_when_rows_are_left_out_one_by_one(n: int, p: int) -> None:
     parts, y = rows(n, p)
@@ -277,6 +277,31 @@ def test_rows_beyond_those_that_are_solved_get_what_it_makes_of_any_row(monkeypa
     plain = made.contribution("x", made.landmarks["x"](*parts["x"]))
     torch.testing.assert_close(added[~seen], plain[~seen])
     assert (added[seen] - plain[seen]).abs().min() > 0
+
+
+@pytest.mark.parametrize("frequency", [0.0, 0.45])
+def test_rows_beyond_those_that_are_solved_are_given_nothing_of_the_rows_that_they_belong_to(
+    frequency: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every third row is learned from; groups of five rows hold one or two of those."""
+    n = 60
+    monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (frequency,))
+    parts, y = in_two_parts(n)
+    groups, learned = torch.arange(n) // 5, torch.arange(n) % 3 == 0
+    made = LinearPath({"a": 3, "b": 5}, 1, link="identity", n_landmarks=n).double()
+    readings = made.settle(parts, y)
+    monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 20 * sum(r.n_features for r in readings.values()))
+    added = made.fit(parts, y, readings=readings, together=groups)
+    assert not added["a"][~parts["a"][1]].any()
+    whole = added["a"] + added["b"] + made.bias
+    monkeypatch.setattr("profuse.layers.linear_path.LinearPath.settle", lambda *_, **__: readings)
+    for i in range(n // 5):
+        kept = learned & (groups != i)
+        like = copy.deepcopy(made)
+        like.chosen[0] *= 20 / kept.sum()  # the penalty is per row
+        again = copy.deepcopy(made)
+        again.fit({k: (x[kept], present[kept]) for k, (x, present) in parts.items()}, y[kept], like=like)
+        torch.testing.assert_close(whole[groups == i], again(parts)[groups == i], atol=1e-5, rtol=1e-5)
 
 
 def test_one_row_that_has_a_part_is_borne() -> None:

@@ -197,3 +197,9 @@ def test_many_ways_of_fusing_are_shown_by_family_and_few_are_not() -> None:
     assert [g["title"] for g in many["groups"]] == ["Fusion: attention", "Fusion: encoder-decoder"]
     assert sorted(r["name"] for g in many["groups"] for r in g["rows"]) == sorted(f"f{i}" for i in range(11))
     assert many["keys"] == [{"role": "fusion", "title": "Fusion"}]
+
+
+def test_the_untrained_model_is_no_epoch_in_the_count_of_a_learning_curve() -> None:
+    seeds = [[[0, None, 0.7, 0.5], [1, 0.6, 0.5, 0.6]], [[1, 0.6, 0.5, 0.6], [2, 0.5, 0.4, 0.7], [3, 0.4, 0.4, 0.7]]]
+    (panel,) = figures.curve_panels({"curves": [{"label": "concat", "name": "concat", "seeds": seeds}]})
+    assert panel["epochs"] == (1, 3)

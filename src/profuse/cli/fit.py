@@ -85,5 +85,6 @@ def fit(
     assert history is not None
     unit, score = fitted.predictor_.model.head.unit, history.best.valid_score
     message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
-    say(f"Validation {unit} {message} in epoch {history.best_epoch}, {history.fit_seconds:.1f} s")
+    when = f"in epoch {history.best_epoch}" if history.best_epoch else "of the linear paths, as no epoch was better"
+    say(f"Validation {unit} {message} {when}, {history.fit_seconds:.1f} s")
     say(f"Model: {out}")

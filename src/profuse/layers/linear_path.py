@@ -144,7 +144,8 @@ class LinearPath(nn.Module):
         """Solves for W, on the CPU, and returns what parts add to rows whose target has not been seen.
 
         Each row's contributions are those of the same ridge regression solved without the row (and those that belong
-        to it), at the same scale and prior. By how much the constant moves without it is shared by its parts.
+        to it), at the same scale and prior. By how much the constant moves without it is shared by its parts. A row
+        beyond those that are solved is given what they make of it, without those that belong to it.
 
         Args:
             parts: Of the rows to learn from.
@@ -178,25 +179,47 @@ class LinearPath(nn.Module):
         moved = sum(middle @ w for middle, w in zip(made.middles, made.weights, strict=True))
         self.bias.copy_(prior - scale * moved)
         self.chosen.copy_(torch.tensor([made.penalty, scale]))
-        return self._left_out(parts, made, scale, step, None if together is None else together[::step])
+        return self._left_out(parts, made, readings, scale, step, together)
 
     def _left_out(
-        self, parts: Parts, made: Ridge, scale: float, step: int, together: Tensor | None
+        self,
+        parts: Parts,
+        made: Ridge,
+        readings: Mapping[str, Reading],
+        scale: float,
+        step: int,
+        together: Tensor | None,
     ) -> dict[str, Tensor]:
         """Returns contributions to all rows, of which each `step`-th has been learned from."""
-        added = {}
-        for name, part in self._landmarks.items():
-            x, present = parts[name]
-            added[name] = self.weight.new_zeros(len(x), self.weight.shape[1])
-            for start in range(1, step):
-                added[name][start::step] = self.contribution(name, part(x[start::step], present[start::step]))
-        shares, moved = made.left_out(None if together is None else _blocks(together))
-        n_present = torch.stack([present[::step] for _, present in parts.values()]).sum(0)
-        moved = moved / n_present.clamp(min=1)[:, None]
+        numbers = None if together is None else together[::step]
+        blocks = None if numbers is None else _blocks(numbers)
+        shares, moved = made.left_out(blocks)
+        learned = torch.arange(len(next(iter(parts.values()))[1])) % step == 0
+        added, changes = {}, [moved, moved.new_zeros(int((~learned).sum()), moved.shape[1])]
         for name, share, middle, w in zip(self.names, shares, made.middles, made.weights, strict=True):
-            absent = ~parts[name][1][::step, None]
-            added[name][::step] = (scale * (share + middle @ w + moved)).masked_fill(absent, 0.0).to(self.weight)
-        return added
+            x, present = parts[name]
+            added[name] = self.weight.new_zeros(len(x), self.weight.shape[1]).double()
+            added[name][~learned] = self.contribution(
+                name, self._landmarks[name](x[~learned], present[~learned])
+            ).double()
+            added[name][learned] = scale * (share + middle @ w)
+        if blocks is not None and together is not None and not learned.all():
+            # others of a group have not been learned from, but the group has
+            others = together[~learned]
+            beside = [((others == together[learned][block[0]]).nonzero()[:, 0], block) for block in blocks]
+            features = [readings[n](parts[n][0][~learned], parts[n][1][~learned]) for n in self.names]
+            shifts, changes[1] = made.changes(features, [(rows, block) for rows, block in beside if len(rows)])
+            for name, shift in zip(self.names, shifts, strict=True):
+                added[name][~learned] += scale * shift
+        # what the constant moves by, and what absent parts do, is shared by those that are there
+        shared = torch.zeros_like(next(iter(added.values())))
+        for rows, change in zip((learned, ~learned), changes, strict=True):
+            shared[rows] = scale * change
+        there = {name: parts[name][1][:, None] for name in self.names}
+        for name, values in added.items():
+            shared += values.masked_fill(there[name], 0.0)
+        shared /= torch.stack([*there.values()]).sum(0).clamp(min=1)
+        return {n: (values + shared).masked_fill(~there[n], 0.0).to(self.weight) for n, values in added.items()}
 
     def _link(self, mean: Tensor) -> Tensor:
         """Returns the outputs that predict the target's mean."""

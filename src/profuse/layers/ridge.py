@@ -115,13 +115,7 @@ class Ridge:
         Args:
             blocks: Rows that are left out together; each row alone if None.
         """
-        n = len(self._residuals)
-        if self._grams:
-            hats = [partial(_dual_hat, gram, self._inverse) for gram in self._grams]
-        else:
-            sizes = [part.shape[1] for part in self._z]
-            reach = torch.split(torch.cat([*self._z], dim=1) @ self._inverse, sizes, dim=1)  # H^-1 z_i
-            hats = [partial(_primal_hat, z, g) for z, g in zip(self._z, reach, strict=True)]
+        n, hats = len(self._residuals), self._hats()
         shares = [z @ w for z, w in zip(self._z, self.weights, strict=True)]
         moved = torch.zeros_like(self._residuals)
         alone = torch.arange(n)
@@ -139,12 +133,54 @@ class Ridge:
             if len(block) == 1:
                 continue
             inside = [hat(block) for hat in hats]
-            rest = torch.eye(len(block), dtype=moved.dtype) * (1 + _JITTER) - torch.stack(inside).sum(0) - 1 / n
-            missing = torch.linalg.solve(rest, self._residuals[block])
+            missing = self._missing(block, inside)
             for share, h in zip(shares, inside, strict=True):
                 share[block] -= h @ missing
             moved[block] = -missing.sum(0) / n
         return tuple(shares), moved
+
+    def changes(
+        self, features: Sequence[Tensor], beside: Sequence[tuple[Tensor, Tensor]]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Returns by how much parts' shares of other rows, and the mean, change without rows that they belong to.
+
+        Args:
+            features: f of each part, `[other row, number]`; shares are those of f less `middle`.
+            beside: Other rows, and the rows learned from that are left out for them.
+
+        Returns:
+            By part, and of the mean: `[other row, output]`; 0 of rows that stand nowhere in `beside`.
+        """
+        (n, n_outputs), hats, z = self._residuals.shape, self._hats(), torch.cat([*self._z], dim=1)
+        new = [f - middle for f, middle in zip(features, self.middles, strict=True)]
+        if self._grams:
+            along = [x @ part.T @ self._inverse for x, part in zip(new, self._z, strict=True)]
+        else:
+            inverses = torch.split(self._inverse, [part.shape[1] for part in self._z])
+            along = [x @ inverse for x, inverse in zip(new, inverses, strict=True)]
+        shares = [f.new_zeros(len(f), n_outputs) for f in features]
+        moved = torch.zeros_like(shares[0])
+        for others, block in beside:
+            missing = self._missing(block, [hat(block) for hat in hats])
+            for share, a in zip(shares, along, strict=True):
+                share[others] = -(a[others][:, block] @ missing if self._grams else a[others] @ (z[block].T @ missing))
+            moved[others] = -missing.sum(0) / n
+        return tuple(shares), moved
+
+    def _hats(self) -> list[partial[Tensor]]:
+        """Returns each part's share of H, of the rows of a block or its diagonal."""
+        if self._grams:
+            return [partial(_dual_hat, gram, self._inverse) for gram in self._grams]
+        sizes = [part.shape[1] for part in self._z]
+        reach = torch.split(torch.cat([*self._z], dim=1) @ self._inverse, sizes, dim=1)  # H^-1 z_i
+        return [partial(_primal_hat, z, g) for z, g in zip(self._z, reach, strict=True)]
+
+    def _missing(self, block: Tensor, inside: Sequence[Tensor]) -> Tensor:
+        """Returns r of the rows of a block, by each part's share of H among them."""
+        n, eye = len(self._residuals), torch.eye(len(block), dtype=self._residuals.dtype)
+        rest = eye * (1 + _JITTER) - torch.stack([*inside]).sum(0) - 1 / n
+        made: Tensor = torch.linalg.solve(rest, self._residuals[block])
+        return made
 
 
 def _dual_hat(gram: Tensor, dual: Tensor, block: Tensor | None) -> Tensor:

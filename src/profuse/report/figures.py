@@ -235,7 +235,7 @@ def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
     results = []
     for c in panels:
         lines = "".join(line(s, 1, "train") for s in c["seeds"]) + "".join(line(s, 2, "valid") for s in c["seeds"])
-        epochs = [len(s) for s in c["seeds"]]
+        epochs = [max(p[0] for p in s) for s in c["seeds"]]  # epoch 0 is the untrained model
         results.append(
             {"label": c["label"], "svg": _stretched(lines), "x": x, "y": y, "epochs": (min(epochs), max(epochs))}
         )
