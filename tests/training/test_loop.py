@@ -160,6 +160,7 @@ def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs
 
 def test_fits_of_the_same_rows_solve_their_linear_paths_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data, options = prepared(make_product()), OPTIONS.model_copy(update={"epochs": 1, "refit": True})
+    data = data.choose(MODEL, data.inputs)  # which asks ridge regressions too
     fit_model(data, MODEL, options)
     assert len(data.solved) == 2  # of the training rows, and of those with the validation rows
     monkeypatch.setattr(Ridge, "solve", None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from profuse.encoders import Rows, encoder
@@ -62,7 +63,8 @@ def choose(
         named, raw = encoder_named(name, spec, options), inputs[name]
         learn, judge = (rows[raw.present[rows]] for rows in (train_rows, valid_rows))
         asked = options.encoder_options.get(name, {})
-        suited = encoder(named).suited(spec, Rows(raw, target, learn), Rows(raw, target, judge))
+        with torch.random.fork_rng():  # who asks may make networks
+            suited = encoder(named).suited(spec, Rows(raw, target, learn), Rows(raw, target, judge))
         if suited is not None and not set(suited.options) & set(asked):
             choices[name] = Choice(named, suited.words, suited.options)
     return choices
