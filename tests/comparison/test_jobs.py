@@ -17,6 +17,7 @@ from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_jo
 from profuse.comparison.methods import methods_for
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
+from profuse.layers.ridge import Ridge
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, load_model
 from profuse.schema import SplitOptions, Task
@@ -158,3 +159,19 @@ def test_a_method_of_one_modality_hides_nothing_and_sees_nothing_else(tmp_path: 
     assert kept.modalities == ("b",)
     other = {**rows.modalities, "a": replace(rows.modalities["a"], values=rows.modalities["a"].values[::-1].copy())}
     np.testing.assert_array_equal(kept.predict_proba(replace(rows, modalities=other)), kept.predict_proba(rows))
+
+
+def test_a_worker_takes_the_linear_paths_that_another_has_solved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = done(tmp_path, "concat")
+    jobs._load.cache_clear()  # as in another process
+
+    def never(*_: Any, **__: Any) -> Ridge:
+        raise AssertionError("it must not be solved again")
+
+    monkeypatch.setattr(Ridge, "solve", never)
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(width=8), task="binary", singles=("all",))
+    method = next(m for m in methods if m.name == "concat")
+    again = read_result(run_job(Job(method, 0, OPTIONS, 1, tmp_path / "again", tmp_path / "prepared.pickle")))
+    np.testing.assert_array_equal(again.prediction, first.prediction)

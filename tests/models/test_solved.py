@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 import pickle
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +17,12 @@ import torch
 from not_none import not_none
 from torch import Tensor
 
+from profuse.errors import DataError
 from profuse.layers.ridge import Ridge
 from profuse.models.build import build_model
 from profuse.models.fit_linear import fit_linear
 from profuse.models.fusion_model import FusionModel
+from profuse.models.linear_paths import LinearPaths
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solution, Solved
 from profuse.schema import Spec
@@ -124,16 +130,78 @@ def test_what_is_done_to_a_model_does_not_change_what_is_kept() -> None:
     assert all(torch.equal(values, before[name]) for name, values in other.linear_paths.state_dict().items())
 
 
-def test_what_was_used_longest_ago_is_dropped_and_nothing_goes_to_another_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def never() -> Solution:
+    raise AssertionError("it must not be solved again")
+
+
+def test_what_was_used_longest_ago_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profuse.models.solved._MOST_BYTES", 100)
-    empty: dict[str, Tensor] = {}
-    some = Solution({"x": torch.zeros(10)}, empty, ())  # 40 bytes
     solved = Solved()
+    some = {key: Solution({"x": torch.zeros(10)}, {}, ()) for key in "abc"}  # 40 bytes
     for key in "ab":
-        solved.keep(key, some)
-    assert solved.get("a") is some
-    solved.keep("c", dataclasses.replace(some))
-    assert [solved.get(key) is not None for key in "abc"] == [True, False, True]
-    assert len(pickle.loads(pickle.dumps(solved))) == 0
+        assert solved.solution(key, lambda key=key: some[key]) is some[key]
+    assert solved.solution("a", never) is some["a"]
+    solved.solution("c", lambda: some["c"])
+    assert all(solved.solution(key, never) is some[key] for key in "ac")
+    again = dataclasses.replace(some["b"])
+    assert solved.solution("b", lambda: again) is again
+
+
+def test_another_process_begins_with_none_but_for_those_in_a_folder(tmp_path: Path) -> None:
+    some = Solution({"x": torch.arange(3.0)}, {"a": torch.ones(2, 1, 1)}, ("a",))
+    for folder in (None, tmp_path / "new"):
+        solved = Solved(folder)
+        solved.solution("key", lambda: some)
+        other: Solved = pickle.loads(pickle.dumps(solved))
+        assert len(other) == 0
+        if folder is None:
+            with pytest.raises(AssertionError, match="solved again"):
+                other.solution("key", never)
+            continue
+        found = other.solution("key", never)
+        assert torch.equal(found.state["x"], some.state["x"])
+        assert torch.equal(found.contributions["a"], some.contributions["a"])
+        assert found.names == some.names
+
+
+def test_of_processes_that_need_the_same_at_once_one_solves_and_the_others_wait(tmp_path: Path) -> None:
+    # threads, which wait for each other as processes do
+    calls, some = [], Solution({"x": torch.zeros(3)}, {}, ())
+
+    def solve() -> Solution:
+        calls.append(1)
+        time.sleep(0.1)
+        return some
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: Solved(tmp_path).solution("key", solve), range(4)))
+    assert len(calls) == 1
+    assert all(torch.equal(f.state["x"], some.state["x"]) for f in found)
+    assert [p.name for p in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_solution_that_finds_no_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("profuse.models.solved.write_file", full)
+    with pytest.raises(DataError, match=r"must find room in .*No space left on device\. Set TMPDIR"):
+        Solved(tmp_path).solution("key", lambda: Solution({}, {}, ()))
+
+
+def test_rows_that_were_learned_from_are_not_evaluated_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    of = LinearPaths.contributions
+
+    def counted(paths: LinearPaths, name: str, x: Tensor, present: Tensor) -> Tensor:
+        seen.append(len(x))
+        return of(paths, name, x, present)
+
+    monkeypatch.setattr(LinearPaths, "contributions", counted)
+    made, arguments = model(), given()
+    known = fit_linear(made, **arguments)
+    assert seen == [20, 20]  # of each modality those that are not learned from
+    monkeypatch.undo()
+    for name, raw in arguments["inputs"].items():
+        wanted = made.linear_paths.contributions(name, made.encoder_of[name].linear(raw), raw.present)
+        torch.testing.assert_close(not_none(known[name].contributions)[40:], wanted[40:])

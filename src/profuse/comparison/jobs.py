@@ -34,6 +34,7 @@ from profuse.errors import DataError
 from profuse.inspect.asked import predict_without
 from profuse.metrics import measure, primary_metric
 from profuse.models.options import ModelOptions
+from profuse.models.solved import Solved
 from profuse.predictor import ClassicalPredictor, NetworkPredictor
 from profuse.schema import Schema, SplitOptions
 from profuse.training.callbacks import Callback
@@ -131,6 +132,7 @@ def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path, mode
     with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
         prepared = prepared.choose(model, dataset.modalities)
+    prepared = replace(prepared, solved=Solved(path.with_suffix(".solved")))  # workers share them
     keep(path, prepared)
 
 

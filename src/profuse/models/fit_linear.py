@@ -43,7 +43,6 @@ def fit_linear(
         held: Rows that choose penalties, where rows are not independent; leave-one-out if None. See `LinearPath.fit`.
         like: A model whose penalties are taken.
         together: `[row]` numbers of all rows: those of one number are left out together; each row alone if None.
-
         solved: Where solutions are looked for, and kept.
 
     Returns:
@@ -54,14 +53,8 @@ def fit_linear(
     goal = model.head.encode_target(target).reshape(len(target), -1)
     before = None if like is None else like.linear_paths
     task = _Task(paths, parts, goal, rows, held, before, together)
-    key = "" if solved is None else task.key()
-    solution = None if solved is None else solved.get(key)
-    if solution is None:
-        solution = task.solve()
-        if solved is not None:
-            solved.keep(key, solution)
-    else:
-        paths.load_state_dict(solution.state)
+    solution = task.solve() if solved is None else solved.solution(task.key(), task.solve)
+    paths.load_state_dict(solution.state)
     heads = {JOINT: model.head, **dict(zip(model.names, model.own_heads, strict=False))}
     for name in solution.names:
         for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
@@ -121,10 +114,13 @@ class _Task:
             some = None if self.together is None else self.together[seen]
             made = path.fit(*known, held=new, like=before, readings=chosen, together=some)
             left_out.append((name, seen, made))
-        contributions = {}
+        contributions, rest = {}, torch.ones(len(self.goal), dtype=torch.bool)
+        rest[self.rows] = False  # those that are learned from have theirs, or lack the modality
         for n, (x, present) in self.parts.items():
-            blocks = zip(torch.split(x, BLOCK_ROWS), torch.split(present, BLOCK_ROWS), strict=True)
-            contributions[n] = torch.cat([paths.contributions(n, *block) for block in blocks])
+            weight = paths.path(paths.readers(n)[0]).weight
+            contributions[n] = weight.new_zeros(len(x), len(paths.readers(n)), weight.shape[1])
+            for block in torch.split(rest.nonzero()[:, 0], BLOCK_ROWS):
+                contributions[n][block] = paths.contributions(n, x[block], present[block])
             for name, seen, made in left_out:
                 if n in made:
                     contributions[n][seen, paths.readers(n).index(name)] = made[n]

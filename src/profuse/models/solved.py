@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
+
+from profuse._saving import claimed, write_file
+from profuse.errors import DataError
 
 __all__ = ["Solution", "Solved", "key_of"]
 
 _MOST_BYTES = 256_000_000
+_LONGEST_WAIT = 3600.0  # seconds, for another process that solves the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,28 +41,54 @@ class Solution:
 
 
 class Solved:
-    """The solutions used last, 256 MB at most, by all that they depend on; another process begins with none."""
+    """The solutions used last, 256 MB at most, by all that they depend on.
 
-    def __init__(self) -> None:
+    Args:
+        folder: Where processes leave solutions for each other: of those that need the same at once one solves, and the
+            others wait. None: another process begins with none.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self._solutions: OrderedDict[str, Solution] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._solutions)
 
-    def __reduce__(self) -> tuple[type[Solved], tuple[()]]:
-        return Solved, ()
+    def __reduce__(self) -> tuple[type[Solved], tuple[Path | None]]:
+        return Solved, (self.folder,)
 
-    def get(self, key: str) -> Solution | None:
-        """Returns the solution kept under the key."""
-        if key in self._solutions:
-            self._solutions.move_to_end(key)
-        return self._solutions.get(key)
+    def solution(self, key: str, solve: Callable[[], Solution]) -> Solution:
+        """Returns the solution that is kept under the key, or else what `solve` returns, which is kept then.
 
-    def keep(self, key: str, solution: Solution) -> None:
-        """Keeps a solution, and drops those used longest ago where there are too many."""
-        self._solutions[key] = solution
+        Raises:
+            DataError: There is no room in the folder.
+        """
+        found = self._solutions.get(key)
+        if found is None:
+            found = solve() if self.folder is None else self._shared(self.folder / key, solve)
+        self._solutions[key] = found
+        self._solutions.move_to_end(key)
         while sum(s.n_bytes for s in self._solutions.values()) > _MOST_BYTES:
             self._solutions.popitem(last=False)
+        return found
+
+    def _shared(self, path: Path, solve: Callable[[], Solution]) -> Solution:
+        with claimed(path, wait=_LONGEST_WAIT):
+            if path.exists():
+                # a temporary file of this very run: never a user's
+                found: Solution = pickle.loads(path.read_bytes())
+                return found
+            made = solve()
+            if made.n_bytes <= _MOST_BYTES:
+                try:
+                    write_file(path, pickle.dumps(made, protocol=5))
+                except OSError as error:
+                    raise DataError(
+                        f"Solved: temporary files must find room in {path.parent}; {error.strerror or error}. Set "
+                        "TMPDIR to a folder that has some."
+                    ) from error
+            return made
 
 
 def key_of(words: object, tensors: Iterable[Tensor | None]) -> str:
