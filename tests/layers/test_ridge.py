@@ -130,3 +130,25 @@ def test_a_penalty_of_nothing_is_the_limit_of_small_ones(sizes: tuple[int, int])
     nothing, small = (Ridge.solve(features, y, torch.tensor([p], dtype=torch.float64)) for p in (0.0, 1e-8))
     for one, other in zip(nothing.weights, small.weights, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("most", [8, 600], ids=["single precision", "double precision"])
+@pytest.mark.parametrize("sizes", [(3, 15), (20, 40)])
+@pytest.mark.parametrize("held", [False, True], ids=["left out", "held"])
+def test_another_loss_of_the_same_scores_may_choose(
+    held: bool, sizes: tuple[int, int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profuse.layers.ridge._MOST_DOUBLE", most)
+    features, y = data(50, sizes)
+    other = data(60, sizes, seed=1) if held else None
+    goal = (y if other is None else other[1]) - y.mean(0)
+
+    def loss(scores: Tensor) -> float:
+        return float((scores - 0.3 * goal).square().mean())  # which asks for a larger penalty
+
+    made = Ridge.solve(features, y, PENALTIES, other, loss)
+    assert made.penalty > Ridge.solve(features, y, PENALTIES, other).penalty
+    each = [Ridge.solve(features, y, penalty[None], other, loss) for penalty in PENALTIES]
+    best = min(each, key=lambda ridge: ridge.error)
+    assert made.penalty == best.penalty
+    assert made.error == pytest.approx(best.error) == pytest.approx(loss(best.scores))

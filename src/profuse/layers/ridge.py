@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -33,7 +33,7 @@ class Ridge:
 
     Attributes:
         penalty: Per row.
-        error: Mean squared error by which it was chosen: of each row left out, or of held rows.
+        error: Mean squared error, or other loss, by which it was chosen: of each row left out, or of held rows.
         mean: Of y, `[output]`.
         weights: W of each part, `[number, output]`.
         middles: Of each part, `[number]`.
@@ -62,6 +62,7 @@ class Ridge:
         y: Tensor,
         penalties: Tensor,
         held: tuple[Sequence[Tensor], Tensor] | None = None,
+        loss: Callable[[Tensor], float] | None = None,
     ) -> Ridge:
         """Returns the one whose penalty has the smallest error: of held rows, or else of each row left out.
 
@@ -74,6 +75,7 @@ class Ridge:
             y: `[row, output]`.
             penalties: Per row.
             held: Other rows: their features and y.
+            loss: Of `scores`; the mean squared error if None.
         """
         n = len(y)
         middles = tuple(f.mean(0) for f in features)
@@ -90,7 +92,7 @@ class Ridge:
         penalty = float(penalties[0])
         if len(penalties) > 1:
             seen = (new[0] @ joined.T, new[1]) if new is not None and grams else new
-            best = _choose(matrix, None if grams else joined, goal, penalties, seen)
+            best = _choose(matrix, None if grams else joined, goal, penalties, seen, loss)
             penalty = float(penalties[best])
         shift = n * max(penalty, _LEAST_PENALTY)
         inverse = _inverse(matrix, shift)
@@ -107,7 +109,8 @@ class Ridge:
             scores, wanted = torch.stack([*shares]).sum(0) + moved, goal
         else:
             scores, wanted = new[0] @ weight, new[1]
-        return replace(made, error=float((wanted - scores).square().mean()), scores=scores)
+        error = float((wanted - scores).square().mean()) if loss is None else loss(scores)
+        return replace(made, error=error, scores=scores)
 
     def left_out(self, blocks: Sequence[Tensor] | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Returns what each part adds to a row, `[row, output]`, and by how much the mean moves, without the row.
@@ -194,7 +197,12 @@ def _primal_hat(z: Tensor, reach: Tensor, block: Tensor | None) -> Tensor:
 
 
 def _choose(
-    matrix: Tensor, z: Tensor | None, goal: Tensor, penalties: Tensor, new: tuple[Tensor, Tensor] | None
+    matrix: Tensor,
+    z: Tensor | None,
+    goal: Tensor,
+    penalties: Tensor,
+    new: tuple[Tensor, Tensor] | None,
+    loss: Callable[[Tensor], float] | None,
 ) -> int:
     """Returns the number of the penalty with the smallest error.
 
@@ -204,18 +212,24 @@ def _choose(
         goal: y less its mean.
         penalties: Per row.
         new: Of held rows: z_new z^T, or z_new where `z` is given; and their goal.
+        loss: See `Ridge.solve`.
     """
     if len(matrix) > _MOST_DOUBLE:
         coarse = None if new is None else (new[0].float(), new[1].float())
         single = matrix.float(), None if z is None else z.float(), goal.float(), penalties.float(), coarse
-        best, most = _smallest(*single)
+        best, most = _smallest(*single, loss)
         if len(goal) * float(penalties[best]) >= _LEAST_SINGLE * most:
             return best
-    return _smallest(matrix, z, goal, penalties, new)[0]
+    return _smallest(matrix, z, goal, penalties, new, loss)[0]
 
 
 def _smallest(
-    matrix: Tensor, z: Tensor | None, goal: Tensor, penalties: Tensor, new: tuple[Tensor, Tensor] | None
+    matrix: Tensor,
+    z: Tensor | None,
+    goal: Tensor,
+    penalties: Tensor,
+    new: tuple[Tensor, Tensor] | None,
+    loss: Callable[[Tensor], float] | None,
 ) -> tuple[int, float]:
     """Returns the number of the penalty with the smallest error, and the largest eigenvalue; see `_choose`."""
     n = len(goal)
@@ -234,9 +248,10 @@ def _smallest(
     errors = []
     for i, k in enumerate(per_energy):
         score = basis @ (k[:, None] * along)
-        lost = (goal - score) / (1 - leverage[:, i, None]) if new is None else wanted - score
-        errors.append(lost.square().mean())
-    return int(torch.stack(errors).nan_to_num(nan=torch.inf).argmin()), most
+        if new is None:
+            score = goal - (goal - score) / (1 - leverage[:, i, None])
+        errors.append(float((wanted - score).square().mean()) if loss is None else loss(score.double()))
+    return int(np.argmin(np.nan_to_num(errors, nan=np.inf))), most
 
 
 def _gram(x: Tensor) -> Tensor:
