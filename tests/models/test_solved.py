@@ -9,6 +9,7 @@ import pickle
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from not_none import not_none
 from torch import Tensor
 
 from profuse.errors import DataError
+from profuse.layers.landmarks import Reading
 from profuse.layers.ridge import Ridge
 from profuse.models.build import build_model
 from profuse.models.fit_linear import fit_linear
 from profuse.models.fusion_model import FusionModel
-from profuse.models.linear_paths import LinearPaths
+from profuse.models.linear_paths import JOINT, LinearPaths
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solution, Solved
 from profuse.schema import Spec
@@ -139,7 +141,7 @@ def test_what_was_used_longest_ago_is_dropped(monkeypatch: pytest.MonkeyPatch) -
     solved = Solved()
     some = {key: Solution({"x": torch.zeros(10)}, {}, ()) for key in "abc"}  # 40 bytes
     for key in "ab":
-        assert solved.solution(key, lambda key=key: some[key]) is some[key]
+        assert solved.solution(key, partial(some.__getitem__, key)) is some[key]
     assert solved.solution("a", never) is some["a"]
     solved.solution("c", lambda: some["c"])
     assert all(solved.solution(key, never) is some[key] for key in "ac")
@@ -205,3 +207,24 @@ def test_rows_that_were_learned_from_are_not_evaluated_once_more(monkeypatch: py
     for name, raw in arguments["inputs"].items():
         wanted = made.linear_paths.contributions(name, made.encoder_of[name].linear(raw), raw.present)
         torch.testing.assert_close(not_none(known[name].contributions)[40:], wanted[40:])
+
+
+def test_the_joint_path_and_a_modality_s_own_read_the_same_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (0.77,))
+    shapes: list[tuple[int, ...]] = []
+    read = Reading._read
+
+    def counted(reading: Reading, x: Tensor, present: Tensor) -> Tensor:
+        shapes.append(tuple(x.shape))
+        return read(reading, x, present)
+
+    monkeypatch.setattr(Reading, "_read", counted)
+    arguments = given() | {"held": torch.arange(40, 60)}
+    x = arguments["inputs"]["a"]
+    arguments["inputs"]["a"] = Raw(x.values, torch.ones_like(x.mask))
+    made = model()
+    assert made.linear_paths.names == (JOINT, "a", "b")
+    fit_linear(made, **arguments)
+    n_b = int(arguments["inputs"]["b"].mask[:40].sum())
+    assert sorted(s for s in shapes if s[1] == made.encoder_of["a"].n_linear) == [(20, 4), (40, 4)]
+    assert [s for s in shapes if s[0] == n_b]  # rows without "b" are not read by its own

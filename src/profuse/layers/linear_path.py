@@ -163,7 +163,7 @@ class LinearPath(nn.Module):
         n_features = sum(reading.n_features for reading in readings.values())
         most = _LARGEST // max(1, n_features)
         step = -(-len(target) // max(1, most if n_features <= _MOST_PAIRED else min(most, _MOST_PAIRED)))
-        rows = {n: (x[::step], present[::step]) for n, (x, present) in parts.items()}
+        rows = parts if step == 1 else {n: (x[::step], present[::step]) for n, (x, present) in parts.items()}
         y, goal = target[::step].double(), None if held is None else held[1].double()
         new = None if held is None or goal is None else ([readings[n](*held[0][n]) for n in self.names], goal)
         penalties = _PENALTIES if like is None else like.chosen[:1].double()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,7 @@ class _Task:
     held: Tensor | None
     like: LinearPaths | None
     together: Tensor | None
+    cut: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def key(self) -> str:
         """Returns a key of all that the solution depends on."""
@@ -92,7 +93,9 @@ class _Task:
 
     def _index(self, name: str, rows: Tensor) -> Tensor:
         """Returns the rows that a path learns from: alone, a modality learns from those that have it."""
-        return rows if name == JOINT else rows[self.parts[name][1][rows]]
+        if name == JOINT or self.parts[name][1][rows].all():
+            return rows
+        return rows[self.parts[name][1][rows]]
 
     def solve(self) -> Solution:
         """Solves all paths, in place."""
@@ -128,4 +131,13 @@ class _Task:
         return Solution(state, contributions, tuple(name for name, _, _ in left_out))
 
     def _known(self, names: Sequence[str], rows: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
-        return {n: (x[rows], present[rows]) for n in names for x, present in (self.parts[n],)}, self.goal[rows]
+        return {n: self._rows(n, rows) for n in names}, self.goal[rows]
+
+    def _rows(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns rows of a part: the same tensors for the joint path and its own, so that they are read once."""
+        x, present = self.parts[name]
+        if rows is not self.rows and rows is not self.held:
+            return x[rows], present[rows]
+        if (name, id(rows)) not in self.cut:
+            self.cut[name, id(rows)] = x[rows], present[rows]
+        return self.cut[name, id(rows)]
