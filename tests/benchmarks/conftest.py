@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path[:0] = [str(BENCHMARKS / "quality" / "progressive"), str(BENCHMARKS / "speed")]
+sys.path[:0] = [str(BENCHMARKS / name) for name in ("quality/progressive", "speed", "quality")]

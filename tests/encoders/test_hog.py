@@ -11,6 +11,10 @@ from profuse.data.features._pictures import colour_histograms, gradient_histogra
 from profuse.encoders import encoder
 from profuse.encoders._hog import GradientHistograms, PictureDescription
 from profuse.encoders._stem import Stem
+from profuse.encoders.image import ConvEncoder
+from profuse.encoders.vector import VectorEncoder
+from profuse.heads import ClassHead
+from profuse.models.linear_paths import LinearPaths
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -102,3 +106,16 @@ def test_pictures_of_one_colour_have_a_gradient() -> None:
     made(whole(pictures)).square().sum().backward()
     assert pictures.grad is not None
     assert pictures.grad.isfinite().all()
+
+
+def test_rows_choose_among_narrower_kernels_of_pictures_than_of_other_kinds() -> None:
+    picture_spec, vector_spec = Spec(kind="image", n_channels=1, image_size=(8, 8)), Spec(kind="vector", n_channels=3)
+    both = {
+        "p": ConvEncoder.make(picture_spec, 8, n_rows=20),
+        "v": VectorEncoder.make(vector_spec, 8, n_rows=20),
+    }
+    paths = LinearPaths(both, ClassHead(8, 2), joint=True, own=True, n_landmarks=4)
+    for name in ("(joint)", "p"):
+        picture = paths.path(name).landmarks["p"]
+        assert max(picture.candidates) == max(ConvEncoder.linear_frequencies)
+    assert max(picture.candidates) > max(paths.path("v").landmarks["v"].candidates)

@@ -273,10 +273,25 @@ def test_rows_beyond_those_that_are_solved_get_what_it_makes_of_any_row(monkeypa
     made = path(6)
     monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 30 * 6)
     added = made.fit(parts, y)["x"]
-    seen = torch.arange(90) % 3 == 0
     plain = made.contribution("x", made.landmarks["x"](*parts["x"]))
+    seen = (added - plain)[:, 0].abs() > 1e-9
+    assert seen.sum() == 30
+    assert (seen.unflatten(0, (3, 30)).sum(1) == 10).all(), "not from all along"
     torch.testing.assert_close(added[~seen], plain[~seen])
-    assert (added[seen] - plain[seen]).abs().min() > 0
+
+
+@pytest.mark.parametrize(("frequency", "n_features"), [(0.0, 8), (0.77, 400)])
+def test_rows_whose_classes_take_turns_are_not_learned_from_by_halves(
+    frequency: float, n_features: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profuse.layers.landmarks._FREQUENCIES", (frequency,))
+    monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 200 * n_features)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(400) % 8
+    x = F.one_hot(labels, 8).double() + 0.1 * torch.randn(400, 8, generator=generator, dtype=torch.float64)
+    made, parts = path(8, 8, link="softmax"), {"x": (x, torch.ones(400, dtype=torch.bool))}
+    made.fit(parts, F.one_hot(labels, 8).double())
+    assert (made(parts).argmax(1) == labels).all()
 
 
 @pytest.mark.parametrize("frequency", [0.0, 0.45])
@@ -291,6 +306,8 @@ def test_rows_beyond_those_that_are_solved_are_given_nothing_of_the_rows_that_th
     made = LinearPath({"a": 3, "b": 5}, 1, link="identity", n_landmarks=n).double()
     readings = made.settle(parts, y)
     monkeypatch.setattr("profuse.layers.linear_path._LARGEST", 20 * sum(r.n_features for r in readings.values()))
+    evenly = "profuse.layers.linear_path._evenly"
+    monkeypatch.setattr(evenly, lambda rows, most: rows if len(rows) <= most else rows[learned])
     added = made.fit(parts, y, readings=readings, together=groups)
     assert not added["a"][~parts["a"][1]].any()
     whole = added["a"] + added["b"] + made.bias

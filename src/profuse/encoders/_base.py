@@ -79,6 +79,9 @@ class Encoder(nn.Module, ABC):
     members_enter: ClassVar[Literal["embed", "mix"]] = "mix"
     """After which step a model's members part: "embed" where mixing is cheap enough to be done for each of them."""
 
+    linear_frequencies: ClassVar[tuple[float, ...]] = ()
+    """Frequencies of Gaussian kernels of what `linear` returns, besides the usual, among which rows choose."""
+
     preprocess: ClassVar[str | None] = None
     """The preprocessor without which it cannot be; None if any will do that gives its kind."""
 

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
-__all__ = ["GradientHistograms", "PictureDescription"]
+__all__ = ["NARROW", "GradientHistograms", "PictureDescription"]
 
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of red, green, blue: ITU-R BT.601
 _MAX_SIDE, _THUMBNAIL = 48, 16  # pixels a side
 _N_ORIENTATIONS, _BLOCK = 9, 36
 _LEVELS = (-0.67, 0.0, 0.67)  # quartiles of standardised pixels
 _SHARES = (1.0, 0.5, 0.25)  # of the description's square: gradients, thumbnail, colours
+NARROW = (1.2,)
+"""Of Gaussian kernels of descriptions: further frequencies, of which pictures have use."""
 _SMALL = 1e-4  # as in Dalal and Triggs, so that a block without gradients is 0
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from profuse.encoders._base import Encoder, Rows, Stage, Suited, chain
-from profuse.encoders._hog import PictureDescription
+from profuse.encoders._hog import NARROW, PictureDescription
 from profuse.encoders._stem import Stem, patch_side
 from profuse.encoders._strength import strength_suited
 from profuse.errors import ConfigError
@@ -79,6 +79,7 @@ class PatchEncoder(Encoder):
     """
 
     kind: ClassVar[str] = "image"
+    linear_frequencies = NARROW
 
     def __init__(
         self,

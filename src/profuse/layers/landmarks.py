@@ -24,6 +24,7 @@ class Landmarks(nn.Module):
     Args:
         n_inputs: Numbers of the part.
         n_landmarks: At most; fewer where they would hold more than 2 million numbers.
+        further: Frequencies among which rows choose too.
 
     Shape:
         `[batch, n_inputs]`, present `[batch]` to `[batch, n_inputs + n_landmarks]`.
@@ -40,8 +41,9 @@ class Landmarks(nn.Module):
     straight: Tensor
     landmarks: Tensor
 
-    def __init__(self, n_inputs: int, n_landmarks: int) -> None:
+    def __init__(self, n_inputs: int, n_landmarks: int, *, further: tuple[float, ...] = ()) -> None:
         super().__init__()
+        self.further = further
         n_landmarks = max(1, min(n_landmarks, _MOST_NUMBERS // max(1, n_inputs)))
         self.n_inputs, self.n_outputs = n_inputs, n_inputs + n_landmarks
         self.register_buffer("center", torch.zeros(n_inputs))
@@ -54,7 +56,7 @@ class Landmarks(nn.Module):
     @property
     def candidates(self) -> tuple[float, ...]:
         """Frequencies among which rows choose."""
-        return _FREQUENCIES
+        return (*_FREQUENCIES, *self.further)
 
     def standard(self, x: Tensor, present: Tensor) -> Tensor:
         """Returns z, 0 in absent rows."""

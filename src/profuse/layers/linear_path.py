@@ -41,6 +41,7 @@ class LinearPath(nn.Module):
         link: How y becomes a prediction.
         n_landmarks: Of each part, at most.
         like: A path whose parts' `Landmarks` are read, for parts that it has.
+        further: Of parts, frequencies among which rows choose too; see `Landmarks`.
 
     Shape:
         `{part: ([batch, number], present [batch])}` to `[batch, n_outputs]`.
@@ -63,11 +64,17 @@ class LinearPath(nn.Module):
         link: Literal["softmax", "sigmoid", "identity"],
         n_landmarks: int = 512,
         like: LinearPath | None = None,
+        further: Mapping[str, tuple[float, ...]] | None = None,
     ) -> None:
         super().__init__()
         self.names, self.link = tuple(sizes), link
         shared = {} if like is None else like.landmarks
-        new = {name: Landmarks(size, n_landmarks) for name, size in sizes.items() if name not in shared}
+        also = further or {}
+        new = {
+            name: Landmarks(size, n_landmarks, further=also.get(name, ()))
+            for name, size in sizes.items()
+            if name not in shared
+        }
         # a list, not a ModuleDict: a part may be called "type" or hold a dot
         self.parts = nn.ModuleList(new.values())
         self._landmarks = {
@@ -162,9 +169,11 @@ class LinearPath(nn.Module):
         readings = self.settle(parts, target, held=held, like=like) if readings is None else readings
         n_features = sum(reading.n_features for reading in readings.values())
         most = _LARGEST // max(1, n_features)
-        step = -(-len(target) // max(1, most if n_features <= _MOST_PAIRED else min(most, _MOST_PAIRED)))
-        rows = parts if step == 1 else {n: (x[::step], present[::step]) for n, (x, present) in parts.items()}
-        y, goal = target[::step].double(), None if held is None else held[1].double()
+        most = most if n_features <= _MOST_PAIRED else min(most, _MOST_PAIRED)
+        some = _evenly(torch.arange(len(target)), most)
+        all_rows = len(some) == len(target)
+        rows = parts if all_rows else {n: (x[some], present[some]) for n, (x, present) in parts.items()}
+        y, goal = target[some].double(), None if held is None else held[1].double()
         new = None if held is None or goal is None else ([readings[n](*held[0][n]) for n in self.names], goal)
         penalties = _PENALTIES if like is None else like.chosen[:1].double()
         made = Ridge.solve([readings[n](*rows[n]) for n in self.names], y, penalties, new)
@@ -179,7 +188,7 @@ class LinearPath(nn.Module):
         moved = sum(middle @ w for middle, w in zip(made.middles, made.weights, strict=True))
         self.bias.copy_(prior - scale * moved)
         self.chosen.copy_(torch.tensor([made.penalty, scale]))
-        return self._left_out(parts, made, readings, scale, step, together)
+        return self._left_out(parts, made, readings, scale, some, together)
 
     def _left_out(
         self,
@@ -187,14 +196,15 @@ class LinearPath(nn.Module):
         made: Ridge,
         readings: Mapping[str, Reading],
         scale: float,
-        step: int,
+        some: Tensor,
         together: Tensor | None,
     ) -> dict[str, Tensor]:
-        """Returns contributions to all rows, of which each `step`-th has been learned from."""
-        numbers = None if together is None else together[::step]
+        """Returns contributions to all rows, of which `some` have been learned from."""
+        numbers = None if together is None else together[some]
         blocks = None if numbers is None else _blocks(numbers)
         shares, moved = made.left_out(blocks)
-        learned = torch.arange(len(next(iter(parts.values()))[1])) % step == 0
+        learned = torch.zeros(len(next(iter(parts.values()))[1]), dtype=torch.bool)
+        learned[some] = True
         added, changes = {}, [moved, moved.new_zeros(int((~learned).sum()), moved.shape[1])]
         for name, share, middle, w in zip(self.names, shares, made.middles, made.weights, strict=True):
             x, present = parts[name]
@@ -241,5 +251,8 @@ def _blocks(together: Tensor) -> Sequence[Tensor] | None:
 
 
 def _evenly(rows: Tensor, most: int) -> Tensor:
-    """Returns at most so many of them, from all along."""
-    return rows[:: max(1, -(-len(rows) // most))]
+    """Returns at most so many of them, one of each of equal stretches, drawn: steps may meet one class only."""
+    n = min(len(rows), max(1, most))
+    ends = torch.arange(n + 1) * len(rows) // max(1, n)
+    drawn = torch.from_numpy(np.random.RandomState(0).random_sample(n)) * ends.diff()
+    return rows[ends[:-1] + drawn.long()]

@@ -79,7 +79,11 @@ class _Task:
     def key(self) -> str:
         """Returns a key of all that the solution depends on."""
         made = [
-            (name, path.link, [(n, part.n_inputs, part.n_outputs) for n, part in path.landmarks.items()])
+            (
+                name,
+                path.link,
+                [(n, part.n_inputs, part.n_outputs, part.candidates) for n, part in path.landmarks.items()],
+            )
             for name in self.paths.names
             for path in (self.paths.path(name),)
         ]

@@ -50,10 +50,15 @@ class LinearPaths(nn.Module):
         self._sources = tuple(sizes) if groups else ()
         # a list, not a ModuleDict: a modality may be called "type" or hold a dot
         joined = groups.pop(JOINT, None)
-        shared = None if joined is None else LinearPath(joined, head.n_outputs, link=head.link, n_landmarks=n_landmarks)
+        further = {name: encoder.linear_frequencies for name, encoder in encoders.items()}
+        shared = None
+        if joined is not None:
+            shared = LinearPath(joined, head.n_outputs, link=head.link, n_landmarks=n_landmarks, further=further)
         self.paths = nn.ModuleList([] if shared is None else [shared])
         for group in groups.values():  # they read modalities as the joint one does
-            path = LinearPath(group, head.n_outputs, link=head.link, n_landmarks=n_landmarks, like=shared)
+            path = LinearPath(
+                group, head.n_outputs, link=head.link, n_landmarks=n_landmarks, like=shared, further=further
+            )
             self.paths.append(path)
 
     def parts(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, tuple[Tensor, Tensor]]:
