@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from profuse.heads import head_for
 from profuse.layers.linear_path import LinearPath
 from profuse.layers.ridge import Ridge
 from profuse.models.build import build_model
+from profuse.models.fit_linear import fit_linear
 from profuse.models.fusion_model import JOINT, FusionModel
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
@@ -147,15 +148,46 @@ def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs
     data = prepared(dataclasses.replace(dataset, **({} if kind is None else {kind: five})))  # type: ignore[arg-type]
     given: list[dict[str, Raw]] = []
 
-    def watched(model: FusionModel, inputs: dict[str, Raw], *rest: Any, **options: Any) -> History:
-        given.append(inputs)
-        return train(model, inputs, *rest, **options)
+    def watched(learn: Callable[..., Any]) -> Callable[..., Any]:
+        def watching(model: FusionModel, inputs: dict[str, Raw], *rest: Any, **options: Any) -> Any:
+            given.append(inputs)
+            return learn(model, inputs, *rest, **options)
 
-    monkeypatch.setattr(fitting, "train", watched)
-    fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 1}))
-    shares = [not_none(raw.contributions)[:120, 0, 0] for raw in given[0].values()]
-    along = torch.corrcoef(torch.stack([torch.stack(shares).sum(0), data.target[:120, 0]]))[0, 1]
-    assert along > 0.3 if kind is None else along < 0.2
+        return watching
+
+    monkeypatch.setattr(fitting, "train", watched(fitting.train))
+    monkeypatch.setattr(fitting, "retrain", watched(fitting.retrain))
+    fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 1, "refit": True}))
+    for inputs, n in zip(given, (120, 160), strict=True):  # training rows, and then those with the validation rows
+        shares = [not_none(raw.contributions)[:n, 0, 0] for raw in inputs.values()]
+        along = torch.corrcoef(torch.stack([torch.stack(shares).sum(0), data.target[:n, 0]]))[0, 1]
+        assert along > 0.3 if kind is None else along < 0.2
+
+
+@pytest.mark.parametrize("kind", ["groups", "times", None])
+def test_validation_rows_choose_penalties_where_rows_belong_together_and_training_anew_takes_them(
+    kind: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies in training rows would say that the smallest penalty is the best."""
+    few, five = make_product(task="regression"), np.arange(200) // 5
+    copies = {n: dataclasses.replace(m, values=np.asarray(m.values)[five]) for n, m in few.modalities.items()}
+    dataset = dataclasses.replace(few, modalities=copies, target=np.random.default_rng(0).normal(size=200)[five])
+    data = prepared(dataclasses.replace(dataset, **({} if kind is None else {kind: five})))  # type: ignore[arg-type]
+    chosen: list[list[float]] = []
+
+    def watched(model: FusionModel, *rest: Any, **options: Any) -> dict[str, Raw]:
+        made = fit_linear(model, *rest, **options)
+        chosen.append([float(path.chosen[0]) for path in model.linear_paths.paths])  # type: ignore[index]
+        return made
+
+    monkeypatch.setattr(fitting, "fit_linear", watched)
+    fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 1, "refit": True}))
+    first, again = chosen
+    if kind is None:
+        assert max(first) < 1e-2
+    else:
+        assert min(first) > 1e-1
+        assert again == first
 
 
 def test_fits_of_the_same_rows_solve_their_linear_paths_once(monkeypatch: pytest.MonkeyPatch) -> None:
