@@ -155,8 +155,8 @@ def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs
 
         return watching
 
-    monkeypatch.setattr(fitting, "train", watched(fitting.train))
-    monkeypatch.setattr(fitting, "retrain", watched(fitting.retrain))
+    monkeypatch.setattr(fitting, "train", watched(train))
+    monkeypatch.setattr(fitting, "retrain", watched(retrain))
     fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 1, "refit": True}))
     for inputs, n in zip(given, (120, 160), strict=True):  # training rows, and then those with the validation rows
         shares = [not_none(raw.contributions)[:n, 0, 0] for raw in inputs.values()]
