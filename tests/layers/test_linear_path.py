@@ -169,7 +169,7 @@ def test_paths_that_read_a_part_alike_have_one_reading_of_it() -> None:
     joint = LinearPath({"a": 3, "b": 5}, 1, link="identity")
     own = LinearPath({"b": 5}, 1, link="identity", like=joint)
     assert own.landmarks["b"] is joint.landmarks["b"]
-    assert set(own.state_dict()) == {"weight", "bias", "chosen"}
+    assert set(own.state_dict()) == {"weight", "bias", "chosen", "scales"}
     readings = own.settle(parts, y)
     joint.fit(parts, y, readings=joint.settle(parts, y, settled=readings))
     assert joint.frequencies[1:] == own.frequencies
@@ -250,7 +250,9 @@ def test_of_classes_it_returns_the_same_shares_times_the_scale() -> None:
     parts, y = in_two_parts(60)
     target = F.one_hot((y[:, 0] > 0).long(), 2).double()
     logits, values = (LinearPath({"a": 3, "b": 5}, 2, link=link).double() for link in ("softmax", "identity"))
-    shares, plain = logits.fit(parts, target), values.fit(parts, target)
+    shares, like = logits.fit(parts, target), copy.deepcopy(logits)
+    like.chosen[1] = 1
+    plain = values.fit(parts, target, like=like)
     assert logits.frequencies == values.frequencies
     assert logits.chosen[1] != 1
     for name, share in shares.items():
@@ -331,3 +333,61 @@ def test_one_row_that_has_a_part_is_borne() -> None:
     everywhere = {**given, "z": (given["z"][0], parts["x"][1])}
     torch.testing.assert_close(made(everywhere), alone(parts), atol=1e-6, rtol=1e-6)
     assert added["z"].abs().max() < 0.5
+
+
+@pytest.mark.parametrize("link", ["identity", "softmax"])
+def test_a_part_of_many_numbers_that_tell_nothing_does_not_drown_one_that_tells_much(link: str) -> None:
+    parts, y = rows(1000, 8, noise=0.5)
+    noise = torch.randn(1000, 600, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x, present = parts["x"]
+    known = {"x": (x, present), "noise": (noise, present)}
+    goal = y if link == "identity" else F.one_hot((y[:, 0] > 0).long(), 2).double()
+
+    def loss(names: list[str]) -> float:
+        sizes = {n: known[n][0].shape[1] for n in names}
+        made = LinearPath(sizes, goal.shape[1], link=link).double()  # type: ignore[arg-type]
+        made.fit({n: (known[n][0][:200], present[:200]) for n in names}, goal[:200])
+        said = made({n: known[n] for n in names})[200:]
+        return float((said - goal[200:]).square().mean() if link == "identity" else F.cross_entropy(said, goal[200:]))
+
+    assert loss(["x", "noise"]) < 1.02 * loss(["x"])
+
+
+def test_penalties_of_parts_are_taken_from_the_path_whose_choices_are_taken() -> None:
+    parts, y = in_two_parts(60)
+    made, again = (LinearPath({"a": 3, "b": 5}, 1, link="identity").double() for _ in range(2))
+    made.fit(parts, y)
+    assert made.scales.max() == 1
+    made.scales.copy_(torch.tensor([0.25, 1.0]))
+    added = again.fit(parts, y, like=made)
+    assert torch.equal(again.scales, made.scales)
+    ridge = Ridge(alpha=60 * float(made.chosen[0]), solver="svd")
+    standard = [part.standard(*parts[n]).numpy() for n, part in again.landmarks.items()]
+    assert again.frequencies == (0.0, 0.0)
+    x = np.concatenate([0.25 * standard[0], standard[1]], axis=1)
+    wanted = ridge.fit(x, y[:, 0].numpy()).predict(x)
+    np.testing.assert_allclose(again(parts)[:, 0].numpy(), wanted, rtol=1e-6, atol=1e-6)
+    assert set(added) == {"a", "b"}
+
+
+def test_of_classes_log_loss_chooses_the_penalty_not_squared_error() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randint(5, (1200,), generator=generator)
+    middles = 0.5 * torch.randn(5, 20, generator=generator, dtype=torch.float64)
+    x = middles[target] + torch.randn(1200, 20, generator=generator, dtype=torch.float64)
+    present, goal = torch.ones(1200, dtype=torch.bool), F.one_hot(target, 5).double()
+    made, other = path(20, 5, "softmax"), path(20, 5, "softmax")
+    made.fit({"x": (x[:200], present[:200])}, goal[:200])
+    other.link = "identity"  # as if they were values
+    other.fit({"x": (x[:200], present[:200])}, goal[:200])
+    assert made.chosen[0] > other.chosen[0]
+    other.link, like = "softmax", copy.deepcopy(other)
+    like.chosen[1] = made.chosen[1]
+    other.fit({"x": (x[:200], present[:200])}, goal[:200], like=like)
+
+    def loss(p: LinearPath) -> float:
+        said = p({"x": (x[200:], present[200:])})
+        prior = goal[:200].mean(0).log()
+        return min(float(F.cross_entropy(prior + s * (said - prior), goal[200:])) for s in torch.logspace(-1, 1, 41))
+
+    assert loss(made) < loss(other)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from profuse.layers.landmarks import Landmarks, Reading
+from profuse.layers.part_scales import part_scales
 from profuse.layers.ridge import Ridge
 
 __all__ = ["LinearPath"]
@@ -19,6 +22,7 @@ _LARGEST = 20_000_000  # numbers of a matrix that is solved
 _MOST_PAIRED = 2048  # rows or numbers whose pairs are solved; rows beyond either limit are left out evenly
 _ENOUGH_ROWS = 500  # to choose how a part is read
 _PENALTIES = torch.logspace(-6, 2, 33, dtype=torch.float64)  # per row
+_LOG_SCALES = (math.log(0.1), math.log(100))
 _SCALES = torch.logspace(-1, 2, 31, dtype=torch.float64)
 Parts = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -29,11 +33,13 @@ class LinearPath(nn.Module):
     f_m is what stands in the part, standardised, or Gaussian kernels between it and landmarks (`Landmarks`); of one
     part alone, so that nothing but a fusion sees how parts go together.
 
-    W is a ridge regression of the target's columns. Its penalty, and f_m (on 500 rows), have the smallest squared error
-    of leave-one-out predictions, which a ridge has in closed form. For classes and labels y are logits: those of the
-    prior plus a multiple of what the regression of 0 and 1 predicts, the one with the smallest log loss of those same
-    predictions. So y is as sure of itself as it may be on new rows, however few there are. Where rows are not
-    independent, leave-one-out is too hopeful: then given rows choose.
+    W is a ridge regression of the target's columns. f_m and the penalty, of which each of several parts has its own
+    (`part_scales`), are chosen by leave-one-out predictions, which a ridge has in closed form (f_m and how penalties
+    compare on 500 rows). For values the squared error counts. For classes and labels y are logits: those of the prior
+    plus a multiple of what the regression of 0 and 1 predicts, the one with the smallest log loss of those same
+    predictions, and this loss counts: the squared error would hold W back too little. So y is as sure of itself as it
+    may be on new rows, however few there are. Where rows are not independent, leave-one-out is too hopeful: then given
+    rows choose, and rows that belong together are left out together.
 
     Args:
         sizes: Numbers of each part.
@@ -55,6 +61,7 @@ class LinearPath(nn.Module):
     weight: Tensor
     bias: Tensor
     chosen: Tensor
+    scales: Tensor
 
     def __init__(
         self,
@@ -84,6 +91,7 @@ class LinearPath(nn.Module):
         self.register_buffer("weight", torch.zeros(sum(self._sizes), n_outputs))
         self.register_buffer("bias", torch.zeros(n_outputs))
         self.register_buffer("chosen", torch.zeros(2))  # penalty and scale
+        self.register_buffer("scales", torch.ones(len(sizes)))  # of parts, see `part_scales`
 
     @property
     def landmarks(self) -> Mapping[str, Landmarks]:
@@ -131,7 +139,8 @@ class LinearPath(nn.Module):
                     there = held[0][name][1].nonzero()[:, 0]
                     new = ([read(held[0][name][0][there], held[0][name][1][there])], held[1][there].double())
                 f = read(x[few], present[few])
-                errors.append(Ridge.solve([f], target[few].double(), _PENALTIES, new).error)
+                y = target[few].double()
+                errors.append(Ridge.solve([f], y, _PENALTIES, new, self._judge(y, y if new is None else new[1])).error)
             best = candidates[int(np.argmin(errors))] if errors else candidates[0]
             some = _evenly(rows, _LARGEST // max(1, part.n_inputs))
             readings[name] = part.settle(x[some], present[some], best, len(some))
@@ -176,25 +185,68 @@ class LinearPath(nn.Module):
         y, goal = target[some].double(), None if held is None else held[1].double()
         new = None if held is None or goal is None else ([readings[n](*held[0][n]) for n in self.names], goal)
         penalties = _PENALTIES if like is None else like.chosen[:1].double()
-        made = Ridge.solve([readings[n](*rows[n]) for n in self.names], y, penalties, new)
+        features = [readings[n](*rows[n]) for n in self.names]
+        scales = (
+            self._scales(features, y, new, None if together is None else together[some])
+            if like is None
+            else like.scales.double()
+        )
+        if new is not None:
+            new = [s * f for s, f in zip(scales, new[0], strict=True)], new[1]
+        judge = self._judge(y, y if goal is None else goal)
+        made = Ridge.solve([s * f for s, f in zip(scales, features, strict=True)], y, penalties, new, judge)
         prior, scale = self._link(y.mean(0)), 1.0
         if like is not None:
             scale = float(like.chosen[1])
         elif self.link != "identity":
             losses = [self._loss(prior + scale * made.scores, y if goal is None else goal) for scale in _SCALES]
             scale = float(_SCALES[int(torch.stack(losses).argmin())])
-        weights = [readings[n].weight(w) for n, w in zip(self.names, made.weights, strict=True)]
+        weights = [readings[n].weight(s * w) for n, s, w in zip(self.names, scales, made.weights, strict=True)]
         self.weight.copy_(scale * torch.cat(weights))
         moved = sum(middle @ w for middle, w in zip(made.middles, made.weights, strict=True))
         self.bias.copy_(prior - scale * moved)
         self.chosen.copy_(torch.tensor([made.penalty, scale]))
-        return self._left_out(parts, made, readings, scale, some, together)
+        self.scales.copy_(scales)
+        return self._left_out(parts, made, readings, scales, scale, some, together)
+
+    def _scales(
+        self,
+        features: Sequence[Tensor],
+        y: Tensor,
+        held: tuple[Sequence[Tensor], Tensor] | None,
+        together: Tensor | None,
+    ) -> Tensor:
+        """Returns the scales of parts, chosen on some of the rows."""
+        few = _evenly(torch.arange(len(y)), _ENOUGH_ROWS)
+        blocks, prior = None if together is None else _blocks(together[few]), self._link(y.mean(0))
+
+        def loss(scores: Tensor, true: Tensor) -> Tensor:
+            return self._loss(prior + scores, true)
+
+        chosen_by = None if self.link == "identity" else loss
+        return part_scales([f[few] for f in features], y[few], _PENALTIES, held, blocks, chosen_by)
+
+    def _judge(self, y: Tensor, goal: Tensor) -> Callable[[Tensor], float] | None:
+        """Returns the log loss of scores, times what suits them best, of rows with this `goal`; None for values."""
+        if self.link == "identity":
+            return None
+        prior = self._link(y.mean(0))
+
+        def at(log_scale: float, scores: Tensor) -> float:
+            return float(self._loss(prior + math.exp(log_scale) * scores, goal))
+
+        def loss(scores: Tensor) -> float:
+            found = minimize_scalar(at, bounds=_LOG_SCALES, args=(scores,), method="bounded", options={"xatol": 0.15})
+            return float(found.fun)
+
+        return loss
 
     def _left_out(
         self,
         parts: Parts,
         made: Ridge,
         readings: Mapping[str, Reading],
+        scales: Tensor,
         scale: float,
         some: Tensor,
         together: Tensor | None,
@@ -217,7 +269,10 @@ class LinearPath(nn.Module):
             # others of a group have not been learned from, but the group has
             others = together[~learned]
             beside = [((others == together[learned][block[0]]).nonzero()[:, 0], block) for block in blocks]
-            features = [readings[n](parts[n][0][~learned], parts[n][1][~learned]) for n in self.names]
+            features = [
+                s * readings[n](parts[n][0][~learned], parts[n][1][~learned])
+                for n, s in zip(self.names, scales, strict=True)
+            ]
             shifts, changes[1] = made.changes(features, [(rows, block) for rows, block in beside if len(rows)])
             for name, shift in zip(self.names, shifts, strict=True):
                 added[name][~learned] += scale * shift

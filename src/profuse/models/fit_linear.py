@@ -92,7 +92,7 @@ class _Task:
         goals = self.goal[self.rows], None if self.held is None else self.goal[self.held]
         before: list[Tensor] = []
         for path in [] if self.like is None else [self.like.path(name) for name in self.like.names]:
-            before += [path.chosen, torch.tensor(path.frequencies)]
+            before += [path.chosen, path.scales, torch.tensor(path.frequencies)]
         return key_of(made, [*known, self.rows, self.held, some, *goals, *before])
 
     def _index(self, name: str, rows: Tensor) -> Tensor:
