@@ -127,3 +127,10 @@ def test_the_path_is_left_out_on_demand_and_without_counts() -> None:
         WordEncoder(counts.model_copy(update={"term_columns": (1,) * len(counts.terms)}), 8).linear(
             Raw(torch.zeros(2, 5, 4), torch.ones(2, 5, dtype=torch.bool))
         )
+
+
+def test_absent_texts_are_no_texts_in_which_a_term_is_lacking() -> None:
+    ids = torch.tensor([[[1], [2]], [[1], [3]], [[2], [3]], [[3], [3]]])
+    raw = Raw(ids, torch.ones(4, 2, dtype=torch.bool).index_fill(0, torch.tensor([1, 3]), False))
+    there = raw.rows(torch.tensor([0, 2]))
+    assert counted(raw, n_words=3, vocabulary=4) == counted(there, n_words=3, vocabulary=4)
