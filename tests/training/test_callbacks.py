@@ -53,7 +53,7 @@ def test_each_hook_is_called_once_in_its_place() -> None:
     notes = Notes()
     trained = fit([notes])
     assert notes.calls[0] == ("start", 4, "FusionModel")
-    assert notes.calls[1:-1] == list(trained.history.epochs)
+    assert notes.calls[1:-1] == list(trained.history.epochs[1:])  # epoch 0 is the untrained model
     assert notes.calls[-1] == trained.history
 
 
@@ -77,7 +77,7 @@ def test_one_that_stops_ends_training_after_its_epoch_with_the_best_weights_so_f
     whole, stopper = fit(()).history, Stops()
     for _ in range(2):  # it can be used again
         history = fit([lambda epoch: None, stopper]).history
-        assert history.epochs == whole.epochs[:2]
+        assert history.epochs == whole.epochs[:3]  # epoch 0 is the untrained model
         assert history.best == min(history.epochs, key=lambda epoch: epoch.valid_error)
 
 

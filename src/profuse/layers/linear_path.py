@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +21,8 @@ _LARGEST = 20_000_000  # numbers of a matrix that is solved
 _MOST_PAIRED = 2048  # rows or numbers whose pairs are solved; rows beyond either limit are left out evenly
 _ENOUGH_ROWS = 500  # to choose how a part is read
 _PENALTIES = torch.logspace(-6, 2, 33, dtype=torch.float64)  # per row
-_LOG_SCALES = (math.log(0.1), math.log(100))
+_LOG_SCALES = torch.linspace(math.log(0.1), math.log(100), 9, dtype=torch.float64)
+_BETWEEN = torch.tensor([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75], dtype=torch.float64)
 _SCALES = torch.logspace(-1, 2, 31, dtype=torch.float64)
 Parts = Mapping[str, tuple[Tensor, Tensor]]
 
@@ -199,8 +199,8 @@ class LinearPath(nn.Module):
         if like is not None:
             scale = float(like.chosen[1])
         elif self.link != "identity":
-            losses = [self._loss(prior + scale * made.scores, y if goal is None else goal) for scale in _SCALES]
-            scale = float(_SCALES[int(torch.stack(losses).argmin())])
+            losses = self._losses(prior + _SCALES[:, None, None] * made.scores, y if goal is None else goal)
+            scale = float(_SCALES[losses.argmin()])
         weights = [readings[n].weight(s * w) for n, s, w in zip(self.names, scales, made.weights, strict=True)]
         self.weight.copy_(scale * torch.cat(weights))
         moved = sum(middle @ w for middle, w in zip(made.middles, made.weights, strict=True))
@@ -232,12 +232,13 @@ class LinearPath(nn.Module):
             return None
         prior = self._link(y.mean(0))
 
-        def at(log_scale: float, scores: Tensor) -> float:
-            return float(self._loss(prior + math.exp(log_scale) * scores, goal))
+        def at(logs: Tensor, scores: Tensor) -> Tensor:
+            return self._losses(prior + logs.exp()[:, None, None] * scores, goal)
 
         def loss(scores: Tensor) -> float:
-            found = minimize_scalar(at, bounds=_LOG_SCALES, args=(scores,), method="bounded", options={"xatol": 0.15})
-            return float(found.fun)
+            coarse = at(_LOG_SCALES, scores)  # convex in the multiple: the best one is beside the best of these
+            best, step = _LOG_SCALES[coarse.argmin()], _LOG_SCALES[1] - _LOG_SCALES[0]
+            return float(torch.cat([coarse, at(best + step * _BETWEEN, scores)]).min())
 
         return loss
 
@@ -294,9 +295,13 @@ class LinearPath(nn.Module):
         return mean.log() if self.link == "softmax" else mean.logit()
 
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return self._losses(logits[None], y)[0]
+
+    def _losses(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Returns the mean log loss of each of `[case, row, output]`."""
         if self.link == "softmax":
-            return F.cross_entropy(logits, y)
-        return F.binary_cross_entropy_with_logits(logits, y)
+            return logits.logsumexp(2).mean(1) - (logits * y).sum(2).mean(1)
+        return (F.softplus(logits) - logits * y).mean((1, 2))
 
 
 def _blocks(together: Tensor) -> Sequence[Tensor] | None:
