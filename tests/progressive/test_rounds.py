@@ -57,8 +57,9 @@ def randomise(model: ProgressiveFusion) -> None:
 
 
 def linear(model: FusionModel, batch: dict[str, Raw]) -> torch.Tensor:
-    """What the linear path of two vectors adds, written otherwise."""
-    added: torch.Tensor = model.linear_paths.paths[0]({n: (batch[n].values, batch[n].mask) for n in "ab"})
+    """What the joint linear path adds, written otherwise."""
+    parts = {n: (e.linear(batch[n]), batch[n].present) for n, e in model.encoder_of.items()}
+    added: torch.Tensor = model.linear_paths.paths[0](parts)
     assert added.any()
     return added
 
