@@ -34,6 +34,7 @@ QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "fusions": ["mean"], "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,
     "retrain_without": False,
 }  # fmt: skip
+WITHOUT_PATHS = {"width": 8, "encoder_options": {name: {"linear_path": False} for name in "ab"}}  # an operator tells
 
 
 def tensors(n: int = 90) -> tuple[dict[str, Any], np.ndarray]:
@@ -316,7 +317,9 @@ def test_a_registered_operator_is_compared_saved_and_loaded_as_one_of_ours_is(tm
 def test_worker_processes_that_live_on_use_the_code_as_it_is_now(tmp_path: Path, write: Any) -> None:
     def loss(times: int) -> float:
         profuse.register("fusion", "mine", write(MINE.format(times=times)).Mine)
-        frame = profuse.compare(*tensors(), **{**QUICK, "n_jobs": 2, "fusions": ("mine",)}).frame
+        frame = profuse.compare(
+            *tensors(), **{**QUICK, "n_jobs": 2, "fusions": ("mine",), "model": WITHOUT_PATHS}
+        ).frame
         return float(frame[(frame.method == "mine") & (frame.metric == "log_loss")].value.iloc[0])
 
     first = loss(1)
@@ -358,7 +361,7 @@ def test_fits_of_an_own_operator_are_kept_until_its_code_changes(tmp_path: Path,
         def tell(event: Any) -> None:
             fits.extend([event.finished["method"]] if event.finished else [])
 
-        options = {**QUICK, "fusions": ("mine", "mean")}
+        options = {**QUICK, "fusions": ("mine", "mean"), "model": WITHOUT_PATHS}
         frame = profuse.compare(*tensors(), out=tmp_path / "o", on_event=tell, **options).frame
         return [frame[(frame.method == m) & (frame.metric == "log_loss")].value.iloc[0] for m in ("mine", "mean")]
 
