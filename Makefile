@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= profuse-out/glyphs
 # as many as fit into five minutes on two cores, without fitting anew on training and validation rows, which costs as much
 # again; `profuse compare glyphs` takes as many as it would for other data, and does
-EPOCHS ?= 10
+EPOCHS ?= 4
 STUDY ?= profuse-out/progressive
 
 .PHONY: compare test test-slow test-all lint study-progressive clean
