@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= profuse-out/glyphs
-# few, as linear paths take most of the eight minutes on two cores; without fitting anew on training and validation rows, which costs as much
-# again; `profuse compare glyphs` takes as many as it would for other data, and does
+# few, as linear paths take most of the eight minutes on two cores; without fitting anew on training and validation rows,
+# which costs as much again; `profuse compare glyphs` takes as many as it would for other data, and does
 EPOCHS ?= 4
 STUDY ?= profuse-out/progressive
 

@@ -112,10 +112,10 @@ class Head(nn.Module, ABC):
 
     def _best_temperature(self, outputs: Tensor, target: Tensor) -> float:
         """Returns the one with the smallest loss, between 1/7 and 12."""
-        found = minimize_scalar(
+        result = minimize_scalar(
             self._loss_at, args=(outputs, target), bounds=(-2.0, 2.5), method="bounded", options={"xatol": 0.01}
         )
-        return math.exp(found.x)
+        return math.exp(result.x)
 
     @abstractmethod
     def pool(self, outputs: Tensor) -> Tensor:

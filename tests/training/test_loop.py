@@ -137,15 +137,20 @@ def test_a_fit_that_finds_nothing_better_keeps_the_linear_paths_as_they_are() ->
     torch.testing.assert_close(plain(known).outputs, data.target[160:200], atol=0.1, rtol=0)
 
 
+def copied(kind: str | None) -> Dataset:
+    """Each row is there five times, and its target is noise; copies belong together by their `kind`."""
+    few, five = make_product(task="regression"), np.arange(200) // 5
+    copies = {n: dataclasses.replace(m, values=np.asarray(m.values)[five]) for n, m in few.modalities.items()}
+    dataset = dataclasses.replace(few, modalities=copies, target=np.random.default_rng(0).normal(size=200)[five])
+    return dataclasses.replace(dataset, **({} if kind is None else {kind: five}))  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("kind", ["groups", "times", None])
 def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs_to(
     kind: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each row is there five times, and its target is noise: only its copies seem to tell it."""
-    few, five = make_product(task="regression"), np.arange(200) // 5
-    copies = {n: dataclasses.replace(m, values=np.asarray(m.values)[five]) for n, m in few.modalities.items()}
-    dataset = dataclasses.replace(few, modalities=copies, target=np.random.default_rng(0).normal(size=200)[five])
-    data = prepared(dataclasses.replace(dataset, **({} if kind is None else {kind: five})))  # type: ignore[arg-type]
+    """Only its copies seem to tell a row's target."""
+    data = prepared(copied(kind))
     given: list[dict[str, Raw]] = []
 
     def watched(learn: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,10 +174,7 @@ def test_validation_rows_choose_penalties_where_rows_belong_together_and_trainin
     kind: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies in training rows would say that the smallest penalty is the best."""
-    few, five = make_product(task="regression"), np.arange(200) // 5
-    copies = {n: dataclasses.replace(m, values=np.asarray(m.values)[five]) for n, m in few.modalities.items()}
-    dataset = dataclasses.replace(few, modalities=copies, target=np.random.default_rng(0).normal(size=200)[five])
-    data = prepared(dataclasses.replace(dataset, **({} if kind is None else {kind: five})))  # type: ignore[arg-type]
+    data = prepared(copied(kind))
     chosen: list[list[float]] = []
 
     def watched(model: FusionModel, *rest: Any, **options: Any) -> dict[str, Raw]:

@@ -182,8 +182,9 @@ class LinearPath(nn.Module):
         some = _evenly(torch.arange(len(target)), most)
         all_rows = len(some) == len(target)
         rows = parts if all_rows else {n: (x[some], present[some]) for n, (x, present) in parts.items()}
-        y, goal = target[some].double(), None if held is None else held[1].double()
-        new = None if held is None or goal is None else ([readings[n](*held[0][n]) for n in self.names], goal)
+        y = target[some].double()
+        new = None if held is None else ([readings[n](*held[0][n]) for n in self.names], held[1].double())
+        goal = y if new is None else new[1]
         penalties = _PENALTIES if like is None else like.chosen[:1].double()
         features = [readings[n](*rows[n]) for n in self.names]
         scales = (
@@ -193,13 +194,13 @@ class LinearPath(nn.Module):
         )
         if new is not None:
             new = [s * f for s, f in zip(scales, new[0], strict=True)], new[1]
-        judge = self._judge(y, y if goal is None else goal)
+        judge = self._judge(y, goal)
         made = Ridge.solve([s * f for s, f in zip(scales, features, strict=True)], y, penalties, new, judge)
         prior, scale = self._link(y.mean(0)), 1.0
         if like is not None:
             scale = float(like.chosen[1])
         elif self.link != "identity":
-            losses = self._losses(prior + _SCALES[:, None, None] * made.scores, y if goal is None else goal)
+            losses = self._losses(prior + _SCALES[:, None, None] * made.scores, goal)
             scale = float(_SCALES[losses.argmin()])
         weights = [readings[n].weight(s * w) for n, s, w in zip(self.names, scales, made.weights, strict=True)]
         self.weight.copy_(scale * torch.cat(weights))

@@ -88,7 +88,7 @@ def part_scales(
     most = -math.log(float(penalties.min()))  # beyond which no penalty could undo the division by the largest scale
     bounds = [(begin - _FARTHEST, min(begin + _FARTHEST, most))] * len(features)
     with torch.enable_grad():
-        found = minimize(
+        result = minimize(
             error,
             np.array([begin] * len(features) + [factor]),
             jac=True,
@@ -96,7 +96,7 @@ def part_scales(
             bounds=[*bounds, (float(_FACTORS[0]), float(_FACTORS[-1]))],
             options={"maxiter": _STEPS, "ftol": _GAIN},
         )
-    best = torch.from_numpy(found.x[:-1])
+    best = torch.from_numpy(result.x[:-1])
     return ((best - best.max()) / 2).exp()
 
 

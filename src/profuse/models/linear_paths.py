@@ -49,17 +49,15 @@ class LinearPaths(nn.Module):
         self.names = tuple(groups)
         self._sources = tuple(sizes) if groups else ()
         # a list, not a ModuleDict: a modality may be called "type" or hold a dot
-        joined = groups.pop(JOINT, None)
+        self.paths = nn.ModuleList()
         further = {name: encoder.linear_frequencies for name, encoder in encoders.items()}
-        shared = None
-        if joined is not None:
-            shared = LinearPath(joined, head.n_outputs, link=head.link, n_landmarks=n_landmarks, further=further)
-        self.paths = nn.ModuleList([] if shared is None else [shared])
-        for group in groups.values():  # they read modalities as the joint one does
+        joined: LinearPath | None = None  # the first one; others read modalities as it does
+        for name, group in groups.items():
             path = LinearPath(
-                group, head.n_outputs, link=head.link, n_landmarks=n_landmarks, like=shared, further=further
+                group, head.n_outputs, link=head.link, n_landmarks=n_landmarks, like=joined, further=further
             )
             self.paths.append(path)
+            joined = path if name == JOINT else joined
 
     def parts(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, tuple[Tensor, Tensor]]:
         """Returns what the paths read, `[batch, n_linear]`, and which rows are present, by modality."""

@@ -64,21 +64,21 @@ class Solved:
         Raises:
             DataError: There is no room in the folder.
         """
-        found = self._solutions.get(key)
-        if found is None:
-            found = solve() if self.folder is None else self._shared(self.folder / key, solve)
-        self._solutions[key] = found
+        result = self._solutions.get(key)
+        if result is None:
+            result = solve() if self.folder is None else self._shared(self.folder / key, solve)
+        self._solutions[key] = result
         self._solutions.move_to_end(key)
         while sum(s.n_bytes for s in self._solutions.values()) > _MOST_BYTES:
             self._solutions.popitem(last=False)
-        return found
+        return result
 
     def _shared(self, path: Path, solve: Callable[[], Solution]) -> Solution:
         with claimed(path, wait=_LONGEST_WAIT):
             if path.exists():
                 # a temporary file of this very run: never a user's
-                found: Solution = pickle.loads(path.read_bytes())
-                return found
+                result: Solution = pickle.loads(path.read_bytes())
+                return result
             made = solve()
             if made.n_bytes <= _MOST_BYTES:
                 try:
