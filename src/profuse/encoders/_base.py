@@ -72,6 +72,7 @@ class Encoder(nn.Module, ABC):
         stage_widths: Channels of the tokens after each of `mix_stages`; the last is `width`.
         n_places: Tokens that `embed` returns, where they are the same ones in every row (a table's columns); else 1.
         n_linear: Numbers of a row that a linear path to the model's outputs reads; 0: there is none.
+        description: What makes these numbers of a `Raw`, unless the encoder writes `linear` itself; None: nothing.
     """
 
     kind: ClassVar[str]
@@ -111,6 +112,7 @@ class Encoder(nn.Module, ABC):
         self.stage_widths: tuple[int, ...] = (width,)
         self.n_places = 1
         self.n_linear = 0
+        self.description: nn.Module | None = None
 
     @classmethod
     @abstractmethod
@@ -164,7 +166,10 @@ class Encoder(nn.Module, ABC):
         Where the encoder has it, a model adds a ridge regression of it to its outputs (`LinearPath`), and what it
         learns is what that leaves. On few rows of many columns most of what can be learned is linear.
         """
-        return raw.values.new_zeros(len(raw), 0)
+        if self.description is None:
+            return raw.values.new_zeros(len(raw), 0)
+        numbers: Tensor = self.description(raw)
+        return numbers
 
     def forward(self, raw: Raw) -> Tokens:
         """Returns `mix(embed(raw))`, 0 at masked tokens; a model calls the two itself, with feedback between them."""

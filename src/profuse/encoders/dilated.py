@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar, Self
 
-from torch import Tensor, nn
+from torch import nn
 
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._series import SeriesDescription
@@ -90,10 +90,6 @@ class DilatedEncoder(Encoder):
     def embed(self, raw: Raw) -> Tokens:
         steps = clean_steps(raw, self.spec.n_channels, who="DilatedEncoder")
         return Tokens(self.first(self.features(steps)), raw.mask)
-
-    def linear(self, raw: Raw) -> Tensor:
-        """Returns shapes, rhythms, levels and answers of fixed kernels."""
-        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         tokens = self.join(tokens) if i == 0 else tokens

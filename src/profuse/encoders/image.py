@@ -142,10 +142,6 @@ class ConvEncoder(Encoder):
     def embed(self, raw: Raw) -> Tokens:
         return self.stem(raw)  # type: ignore[no-any-return]
 
-    def linear(self, raw: Raw) -> Tensor:
-        """Returns gradient histograms, a thumbnail and colours."""
-        return super().linear(raw) if self.description is None else self.description(raw)
-
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = torch.unflatten(tokens.values.transpose(1, 2), 2, self.grids[i])
         for layer in list(self.trunk)[self.ends[i] : self.ends[i + 1]]:

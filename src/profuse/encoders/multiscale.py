@@ -175,10 +175,6 @@ class MultiscaleEncoder(Encoder):
         top = pieces.masked_fill(~real, -1.0).amax(2)  # below all that GELU returns
         return torch.cat([mean, top], dim=2), real.any(2)[..., 0]
 
-    def linear(self, raw: Raw) -> Tensor:
-        """Returns shapes, rhythms, levels and answers of fixed kernels."""
-        return super().linear(raw) if self.description is None else self.description(raw)
-
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         values = self.blocks[i](tokens.values, tokens.mask)
         if i < len(self.blocks) - 1:

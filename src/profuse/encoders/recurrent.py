@@ -118,10 +118,6 @@ class RecurrentEncoder(Encoder):
         features = self.features(steps).masked_fill(~raw.mask[..., None], 0.0)
         return Tokens(self.first(runs(features, self.run).flatten(2)), runs(raw.mask, self.run).any(2))
 
-    def linear(self, raw: Raw) -> Tensor:
-        """Returns shapes, rhythms, levels and answers of fixed kernels."""
-        return super().linear(raw) if self.description is None else self.description(raw)
-
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         if i == 0:
             # real tokens first, in their order: both directions then meet padding last

@@ -6,7 +6,7 @@ from functools import partial
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._series import SeriesDescription
@@ -93,10 +93,6 @@ class SeriesPatchEncoder(Encoder):
         real = raw.mask[..., None].to(steps.dtype)
         known = torch.cat([self.features(steps) * real, real], dim=2)  # cos(0) is 1 where nothing is
         return Tokens(self.first(runs(known, self.stride).flatten(2)), runs(raw.mask, self.stride).any(2))
-
-    def linear(self, raw: Raw) -> Tensor:
-        """Returns shapes, rhythms, levels and answers of fixed kernels."""
-        return super().linear(raw) if self.description is None else self.description(raw)
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         values = self.positions(tokens.values) if i == 0 else tokens.values

@@ -129,10 +129,6 @@ class PatchEncoder(Encoder):
     def embed(self, raw: Raw) -> Tokens:
         return self.stem(raw)  # type: ignore[no-any-return]
 
-    def linear(self, raw: Raw) -> Tensor:
-        """Returns gradient histograms, a thumbnail and colours."""
-        return super().linear(raw) if self.description is None else self.description(raw)
-
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         x = self.blocks[i](tokens.values)
         if i < len(self.blocks) - 1:
