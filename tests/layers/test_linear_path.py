@@ -391,3 +391,46 @@ def test_of_classes_log_loss_chooses_the_penalty_not_squared_error() -> None:
         return min(float(F.cross_entropy(prior + s * (said - prior), goal[200:])) for s in torch.logspace(-1, 1, 41))
 
     assert loss(made) < loss(other)
+
+
+@pytest.mark.usefixtures("no_kernels")
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_no_other_multiple_of_what_is_predicted_of_held_rows_has_a_smaller_log_loss(link: str) -> None:
+    def goal(y: torch.Tensor) -> torch.Tensor:
+        positive = y > 0.5
+        return torch.cat([positive, ~positive], dim=1).double() if link == "softmax" else positive.double()
+
+    parts, y = rows(60, 10)
+    held, true = rows(45, 10, seed=5, noise=3.0)  # other rows, on which one had better be less sure
+    made = path(10, goal(y).shape[1], link)
+    made.fit(parts, goal(y), held=(held, goal(true)))
+    share = goal(y).mean(0)
+    prior = share.log() if link == "softmax" else share.logit()
+
+    def loss(multiple: float) -> float:
+        logits = prior + multiple * (made(held) - prior)
+        if link == "softmax":
+            return float(F.cross_entropy(logits, goal(true)))
+        return float(F.binary_cross_entropy_with_logits(logits, goal(true)))
+
+    assert loss(1.0) < min(loss(0.7), loss(1.4))
+    assert loss(1.0) < loss(0.0) - 0.01  # it has learned something
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("size", [0.02, 0.3, 5.0])
+def test_scores_are_judged_by_the_log_loss_of_their_best_multiple(link: str, size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.rand(50, 1, generator=generator, dtype=torch.float64).round()
+    goal = torch.cat([true, 1 - true], dim=1) if link == "softmax" else true
+    noise = torch.randn(50, goal.shape[1], generator=generator, dtype=torch.float64)
+    scores = size * (goal - goal.mean(0) + 0.7 * noise)
+    judge = path(3, goal.shape[1], link)._judge(goal, goal)
+    assert judge is not None
+    prior = goal.mean(0).log() if link == "softmax" else goal.mean(0).logit()
+    logits = prior + torch.logspace(-1, 2, 3_000, dtype=torch.float64)[:, None, None] * scores
+    if link == "softmax":
+        losses = -(goal * logits.log_softmax(2)).sum(2).mean(1)
+    else:
+        losses = F.binary_cross_entropy_with_logits(logits, goal.expand_as(logits), reduction="none").mean((1, 2))
+    assert judge(scores) == pytest.approx(float(losses.min()), rel=5e-3)
