@@ -61,7 +61,7 @@ def test_what_is_known_of_a_row_tells_of_the_rest(method: str, helps: bool) -> N
     off = float(np.sqrt(((filled.table["v"] - (5 - 2 * u)) ** 2).mean()))
     words = float((filled.table["word"] == np.where(u > 0, "up", "down")).mean())
     assert (off < 1.2) == helps  # of a standard deviation of 2.8
-    assert (words > 0.85) == helps
+    assert (words > 0.7) == helps  # half of them are up
     if method in ("ridge", "regression"):
         whole = fitted.fill(new.assign(u=np.nan))
         assert filled.table["v_spread"].mean() < 0.3 * whole.table["v_spread"].mean()

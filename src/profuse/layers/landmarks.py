@@ -19,7 +19,8 @@ class Landmarks(nn.Module):
 
     z is such that rows are of length 1 or so. Landmarks are rows that were learned from; where all of them are, a ridge
     regression of kernels is the exact one with a Gaussian kernel (Nystroem's method). At frequency 0 there is z, else
-    there are the kernels: the other half is 0.
+    there are the kernels: the other half is 0. All is computed in double precision, where the device has it: weights of
+    kernels are large and cancel each other, so that in single precision a row's output would depend on its batch.
 
     Args:
         n_inputs: Numbers of the part.
@@ -27,7 +28,7 @@ class Landmarks(nn.Module):
         further: Frequencies among which rows choose too.
 
     Shape:
-        `[batch, n_inputs]`, present `[batch]` to `[batch, n_inputs + n_landmarks]`.
+        `[batch, n_inputs]`, present `[batch]` to `[batch, n_inputs + n_landmarks]`, in double precision.
 
     Reference:
         Williams, Seeger, "Using the Nystroem Method to Speed Up Kernel Machines" (2001). *Differs from the paper*:
@@ -60,7 +61,7 @@ class Landmarks(nn.Module):
 
     def standard(self, x: Tensor, present: Tensor) -> Tensor:
         """Returns z, 0 in absent rows."""
-        x = x.masked_fill(~present[:, None], 0.0).to(self.center.dtype)
+        x = x.masked_fill(~present[:, None], 0.0).to(torch.float32 if x.device.type == "mps" else torch.float64)
         return ((x - self.center) / self.spread).masked_fill(~present[:, None], 0.0)
 
     def kernels(self, z: Tensor, landmarks: Tensor) -> Tensor:
@@ -132,7 +133,7 @@ class Reading:
         return f
 
     def _read(self, x: Tensor, present: Tensor) -> Tensor:
-        z = self.landmarks.standard(x, present).double()
+        z = self.landmarks.standard(x, present)
         if self.root is None:
             return z
         n = len(self.root)

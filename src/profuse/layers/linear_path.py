@@ -105,8 +105,8 @@ class LinearPath(nn.Module):
 
     def contribution(self, name: str, features: Tensor) -> Tensor:
         """Returns what a part adds to y, `[batch, n_outputs]`, of what its `Landmarks` return."""
-        added: Tensor = features @ torch.split(self.weight, self._sizes)[self.names.index(name)]
-        return added
+        weight = torch.split(self.weight, self._sizes)[self.names.index(name)]
+        return (features @ weight.to(features)).to(weight)
 
     def forward(self, parts: Parts) -> Tensor:
         added = [self.contribution(name, part(*parts[name])) for name, part in self._landmarks.items()]
