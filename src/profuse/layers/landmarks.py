@@ -101,8 +101,15 @@ class Landmarks(nn.Module):
         some = torch.from_numpy(np.random.RandomState(0).permutation(len(x))[: min(n_landmarks, len(self.landmarks))])
         self.landmarks[: len(some)] = z[some].to(self.landmarks.dtype)
         marks = self.landmarks[: len(some)].double()
+        self.middle[: len(some)] = self.kernels(marks, marks).mean(0).to(self.middle)
+        return self.reading(len(some))
+
+    def reading(self, n_rows: int) -> Reading:
+        """Returns what `settle` has returned of so many rows that are present."""
+        if not float(self.frequency) or not n_rows:
+            return Reading(self, None)
+        marks = self.landmarks[:n_rows].double()
         kernels = self.kernels(marks, marks)
-        self.middle[: len(some)] = kernels.mean(0).to(self.middle)
         return Reading(self, torch.linalg.cholesky(kernels + _JITTER * torch.eye(len(marks), dtype=torch.float64)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -108,6 +108,20 @@ class LinearPath(nn.Module):
         weight = torch.split(self.weight, self._sizes)[self.names.index(name)]
         return (features @ weight.to(features)).to(weight)
 
+    def solution(self) -> dict[str, Tensor]:
+        """Returns a copy of all that solving has made, also where another path holds the parts' `Landmarks`."""
+        return {name: values.clone() for name, values in self._solution()}
+
+    def load_solution(self, state: Mapping[str, Tensor]) -> None:
+        """Takes what another path's `solution` has returned, whose parts have these sizes in this order."""
+        for name, values in self._solution():
+            values.copy_(state[name])
+
+    def _solution(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_buffers(recurse=False)
+        for i, part in enumerate(self._landmarks.values()):
+            yield from ((f"{i}.{name}", values) for name, values in part.named_buffers())
+
     def forward(self, parts: Parts) -> Tensor:
         added = [self.contribution(name, part(*parts[name])) for name, part in self._landmarks.items()]
         return torch.stack(added).sum(0) + self.bias
@@ -142,9 +156,13 @@ class LinearPath(nn.Module):
                 y = target[few].double()
                 errors.append(Ridge.solve([f], y, _PENALTIES, new, self._judge(y, y if new is None else new[1])).error)
             best = candidates[int(np.argmin(errors))] if errors else candidates[0]
-            some = _evenly(rows, _LARGEST // max(1, part.n_inputs))
+            some = _landmark_rows(present, part)
             readings[name] = part.settle(x[some], present[some], best, len(some))
         return readings
+
+    def reading(self, name: str, present: Tensor) -> Reading:
+        """Returns what `settle` made of a part of rows of which these are present, when its solution is loaded."""
+        return self._landmarks[name].reading(len(_landmark_rows(present, self._landmarks[name])))
 
     @torch.no_grad()
     def fit(
@@ -309,6 +327,11 @@ def _blocks(together: Tensor) -> Sequence[Tensor] | None:
     """Returns the positions of each number's rows; None if there is one number, without which nothing is left."""
     numbers, at = torch.unique(together, return_inverse=True)
     return [(at == i).nonzero()[:, 0] for i in range(len(numbers))] if len(numbers) > 1 else None
+
+
+def _landmark_rows(present: Tensor, part: Landmarks) -> Tensor:
+    """Returns the rows of which a part takes its spreads and landmarks."""
+    return _evenly(present.nonzero()[:, 0], _LARGEST // max(1, part.n_inputs))
 
 
 def _evenly(rows: Tensor, most: int) -> Tensor:

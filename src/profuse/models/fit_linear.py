@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -51,16 +52,13 @@ def fit_linear(
     paths = model.linear_paths
     parts = paths.parts(model.encoder_of, inputs)
     goal = model.head.encode_target(target).reshape(len(target), -1)
-    before = None if like is None else like.linear_paths
-    task = _Task(paths, parts, goal, rows, held, before, together)
-    solution = task.solve() if solved is None else solved.solution(task.key(), task.solve)
-    paths.load_state_dict(solution.state)
+    task = _Task(paths, parts, goal, rows, held, None if like is None else like.linear_paths, together, solved)
+    task.solve()
     heads = {JOINT: model.head, **dict(zip(model.names, model.own_heads, strict=False))}
-    for name in solution.names:
+    for name in task.solutions:
         for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
             nn.init.zeros_(weight)
-    known = {n: Raw(inputs[n].values, inputs[n].mask, added) for n, added in solution.contributions.items()}
-    return {**inputs, **known}
+    return {**inputs, **{n: Raw(inputs[n].values, inputs[n].mask, task.contributions(n)) for n in parts}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,26 +72,41 @@ class _Task:
     held: Tensor | None
     like: LinearPaths | None
     together: Tensor | None
+    solved: Solved | None
     cut: dict[tuple[str, int], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)  # each modality's own path chooses for the joint one
+    solutions: dict[str, Solution] = field(default_factory=dict)  # by path's name; none where there are too few rows
 
-    def key(self) -> str:
-        """Returns a key of all that the solution depends on."""
-        made = [
-            (
-                name,
-                path.link,
-                [(n, part.n_inputs, part.n_outputs, part.candidates) for n, part in path.landmarks.items()],
-            )
-            for name in self.paths.names
-            for path in (self.paths.path(name),)
-        ]
-        known = [x for part in self.parts.values() for x in part]
-        some = None if self.together is None else self.together[self.rows]
-        goals = self.goal[self.rows], None if self.held is None else self.goal[self.held]
+    def solve(self) -> None:
+        """Solves all paths, in place; modalities' own come first, as the joint path reads modalities as they do."""
+        for name in sorted(self.paths.names, key=lambda n: n == JOINT):
+            seen, choosing = self._index(name, self.rows), None if self.held is None else self._index(name, self.held)
+            if len(seen) < 2 or (choosing is not None and not len(choosing)):
+                continue
+            solve = partial(self._solve, name, seen, choosing)
+            solution = solve() if self.solved is None else self.solved.solution(self._key(name, seen, choosing), solve)
+            self.paths.path(name).load_solution(solution.state)
+            self.solutions[name] = solution
+
+    def contributions(self, name: str) -> Tensor:
+        """Returns what a modality adds to the outputs of each path that reads it: `Raw.contributions`."""
+        readers = self.paths.readers(name)
+        nothing = torch.zeros_like(self.goal).to(self.paths.path(readers[0]).weight)
+        known = [self.solutions[n].contributions[name] if n in self.solutions else nothing for n in readers]
+        return torch.stack(known, dim=1)
+
+    def _key(self, name: str, seen: Tensor, choosing: Tensor | None) -> str:
+        """Returns a key of all that the solution of a path depends on: not its name, so that models share them."""
+        path = self.paths.path(name)
+        made = [(n, part.n_inputs, part.n_outputs, part.candidates) for n, part in path.landmarks.items()]
+        known = [x for n in path.names for x in self.parts[n]]
+        some = None if self.together is None else self.together[seen]
+        goals = self.goal[seen], None if choosing is None else self.goal[choosing]
         before: list[Tensor] = []
-        for path in [] if self.like is None else [self.like.path(name) for name in self.like.names]:
-            before += [path.chosen, path.scales, torch.tensor(path.frequencies)]
-        return key_of(made, [*known, self.rows, self.held, some, *goals, *before])
+        if self.like is not None:
+            like = self.like.path(name)
+            before = [like.chosen, like.scales, torch.tensor(like.frequencies)]
+        return key_of((path.link, made), [*known, self.rows, seen, choosing, some, *goals, *before])
 
     def _index(self, name: str, rows: Tensor) -> Tensor:
         """Returns the rows that a path learns from: alone, a modality learns from those that have it."""
@@ -101,38 +114,29 @@ class _Task:
             return rows
         return rows[self.parts[name][1][rows]]
 
-    def solve(self) -> Solution:
-        """Solves all paths, in place."""
-        paths = self.paths
-        left_out: list[tuple[str, Tensor, dict[str, Tensor]]] = []
-        readings: dict[str, Reading] = {}  # each modality's own path chooses for the joint one
-        for name in sorted(paths.names, key=lambda n: n == JOINT):
-            path = paths.path(name)
-            seen, choosing = self._index(name, self.rows), None if self.held is None else self._index(name, self.held)
-            if len(seen) < 2 or (choosing is not None and not len(choosing)):
-                continue  # nothing to solve: it adds nothing
-            known = self._known(path.names, seen)
-            new = None if choosing is None else self._known(path.names, choosing)
-            before = None if self.like is None else self.like.path(name)
-            chosen = {n: readings[n] for n in path.names if n in readings}
-            if len(chosen) < len(path.names):
-                chosen = path.settle(*known, held=new, like=before, settled=chosen)
-                readings |= chosen
-            some = None if self.together is None else self.together[seen]
-            made = path.fit(*known, held=new, like=before, readings=chosen, together=some)
-            left_out.append((name, seen, made))
+    def _solve(self, name: str, seen: Tensor, choosing: Tensor | None) -> Solution:
+        """Solves one path, in place."""
+        path = self.paths.path(name)
+        known = self._known(path.names, seen)
+        new = None if choosing is None else self._known(path.names, choosing)
+        before = None if self.like is None else self.like.path(name)
+        for n in set(path.names) & set(self.solutions) - set(self.readings):  # they were solved before
+            self.readings[n] = path.reading(n, known[0][n][1])
+        chosen = {n: self.readings[n] for n in path.names if n in self.readings}
+        if len(chosen) < len(path.names):
+            chosen = path.settle(*known, held=new, like=before, settled=chosen)
+            self.readings.update(chosen)
+        some = None if self.together is None else self.together[seen]
+        made = path.fit(*known, held=new, like=before, readings=chosen, together=some)
         contributions, rest = {}, torch.ones(len(self.goal), dtype=torch.bool)
         rest[self.rows] = False  # those that are learned from have theirs, or lack the modality
-        for n, (x, present) in self.parts.items():
-            weight = paths.path(paths.readers(n)[0]).weight
-            contributions[n] = weight.new_zeros(len(x), len(paths.readers(n)), weight.shape[1])
+        for n in path.names:
+            x, present = self.parts[n]
+            contributions[n] = path.weight.new_zeros(len(x), path.weight.shape[1])
             for block in torch.split(rest.nonzero()[:, 0], BLOCK_ROWS):
-                contributions[n][block] = paths.contributions(n, x[block], present[block])
-            for name, seen, made in left_out:
-                if n in made:
-                    contributions[n][seen, paths.readers(n).index(name)] = made[n]
-        state = {name: values.clone() for name, values in paths.state_dict().items()}
-        return Solution(state, contributions, tuple(name for name, _, _ in left_out))
+                contributions[n][block] = path.contribution(n, path.landmarks[n](x[block], present[block]))
+            contributions[n][seen] = made[n]
+        return Solution(path.solution(), contributions)
 
     def _known(self, names: Sequence[str], rows: Tensor) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
         return {n: self._rows(n, rows) for n in names}, self.goal[rows]

@@ -22,17 +22,15 @@ _LONGEST_WAIT = 3600.0  # seconds, for another process that solves the same
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What solving has made.
+    """What solving a path has made.
 
     Attributes:
-        state: Of the paths.
-        contributions: `Raw.contributions` of all rows, by modality.
-        names: Paths that were solved.
+        state: Of the path (`LinearPath.solution`).
+        contributions: To all rows, by modality, `[row, output]`.
     """
 
     state: Mapping[str, Tensor]
     contributions: Mapping[str, Tensor]
-    names: tuple[str, ...]
 
     @property
     def n_bytes(self) -> int:
