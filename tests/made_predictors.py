@@ -102,7 +102,7 @@ def predictor(kind: str, task: str) -> Predictor:
         model=fit.model,
         modalities=names,
         schema=schema,
-        threads=2,
+        threads=1,  # more would wait for each other where other tests run beside
     )
 
 
