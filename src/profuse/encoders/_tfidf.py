@@ -65,11 +65,11 @@ class TermWeights(nn.Module):
     def _rows(self, ids: Tensor, mask: Tensor) -> Tensor:
         ids = ids.masked_fill(~mask[..., None], 0)
         terms = torch.cat([ids.flatten(1), word_pairs(ids[..., 0], self.n_pairs) + self.vocabulary], dim=1)
-        zeros = self.idf.new_zeros(len(ids), 1 + self.n_terms)
+        zeros = self.idf.new_zeros(ids.shape[0], 1 + self.n_terms)
         counts = zeros.scatter_add(1, self.place[terms], torch.ones_like(terms, dtype=zeros.dtype))[:, 1:]
         weights = counts.clamp(min=1).log().add(1) * (counts > 0) * self.idf
         squares = weights.square()
         parts, others = ((squares * block).sum(1, keepdim=True) for block in (self.is_part, ~self.is_part))
         length = torch.where(self.is_part, parts, others).clamp(min=1e-12).sqrt()
-        out = self.idf.new_zeros(len(ids), 1 + self.n_outputs)
+        out = self.idf.new_zeros(ids.shape[0], 1 + self.n_outputs)
         return out.index_add(1, self.column, weights / length * self.share)[:, 1:]
