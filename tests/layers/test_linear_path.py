@@ -11,6 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegressionCV, Ridge
 from torch.nn import functional as F
 
+from profuse.layers.landmarks import Landmarks, Way
 from profuse.layers.linear_path import LinearPath
 
 Parts = dict[str, tuple[torch.Tensor, torch.Tensor]]
@@ -99,12 +100,12 @@ def test_what_bends_is_read_by_kernels_and_what_is_straight_is_not() -> None:
     made, other = path(6), path(6)
     made.fit(seen, straight[:300])
     other.fit(seen, bent[:300])
-    assert made.frequencies == (0.0,)
-    assert other.frequencies[0] > 0
+    assert made.ways == (Way(0.0),)
+    assert other.ways[0].frequency > 0
     residual = (other(parts) - bent)[300:].square().mean() / bent[300:].var()
     assert residual < 0.2
     made.fit(seen, bent[:300], like=made)
-    assert made.frequencies == (0.0,)
+    assert made.ways == (Way(0.0),)
     assert (made(parts) - bent)[300:].square().mean() / bent[300:].var() > 2 * residual
 
 
@@ -149,7 +150,7 @@ def test_fewer_landmarks_than_rows_come_near() -> None:
     for n_landmarks in (400, 200, 20):
         made = LinearPath({"x": 6}, 1, link="identity", n_landmarks=n_landmarks).double()
         made.fit(seen, bent[:400])
-        assert made.frequencies[0] > 0
+        assert made.ways[0].frequency > 0
         errors.append(float((made(parts) - bent)[400:].square().mean() / bent[400:].var()))
     assert errors[1] < 1.2 * errors[0] < 0.7 * errors[2]
 
@@ -172,7 +173,7 @@ def test_paths_that_read_a_part_alike_have_one_reading_of_it() -> None:
     assert set(own.state_dict()) == {"weight", "bias", "chosen", "scales"}
     readings = own.settle(parts, y)
     joint.fit(parts, y, readings=joint.settle(parts, y, settled=readings))
-    assert joint.frequencies[1:] == own.frequencies
+    assert joint.ways[1:] == own.ways
 
 
 def test_before_it_is_fitted_it_adds_nothing() -> None:
@@ -253,7 +254,7 @@ def test_of_classes_it_returns_the_same_shares_times_the_scale() -> None:
     shares, like = logits.fit(parts, target), copy.deepcopy(logits)
     like.chosen[1] = 1
     plain = values.fit(parts, target, like=like)
-    assert logits.frequencies == values.frequencies
+    assert logits.ways == values.ways
     assert logits.chosen[1] != 1
     for name, share in shares.items():
         torch.testing.assert_close(share, plain[name] * logits.chosen[1], atol=1e-5, rtol=1e-5)
@@ -363,7 +364,7 @@ def test_penalties_of_parts_are_taken_from_the_path_whose_choices_are_taken() ->
     assert torch.equal(again.scales, made.scales)
     ridge = Ridge(alpha=60 * float(made.chosen[0]), solver="svd")
     standard = [part.standard(*parts[n]).numpy() for n, part in again.landmarks.items()]
-    assert again.frequencies == (0.0, 0.0)
+    assert again.ways == (Way(0.0), Way(0.0))
     x = np.concatenate([0.25 * standard[0], standard[1]], axis=1)
     wanted = ridge.fit(x, y[:, 0].numpy()).predict(x)
     np.testing.assert_allclose(again(parts)[:, 0].numpy(), wanted, rtol=1e-6, atol=1e-6)
@@ -433,4 +434,47 @@ def test_scores_are_judged_by_the_log_loss_of_their_best_multiple(link: str, siz
         losses = -(goal * logits.log_softmax(2)).sum(2).mean(1)
     else:
         losses = F.binary_cross_entropy_with_logits(logits, goal.expand_as(logits), reduction="none").mean((1, 2))
-    assert judge(scores) == pytest.approx(float(losses.min()), rel=5e-3)
+    both = judge(torch.stack([scores, -scores]))
+    assert float(both[0]) == pytest.approx(float(losses.min()), rel=5e-3)
+    assert both[1] > both[0]
+
+
+def in_one_unit(n: int, *, natural: torch.Tensor | None, seed: int = 0) -> tuple[LinearPath, Parts]:
+    """Rows of numbers that vary by 1, and would vary by `natural` in the data's own unit."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 12, generator=generator, dtype=torch.float64)
+    made = LinearPath({"x": 12}, 1, link="identity", natural={"x": natural}).double()
+    return made, {"x": (x, torch.ones(n, dtype=torch.bool))}
+
+
+@pytest.mark.parametrize("bent", [False, True])
+def test_numbers_in_one_unit_count_as_much_as_they_vary_where_rows_say_so(bent: bool) -> None:
+    natural = torch.tensor([1.0] * 3 + [0.05] * 9)
+    errors = {}
+    for name, spreads in (("one unit", natural), ("each its own", None)):
+        made, parts = in_one_unit(400, natural=spreads)
+        y = parts["x"][0][:, :3].sum(1, keepdim=True)
+        y = y.sin() if bent else y + torch.randn(y.shape, generator=torch.Generator().manual_seed(9))
+        seen = {"x": (parts["x"][0][:60], parts["x"][1][:60])}
+        made.fit(seen, y[:60])
+        assert made.ways[0].as_given == (spreads is not None)
+        errors[name] = float((made(parts) - y)[60:].square().mean())
+    assert errors["one unit"] < 0.95 * errors["each its own"]
+
+
+def test_numbers_in_one_unit_count_alike_where_those_that_vary_little_tell_all() -> None:
+    made, parts = in_one_unit(300, natural=torch.tensor([1.0] * 9 + [0.05] * 3))
+    made.fit(parts, parts["x"][0][:, 9:].sum(1, keepdim=True))
+    assert not made.ways[0].as_given
+
+
+def test_a_number_whose_spread_is_nought_is_left_out_of_what_is_read_as_given() -> None:
+    part, x = Landmarks(3, 20, natural=torch.tensor([2.0, 1.0, 0.0])), torch.randn(50, 3)
+    here = torch.ones(50, dtype=torch.bool)
+    part.settle(x, here, Way(0.0, as_given=True), 20)
+    z = part(x, here)[:, :3]
+    assert (z[:, 2] == 0).all()
+    centred = x - x.mean(0)
+    ratio = z[:, 0] / z[:, 1]
+    torch.testing.assert_close(ratio, (2 * centred[:, 0] / centred[:, 1]).double(), rtol=1e-3, atol=1e-4)
+    assert float(z.square().sum(1).mean()) == pytest.approx(1.0, rel=1e-4)

@@ -143,12 +143,12 @@ def test_another_loss_of_the_same_scores_may_choose(
     other = data(60, sizes, seed=1) if held else None
     goal = (y if other is None else other[1]) - y.mean(0)
 
-    def loss(scores: Tensor) -> float:
-        return float((scores - 0.3 * goal).square().mean())  # which asks for a larger penalty
+    def loss(scores: Tensor) -> Tensor:
+        return (scores - 0.3 * goal).square().mean((1, 2))  # which asks for a larger penalty
 
     made = Ridge.solve(features, y, PENALTIES, other, loss)
     assert made.penalty > Ridge.solve(features, y, PENALTIES, other).penalty
     each = [Ridge.solve(features, y, penalty[None], other, loss) for penalty in PENALTIES]
     best = min(each, key=lambda ridge: ridge.error)
     assert made.penalty == best.penalty
-    assert made.error == pytest.approx(best.error) == pytest.approx(loss(best.scores))
+    assert made.error == pytest.approx(best.error) == pytest.approx(float(loss(best.scores[None])))

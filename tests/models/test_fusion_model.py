@@ -118,8 +118,8 @@ def test_a_modality_alone_is_solved_on_the_rows_that_have_it() -> None:
 def test_the_joint_path_reads_each_modality_as_its_own_path_does() -> None:
     model, batch = build("regression", 1, fusion="concat"), inputs(300)
     fit_linear(model, batch, batch["a"].values[:, :1].abs() + batch["b"].values[:, :1], torch.arange(300))
-    joint, *own = (path.frequencies for path in model.linear_paths.paths)
-    assert own[0][0] > 0 == own[1][0]  # type: ignore[index]
+    joint, *own = (path.ways for path in model.linear_paths.paths)
+    assert own[0][0].frequency > 0 == own[1][0].frequency  # type: ignore[index, union-attr]
     assert joint == (*own[0], *own[1])  # type: ignore[misc]
 
 

@@ -166,7 +166,7 @@ def test_a_network_learns_beside_what_is_known_of_a_row_without_those_it_belongs
     for inputs, n in zip(given, (120, 160), strict=True):  # training rows, and then those with the validation rows
         shares = [not_none(raw.contributions)[:n, 0, 0] for raw in inputs.values()]
         along = torch.corrcoef(torch.stack([torch.stack(shares).sum(0), data.target[:n, 0]]))[0, 1]
-        assert along > 0.3 if kind is None else along < 0.2
+        assert along > 0.9 if kind is None else along < 0.5  # of 24 and 32 targets that are noise
 
 
 @pytest.mark.parametrize("kind", ["groups", "times", None])
@@ -188,7 +188,7 @@ def test_validation_rows_choose_penalties_where_rows_belong_together_and_trainin
     if kind is None:
         assert max(first) < 1e-2
     else:
-        assert min(first) > 1e-1
+        assert min(first) > 2e-2
         assert again == first
 
 
@@ -196,7 +196,8 @@ def test_fits_of_the_same_rows_solve_their_linear_paths_once(monkeypatch: pytest
     data, options = prepared(make_product()), OPTIONS.model_copy(update={"epochs": 1, "refit": True})
     data = data.choose(MODEL, data.inputs)  # which asks ridge regressions too
     fit_model(data, MODEL, options)
-    assert len(data.solved) == 2  # of the training rows, and of those with the validation rows
+    n_paths = 1 + len(data.inputs)
+    assert len(data.solved) == 2 * n_paths  # of the training rows, and of those with the validation rows
     monkeypatch.setattr(Ridge, "solve", None)
     fit_model(data, MODEL.model_copy(update={"fusion": "sum"}), options.model_copy(update={"seed": 1}))
 

@@ -171,6 +171,14 @@ class Encoder(nn.Module, ABC):
         numbers: Tensor = self.description(raw)
         return numbers
 
+    def linear_spreads(self) -> Tensor | None:
+        """Returns by how much the numbers of `linear` vary in the data's own unit, `[n_linear]`, 0 to leave one out.
+
+        A linear path may then let numbers count as much as they vary, where training rows say so. None where they have
+        no unit in common, or `linear` keeps the data's own.
+        """
+        return None
+
     def forward(self, raw: Raw) -> Tokens:
         """Returns `mix(embed(raw))`, 0 at masked tokens; a model calls the two itself, with feedback between them."""
         return self.mix(self.embed(raw).zeroed()).zeroed()

@@ -45,7 +45,7 @@ def _error(x: Tensor, goal: Tensor) -> float:
     """Returns the smallest mean squared error of rows left out, of all ways to read them."""
     part, present = Landmarks(x.shape[1], len(x)), torch.ones(len(x), dtype=torch.bool)
     errors = []
-    for frequency in part.candidates:
-        read = part.settle(x, present, frequency, len(x))
+    for way in part.candidates:
+        read = part.settle(x, present, way, len(x))
         errors.append(Ridge.solve([read(x, present)], goal, _PENALTIES).error)
     return min(errors)

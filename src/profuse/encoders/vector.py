@@ -121,6 +121,14 @@ class VectorEncoder(Encoder):
         known = raw.mask[:, None].expand_as(values)
         return torch.cat([values, self.linear_bins(values, known)], dim=1)
 
+    def linear_spreads(self) -> Tensor | None:
+        """Returns those of the channels; bins are left out."""
+        if not self.n_linear or not self.spec.spreads:
+            return None
+        spreads = torch.zeros(self.n_linear)
+        spreads[: self.spec.n_channels] = torch.tensor(self.spec.spreads)
+        return spreads
+
     def _stage(self, i: int, tokens: Tokens) -> Tokens:
         return Tokens.vector(self.mlp.step(i, tokens.values[:, 0]), tokens.mask[:, 0])
 

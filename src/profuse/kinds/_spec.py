@@ -28,6 +28,10 @@ class Spec(BaseModel):
         description="table, vector: for each column (channel), ascending bin edges in its scaled units; () if it has "
         "none. vector: all of them may be left out.",
     )
+    spreads: tuple[float, ...] = Field(
+        (),
+        description="vector: by how much each channel varies in the data's own unit, 1 on average; () if not known.",
+    )
     vocabulary: int = Field(0, description="text: number of subword ids, 0 (no subword) included.")
     n_words: int = Field(0, description="text: ids from 1 to it are whole words; those above, parts of words.")
     n_texts: int = Field(0, description="text: training texts in which terms were counted.")

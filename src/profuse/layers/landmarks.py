@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Landmarks"]
+__all__ = ["Landmarks", "Way"]
 
 _LEAST_SPREAD = 0.2  # in units of preprocessing: a rare level of a category is not blown up
 _FREQUENCIES = (0.0, 0.45, 0.77)  # of Gaussian kernels, for rows of length 1; 0: no kernel
 _MOST_NUMBERS = 2_000_000  # of all landmarks: 4 MB in a saved model
 _JITTER = 1e-7
+
+
+class Way(NamedTuple):
+    """How a part is read.
+
+    Attributes:
+        frequency: Of kernels; 0: as it stands.
+        as_given: Whether numbers count as much as they vary in the data's own unit; else each counts alike.
+    """
+
+    frequency: float
+    as_given: bool = False
 
 
 class Landmarks(nn.Module):
@@ -26,6 +40,8 @@ class Landmarks(nn.Module):
         n_inputs: Numbers of the part.
         n_landmarks: At most; fewer where they would hold more than 2 million numbers.
         further: Frequencies among which rows choose too.
+        natural: By how much numbers vary in the data's own unit, `[n_inputs]`, where they have one in common: rows then
+            choose whether each number counts alike or as much as it varies. None: each has a unit of its own.
 
     Shape:
         `[batch, n_inputs]`, present `[batch]` to `[batch, n_inputs + n_landmarks]`, in double precision.
@@ -41,10 +57,13 @@ class Landmarks(nn.Module):
     frequency: Tensor
     straight: Tensor
     landmarks: Tensor
+    as_given: Tensor
 
-    def __init__(self, n_inputs: int, n_landmarks: int, *, further: tuple[float, ...] = ()) -> None:
+    def __init__(
+        self, n_inputs: int, n_landmarks: int, *, further: tuple[float, ...] = (), natural: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self.further = further
+        self.further, self.natural = further, natural
         n_landmarks = max(1, min(n_landmarks, _MOST_NUMBERS // max(1, n_inputs)))
         self.n_inputs, self.n_outputs = n_inputs, n_inputs + n_landmarks
         self.register_buffer("center", torch.zeros(n_inputs))
@@ -53,11 +72,19 @@ class Landmarks(nn.Module):
         self.register_buffer("frequency", torch.zeros(()))
         self.register_buffer("straight", torch.ones(()))
         self.register_buffer("landmarks", torch.zeros(n_landmarks, n_inputs, dtype=torch.float16))
+        self.register_buffer("as_given", torch.zeros(()))
 
     @property
-    def candidates(self) -> tuple[float, ...]:
-        """Frequencies among which rows choose."""
-        return (*_FREQUENCIES, *self.further)
+    def candidates(self) -> tuple[Way, ...]:
+        """Among which rows choose."""
+        frequencies = (*_FREQUENCIES, *self.further)
+        natural = (False,) if self.natural is None else (False, True)
+        return tuple(Way(frequency, as_given) for as_given in natural for frequency in frequencies)
+
+    @property
+    def way(self) -> Way:
+        """What has been settled."""
+        return Way(float(self.frequency), bool(self.as_given))
 
     def standard(self, x: Tensor, present: Tensor) -> Tensor:
         """Returns z, 0 in absent rows."""
@@ -77,8 +104,8 @@ class Landmarks(nn.Module):
         both = torch.cat([z * self.straight, kernels * (1 - self.straight)], dim=1)
         return both.masked_fill(~present[:, None], 0.0)
 
-    def settle(self, x: Tensor, present: Tensor, frequency: float, n_landmarks: int) -> Reading:
-        """Takes center and spread of the rows that are present, some of them for landmarks, and this frequency.
+    def settle(self, x: Tensor, present: Tensor, way: Way, n_landmarks: int) -> Reading:
+        """Takes center and spread of the rows that are present, some of them for landmarks, and reads them this way.
 
         Returns:
             What a ridge regression reads of rows.
@@ -87,14 +114,18 @@ class Landmarks(nn.Module):
         if not len(x):
             return Reading(self, None)
         spread = x.std(0, correction=0).clamp(min=_LEAST_SPREAD)
+        if way.as_given:
+            assert self.natural is not None
+            spread = 1 / self.natural.double()
         length = ((x - x.mean(0)) / spread).square().sum(1).mean().clamp(min=1e-12).sqrt()
         self.center.copy_(x.mean(0))
         self.spread.copy_(spread * length)
-        self.frequency.fill_(frequency)
-        self.straight.fill_(float(frequency == 0))
+        self.frequency.fill_(way.frequency)
+        self.straight.fill_(float(way.frequency == 0))
+        self.as_given.fill_(float(way.as_given))
         self.middle.zero_()
         self.landmarks.zero_()
-        if not frequency:
+        if not way.frequency:
             return Reading(self, None)
         here = torch.ones(len(x), dtype=torch.bool)
         z = self.standard(x, here)

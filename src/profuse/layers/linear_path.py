@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from profuse.layers.landmarks import Landmarks, Reading
+from profuse.layers.landmarks import Landmarks, Reading, Way
 from profuse.layers.part_scales import part_scales
 from profuse.layers.ridge import Ridge
 
@@ -48,6 +48,7 @@ class LinearPath(nn.Module):
         n_landmarks: Of each part, at most.
         like: A path whose parts' `Landmarks` are read, for parts that it has.
         further: Of parts, frequencies among which rows choose too; see `Landmarks`.
+        natural: Of parts, by how much their numbers vary in a unit that they have in common; see `Landmarks`.
 
     Shape:
         `{part: ([batch, number], present [batch])}` to `[batch, n_outputs]`.
@@ -72,13 +73,14 @@ class LinearPath(nn.Module):
         n_landmarks: int = 512,
         like: LinearPath | None = None,
         further: Mapping[str, tuple[float, ...]] | None = None,
+        natural: Mapping[str, Tensor | None] | None = None,
     ) -> None:
         super().__init__()
         self.names, self.link = tuple(sizes), link
         shared = {} if like is None else like.landmarks
-        also = further or {}
+        also, given = further or {}, natural or {}
         new = {
-            name: Landmarks(size, n_landmarks, further=also.get(name, ()))
+            name: Landmarks(size, n_landmarks, further=also.get(name, ()), natural=given.get(name))
             for name, size in sizes.items()
             if name not in shared
         }
@@ -99,9 +101,9 @@ class LinearPath(nn.Module):
         return self._landmarks
 
     @property
-    def frequencies(self) -> tuple[float, ...]:
-        """Of each part's kernels, by the order of `names`; 0: it is read as it stands."""
-        return tuple(float(part.frequency) for part in self._landmarks.values())
+    def ways(self) -> tuple[Way, ...]:
+        """How each part is read, by the order of `names`."""
+        return tuple(part.way for part in self._landmarks.values())
 
     def contribution(self, name: str, features: Tensor) -> Tensor:
         """Returns what a part adds to y, `[batch, n_outputs]`, of what its `Landmarks` return."""
@@ -144,10 +146,10 @@ class LinearPath(nn.Module):
             x, present = parts[name]
             rows = present.nonzero()[:, 0]
             few = _evenly(rows, _ENOUGH_ROWS)
-            candidates = part.candidates if like is None else (float(like.landmarks[name].frequency),)
+            candidates = part.candidates if like is None else (like.landmarks[name].way,)
             errors = []
-            for frequency in candidates if len(few) > 1 and len(candidates) > 1 else ():
-                read = part.settle(x[few], present[few], frequency, len(few))
+            for way in candidates if len(few) > 1 and len(candidates) > 1 else ():
+                read = part.settle(x[few], present[few], way, len(few))
                 new = None
                 if held is not None and held[0][name][1].any():
                     there = held[0][name][1].nonzero()[:, 0]
@@ -245,19 +247,25 @@ class LinearPath(nn.Module):
         chosen_by = None if self.link == "identity" else loss
         return part_scales([f[few] for f in features], y[few], _PENALTIES, held, blocks, chosen_by)
 
-    def _judge(self, y: Tensor, goal: Tensor) -> Callable[[Tensor], float] | None:
-        """Returns the log loss of scores, times what suits them best, of rows with this `goal`; None for values."""
+    def _judge(self, y: Tensor, goal: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """Returns the log loss of each case of scores, times what suits it best, of rows with this `goal`.
+
+        None for values.
+        """
         if self.link == "identity":
             return None
         prior = self._link(y.mean(0))
 
         def at(logs: Tensor, scores: Tensor) -> Tensor:
-            return self._losses(prior + logs.exp()[:, None, None] * scores, goal)
+            """Returns the loss of each case at each of its multiples, `[case, multiple]`."""
+            cases = (logs.exp()[:, :, None, None] * scores[:, None]).flatten(0, 1)
+            return self._losses(prior + cases, goal).reshape(logs.shape)
 
-        def loss(scores: Tensor) -> float:
-            coarse = at(_LOG_SCALES, scores)  # convex in the multiple: the best one is beside the best of these
-            best, step = _LOG_SCALES[coarse.argmin()], _LOG_SCALES[1] - _LOG_SCALES[0]
-            return float(torch.cat([coarse, at(best + step * _BETWEEN, scores)]).min())
+        def loss(scores: Tensor) -> Tensor:
+            logs = _LOG_SCALES.expand(len(scores), -1)
+            coarse = at(logs, scores)  # convex in the multiple: the best one is beside the best of these
+            best, step = _LOG_SCALES[coarse.argmin(1)], _LOG_SCALES[1] - _LOG_SCALES[0]
+            return torch.cat([coarse, at(best[:, None] + step * _BETWEEN, scores)], dim=1).amin(1)
 
         return loss
 

@@ -17,6 +17,7 @@ _MOST_LEVERAGE = 1 - 1e-8
 _MOST_DOUBLE = 600  # rows or numbers whose eigenvectors are found in double precision
 _LEAST_SINGLE = 1e-4  # of the largest eigenvalue: a smaller n penalty is chosen in double precision
 _LEAST_PENALTY = 1e-9  # that is solved with: a matrix may be singular
+_MOST_SCORES = 100_000  # judged at once, which fit a cache
 _JITTER = 1e-12  # a block may hold all that tells a direction, without which nothing is known of it
 
 
@@ -62,7 +63,7 @@ class Ridge:
         y: Tensor,
         penalties: Tensor,
         held: tuple[Sequence[Tensor], Tensor] | None = None,
-        loss: Callable[[Tensor], float] | None = None,
+        loss: Callable[[Tensor], Tensor] | None = None,
     ) -> Ridge:
         """Returns the one whose penalty has the smallest error: of held rows, or else of each row left out.
 
@@ -75,7 +76,7 @@ class Ridge:
             y: `[row, output]`.
             penalties: Per row.
             held: Other rows: their features and y.
-            loss: Of `scores`; the mean squared error if None.
+            loss: Of each case of `scores`, `[case, row, output]` to `[case]`; the mean squared error if None.
         """
         n = len(y)
         middles = tuple(f.mean(0) for f in features)
@@ -109,7 +110,7 @@ class Ridge:
             scores, wanted = torch.stack([*shares]).sum(0) + moved, goal
         else:
             scores, wanted = new[0] @ weight, new[1]
-        error = float((wanted - scores).square().mean()) if loss is None else loss(scores)
+        error = float(_errors(scores[None], wanted, loss))
         return replace(made, error=error, scores=scores)
 
     def left_out(self, blocks: Sequence[Tensor] | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -202,7 +203,7 @@ def _choose(
     goal: Tensor,
     penalties: Tensor,
     new: tuple[Tensor, Tensor] | None,
-    loss: Callable[[Tensor], float] | None,
+    loss: Callable[[Tensor], Tensor] | None,
 ) -> int:
     """Returns the number of the penalty with the smallest error.
 
@@ -229,7 +230,7 @@ def _smallest(
     goal: Tensor,
     penalties: Tensor,
     new: tuple[Tensor, Tensor] | None,
-    loss: Callable[[Tensor], float] | None,
+    loss: Callable[[Tensor], Tensor] | None,
 ) -> tuple[int, float]:
     """Returns the number of the penalty with the smallest error, and the largest eigenvalue; see `_choose`."""
     n = len(goal)
@@ -245,13 +246,18 @@ def _smallest(
         basis, wanted = w, goal
     else:
         basis, wanted = new[0] @ (v / energy.sqrt() if z is None else v), new[1]
-    errors = []
-    for i, k in enumerate(per_energy):
-        score = basis @ (k[:, None] * along)
+    errors, size = [], max(1, _MOST_SCORES // max(1, basis.shape[0] * goal.shape[1]))
+    for some in torch.split(torch.arange(len(per_energy)), size):
+        scores = basis @ (per_energy[some][:, :, None] * along)
         if new is None:
-            score = goal - (goal - score) / (1 - leverage[:, i, None])
-        errors.append(float((wanted - score).square().mean()) if loss is None else loss(score.double()))
-    return int(np.argmin(np.nan_to_num(errors, nan=np.inf))), most
+            scores = goal - (goal - scores) / (1 - leverage.T[some][:, :, None])
+        errors.append(_errors(scores, wanted, loss))
+    return int(np.argmin(np.nan_to_num(torch.cat(errors).numpy(), nan=np.inf))), most
+
+
+def _errors(scores: Tensor, wanted: Tensor, loss: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Returns the loss of each case of scores, `[case, row, output]`."""
+    return (wanted - scores).square().mean((1, 2)) if loss is None else loss(scores.double())
 
 
 def _gram(x: Tensor) -> Tensor:

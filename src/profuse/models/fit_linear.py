@@ -99,13 +99,13 @@ class _Task:
         """Returns a key of all that the solution of a path depends on: not its name, so that models share them."""
         path = self.paths.path(name)
         made = [(n, part.n_inputs, part.n_outputs, part.candidates) for n, part in path.landmarks.items()]
-        known = [x for n in path.names for x in self.parts[n]]
+        known = [x for n in path.names for x in (*self.parts[n], path.landmarks[n].natural)]
         some = None if self.together is None else self.together[seen]
         goals = self.goal[seen], None if choosing is None else self.goal[choosing]
         before: list[Tensor] = []
         if self.like is not None:
             like = self.like.path(name)
-            before = [like.chosen, like.scales, torch.tensor(like.frequencies)]
+            before = [like.chosen, like.scales, torch.tensor(like.ways)]
         return key_of((path.link, made), [*known, self.rows, seen, choosing, some, *goals, *before])
 
     def _index(self, name: str, rows: Tensor) -> Tensor:

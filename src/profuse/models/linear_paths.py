@@ -51,10 +51,17 @@ class LinearPaths(nn.Module):
         # a list, not a ModuleDict: a modality may be called "type" or hold a dot
         self.paths = nn.ModuleList()
         further = {name: encoder.linear_frequencies for name, encoder in encoders.items()}
+        natural = {name: encoder.linear_spreads() for name, encoder in encoders.items()}
         joined: LinearPath | None = None  # the first one; others read modalities as it does
         for name, group in groups.items():
             path = LinearPath(
-                group, head.n_outputs, link=head.link, n_landmarks=n_landmarks, like=joined, further=further
+                group,
+                head.n_outputs,
+                link=head.link,
+                n_landmarks=n_landmarks,
+                like=joined,
+                further=further,
+                natural=natural,
             )
             self.paths.append(path)
             joined = path if name == JOINT else joined

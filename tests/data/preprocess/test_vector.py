@@ -181,3 +181,20 @@ def test_edges_are_of_known_numbers_and_channels_for_missing_ones_have_none() ->
 def test_very_many_channels_have_no_edges() -> None:
     wide = np.random.default_rng(0).normal(size=(20, 257))
     assert (len(fitted(wide[:, :256]).spec.edges), len(fitted(wide).spec.edges)) == (256, 0)
+
+
+def test_the_spec_has_the_spreads_of_channels_in_the_data_s_unit_one_on_average() -> None:
+    x = np.random.default_rng(0).normal(size=(500, 4)) * [3.0, 1.0, 1e-200, 0.0] + 7.0
+    x[::5, 1] = np.nan
+    spec = fitted(x).spec
+    spreads = np.array(spec.spreads)
+    std = np.nanstd(x, axis=0)
+    varying = std[:2]
+    np.testing.assert_allclose(spreads[:2], varying / np.sqrt(np.square(varying).mean()), rtol=1e-5)
+    assert spreads.tolist()[2:] == [0.0, 0.0, 1.0]  # constants, and what is 1 where a number is missing
+
+
+def test_numbers_of_any_size_have_finite_spreads_and_constants_have_none() -> None:
+    wide = np.random.default_rng(0).normal(size=(50, 3)) * [1e300, 1e-300, 1.0]
+    assert np.isfinite(fitted(wide).spec.spreads).all()
+    assert fitted(np.ones((20, 2))).spec.spreads == ()

@@ -124,4 +124,13 @@ class VectorPreprocessor(Preprocessor):
     def _describe(self) -> None:
         edges = tuple(tuple(column) for column in self._edges)
         marked = ((),) * len(self._marked) if edges else ()
-        self.spec = Spec(kind="vector", n_channels=len(self._mean) + len(self._marked), edges=edges + marked)
+        varying = np.isfinite(self._std)
+        std = np.where(varying, self._std, 0.0)
+        usual = float(np.sqrt(np.square(std[varying] / std.max()).mean()) * std.max()) if varying.any() else 1.0
+        spreads = np.concatenate([std / usual, np.ones(len(self._marked))])
+        self.spec = Spec(
+            kind="vector",
+            n_channels=len(spreads),
+            edges=edges + marked,
+            spreads=tuple(spreads.astype(np.float32).tolist()) if varying.any() else (),
+        )
