@@ -8,6 +8,8 @@ OUT ?= profuse-out/glyphs
 # which costs as much again; `profuse compare glyphs` takes as many as it would for other data, and does
 EPOCHS ?= 4
 STUDY ?= profuse-out/progressive
+# tests start many processes: each would compile the project anew
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: compare test test-slow test-all lint study-progressive clean
 

@@ -34,8 +34,11 @@ def operators() -> list[tuple[str, str | None]]:
     return [(name, link) for name in FUSIONS for link in links[name]]
 
 
+SLOW_CASES = {("vit", "learns")}
+
+
 def case(*values: Any) -> Any:
-    marks = [pytest.mark.slow] if values[-1] in SLOW_CHECKS else []
+    marks = [pytest.mark.slow] if values[-1] in SLOW_CHECKS or values in SLOW_CASES else []
     return pytest.param(*values, marks=marks, id="-".join(str(v) for v in values if v is not None))
 
 
@@ -131,6 +134,7 @@ def test_there_is_an_encoder_for_every_kind() -> None:
     assert taken <= {*made, *made.values()}, "an encoder's kind must be known, or given by a preprocessor"
 
 
+@pytest.mark.slow
 def test_the_collected_cases_are_operators_by_checks_and_encoders_by_checks() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", __file__]
     listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]).stdout

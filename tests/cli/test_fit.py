@@ -59,6 +59,7 @@ def test_the_target_need_not_be_there_to_predict(model: Path, run: Any, files: P
     assert (tmp_path / "said.csv").read_text(encoding="utf-8") == whole
 
 
+@pytest.mark.slow
 def test_a_fresh_process_predicts_the_same(model: Path, run: Any, files: Path) -> None:
     command = [sys.executable, "-m", "profuse", "predict", str(model), str(files / "test.csv")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)

@@ -35,9 +35,8 @@ ENCODINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    "encoding", [name if name == "cp1252" else pytest.param(name, marks=pytest.mark.slow) for name in ENCODINGS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_answers_are_utf_8_whatever_the_terminal_is(encoding: str, home: Path) -> None:
     process = start("predict", "m", "t.csv", environment=ENCODINGS[encoding], cwd=home, stdout=subprocess.PIPE)
     out, told = process.communicate()

@@ -297,6 +297,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.modules.pop("my_operators", None)
 
 
+@pytest.mark.slow
 def test_a_registered_operator_is_compared_saved_and_loaded_as_one_of_ours_is(tmp_path: Path, write: Any) -> None:
     mine = profuse.register("fusion", "mine", write(MINE.format(times=1)).Mine)
     quick = {**QUICK, "rounds": (2,), "n_jobs": 2, "fusions": ("mine", "hybrid:mine", "mean", "hybrid:mean")}

@@ -400,6 +400,7 @@ class TestSaving:
         pd.testing.assert_frame_equal(again.history_, fitted.history_)
         assert clone(again).fit(table(), labels(table())).score(table(), labels(table())) > 0
 
+    @pytest.mark.slow
     def test_a_fresh_process_predicts_the_same(self, fitted: FusionClassifier, tmp_path: Path) -> None:
         fitted.save(tmp_path / "model")
         table().to_parquet(tmp_path / "table.parquet")

@@ -111,6 +111,7 @@ def test_cells_of_other_types_are_kept_too(cells: list[Any], tmp_path: Path) -> 
     assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_it_fills_in_a_fresh_process(tmp_path: Path) -> None:
     made = quick(method="flow").fit(table())
     made.save(tmp_path / "m")

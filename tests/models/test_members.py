@@ -371,6 +371,7 @@ def test_stacking_is_fitted_on_every_members_outputs(monkeypatch: pytest.MonkeyP
     assert not torch.equal(outputs[::K], outputs[1::K])
 
 
+@pytest.mark.slow
 def test_a_model_of_members_exports() -> None:
     model, inputs = build(fusion="concat", rounds=2), batch()
 

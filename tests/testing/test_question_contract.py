@@ -160,6 +160,7 @@ def test_an_unknown_check_is_told() -> None:
         check_question(Sound, checks=["order"])
 
 
+@pytest.mark.slow
 def test_the_collected_cases_are_questions_by_checks() -> None:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", __file__]
     listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout

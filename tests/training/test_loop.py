@@ -234,6 +234,7 @@ def test_a_frozen_number_that_is_not_finite_is_the_users_own() -> None:
     assert retrain(model, data.inputs, data.target, torch.arange(100), OPTIONS, done) > 0
 
 
+@pytest.mark.slow
 def test_a_fit_anew_takes_batches_as_the_first_one_did(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between 1,000 and 1,249 rows all rows would have another batch size than training rows alone."""
     steps: list[int] = []
