@@ -82,7 +82,7 @@ def prepared(task: str) -> Prepared:
 def predictor(kind: str, task: str) -> Predictor:
     ready, schema = prepared(task), data(task)[1]
     if kind in NETWORKS:
-        options = ModelOptions(fusion="concat", width=8, rounds=NETWORKS[kind])
+        options = ModelOptions(fusion="concat", width=8, members=2, rounds=NETWORKS[kind])
         fitted = fit_model(ready, options, TrainOptions(epochs=2))
         assert isinstance(fitted, NetworkPredictor)
         return NetworkPredictor(**{**vars(fitted), "schema": schema})

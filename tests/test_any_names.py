@@ -27,11 +27,11 @@ def test_a_column_may_bear_any_name(name: Any, tmp_path: Path) -> None:
     for number, (first, second) in enumerate(columns.values()):
         X = pd.concat([pd.Series(first), pd.Series(second)], axis=1)
         X.columns = pd.Index(["other", name], tupleize_cols=False)
-        model = FusionClassifier(fusion="concat", width=8, epochs=1).fit(X, y)
+        model = FusionClassifier(fusion="concat", width=8, members=1, epochs=1).fit(X, y)
         model.save(tmp_path / str(number))
         again = FusionClassifier.load(tmp_path / str(number))
         np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     X[X.columns[1]] = y
     told = {"target": {"columns": [str(name)]}}
-    model = FusionClassifier(fusion="concat", width=8, epochs=1, schema=told).fit(X)
+    model = FusionClassifier(fusion="concat", width=8, members=1, epochs=1, schema=told).fit(X)
     assert set(model.classes_) == {"p", "q"}

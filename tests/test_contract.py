@@ -34,7 +34,7 @@ def operators() -> list[tuple[str, str | None]]:
     return [(name, link) for name in FUSIONS for link in links[name]]
 
 
-SLOW_CASES = {("vit", "learns")}
+SLOW_CASES = {("vit", "learns"), ("cnn", "learns"), ("audio_cnn", "learns")}
 
 
 def case(*values: Any) -> Any:

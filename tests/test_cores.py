@@ -136,7 +136,7 @@ def test_a_fit_and_its_predictions_take_the_threads_that_are_asked_for(
         torch.set_num_threads(3)
         model = fit_model(
             data,
-            ModelOptions(fusion="concat", width=8),
+            ModelOptions(fusion="concat", width=8, members=1),
             TrainOptions(epochs=1, threads=threads),
             callbacks=[lambda epoch: seen.update(fit=torch.get_num_threads())],
         )

@@ -58,6 +58,7 @@ def test_it_learns_what_no_linear_model_can(task: Task, least: float) -> None:
     assert score(task, fit(task, x, y, refit=True), x, y) > least
 
 
+@pytest.mark.slow
 def test_on_digits_it_is_level_with_a_support_vector_machine() -> None:
     x, y = load_digits(return_X_y=True)
     x, y, rows = x[:900], y[:900], np.arange(900)

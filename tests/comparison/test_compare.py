@@ -40,7 +40,7 @@ OPTIONS = CompareOptions(
     rounds=(2,),
     seeds=2,
     retrain_without=False,
-    model=ModelOptions(width=8),
+    model=ModelOptions(width=8, members=1),
     train=TrainOptions(epochs=1, batch_size=64, refit=False),
 )
 SMALL = OPTIONS.model_copy(update={"fusions": (), "rounds": (), "seeds": 1})

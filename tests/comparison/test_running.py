@@ -35,7 +35,7 @@ OPTIONS = CompareOptions(
     rounds=(),
     seeds=1,
     retrain_without=False,
-    model=ModelOptions(width=8),
+    model=ModelOptions(width=8, members=1),
     train=TrainOptions(epochs=1, batch_size=64, refit=False),
 )
 TIMES = ["fit_seconds", "predict_rows_per_second"]

@@ -47,6 +47,7 @@ def two(module: nn.Module | None = None, **options: Any) -> tuple[nn.Module, Wra
 
 
 class TestMemory:
+    @pytest.mark.slow
     @pytest.mark.parametrize("grad", [True, False])
     @pytest.mark.parametrize("rounds", [2, "equilibrium"])
     def test_a_call_leaves_no_tensor_behind(self, rounds: Any, grad: bool) -> None:

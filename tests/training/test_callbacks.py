@@ -23,7 +23,7 @@ from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch, History
 from profuse.training.options import TrainOptions
 
-MODEL = ModelOptions(fusion="concat", width=8)
+MODEL = ModelOptions(fusion="concat", width=8, members=1)
 OPTIONS = TrainOptions(epochs=4, batch_size=40, refit=False, device="cpu")
 
 

@@ -31,7 +31,7 @@ from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 
 TRAIN, VALID, TEST = np.arange(120), np.arange(120, 160), np.arange(160, 200)
-MODEL = ModelOptions(fusion="concat", width=8, dropout=0.0)
+MODEL = ModelOptions(fusion="concat", width=8, members=1, dropout=0.0)
 ONE_MEMBER = MODEL.model_copy(update={"members": 1})
 """Of more members an operator is given each row so many times."""
 OPTIONS = TrainOptions(epochs=3, batch_size=40, refit=False, device="cpu")
