@@ -24,6 +24,7 @@ from profuse.schema import SplitOptions, Task
 from profuse.training.fitting import fit_model
 from profuse.training.options import TrainOptions
 
+MODEL = ModelOptions(width=8, members=1)
 OPTIONS = TrainOptions(epochs=2, batch_size=40, refit=False, device="cpu")
 
 
@@ -33,7 +34,7 @@ def dataset(task: Task = "binary") -> Dataset:
 
 def done(folder: Path, name: str, *, task: Task = "binary", seed: int = 0, trials: int = 1) -> JobResult:
     """What the fit of a method leaves."""
-    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(width=8, members=1), task=task, singles=("all",))
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=MODEL, task=task, singles=("all",))
     method = next(m for m in methods if m.name == name)
     prepare(dataset(task), SplitOptions(), seed, folder / "prepared.pickle", ModelOptions())
     return read_result(run_job(Job(method, seed, OPTIONS, trials, folder / "fit", folder / "prepared.pickle")))
@@ -171,7 +172,7 @@ def test_a_worker_takes_the_linear_paths_that_another_has_solved(
         raise AssertionError("it must not be solved again")
 
     monkeypatch.setattr(Ridge, "solve", never)
-    methods, _ = methods_for(["a", "b"], (), rounds=(), base=ModelOptions(width=8, members=1), task="binary", singles=("all",))
+    methods, _ = methods_for(["a", "b"], (), rounds=(), base=MODEL, task="binary", singles=("all",))
     method = next(m for m in methods if m.name == "concat")
     again = read_result(run_job(Job(method, 0, OPTIONS, 1, tmp_path / "again", tmp_path / "prepared.pickle")))
     np.testing.assert_array_equal(again.prediction, first.prediction)
