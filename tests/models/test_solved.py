@@ -18,6 +18,7 @@ import torch
 from not_none import not_none
 from torch import Tensor
 
+from profuse.encoders.vector import VectorEncoder
 from profuse.errors import DataError
 from profuse.layers.landmarks import Reading
 from profuse.layers.linear_path import LinearPath
@@ -257,3 +258,42 @@ def test_the_joint_path_and_a_modality_s_own_read_the_same_rows_once(monkeypatch
     n_b = int(arguments["inputs"]["b"].mask[:40].sum())
     assert sorted(s for s in shapes if s[1] == made.encoder_of["a"].n_linear) == [(20, 4), (40, 4)]
     assert [s for s in shapes if s[0] == n_b]  # rows without "b" are not read by its own
+
+
+def test_what_an_encoder_reads_of_the_same_rows_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    linear = VectorEncoder.linear
+
+    def counted(encoder: VectorEncoder, raw: Raw) -> Tensor:
+        seen.append(len(raw))
+        return linear(encoder, raw)
+
+    monkeypatch.setattr(VectorEncoder, "linear", counted)
+    solved, arguments = Solved(), given()
+    fit_linear(model(), **arguments, solved=solved)
+    fit_linear(model(1, "sum"), **arguments, solved=solved)
+    assert seen == [60, 60]
+    changed_value(arguments)
+    fit_linear(model(), **arguments, solved=solved)
+    assert seen == [60] * 3
+    fit_linear(model(), **arguments)
+    assert seen == [60] * 5
+
+
+def test_encoders_whose_buffers_differ_read_rows_for_themselves() -> None:
+    solved, raw = Solved(), given()["inputs"]["a"]
+    one, other = (model().encoder_of["a"] for _ in range(2))
+    for encoder, scale in ((one, 1.0), (other, 2.0)):
+        encoder.register_buffer("scale", torch.tensor(scale))
+        assert torch.equal(solved.read(encoder, raw, lambda s=scale: s * raw.values), scale * raw.values)  # type: ignore[misc]
+    assert torch.equal(solved.read(one, raw, lambda: -raw.values), raw.values)
+
+
+def test_of_what_was_read_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profuse.models.solved._MOST_BYTES", 500)
+    solved, encoder = Solved(), model().encoder_of["a"]
+    raws = [Raw(torch.zeros(10, 4), torch.ones(10, dtype=torch.bool)) for _ in range(4)]  # 160 bytes
+    for raw in raws:
+        solved.read(encoder, raw, raw.values.clone)
+    assert torch.equal(solved.read(encoder, raws[3], torch.Tensor), raws[3].values)
+    assert not solved.read(encoder, raws[0], torch.Tensor).numel()

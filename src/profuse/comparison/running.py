@@ -249,7 +249,11 @@ def _outputs(call: Callable[..., Any], todo: Iterable[tuple[Any, ...]], n_jobs: 
     parallel = Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered", batch_size=1)
     outputs = parallel(delayed(call)(*args) for args in todo)
     try:
-        yield outputs
+        with warnings.catch_warnings():  # a worker that has grown ends, and another one takes its place
+            warnings.filterwarnings(
+                "ignore", message="A worker stopped while some jobs were given", category=UserWarning
+            )
+            yield outputs
     except BrokenExecutor as error:
         raise ProfuseError(
             "compare: its worker processes must live until they are done; one was ended from outside, perhaps for lack "

@@ -164,7 +164,8 @@ class Encoder(nn.Module, ABC):
         """Returns `[batch, n_linear]`, finite: what a linear path beside the model reads of a row; nothing is trained.
 
         Where the encoder has it, a model adds a ridge regression of it to its outputs (`LinearPath`), and what it
-        learns is what that leaves. On few rows of many columns most of what can be learned is linear.
+        learns is what that leaves. On few rows of many columns most of what can be learned is linear. It depends on the
+        row, and on the encoder's options and buffers.
         """
         if self.description is None:
             return raw.values.new_zeros(len(raw), 0)

@@ -50,7 +50,7 @@ def fit_linear(
         The inputs with contributions.
     """
     paths = model.linear_paths
-    parts = paths.parts(model.encoder_of, inputs)
+    parts = paths.parts(model.encoder_of, inputs, None if solved is None else solved.read)
     goal = model.head.encode_target(target).reshape(len(target), -1)
     task = _Task(paths, parts, goal, rows, held, None if like is None else like.linear_paths, together, solved)
     task.solve()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,12 @@ JOINT = "(joint)"
 
 BLOCK_ROWS = 2048
 """Rows of which a path's features are made at once."""
+
+
+def _read(encoder: Encoder, raw: Raw) -> Tensor:
+    """Returns the encoder's `linear` of all rows."""
+    blocks = torch.split(torch.arange(len(raw)), BLOCK_ROWS)
+    return torch.cat([encoder.linear(raw.rows(block)) for block in blocks])
 
 
 def n_landmarks(n_rows: int, n_modalities: int) -> int:
@@ -66,13 +73,24 @@ class LinearPaths(nn.Module):
             self.paths.append(path)
             joined = path if name == JOINT else joined
 
-    def parts(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, tuple[Tensor, Tensor]]:
-        """Returns what the paths read, `[batch, n_linear]`, and which rows are present, by modality."""
+    def parts(
+        self,
+        encoders: Mapping[str, Encoder],
+        inputs: Mapping[str, Raw],
+        kept: Callable[[Encoder, Raw, Callable[[], Tensor]], Tensor] | None = None,
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Returns what the paths read, `[batch, n_linear]`, and which rows are present, by modality.
+
+        Args:
+            encoders: By modality.
+            inputs: By modality.
+            kept: Returns what it has kept of an encoder and its rows, or else keeps what it is given to call; None:
+                nothing is kept.
+        """
         parts = {}
         for n in self._sources:
-            blocks = torch.split(torch.arange(len(inputs[n])), BLOCK_ROWS)
-            x = torch.cat([encoders[n].linear(inputs[n].rows(block)) for block in blocks])
-            parts[n] = x, inputs[n].present
+            read = partial(_read, encoders[n], inputs[n])
+            parts[n] = read() if kept is None else kept(encoders[n], inputs[n], read), inputs[n].present
         return parts
 
     def readers(self, name: str) -> list[str]:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from profuse._saving import claimed, write_file
 from profuse.errors import DataError
+from profuse.tokens import Raw
 
 __all__ = ["Solution", "Solved", "key_of"]
 
@@ -39,7 +40,7 @@ class Solution:
 
 
 class Solved:
-    """The solutions used last, 256 MB at most, by all that they depend on.
+    """The solutions used last, 256 MB at most, by all that they depend on; and as much of what they read of rows.
 
     Args:
         folder: Where processes leave solutions for each other: of those that need the same at once one solves, and the
@@ -49,9 +50,22 @@ class Solved:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._solutions: OrderedDict[str, Solution] = OrderedDict()
+        self._read: OrderedDict[str, tuple[Raw, Tensor]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._solutions)
+
+    def read(self, encoder: nn.Module, raw: Raw, read: Callable[[], Tensor]) -> Tensor:
+        """Returns what `read` has made of these very rows with such an encoder, by its repr and its buffers.
+
+        What was used last is kept, 256 MB at most.
+        """
+        key = key_of((repr(encoder), id(raw.values), id(raw.mask)), encoder.buffers())
+        # the rows are kept too, so that no others take their number
+        self._read[key] = made = self._read.pop(key, None) or (raw, read())
+        while sum(x.numel() * x.element_size() for _, x in self._read.values()) > _MOST_BYTES:
+            self._read.popitem(last=False)
+        return made[1]
 
     def __reduce__(self) -> tuple[type[Solved], tuple[Path | None]]:
         return Solved, (self.folder,)

@@ -182,14 +182,15 @@ def _fit(
                 module.prepare(facts)
         return made
 
-    def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> History:
+    def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> tuple[History, Mapping[str, Raw]]:
+        """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
         begin = fit_linear(
             model.plain, inputs, prepared.target, train_rows, held=held, together=together, solved=prepared.solved
         )
         # the model begins as its linear paths, which may be the best there is
         recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
-        return train(
+        history = train(
             model,
             begin,
             prepared.target,
@@ -200,6 +201,7 @@ def _fit(
             recipe=recipe,
             then=then,
         )
+        return history, begin
 
     model = build(split.train)
     decider = model.plain.decider
@@ -208,14 +210,14 @@ def _fit(
     refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
     # three folds learn from two thirds of the rows each
     then = (2.0 if fitted is not None else 0.0) + (len(known) / len(split.train) if refits else 0.0)
-    history = fit(model, split.train, callbacks)
+    history, known_inputs = fit(model, split.train, callbacks)
     if fitted is not None:
-        seconds = _fit_out_of_fold(fitted, build, fit, inputs, prepared)
+        seconds = _fit_out_of_fold(fitted, build, fit, prepared)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
     valid_rows = torch.as_tensor(split.valid)
-    outputs = torch.cat([output.outputs.float().cpu() for output in predict(model, inputs, valid_rows)])
+    outputs = torch.cat([output.outputs.float().cpu() for output in predict(model, known_inputs, valid_rows)])
     model.head.calibrate(outputs, prepared.target[valid_rows])
-    valid_prediction = outputs_in_units(model, prepared.codec, inputs, split.valid)
+    valid_prediction = outputs_in_units(model, prepared.codec, known_inputs, split.valid)
     if refits:
         again = build(split.train)
         like = None if independent else model.plain
@@ -248,8 +250,7 @@ def _fit(
 def _fit_out_of_fold(
     operator: DecisionFusion,
     build: Callable[[np.ndarray], Model],
-    fit: Callable[[Model, np.ndarray], History],
-    inputs: Mapping[str, Raw],
+    fit: Callable[[Model, np.ndarray], tuple[History, Mapping[str, Raw]]],
     prepared: Prepared,
 ) -> float:
     """Fits an operator on outputs for rows that the model behind them has not learned from; returns seconds.
@@ -259,7 +260,8 @@ def _fit_out_of_fold(
     outputs, present, rows, seconds = [], [], [], 0.0
     for learned, held_out in folds(prepared.dataset, prepared.split.train, k=3, seed=0):
         model = build(learned)
-        seconds += fit(model, learned).fit_seconds
+        history, inputs = fit(model, learned)
+        seconds += history.fit_seconds
         for pooled in predict(model, inputs, torch.as_tensor(held_out)):
             output = pooled.members or pooled
             outputs.append(torch.stack([output.parts[name] for name in operator.names], dim=1))
