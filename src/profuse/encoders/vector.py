@@ -70,11 +70,12 @@ class VectorEncoder(Encoder):
         )
         if spec.n_channels < 1:
             raise ShapeError(f"{who}: the spec must have at least one channel; got n_channels={spec.n_channels}.")
-        if len(spec.edges) not in (0, spec.n_channels):
-            raise ShapeError(
-                f"{who}: the spec must have edges of no channel or of each; got {len(spec.edges)} edges and "
-                f"n_channels={spec.n_channels}. Take the spec of a fitted preprocessor."
-            )
+        for name, given in (("edges", spec.edges), ("spreads", spec.spreads)):
+            if len(given) not in (0, spec.n_channels):
+                raise ShapeError(
+                    f"{who}: the spec must have {name} of no channel or of each; got {len(given)} {name} and "
+                    f"n_channels={spec.n_channels}. Take the spec of a fitted preprocessor."
+                )
         self.embed_width = embed_width
         self.linear_bins = BinFeatures(spec.edges, n_linear_bins)
         self.n_linear = spec.n_channels + self.linear_bins.n_features if linear_path else 0
