@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from profuse.errors import UnknownNameError
@@ -43,6 +44,16 @@ def calibration_error(y: Array, p: Array) -> float:
     return error
 
 
+def concordance(y: Array, p: Array) -> float:
+    """Pair by pair, as it is written down."""
+    right = pairs = 0.0
+    for (y1, p1), (y2, p2) in combinations(zip(y, p, strict=True), 2):
+        if y1 != y2:
+            pairs += 1
+            right += 0.5 if p1 == p2 else float((y1 < y2) == (p1 < p2))
+    return right / pairs
+
+
 ORACLES: dict[str, Any] = {
     "accuracy": lambda y, p: sk.accuracy_score(y, hard(y, p)),
     "macro_f1": lambda y, p: sk.f1_score(y, hard(y, p), average="macro"),
@@ -56,6 +67,16 @@ ORACLES: dict[str, Any] = {
     "mse": sk.mean_squared_error,
     "rmse": lambda y, p: np.sqrt(sk.mean_squared_error(y, p)),
     "mae": sk.mean_absolute_error,
+    "balanced_accuracy": lambda y, p: sk.balanced_accuracy_score(y, hard(y, p)),
+    "f1": lambda y, p: sk.f1_score(y, hard(y, p)),
+    "brier": lambda y, p: (
+        np.mean([sk.brier_score_loss(a, b) for a, b in zip(y.T, p.T, strict=True)])
+        if y.ndim == 2
+        else sk.brier_score_loss(y, p, scale_by_half=True, labels=list(range(p.shape[1])))
+    ),
+    "rmsle": lambda y, p: np.sqrt(sk.mean_squared_log_error(y, np.maximum(p, 0))),
+    "spearman": lambda y, p: np.mean([stats.spearmanr(a, b).statistic for a, b in zip(y.T, p.T, strict=True)]),
+    "concordance": lambda y, p: np.mean([concordance(a, b) for a, b in zip(y.T, p.T, strict=True)]),
 }
 """Each metric computed by somebody else, or in another way."""
 
@@ -190,3 +211,22 @@ def test_a_metric_may_stay_the_same_while_few_rows_are_wrong_but_not_run_the_oth
 def test_an_unknown_check_is_told_with_the_nearest_one() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'declared'"):
         check_metric(Honest, ORACLES["accuracy"], checks=["declare"])
+
+
+class SaysNothingBelow(Metric):
+    """The mean over rows of |y - p|, which says that it is for targets of at least 0 and takes others too."""
+
+    name = "says_nothing_below"
+    label = "mean absolute error"
+    higher_is_better = False
+    range = (0.0, float("inf"))
+    tasks = ("regression",)
+    least_target = 0.0
+
+    def score(self, y: Array, p: Array) -> float:
+        return float(np.abs(y - p).mean())
+
+
+def test_targets_below_the_least_that_a_metric_takes_must_raise() -> None:
+    with pytest.raises(ContractError, match=r"undefined_raises: .* targets below least_target=0.0 must raise"):
+        check_metric(SaysNothingBelow, sk.mean_absolute_error)

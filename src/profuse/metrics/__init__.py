@@ -48,6 +48,12 @@ METRICS = table(
         "mse": "profuse.metrics.mse:MeanSquaredError",
         "rmse": "profuse.metrics.rmse:RootMeanSquaredError",
         "mae": "profuse.metrics.mae:MeanAbsoluteError",
+        "balanced_accuracy": "profuse.metrics.balanced_accuracy:BalancedAccuracy",
+        "f1": "profuse.metrics.f1:F1",
+        "brier": "profuse.metrics.brier:Brier",
+        "rmsle": "profuse.metrics.rmsle:RootMeanSquaredLogError",
+        "spearman": "profuse.metrics.spearman:Spearman",
+        "concordance": "profuse.metrics.concordance:Concordance",
     },
 )
 """The first that is defined for a task is the task's primary one."""

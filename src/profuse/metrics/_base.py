@@ -25,6 +25,7 @@ class Metric(ABC):
         range: The least and the greatest value it may have.
         unit: "" for a pure number; else words ("squared target units").
         tasks: Those it is defined for.
+        least_target: Of a regression; where a target is below it, it is not defined.
     """
 
     name: ClassVar[str]
@@ -33,6 +34,7 @@ class Metric(ABC):
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     unit: ClassVar[str] = ""
     tasks: ClassVar[tuple[Task, ...]]
+    least_target: ClassVar[float] = float("-inf")
 
     @abstractmethod
     def score(self, y: Array, p: Array) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from profuse.metrics._base import Array, Metric
 
 __all__ = ["ExactMatch"]
@@ -15,4 +17,7 @@ class ExactMatch(Metric):
     tasks = ("multilabel",)
 
     def score(self, y: Array, p: Array) -> float:
-        return float(((p >= 0.5) == y.astype(bool)).all(1).mean())
+        return float(self.row_scores(y, p).mean())
+
+    def row_scores(self, y: Array, p: Array) -> Array:
+        return np.asarray(((p >= 0.5) == y.astype(bool)).all(1), dtype=np.float64)

@@ -20,5 +20,8 @@ class LogLoss(Metric):
     tasks = ("binary", "multiclass")
 
     def score(self, y: Array, p: Array) -> float:
+        return float(self.row_scores(y, p).mean())
+
+    def row_scores(self, y: Array, p: Array) -> Array:
         p = np.clip(p / p.sum(1, keepdims=True), np.finfo(np.float32).eps, 1.0)
-        return float(-np.log(p[np.arange(len(y)), y]).mean())
+        return np.asarray(-np.log(p[np.arange(len(y)), y]))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from profuse.errors import DataError
 from profuse.metrics._base import Array, Metric
-from profuse.metrics._f1 import f1, f1_parts
+from profuse.metrics._f1 import f1, f1_rows
 
 __all__ = ["MacroF1"]
 
@@ -19,26 +18,18 @@ class MacroF1(Metric):
     tasks = ("binary", "multiclass", "multilabel")
 
     def score(self, y: Array, p: Array) -> float:
-        if y.ndim == 2:
-            return f1(y, p >= 0.5)
-        columns = np.arange(p.shape[1])
-        return f1(y[:, None] == columns, p.argmax(1)[:, None] == columns)
+        return f1(*_labels(y, p))
 
     def row_scores(self, y: Array, p: Array) -> Array:
-        """Returns, for labels, `F1 + (a_i - F1 b_i) / mean b`, with `a = 2 tp`, `b = 2 tp + fp + fn`.
-
-        That is the metric plus the row's influence value (the infinitesimal jackknife): the variance of their mean is
-        the delta method's.
-
-        Reference:
-            Efron, The Jackknife, the Bootstrap and Other Resampling Plans (1982), chapter 6.
+        """Returns, the mean over classes or labels, `F1 + (a_i - F1 b_i) / mean b`, with `a = 2 tp`, `b = 2 tp + fp +
+        fn`: the metric plus the row's influence value, so that the variance of their mean is the delta method's.
         """
-        if y.ndim == 1:
-            return super().row_scores(y, p)
-        twice_hit, total = f1_parts(y, p >= 0.5)
-        known = total.mean(0) > 0
-        if not known.any():
-            raise DataError("row_scores: at least one label must be set or predicted; got none. Use more rows.")
-        twice_hit, total = twice_hit[:, known], total[:, known]
-        f1_of = twice_hit.mean(0) / total.mean(0)
-        return np.asarray((f1_of + (twice_hit - f1_of * total) / total.mean(0)).mean(1))
+        return f1_rows(*_labels(y, p))
+
+
+def _labels(y: Array, p: Array) -> tuple[Array, Array]:
+    """Returns what is true and what is predicted, bool `[row, label]`."""
+    if y.ndim == 2:
+        return y, p >= 0.5
+    columns = np.arange(p.shape[1])
+    return y[:, None] == columns, p.argmax(1)[:, None] == columns

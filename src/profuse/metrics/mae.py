@@ -23,3 +23,7 @@ class MeanAbsoluteError(Metric):
     def score(self, y: Array, p: Array) -> float:
         y, p = columns(y, p)
         return float(np.abs(y - p).mean())
+
+    def row_scores(self, y: Array, p: Array) -> Array:
+        y, p = columns(y, p)
+        return np.asarray(np.abs(y - p).mean(1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from profuse.metrics._base import Array, Metric
 from profuse.metrics._errors import columns
 
@@ -21,3 +23,7 @@ class MeanSquaredError(Metric):
     def score(self, y: Array, p: Array) -> float:
         y, p = columns(y, p)
         return float(((y - p) ** 2).mean())
+
+    def row_scores(self, y: Array, p: Array) -> Array:
+        y, p = columns(y, p)
+        return np.asarray(((y - p) ** 2).mean(1))

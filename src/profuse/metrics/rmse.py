@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from profuse.errors import ConfigError
 from profuse.metrics._base import Array, Metric
 from profuse.metrics._errors import columns
 
@@ -23,3 +24,18 @@ class RootMeanSquaredError(Metric):
     def score(self, y: Array, p: Array) -> float:
         y, p = columns(y, p)
         return float(np.sqrt(((y - p) ** 2).mean()))
+
+    def row_scores(self, y: Array, p: Array) -> Array:
+        """Raises: the root is no mean over rows.
+
+        Linearised, `R + (e_i - R^2) / 2R`, it would divide the errors of two methods by roots of their own. Where few
+        rows carry both these cancel, and 13 to 28 % of differences between equal methods came out as shown (200 rows,
+        errors with heavy tails); by squared errors 4 to 6 %. The root changes no ranking of one seed.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(
+            "row_scores: the metric must tell what each row contributes; got 'rmse', a root of a mean. Rank by 'mse', "
+            "its square, which ranks alike."
+        )

@@ -36,7 +36,10 @@ class MetricSubject:
         """Yields for each task, in two sizes: what it is, targets, perfect predictions, and useless ones."""
         for task in self.metric.tasks:
             for n, size in enumerate((1, 3) if task == "regression" else (2,) if task == "binary" else (3, 6)):
-                yield f"{task} of {size}", *_case(task, size, np.random.default_rng([17, n]))
+                y, perfect, useless = _case(task, size, np.random.default_rng([17, n]))
+                if task == "regression" and math.isfinite(least := self.metric.least_target):
+                    y = perfect = least + np.abs(y - least)
+                yield f"{task} of {size}", y, perfect.copy(), useless
 
     def blends(self, y: Array, perfect: Array, useless: Array) -> list[Array]:
         """Returns predictions that are right in ever fewer rows: in all, 3 of 4, 1 of 4, none on purpose."""
@@ -128,7 +131,10 @@ def order_irrelevant(s: MetricSubject) -> None:
 def undefined_raises(s: MetricSubject) -> None:
     """Where it is not defined it raises a DataError that says who and why; it never gives NaN, nor a warning."""
     for task in s.metric.tasks:
-        for y, p in _odd_cases(task):
+        odd = list(_odd_cases(task))
+        if task == "regression" and math.isfinite(s.metric.least_target):
+            odd.append((s.metric.least_target + np.array([[-1.0], [1.0]]), np.ones((2, 1))))
+        for y, p in odd:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:
@@ -136,6 +142,8 @@ def undefined_raises(s: MetricSubject) -> None:
                 except DataError as error:
                     need(": " in str(error), f"the message must read 'who: what must hold; got ...'; got {error}")
                     continue
+            below = task == "regression" and bool((y < s.metric.least_target).any())
+            need(not below, f"targets below least_target={s.metric.least_target} must raise; got {value}.")
             what = f"{task}, y={y[:3].tolist()}..., p={p[:3].tolist()}..."
             need(math.isfinite(value), f"the value must be finite, or a DataError; got {value} ({what}).")
 
