@@ -42,6 +42,32 @@ def test_it_ends_with_a_table_a_verdict_and_the_report(compared: tuple[Any, Path
     assert "How sure?" in done.stdout
 
 
+def test_a_named_metric_is_what_table_and_answers_speak_of_and_its_fits_are_those_of_before(
+    compared: tuple[Any, Path], run: Any, files: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(compared[1], out)
+    args = ("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK)
+    done = run(*args, "--metric", "roc_auc")
+    assert done.exit_code == 0, done.stderr
+    assert "AUROC" in done.stdout.splitlines()[0]
+    assert "accuracy" not in done.stdout
+    assert "] concat" not in done.stderr
+    assert yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))["metric"] == "auroc"
+    assert "AUROC" in run("report", out).stdout + (out / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("roc_auk", "Did you mean 'roc_auc'"), ("ece", "must tell what each row contributes")]
+)
+def test_a_metric_that_will_not_do_is_told(name: str, message: str, run: Any, files: Path, tmp_path: Path) -> None:
+    args = ("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out", *QUICK)
+    done = run(*args, "--metric", name)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_a_terminal_progress_is_plain_lines_on_stderr(compared: tuple[Any, Path]) -> None:
     done, _ = compared
     assert "\x1b" not in done.stdout + done.stderr
@@ -266,6 +292,16 @@ def test_the_live_display_shows_what_runs_how_far_and_the_best() -> None:
     assert progress._progress.tasks[0].completed == 4.5
     assert "best so far concat, validation accuracy 0.750" in text
     assert "elapsed, about 5.5\N{NO-BREAK SPACE}min left" in text
+
+
+def test_the_best_so_far_is_that_of_the_metric_that_counts() -> None:
+    out = io.StringIO()
+    progress = LineDisplay("mine", Console(file=out, width=300))
+    for n, (method, loss) in enumerate([("concat", 0.4), ("mean", 0.3), ("sum", 0.5)]):
+        event = finished(n, method, 0.5)
+        scores = {"valid": {"accuracy": 0.5, "log_loss": loss}}
+        progress(replace(event, finished={**(event.finished or {}), "metric": "log_loss", "scores": scores}))
+    assert out.getvalue().splitlines()[-1].endswith("best so far mean, validation log loss 0.300")
 
 
 def test_displays_are_told_from_several_threads() -> None:

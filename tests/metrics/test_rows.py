@@ -121,7 +121,7 @@ def test_a_metric_that_is_no_mean_over_rows_says_so() -> None:
 
 
 def test_a_root_of_squared_errors_names_the_metric_that_ranks_alike() -> None:
-    with pytest.raises(ConfigError, match="got 'rmse', a root of a mean. Rank by 'mse'"):
+    with pytest.raises(ConfigError, match="got 'rmse', which does not. Rank by 'mse', which ranks alike"):
         metric("rmse").row_scores(np.arange(3.0), np.zeros(3))
 
 

@@ -189,7 +189,10 @@ def test_many_ways_of_fusing_are_shown_by_family_and_few_are_not() -> None:
         row = {"role": "fusion", "value": 0.5, "low": 0.4, "high": 0.6, "label": "", "rank": 1}
         return [{**row, "name": f"f{i}", "family": ("encoder_decoder", "attention")[i % 2]} for i in range(n)]
 
-    told = {"metric": {"name": "accuracy"}, "verdict": dict.fromkeys(("fusion", "single", "classical"))}
+    told = {
+        "metric": {"name": "accuracy", "higher_is_better": True},
+        "verdict": dict.fromkeys(("fusion", "single", "classical")),
+    }
     few, many = (
         figures.score_plot({**told, "table": table(n)}, {"fusion": "Fusion", "single": "Single"}) for n in (10, 11)
     )

@@ -17,6 +17,7 @@ import numpy as np
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._scikit import ScikitModel
 from profuse.data.features import Matrix
+from profuse.metrics import Metric
 from profuse.registry import table
 from profuse.schema import Task
 
@@ -85,6 +86,7 @@ def fit_classical(
     refit: bool = False,
     categories: Mapping[str, Sequence[bool]] | None = None,
     folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+    metric: Metric | None = None,
 ) -> ClassicalFit:
     """Fits one model.
 
@@ -101,6 +103,7 @@ def fit_classical(
         refit: Fit anew on training and validation rows together, with the trees or the strength that validation chose.
         categories: For each feature of a modality, whether it holds codes of a category; none of a modality left out.
         folds: See `Problem`.
+        metric: See `Problem`.
 
     Raises:
         UnknownNameError: An unknown name.
@@ -113,7 +116,7 @@ def fit_classical(
     of = categories or {}
     codes = np.flatnonzero([c for k in sorted(features) for c in of.get(k) or [False] * features[k].shape[1]])
     model = cls(task, n_outputs)
-    problem = Problem(x, target, train_rows, valid_rows, codes, folds)
+    problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric)
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from profuse.data.features import Matrix
+from profuse.metrics import Metric
 from profuse.schema import Task
 
 __all__ = ["ClassicalModel", "Problem"]
@@ -27,6 +28,7 @@ class Problem:
         codes: Which features hold codes of a category.
         folds: Of the known rows, by which a model may choose where validation rows are few: rows to learn from, and
             rows held out. None where validation rows are enough.
+        metric: By which a model that has a choice chooses; the task's primary one if None.
     """
 
     x: Matrix
@@ -35,6 +37,7 @@ class Problem:
     valid_rows: np.ndarray
     codes: np.ndarray
     folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None
+    metric: Metric | None = None
 
     @property
     def known_rows(self) -> np.ndarray:
@@ -55,7 +58,7 @@ class ClassicalModel(ABC):
             feature sets of its kind.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         choice: Of a fitted one, by what it was chosen, the smaller the better, where fits to several feature sets can
-            be compared by that; None: they are compared by the primary metric on validation rows.
+            be compared by that; None: they are compared by the metric that counts, on validation rows.
     """
 
     trials: ClassVar[Sequence[Mapping[str, Any]]] = ({},)

@@ -24,7 +24,7 @@ _FEW_ROWS = 1_000
 class Yardstick(ClassicalModel):
     """Logistic regression, least squares with a linear and a Gaussian kernel, or gradient boosting: the best of them.
 
-    Each has its best penalty (and width, scaling, number of trees). The best is that of the best primary metric on
+    Each has its best penalty (and width, scaling, number of trees). The best is that of the best metric that counts on
     validation rows, or, where they are few, on the rows held out by inner folds; ties by the log loss or squared error.
     Least squares on 0 and 1 stand for support vector machines, whose accuracy they have at a fraction of the price: a
     penalty costs one factorisation, whatever the number of classes. Of sparse features, where a linear support vector
@@ -67,7 +67,7 @@ class Yardstick(ClassicalModel):
         size = len(problem.known_rows) * per_row * self.n_outputs
 
         def key(outputs: np.ndarray) -> tuple[float, float]:
-            metric = primary_metric(self.task)
+            metric = problem.metric or primary_metric(self.task)
             wanted = rows.wanted(held)
             error = error_of(self.task, wanted, outputs)
             try:

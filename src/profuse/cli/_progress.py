@@ -37,16 +37,22 @@ def display(name: str, console: Console) -> Display:
 
 
 class _Best:
-    """The best validation score of the fits that have finished, the primary metric's; larger is better."""
+    """The best validation score of the fits that have finished, by the metric that counts."""
 
     def __init__(self) -> None:
-        self.metric, self.score, self.method = "", float("-inf"), ""
+        self.metric, self.score, self.method = "", float("nan"), ""
 
     def see(self, facts: dict[str, Any]) -> float:
         """Takes a fit's facts and returns its validation score."""
-        metric, score = next(iter(facts["scores"]["valid"].items()))
-        if score > self.score and facts.get("role") != "ablation":
-            self.metric, self.score, self.method = metric, score, facts["method"]
+        from profuse.metrics import metric
+
+        scores = facts["scores"]["valid"]
+        name = facts.get("metric") or next(iter(scores))
+        score = scores.get(name, float("nan"))
+        sign = 1 if metric(name).higher_is_better else -1
+        better = not self.method or sign * score > sign * self.score
+        if better and facts.get("role") != "ablation":
+            self.metric, self.score, self.method = name, score, facts["method"]
         return float(score)
 
     def told(self) -> str:

@@ -82,6 +82,8 @@ def compare(
 
     profuse compare mine.csv --target price --split time --split-column date
 
+    profuse compare rare.csv --target ill --metric roc_auc
+
     profuse compare mine.parquet --target a --target b --fusions all --rounds 2,3 --seeds 5
     """  # fmt: skip
     from profuse.cli._process import exit_code
@@ -121,13 +123,13 @@ def compare(
 
 def _show(results: Results) -> None:
     """Prints the ranked table and the answers."""
+    from profuse.comparison.metric import metric_of
     from profuse.comparison.summary import summarise
-    from profuse.metrics import primary_metric
     from profuse.report import numbers
     from profuse.report.words import Words
 
     summary = summarise(results)
-    metric = primary_metric(results.dataset.task)
+    metric = metric_of(results)
     words = Words(results, summary)
     rows = []
     for rank, row in enumerate(summary.rows, start=1):

@@ -19,7 +19,7 @@ from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
 from profuse.errors import DataError
 from profuse.kinds import kind_named
-from profuse.metrics import measure, primary_metric
+from profuse.metrics import Metric, measure, primary_metric
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
@@ -56,8 +56,9 @@ def best_fit(
     trials: int,
     seed: int,
     scratch: Path,
+    metric: Metric | None = None,
 ) -> BestFit:
-    """Fits a classical model and returns the best, by its own choice or by the primary metric on validation rows.
+    """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
     Args:
         name: Of the model.
@@ -67,9 +68,10 @@ def best_fit(
         trials: How many of its trials are tried.
         seed: Of all that is drawn.
         scratch: A file beside which features are left for other fits of the same run.
+        metric: That counts; the task's primary one if None.
     """
     codec, split, task = prepared.codec, prepared.split, prepared.task
-    metric = primary_metric(task)
+    metric = metric or primary_metric(task)
     sign = 1 if metric.higher_is_better else -1
     refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
     inner = _inner_folds(prepared, seed) if classical(name).role == "single" else None
@@ -81,9 +83,10 @@ def best_fit(
         fit = fit_classical(
             name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs, trial=trial, seed=seed,
             refit=refit, categories=features.categories, folds=inner,
+            metric=metric,
         )  # fmt: skip
         valid = codec.in_units(fit.valid_prediction)
-        score = sign * measure(task, prepared.true(split.valid), valid).values[metric.name]
+        score = sign * measure(task, prepared.true(split.valid), valid).values.get(metric.name, 0.0)
         tried.append((fit.model.choice or (-score,), BestFit(fit, features, x, valid, trial, 0.0)))
     seconds = sum(best.fit.fit_seconds for _, best in tried)
     return replace(min(tried, key=lambda t: t[0])[1], seconds=seconds)

@@ -111,6 +111,7 @@ class Comparison:
     (CompareOptions,),
     {
         "fusions": "An operator of your own has a name once it is registered (`register`).",
+        "metric": "A metric of your own has a name once it is registered (`register`).",
         "split": "Or a `SplitOptions`.",
         "model": 'Fields of `ModelOptions`: `{"width": 32}`.',
         "train": 'Fields of `TrainOptions`: `{"epochs": 10}`.',
@@ -131,6 +132,7 @@ def compare(
     singles: Sequence[str] | None = None,
     seeds: int | None = None,
     trials: int | None = None,
+    metric: str | None = None,
     retrain_without: bool | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
     model: Mapping[str, Any] | None = None,

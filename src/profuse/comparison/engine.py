@@ -15,6 +15,7 @@ from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import Method, methods_for
+from profuse.comparison.metric import metric_of, with_metric
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
 from profuse.comparison.presence import shares_of_test, tell_absent
@@ -69,10 +70,13 @@ def compare_dataset(
         on_event: Told of progress, from this process; from another thread while fits run.
 
     Raises:
-        DataError: `out` holds the comparison of other data, or cannot be written.
+        DataError: `out` holds the comparison of other data, or cannot be written; or the metric is not defined for the
+            targets.
+        UnknownNameError: There is no such metric.
+        ConfigError: The metric is not of this task, or tells nothing of rows.
         ProfuseError: Every fit failed.
     """
-    digest = dataset.digest()
+    options, digest = with_metric(options, dataset), dataset.digest()
     with held_place(out, dataset, digest), scratch() as folder:
         methods, skipped = methods_for(
             list(dataset.modalities),
@@ -127,16 +131,20 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
     for method in run.methods:
         _add(results, run, method, dataset)
     true = [job.true for job in run.found[first["method"]].values()]
-    if task == "regression":
+    metric, classes = metric_of(results), first["classes"]
+    if metric.second_class and task == "binary":
+        told = f"{metric.label} is of {classes[1]!r}, the second of the classes {classes[0]!r} and {classes[1]!r}."
+        results.dataset.notes.append(told[:1].upper() + told[1:])
+    if metric.name == "r2":
         results.dataset.caution = _caution(true)
-    elif task == "multilabel":
-        results.dataset.caution = _caution_of_labels(true, first["classes"])
+    elif metric.name == "macro_f1" and task == "multilabel":
+        results.dataset.caution = _caution_of_labels(true, classes)
     return results
 
 
 def _add(results: Results, run: Run, method: Method, dataset: Dataset) -> None:
     """Adds a method and what its fits have left, if any has left something."""
-    info, task, groups = method.info(), dataset.task, dataset.groups
+    info, task, groups, metric = method.info(), dataset.task, dataset.groups, metric_of(results)
     jobs = run.found.get(method.name, {})
     if not jobs:
         return
@@ -164,14 +172,14 @@ def _add(results: Results, run: Run, method: Method, dataset: Dataset) -> None:
         results.ablation += [
             Ablation(method=info.name, seed=seed, **a)
             for a in facts["ablation"]
-            if dataset.modalities[a["modality"]].present[rows].any()
+            if a["metric"] == metric.name and dataset.modalities[a["modality"]].present[rows].any()
         ]
         # neighbours in time are alike: blocks of them stand for the groups that such data do not name
         tied = time_blocks(dataset.times[rows]) if groups is None and dataset.times is not None else None
         results.add_rows(
-            info.name, seed, row_scores(task, job.true, job.prediction),
+            info.name, seed, row_scores(task, job.true, job.prediction, metric=metric),
             ids=rows, groups=tied if groups is None else groups[rows],
-            log_errors=log_error_scores(job.true, job.prediction) if task == "regression" else None,
+            log_errors=log_error_scores(job.true, job.prediction) if metric.name == "r2" else None,
         )  # fmt: skip
     if task in ("binary", "multiclass"):
         counts = _confusion(list(jobs.values()), len(results.dataset.classes))

@@ -32,7 +32,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.inspect.asked import predict_without
-from profuse.metrics import measure, primary_metric
+from profuse.metrics import measure, metric_named
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
 from profuse.predictor import ClassicalPredictor, NetworkPredictor
@@ -58,6 +58,7 @@ class Job:
         prepared: File of the prepared data of this seed.
         heartbeat: File that tells how far the fit is, for the progress display; None for none.
         schema: The table's resolved schema, saved with the model; None for other data.
+        metric: By which classical models choose, and which is told of; the task's primary one if None.
         run: Of the call that does it; its seconds are to be compared with those of the same run only.
         jobs: How many are done at a time in that run.
     """
@@ -70,6 +71,7 @@ class Job:
     prepared: Path
     heartbeat: Path | None = None
     schema: Schema | None = None
+    metric: str | None = None
     run: str = ""
     jobs: int = 1
 
@@ -81,6 +83,11 @@ class JobResult:
     facts: dict[str, Any]
     prediction: np.ndarray
     true: np.ndarray
+
+    def tells(self, metric: str | None) -> bool:
+        """Whether all is there that depends on the metric: a fit of an older profuse did not measure each."""
+        known = [set(self.facts["scores"]["test"]), {a["metric"] for a in self.facts["ablation"]}]
+        return metric is None or all(metric in names for names in known if names)
 
 
 class _Facts(BaseModel):
@@ -283,30 +290,33 @@ def _defined(epoch: Epoch) -> dict[str, float | None]:
 
 
 def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """The primary score of the test rows with one modality masked, for each."""
+    """Every score of the test rows with one modality masked, for each."""
     if len(model.modalities) < 2 or job.method.role == "ablation":
         return []
     task, test = prepared.task, prepared.split.test
-    metric = primary_metric(task)
     rows = torch.as_tensor(test)
     inputs = {name: prepared.inputs[name].rows(rows) for name in model.modalities}
     predictions = predict_without(model, inputs, [(name,) for name in model.modalities])
-    full = facts["scores"]["test"][metric.name]
+    full, true = facts["scores"]["test"], prepared.true(test)
     return [
-        {
-            "modality": name,
-            "metric": metric.name,
-            "full": full,
-            "without": measure(task, prepared.true(test), prediction).values[metric.name],
-        }
+        {"modality": name, "metric": metric, "full": full[metric], "without": value}
         for (name,), prediction in predictions.items()
+        for metric, value in measure(task, true, prediction).values.items()
+        if metric in full
     ]
 
 
 def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     codec, split, name = prepared.codec, prepared.split, job.method.estimator
     best = best_fit(
-        name, job.method.modalities, prepared, job.train, trials=job.trials, seed=job.seed, scratch=job.prepared
+        name,
+        job.method.modalities,
+        prepared,
+        job.train,
+        trials=job.trials,
+        seed=job.seed,
+        scratch=job.prepared,
+        metric=metric_named(job.metric, prepared.task, who="compare"),
     )
     x = {modality: values[split.test] for modality, values in best.x.items()}
     test = side_by_side([x[k] for k in sorted(x)], len(split.test))
@@ -340,6 +350,7 @@ def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) ->
     return {
         "method": job.method.name,
         "role": job.method.role,
+        "metric": metric_named(job.metric, task, who="compare").name,
         "seed": job.seed,
         "threads": job.train.threads,
         "run": job.run,

@@ -57,6 +57,10 @@ class Method(BaseModel):
         name = self.name if self.left_out is None else self.name.removesuffix(f" without {self.left_out}")
         return name if self.model is None else name.removeprefix(_progressive(self.model.rounds))
 
+    def chooses(self, trials: int) -> bool:
+        """Whether validation rows choose between several fits of it by the metric that counts."""
+        return self.model is None and (self.role == "single" or trials > 1)
+
     def without(self, modality: str) -> Method:
         """Returns the same fusion, with the same options, of the other modalities."""
         assert self.model is not None

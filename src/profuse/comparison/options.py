@@ -35,6 +35,10 @@ class CompareOptions(BaseModel):
     trials: Annotated[int, Shown(common=True)] = Field(
         1, ge=1, description="Configurations each method tries; the best on validation is kept."
     )
+    metric: Annotated[str | None, Shown("the task's primary one", common=True)] = Field(
+        None,
+        description="Metric that chooses, ranks and is tested, as roc_auc, average_precision, f1 or spearman.",
+    )
     retrain_without: Annotated[bool, Shown(common=True)] = Field(
         True,
         description="Whether the best fusion is fitted anew without each modality, at seed 0, to tell what it adds.",

@@ -1,7 +1,7 @@
 """`Results`: everything a comparison found, as plain data. No code is stored and none is run on reading.
 
-A folder holds `results.json` (all but the rows), `rows.npz` (each test row's contribution to the primary
-metric), `results.csv` (the scores alone, tidy) and `config.yaml` (what was asked for, resolved).
+A folder holds `results.json` (all but the rows), `rows.npz` (each test row's contribution to the metric
+that counts), `results.csv` (the scores alone, tidy) and `config.yaml` (what was asked for, resolved).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ COLUMNS: tuple[str, ...] = tuple(Score.model_fields)
 
 
 class CurvePoint(_Plain):
-    """One epoch of one fit; `valid_score` is the primary metric; epoch 0 is the untrained model, without a loss."""
+    """One epoch of one fit; `valid_score` is accuracy, macro F1 or R2; epoch 0 is the untrained model."""
 
     method: str
     seed: int
@@ -214,12 +214,12 @@ class Machine(_Plain):
 
 @dataclass(eq=False)
 class SeedRows:
-    """The test rows of one seed, and what each adds to each method's primary metric.
+    """The test rows of one seed, and what each adds to each method's score, by the metric that counts.
 
     Attributes:
         ids: `[row]` of int or str: names of the rows, the same for every seed that shares them.
         groups: `[row]`, or None: rows with one value are not independent.
-        scores: Method to `[row]`, larger is better: `profuse.metrics.row_scores`.
+        scores: Method to `[row]`, whose mean is the score: `profuse.metrics.row_scores`.
         log_errors: Method to `[row]`, of a regression: `profuse.metrics.log_error_scores`, where finite.
     """
 

@@ -158,7 +158,17 @@ def _jobs(
             name = f"{slug(method.name)}-seed{seed}-{_key(run, method, seed, options, digest, options.train.threads)}"
             heartbeat, prepared = run.scratch / f"{name}.beat", run.scratch / f"seed{seed}.pickle"
             run.folders[method.name, seed] = run.work / name
-            yield Job(method, seed, options.train, options.trials, run.work / name, prepared, heartbeat, schema)
+            yield Job(
+                method,
+                seed,
+                options.train,
+                options.trials,
+                run.work / name,
+                prepared,
+                heartbeat,
+                schema,
+                options.metric,
+            )
 
 
 def _key(run: Run, method: Method, seed: int, options: CompareOptions, digest: str, threads: int) -> str:
@@ -167,6 +177,8 @@ def _key(run: Run, method: Method, seed: int, options: CompareOptions, digest: s
         options.split.model_dump(mode="json"), {**options.train.model_dump(mode="json"), "threads": threads},
         run.prints[method.name],
     ]  # fmt: skip
+    if options.metric is not None and method.chooses(options.trials):  # nothing else depends on it
+        decides.append(options.metric)
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
 
 
@@ -178,6 +190,8 @@ def _finished(job: Job, run: Run) -> bool:
         result = read_result(job.folder)
         if (result.facts["method"], result.facts["seed"]) != (job.method.name, job.seed):
             raise DataError(f"{job.folder}: it must be a fit of {job.method.name!r} at seed {job.seed}.")
+        if not result.tells(job.metric):
+            return False
     except DataError as error:
         run.notes.append(
             f"The fit of {job.method.name}, seed {job.seed}, in work/ was damaged and is done again: {error}"

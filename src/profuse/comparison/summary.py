@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from profuse.comparison.metric import metric_of
 from profuse.comparison.results import MethodInfo, Results, Score
 from profuse.comparison.statistics import (
     Estimate,
@@ -20,7 +20,6 @@ from profuse.comparison.statistics import (
     r2_interval,
     seeds_only,
 )
-from profuse.metrics import primary_metric
 
 __all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
@@ -31,14 +30,14 @@ CONCAT = "concat"
 
 @dataclass(frozen=True)
 class Row:
-    """One method on the test rows: the primary metric, its interval, and what it cost (means over seeds)."""
+    """One method on the test rows: the metric that counts, its interval, and what it cost (means over seeds)."""
 
     method: MethodInfo
     estimate: Estimate
     seed_spread: float | None
     """Standard deviation over seeds; None with one seed."""
     valid: float | None
-    """The primary metric on the validation rows: what choices are made by."""
+    """The same metric on the validation rows: what choices are made by."""
     n_parameters: int
     fit_seconds: float | None
     """None where no fit was timed in the run that the others were timed in; so too of the next."""
@@ -47,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`method - against` on the same rows and seeds.
+    """What `method` is better by than `against`, on the same rows and seeds: less than 0 where it is worse.
 
     Attributes:
         method: The method that is judged.
@@ -110,7 +109,7 @@ class Summary:
     """Everything a report says in numbers.
 
     Attributes:
-        metric: Name of the primary metric.
+        metric: Name of the metric that counts.
         rows: Ranked by the metric on test.
         comparisons: All paired differences, in ranked order.
         verdict: The answer.
@@ -137,11 +136,11 @@ def summarise(results: Results) -> Summary:
     evidence = Evidence(results)
     ranked = sorted(
         (evidence.row(m) for m in evidence.methods if evidence.test(m.name)),
-        key=lambda r: (-r.estimate.value, r.method.name),
+        key=lambda r: (-evidence.sign * r.estimate.value, r.method.name),
     )
-    single = _choose(ranked, ("single",), "single modality", evidence.notes)
-    fusion = _choose([r for r in ranked if len(r.method.modalities) != 1], FUSED, "fusion", evidence.notes)
-    classical = _choose(ranked, ("classical",), "classical model", evidence.notes)
+    single = _choose(ranked, ("single",), "single modality", evidence)
+    fusion = _choose([r for r in ranked if len(r.method.modalities) != 1], FUSED, "fusion", evidence)
+    classical = _choose(ranked, ("classical",), "classical model", evidence)
     trivial = next((r.method.name for r in ranked if r.method.role == "trivial"), None)
     pairs: list[tuple[str, str, Against]] = []
     for r in ranked:
@@ -169,9 +168,7 @@ def summarise(results: Results) -> Summary:
         pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion, single, classical)) if name)
     asked = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]
     comparisons = tuple(_adjusted(asked, answer=(fusion, single)))
-    bare = Summary(
-        primary_metric(results.dataset.task).name, tuple(ranked), comparisons, _NOTHING, tuple(evidence.notes)
-    )
+    bare = Summary(evidence.metric.name, tuple(ranked), comparisons, _NOTHING, tuple(evidence.notes))
     return replace(bare, verdict=_verdict(bare, fusion, single, classical))
 
 
@@ -196,8 +193,8 @@ class Evidence:
     def __init__(self, results: Results) -> None:
         self.results = results
         self.methods = [m for m in results.methods if m.role != "ablation"]
-        self.metric = primary_metric(results.dataset.task)
-        self.proportion = self.metric.name == "accuracy"
+        self.metric = metric_of(results)
+        self.sign, self.proportion = 1 if self.metric.higher_is_better else -1, self.metric.proportion
         self.notes: list[str] = []
         self._scores: dict[tuple[str, str], dict[int, Score]] = {}
         for s in results.scores:
@@ -257,11 +254,12 @@ class Evidence:
         logs = self._log_errors(method.name, scores)
         if samples:
             parts, n_train = self.pooled.score(method.name) if self.pooled else None, self.results.dataset.n_train
-            low = -math.inf if self.metric.name == "r2" else 0.0
             estimate = (
                 r2_interval(logs, float(np.mean(values)), n_train=n_train, parts=parts)
                 if logs
-                else interval(samples, n_train=n_train, proportion=self.proportion, parts=parts, bounds=(low, 1.0))
+                else interval(
+                    samples, n_train=n_train, proportion=self.proportion, parts=parts, bounds=self.metric.range
+                )
             )
         else:
             estimate = replace(self._by_seed(values, next(iter(scores.values())).n_rows), p=None)
@@ -282,7 +280,7 @@ class Evidence:
         if not seeds:
             self.notes.append(f"{a} and {b} have no seed in common: not compared.")
             return None
-        left, right = self._kept(a, seeds), self._kept(b, seeds)
+        left, right = (self._kept(m, seeds) for m in ((a, b) if self.sign > 0 else (b, a)))
         if left and right:
             return paired_difference(
                 left,
@@ -291,7 +289,7 @@ class Evidence:
                 proportion=self.proportion,
                 parts=self.pooled.difference(a, b) if self.pooled else None,
             )
-        return self._by_seed([ours[s].value - theirs[s].value for s in seeds], ours[seeds[0]].n_rows)
+        return self._by_seed([self.sign * (ours[s].value - theirs[s].value) for s in seeds], ours[seeds[0]].n_rows)
 
     def _kept(self, method: str, seeds: Sequence[int] | dict[int, Score]) -> list[Sample]:
         """The samples of `seeds`, or none at all where any of them is lacking."""
@@ -332,7 +330,7 @@ def _cuts(results: Results) -> np.ndarray:
     return np.cumsum([len(r.ids) for r in results.rows.values()])[:-1]
 
 
-def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[str]) -> str | None:
+def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, evidence: Evidence) -> str | None:
     """The method of these roles with the best validation score, of equals the smallest; never by its test score."""
     candidates = [r for r in rows if r.method.role in roles]
     if len(candidates) == 1:
@@ -340,10 +338,12 @@ def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, notes: list[st
     known = [r for r in candidates if r.valid is not None]
     if candidates and len(known) < len(candidates):
         lacking = len(candidates) - len(known)
-        notes.append(f"{lacking} of {len(candidates)} without a validation score: not chosen as the best {what}.")
+        evidence.notes.append(
+            f"{lacking} of {len(candidates)} without a validation score: not chosen as the best {what}."
+        )
     if not known:
         return None
-    return min(known, key=lambda r: (-(r.valid or 0.0), r.n_parameters, r.method.name)).method.name
+    return min(known, key=lambda r: (-evidence.sign * (r.valid or 0.0), r.n_parameters, r.method.name)).method.name
 
 
 def _default(rows: Sequence[Row]) -> str | None:

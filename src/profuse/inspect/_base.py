@@ -93,11 +93,12 @@ class Question(ABC):
         Raises:
             UnknownNameError: The task has none of this name.
         """
-        from profuse.metrics import metrics_for, primary_metric
+        from profuse.metrics import metrics_for, our_name, primary_metric
 
         if self.metric is None:
             return primary_metric(task)
-        return resolve(self.metric, {m.name: m for m in metrics_for(task)}, where=self.name, what="metric")
+        known = {m.name: m for m in metrics_for(task)}
+        return resolve(our_name(self.metric, known), known, where=self.name, what="metric")
 
     def asked(self, predictor: Predictor, dataset: Dataset) -> Asked:
         """Returns the rows encoded for the predictor, with all that is needed to score it on them."""

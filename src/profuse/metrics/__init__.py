@@ -16,6 +16,7 @@ from typing import cast
 from profuse.errors import DataError
 from profuse.metrics._base import Array, Metric
 from profuse.metrics._checks import absent, checked
+from profuse.metrics._named import named, our_name
 from profuse.metrics.r2 import log_error_scores, rows_of_half_the_spread
 from profuse.registry import table
 from profuse.schema import Task
@@ -27,7 +28,9 @@ __all__ = [
     "log_error_scores",
     "measure",
     "metric",
+    "metric_named",
     "metrics_for",
+    "our_name",
     "primary_metric",
     "row_scores",
     "rows_of_half_the_spread",
@@ -77,8 +80,26 @@ def metrics_for(task: Task) -> tuple[Metric, ...]:
     return tuple(m for m in map(metric, METRICS) if task in m.tasks)
 
 
+def metric_named(name: str | None, task: Task, *, who: str, by_rows: bool = False) -> Metric:
+    """Returns the metric of `task` that is called `name`, by us or by scikit-learn (`roc_auc`); None: the primary one.
+
+    Args:
+        name: Of a metric of profuse, or of your own that is registered.
+        task: What kind of target.
+        who: Asks; messages begin with it.
+        by_rows: Whether it must tell what each row contributes.
+
+    Raises:
+        UnknownNameError: There is no such metric; the nearest names are told, and all of the task.
+        ConfigError: It is not of this task, or tells nothing of rows.
+    """
+    if name is None:
+        return primary_metric(task)
+    return named(name, {n: metric(n) for n in METRICS}, task, who=who, by_rows=by_rows)
+
+
 def primary_metric(task: Task) -> Metric:
-    """Returns the metric that ranks methods of this task."""
+    """Returns the metric that ranks methods of this task where no other is named."""
     return metrics_for(task)[0]
 
 
@@ -106,9 +127,9 @@ def measure(task: Task, y_true: Array, prediction: Array, *, classes: Sequence[o
     return Measured(values, tuple(notes))
 
 
-def row_scores(task: Task, y_true: Array, prediction: Array) -> Array:
-    """Returns each row's contribution to the primary metric, `[row]`; their mean is the metric.
+def row_scores(task: Task, y_true: Array, prediction: Array, *, metric: Metric | None = None) -> Array:
+    """Returns each row's contribution to the metric (the primary one if None), `[row]`; their mean is the metric.
 
     See `row_scores` of the metric, and `measure` for what is raised.
     """
-    return primary_metric(task).row_scores(*checked(task, y_true, prediction))
+    return (metric or primary_metric(task)).row_scores(*checked(task, y_true, prediction))

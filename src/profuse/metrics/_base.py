@@ -25,6 +25,9 @@ class Metric(ABC):
         range: The least and the greatest value it may have.
         unit: "" for a pure number; else words ("squared target units").
         tasks: Those it is defined for.
+        proportion: Whether each row contributes 0 or 1.
+        second_class: Whether of two classes it speaks of the second, so that another order gives another value.
+        ranks_like: Of one that tells nothing of rows: the name of one that does and ranks alike.
         least_target: Of a regression; where a target is below it, it is not defined.
     """
 
@@ -34,6 +37,9 @@ class Metric(ABC):
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     unit: ClassVar[str] = ""
     tasks: ClassVar[tuple[Task, ...]]
+    proportion: ClassVar[bool] = False
+    second_class: ClassVar[bool] = False
+    ranks_like: ClassVar[str] = ""
     least_target: ClassVar[float] = float("-inf")
 
     @abstractmethod
@@ -50,10 +56,16 @@ class Metric(ABC):
         Raises:
             ConfigError: The metric is no mean over rows.
         """
+        instead = f"Rank by {self.ranks_like!r}, which ranks alike" if self.ranks_like else "Rank by another metric"
         raise ConfigError(
-            f"row_scores: the metric must tell what each row contributes; got {self.name!r}, which does not. Write its "
-            "row_scores, or rank by another metric."
+            f"row_scores: the metric must tell what each row contributes; got {self.name!r}, which does not. "
+            f"{instead}, or write its row_scores."
         )
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether it tells what each row contributes: only then differences between methods can be tested."""
+        return type(self).row_scores is not Metric.row_scores
 
     def __call__(self, y_true: Array, prediction: Array) -> float:
         """Returns the score of any arrays, without the checks of `measure`."""

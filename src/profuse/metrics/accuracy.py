@@ -14,6 +14,7 @@ class Accuracy(Metric):
 
     name = "accuracy"
     label = "accuracy"
+    proportion = True
     tasks = ("binary", "multiclass")
 
     def score(self, y: Array, p: Array) -> float:

@@ -19,6 +19,7 @@ class AveragePrecision(Metric):
     name = "average_precision"
     label = "average precision"
     tasks = ("binary", "multiclass", "multilabel")
+    second_class = True
 
     def score(self, y: Array, p: Array) -> float:
         return float(mean_over(*one_against_rest(y, p), _precision, self.name))

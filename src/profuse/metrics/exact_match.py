@@ -14,6 +14,7 @@ class ExactMatch(Metric):
 
     name = "exact_match"
     label = "exact match"
+    proportion = True
     tasks = ("multilabel",)
 
     def score(self, y: Array, p: Array) -> float:

@@ -14,6 +14,7 @@ class F1(Metric):
     name = "f1"
     label = "F1 of the second class"
     tasks = ("binary",)
+    second_class = True
 
     def score(self, y: Array, p: Array) -> float:
         return f1(y[:, None] == 1, p.argmax(1)[:, None] == 1)

@@ -9,10 +9,11 @@ import numpy as np
 import yaml
 
 from profuse.comparison.left_out import LeftOut, left_out
+from profuse.comparison.metric import metric_of
 from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
-from profuse.metrics import metrics_for, primary_metric
+from profuse.metrics import metrics_for
 from profuse.report.words import Words, labels_of
 
 __all__ = ["ROLES", "collect"]
@@ -31,7 +32,7 @@ def collect(results: Results) -> dict[str, Any]:
     """Returns what a report shows; only dicts, lists, texts, finite numbers, bools and None."""
     summary = summarise(results)
     words = Words(results, summary)
-    metric = primary_metric(results.dataset.task)
+    metric = metric_of(results)
     labels = labels_of(results)
     ablation = _ablation(results, summary, labels)
     answers = words.answers()
@@ -40,7 +41,12 @@ def collect(results: Results) -> dict[str, Any]:
     return {
         "created": results.created,
         "dataset": results.dataset.model_dump(mode="json"),
-        "metric": {"name": metric.name, "label": metric.label, "unit": metric.unit},
+        "metric": {
+            "name": metric.name,
+            "label": metric.label,
+            "unit": metric.unit,
+            "higher_is_better": metric.higher_is_better,
+        },
         "headline": words.headline(),
         "lede": words.lede(),
         "answers": answers,
@@ -129,7 +135,9 @@ def _metrics(results: Results, summary: Summary, labels: dict[str, str]) -> dict
     for s in results.scores:
         if s.split == "test":
             found.setdefault((s.method, s.metric), []).append(s.value)
-    known = [m for m in metrics_for(results.dataset.task) if any(k[1] == m.name for k in found)]
+    first = metric_of(results).name
+    several = sorted(metrics_for(results.dataset.task), key=lambda m: m.name != first)
+    known = [m for m in several if any(k[1] == m.name for k in found)]
     rows = []
     for r in summary.rows:
         cells = []
@@ -230,7 +238,7 @@ def _main(summary: Summary) -> tuple[str | None, str]:
 
 def _trained(results: Results, without: LeftOut, method: str) -> dict[str, Any]:
     """The method, fitted without one modality, and what it loses by that, by seed."""
-    metric = primary_metric(results.dataset.task)
+    metric = metric_of(results)
     scores: dict[str, dict[int, float]] = {method: {}, without.method: {}}
     for s in results.scores:
         if s.split == "test" and s.metric == metric.name and s.method in scores:

@@ -41,8 +41,15 @@ def ticks(low: float, high: float, n: int = 5) -> list[float]:
     return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _range(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Where the methods lie; one far below all others (a failed fit, the trivial answer) does not squeeze the rest."""
+def _range(rows: Sequence[dict[str, Any]], higher_is_better: bool) -> tuple[float, float]:
+    """Where the methods lie; one far worse than all others (a failed fit, the trivial answer) does not squeeze them."""
+    if not higher_is_better:
+        ends = ({k: None if r[k] is None else -r[k] for k in ("value", "low", "high")} for r in rows)
+        turned = [
+            {**r, "value": e["value"], "low": e["high"], "high": e["low"]} for r, e in zip(rows, ends, strict=True)
+        ]
+        low, high = _range(turned, True)
+        return -high, -low
     told = sorted((r for r in rows if r["role"] != "trivial"), key=lambda r: float(r["value"])) or list(rows)
     best, quarter = told[-1]["value"], told[len(told) // 4]["value"]
     inside = [r for r in told if r["value"] >= best - 5 * max(best - quarter, 0.01)]
@@ -66,8 +73,8 @@ def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, An
 
     `keys` are the roles that are there, with their titles.
     """
-    table, metric = collected["table"], collected["metric"]["name"]
-    low, high = _range(table)
+    table, metric, higher = collected["table"], collected["metric"]["name"], collected["metric"]["higher_is_better"]
+    low, high = _range(table, higher)
 
     def at(v: float) -> float:
         return min(max(100 * (v - low) / (high - low), 0.0), 100.0)
@@ -79,7 +86,7 @@ def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, An
     for role, family, title in _groups(table, roles):
         rows = []
         for r in (r for r in table if r["role"] == role and family in (None, r["family"])):
-            off = r["value"] < low
+            off = r["value"] < low if higher else r["value"] > high
             line = Markup()
             if r["low"] is not None and r["high"] is not None and not off:
                 a, b = at(r["low"]), at(r["high"])
@@ -113,8 +120,9 @@ def cost_plot(collected: dict[str, Any]) -> dict[str, Any] | None:
     rows = [r for r in collected["table"] if r["role"] != "trivial" and (r["fit_seconds"] or 0) > 0]
     if len(rows) < 2:
         return None
-    low, high = _range(rows)
-    rows = [r for r in rows if r["value"] >= low]
+    sign = 1 if collected["metric"]["higher_is_better"] else -1
+    low, high = _range(rows, sign > 0)
+    rows = [r for r in rows if (r["value"] >= low if sign > 0 else r["value"] <= high)]
     left, right = (f([math.log10(r["fit_seconds"]) for r in rows]) for f in (min, max))
     margin = max(0.06 * (right - left), 0.08)
     left, right = left - margin, right + margin
@@ -124,8 +132,8 @@ def cost_plot(collected: dict[str, Any]) -> dict[str, Any] | None:
         return x, 100 - 100 * (r["value"] - low) / (high - low)
 
     frontier: list[dict[str, Any]] = []
-    for r in sorted(rows, key=lambda r: (r["fit_seconds"], -r["value"])):
-        if not frontier or r["value"] > frontier[-1]["value"]:
+    for r in sorted(rows, key=lambda r: (r["fit_seconds"], -sign * r["value"])):
+        if not frontier or sign * r["value"] > sign * frontier[-1]["value"]:
             frontier.append(r)
     steps: list[tuple[float, float]] = []
     for k, r in enumerate(frontier):

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from profuse.comparison.metric import metric_of
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Comparison, Summary
-from profuse.metrics import primary_metric
 from profuse.report import numbers
 
 __all__ = ["Words", "labels_of", "listed"]
@@ -35,7 +35,7 @@ class Words:
 
     def __init__(self, results: Results, summary: Summary) -> None:
         self.results, self.summary, self.verdict = results, summary, summary.verdict
-        self.metric = primary_metric(results.dataset.task)
+        self.metric = metric_of(results)
         self.labels = labels_of(results)
         self.modalities = sorted(results.dataset.modalities)
 
@@ -86,13 +86,20 @@ class Words:
             f"{self._scored(v.single, name=False)}."
         )
         if v.classical and v.classical_gain:
+            below, above = ("below", "above") if self.metric.higher_is_better else ("above", "below")
             end = {
-                "better": "below the fusion",
-                "worse": "above the fusion",
+                "better": f"{below} the fusion",
+                "worse": f"{above} the fusion",
                 "not shown": "not shown to differ from the fusion",
             }[v.classical_gain.shown]
             text += f" {self._cap(v.classical)} on all features reaches {self._scored(v.classical, name=False)}, {end}."
-        return text
+        return text + self._direction()
+
+    def _direction(self) -> str:
+        """How a score is to be read that is better when it is lower."""
+        if self.metric.higher_is_better:
+            return ""
+        return f" A lower {self.metric.label} is better; a gain is what it is lower by."
 
     def answers(self) -> list[dict[str, str]]:
         """Questions and answers, in the order in which they are asked."""
@@ -150,7 +157,8 @@ class Words:
         text = f"{self._cap(v.fusion)} was chosen by its validation score."
         top = next((r for r in self.summary.rows if self._fuses(r.method.name)), None)
         if top and top.method.name != v.fusion:
-            text += f" On test {self.labels[top.method.name]} came out highest, {self._scored(top.method.name)}."
+            most = "highest" if self.metric.higher_is_better else "lowest"
+            text += f" On test {self.labels[top.method.name]} came out {most}, {self._scored(top.method.name)}."
         plain = self.summary.comparison(v.fusion, "concat")
         if plain:
             text += f" Against concatenation it scores {self._told(plain)}."
