@@ -18,7 +18,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from profuse.classical import ClassicalFit, fit_classical
 from profuse.classical.yardstick import Yardstick
-from profuse.metrics import measure
+from profuse.metrics import measure, metric
 from profuse.schema import Task
 
 TASKS: dict[Task, Any] = {
@@ -76,6 +76,18 @@ def test_rows_that_are_neither_training_nor_validation_change_nothing() -> None:
     asked = np.random.default_rng(2).normal(size=(20, 4))
     one, other = fit("multiclass", x, y, refit=True), fit("multiclass", other_x, other_y, refit=True)
     np.testing.assert_array_equal(one.predict(asked), other.predict(asked))
+
+
+def test_the_metric_that_counts_chooses() -> None:
+    x, y = problem("binary")
+    by = {name: fit("binary", x, y, metric=metric(name)).model.choice for name in ("accuracy", "auroc", "brier")}
+    plain = fit("binary", x, y).model.choice
+    assert by["accuracy"] == plain
+    assert by["brier"] is not None
+    assert 0 < by["brier"][0] < 0.5  # the smaller, the better
+    assert by["auroc"] is not None
+    assert plain is not None
+    assert -1 <= by["auroc"][0] < plain[0]
 
 
 def test_validation_rows_are_predicted_before_they_are_learned_from() -> None:

@@ -176,3 +176,15 @@ def test_a_worker_takes_the_linear_paths_that_another_has_solved(
     method = next(m for m in methods if m.name == "concat")
     again = read_result(run_job(Job(method, 0, OPTIONS, 1, tmp_path / "again", tmp_path / "prepared.pickle")))
     np.testing.assert_array_equal(again.prediction, first.prediction)
+
+
+def test_a_fit_that_did_not_measure_a_metric_does_not_tell_of_it(tmp_path: Path) -> None:
+    result = done(tmp_path, "concat")
+    assert result.tells(None)
+    assert result.tells("auroc")
+    older = {m: v for m, v in result.facts["scores"]["test"].items() if m != "auroc"}
+    assert not replace(result, facts=result.facts | {"scores": {"test": older, "valid": older}}).tells("auroc")
+    hidden = [a for a in result.facts["ablation"] if a["metric"] == "accuracy"]
+    assert not replace(result, facts=result.facts | {"ablation": hidden}).tells("auroc")
+    assert replace(result, facts=result.facts | {"ablation": hidden}).tells("accuracy")
+    assert replace(result, facts=result.facts | {"ablation": []}).tells("auroc")

@@ -54,6 +54,21 @@ def test_row_contributions_agree_with_the_jackknife_to_first_order(name: str, ta
     assert rows.std() == pytest.approx(pseudo.std(), rel=0.05)
 
 
+@pytest.mark.parametrize("name", ["spearman", "concordance"])
+def test_rows_that_are_mostly_ties_agree_with_the_jackknife_and_the_order_of_rows_changes_nothing(name: str) -> None:
+    m, n, rng = metric(name), 300, np.random.default_rng(6)
+    y = rng.choice(4, n, p=[0.7, 0.15, 0.1, 0.05]).astype(float)
+    p = np.clip(y + rng.choice([-1, 0, 1], n), 0, 3)
+    whole, rows = m(y, p), m.row_scores(y, p)
+    pseudo = np.array([n * whole - (n - 1) * m(y[k], p[k]) for k in ~np.eye(n, dtype=bool)])
+    assert rows == pytest.approx(pseudo, abs=0.02 * np.ptp(pseudo))
+    order = rng.permutation(n)
+    assert m.row_scores(y[order], p[order]) == pytest.approx(rows[order])
+    by_pair: dict[tuple[float, float], float] = {}
+    for at, value in zip(zip(y.tolist(), p.tolist(), strict=True), rows.tolist(), strict=True):
+        assert by_pair.setdefault(at, value) == pytest.approx(value)  # rows that are alike contribute alike
+
+
 def test_rows_of_auroc_have_the_variance_of_delong() -> None:
     """Oracle: structural components, pair by pair."""
     y, p = _draw("binary", 150, np.random.default_rng(4))
