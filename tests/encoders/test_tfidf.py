@@ -77,14 +77,19 @@ def test_words_and_parts_of_words_are_of_length_one_each_whatever_their_number()
     torch.testing.assert_close(squares[:, ~module.is_part].sum(1), torch.ones(7).double(), atol=1e-6, rtol=0)
 
 
-def test_no_more_than_two_thousand_columns_are_made_and_those_that_vary_most() -> None:
+@pytest.mark.parametrize(("few", "most"), [(400, 700), (399, 300)])
+def test_only_the_columns_that_vary_most_are_made_and_fewer_of_many_texts(
+    few: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_FEW_TEXTS", few), ("_MOST_OF_FEW", 700), ("_MOST_COLUMNS", 300)):
+        monkeypatch.setattr(f"profuse.data.terms.{name}", value)
     draw = np.random.default_rng(0)
     values = torch.from_numpy(np.where(draw.random((400, 30)) < 0.5, 1 + draw.integers(0, 20, (400, 30)), 0))
     values[:, 15:] = torch.from_numpy(21 + draw.integers(0, 8_000, (400, 15)))
     raw = Raw(values[..., None], torch.ones(400, 30, dtype=torch.bool))
     spec = Spec(kind="text", vocabulary=8_100, **counted(raw, n_words=20, vocabulary=8_100))
     module = TermWeights(spec)
-    assert module.n_outputs == 2_048
+    assert module.n_outputs == most
     assert all(spec.term_columns[:20])  # words of many texts
     spread = module(raw.values, raw.mask).var(0, correction=0)
     assert (spread[:-1] >= spread[1:] - 1e-6).all()

@@ -15,7 +15,7 @@ __all__ = ["MOST_TEXTS", "counted", "word_pairs"]
 
 MOST_TEXTS = 5_000
 """Texts that are counted; of more, evenly chosen ones stand for all."""
-_MOST_COLUMNS = 2_048
+_MOST_COLUMNS, _MOST_OF_FEW, _FEW_TEXTS = 2_048, 8_192, 2_500  # a few texts cost little, and rare terms tell more there
 _FACTOR = 1_000_003
 
 
@@ -36,7 +36,7 @@ def counted(raw: Raw, *, n_words: int, vocabulary: int) -> dict[str, Any]:
     Terms are the ids of words, pairs of neighbouring words (their buckets stand behind the ids), and ids of parts of
     words. Those that stand in the same training texts tell the same of these, as the parts of one word do: they share a
     column. Of such groups those whose TF-IDF (see `profuse.encoders._tfidf`) varies most over the texts have one, at
-    most 2,048. The others only make a text longer.
+    most 8,192 of up to 2,500 texts, 2,048 of more. The others only make a text longer.
 
     Args:
         raw: Training texts, long `[text, word, subword]`; id 0 is none. Slot 0 of a word is its own id.
@@ -67,7 +67,8 @@ def counted(raw: Raw, *, n_words: int, vocabulary: int) -> dict[str, Any]:
     share = np.where(in_rows > 0, 1 / np.sqrt(sizes[group]), 0.0)
     joined = counts @ sparse.csr_matrix((share, (np.arange(n_terms), group)), shape=(n_terms, len(sizes)))
     variance = np.asarray(joined.multiply(joined).mean(0) - np.square(joined.mean(0))).ravel()
-    kept = np.argsort(-variance, kind="stable")[:_MOST_COLUMNS]
+    most = _MOST_OF_FEW if n_texts <= _FEW_TEXTS else _MOST_COLUMNS
+    kept = np.argsort(-variance, kind="stable")[:most]
     kept = kept[variance[kept] > 1e-12]
     columns = np.zeros(len(sizes), dtype=np.int64)
     columns[kept] = 1 + np.arange(len(kept))

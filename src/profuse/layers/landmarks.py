@@ -12,7 +12,7 @@ __all__ = ["Landmarks", "Way"]
 
 _LEAST_SPREAD = 0.2  # in units of preprocessing: a rare level of a category is not blown up
 _FREQUENCIES = (0.0, 0.45, 0.77)  # of Gaussian kernels, for rows of length 1; 0: no kernel
-_MOST_NUMBERS = 2_000_000  # of all landmarks: 4 MB in a saved model
+_MOST_NUMBERS = 8_000_000  # of all landmarks: 16 MB in a saved model
 _JITTER = 1e-7
 
 
@@ -38,7 +38,7 @@ class Landmarks(nn.Module):
 
     Args:
         n_inputs: Numbers of the part.
-        n_landmarks: At most; fewer where they would hold more than 2 million numbers.
+        n_landmarks: At most; fewer where they would hold more than 8 million numbers.
         further: Frequencies among which rows choose too.
         natural: By how much numbers vary in the data's own unit, `[n_inputs]`, where they have one in common: rows then
             choose whether each number counts alike or as much as it varies. None: each has a unit of its own.
