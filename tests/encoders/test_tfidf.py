@@ -77,11 +77,11 @@ def test_words_and_parts_of_words_are_of_length_one_each_whatever_their_number()
     torch.testing.assert_close(squares[:, ~module.is_part].sum(1), torch.ones(7).double(), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("few", "most"), [(400, 700), (399, 300)])
+@pytest.mark.parametrize(("few", "most"), [(400, 2_048), (399, 1_500)])
 def test_only_the_columns_that_vary_most_are_made_and_fewer_of_many_texts(
     few: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_FEW_TEXTS", few), ("_MOST_OF_FEW", 700), ("_MOST_COLUMNS", 300)):
+    for name, value in (("_FEW_TEXTS", few), ("_MOST_OF_FEW", 2_048), ("_MOST_COLUMNS", 1_500)):
         monkeypatch.setattr(f"profuse.data.terms.{name}", value)
     draw = np.random.default_rng(0)
     values = torch.from_numpy(np.where(draw.random((400, 30)) < 0.5, 1 + draw.integers(0, 20, (400, 30)), 0))
