@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -361,3 +362,14 @@ def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_pa
     again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0
     assert "of them done before" in again.stderr
+
+
+def test_safe_csv_makes_the_predictions_safe_too(run: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=60)
+    frame = pd.DataFrame({"x": x, "y": np.where(x > 0, "=1+1", "no")})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    quick = ("--seeds", 1, "--singles", "none", "--epochs", 1, "--width", 8, "--jobs", 1, "--safe-csv")
+    done = run("compare", tmp_path / "t.csv", "-t", "y", "--out", tmp_path / "o", *quick)
+    assert done.exit_code == 0, done.stderr
+    said = pd.read_csv(tmp_path / "o" / "predictions.csv")
+    assert set(said["true"]) == {"'=1+1", "no"}

@@ -114,9 +114,9 @@ def compare(
             say(f"{message}The same command with --out {out} goes on from there.", err=True)
             raise typer.Exit(exit_code(error)) from None
     path = result.report(out)
-    if safe:  # results are read again from JSON: the table is for people
-        table = out / "results.csv"
-        write_text(table, safe_csv(table.read_text(encoding="utf-8"), safe=True))
+    if safe:  # results are read again from JSON: the tables are for people
+        for table in (out / "results.csv", out / "predictions.csv"):
+            write_text(table, safe_csv(table.read_text(encoding="utf-8"), safe=True))
     _show(result.results)
     say(f"\nReport: {path}")
 

@@ -18,6 +18,7 @@ from profuse.comparison.methods import Method, methods_for
 from profuse.comparison.metric import metric_of, with_metric
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
+from profuse.comparison.predictions import write_predictions
 from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import (
     Ablation,
@@ -62,7 +63,7 @@ def compare_dataset(
     Args:
         dataset: Rows by modalities and a target.
         options: What is compared.
-        out: Folder: results.csv, results.json, rows.npz, config.yaml, models/ (of the best fusion,
+        out: Folder: results.csv, results.json, rows.npz, predictions.csv, config.yaml, models/ (of the best fusion,
             the best single modality and the classical models) and work/ (one folder per fit; may be deleted, and is
             what a second run goes on from).
         schema: The table's resolved schema, saved with the models, so that they read other tables.
@@ -111,6 +112,7 @@ def compare_dataset(
                 _add(results, run, ablation, dataset)
             results.skipped = run.skipped
             results.dataset.notes += run.notes[n_notes:]
+        write_predictions(out / "predictions.csv", run.found, [m.name for m in results.methods], dataset)
         results.write(out)
         _keep_models(results, run, out)
     tell(Event("done", n_fits, n_fits))

@@ -17,7 +17,7 @@ from profuse.errors import DataError
 
 __all__ = ["held_place"]
 
-_FILES = ("rows.npz", "results.csv", "config.yaml", "models", "report.html", "report.md")
+_FILES = ("rows.npz", "results.csv", "predictions.csv", "config.yaml", "models", "report.html", "report.md")
 """What stands beside `results.json` where a comparison is finished."""
 _WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.save|\.lock)?|\.fit-\w{8}")
 """A fit, and what a process that was stopped has left of one."""
