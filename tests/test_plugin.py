@@ -89,7 +89,7 @@ class TestInThisProcess:
         frame = found.frame
         assert found.results.method("shared_map").family == "own"
         assert {"shared_map", "x only", "nearest_mean"} <= set(frame.method)
-        assert set(frame[frame.metric == "brier"].method) == set(frame.method)
+        assert set(frame[frame.metric == "margin"].method) == set(frame.method)
         (folder,) = (tmp_path / "o" / "work").glob("shared_map-*/model")
         loaded = profuse.load_model(folder)
         assert isinstance(loaded, NetworkPredictor)
@@ -164,7 +164,7 @@ def test_fresh_processes_list_compare_resume_save_load_and_ask_by_name(
     frame = pd.DataFrame({"a": rng.normal(size=60), "b": rng.choice(["p", "q"], 60)})
     frame.assign(y=np.where(frame["a"] > 0, "high", "low")).to_csv(tmp_path / "t.csv", index=False)
     profuse_says("fit", "t.csv", "--target", "y", "--fusion", "shared_map", "--epochs", 1, "--out", "model")
-    assert "Brier score" in profuse_says("evaluate", "model", "t.csv")
+    assert "margin" in profuse_says("evaluate", "model", "t.csv")
     assert "highest probability" in profuse_says("ask", "model", "t.csv", "confidence")
     monkeypatch.setenv("PYTHONPATH", str(Path(profuse.__file__).parents[1]))
     assert "fusion='shared_map'" in profuse_says("evaluate", "model", "t.csv", code=2)

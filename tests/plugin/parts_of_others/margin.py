@@ -9,14 +9,14 @@ import numpy as np
 from profuse.metrics import Metric
 from profuse.schema import Task
 
-__all__ = ["Brier"]
+__all__ = ["Margin"]
 
 
-class Brier(Metric):
-    """The mean over rows of the sum over classes of (p - y)^2."""
+class Margin(Metric):
+    """The mean over rows of 1 - p of the true class + the largest p of another."""
 
-    name = "brier"
-    label = "Brier score"
+    name = "margin"
+    label = "margin"
     higher_is_better = False
     range = (0.0, 2.0)
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass")
@@ -25,4 +25,5 @@ class Brier(Metric):
         return float(self.row_scores(y, p).mean())
 
     def row_scores(self, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-        return np.asarray(((p - np.eye(p.shape[1])[y]) ** 2).sum(1))
+        true = np.eye(p.shape[1], dtype=bool)[y]
+        return np.asarray(1 - p[true] + np.where(true, 0.0, p).max(1))
