@@ -26,10 +26,11 @@ from profuse.report import collect, figures, render_html, render_markdown
 from profuse.report.collect import ROLES
 from profuse.report.words import Words
 
+pytestmark = pytest.mark.usefixtures("few_classical")
 SMALL: dict[str, Any] = {
     "rounds": (),
     "seeds": 2,
-    "model": {"width": 8},
+    "model": {"width": 8, "members": 1},
     "train": {"epochs": 3, "refit": False},
 }
 
@@ -58,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(folder: Path) -> Results:
+def results(folder: Path, few_classical: None) -> Results:
     return compared(folder, metric="roc_auc")
 
 
@@ -150,6 +151,7 @@ def test_another_metric_fits_no_network_anew(again: tuple[Results, set[str]]) ->
     assert {m for m in fitted if "without" in m} <= {f"{best} without a", f"{best} without b"}
 
 
+@pytest.mark.slow
 def test_a_comparison_that_goes_on_is_the_one_that_begins_so(again: tuple[Results, set[str]], tmp_path: Path) -> None:
     new = compared(tmp_path, metric="brier")
     assert [m.name for m in new.methods] == [m.name for m in again[0].methods]
@@ -191,6 +193,7 @@ def test_what_nothing_cheaper_beats_falls_where_lower_is_better(again: tuple[Res
     assert not any(r["off"] for r in rows)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_classical")
 def test_no_metric_is_the_primary_one_with_the_numbers_that_it_always_had(tmp_path: Path) -> None:
     one, two = compared(tmp_path / "a", seeds=1), compared(tmp_path / "b", seeds=1, metric="accuracy")

@@ -106,9 +106,9 @@ def test_the_joint_loss_of_a_hybrid_that_is_measured_is_that_which_is_trained() 
     [
         {},
         {"level": "hybrid"},
-        {"fusion": "mean_logits"},
+        pytest.param({"fusion": "mean_logits"}, marks=pytest.mark.slow),
         {"rounds": 2},
-        {"level": "hybrid", "decision": "quality_aware"},
+        pytest.param({"level": "hybrid", "decision": "quality_aware"}, marks=pytest.mark.slow),
     ],
 )
 def test_training_with_it_lowers_the_loss_at_every_level(name: str, options: dict[str, object]) -> None:
