@@ -1,0 +1,144 @@
+"""What a comparison chose, read from its folder: the model and the training that `profuse fit --from` takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from profuse._lookup import resolve
+from profuse._options import checked
+from profuse.comparison.jobs import model_folder
+from profuse.comparison.methods import Method, methods_for
+from profuse.comparison.options import CompareOptions
+from profuse.comparison.results import Results
+from profuse.comparison.summary import summarise
+from profuse.data.dataset import Dataset
+from profuse.data.wording import tell_values
+from profuse.errors import ConfigError, DataError
+from profuse.predictor import load_model
+from profuse.report.words import labels_of
+from profuse.schema import Schema, Task
+
+__all__ = ["Chosen", "read_chosen"]
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A network of a comparison.
+
+    Attributes:
+        run: The folder of the comparison.
+        method: How the model is made.
+        options: Of the comparison.
+        task: What is predicted.
+    """
+
+    run: Path
+    method: Method
+    options: CompareOptions
+    task: Task
+
+    def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what an estimator takes; what was `given` wins, and a fusion brings its own level."""
+        assert self.method.model is not None
+        values = {**self.method.model.model_dump(), **self.options.train.model_dump(exclude={"seed"})}
+        values["validation_fraction"] = self.options.split.valid_size
+        if "fusion" in given:
+            values["level"] = None
+        return {**values, **given}
+
+    def schema(self) -> Schema | None:
+        """Returns how the comparison read its table; None where it had a named data set.
+
+        Raises:
+            DataError: It has kept no model, which would say so.
+            CheckpointError: That is damaged.
+        """
+        models = self.run / "models"
+        kept = [models / model_folder("trivial", seed) for seed in range(self.options.seeds)]
+        kept = [folder for folder in kept if folder.is_dir()]
+        if not kept:
+            raise DataError(
+                f"fit: {models} must hold the models that compare kept, which say how columns are read; the trivial "
+                "one is not there. Run compare again with the same --out, or give --schema."
+            )
+        return load_model(kept[0]).schema
+
+    def notes(self) -> list[str]:
+        """Tells what is trained, and what of it is not taken over."""
+        notes = [f"The method is {self.method.name!r} of {self.run}."]
+        if self.options.trials > 1:
+            notes.append(
+                f"The comparison tried {self.options.trials} configurations of it at each seed; trained is the first, "
+                "which has the options that were asked for."
+            )
+        return notes
+
+    def rows_of(self, dataset: Dataset) -> Dataset:
+        """Returns the data with the modalities of the method alone.
+
+        Raises:
+            DataError: They lack one, or another task is learned.
+        """
+        if lacking := [name for name in self.method.modalities if name not in dataset.modalities]:
+            raise DataError(
+                f"fit: the data must have the modalities that {self.method.name!r} had in {self.run}; "
+                f"{dataset.name!r} lacks {tell_values(lacking)}. Give data like those that were compared on."
+            )
+        if dataset.task != self.task:
+            raise DataError(
+                f"fit: the task must be that of {self.run}, {self.task!r}; {dataset.name!r} has {dataset.task!r}. "
+                "Give data like those that were compared on."
+            )
+        return dataset.select(self.method.modalities)
+
+
+def read_chosen(run: Path, name: str | None) -> Chosen:
+    """Returns the best fusion by validation of a comparison (of one modality, the best model), or what is named.
+
+    Args:
+        run: The folder that compare wrote.
+        name: As results or the report call it.
+
+    Raises:
+        DataError: It is no such folder.
+        UnknownNameError: No method is called so.
+        ConfigError: The method did not succeed, or is no network.
+    """
+    results = Results.read(run)
+    config = {key: value for key, value in results.config.items() if key != "data_digest"}
+    options = checked(CompareOptions, config, where=str(run / "results.json"))
+    facts = results.dataset
+    methods, _ = methods_for(
+        list(facts.modalities),
+        options.fusions,
+        rounds=options.rounds,
+        base=options.model,
+        task=facts.task,
+        singles=options.singles,
+    )
+    if name is None:
+        verdict = summarise(results).verdict
+        name = verdict.fusion or verdict.single or ""
+    ran, labels = {m.name: m for m in results.methods if m.role != "ablation"}, labels_of(results)
+    known = {skipped.method: skipped.method for skipped in results.skipped}
+    known |= {shown: m.name for m in ran.values() for shown in (m.label or m.name, labels[m.name])}
+    known |= {own: own for own in ran}
+    asked = resolve(name, known, where="fit", what="method")
+    if asked not in ran:
+        reason = next(s.reason for s in results.skipped if s.method == asked)
+        raise ConfigError(
+            f"fit: the method must have succeeded in {run}; got method={name!r}: {reason.rstrip('.')}. "
+            "Name another one with --method."
+        )
+    method = resolve(asked, {m.name: m for m in methods}, where="fit", what="method")
+    if method.model is None:
+        folders = [run / "models" / model_folder(asked, seed) for seed in range(options.seeds)]
+        there = ", ".join(str(f) for f in folders if f.is_dir()) or "none, as another was better"
+        raise ConfigError(
+            f"fit: the method must be a network; got method={name!r}, a classical model. Name another one with "
+            f"--method, or use the fitted ones that the comparison has kept in models/: {there}."
+        )
+    return Chosen(run, method, options, facts.task)

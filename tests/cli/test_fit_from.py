@@ -1,0 +1,192 @@
+"""`profuse fit --from`: what a comparison chose, trained on all rows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from profuse import load_model
+from profuse.comparison.jobs import model_folder
+from profuse.comparison.results import Results
+from profuse.comparison.summary import summarise
+from profuse.models.options import ModelOptions
+from profuse.predictor import NetworkPredictor
+from profuse.training.options import TrainOptions
+
+QUICK = ("--seeds", 1, "--epochs", 1, "--jobs", 1, "--no-retrain-without")
+MODEL = ("--width", 8, "--feedback", "gate", "--learning-rate", 0.002, "--valid-size", 0.3)
+PROGRESSIVE = "progressive (2 rounds) gated"
+
+
+@pytest.fixture(scope="module")
+def compared(run: Any, files: Path) -> Path:
+    """A finished comparison."""
+    out = files / "compared"
+    schema = ("--schema", files / "schema.yaml")
+    done = run("compare", files / "mine.csv", *schema, "--fusions", "gated", *QUICK, *MODEL, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    return out
+
+
+def fitted(run: Any, compared: Path, out: Path, *more: object) -> NetworkPredictor:
+    done = run("fit", compared.parent / "mine.csv", "--from", compared, "--out", out, *more)
+    assert done.exit_code == 0, done.stderr
+    predictor = load_model(out)
+    assert isinstance(predictor, NetworkPredictor)
+    return predictor
+
+
+def test_the_best_fusion_by_validation_is_trained_with_options_and_schema(
+    run: Any, compared: Path, tmp_path: Path
+) -> None:
+    predictor = fitted(run, compared, tmp_path / "m")
+    best = summarise(Results.read(compared)).verdict.fusion
+    kept = load_model(compared / "models" / model_folder(str(best), 0))
+    assert isinstance(kept, NetworkPredictor)
+    assert predictor.model_options == kept.model_options
+    assert predictor.train_options == kept.train_options
+    assert predictor.schema == kept.schema
+    assert predictor.modalities == kept.modalities
+    facts = json.dumps(json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8")))
+    assert '"validation_fraction": 0.3' in facts
+    said = run("predict", tmp_path / "m", compared.parent / "test.csv")
+    assert said.exit_code == 0, said.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "fusion", "level", "rounds"),
+    [
+        (PROGRESSIVE, "gated", None, 2),
+        ("hybrid concat", "concat", "hybrid", 1),
+        ("hybrid concat (default)", "concat", "hybrid", 1),
+        ("mean logits", "mean_logits", None, 1),
+        ("mean_logits", "mean_logits", None, 1),
+    ],
+)
+def test_a_method_is_named_as_results_or_report_call_it(
+    name: str, fusion: str, level: str | None, rounds: int, run: Any, compared: Path, tmp_path: Path
+) -> None:
+    made = fitted(run, compared, tmp_path / "m", "--method", name).model_options
+    assert (made.fusion, made.level, made.rounds, made.width, made.feedback) == (fusion, level, rounds, 8, "gate")
+
+
+def test_a_single_modality_is_trained_alone(run: Any, compared: Path, tmp_path: Path) -> None:
+    predictor = fitted(run, compared, tmp_path / "m", "--method", "note alone")
+    assert predictor.modalities == ("note",)
+    assert predictor.model_options.fusion == "attention_pooling"
+    assert run("evaluate", tmp_path / "m", compared.parent / "test.csv").exit_code == 0
+
+
+def test_the_command_line_wins(run: Any, compared: Path, tmp_path: Path) -> None:
+    more = ("--width", 12, "--seed", 5, "--fusion", "max", "--batch-size", 16)
+    predictor = fitted(run, compared, tmp_path / "m", "--method", "hybrid concat", *more)
+    model, train = predictor.model_options, predictor.train_options
+    assert (model.width, model.fusion, model.level, model.feedback) == (12, "max", None, "gate")
+    assert (train.seed, train.batch_size, train.learning_rate, train.epochs) == (5, 16, 0.002, 1)
+
+
+def test_all_options_of_the_run_are_those_of_the_model(run: Any, compared: Path, tmp_path: Path) -> None:
+    predictor = fitted(run, compared, tmp_path / "m", "--method", PROGRESSIVE)
+    config = Results.read(compared).config
+    for kind, made, part in (
+        (ModelOptions, predictor.model_options, "model"),
+        (TrainOptions, predictor.train_options, "train"),
+    ):
+        asked = kind.model_validate(config[part])
+        differing = {n for n in kind.model_fields if getattr(asked, n) != getattr(made, n)}
+        assert differing <= {"fusion", "rounds", "level"}
+
+
+def test_data_must_be_given(run: Any, compared: Path, tmp_path: Path) -> None:
+    done = run("fit", "--from", compared, "--out", tmp_path / "m")
+    assert done.exit_code == 2
+    assert "Missing argument 'DATA'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--method", "linear"), "must be a network; got method='linear', a classical model"),
+        (("--method", "gradient boosting"), "gradient_boosting-seed0"),
+        (("--method", "note alone (classical)"), "must be a network"),
+        (("--method", "gatd"), "method must be a known name; got method='gatd'. Did you mean 'gated'"),
+        (("--method", "gone"), "must have succeeded in"),
+        (("--method", "gone"), "failed at seed 0: it diverged. Name another one"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(
+    more: tuple[str, ...], message: str, run: Any, compared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(compared, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    facts["skipped"].append({"method": "gone", "reason": "failed at seed 0: it diverged."})
+    (tmp_path / "run" / "results.json").write_text(json.dumps(facts), encoding="utf-8")
+    done = run("fit", compared.parent / "mine.csv", "--from", tmp_path / "run", "--out", tmp_path / "m", *more)
+    assert done.exit_code != 0
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_method_needs_a_comparison(run: Any, files: Path, tmp_path: Path) -> None:
+    done = run("fit", files / "mine.csv", "-t", "my label", "--method", "gated", "--out", tmp_path / "m")
+    assert done.exit_code != 0
+    assert "method must go with a comparison; got method='gated'. Add --from RUN." in " ".join(done.stderr.split())
+
+
+def test_a_folder_that_is_no_run_is_told(run: Any, files: Path, tmp_path: Path) -> None:
+    done = run("fit", files / "mine.csv", "--from", tmp_path, "--out", tmp_path / "m")
+    assert done.exit_code != 0
+    assert "must hold results.json" in " ".join(done.stderr.split())
+
+
+def test_a_run_without_models_asks_for_them_or_a_schema(run: Any, compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "models")
+    asked = ("fit", compared.parent / "mine.csv", "--from", tmp_path / "run", "--out", tmp_path / "m")
+    done = run(*asked)
+    assert done.exit_code != 0
+    assert "or give --schema" in " ".join(done.stderr.split())
+    assert run(*asked, "--schema", compared.parent / "schema.yaml").exit_code == 0
+
+
+def test_data_without_the_columns_or_of_other_modalities_are_told(run: Any, compared: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(compared.parent / "mine.csv")
+    frame.drop(columns="note").to_csv(tmp_path / "less.csv", index=False)
+    frame.assign(**{"my label": range(len(frame))}).to_csv(tmp_path / "numbers.csv", index=False)
+    done = run("fit", tmp_path / "less.csv", "--from", compared, "--out", tmp_path / "m")
+    assert done.exit_code != 0
+    assert "note" in done.stderr
+    asked = ("--from", compared, "--out", tmp_path / "m", "--schema", compared.parent / "schema.yaml")
+    done = run("fit", tmp_path / "less.csv", *asked)
+    assert done.exit_code != 0
+    assert "lacks 'note'" in " ".join(done.stderr.split())
+    done = run("fit", tmp_path / "numbers.csv", *asked)
+    assert done.exit_code != 0
+    assert "the task must be that of" in " ".join(done.stderr.split())
+
+
+def test_trials_are_told_and_not_taken_over(run: Any, compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared, tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
+    facts["config"]["trials"] = 3
+    (tmp_path / "run" / "results.json").write_text(json.dumps(facts), encoding="utf-8")
+    done = run("fit", compared.parent / "mine.csv", "--from", tmp_path / "run", "--out", tmp_path / "m")
+    assert done.exit_code == 0, done.stderr
+    assert "tried 3 configurations of it at each seed; trained is the first" in " ".join(done.stderr.split())
+
+
+def test_a_comparison_of_a_named_data_set_needs_no_schema(run: Any, tmp_path: Path) -> None:
+    what = ("--rounds", "none", "--singles", "none", "--width", 8)
+    done = run("compare", "synthetic", *QUICK, *what, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.stderr
+    done = run("fit", "synthetic", "--from", tmp_path / "run", "--method", "concat", "--out", tmp_path / "m")
+    assert done.exit_code == 0, done.stderr
+    predictor = load_model(tmp_path / "m")
+    assert isinstance(predictor, NetworkPredictor)
+    assert (predictor.model_options.fusion, predictor.model_options.width) == ("concat", 8)
+    assert predictor.train_options.epochs == 1
