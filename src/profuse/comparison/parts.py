@@ -87,7 +87,8 @@ def unpack(packed: bytes) -> None:
         ConfigError: A part cannot be imported here.
     """
     paths, digests, parts = pickle.loads(packed)
-    sys.path += [path for path in paths if path not in sys.path]
+    # in that process's order: a folder of an earlier comparison may hold a module of the same name
+    sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
     for named, (package, digest) in digests.items():
         if _UNPACKED.setdefault(named, digest) != digest:  # its code has changed since it was imported here
             for module in [m for m in sys.modules if m.partition(".")[0] == package]:
