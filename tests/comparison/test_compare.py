@@ -277,8 +277,8 @@ def test_sizes_of_parts_that_the_data_name_are_told_to_be_unused(tmp_path: Path)
     data = make_product(100)
     official = Dataset(data.name, data.modalities, data.target, data.task, split=np.array(["train", "test"] * 50))
     options = SMALL.model_copy(update={"split": SplitOptions(test_size=0.5, valid_size=0.3)})
-    told = [note for note in run(official, tmp_path, options).dataset.notes if "_size" in note]
-    assert told == ["test_size = 0.5 is not used: the data say which rows are test."]
+    notes = [note for note in run(official, tmp_path, options).dataset.notes if "_size" in note]
+    assert notes == ["test_size = 0.5 is not used: the data say which rows are test."]
 
 
 def test_a_validation_score_that_is_not_defined_stops_nothing(tmp_path: Path) -> None:

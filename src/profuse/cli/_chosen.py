@@ -10,7 +10,7 @@ from typing import Any
 from profuse._lookup import resolve
 from profuse._options import checked
 from profuse.comparison.jobs import model_folder
-from profuse.comparison.methods import Method, methods_for
+from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.comparison.summary import summarise
@@ -111,14 +111,7 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
     config = {key: value for key, value in results.config.items() if key != "data_digest"}
     options = checked(CompareOptions, config, where=str(run / "results.json"))
     facts = results.dataset
-    methods, _ = methods_for(
-        list(facts.modalities),
-        options.fusions,
-        rounds=options.rounds,
-        base=options.model,
-        task=facts.task,
-        singles=options.singles,
-    )
+    methods, _ = methods_asked(options, list(facts.modalities), facts.task)
     if name is None:
         verdict = summarise(results).verdict
         name = verdict.fusion or verdict.single or ""

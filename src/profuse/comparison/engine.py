@@ -14,7 +14,7 @@ import numpy as np
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.comparison.jobs import JobResult, model_folder
-from profuse.comparison.methods import Method, methods_for
+from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
@@ -79,14 +79,7 @@ def compare_dataset(
     """
     options, digest = with_metric(options, dataset), dataset.digest()
     with held_place(out, dataset, digest), scratch() as folder:
-        methods, skipped = methods_for(
-            list(dataset.modalities),
-            options.fusions,
-            rounds=options.rounds,
-            base=options.model,
-            task=dataset.task,
-            singles=options.singles,
-        )
+        methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
         run = Run(methods, list(skipped), out / "work", folder)
         tell = on_event or (lambda event: None)
         n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
@@ -135,8 +128,8 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
     true = [job.true for job in run.found[first["method"]].values()]
     metric, classes = metric_of(results), first["classes"]
     if metric.second_class and task == "binary":
-        told = f"{metric.label} is of {classes[1]!r}, the second of the classes {classes[0]!r} and {classes[1]!r}."
-        results.dataset.notes.append(told[:1].upper() + told[1:])
+        note = f"{metric.label} is of {classes[1]!r}, the second of the classes {classes[0]!r} and {classes[1]!r}."
+        results.dataset.notes.append(note[:1].upper() + note[1:])
     if metric.name == "r2":
         results.dataset.caution = _caution(true)
     elif metric.name == "macro_f1" and task == "multilabel":

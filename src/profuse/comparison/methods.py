@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from profuse._lookup import resolve
 from profuse.classical import CLASSICAL, classical
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
 from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
@@ -17,7 +18,7 @@ from profuse.models.options import ModelOptions
 from profuse.progressive import Rounds, check_rounds
 from profuse.schema import Task
 
-__all__ = ["ALWAYS", "Method", "methods_for"]
+__all__ = ["ALWAYS", "Method", "methods_asked", "methods_for"]
 
 ALWAYS = ("concat", "mean_logits")
 """Fusions of features and of decisions that stand in every table, beside the default and whatever was asked for."""
@@ -112,6 +113,18 @@ def _parse(asked: str) -> tuple[str, str | None]:
     if level:
         resolve(level, dict.fromkeys(LEVELS), where="compare", what="level")
     return name, level or None
+
+
+def methods_asked(options: CompareOptions, modalities: Sequence[str], task: Task) -> tuple[list[Method], list[Skipped]]:
+    """Returns what `methods_for` does, of the options of a comparison."""
+    return methods_for(
+        modalities,
+        options.fusions,
+        rounds=options.rounds,
+        base=options.model,
+        task=task,
+        singles=options.singles,
+    )
 
 
 def methods_for(

@@ -41,19 +41,19 @@ def named(name: str, metrics: Mapping[str, Metric], task: Task, *, who: str, by_
         raise UnknownNameError(
             f"{who}: metric must be a known name; got metric={name!r}.{hint} {_told(metrics, task, by_rows=by_rows)}"
         )
-    found = resolve(own, metrics, where=who, what="metric")
-    if task not in found.tasks:
+    result = resolve(own, metrics, where=who, what="metric")
+    if task not in result.tasks:
         raise ConfigError(
-            f"{who}: metric must be one of a {task} task; got metric={name!r}, which is of {_listed(found.tasks)}. "
+            f"{who}: metric must be one of a {task} task; got metric={name!r}, which is of {_listed(result.tasks)}. "
             f"{_told(metrics, task, by_rows=by_rows)}"
         )
-    if by_rows and not found.by_rows:
-        instead = f" {found.ranks_like!r} ranks alike." if found.ranks_like else ""
+    if by_rows and not result.by_rows:
+        instead = f" {result.ranks_like!r} ranks alike." if result.ranks_like else ""
         raise ConfigError(
             f"{who}: metric must tell what each row contributes, so that differences can be tested; got "
             f"metric={name!r}, which does not.{instead} {_told(metrics, task, by_rows=by_rows)}"
         )
-    return found
+    return result
 
 
 def _told(metrics: Mapping[str, Metric], task: Task, *, by_rows: bool) -> str:

@@ -57,10 +57,10 @@ def _pairs(y: Array, p: Array) -> tuple[Array, Array]:
     less, not_more = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
     less[order], not_more[order] = below_before(b[order])
     pair = a * (int(b.max()) + 1) + b
-    _, group, twins = np.unique(pair, return_inverse=True, return_counts=True)
+    _, group, sizes = np.unique(pair, return_inverse=True, return_counts=True)
     place = np.empty(n, dtype=np.int64)  # among rows of the same target and prediction, in `order`
     by_pair = order[np.argsort(group[order], kind="stable")]
-    place[by_pair] = np.arange(n) - np.repeat(np.cumsum(twins) - twins, twins)
+    place[by_pair] = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     below = (less + not_more - place) / 2  # predictions below, of smaller targets
     below_all = mid_ranks(b) - 1
     below_equal = mid_ranks(pair) - smaller - 1  # of the same target
