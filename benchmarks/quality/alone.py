@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from profuse.classical import side_by_side
-from profuse.comparison.classical_fits import best_fit
 from profuse.comparison.statistics import Estimate, Sample, paired_difference
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
@@ -31,6 +28,7 @@ from profuse.datasets import load
 from profuse.metrics import measure, primary_metric, row_scores
 from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions, Task
+from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 
@@ -118,9 +116,7 @@ def alone(
         asked = train.model_copy(update={"seed": seed})
         for name in names:
             network = fit_model(prepared, model, asked, modalities=(name,))
-            with tempfile.TemporaryDirectory() as folder:
-                scratch = Path(folder) / "prepared"
-                best = best_fit("yardstick", (name,), prepared, asked, trials=3, seed=seed, scratch=scratch)
+            best = best_fit("yardstick", (name,), prepared, asked, trials=3, seed=seed)
             x = side_by_side([best.x[name][test]], len(test))
             said = network.predict_encoded(prepared.inputs, test), prepared.codec.in_units(best.fit.predict(x))
             values = [measure(few.task, true, prediction).values for prediction in said]

@@ -12,7 +12,7 @@ import pytest
 from known_answers import make_product
 
 from profuse.classical import CLASSICAL, ClassicalFit, fit_classical
-from profuse.comparison import classical_fits, jobs
+from profuse.comparison import jobs
 from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_job
 from profuse.comparison.methods import methods_for
 from profuse.data.dataset import Dataset
@@ -21,6 +21,7 @@ from profuse.layers.ridge import Ridge
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, load_model
 from profuse.schema import SplitOptions, Task
+from profuse.training import classical_fits
 from profuse.training.fitting import fit_model
 from profuse.training.options import TrainOptions
 

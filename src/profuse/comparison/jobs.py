@@ -11,7 +11,7 @@ import pickle
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,8 @@ from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
 from profuse.classical import side_by_side
-from profuse.comparison.classical_fits import best_fit
 from profuse.comparison.methods import Method
-from profuse.comparison.scratch import keep
+from profuse.comparison.scratch import keep, shared_features
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
@@ -38,6 +37,7 @@ from profuse.models.solved import Solved
 from profuse.predictor import ClassicalPredictor, NetworkPredictor
 from profuse.schema import Schema, SplitOptions
 from profuse.training.callbacks import Callback
+from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
@@ -315,8 +315,8 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
         job.train,
         trials=job.trials,
         seed=job.seed,
-        scratch=job.prepared,
         metric=metric_named(job.metric, prepared.task, who="compare"),
+        made=partial(shared_features, prepared, job.prepared),
     )
     x = {modality: values[split.test] for modality, values in best.x.items()}
     test = side_by_side([x[k] for k in sorted(x)], len(split.test))

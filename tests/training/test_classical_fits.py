@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from scipy import sparse
 
 from profuse import from_tensors, register
 from profuse.classical import ClassicalFit, fit_classical
-from profuse.comparison import classical_fits
-from profuse.comparison.classical_fits import _inner_folds, _variants, best_fit
+from profuse.comparison.scratch import shared_features
 from profuse.data.dataset import Dataset
 from profuse.data.features.vector import VectorFeatures
 from profuse.data.split import Split, make_split
@@ -26,6 +26,8 @@ from profuse.kinds import KINDS, kind_named
 from profuse.predictor import Features, load_model
 from profuse.registry import table
 from profuse.schema import SplitOptions
+from profuse.training import classical_fits
+from profuse.training.classical_fits import _inner_folds, _variants, best_fit
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
@@ -63,7 +65,8 @@ def test_every_set_of_features_is_tried_and_what_chose_the_models_chooses_the_se
         return replace(fit, fit_seconds=1.0)
 
     monkeypatch.setattr(classical_fits, "fit_classical", scripted)
-    best = best_fit("yardstick", ("b",), ready, TrainOptions(), trials=5, seed=0, scratch=tmp_path / "seed0.pickle")
+    made = partial(shared_features, ready, tmp_path / "seed0.pickle")
+    best = best_fit("yardstick", ("b",), ready, TrainOptions(), trials=5, seed=0, made=made)
     assert seen == pytest.approx([seen[0], seen[0] / 2])
     assert best.features.names == {"b": better}
     assert best.seconds == 2.0

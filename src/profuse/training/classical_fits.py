@@ -1,19 +1,14 @@
-"""A classical model of a comparison: the best of its trials, or of the sets of features that it is tried with."""
+"""A classical model on data and a split: the best of its trials, or of the sets of features that it is tried with."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
 from profuse.classical import ClassicalFit, classical, fit_classical
-from profuse.comparison.scratch import keep
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
@@ -23,7 +18,10 @@ from profuse.metrics import Metric, measure, primary_metric
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
-__all__ = ["BestFit", "best_fit"]
+__all__ = ["BestFit", "Made", "best_fit", "make_features"]
+
+Made = Callable[[str, str], tuple[Features, Matrix]]
+"""Modality and name of features -> those, fitted, and what they are of all rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +53,8 @@ def best_fit(
     *,
     trials: int,
     seed: int,
-    scratch: Path,
     metric: Metric | None = None,
+    made: Made | None = None,
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
@@ -67,19 +65,20 @@ def best_fit(
         train: Whether it is fitted anew on training and validation rows.
         trials: How many of its trials are tried.
         seed: Of all that is drawn.
-        scratch: A file beside which features are left for other fits of the same run.
         metric: That counts; the task's primary one if None.
+        made: Makes features, or has kept them of another fit of the same split; `make_features` if None.
     """
     codec, split, task = prepared.codec, prepared.split, prepared.task
     metric = metric or primary_metric(task)
     sign = 1 if metric.higher_is_better else -1
     refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
+    make = made or partial(make_features, prepared)
     inner = _inner_folds(prepared, seed) if classical(name).role == "single" else None
     tried: list[tuple[tuple[float, ...], BestFit]] = []
     for sets, trial in _variants(name, modalities, prepared, trials):
-        made = {modality: _features(prepared, modality, chosen, scratch) for modality, chosen in sets.items()}
-        x = {modality: values for modality, (_, values) in made.items()}
-        features = FeaturePipeline({modality: part for modality, (part, _) in made.items()}, sets)
+        several = {modality: make(modality, chosen) for modality, chosen in sets.items()}
+        x = {modality: values for modality, (_, values) in several.items()}
+        features = FeaturePipeline({modality: part for modality, (part, _) in several.items()}, sets)
         fit = fit_classical(
             name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs, trial=trial, seed=seed,
             refit=refit, categories=features.categories, folds=inner,
@@ -92,18 +91,10 @@ def best_fit(
     return replace(min(tried, key=lambda t: t[0])[1], seconds=seconds)
 
 
-def _features(prepared: Prepared, modality: str, name: str, scratch: Path) -> tuple[Features, Matrix]:
-    """Returns fitted features of one modality, and those of all rows: made by the first fit of the seed that asks."""
-    digest = hashlib.sha256(json.dumps([modality, name]).encode()).hexdigest()[:12]
-    path = scratch.with_name(f"{scratch.stem}-{digest}.features")
-    if not path.exists():
-        fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
-        part = path.with_suffix(f".{os.getpid()}")
-        keep(part, (fitted.parts[modality], fitted.transform(prepared.dataset)[modality]))
-        part.replace(path)  # whole or not there, whoever asks at the same time
-    # a temporary file of this very run: never a user's
-    loaded: tuple[Features, Matrix] = pickle.loads(path.read_bytes())
-    return loaded
+def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
+    """Returns features of one modality, fitted on training rows, and those of all rows."""
+    fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
+    return fitted.parts[modality], fitted.transform(prepared.dataset)[modality]
 
 
 _ENOUGH_ROWS = 100
