@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profuse.classical import CLASSICAL, fit_classical
+from profuse.classical import CLASSICAL, classical, feature_sets_for, fit_classical
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.split import Split
@@ -88,11 +88,14 @@ def predictor(kind: str, task: str) -> Predictor:
         return NetworkPredictor(**{**vars(fitted), "schema": schema})
     names = () if kind == "trivial" else tuple(sorted(ready.inputs))
     split = ready.split
-    features = FeaturePipeline.fit(ready.dataset, split.train, dict.fromkeys(names))
+    sets: dict[str, Any] = dict.fromkeys(names)
+    if classical(kind).role == "classical":
+        sets = feature_sets_for(kind, {m: ready.dataset.modalities[m].kind for m in names})[0]
+    features = FeaturePipeline.fit(ready.dataset, split.train, sets)
     x = features.transform(ready.dataset)
     fit = fit_classical(
         kind, x, ready.target.numpy(), split.train, split.valid, ready.task, ready.codec.n_outputs,
-        refit=True, categories=features.categories,
+        refit=True, categories=features.categories, zero=ready.codec.zero,
     )  # fmt: skip
     return ClassicalPredictor(
         pipeline=ready.pipeline,

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+from scipy import sparse
 
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._scikit import ScikitModel
-from profuse.data.features import Matrix
+from profuse.data.features import Matrix, features_named
+from profuse.errors import ConfigError
+from profuse.kinds import kind_named
 from profuse.metrics import Metric
 from profuse.registry import table
 from profuse.schema import Task
@@ -28,6 +31,7 @@ __all__ = [
     "Problem",
     "ScikitModel",
     "classical",
+    "feature_sets_for",
     "fit_classical",
     "side_by_side",
 ]
@@ -46,6 +50,27 @@ CLASSICAL = table(
 def classical(name: str) -> type[ClassicalModel]:
     """Returns the class of the classical model called `name`."""
     return cast(type[ClassicalModel], CLASSICAL.part(name))
+
+
+def feature_sets_for(name: str, kinds: Mapping[str, str]) -> list[dict[str, str]]:
+    """Returns what a classical model is tried with: each time a set of features for each modality.
+
+    A model of all modalities is tried once: with the sparse set of a kind if it takes sparse ones, else with the first.
+    A "single" one is tried with each full set of the kind.
+
+    Args:
+        name: Of the model.
+        kinds: The kind of each modality.
+    """
+    model = classical(name)
+    sets = {
+        m: [s for s in kind_named(kind).feature_sets if model.sparse or not features_named(s).sparse]
+        for m, kind in kinds.items()
+    }
+    if model.role == "single":
+        full = {m: [s for s in several if features_named(s).alone] or several for m, several in sets.items()}
+        return [{m: chosen} for m, several in full.items() for chosen in several]
+    return [{m: next((s for s in several if features_named(s).sparse), several[0]) for m, several in sets.items()}]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +112,13 @@ def fit_classical(
     categories: Mapping[str, Sequence[bool]] | None = None,
     folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     metric: Metric | None = None,
+    zero: np.ndarray | None = None,
 ) -> ClassicalFit:
     """Fits one model.
 
     Args:
         name: Of the model.
-        features: `[row, feature]` by modality, NaN = missing; sparse ones of one modality alone.
+        features: `[row, feature]` by modality, NaN = missing; sparse ones for models that take them.
         target: Encoded: class codes `[row]`, 0/1 `[row, label]`, standardised values `[row, target]`.
         train_rows: Learned from.
         valid_rows: Choose the number of trees, and the strength of the linear model's penalty.
@@ -104,25 +130,47 @@ def fit_classical(
         categories: For each feature of a modality, whether it holds codes of a category; none of a modality left out.
         folds: See `Problem`.
         metric: See `Problem`.
+        zero: See `Problem`.
 
     Raises:
         UnknownNameError: An unknown name.
+        ConfigError: Sparse features for a model that takes none.
     """
     cls = classical(name)
     start = time.perf_counter()
-    x = side_by_side([features[k] for k in sorted(features)], len(target))
-    if isinstance(x, np.ndarray):
-        x = np.where(np.isnan(x[train_rows]).all(0), 0.0, x)  # nothing is learned of it, and trees cannot bin it
+    names = sorted(features, key=lambda k: (not _is_dense(features[k]), k))  # as `side_by_side` puts them
+    parts = []
+    for k in names:
+        part = features[k]
+        if isinstance(part, np.ndarray):
+            part = np.where(np.isnan(part[train_rows]).all(0), 0.0, part)  # nothing is learned of it
+        elif not cls.sparse:
+            raise ConfigError(
+                f"{name}: features must be dense, as this model takes no sparse ones; got sparse ones of {k!r}. Use "
+                "those that `feature_sets_for` names."
+            )
+        parts.append(part)
     of = categories or {}
-    codes = np.flatnonzero([c for k in sorted(features) for c in of.get(k) or [False] * features[k].shape[1]])
+    codes = np.flatnonzero([c for k in names for c in of.get(k) or [False] * features[k].shape[1]])
+    widths = tuple(part.shape[1] for part in parts if not _is_dense(part))
     model = cls(task, n_outputs)
-    problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric)
+    x = side_by_side(parts, len(target))
+    problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric, widths, zero)
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
 
 
 def side_by_side(parts: Sequence[Matrix], n_rows: int) -> Matrix:
-    """Returns the features of several modalities as one matrix; sparse ones stand alone."""
-    if len(parts) == 1 and not isinstance(parts[0], np.ndarray):
-        return parts[0]
-    return np.concatenate([np.zeros((n_rows, 0)), *(np.asarray(part, dtype=np.float64) for part in parts)], axis=1)
+    """Returns the features of several modalities as one matrix: sparse if a part is, the dense ones before those."""
+    dense = [np.zeros((n_rows, 0)), *(np.asarray(p, dtype=np.float64) for p in parts if isinstance(p, np.ndarray))]
+    thin = [part for part in parts if not isinstance(part, np.ndarray)]
+    together = np.concatenate(dense, axis=1)
+    if not thin:
+        return together
+    if len(thin) == 1 and not together.shape[1]:
+        return thin[0]
+    return sparse.hstack([sparse.csr_matrix(together), *thin], format="csr")
+
+
+def _is_dense(part: Matrix) -> bool:
+    return isinstance(part, np.ndarray)

@@ -21,7 +21,8 @@ class Problem:
     """What a classical model learns from.
 
     Attributes:
-        x: `[row, feature]`, NaN = missing; a feature that no training row has is 0. Sparse where features are so.
+        x: `[row, feature]`, NaN = missing; a feature that no training row has is 0. Sparse where features are so: then
+            the dense features come first, and NaN is stored.
         target: Encoded: class codes `[row]`, 0/1 `[row, label]`, standardised values `[row, target]`.
         train_rows: Learned from.
         valid_rows: Choose among fits.
@@ -29,6 +30,8 @@ class Problem:
         folds: Of the known rows, by which a model may choose where validation rows are few: rows to learn from, and
             rows held out. None where validation rows are enough.
         metric: By which a model that has a choice chooses; the task's primary one if None.
+        widths: Of a sparse `x`: how many features each sparse part has, behind the dense ones, in their order.
+        zero: `[target]`: where 0 of the target's own unit lies among standardised values; None: not known.
     """
 
     x: Matrix
@@ -38,6 +41,8 @@ class Problem:
     codes: np.ndarray
     folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None
     metric: Metric | None = None
+    widths: tuple[int, ...] = ()
+    zero: np.ndarray | None = None
 
     @property
     def known_rows(self) -> np.ndarray:
@@ -56,6 +61,8 @@ class ClassicalModel(ABC):
         trials: Configurations: the first is the default, and a comparison with more trials takes the first so many.
         role: Where it stands in a report: a "single" one is fitted to each modality by itself, and to each of the
             feature sets of its kind.
+        sparse: Whether it takes sparse features. One of all modalities then gets the sparse set of a kind that has one;
+            one that takes none never gets any.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         choice: Of a fitted one, by what it was chosen, the smaller the better, where fits to several feature sets can
             be compared by that; None: they are compared by the metric that counts, on validation rows.
@@ -63,6 +70,7 @@ class ClassicalModel(ABC):
 
     trials: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     role: ClassVar[Literal["classical", "trivial", "single"]] = "classical"
+    sparse: ClassVar[bool] = False
     row: ClassVar[str] = ""
     choice: tuple[float, ...] | None = None
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._estimators import dump_estimators, load_estimators
+from profuse.data.features import Matrix
 from profuse.schema import Task
 
 __all__ = ["ScikitModel"]
@@ -37,7 +39,7 @@ class ScikitModel(ClassicalModel):
         """Returns an estimator, fitted on the training rows, whose clone learns with what was chosen.
 
         Args:
-            problem: Rows.
+            problem: Rows; its `zero` is that of the column.
             y: Their target, one column.
             valid_rows: Those of the validation rows whose class training rows have too.
             settings: One of `trials`.
@@ -54,20 +56,22 @@ class ScikitModel(ClassicalModel):
         from sklearn.dummy import DummyClassifier
         from sklearn.exceptions import ConvergenceWarning
 
-        x, rows, known = problem.x, problem.train_rows, problem.known_rows
+        x: Any = problem.x
+        rows, known = problem.train_rows, problem.known_rows
         columns = self._columns(problem.target)
         self.estimators = []
         with warnings.catch_warnings():
             # 300 iterations are the same budget for every strength; a coarser optimum is not an error
             warnings.simplefilter("ignore", ConvergenceWarning)
-            for y in columns:
+            for j, y in enumerate(columns):
                 if self.task != "regression" and len(np.unique(y[rows])) < 2:
                     self.estimators.append(DummyClassifier(strategy="prior").fit(x[rows], y[rows]))
                     continue
                 valid = problem.valid_rows
                 if self.task != "regression":
                     valid = valid[np.isin(y[valid], y[rows])]
-                self.estimators.append(self.make(problem, y, valid, settings=settings, seed=seed))
+                of = problem if problem.zero is None else replace(problem, zero=problem.zero[[j]])
+                self.estimators.append(self.make(of, y, valid, settings=settings, seed=seed))
             prediction = self.predict(x[problem.valid_rows])
             if refit:
                 pairs = zip(self.estimators, columns, strict=True)
@@ -78,12 +82,12 @@ class ScikitModel(ClassicalModel):
         """One target to fit at a time: estimators take a single one."""
         return [target] if target.ndim == 1 else [target[:, j] for j in range(target.shape[1])]
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: Matrix) -> np.ndarray:
         if self.task == "regression":
             return np.stack([e.predict(x) for e in self.estimators], axis=1)
         if self.task == "multilabel":
             return np.stack([_positive(e, x) for e in self.estimators], axis=1)
-        probabilities = np.zeros((len(x), self.n_outputs))
+        probabilities = np.zeros((x.shape[0], self.n_outputs))
         probabilities[:, self.estimators[0].classes_.astype(int)] = self.estimators[0].predict_proba(x)
         return probabilities
 
@@ -105,7 +109,7 @@ class ScikitModel(ClassicalModel):
         return made
 
 
-def _positive(estimator: Any, x: np.ndarray) -> np.ndarray:
+def _positive(estimator: Any, x: Matrix) -> np.ndarray:
     """The probability of 1, of a classifier that may have seen a single class."""
     place = np.flatnonzero(estimator.classes_ == 1)
-    return estimator.predict_proba(x)[:, place[0]] if len(place) else np.zeros(len(x))
+    return estimator.predict_proba(x)[:, place[0]] if len(place) else np.zeros(x.shape[0])

@@ -40,6 +40,7 @@ class Yardstick(ClassicalModel):
     """
 
     role: ClassVar[Literal["classical", "trivial", "single"]] = "single"
+    sparse: ClassVar[bool] = True
     row: ClassVar[str] = "classical"
 
     def __init__(self, task: Task, n_outputs: int) -> None:

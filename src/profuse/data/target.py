@@ -147,6 +147,11 @@ class TargetCodec:
         numbers = self.unscale(values.reshape(len(values), -1))
         return numbers[:, 0] if self.flat else numbers
 
+    @property
+    def zero(self) -> np.ndarray | None:
+        """Where 0 in the target's unit lies among standardised values, `[target]`; None where they are no numbers."""
+        return self.scale(np.zeros(self.n_outputs)) if self.task == "regression" else None
+
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Returns (y - mean) / std of `values[row, target]`, float64."""
         return np.asarray((np.asarray(values, dtype=np.float64) - self.mean) / self.std)

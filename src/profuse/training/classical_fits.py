@@ -8,12 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from profuse.classical import ClassicalFit, classical, fit_classical
+from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical
 from profuse.data.feature_pipeline import FeaturePipeline
-from profuse.data.features import Features, Matrix, features_named
+from profuse.data.features import Features, Matrix
 from profuse.data.split import folds
 from profuse.errors import DataError
-from profuse.kinds import kind_named
 from profuse.metrics import Metric, measure, primary_metric
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
@@ -82,7 +81,7 @@ def best_fit(
         fit = fit_classical(
             name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs, trial=trial, seed=seed,
             refit=refit, categories=features.categories, folds=inner,
-            metric=metric,
+            metric=metric, zero=codec.zero,
         )  # fmt: skip
         valid = codec.in_units(fit.valid_prediction)
         score = sign * measure(task, prepared.true(split.valid), valid).values.get(metric.name, 0.0)
@@ -116,10 +115,6 @@ def _variants(
     name: str, modalities: Sequence[str], prepared: Prepared, trials: int
 ) -> list[tuple[dict[str, str], int]]:
     """Returns what is tried: which features of each modality, and which trial of the model."""
-    model = classical(name)
-    sets = {m: kind_named(prepared.dataset.modalities[m].kind).feature_sets for m in modalities}
-    if model.role == "single":
-        full = {m: [s for s in several if features_named(s).alone] or several for m, several in sets.items()}
-        return [({m: chosen}, 0) for m, several in full.items() for chosen in several]
-    first = {m: several[0] for m, several in sets.items()}
-    return [(first, trial) for trial in range(min(trials, len(model.trials)))]
+    sets = feature_sets_for(name, {m: prepared.dataset.modalities[m].kind for m in modalities})
+    n_trials = 1 if classical(name).role == "single" else min(trials, len(classical(name).trials))
+    return [(chosen, trial) for chosen in sets for trial in range(n_trials)]

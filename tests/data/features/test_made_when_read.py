@@ -11,6 +11,7 @@ import pytest
 from rows_of_kinds import N_ROWS, ROWS
 
 from profuse import FusionClassifier, compare, from_tensors, load_model
+from profuse.classical import feature_sets_for
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import FEATURES, features_named
@@ -59,9 +60,9 @@ def test_a_classical_predictor_saves_them(data: Dataset, tmp_path: Path) -> None
     again = load_model(tmp_path / "models" / "linear-seed0")
     np.testing.assert_array_equal(again.predict_proba(data), asked.predict_proba(data))
     facts = json.loads((tmp_path / "models" / "linear-seed0" / "model.json").read_text())
-    assert {name: part["name"] for name, part in facts["own"]["features"].items()} == {
-        name: kind_named(name).feature_sets[0] for name in ROWS
-    }
+    assert {name: part["name"] for name, part in facts["own"]["features"].items()} == (
+        feature_sets_for("linear", {name: name for name in ROWS})[0]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS.builtin)

@@ -23,6 +23,9 @@ class Features(KindPart):
     alone: ClassVar[bool] = True
     """Whether a model of this modality alone is tried with them: not where its kind has fuller ones of that sort."""
 
+    sparse: ClassVar[bool] = False
+    """Whether they are a sparse matrix: a model of all modalities takes the sparse set of a kind where it can."""
+
     categories: tuple[bool, ...] = ()
     """For each feature, whether it holds codes of a category; empty where none does."""
 

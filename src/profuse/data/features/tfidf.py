@@ -23,6 +23,7 @@ class TfidfFeatures(Features):
     """
 
     takes = "text"
+    sparse = True
 
     def fit(self, data: ModalityData) -> None:
         rows = rows_of_words(data, where="TfidfFeatures")
