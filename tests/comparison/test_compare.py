@@ -166,7 +166,7 @@ def test_every_method_is_measured_on_the_same_rows(finished: Path) -> None:
     results = Results.read(finished)
     for seed in (0, 1):
         assert len(results.rows[seed].scores) == len(results.methods)
-        csv = results.frame().query(f"seed == {seed} and split == 'test' and metric == 'accuracy'")
+        csv = results.frame().query(f"seed == {seed} and split == 'test' and metric == 'auroc'")
         for method, scores in results.rows[seed].scores.items():
             assert scores.mean() == pytest.approx(csv[csv.method == method].value.item())
 
@@ -392,7 +392,7 @@ def test_what_each_modality_adds_is_the_difference_that_masking_makes(finished: 
     found = [a for a in results.ablation if a.method == "concat"]
     assert {(a.modality, a.seed) for a in found} == {(m, s) for m in "ab" for s in (0, 1)}
     job = next((finished / "work").glob("concat-seed0-*/result.json"))
-    full = json.loads(job.read_text())["scores"]["test"]["accuracy"]
+    full = json.loads(job.read_text())["scores"]["test"]["auroc"]
     assert all(a.full == full for a in found if a.seed == 0)
 
 

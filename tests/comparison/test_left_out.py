@@ -134,7 +134,7 @@ def test_a_second_run_does_none_of_it_again(results: Results, folder: Path) -> N
 def test_what_is_lost_is_paired_with_the_fit_of_the_same_seed(results: Results) -> None:
     summary = summarise(results)
     score = {
-        (s.method, s.seed): s.value for s in results.scores if s.split == "test" and s.metric == "accuracy"
+        (s.method, s.seed): s.value for s in results.scores if s.split == "test" and s.metric == "auroc"
     }  # fmt: skip
     best = summary.verdict.fusion or ""
     told = left_out(results, summary)

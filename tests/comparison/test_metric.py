@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from known_answers import make_product
+from not_none import not_none
+from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
 from profuse import from_tensors, register
 from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import read_result
-from profuse.comparison.metric import metric_of
+from profuse.comparison.metric import metric_of, metrics_beside, with_metric
 from profuse.comparison.options import CompareOptions
-from profuse.comparison.results import Results
-from profuse.comparison.summary import Row, summarise
+from profuse.comparison.results import Confusion, DatasetFacts, MethodInfo, Results, Score
+from profuse.comparison.summary import Evidence, Row, summarise
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, UnknownNameError
-from profuse.metrics import Metric, metric, metric_named, metrics_for, primary_metric
+from profuse.metrics import Metric, measure, metric, metric_named, metrics_for, primary_metric, row_scores
 from profuse.registry import table
 from profuse.report import collect, figures, render_html, render_markdown
 from profuse.report.collect import ROLES
@@ -195,10 +198,9 @@ def test_what_nothing_cheaper_beats_falls_where_lower_is_better(again: tuple[Res
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_classical")
-def test_no_metric_is_the_primary_one_with_the_numbers_that_it_always_had(tmp_path: Path) -> None:
-    one, two = compared(tmp_path / "a", seeds=1), compared(tmp_path / "b", seeds=1, metric="accuracy")
-    assert one.config["metric"] is None
-    assert metric_of(one).name == "accuracy"
+def test_no_metric_is_auroc_of_two_classes_with_the_numbers_that_it_has_by_name(tmp_path: Path) -> None:
+    one, two = compared(tmp_path / "a", seeds=1), compared(tmp_path / "b", seeds=1, metric="roc_auc")
+    assert one.config["metric"] == "auroc"
     columns = ["method", "seed", "split", "metric", "value"]
     assert one.frame()[columns].equals(two.frame()[columns])
 
@@ -206,6 +208,130 @@ def test_no_metric_is_the_primary_one_with_the_numbers_that_it_always_had(tmp_pa
         return row.method.name, row.estimate
 
     assert list(map(told, summarise(one).rows)) == list(map(told, summarise(two).rows))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
+def test_where_none_is_named_two_classes_have_auroc_and_the_rest_its_primary_one(task: Any) -> None:
+    options, notes = with_metric(CompareOptions(), make_product(60, task=task))
+    assert (options.metric, notes) == ("auroc" if task == "binary" else None, [])
+
+
+def test_results_that_name_none_are_of_an_earlier_version_and_speak_of_the_primary_one(
+    results: Results, tmp_path: Path
+) -> None:
+    earlier = results.model_copy(update={"config": {**results.config, "metric": None}})
+    earlier.write(tmp_path)
+    read = Results.read(tmp_path)
+    assert metric_of(read).name == summarise(read).metric == collect(read)["metric"]["name"] == "accuracy"
+
+
+def one_class_in(part: str) -> Dataset:
+    """Official parts, one of which has a single class."""
+    data = make_product(120)
+    assert data.target is not None
+    order = np.argsort(data.target, kind="stable")
+    names = np.full(120, "train", dtype=object)
+    names[order[-12:]] = part
+    names[order[:6]] = names[order[-24:-18]] = "valid" if part == "test" else "test"
+    return replace(data, split=names)
+
+
+@pytest.mark.parametrize(("part", "what"), [("test", "test"), ("valid", "validation")])
+def test_where_one_class_is_all_there_is_accuracy_counts_and_a_note_says_why(part: str, what: str) -> None:
+    options, notes = with_metric(CompareOptions(), one_class_in(part))
+    assert options.metric == "accuracy"
+    assert notes == [
+        f"Accuracy counts here, and not AUROC, which is not defined: at seed 0 all 12 {what} rows are of 'same'. "
+        "Divide rows otherwise (--split stratified, --test-size, --valid-size), or give more rows."
+    ]
+
+
+def test_a_comparison_of_which_one_class_is_all_of_the_test_rows_goes_through(tmp_path: Path) -> None:
+    results = compared(tmp_path, data=one_class_in("test"), seeds=1, singles=("a",), train={"epochs": 1})
+    assert results.config["metric"] == summarise(results).metric == "accuracy"
+    assert any("not AUROC" in note for note in results.dataset.notes)
+
+
+@pytest.mark.parametrize("name", ["auroc", "average_precision"])
+def test_a_metric_that_is_named_and_not_defined_there_is_told_before_anything_is_fitted(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        DataError, match=f"'{name}' is defined on them; at seed 0 all 12 test rows are of 'same'. Divid"
+    ):
+        compared(tmp_path / "out", data=one_class_in("test"), metric=name)
+    assert not (tmp_path / "out").exists()
+
+
+def test_accuracy_balanced_accuracy_and_log_loss_stand_beside_it_in_the_table(results: Results) -> None:
+    collected = collect(results)
+    assert [b["name"] for b in collected["beside"]] == ["accuracy", "balanced_accuracy", "log_loss"]
+    for row in collected["table"]:
+        means = [values(results, b["name"], "test")[row["name"]] for b in collected["beside"]]
+        assert row["beside"] == pytest.approx(means)
+    assert "| AUROC | 95 % interval | accuracy | balanced accuracy | log loss |" in render_markdown(collected)
+    assert "<th>accuracy</th><th>balanced accuracy</th><th>log loss</th>" in render_html(collected)
+
+
+@pytest.mark.parametrize(("counts", "shown"), [((60, 30), False), ((61, 30), True), ((30, 61), True), ((5, 0), True)])
+def test_balanced_accuracy_is_shown_where_one_class_has_more_than_twice_the_rows_of_another(
+    results: Results, counts: tuple[int, int], shown: bool
+) -> None:
+    several = [Confusion(method="x", counts=[[n, 0] for n in counts])]
+    other = results.model_copy(update={"confusion": several})
+    assert ("balanced_accuracy" in [m.name for m in metrics_beside(other)]) == shown
+
+
+def made(predictions: dict[str, np.ndarray], y: np.ndarray, n_seeds: int = 1) -> Results:
+    """Results by AUROC of the predictions; the first method is the trivial one, the last the fusion."""
+    facts = DatasetFacts(
+        name="d", task="binary", classes=["no", "yes"], n_rows=3 * len(y), n_train=len(y), n_valid=len(y),
+        n_test=len(y), modalities={},
+    )  # fmt: skip
+    results = Results(dataset=facts, config={"metric": "auroc"})
+    for name, p in predictions.items():
+        both = np.stack([1 - p, p], axis=1)
+        results.methods.append(MethodInfo(name=name, role="trivial" if name == "trivial" else "fusion"))
+        for seed in range(n_seeds):
+            results.add_rows(name, seed, row_scores("binary", y, both, metric=metric("auroc")), ids=np.arange(len(y)))
+            results.scores += [
+                Score(dataset="d", method=name, seed=seed, split="test", metric=m, value=v, n_rows=len(y))
+                for m, v in measure("binary", y, both).values.items()
+            ]
+        counts = np.zeros((2, 2), dtype=int)
+        np.add.at(counts, (y, both.argmax(1)), n_seeds)
+        results.confusion.append(Confusion(method=name, counts=counts.tolist()))
+    return results
+
+
+@pytest.mark.parametrize(("n_rare", "shown"), [(3, "not shown"), (20, "better")])
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_an_auroc_that_no_row_changes_is_as_sure_as_the_smaller_class_allows(
+    n_rare: int, shown: str, n_seeds: int
+) -> None:
+    """AUROC 1 and AUROC .5 of a constant: of 20 rows of a class one may err, which is .05."""
+    y = (np.arange(140) < n_rare).astype(int)
+    results = made({"trivial": np.full(140, 0.5), "perfect": 0.1 + 0.8 * y}, y, n_seeds)
+    summary = summarise(results)
+    (asked,) = [c for c in summary.comparisons if c.kind == "trivial"]
+    assert (asked.estimate.value, asked.shown) == (0.5, shown)
+    assert asked.estimate.standard_error == pytest.approx(1 / n_rare)
+    perfect = summary.row("perfect").estimate
+    assert perfect.high == 1.0
+    assert perfect.low == pytest.approx(1 - float(stats.t.ppf(0.975, 139)) / n_rare, abs=0.01)
+
+
+def test_methods_that_predict_alike_are_compared_though_seeds_of_others_vary() -> None:
+    """Five methods share what seeds vary by; of two that are equal in every row no sign can be flipped."""
+    y = (np.arange(60) < 20).astype(int)
+    rng = np.random.default_rng(0)
+    told = {f"m{k}": special.expit(y + rng.normal(size=60)) for k in range(4)}
+    results = made({"trivial": np.full(60, 0.4), "same": np.full(60, 0.5), **told}, y, 3)
+    for s in results.scores:  # the seeds' spread
+        s.value += 0.01 * rng.normal() if s.method.startswith("m") else 0.0
+    e = not_none(Evidence(results).difference("same", "trivial"))
+    assert (e.value, e.p) == (0.0, 1.0)
+    assert e.low < 0 < e.high
 
 
 class Caution(Metric):

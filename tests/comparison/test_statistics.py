@@ -133,6 +133,30 @@ def test_where_neither_rows_nor_seeds_vary_nothing_is_shown() -> None:
     assert interval(_samples(np.ones((1, 20))), n_train=10, bounds=(0, 1)).low == 0
 
 
+def test_rows_that_do_not_vary_have_the_variance_that_is_given_for_them() -> None:
+    one, half = _samples(np.ones((1, 20))), _samples(np.full((1, 20), 0.5))
+    found = paired_difference(one, half, n_train=10, unvaried=0.04)
+    assert found.value == 0.5
+    assert found.standard_error == pytest.approx(0.2)
+    assert found.p == pytest.approx(2 * stats.t.sf(2.5, 19))
+    assert interval(one, n_train=10, bounds=(0, 1), unvaried=0.04).low == pytest.approx(
+        1 - 0.2 * stats.t.ppf(0.975, 19)
+    )
+    varied = _samples(np.random.default_rng(0).normal(size=(1, 20)))
+    assert paired_difference(varied, half, n_train=10, unvaried=9.0) == paired_difference(varied, half, n_train=10)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_rows_that_do_not_vary_under_seeds_that_do_leave_no_signs_to_flip(value: float) -> None:
+    """It went round for ever."""
+    found = paired_difference(
+        _samples(np.full((3, 20), value)), _samples(np.zeros((3, 20))), n_train=10, parts=((1e-4, 6.0),)
+    )
+    assert found.value == pytest.approx(value)
+    assert found.standard_error == pytest.approx(0.01 / math.sqrt(3))
+    assert found.high - found.value == pytest.approx(found.standard_error * float(stats.t.ppf(0.975, 6)))
+
+
 def test_rows_of_a_single_group_stand_for_themselves_and_it_is_told() -> None:
     a, b = np.random.default_rng(14).normal(size=(2, 22))
     one = np.zeros(22, dtype=int)

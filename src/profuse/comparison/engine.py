@@ -72,15 +72,15 @@ def compare_dataset(
 
     Raises:
         DataError: `out` holds the comparison of other data, or cannot be written; or the metric is not defined for the
-            targets.
+            targets, or not on validation or test rows.
         UnknownNameError: There is no such metric.
         ConfigError: The metric is not of this task, or tells nothing of rows.
         ProfuseError: Every fit failed.
     """
-    options, digest = with_metric(options, dataset), dataset.digest()
+    (options, told), digest = with_metric(options, dataset), dataset.digest()
     with held_place(out, dataset, digest), scratch() as folder:
         methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
-        run = Run(methods, list(skipped), out / "work", folder)
+        run = Run(methods, list(skipped), out / "work", folder, notes=told)
         tell = on_event or (lambda event: None)
         n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
         fit = partial(

@@ -35,7 +35,7 @@ class CompareOptions(BaseModel):
     trials: Annotated[int, Shown(common=True)] = Field(
         1, ge=1, description="Configurations each method tries; the best on validation is kept."
     )
-    metric: Annotated[str | None, Shown("the task's primary one", common=True)] = Field(
+    metric: Annotated[str | None, Shown("AUROC of two classes, else the task's primary one", common=True)] = Field(
         None,
         description="Metric that chooses, ranks and is tested, as roc_auc, average_precision, f1 or spearman.",
     )

@@ -181,6 +181,7 @@ def interval(
     proportion: bool = False,
     parts: Parts | None = None,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    unvaried: float = 0.0,
 ) -> Estimate:
     """Returns the mean score and its interval; see the module for the rule.
 
@@ -192,8 +193,9 @@ def interval(
             400 right of 400 is not "certainly 1".
         parts: What `Pooled.score` says of the seeds' variance; their own variance if None.
         bounds: The least and greatest value the score can have; the interval is cut there.
+        unvaried: Variance of the mean that stands for `rows` where the rows do not vary at all, as where all are right.
     """
-    result = _combine(samples, n_train, level, parts)
+    result = _combine(samples, n_train, level, parts, unvaried=unvaried)
     if proportion:
         result = _wilson(result, level)
     return replace(result, low=max(result.low, bounds[0]), high=min(result.high, bounds[1]), p=None)
@@ -225,6 +227,7 @@ def paired_difference(
     level: float = 0.95,
     proportion: bool = False,
     parts: Parts | None = None,
+    unvaried: float = 0.0,
 ) -> Estimate:
     """Returns the mean of `a - b` on the same rows and seeds, its interval and p value.
 
@@ -236,6 +239,7 @@ def paired_difference(
         proportion: Scores are 0 or 1: one pseudo-row in disagreement is added to the variance, so that two methods
             that agree on all of a few rows are not "certainly equal".
         parts: What `Pooled.difference` says of the seeds' variance; their own variance if None.
+        unvaried: See `interval`.
 
     Raises:
         DataError: Seeds or rows differ.
@@ -246,7 +250,9 @@ def paired_difference(
             f"got {[len(x.ids) for x in a]} and {[len(y.ids) for y in b]} rows by seed. Compare common seeds only."
         )
     both = [replace(x, scores=x.scores.astype(float) - y.scores) for x, y in zip(a, b, strict=True)]
-    return _combine(both, n_train, level, parts, pseudo=1.0 if proportion else 0.0, flips=not proportion)
+    return _combine(
+        both, n_train, level, parts, pseudo=1.0 if proportion else 0.0, flips=not proportion, unvaried=unvaried
+    )
 
 
 def seeds_only(values: Sequence[float], *, n_rows: int, n_train: int | None = None, level: float = 0.95) -> Estimate:
@@ -292,6 +298,7 @@ def _combine(
     *,
     pseudo: float = 0.0,
     flips: bool = False,
+    unvaried: float = 0.0,
 ) -> Estimate:
     if not samples or any(len(s.scores) == 0 or not np.isfinite(s.scores).all() for s in samples):
         raise DataError("statistics: every seed must have finite scores of at least one row; got none, or others.")
@@ -310,6 +317,8 @@ def _combine(
     rows_degrees = float(1 / ((share**2).sum() + leverage.sum() ** 2 - (leverage**2).sum()))
     shared = influence.mean(0)
     rows = float((shared**2).sum()) + pseudo / (n_rows * (n_rows - 1))
+    if rows <= (1e-12 * value) ** 2:  # but for rounding; there is nothing to flip then
+        rows, flips = unvaried, False
     below, least, beside = rows**2 / rows_degrees, rows_degrees, 0.0
     if n_seeds > 1:
         factor = 1.0 if fixed else 1.0 + n_seeds * float(np.mean([len(s.ids) for s in samples])) / n_train

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from profuse.comparison.metric import metric_of
+from profuse.comparison.metric import metric_of, unvaried
 from profuse.comparison.results import MethodInfo, Results, Score
 from profuse.comparison.statistics import (
     Estimate,
@@ -218,6 +218,7 @@ class Evidence:
         seeds = sorted({s for m in self.methods for s in self.test(m.name)})
         whole = [m.name for m in self.methods if m.role != "trivial" and sorted(self.test(m.name)) == seeds]
         self.pooled = pooled({n: [self.test(n)[s].value for s in seeds] for n in whole})
+        self.unvaried = unvaried(results)
         self.shared = len({rows.ids.tobytes() for rows in results.rows.values()}) <= 1
 
     def _priced_run(self) -> str:
@@ -258,9 +259,10 @@ class Evidence:
                 r2_interval(logs, float(np.mean(values)), n_train=n_train, parts=parts)
                 if logs
                 else interval(
-                    samples, n_train=n_train, proportion=self.proportion, parts=parts, bounds=self.metric.range
+                    samples, n_train=n_train, proportion=self.proportion, parts=parts, bounds=self.metric.range,
+                    unvaried=self.unvaried,
                 )
-            )
+            )  # fmt: skip
         else:
             estimate = replace(self._by_seed(values, next(iter(scores.values())).n_rows), p=None)
         timed = [s for s in scores.values() if self._run(s.method, s.seed) == self.priced]
@@ -288,6 +290,7 @@ class Evidence:
                 n_train=self.results.dataset.n_train,
                 proportion=self.proportion,
                 parts=self.pooled.difference(a, b) if self.pooled else None,
+                unvaried=self.unvaried,
             )
         return self._by_seed([self.sign * (ours[s].value - theirs[s].value) for s in seeds], ours[seeds[0]].n_rows)
 

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from profuse.comparison.left_out import LeftOut, left_out
-from profuse.comparison.metric import metric_of
+from profuse.comparison.metric import metric_of, metrics_beside
 from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
@@ -51,7 +51,8 @@ def collect(results: Results) -> dict[str, Any]:
         "lede": words.lede(),
         "answers": answers,
         "verdict": _verdict(summary, words),
-        "table": _table(summary, labels),
+        "beside": [{"name": m.name, "label": m.label} for m in metrics_beside(results)],
+        "table": _table(results, summary, labels),
         "differences": _differences(summary, labels),
         "metrics": _metrics(results, summary, labels),
         "curves": _curves(results, summary, labels),
@@ -96,7 +97,8 @@ def _verdict(summary: Summary, words: Words) -> dict[str, Any]:
     }
 
 
-def _table(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
+def _table(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
+    scores, beside = _test_scores(results), metrics_beside(results)
     return [
         {
             "rank": rank,
@@ -109,6 +111,7 @@ def _table(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
             "default": r.method.default,
             "modalities": r.method.modalities,
             **_estimate(r.estimate),
+            "beside": [_mean(scores.get((r.method.name, m.name))) for m in beside],
             "seed_spread": _finite(r.seed_spread),
             "valid": _finite(r.valid),
             "n_parameters": r.n_parameters,
@@ -117,6 +120,19 @@ def _table(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
         }
         for rank, r in enumerate(summary.rows, start=1)
     ]
+
+
+def _test_scores(results: Results) -> dict[tuple[str, str], list[float]]:
+    """By method and metric, the scores of the seeds on the test rows."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for s in results.scores:
+        if s.split == "test":
+            found.setdefault((s.method, s.metric), []).append(s.value)
+    return found
+
+
+def _mean(values: list[float] | None) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _differences(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
@@ -131,10 +147,7 @@ def _differences(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any
 
 def _metrics(results: Results, summary: Summary, labels: dict[str, str]) -> dict[str, Any]:
     """Mean and standard deviation over seeds of every metric on the test rows."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for s in results.scores:
-        if s.split == "test":
-            found.setdefault((s.method, s.metric), []).append(s.value)
+    found = _test_scores(results)
     first = metric_of(results).name
     several = sorted(metrics_for(results.dataset.task), key=lambda m: m.name != first)
     known = [m for m in several if any(k[1] == m.name for k in found)]
@@ -144,7 +157,7 @@ def _metrics(results: Results, summary: Summary, labels: dict[str, str]) -> dict
         for m in known:
             values = found.get((r.method.name, m.name), [])
             cells.append({
-                "mean": float(np.mean(values)) if values else None,
+                "mean": _mean(values),
                 "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
             })  # fmt: skip
         rows.append({"label": labels[r.method.name], "cells": cells})

@@ -26,11 +26,14 @@ def render_markdown(collected: dict[str, Any]) -> str:
     for a in collected["answers"]:
         lines += [f"**{markdown(a['question'])}** {markdown(a['answer'])}", ""]
     if collected["table"]:
-        head = ["#", "method", metric["label"], "95 % interval", "seeds", "test rows", "parameters", "fit", "rows/s"]
+        beside = collected["beside"]
+        head = ["#", "method", metric["label"], "95 % interval", *(b["label"] for b in beside)]
+        head += ["seeds", "test rows", "parameters", "fit", "rows/s"]
         rows = [
             [
-                str(r["rank"]), r["label"], numbers.score(r["value"], name), _ends(r, name), str(r["n_seeds"]),
-                f"{r['n_rows']:,}", numbers.count(r["n_parameters"]) if r["n_parameters"] else DASH,
+                str(r["rank"]), r["label"], numbers.score(r["value"], name), _ends(r, name),
+                *(DASH if v is None else numbers.score(v, b["name"]) for v, b in zip(r["beside"], beside, strict=True)),
+                str(r["n_seeds"]), f"{r['n_rows']:,}", numbers.count(r["n_parameters"]) if r["n_parameters"] else DASH,
                 numbers.duration(r["fit_seconds"]), numbers.rate(r["rows_per_second"]),
             ]
             for r in collected["table"]
