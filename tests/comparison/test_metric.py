@@ -15,7 +15,7 @@ from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
 from profuse import from_tensors, register
-from profuse.comparison.engine import Event, compare_dataset
+from profuse.comparison.engine import Event, _caution_of_class, compare_dataset
 from profuse.comparison.jobs import read_result
 from profuse.comparison.metric import metric_of, metrics_beside, with_metric
 from profuse.comparison.options import CompareOptions
@@ -332,6 +332,58 @@ def test_methods_that_predict_alike_are_compared_though_seeds_of_others_vary() -
     e = not_none(Evidence(results).difference("same", "trivial"))
     assert (e.value, e.p) == (0.0, 1.0)
     assert e.low < 0 < e.high
+
+
+@pytest.mark.parametrize(("height", "never"), [(0.3, True), (0.6, False)])
+def test_a_chosen_model_that_never_answers_a_class_is_told_in_report_and_terminal(height: float, never: bool) -> None:
+    y = (np.arange(140) < 20).astype(int)
+    results = made({"trivial": np.full(140, 0.2), "gated": 0.1 + height * y}, y, 3)
+    told = (
+        "At the threshold .5 gated never answers 'yes': in none of 420 rows, of which 60 are 'yes'. Lower the threshold"
+    )
+    words = Words(results, summarise(results))
+    assert words.caution().startswith(told) == never == bool(words.caution())
+    collected = collect(results)
+    assert collected["caution"] == words.caution()
+    assert ("<b>Caution.</b> At the threshold .5" in render_html(collected)) == never
+    assert ("**Caution.** At the threshold .5" in render_markdown(collected)) == never
+
+
+def test_what_only_a_model_that_is_not_chosen_never_answers_is_not_told() -> None:
+    y = (np.arange(140) < 20).astype(int)
+    results = made({"trivial": np.full(140, 0.2), "gated": 0.1 + 0.8 * y}, y)
+    assert collect(results)["caution"] == ""
+
+
+def test_several_models_that_never_answer_it_are_told_together_behind_other_cautions() -> None:
+    y = (np.arange(140) < 20).astype(int)
+    results = made({"trivial": np.full(140, 0.2), "gated": 0.1 + 0.3 * y, "boost": 0.2 + 0.1 * y}, y)
+    results.methods[-1].role = "classical"
+    results.dataset.caution = "Look."
+    assert collect(results)["caution"].startswith(
+        "Look. At the threshold .5 gated and boost never answer 'yes': in none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_yes", "told"), [([12, 9], "9 of 80 rows are 'yes', fewer than 10: AUROC hangs"), ([10, 70], "")]
+)
+def test_few_test_rows_of_a_class_at_any_seed_give_a_caution(n_yes: list[int], told: str) -> None:
+    true = [(np.arange(80) < n).astype(int) for n in n_yes]
+    found = _caution_of_class(true, ["no", "yes"], "AUROC")
+    assert found.startswith(told)
+    assert bool(found) == bool(told)
+
+
+def test_a_comparison_tells_of_few_rows_of_a_class_by_auroc_and_not_by_accuracy(
+    results: Results, tmp_path: Path
+) -> None:
+    assert results.dataset.caution == ""  # 20 of 140
+    few = rare(300)
+    assert few.target is not None
+    by: dict[str, Any] = {"data": few, "seeds": 1, "singles": ("a",), "train": {"epochs": 1}, "retrain_without": False}
+    assert "8 of 60 rows are '1', fewer than 10: AUROC" in compared(tmp_path, **by).dataset.caution
+    assert compared(tmp_path, metric="accuracy", **by).dataset.caution == ""
 
 
 class Caution(Metric):

@@ -153,6 +153,23 @@ np.savez({str(tmp_path / "answers.npz")!r}, **answers)
         np.testing.assert_array_equal(answers[f"{kind} {task}"], expected)
 
 
+def test_evaluate_tells_of_two_classes_that_one_is_never_answered_and_of_few_rows() -> None:
+    rows = labelled("binary")
+    rows = pd.concat([rows[rows["size"] == "small"][:40], rows[rows["size"] == "big"][:4]])
+    notes = predictor("trivial", "binary").evaluate(rows).notes
+    said = set(predictor("trivial", "binary").predict(inputs(5)))
+    (never,) = {"big", "small"} - said
+    count = {"big": 4, "small": 40}[never]
+    expected = (
+        f"At the threshold .5 the model never answers '{never}': in none of 44 rows, of which {count} are '{never}'."
+    )
+    assert notes[0].startswith(expected)
+    assert notes[1].startswith("4 of 44 rows are 'big', fewer than 10")
+    assert len(notes) == 2
+    three = predictor("trivial", "multiclass").evaluate(labelled("multiclass")).notes
+    assert not any("threshold" in note for note in three)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryKind:
     def test_evaluate_takes_the_target_beside_a_dict(self, kind: str, tmp_path: Path) -> None:

@@ -149,8 +149,8 @@ def _show(results: Results) -> None:
     print_table(columns, rows, right=["", metric.label, "95 % interval", "vs single", "fit", "parameters"])
     for skipped in results.skipped:
         say(f"not compared: {skipped.method}: {skipped.reason}")
-    caution = [results.dataset.caution] if results.dataset.caution else []
-    print_notes([*results.dataset.notes, *summary.notes, *caution], err=False)
+    caution = words.caution()
+    print_notes([*results.dataset.notes, *summary.notes, *([caution] if caution else [])], err=False)
     say(f"\n{words.headline()}\n{words.lede()}")
     for answer in words.answers():
         if answer["question"] in ("How sure?", "At what price?"):  # the report holds them all

@@ -41,7 +41,7 @@ from profuse.data.split import make_split
 from profuse.data.wording import tell_values
 from profuse.errors import ProfuseError
 from profuse.kinds import kind_named
-from profuse.metrics import log_error_scores, row_scores, rows_of_half_the_spread
+from profuse.metrics import FEW, log_error_scores, row_scores, rows_of_half_the_spread, tell_few
 from profuse.schema import Schema, Spec, SplitOptions
 
 __all__ = ["Event", "compare_dataset"]
@@ -134,6 +134,8 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
         results.dataset.caution = _caution(true)
     elif metric.name == "macro_f1" and task == "multilabel":
         results.dataset.caution = _caution_of_labels(true, classes)
+    elif task == "binary" and not metric.proportion and metric.range == (0.0, 1.0) and metric.name != "brier":
+        results.dataset.caution = _caution_of_class(true, classes, metric.label)
     return results
 
 
@@ -207,6 +209,16 @@ def _caution_of_labels(true: Sequence[np.ndarray], labels: Sequence[str]) -> str
         "at one seed equal methods are shown to differ in up to 13 % of comparisons instead of 5 % (in simulations). "
         "Look at micro F1 too."
     )
+
+
+def _caution_of_class(true: Sequence[np.ndarray], classes: Sequence[str], label: str) -> str:
+    """Tells of a class that fewer test rows of some seed have than scores of both classes need."""
+    counts = [np.bincount(y, minlength=2) for y in true]
+    fewest = min(counts, key=np.min)
+    rarer = int(fewest.argmin())
+    if fewest[rarer] >= FEW:
+        return ""
+    return tell_few(label, classes[rarer], int(fewest[rarer]), int(fewest.sum()))
 
 
 _FEW = 4

@@ -17,11 +17,13 @@ from profuse.errors import DataError
 from profuse.metrics._base import Array, Metric
 from profuse.metrics._checks import absent, checked
 from profuse.metrics._named import named, our_name
+from profuse.metrics._two_classes import FEW, notes_of_two_classes, tell_few, tell_never
 from profuse.metrics.r2 import log_error_scores, rows_of_half_the_spread
 from profuse.registry import table
 from profuse.schema import Task
 
 __all__ = [
+    "FEW",
     "METRICS",
     "Measured",
     "Metric",
@@ -30,10 +32,13 @@ __all__ = [
     "metric",
     "metric_named",
     "metrics_for",
+    "notes_of_two_classes",
     "our_name",
     "primary_metric",
     "row_scores",
     "rows_of_half_the_spread",
+    "tell_few",
+    "tell_never",
 ]
 
 METRICS = table(

@@ -21,7 +21,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.metrics import Measured, measure, metrics_for
+from profuse.metrics import Measured, measure, metrics_for, notes_of_two_classes
 from profuse.registry import part
 from profuse.schema import OnBadFile, Schema, Task
 
@@ -204,7 +204,10 @@ class Predictor(ABC):
         true = codec.encode(dataset.target)  # tells classes that training had not
         if self.task == "regression":
             true = dataset.target
-        measured = measure(self.task, true, self._outputs(dataset), classes=[str(c) for c in codec.classes])
+        outputs, classes = self._outputs(dataset), [str(c) for c in codec.classes]
+        measured = measure(self.task, true, outputs, classes=classes)
+        if self.task == "binary":
+            measured = replace(measured, notes=(*measured.notes, *notes_of_two_classes(true, outputs, classes)))
         if metrics is None:
             return measured
         return replace(measured, values={name: measured.values[name] for name in metrics if name in measured.values})

@@ -59,7 +59,7 @@ def collect(results: Results) -> dict[str, Any]:
         "confusion": _confusion(results, summary, labels),
         "residuals": _residuals(results, summary, labels),
         "ablation": ablation,
-        "caution": results.dataset.caution,
+        "caution": words.caution(),
         "skipped": [s.model_dump() for s in results.skipped],
         "notes": [*results.dataset.notes, *summary.notes],
         "config": yaml.safe_dump(results.config, sort_keys=False, allow_unicode=True) if results.config else "",

@@ -9,6 +9,7 @@ from typing import Any
 from profuse.comparison.metric import metric_of
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Comparison, Summary
+from profuse.metrics import tell_never
 from profuse.report import numbers
 
 __all__ = ["Words", "labels_of", "listed"]
@@ -100,6 +101,27 @@ class Words:
         if self.metric.higher_is_better:
             return ""
         return f" A lower {self.metric.label} is better; a gain is what it is lower by."
+
+    def caution(self) -> str:
+        """What a reader must know beforehand; "" if nothing."""
+        cautions = [self.results.dataset.caution, *self._never()]
+        return " ".join(c for c in cautions if c)
+
+    def _never(self) -> list[str]:
+        """Tells which of two classes the chosen methods never answer."""
+        v, facts = self.verdict, self.results.dataset
+        if facts.task != "binary":
+            return []
+        said = {c.method: c.counts for c in self.results.confusion}
+        names = [n for n in dict.fromkeys((v.fusion, v.single, v.classical)) if n in said]
+        told = []
+        for k, never in enumerate(facts.classes):
+            silent = [n for n in names if not any(row[k] for row in said[n]) and sum(said[n][k]) > 0]
+            if silent:
+                who, counts = listed([self.labels[n] for n in silent]), said[silent[0]]
+                n_rows = sum(sum(row) for row in counts)
+                told.append(tell_never(who, never, n_rows, sum(counts[k]), several=len(silent) > 1))
+        return told
 
     def answers(self) -> list[dict[str, str]]:
         """Questions and answers, in the order in which they are asked."""
