@@ -17,6 +17,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from profuse.classical import CLASSICAL, classical
 from profuse.cli._progress import LineDisplay, LiveDisplay, display
 from profuse.comparison.engine import Event
 from profuse.comparison.jobs import slug
@@ -24,6 +25,9 @@ from profuse.comparison.results import COLUMNS, Results
 from profuse.comparison.summary import summarise
 
 QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
+
+ON_ALL = tuple(name for name in CLASSICAL if classical(name).role == "classical")
+N_FITS = 11 + len(ON_ALL)
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +77,9 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(compared: tuple[An
     done, _ = compared
     assert "\x1b" not in done.stdout + done.stderr
     lines = done.stderr.splitlines()
-    assert lines[0] == "mine: 13 fits; preparing the data"
-    assert sum(line.startswith("[") for line in lines) == 13
-    assert lines[-1].startswith("[13/13] ")
+    assert lines[0] == f"mine: {N_FITS} fits; preparing the data"
+    assert sum(line.startswith("[") for line in lines) == N_FITS
+    assert lines[-1].startswith(f"[{N_FITS}/{N_FITS}] ")
     assert "best so far" in lines[-1]
 
 
@@ -104,11 +108,11 @@ def test_it_goes_on_where_it_stopped_and_equal_seeds_give_equal_scores(
     _, out = compared
     shutil.copytree(out / "work", tmp_path / "out" / "work")
     for folder in (tmp_path / "out" / "work").glob("*"):
-        if not folder.name.startswith(("trivial", "table", "note", "gradient", "linear", "mean_logits")):
+        if not folder.name.startswith(("trivial", "table", "note", *ON_ALL, "mean_logits")):
             shutil.rmtree(folder)
     again = run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out", *QUICK)
     assert again.exit_code == 0
-    assert "13 fits, 8 of them done before" in again.stderr
+    assert f"{N_FITS} fits, {N_FITS - 5} of them done before" in again.stderr
     assert sum(line.startswith("[") for line in again.stderr.splitlines()) == 3
     key = ["method", "seed", "split", "metric", "value"]
     pd.testing.assert_frame_equal(

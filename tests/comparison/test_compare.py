@@ -149,7 +149,7 @@ def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) 
     roles = {m.name: m.role for m in Results.read(finished).methods}
     assert {"a only", "a classical", "b only", "b classical"} == {n for n, r in roles.items() if r == "single"}
     assert {"hybrid concat", "concat", "mean_logits"} == {n for n, r in roles.items() if r == "baseline"}
-    assert {"gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
+    assert {"extra_trees", "gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
     assert roles["max"] == roles["progressive (2 rounds) max"] == "fusion"
     assert roles["progressive (2 rounds) hybrid concat"] == "fusion"
 
@@ -337,7 +337,7 @@ def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
 
 def kept_methods(finished: Path) -> list[str]:
     verdict = summarise(Results.read(finished)).verdict
-    return sorted(["gradient_boosting", "linear", "trivial", str(verdict.fusion), str(verdict.single)])
+    return sorted(["extra_trees", "gradient_boosting", "linear", "trivial", str(verdict.fusion), str(verdict.single)])
 
 
 def test_the_models_of_the_methods_that_the_report_names_are_kept(finished: Path) -> None:

@@ -41,6 +41,7 @@ CLASSICAL = table(
     {
         "trivial": "profuse.classical.trivial:Trivial",
         "gradient_boosting": "profuse.classical.gradient_boosting:GradientBoosting",
+        "extra_trees": "profuse.classical.extra_trees:ExtraTrees",
         "linear": "profuse.classical.linear:Linear",
         "yardstick": "profuse.classical.yardstick:Yardstick",
     },
