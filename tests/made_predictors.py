@@ -15,6 +15,9 @@ from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.split import Split
 from profuse.inputs import open_data
 from profuse.models.options import ModelOptions
+from profuse.portfolio.fitting import fit_portfolio
+from profuse.portfolio.members import Member
+from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Predictor
 from profuse.schema import Schema
 from profuse.training.fitting import Prepared, fit_model
@@ -28,7 +31,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "two numbers": ("price", "weight"),
 }
 NETWORKS: dict[str, Any] = {"network": 1, "progressive network": 2}
-KINDS = [*NETWORKS, *CLASSICAL.builtin]
+PORTFOLIO = "portfolio"
+KINDS = [*NETWORKS, *CLASSICAL.builtin, PORTFOLIO]
 MADE = [(kind, task) for kind in KINDS for task in TARGETS]
 N = 150
 
@@ -86,6 +90,13 @@ def predictor(kind: str, task: str) -> Predictor:
         fitted = fit_model(ready, options, TrainOptions(epochs=2))
         assert isinstance(fitted, NetworkPredictor)
         return NetworkPredictor(**{**vars(fitted), "schema": schema})
+    if kind == PORTFOLIO:
+        options = ModelOptions(fusion="concat", width=8, members=1)
+        several = (Member("boosted", tuple(ready.inputs), "gradient_boosting"), Member("net", ("note",), model=options))
+        rows = ready.dataset.rows(np.concatenate([ready.split.train, ready.split.valid]))
+        return fit_portfolio(
+            rows, PortfolioOptions(folds=2), train=TrainOptions(epochs=1), members=several, schema=schema
+        )
     names = () if kind == "trivial" else tuple(sorted(ready.inputs))
     split = ready.split
     sets: dict[str, Any] = dict.fromkeys(names)

@@ -13,6 +13,7 @@ from profuse.comparison.options import CompareOptions
 from profuse.data.table.options import ReadOptions
 from profuse.imputation.options import ImputeOptions, ImputeTraining
 from profuse.models.options import ModelOptions
+from profuse.portfolio.options import PortfolioOptions
 from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
@@ -24,6 +25,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("compare.md", "option", CompareOptions.model_fields),
     ("compare.md", "`train`", TrainOptions.model_fields),
     ("compare.md", "`split`", SplitOptions.model_fields),
+    ("portfolio.md", "option", PortfolioOptions.model_fields),
     ("impute.md", "option of `Imputer`", {
         **ImputeOptions.model_fields,
         **{name: ImputeTraining.model_fields[name] for name in ("epochs", "device", "precision", "threads")},

@@ -7,6 +7,7 @@
 Start here (all of it is imported when first used; `import profuse` alone loads no torch):
 
 - `compare(data, target)`: the main job, a fair comparison of ways to fuse; returns a `Comparison` of `Results`.
+- `fit(data, target)`: the best model: networks and classical ones together, with weights from held-out rows.
 - `FusionClassifier`, `FusionRegressor`: scikit-learn estimators for tables and for dicts of arrays.
 - `Schema`: what is in a table and what is predicted, where inference is to be overridden.
 - `Dataset`, `from_tensors`, `load_dataset`: data by other doors than a file.
@@ -24,6 +25,7 @@ The map; imports go downward only:
     retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     inputs.py       what users hand over -> what the library works with
+    portfolio/      several models, fitted out of fold, that predict together
     report/         results -> HTML, Markdown
     inspect/        questions to a fitted model         (add yours)
     testing/        check_fusion, check_encoder: the contract
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from profuse.estimators.fusion import FusionClassifier as FusionClassifier
     from profuse.estimators.fusion import FusionRegressor as FusionRegressor
     from profuse.models.fusion_model import FusionModel as FusionModel
+    from profuse.portfolio.fit import fit as fit
     from profuse.predictor import Predictor as Predictor
     from profuse.predictor import load_model as load_model
     from profuse.progressive import ProgressiveFusion as ProgressiveFusion
@@ -85,6 +88,7 @@ _HOMES = {
     "Tokens": "profuse.tokens:Tokens",
     "check_fusion": "profuse.testing:check_fusion",
     "compare": "profuse.comparison.compare:compare",
+    "fit": "profuse.portfolio.fit:fit",
     "from_tensors": "profuse.data.tensors:from_tensors",
     "load_dataset": "profuse.datasets:load",
     "load_model": "profuse.predictor:load_model",
@@ -105,6 +109,7 @@ __all__ = [
     "Tokens",
     "check_fusion",
     "compare",
+    "fit",
     "from_tensors",
     "load_dataset",
     "load_model",

@@ -19,7 +19,19 @@ from profuse.inspect import QUESTIONS, ask, question
 def model(run: Any, files: Path) -> Path:
     """A saved classifier of `my label`."""
     out = files / "asked"
-    done = run("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, "--epochs", 4, "--width", 8)
+    done = run(
+        "fit",
+        files / "mine.csv",
+        "--schema",
+        files / "schema.yaml",
+        "--out",
+        out,
+        "--network",
+        "--epochs",
+        4,
+        "--width",
+        8,
+    )
     assert done.exit_code == 0, done.stderr
     return out
 

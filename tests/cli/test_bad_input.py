@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(home: Path, run: Any) -> Path:
-    done = run("fit", home / "ok.csv", "-t", "kind", "--epochs", 1, "--width", 8, "--out", home / "model")
+    done = run("fit", home / "ok.csv", "-t", "kind", "--network", "--epochs", 1, "--width", 8, "--out", home / "model")
     assert done.exit_code == 0, done.stderr
     return home / "model"
 

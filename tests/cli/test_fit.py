@@ -16,7 +16,7 @@ import pytest
 from profuse import load_model
 from profuse.predictor import NetworkPredictor
 
-QUICK = ("--epochs", 2, "--width", 8)
+QUICK = ("--network", "--epochs", 2, "--width", 8)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ class TestBadInput:
     def test_faults_of_the_options_are_told_before_anything_else(
         self, run: Any, files: Path, tmp_path: Path, args: tuple[object, ...], message: str
     ) -> None:
-        done = run("fit", files / "mine.csv", "-t", "my label", "--out", tmp_path / "m", *args)
+        done = run("fit", files / "mine.csv", "-t", "my label", "--out", tmp_path / "m", "--network", *args)
         assert done.exit_code == 2
         (line,) = done.stderr.splitlines()
         assert line.startswith("Error: ")

@@ -70,7 +70,7 @@ def all_the_way(run: Any, tmp_path: Path) -> Callable[..., pd.DataFrame]:
 
     def all_the_way(path: Path, targets: Sequence[str], *args: object) -> pd.DataFrame:
         named = [part for name in targets for part in ("-t", name)]
-        quick = ("--epochs", 1, "--width", 8)
+        quick = ("--network", "--epochs", 1, "--width", 8)
         model, said, schema = tmp_path / "model", tmp_path / "said.csv", tmp_path / "schema.yaml"
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -154,7 +154,7 @@ def test_an_order_by_words_is_told(run: Any, tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": REAL, "era": np.repeat(["a", "b", "c", "d"], N_ROWS // 4), "y": WORDS})
     frame.to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "s.yaml").write_text("split: {method: time, column: era}", encoding="utf-8")
-    args = ("--schema", tmp_path / "s.yaml", "--epochs", 1, "--width", 8, "-o", tmp_path / "m")
+    args = ("--schema", tmp_path / "s.yaml", "--network", "--epochs", 1, "--width", 8, "-o", tmp_path / "m")
     done = run("fit", tmp_path / "t.csv", "-t", "y", *args)
     assert done.exit_code == 0, done.stderr
     assert "Column 'era': rows are put in order by its words" in done.stderr

@@ -42,7 +42,7 @@ def run(*args: object) -> Result:
 @pytest.fixture(scope="module")
 def model(table: Path) -> Path:
     out = table.parent / f"model{EVIL[:5]}"
-    done = run("fit", table, "-t", "label", "--epochs", 1, "--width", 8, "--device", "cpu", "--out", out)
+    done = run("fit", table, "-t", "label", "--network", "--epochs", 1, "--width", 8, "--device", "cpu", "--out", out)
     assert done.exit_code == 0, done.stderr
     harmless(done)
     return out

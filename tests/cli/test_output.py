@@ -107,7 +107,7 @@ def test_a_comparison_is_not_begun_where_only_its_work_could_be_kept(
 @pytest.fixture(scope="module")
 def model(run: Any, files: Path) -> Path:
     out = files / "kept model"
-    done = run("fit", files / "mine.csv", "-t", "my label", "--epochs", 1, "--width", 8, "--out", out)
+    done = run("fit", files / "mine.csv", "-t", "my label", "--network", "--epochs", 1, "--width", 8, "--out", out)
     assert done.exit_code == 0, done.stderr
     return out
 

@@ -22,7 +22,7 @@ def start(*args: object, environment: dict[str, str] | None = None, **options: A
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     (folder / "t.csv").write_text(TABLE, encoding="utf-8")
-    process = start("fit", "t.csv", "-t", "y", "--epochs", 1, "--width", 4, "--out", "m", cwd=folder)
+    process = start("fit", "t.csv", "-t", "y", "--network", "--epochs", 1, "--width", 4, "--out", "m", cwd=folder)
     _, told = process.communicate()
     assert process.returncode == 0, told
     return folder
@@ -78,7 +78,7 @@ def test_a_reader_that_has_gone_is_no_error(args: tuple[str, ...], home: Path) -
 def test_a_reader_of_messages_that_has_gone_stops_no_work(home: Path, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    args = ["fit", home / "t.csv", "-t", "y", "--epochs", "1", "--width", "4", "--out", "m"]
+    args = ["fit", home / "t.csv", "-t", "y", "--network", "--epochs", "1", "--width", "4", "--out", "m"]
     command = [sys.executable, "-m", "profuse", *map(str, args)]
     done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=write)
     os.close(write)
@@ -119,7 +119,9 @@ def test_a_place_that_is_no_file_is_refused_and_stays(place: str, home: Path) ->
 def test_a_file_whose_name_is_no_utf_8_can_be_read(home: Path) -> None:
     name = b"caf\xe9.csv"
     (home / os.fsdecode(name)).write_text(TABLE, encoding="utf-8")
-    process = start("fit", name.decode(errors="surrogateescape"), "-t", "y", "--epochs", 1, "--out", "n", cwd=home)
+    process = start(
+        "fit", name.decode(errors="surrogateescape"), "-t", "y", "--network", "--epochs", 1, "--out", "n", cwd=home
+    )
     _, told = process.communicate()
     assert process.returncode == 0, told
     assert rb"caf\xe9: 40 rows" in told
@@ -132,7 +134,7 @@ def test_a_model_that_finds_no_room_is_one_error_and_leaves_nothing(limit: int, 
         f"import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "from profuse.cli import main\nmain(sys.argv[1:])"
     )
-    args = ["fit", str(home / "t.csv"), "-t", "y", "--epochs", "1", "--out", "m"]
+    args = ["fit", str(home / "t.csv"), "-t", "y", "--network", "--epochs", "1", "--out", "m"]
     done = subprocess.run([sys.executable, "-c", code, *args], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     told = done.stderr.splitlines()[-1]

@@ -18,7 +18,6 @@ from scipy import sparse
 
 from profuse import from_tensors, register
 from profuse.classical import ClassicalFit, fit_classical
-from profuse.comparison.scratch import shared_features
 from profuse.data.dataset import Dataset
 from profuse.data.features.vector import VectorFeatures
 from profuse.data.split import Split, make_split
@@ -30,6 +29,7 @@ from profuse.training import classical_fits
 from profuse.training.classical_fits import _inner_folds, _variants, best_fit
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
+from profuse.training.scratch import shared_features
 
 
 class Halves(VectorFeatures):

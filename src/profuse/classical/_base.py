@@ -64,6 +64,8 @@ class ClassicalModel(ABC):
         sparse: Whether it takes sparse features. One of all modalities then gets the sparse set of a kind that has one;
             one that takes none never gets any.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
+        slow: Whether a fit takes longer than most: among several it comes last.
+        brief: Which of the trials is taken where a quick fit will do.
         choice: Of a fitted one, by what it was chosen, the smaller the better, where fits to several feature sets can
             be compared by that; None: they are compared by the metric that counts, on validation rows.
     """
@@ -72,6 +74,8 @@ class ClassicalModel(ABC):
     role: ClassVar[Literal["classical", "trivial", "single"]] = "classical"
     sparse: ClassVar[bool] = False
     row: ClassVar[str] = ""
+    slow: ClassVar[bool] = False
+    brief: ClassVar[int] = 0
     choice: tuple[float, ...] | None = None
 
     def __init__(self, task: Task, n_outputs: int) -> None:

@@ -20,6 +20,7 @@ _ROWS_PER_LEVEL = 16  # with fewer, trees do better on codes taken as numbers: t
 class GradientBoosting(ScikitModel):
     """Histogram gradient boosting: of at most 300 trees per class, as many as have the smallest validation loss."""
 
+    slow: ClassVar[bool] = True
     trials: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0},
         {"learning_rate": 0.05, "max_leaf_nodes": 31, "l2_regularization": 1.0},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -42,13 +42,15 @@ class Yardstick(ClassicalModel):
     role: ClassVar[Literal["classical", "trivial", "single"]] = "single"
     sparse: ClassVar[bool] = True
     row: ClassVar[str] = "classical"
+    trials: ClassVar[Sequence[Mapping[str, Any]]] = ({"trees": True}, {"trees": False})
+    brief: ClassVar[int] = 1
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)
         self.chosen: _Machine | GradientBoosting | None = None
 
     def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
-        tried = list(self._tried(problem, seed))
+        tried = list(self._tried(problem, seed, trees=settings["trees"]))
         best = min(tried, key=lambda t: t.key)
         self.choice = best.key
         self.chosen = best.fit(False)
@@ -57,7 +59,7 @@ class Yardstick(ClassicalModel):
             self.chosen = best.fit(True)
         return valid
 
-    def _tried(self, problem: Problem, seed: int) -> Iterator[_Tried]:
+    def _tried(self, problem: Problem, seed: int, *, trees: bool) -> Iterator[_Tried]:
         """Yields each of the models that the size allows."""
         x: Any = problem.x
         dense = isinstance(x, np.ndarray)
@@ -87,17 +89,19 @@ class Yardstick(ClassicalModel):
             yield _Tried(key(choice.outputs), lambda known, choice=choice, fit=fit: _Machine(  # type: ignore[misc]
                 self.task, fit(problem.known_rows if known else problem.train_rows), choice.sharpness
             ))  # fmt: skip
-        if dense and size <= _TREES:
+        if trees and dense and size <= _TREES:
             for settings in GradientBoosting.trials[: 3 if len(problem.known_rows) <= _FEW_ROWS else 1 : 2]:
 
-                def trees(known: bool, *, of: Problem = problem, how: Mapping[str, Any] = settings) -> GradientBoosting:
+                def boosted(
+                    known: bool, *, of: Problem = problem, how: Mapping[str, Any] = settings
+                ) -> GradientBoosting:
                     made = GradientBoosting(self.task, self.n_outputs)
                     made.fit(of, settings=how, seed=seed, refit=known)
                     return made
 
                 parts = [replace(problem, train_rows=learned, valid_rows=out) for learned, out in splits]
-                said = [trees(False, of=part).predict(x[part.valid_rows]) for part in parts]
-                yield _Tried(key(np.concatenate(said)), trees)
+                said = [boosted(False, of=part).predict(x[part.valid_rows]) for part in parts]
+                yield _Tried(key(np.concatenate(said)), boosted)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         assert self.chosen is not None

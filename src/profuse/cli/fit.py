@@ -1,4 +1,4 @@
-"""`profuse fit`: one model, saved."""
+"""`profuse fit`: a portfolio of models, or one network, saved."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
 from profuse.estimators.options import FitOptions
 from profuse.models.options import ModelOptions
+from profuse.portfolio.options import PortfolioOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
 __all__ = ["fit"]
+
+PORTFOLIO = "Portfolio"
 
 
 @options(
@@ -26,6 +29,7 @@ __all__ = ["fit"]
     reading=From(FitOptions, DATA, only=("on_bad_file", "validation_fraction")),
     model=From(ModelOptions, MODEL, without=("level",)),  # stands before the name of the fusion
     training=From(TrainOptions, MODEL),
+    several=From(PortfolioOptions, PORTFOLIO),
 )
 def fit(
     data: Annotated[
@@ -38,6 +42,7 @@ def fit(
     reading: Given,
     model: Given,
     training: Given,
+    several: Given,
     target: Targets = None,
     schema: SchemaFile = None,
     variant: Variant = None,
@@ -60,29 +65,52 @@ def fit(
             rich_help_panel=MODEL,
         ),
     ] = None,
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="Train one network alone, as --fusion and --from do.", rich_help_panel=MODEL),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Fits at a time (one a core).", rich_help_panel=PORTFOLIO),
+    ] = None,
 ) -> None:
-    """Train one model on all rows of a table (a fraction of them chooses the epoch) and save it.
+    """Fit a portfolio of networks and classical models to all rows of a table, and save it.
 
+    Each model predicts rows that it has not learned from; those choose how much each counts, also for rows that lack a
+    modality. With --network, --fusion or --from one network alone is trained; a fraction of the rows chooses its epoch.
     Official test rows of a named data set are left out.
 
     [bold]Examples[/bold]
 
     profuse fit mine.csv --target price --out model
 
+    profuse fit mine.csv --target ill --metric roc_auc --time-limit 10m --out model
+
+    profuse fit mine.csv --target price --fusion gated --out model
+
     profuse fit mine.csv --from profuse-out/mine --out model
     """
+    from profuse.errors import ConfigError
+
+    if method is not None and comparison is None:
+        raise ConfigError(f"fit: method must go with a comparison; got method={method!r}. Add --from RUN.")
+    alone = [
+        flag for flag, on in (("--network", network), ("--fusion", "fusion" in model), ("--from", comparison)) if on
+    ]
+    if not alone:
+        _portfolio(data, out, target, schema, variant, rows, reading, model, training, several, jobs)
+        return
     from profuse.cli._chosen import read_chosen
     from profuse.cli._output import hold_model
     from profuse.data.leaks import copy_notes
     from profuse.datasets import DATASETS
-    from profuse.errors import ConfigError, ProfuseWarning
+    from profuse.errors import ProfuseWarning
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
     from profuse.inputs import open_data, with_encoders, without_test_rows
 
+    _not_with(alone[0], {**several, **({} if jobs is None else {"jobs": jobs})})
     hold_model(out)
-    if method is not None and comparison is None:
-        raise ConfigError(f"fit: method must go with a comparison; got method={method!r}. Add --from RUN.")
     compared = None if comparison is None else read_chosen(comparison, method)
     level, _, name = str(model.get("fusion", "")).rpartition(":")
     asked: dict[str, Any] = {**reading, **model, **training}
@@ -117,4 +145,68 @@ def fit(
     message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     when = f"in epoch {history.best_epoch}" if history.best_epoch else "of the linear paths, as no epoch was better"
     say(f"Validation {unit} {message} {when}, {history.fit_seconds:.1f} s")
+    say(f"Model: {out}")
+
+
+def _not_with(what: str, given: Given) -> None:
+    """Checks that options of a portfolio are not given where one network is trained."""
+    from profuse.errors import ConfigError
+
+    if given:
+        names = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        raise ConfigError(f"fit: options of a portfolio must not go with {what}; got {names}. Leave one of them out.")
+
+
+def _portfolio(
+    data: str,
+    out: Path,
+    target: list[str] | None,
+    schema: Path | None,
+    variant: str | None,
+    rows: Given,
+    reading: Given,
+    model: Given,
+    training: Given,
+    several: Given,
+    jobs: int | None,
+) -> None:
+    """Fits several models, tells of them, and saves them as one."""
+    from profuse._cores import usable_cores
+    from profuse._options import checked
+    from profuse.cli._output import hold_model
+    from profuse.cli._portfolio import fits_display, show_portfolio
+    from profuse.data.leaks import copy_notes
+    from profuse.errors import ConfigError
+    from profuse.inputs import open_data, with_encoders, without_test_rows
+    from profuse.portfolio.fitting import fit_portfolio, metric_of
+
+    if "validation_fraction" in reading:
+        raise ConfigError(
+            "fit: validation_fraction must go with one network; a portfolio cuts folds. Add --network, or use --folds."
+        )
+    networks, train = checked(ModelOptions, model, where="fit"), checked(TrainOptions, training, where="fit")
+    check_shape(model, networks.rounds, who="fit")
+    options = checked(PortfolioOptions, several, where="fit")
+    hold_model(out)
+    opened = open_data(
+        data, target, who="fit", schema=schema, split=SplitOptions(**rows), variant=variant,
+        on_bad_file=reading.get("on_bad_file", "raise"),
+    )  # fmt: skip
+    dataset = with_encoders(without_test_rows(opened.dataset), networks.encoders, into=networks.into or (), who="fit")
+    metric = metric_of(options, dataset.task)
+    print_notes([*dataset.notes, *copy_notes(dataset)])
+    say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
+    with fits_display(metric.name, console(stderr=True)) as display:
+        fitted = fit_portfolio(
+            dataset,
+            options,
+            networks,
+            train,
+            schema=opened.schema,
+            n_jobs=jobs or max(1, usable_cores() // train.threads),
+            on_event=display,
+        )
+    print_notes(fitted.pipeline.notes)
+    fitted.save(out)
+    show_portfolio(fitted)
     say(f"Model: {out}")

@@ -26,7 +26,6 @@ from profuse._json import parse_json
 from profuse._saving import naming, new_folder
 from profuse.classical import side_by_side
 from profuse.comparison.methods import Method
-from profuse.comparison.scratch import keep, shared_features
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.errors import DataError
@@ -41,6 +40,7 @@ from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
+from profuse.training.scratch import keep, shared_features
 
 __all__ = ["Job", "JobResult", "model_folder", "prepare", "read_result", "run_job", "slug"]
 
@@ -139,7 +139,7 @@ def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path, mode
     with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
         prepared = prepared.choose(model, dataset.modalities)
-    prepared = replace(prepared, solved=Solved(path.with_suffix(".solved")))  # workers share them
+    prepared = prepared.sharing(Solved(path.with_suffix(".solved")))  # workers share them
     keep(path, prepared)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from profuse.comparison.options import CompareOptions
@@ -12,13 +10,10 @@ from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
-from profuse.metrics import Metric, metric, metric_named, primary_metric
-from profuse.schema import Task
+from profuse.metrics import DEFAULTS, Metric, metric, metric_named, primary_metric
 
-__all__ = ["DEFAULTS", "class_counts", "metric_of", "metrics_beside", "unequal", "unvaried", "with_metric"]
+__all__ = ["class_counts", "metric_of", "metrics_beside", "unequal", "unvaried", "with_metric"]
 
-DEFAULTS: Mapping[Task, str] = {"binary": "auroc"}
-"""By task, what counts where no metric is named; of the others the primary one."""
 UNEQUAL = 2
 """Times the rows of the smallest class that the largest may have before balanced accuracy is shown."""
 

@@ -9,10 +9,8 @@ import pickle
 import threading
 import time
 import uuid
-import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from profuse._files import read_source
 from profuse._json import parse_json
+from profuse._workers import begin, outputs_of, packed
 from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_job, slug
 from profuse.comparison.methods import Method
-from profuse.comparison.parts import fingerprints, packed, unpack
+from profuse.comparison.parts import fingerprints
 from profuse.comparison.results import Machine, Skipped
-from profuse.comparison.scratch import keep
 from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
 from profuse.schema import Schema
+from profuse.training.scratch import keep
 
 if TYPE_CHECKING:
     from profuse.comparison.options import CompareOptions
@@ -144,7 +143,7 @@ def _prepare_seeds(
     source = run.scratch / "dataset.pickle"
     keep(source, dataset)
     todo = [(source, options, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
-    with _outputs(_prepare, todo, n_jobs) as outputs:
+    with outputs_of(_prepare, todo, n_jobs) as outputs:
         for _ in outputs:
             tell()
 
@@ -242,7 +241,7 @@ def _fit(
             return Event("fit", counter["done"], total, beats, finished, left.seconds(beats))
 
     todo = [(job, os.getpid(), parts) for job in missing]
-    with _watch(lambda: tell(now())), _outputs(_attempt, todo, n_jobs) as outputs:
+    with _watch(lambda: tell(now())), outputs_of(_attempt, todo, n_jobs) as outputs:
         for job, reason, seconds in outputs:
             with lock:
                 counter["done"] += 1
@@ -255,32 +254,8 @@ def _fit(
             tell(now(result.facts))
 
 
-@contextmanager
-def _outputs(call: Callable[..., Any], todo: Iterable[tuple[Any, ...]], n_jobs: int) -> Iterator[Iterator[Any]]:
-    """Gives what `call` returns, as it comes, from `n_jobs` processes; they are ended if anything goes wrong here."""
-    from joblib import Parallel, delayed
-
-    parallel = Parallel(n_jobs=n_jobs, backend="loky", return_as="generator_unordered", batch_size=1)
-    outputs = parallel(delayed(call)(*args) for args in todo)
-    try:
-        with warnings.catch_warnings():  # a worker that has grown ends, and another one takes its place
-            warnings.filterwarnings(
-                "ignore", message="A worker stopped while some jobs were given", category=UserWarning
-            )
-            yield outputs
-    except BrokenExecutor as error:
-        raise ProfuseError(
-            "compare: its worker processes must live until they are done; one was ended from outside, perhaps for lack "
-            "of memory. Run fewer at a time (jobs, n_jobs); the same call goes on from the fits that are done."
-        ) from error
-    finally:
-        with warnings.catch_warnings():  # of work that is cancelled, as it is meant to be
-            warnings.simplefilter("ignore")
-            outputs.close()
-
-
 def _prepare(source: Path, options: CompareOptions, seed: int, path: Path, parent: int, parts: bytes) -> None:
-    _begin(parent, parts)
+    begin(parent, parts)
     # a temporary file of this very run: never a user's
     dataset = pickle.loads(source.read_bytes())
     prepare(dataset, options.split, seed, path, options.model)
@@ -288,7 +263,7 @@ def _prepare(source: Path, options: CompareOptions, seed: int, path: Path, paren
 
 def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
     """Runs a job and times it; an error of ours (a diverged loss, say) is told in the results, any other stops all."""
-    _begin(parent, parts)
+    begin(parent, parts)
     start = time.perf_counter()
     try:
         run_job(job)
@@ -302,27 +277,6 @@ def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
         # nobody asked for it: an operator of the user's own that needs all modalities must not end the comparison
         return job, f"{type(error).__name__}: {error}", 0.0
     return job, "", time.perf_counter() - start
-
-
-_FOLLOWS: set[int] = set()
-"""The process that this one ends with, if it is a worker."""
-
-
-def _begin(parent: int, parts: bytes) -> None:
-    """Gives a worker process the registered parts, and has it end soon after `parent`, however that ends."""
-    if os.getpid() == parent:
-        return
-    unpack(parts)
-    if parent in _FOLLOWS:
-        return
-    _FOLLOWS.add(parent)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.3)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _beats(scratch: Path) -> tuple[dict[str, Any], ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,14 +54,16 @@ class FeaturePipeline:
 
     def transform(self, dataset: Dataset) -> dict[str, Matrix]:
         """Returns `[row, feature]` of each modality; see `Matrix`."""
-        made: dict[str, Matrix] = {}
-        for name, part in self.parts.items():
-            data = dataset.modalities[name]
-            with limit_threads(1):
-                made[name] = part.transform(data)
-            if isinstance(made[name], np.ndarray):
-                made[name] = np.asarray(made[name], dtype=np.float64)
-                made[name][~data.present] = np.nan
+        return {name: self.transform_one(dataset, name) for name in self.parts}
+
+    def transform_one(self, dataset: Dataset, name: str) -> Matrix:
+        """Returns the same of the modality `name` alone."""
+        data = dataset.modalities[name]
+        with limit_threads(1):
+            made = self.parts[name].transform(data)
+        if isinstance(made, np.ndarray):
+            made = np.asarray(made, dtype=np.float64)
+            made[~data.present] = np.nan
         return made
 
     @property
@@ -68,19 +71,41 @@ class FeaturePipeline:
         """For each feature of a modality, whether it holds codes of a category; empty where none does."""
         return {name: part.categories for name, part in self.parts.items()}
 
-    def state(self) -> dict[str, Any]:
-        """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""
-        return {n: {"name": self.names[n], "state": part.state()} for n, part in self.parts.items()}
+    def state(self, put: Callable[[Features], int] | None = None) -> dict[str, Any]:
+        """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts.
+
+        Args:
+            put: Keeps a part elsewhere and returns its number; None: all is in the state.
+        """
+        return {
+            n: {"name": self.names[n], "state": part.state() if put is None else put(part)}
+            for n, part in self.parts.items()
+        }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> FeaturePipeline:
+    def from_state(
+        cls, state: Mapping[str, Any], take: Callable[[Any, Callable[[Any], Features]], Features] | None = None
+    ) -> FeaturePipeline:
         """Returns features equal to those whose `state` this is.
+
+        Args:
+            state: Of features.
+            take: Returns the part that was kept elsewhere, or makes it of its state.
 
         Raises:
             ValueError: They would not keep that state: a part was changed, or is of another version.
         """
-        parts = {n: features_named(part["name"]).from_state(part["state"]) for n, part in state.items()}
-        made = cls(parts, {n: part["name"] for n, part in state.items()})
-        if (odd := unlike(dict(state), made.state(), "features")) is not None:
-            raise ValueError(f"{odd} is not what features keep")
-        return made
+        parts = {}
+        for n, part in state.items():
+            make = partial(_made, part["name"])
+            parts[n] = make(part["state"]) if take is None else take(part["state"], make)
+            if type(parts[n]) is not features_named(part["name"]):
+                raise ValueError(f"features of {n!r} must be {part['name']!r}")
+        return cls(parts, {n: part["name"] for n, part in state.items()})
+
+
+def _made(name: str, state: Any) -> Features:
+    made = features_named(name).from_state(state)
+    if (odd := unlike(state, made.state(), "features")) is not None:
+        raise ValueError(f"{odd} is not what features keep")
+    return made

@@ -9,7 +9,7 @@ numbers `[row]` or `[row, target]`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,10 +23,12 @@ from profuse.registry import table
 from profuse.schema import Task
 
 __all__ = [
+    "DEFAULTS",
     "FEW",
     "METRICS",
     "Measured",
     "Metric",
+    "default_metric",
     "log_error_scores",
     "measure",
     "metric",
@@ -101,6 +103,15 @@ def metric_named(name: str | None, task: Task, *, who: str, by_rows: bool = Fals
     if name is None:
         return primary_metric(task)
     return named(name, {n: metric(n) for n in METRICS}, task, who=who, by_rows=by_rows)
+
+
+DEFAULTS: Mapping[Task, str] = {"binary": "auroc"}
+"""By task, what a comparison and a portfolio count by where no metric is named; of the others the primary one."""
+
+
+def default_metric(task: Task) -> Metric:
+    """Returns the metric that counts where none is named: by which models are chosen, not by which epochs are."""
+    return metric(DEFAULTS[task]) if task in DEFAULTS else primary_metric(task)
 
 
 def primary_metric(task: Task) -> Metric:

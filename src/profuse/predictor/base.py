@@ -22,6 +22,7 @@ from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import Measured, measure, metrics_for, notes_of_two_classes
+from profuse.predictor.saving import PartStore, write_predictor
 from profuse.registry import part
 from profuse.schema import OnBadFile, Schema, Task
 
@@ -80,8 +81,13 @@ class Predictor(ABC):
         """How many numbers were learned."""
 
     @abstractmethod
-    def encode(self, dataset: Dataset) -> dict[str, Any]:
-        """Returns each modality of `dataset` as the model takes it: a `Part` by name."""
+    def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Any]:
+        """Returns each modality of `dataset` as the model takes it: a `Part` by name.
+
+        Args:
+            dataset: Rows.
+            kept: What predictors that share fitted parts have made of these rows; what is made now is added.
+        """
 
     @abstractmethod
     def predict_encoded(self, inputs: Mapping[str, Any], rows: np.ndarray | None = None) -> np.ndarray:
@@ -92,13 +98,28 @@ class Predictor(ABC):
             rows: Which rows; all if None.
         """
 
+    def sharing(self, known: dict[Any, Any]) -> Self:
+        """Returns the same with the fitted parts of `known` in place of its own, which are equal; others are added."""
+        return self
+
     @abstractmethod
+    def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+        """Returns what a folder keeps of this kind of predictor: JSON values and arrays; and weights.
+
+        Args:
+            parts: Takes fitted parts that it shares with others of the same folder.
+
+        Raises:
+            CheckpointError: A part has no name.
+        """
+
     def save(self, folder: str | Path) -> None:
         """Writes it into `folder`, replacing a saved model that stands there; `load_model` reads it.
 
         Raises:
             CheckpointError: `folder` holds something else or cannot be written, or a part has no name.
         """
+        write_predictor(folder, self)
 
     def read(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ShapeError
 from profuse.predictor.base import Predictor
-from profuse.predictor.saving import SavedPredictor, write_predictor
+from profuse.predictor.saving import PartStore, SavedPredictor
 from profuse.schema import Schema
 
 __all__ = ["ClassicalPredictor", "Features"]
@@ -82,15 +82,19 @@ class ClassicalPredictor(Predictor):
         """Coefficients, or leaves."""
         return self.model.n_parameters
 
-    def encode(self, dataset: Dataset) -> dict[str, Features]:
+    def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Features]:
         """Returns the features of each modality of the pipeline; a modality that is not used has none."""
-        with applied(self.source):
-            values = self.features.transform(dataset)
+        made: dict[Any, Features] = {} if kept is None else kept
         nothing = np.zeros((len(dataset), 0))
-        return {
-            name: Features(values.get(name, nothing), torch.as_tensor(dataset.modalities[name].present))
-            for name in self.pipeline.preprocessors
-        }
+        result = {}
+        for name in self.pipeline.preprocessors:
+            key = id(self.features.parts.get(name)), name
+            if key not in made:
+                with applied(self.source):
+                    values = self.features.transform_one(dataset, name) if name in self.features.parts else nothing
+                made[key] = Features(values, torch.as_tensor(dataset.modalities[name].present))
+            result[name] = made[key]
+        return result
 
     def predict_encoded(self, inputs: Mapping[str, Features], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""
@@ -104,15 +108,22 @@ class ClassicalPredictor(Predictor):
                 raise ValueError("predictions that are no finite numbers")
             return outputs
 
-    def save(self, folder: str | Path) -> None:
-        """See `Predictor.save`."""
+    def sharing(self, known: dict[Any, Any]) -> ClassicalPredictor:
+        """See `Predictor.sharing`."""
+        names = self.features.names
+        parts = {m: known.setdefault((m, names[m]), part) for m, part in self.features.parts.items()}
+        pipeline = known.setdefault("pipeline", self.pipeline)
+        return replace(self, pipeline=pipeline, features=FeaturePipeline(parts, names))
+
+    def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+        """See `Predictor.packed`."""
         own = {
             "name": self.name,
             "threads": self.threads,
-            "features": self.features.state(),
+            "features": self.features.state(None if parts is None else parts.put),
             "state": self.model.state(),
         }
-        write_predictor(folder, self, own, {})
+        return own, {}
 
     @classmethod
     def restore(cls, saved: SavedPredictor, weights: Mapping[str, Tensor], source: str) -> ClassicalPredictor:
@@ -123,7 +134,7 @@ class ClassicalPredictor(Predictor):
         return cls(
             pipeline=saved.pipeline,
             codec=codec,
-            features=FeaturePipeline.from_state(own.features),
+            features=FeaturePipeline.from_state(own.features, None if saved.parts is None else saved.parts.take),
             name=own.name,
             model=classical(own.name).from_state(own.state, codec.task, codec.n_outputs),
             modalities=saved.modalities,

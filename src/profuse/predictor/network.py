@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from profuse.errors import CheckpointError, ConfigError
 from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
-from profuse.predictor.saving import SavedPredictor, write_predictor
+from profuse.predictor.saving import PartStore, SavedPredictor, write_predictor
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
 from profuse.tokens import Raw
@@ -69,10 +69,13 @@ class NetworkPredictor(Predictor):
         known = self.history.n_parameters if self.history is not None else 0
         return known or sum(p.numel() for p in self.model.parameters() if p.requires_grad)
 
-    def encode(self, dataset: Dataset) -> dict[str, Raw]:
+    def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Raw]:
         """Returns the preprocessed rows of each modality of the pipeline."""
-        with applied(self.source):
-            return self.pipeline.transform(dataset)
+        made: dict[Any, dict[str, Raw]] = {} if kept is None else kept
+        if id(self.pipeline) not in made:
+            with applied(self.source):
+                made[id(self.pipeline)] = self.pipeline.transform(dataset)
+        return made[id(self.pipeline)]
 
     def predict_encoded(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""
@@ -124,13 +127,21 @@ class NetworkPredictor(Predictor):
             folder: Where to.
             estimator: What an estimator knows besides, as JSON values.
         """
+        write_predictor(folder, self, estimator=estimator)
+
+    def sharing(self, known: dict[Any, Any]) -> NetworkPredictor:
+        """See `Predictor.sharing`."""
+        return replace(self, pipeline=known.setdefault("pipeline", self.pipeline))
+
+    def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+        """See `Predictor.packed`."""
         if self.own_parts:
             raise CheckpointError(
                 "save: every part must have a name from which it is rebuilt; got the user's own "
                 f"{', '.join(self.own_parts)}. Give its class a name with profuse.register, and fit with that name."
             )
         history = self.history
-        facts = {
+        own = {
             "n_rows": self.n_rows,
             "model_options": self.model_options.model_dump(mode="json"),
             "train_options": self.train_options.model_dump(mode="json"),
@@ -146,7 +157,7 @@ class NetworkPredictor(Predictor):
                 "balance_weights": [dict(weights) for weights in history.balance_weights],
             },
         }
-        write_predictor(folder, self, facts, self.model.state_dict(), estimator=estimator)
+        return own, self.model.state_dict()
 
     @classmethod
     def restore(cls, saved: SavedPredictor, weights: Mapping[str, Tensor], source: str) -> NetworkPredictor:

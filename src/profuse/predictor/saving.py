@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -19,24 +19,73 @@ from profuse.schema import OnBadFile, Schema
 if TYPE_CHECKING:
     from profuse.predictor.base import Predictor
 
-__all__ = ["MODEL", "SavedPredictor", "load_model", "load_with_estimator", "write_predictor"]
+__all__ = [
+    "MODEL",
+    "PartStore",
+    "SavedPredictor",
+    "facts_of",
+    "load_model",
+    "load_with_estimator",
+    "restore_predictor",
+    "write_predictor",
+]
 
+T = TypeVar("T")
 MODEL = Format("model", 1, "load_model", "'profuse fit', 'profuse compare' or Predictor.save")
 _PREDICTORS = {
     "NetworkPredictor": "profuse.predictor.network:NetworkPredictor",
     "ClassicalPredictor": "profuse.predictor.classical:ClassicalPredictor",
+    "PortfolioPredictor": "profuse.predictor.portfolio:PortfolioPredictor",
 }
+
+
+class PartStore:
+    """Fitted parts that several predictors of one folder share: each is written once, and made once.
+
+    Args:
+        states: Of the parts, as `states` was when they were written.
+
+    Attributes:
+        states: Of the parts, in the order of their numbers.
+    """
+
+    def __init__(self, states: Sequence[Any] = ()) -> None:
+        self.states = list(states)
+        self._numbers: dict[int, int] = {}
+        self._parts: dict[int, Any] = {}
+
+    def put(self, part: Any) -> int:
+        """Returns the number of a part, which has a `state`."""
+        if id(part) not in self._numbers:
+            self._numbers[id(part)] = len(self.states)
+            self._parts[len(self.states)] = part  # kept, so that no other takes its id
+            self.states.append(part.state())
+        return self._numbers[id(part)]
+
+    def take(self, number: Any, make: Callable[[Any], T]) -> T:
+        """Returns the part of that number, made by `make` of its state where it is asked for first.
+
+        Raises:
+            ValueError: There is no such part.
+        """
+        if type(number) is not int or not 0 <= number < len(self.states):
+            raise ValueError(f"a part must be one of the {len(self.states)} that are kept; got {number!r}")
+        if number not in self._parts:
+            self._parts[number] = make(self.states[number])
+        part: T = self._parts[number]
+        return part
 
 
 @dataclass(frozen=True)
 class SavedPredictor:
-    """What a folder holds of any predictor, and its `own` facts."""
+    """What a folder holds of any predictor, and its `own` facts; `parts` are what it shares with others, if it does."""
 
     pipeline: Pipeline
     codec: TargetCodec
     modalities: tuple[str, ...]
     schema: Schema | None
     own: dict[str, Any]
+    parts: PartStore | None = None
 
 
 class _Estimator(BaseModel):
@@ -51,10 +100,10 @@ class _Estimator(BaseModel):
 
 
 class _Facts(BaseModel):
-    """The facts of a folder."""
+    """The facts of a folder, or of a predictor in it."""
 
     predictor: str
-    pipeline: dict[str, Any]
+    pipeline: Any
     target: dict[str, Any]
     modalities: tuple[str, ...]
     table: Schema | None = Field(alias="schema")
@@ -62,31 +111,61 @@ class _Facts(BaseModel):
     estimator: _Estimator = _Estimator()
 
 
-def write_predictor(
-    folder: str | Path,
-    predictor: Predictor,
-    own: Mapping[str, Any],
-    weights: Mapping[str, Tensor],
-    *,
-    estimator: Mapping[str, Any] | None = None,
-) -> None:
+def facts_of(predictor: Predictor, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """Returns the facts and the weights of a predictor; `restore_predictor` takes them.
+
+    Args:
+        predictor: Its class is one of those that can be loaded.
+        parts: Takes what it shares with others; None: all is among the facts.
+    """
+    own, weights = predictor.packed(parts)
+    facts = {
+        "predictor": type(predictor).__name__,
+        "pipeline": predictor.pipeline.state() if parts is None else parts.put(predictor.pipeline),
+        "target": predictor.codec.state(),
+        "modalities": list(predictor.modalities),
+        "schema": None if predictor.schema is None else predictor.schema.model_dump(mode="json"),
+        "own": own,
+    }
+    return facts, weights
+
+
+def restore_predictor(
+    facts: Mapping[str, Any], weights: Mapping[str, Tensor], source: str, parts: PartStore | None = None
+) -> Predictor:
+    """Returns the predictor whose `facts_of` these are.
+
+    Args:
+        facts: Of it.
+        weights: Of it.
+        source: The folder that holds them.
+        parts: Holds what it shares with others.
+
+    Raises:
+        UnknownNameError: A part of it is not known here.
+        ValueError: Its parts do not fit each other.
+    """
+    # first: it tells a part that is not known by its name
+    made = facts["pipeline"]
+    pipeline = Pipeline.from_state(made) if parts is None else parts.take(made, Pipeline.from_state)
+    read = _Facts.model_validate(facts)
+    _check(pipeline, read)
+    cls: Any = load(resolve(read.predictor, _PREDICTORS, where="load_model", what="predictor"))
+    codec = TargetCodec.from_state(read.target)
+    saved = SavedPredictor(pipeline, codec, read.modalities, read.table, read.own, parts)
+    predictor: Predictor = cls.restore(saved, weights, source)
+    return predictor
+
+
+def write_predictor(folder: str | Path, predictor: Predictor, *, estimator: Mapping[str, Any] | None = None) -> None:
     """Writes a predictor into `folder`.
 
     Args:
         folder: Where to; see `write_folder`.
         predictor: Its class is one of those that can be loaded.
-        own: Facts of this kind of predictor: JSON values and arrays.
-        weights: Of a network.
         estimator: What an estimator knows besides, as JSON values.
     """
-    facts = {
-        "predictor": type(predictor).__name__,
-        "pipeline": predictor.pipeline.state(),
-        "target": predictor.codec.state(),
-        "modalities": list(predictor.modalities),
-        "schema": None if predictor.schema is None else predictor.schema.model_dump(mode="json"),
-        "own": dict(own),
-    }
+    facts, weights = facts_of(predictor)
     facts |= {} if estimator is None else {"estimator": dict(estimator)}
     write_folder(folder, facts, weights, MODEL)
 
@@ -106,12 +185,8 @@ def load_with_estimator(folder: str | Path) -> tuple[Predictor, dict[str, Any]]:
     """Returns the predictor, and what was saved of an estimator: nothing where there was none."""
 
     def rebuild(facts: dict[str, Any], weights: dict[str, Tensor]) -> tuple[Predictor, dict[str, Any]]:
-        pipeline = Pipeline.from_state(facts["pipeline"])  # first: it tells a part that is not known by its name
-        read = _Facts.model_validate(facts)
-        _check(pipeline, read)
-        cls: Any = load(resolve(read.predictor, _PREDICTORS, where="load_model", what="predictor"))
-        saved = SavedPredictor(pipeline, TargetCodec.from_state(read.target), read.modalities, read.table, read.own)
-        return cls.restore(saved, weights, str(folder)), read.estimator.model_dump(exclude_unset=True)
+        predictor = restore_predictor(facts, weights, str(folder))
+        return predictor, _Facts.model_validate(facts).estimator.model_dump(exclude_unset=True)
 
     return read_folder(folder, rebuild, MODEL)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.pipeline import Pipeline
@@ -17,6 +17,7 @@ from profuse.data.target import TargetCodec
 from profuse.errors import DataError
 from profuse.inspect import Answer, Question, ask
 from profuse.predictor import Predictor
+from profuse.predictor.saving import PartStore
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import need
 from profuse.tokens import Raw
@@ -41,7 +42,7 @@ class Formula(Predictor):
     def n_parameters(self) -> int:
         return len(self.slopes)
 
-    def encode(self, dataset: Dataset) -> dict[str, Raw]:
+    def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Raw]:
         return self.pipeline.transform(dataset)
 
     def predict_encoded(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
@@ -52,7 +53,7 @@ class Formula(Predictor):
         probabilities = np.stack([1 - second, second], axis=1)
         return probabilities if rows is None else probabilities[rows]
 
-    def save(self, folder: str | Path) -> None:
+    def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
         raise NotImplementedError
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical
 from profuse.data.feature_pipeline import FeaturePipeline
-from profuse.data.features import Features, Matrix
+from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
 from profuse.errors import DataError
+from profuse.kinds import kind_named
 from profuse.metrics import Metric, measure, primary_metric
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
@@ -54,6 +55,8 @@ def best_fit(
     seed: int,
     metric: Metric | None = None,
     made: Made | None = None,
+    sets: Mapping[str, str] | None = None,
+    brief: bool = False,
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
@@ -66,18 +69,21 @@ def best_fit(
         seed: Of all that is drawn.
         metric: That counts; the task's primary one if None.
         made: Makes features, or has kept them of another fit of the same split; `make_features` if None.
+        sets: Names of features by modality; one left out has the first of its kind. Those that belong to the model and
+            the kinds if None.
+        brief: Whether a quick choice will do, as for one of many fits: by validation rows alone, and among few models.
     """
     codec, split, task = prepared.codec, prepared.split, prepared.task
     metric = metric or primary_metric(task)
     sign = 1 if metric.higher_is_better else -1
     refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
     make = made or partial(make_features, prepared)
-    inner = _inner_folds(prepared, seed) if classical(name).role == "single" else None
+    inner = _inner_folds(prepared, seed) if classical(name).role == "single" and not brief else None
     tried: list[tuple[tuple[float, ...], BestFit]] = []
-    for sets, trial in _variants(name, modalities, prepared, trials):
-        several = {modality: make(modality, chosen) for modality, chosen in sets.items()}
+    for case, trial in _variants(name, modalities, prepared, trials, sets, brief):
+        several = {modality: make(modality, chosen) for modality, chosen in case.items()}
         x = {modality: values for modality, (_, values) in several.items()}
-        features = FeaturePipeline({modality: part for modality, (part, _) in several.items()}, sets)
+        features = FeaturePipeline({modality: part for modality, (part, _) in several.items()}, case)
         fit = fit_classical(
             name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs, trial=trial, seed=seed,
             refit=refit, categories=features.categories, folds=inner,
@@ -93,7 +99,7 @@ def best_fit(
 def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
     """Returns features of one modality, fitted on training rows, and those of all rows."""
     fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
-    return fitted.parts[modality], fitted.transform(prepared.dataset)[modality]
+    return fitted.parts[modality], fitted.transform_one(prepared.dataset, modality)
 
 
 _ENOUGH_ROWS = 100
@@ -112,9 +118,21 @@ def _inner_folds(prepared: Prepared, seed: int) -> list[tuple[np.ndarray, np.nda
 
 
 def _variants(
-    name: str, modalities: Sequence[str], prepared: Prepared, trials: int
+    name: str,
+    modalities: Sequence[str],
+    prepared: Prepared,
+    trials: int,
+    asked: Mapping[str, str] | None = None,
+    brief: bool = False,
 ) -> list[tuple[dict[str, str], int]]:
     """Returns what is tried: which features of each modality, and which trial of the model."""
-    sets = feature_sets_for(name, {m: prepared.dataset.modalities[m].kind for m in modalities})
-    n_trials = 1 if classical(name).role == "single" else min(trials, len(classical(name).trials))
-    return [(chosen, trial) for chosen in sets for trial in range(n_trials)]
+    model = classical(name)
+    kinds = {m: prepared.dataset.modalities[m].kind for m in modalities}
+    sets = feature_sets_for(name, kinds)
+    if asked is not None:
+        first = (
+            {m: kind_named(kind).feature_sets[0] for m, kind in kinds.items()} if len(sets[0]) < len(kinds) else sets[0]
+        )
+        sets = [{m: s if features_named(s).sparse else asked.get(m, s) for m, s in first.items()}]
+    n_trials = 1 if model.role == "single" else min(trials, len(model.trials))
+    return [(chosen, trial) for chosen in sets for trial in ([model.brief] if brief else range(n_trials))]

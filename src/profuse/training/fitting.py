@@ -59,8 +59,13 @@ class Prepared:
     solved: Solved = field(default_factory=Solved)
 
     @classmethod
-    def make(cls, dataset: Dataset, split: Split) -> Prepared:
+    def make(cls, dataset: Dataset, split: Split, *, classes: TargetCodec | None = None) -> Prepared:
         """Fits the preprocessing and the target's codec on the training rows and applies them to all.
+
+        Args:
+            dataset: The data.
+            split: Of its rows.
+            classes: Knows all classes, where training rows may lack some; of numbers it is not used.
 
         Raises:
             DataError: There is no target, or a part cannot be learned from.
@@ -69,7 +74,9 @@ class Prepared:
             raise DataError(f"Prepared: the data set {dataset.name!r} must have a target to fit; it has none.")
         pipeline = Pipeline.fit(dataset, split.train)
         target = np.asarray(dataset.target)
-        codec = TargetCodec.fit(target[split.train], dataset.task, names=dataset.target_names)
+        codec = classes
+        if codec is None or codec.task == "regression":
+            codec = TargetCodec.fit(target[split.train], dataset.task, names=dataset.target_names)
         encoded = torch.as_tensor(codec.encode(target))
         return cls(dataset, split, pipeline, codec, pipeline.transform(dataset), encoded)
 
@@ -84,6 +91,10 @@ class Prepared:
         specs = {name: self.pipeline.specs[name] for name in sorted(modalities)}
         rows = torch.as_tensor(self.split.train), torch.as_tensor(self.split.valid)
         return replace(self, choices=choose(specs, self.inputs, self.target, *rows, self.named(options, specs)))
+
+    def sharing(self, solved: Solved) -> Prepared:
+        """Returns the same; linear paths are kept where other processes find them."""
+        return replace(self, solved=solved)
 
     @property
     def task(self) -> Task:

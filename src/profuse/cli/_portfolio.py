@@ -1,0 +1,151 @@
+"""How a portfolio is told of: its fits while they run, and the models that it is made of."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from profuse._escape import visible
+from profuse.cli._print import print_table, say
+from profuse.report import numbers
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from profuse.portfolio.fits import Event
+    from profuse.predictor import PortfolioPredictor
+
+__all__ = ["fits_display", "show_portfolio"]
+
+
+class _Display(Protocol):
+    """A context that is told of events."""
+
+    def __enter__(self) -> _Display: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+
+
+def fits_display(metric: str, console: Console) -> _Display:
+    """Returns the display that fits `console`: a line for each model that is done, and on a terminal a bar below."""
+    plain = not console.is_terminal or console.is_dumb_terminal
+    return _Lines(metric, console) if plain else _Bar(metric, console)
+
+
+class _Lines:
+    """A line for each model."""
+
+    def __init__(self, metric: str, console: Console) -> None:
+        self.metric, self.console = metric, console
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: Event) -> None:
+        if event.stage == "member":
+            say(self._line(event), err=True)
+
+    def _line(self, event: Event) -> str:
+        at = f"[{event.n_done}/{event.n_total}] {event.member}"
+        if event.skipped:
+            return f"{at}: left out: {event.skipped}"
+        score = "not defined" if event.score is None else numbers.score(event.score, self.metric)
+        return f"{at}: held-out {_label(self.metric)} {score}, {numbers.duration(event.seconds)}"
+
+
+class _Bar(_Lines):
+    """The same, and a bar with what is fitted now."""
+
+    def __init__(self, metric: str, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        super().__init__(metric, console)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("fits,"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed{task.fields[left]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("preparing folds", total=None, left="")
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        words = {"prepare": f"preparing fold {event.n_done + 1} of {event.n_total}", "select": "choosing weights"}
+        description = words.get(event.stage, visible(event.member))
+        left = "" if event.left is None else f", this model about {numbers.duration(event.left)} more"
+        if event.stage in ("fit", "member"):
+            self._progress.update(
+                self._task,
+                description=description,
+                total=event.n_total,
+                completed=event.n_done,
+                left=left,
+                refresh=True,
+            )
+        elif event.stage in words:
+            self._progress.update(self._task, description=description, left="", refresh=True)
+
+
+def show_portfolio(model: PortfolioPredictor) -> None:
+    """Prints the members with their weights, and how good the whole is."""
+    about = model.about
+    metric = str(about["metric"])
+    title = _label(metric)
+    loss = "squared error" if model.task == "regression" else "log loss"
+    rows = [
+        [
+            f"{100 * m.weight:.0f} %" if m.weight else "",
+            m.name,
+            "" if m.score is None else numbers.score(m.score, metric),
+            "" if m.loss is None else numbers.score(m.loss, loss),
+            numbers.duration(m.seconds),
+        ]
+        for m in sorted(model.members, key=lambda m: -m.weight)
+    ]
+    print_table(["weight", "model", title, loss, "fits"], rows, right=["weight", title, loss, "fits"])
+    for line in headline(model):
+        say(line)
+
+
+def _label(name: str) -> str:
+    """Returns a metric as a reader says it."""
+    from profuse.metrics import metric
+
+    return metric(name).label
+
+
+def headline(model: PortfolioPredictor) -> list[str]:
+    """Returns in words how good a portfolio is on held-out rows, and whether it is better than its best member."""
+    about = model.about
+    metric, n_rows = str(about["metric"]), f"{about['n_rows']:,}"
+    if "score" not in about:
+        return [f"Held-out {_label(metric)} is not defined on these {n_rows} rows."]
+    value, low, high = about["score"]
+    gain, least, most = about["gain"]
+    shown = "better" if least > 0 else "worse" if most < 0 else "not shown to differ"
+    return [
+        f"Held-out {_label(metric)} {numbers.score(value, metric)} "
+        f"({numbers.interval(low, high, metric)}, {n_rows} rows that had no part in the weights).",
+        f"Best model alone, chosen the same way: {numbers.score(float(about['best_member']), metric)}; difference "
+        f"{numbers.difference(gain, metric)} ({numbers.interval(least, most, metric, of_difference=True)}): {shown}.",
+    ]

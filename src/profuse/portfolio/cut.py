@@ -1,0 +1,134 @@
+"""The folds of a portfolio: prepared and left in files, for whichever process fits to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from profuse.data.dataset import Dataset
+from profuse.data.pipeline import Pipeline
+from profuse.data.split import Split, folds, split_off
+from profuse.data.target import TargetCodec
+from profuse.models.options import ModelOptions
+from profuse.models.solved import Solved
+from profuse.portfolio.options import PortfolioOptions
+from profuse.portfolio.patterns import absent
+from profuse.training.fitting import Prepared
+from profuse.training.scratch import keep
+
+__all__ = ["Cut", "Fold"]
+
+_VALIDATION = 0.2  # of the rows outside of a fold: they choose within each fit
+_MANY_ROWS, _FOLDS = 1_000, (8, 5)
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One fold.
+
+    Attributes:
+        path: File of its `Prepared`: fitted on training rows; test rows of the split are held out.
+        pipeline: Its preprocessing.
+    """
+
+    path: Path
+    pipeline: Pipeline
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Rows cut into folds.
+
+    Attributes:
+        codec: Knows all classes.
+        folds: In the order of `rows`.
+        whole: All rows, where one fit to all of them predicts; else None.
+        rows: Held out in some fold.
+        fold_of: `[row]`: which.
+        true: Their targets as metrics take them.
+        clusters: `[row]`: rows with one number are not independent.
+        dependent: Whether rows have groups or times.
+        names: Of the modalities, sorted.
+        lacking: Bool `[row, modality]`: which modalities rows lack.
+    """
+
+    codec: TargetCodec
+    folds: tuple[Fold, ...]
+    whole: Fold | None
+    rows: np.ndarray
+    fold_of: np.ndarray
+    true: np.ndarray
+    clusters: np.ndarray
+    dependent: bool
+    names: tuple[str, ...]
+    lacking: np.ndarray
+
+    @classmethod
+    def make(
+        cls,
+        dataset: Dataset,
+        options: PortfolioOptions,
+        model: ModelOptions,
+        seed: int,
+        folder: Path,
+        tell: Callable[[int, int], None],
+    ) -> Cut:
+        """Cuts the rows of `dataset`, prepares each fold, and leaves it in `folder`.
+
+        Args:
+            dataset: Rows with a target.
+            options: How many folds.
+            model: What all networks share.
+            seed: Of the cuts.
+            folder: Of temporary files.
+            tell: Told how many folds of how many are prepared.
+
+        Raises:
+            DataError: There are too few rows.
+        """
+        codec = TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names)
+        every, by_time = np.arange(len(dataset)), dataset.times is not None
+        k = options.folds or _FOLDS[len(dataset) >= _MANY_ROWS]
+        groups = None if dataset.groups is None else np.asarray(dataset.groups).astype(str)
+        if groups is not None and options.folds is None:
+            k = max(2, min(k, len(np.unique(groups))))
+        cuts = folds(dataset, every, k, seed)
+        todo = [*cuts, (every, every[:0])] if by_time else cuts
+        made = []
+        for i, (learned, held) in enumerate(todo):
+            tell(i, len(todo))
+            made.append(_fold(dataset, learned, held, codec, model, seed, folder / f"fold{i}.pickle"))
+        rows = np.concatenate([held for _, held in cuts])
+        true = np.asarray(dataset.target)[rows]
+        there = {name: np.asarray(data.present)[rows] for name, data in dataset.modalities.items()}
+        return cls(
+            codec=codec,
+            folds=tuple(made[: len(cuts)]),
+            whole=made[-1] if by_time else None,
+            rows=rows,
+            fold_of=np.repeat(np.arange(len(cuts)), [len(held) for _, held in cuts]),
+            true=true.astype(np.float64).reshape(len(rows), -1) if dataset.task == "regression" else codec.encode(true),
+            clusters=np.arange(len(rows)) if groups is None else np.unique(groups[rows], return_inverse=True)[1],
+            dependent=by_time or groups is not None,
+            names=tuple(sorted(there)),
+            lacking=absent(there),
+        )
+
+
+def _fold(
+    dataset: Dataset,
+    learned: np.ndarray,
+    held: np.ndarray,
+    codec: TargetCodec,
+    model: ModelOptions,
+    seed: int,
+    path: Path,
+) -> Fold:
+    learn, choose = split_off(dataset.rows(learned), _VALIDATION, seed=seed)
+    prepared = Prepared.make(dataset, Split(learned[learn], learned[choose], held), classes=codec)
+    prepared = prepared.choose(model, dataset.modalities).sharing(Solved(path.with_suffix(".solved")))
+    keep(path, prepared)
+    return Fold(path, prepared.pipeline)

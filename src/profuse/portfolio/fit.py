@@ -1,0 +1,97 @@
+"""`fit`: any kind of data in, the best model out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from profuse._cores import usable_cores
+from profuse._fields import documented
+from profuse._options import checked
+from profuse.data.leaks import copy_notes
+from profuse.data.new_rows import tell
+from profuse.errors import ConfigError
+from profuse.inputs import Data, open_data, with_encoders, without_test_rows
+from profuse.models.options import ModelOptions
+from profuse.portfolio.fits import Event
+from profuse.portfolio.fitting import fit_portfolio
+from profuse.portfolio.options import PortfolioOptions
+from profuse.predictor import PortfolioPredictor
+from profuse.schema import OnBadFile, Schema
+from profuse.training.options import TrainOptions
+
+__all__ = ["fit"]
+
+
+@documented((PortfolioOptions,), {})
+def fit(
+    data: Data,
+    target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
+    *,
+    schema: Schema | Mapping[str, Any] | str | Path | None = None,
+    preset: str | None = None,
+    time_limit: float | str | None = None,
+    metric: str | None = None,
+    folds: int | None = None,
+    model: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    variant: str | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: OnBadFile = "raise",
+    n_jobs: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> PortfolioPredictor:
+    """Fits a portfolio: networks and classical models together, with the weights that predict held-out rows best.
+
+    Args:
+        data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`. Official
+            test rows are left out.
+        target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
+        {parameters}
+        model: Fields of `ModelOptions`, of all networks: `{"width": 32}`.
+        train: Fields of `TrainOptions`, of all networks: `{"epochs": 10}`; its seed is of all that is drawn.
+        name: Of the data.
+        variant: Of a named data set.
+        base_dir: Where relative paths in a DataFrame start; the working directory if None.
+        on_bad_file: "raise", or "skip": a broken picture, sound or series counts as missing.
+        n_jobs: Fits at a time; one a core if None.
+        on_event: Told of progress.
+
+    Returns:
+        A `Predictor`; `members` tells each model's weight and score, `about` how good the whole is on rows that had no
+        part in choosing it.
+
+    Raises:
+        ProfuseError: The message names what is wrong and what to do.
+
+    Example:
+        >>> import profuse
+        >>> model = profuse.fit("synthetic", preset="quick")  # doctest: +SKIP
+        >>> model.predict_proba(rows)  # doctest: +SKIP
+    """
+    asked = {"preset": preset, "time_limit": time_limit, "metric": metric, "folds": folds}
+    options = checked(PortfolioOptions, {k: v for k, v in asked.items() if v is not None}, where="fit")
+    of_networks = checked(ModelOptions, dict(model or {}), where="fit")
+    training = checked(TrainOptions, dict(train or {}), where="fit")
+    if n_jobs is not None and n_jobs < 1:
+        raise ConfigError(f"fit: n_jobs must be at least 1; got n_jobs={n_jobs}. Leave it out for one a core.")
+    opened = open_data(
+        data, target, who="fit", schema=schema, name=name, variant=variant, base_dir=base_dir, on_bad_file=on_bad_file
+    )
+    dataset = with_encoders(without_test_rows(opened.dataset), of_networks.encoders, who="fit")
+    tell((*dataset.notes, *copy_notes(dataset)), "fit")
+    return fit_portfolio(
+        dataset,
+        options,
+        of_networks,
+        training,
+        schema=opened.schema,
+        n_jobs=n_jobs or max(1, usable_cores() // training.threads),
+        on_event=on_event,
+    )

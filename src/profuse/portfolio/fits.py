@@ -1,0 +1,268 @@
+"""The fits of a portfolio: each model to each fold, in as many processes as are allowed, as far as time allows."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profuse._cores import limit_threads
+from profuse._workers import begin, outputs_of, packed
+from profuse.errors import DataError, ProfuseError
+from profuse.inspect.asked import hide
+from profuse.metrics import Metric, metric_named
+from profuse.portfolio.cut import Cut
+from profuse.portfolio.members import Member, loaded
+from profuse.portfolio.patterns import Pattern
+from profuse.predictor import Predictor
+from profuse.schema import Task
+from profuse.training.callbacks import Callback
+from profuse.training.options import TrainOptions
+
+__all__ = ["Event", "Fits", "Fitted", "score_of"]
+
+_FEWEST_EPOCHS = 5
+_MARGIN = 0.9
+
+
+@dataclass(frozen=True)
+class Event:
+    """Where a portfolio is: told to `on_event`.
+
+    Attributes:
+        stage: "prepare" (folds), "fit", "member" (one is done, or left out), "select" or "done".
+        n_done: Fits that are done or left out.
+        n_total: Fits in all.
+        member: Which model is fitted.
+        left: Seconds until all its fits are done, about; None before that can be told.
+        score: Of a member that is done: of held-out rows.
+        seconds: What its fits took.
+        skipped: Why it is left out.
+    """
+
+    stage: str
+    n_done: int = 0
+    n_total: int = 0
+    member: str = ""
+    left: float | None = None
+    score: float | None = None
+    seconds: float = 0.0
+    skipped: str = ""
+
+
+@dataclass(eq=False)
+class Fitted:
+    """A member whose fits are done.
+
+    Attributes:
+        member: What was fitted.
+        predictors: One a fold; one alone where all rows are fitted to.
+        held: What was predicted of held-out rows, by pattern, `[row, output]`.
+        seconds: Of all its fits.
+    """
+
+    member: Member
+    predictors: list[Predictor] = field(default_factory=list)
+    held: dict[Pattern, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A fit, as a process takes it; `allowed` seconds, or no limit."""
+
+    member: Member
+    number: int
+    path: Path
+    sets: Mapping[str, str]
+    train: TrainOptions
+    metric: str
+    task: Task
+    patterns: tuple[Pattern, ...]
+    allowed: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What a fit has left: all but `number` is empty where it failed, or would take too long (`epochs` would fit)."""
+
+    number: int
+    predictor: Predictor | None = None
+    held: Mapping[Pattern, np.ndarray] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+    too_long: float = 0.0
+    epochs: int = 0
+
+
+class _Watch(Callback):
+    """Ends a training that would take longer than is allowed."""
+
+    def __init__(self, allowed: float) -> None:
+        self.allowed, self.too_long, self.epochs = allowed, 0.0, 0
+
+    def on_first_steps(self) -> None:
+        self._look()
+
+    def on_epoch_end(self, epoch: Any) -> None:
+        if epoch.epoch == 1:  # later ones are sunk costs
+            self._look()
+
+    def _look(self) -> None:
+        if self.seconds_left > self.allowed and not self.too_long:
+            self.too_long = self.seconds_left
+            self.epochs = math.floor(self.n_epochs * _MARGIN * self.allowed / self.seconds_left)
+            self.stop()
+
+
+def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
+    begin(parent, parts)
+    start, watch = time.perf_counter(), _Watch(math.inf if task.allowed is None else task.allowed)
+    metric = metric_named(task.metric, task.task, who="fit")
+    with limit_threads(task.train.threads):
+        try:
+            predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
+        except ProfuseError as error:
+            return _Result(task.number, reason=str(error))
+        if watch.too_long:
+            return _Result(task.number, too_long=watch.too_long, epochs=watch.epochs)
+        if not len(loaded(task.path).split.test):
+            return _Result(task.number, predictor, sets=sets, seconds=time.perf_counter() - start)
+        held = {p: predictor.predict_encoded(hide(inputs, [n for n in p if n in inputs])) for p in task.patterns}
+    return _Result(task.number, predictor, held, sets, time.perf_counter() - start)
+
+
+def score_of(metric: Metric, true: np.ndarray, prediction: np.ndarray) -> float | None:
+    """Returns the score; None where it is not defined."""
+    try:
+        return metric(true, prediction)
+    except DataError:
+        return None
+
+
+@dataclass(eq=False)
+class Fits:
+    """Fits members to folds.
+
+    Args:
+        cut: The folds.
+        members: In this order.
+        patterns: Modalities that are hidden in held-out rows, and predicted again.
+        train: Of networks.
+        metric: That counts.
+        deadline: By `time.perf_counter`; None: there is none.
+        n_jobs: Fits at a time.
+        tell: Told of progress.
+
+    Attributes:
+        sets: By fold, the features that each modality's own classical model has chosen: later ones take them.
+        shared: By fold, fitted parts that its predictors share.
+    """
+
+    cut: Cut
+    members: Sequence[Member]
+    patterns: Sequence[Pattern]
+    train: TrainOptions
+    metric: Metric
+    deadline: float | None
+    n_jobs: int
+    tell: Callable[[Event], None]
+    sets: dict[int, dict[str, str]] = field(default_factory=dict)
+    shared: dict[int, dict[Any, Any]] = field(default_factory=dict)
+    _parts: bytes = b""
+
+    def run(self) -> tuple[list[Fitted], dict[str, str]]:
+        """Returns the members that were fitted, and why others were not.
+
+        Raises:
+            ProfuseError: There is none.
+        """
+        fitted: list[Fitted] = []
+        skipped: dict[str, str] = {}
+        self._parts = packed() if self.n_jobs > 1 else b""
+        for i, member in enumerate(self.members):
+            result = Fitted(member)
+            reason = self._fit(result, self.train, i * self._n_fits, first=not fitted)
+            done = Event("member", (i + 1) * self._n_fits, self._n_total, member.name, seconds=result.seconds)
+            if reason:
+                skipped[member.name] = reason
+                self.tell(replace(done, skipped=reason))
+                continue
+            fitted.append(result)
+            self.tell(replace(done, score=score_of(self.metric, self.cut.true, result.held[()])))
+        if not fitted:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+            raise ProfuseError(f"fit: at least one model must be fitted; none was. {reasons}")
+        return fitted, skipped
+
+    @property
+    def _n_fits(self) -> int:
+        return len(self.cut.folds) + (self.cut.whole is not None)
+
+    @property
+    def _n_total(self) -> int:
+        return self._n_fits * len(self.members)
+
+    def _fit(self, result: Fitted, train: TrainOptions, n_done: int, *, first: bool) -> str:
+        """Fits a member to all folds; returns why it is left out, or ""."""
+        member, start = result.member, time.perf_counter()
+        folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
+        found: dict[int, _Result] = {}
+        # the first fits are timed before the others begin
+        for some in (range(min(self.n_jobs, len(folds))), range(min(self.n_jobs, len(folds)), len(folds))):
+            left = self._left(found, len(folds))
+            remaining = math.inf if self.deadline is None or first else self.deadline - time.perf_counter()
+            if some and remaining < (left or 0.0):
+                return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left"
+            rounds = math.ceil((len(folds) - len(found)) / self.n_jobs)
+            allowed = None if math.isinf(remaining) else remaining / max(1, rounds)
+            self.tell(Event("fit", n_done + len(found), self._n_total, member.name, left))
+            tasks = [
+                _Task(
+                    member, j, folds[j].path, self.sets.setdefault(j, {}), train, self.metric.name,
+                    self.cut.codec.task, tuple(self.patterns), allowed,
+                )
+                for j in some
+            ]  # fmt: skip
+            for output in self._outputs(tasks):
+                if output.reason:
+                    return output.reason
+                if output.too_long:
+                    if output.epochs < _FEWEST_EPOCHS:
+                        return f"a fit would take {output.too_long:.0f} s; {allowed or 0.0:.0f} s were left for it"
+                    fewer = train.model_copy(update={"epochs": output.epochs})
+                    return self._fit(result, fewer, n_done, first=first)
+                found[output.number] = output
+                self.tell(Event("fit", n_done + len(found), self._n_total, member.name, self._left(found, len(folds))))
+        each = [found[j] for j in range(len(folds))]
+        for j, output in enumerate(each):
+            assert output.predictor is not None
+            result.predictors.append(output.predictor.sharing(self.shared.setdefault(j, {})))
+            self.sets[j] |= output.sets
+        if self.cut.whole is not None:
+            result.predictors = result.predictors[-1:]
+        result.held = {p: np.concatenate([r.held[p] for r in each[: len(self.cut.folds)]]) for p in self.patterns}
+        result.seconds = time.perf_counter() - start
+        return ""
+
+    def _left(self, found: Mapping[int, _Result], n_folds: int) -> float | None:
+        """Returns the seconds that the other fits of a member take, by those that are done."""
+        if not found:
+            return None
+        each = sum(r.seconds for r in found.values()) / len(found)
+        return each * math.ceil((n_folds - len(found)) / self.n_jobs)
+
+    def _outputs(self, tasks: Sequence[_Task]) -> Iterator[_Result]:
+        todo = [(task, os.getpid(), self._parts) for task in tasks]
+        if self.n_jobs == 1 or len(tasks) == 1:
+            yield from (_attempt(*args) for args in todo)
+            return
+        with outputs_of(_attempt, todo, self.n_jobs, who="fit") as outputs:
+            yield from outputs

@@ -1,0 +1,166 @@
+"""From a data set to a portfolio: fits out of fold, weights by what rows lack, and how good that is on new rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from profuse._saving import scratch
+from profuse.data.dataset import Dataset
+from profuse.errors import DataError
+from profuse.inspect.intervals import Scores
+from profuse.metrics import Metric, default_metric, measure, metric_named
+from profuse.models.options import ModelOptions
+from profuse.portfolio.cut import Cut
+from profuse.portfolio.fits import Event, Fits, Fitted, score_of
+from profuse.portfolio.members import Member, loaded, members_of
+from profuse.portfolio.options import PortfolioOptions
+from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
+from profuse.portfolio.selection import best_single, mixed, select
+from profuse.portfolio.temperature import temperature_of
+from profuse.predictor import MemberFacts, PortfolioPredictor
+from profuse.schema import Schema, Task
+from profuse.training.options import TrainOptions
+
+__all__ = ["fit_portfolio", "metric_of"]
+
+_SELECTION = 0.1  # of a time limit, kept for what follows the fits
+_LOSSES = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mse"}
+
+
+def fit_portfolio(
+    dataset: Dataset,
+    options: PortfolioOptions | None = None,
+    model: ModelOptions | None = None,
+    train: TrainOptions | None = None,
+    *,
+    members: Sequence[Member] | None = None,
+    later: Dataset | None = None,
+    schema: Schema | None = None,
+    n_jobs: int = 1,
+    on_event: Callable[[Event], None] | None = None,
+) -> PortfolioPredictor:
+    """Fits several models out of fold, and returns them with the weights by which they predict best together.
+
+    The rows are cut into folds (groups stay whole, time runs forward). Each model is fitted to the rows outside of a
+    fold, of which a fifth chooses epochs and strengths, and predicts the fold: rows that had no part in any of that.
+    Weights are chosen on those predictions (`select`), for rows that lack nothing and for each pattern of absence, with
+    the absent modalities hidden in the same rows. A member predicts as the mean of its fits; where rows have times, as
+    one fit to all rows. What the portfolio scores is measured on each fold with weights that the others have chosen,
+    beside the member that the others have found best.
+
+    Args:
+        dataset: Rows with a target; official test rows among them are learned from like others.
+        options: Models, folds, time.
+        model: Of all networks.
+        train: Of all networks; the seed is of all that is drawn.
+        members: The models; those of the preset if None.
+        later: Rows that will be predicted, whose patterns of absence get weights too; their target is not read.
+        schema: The resolved schema of a table, kept with the model.
+        n_jobs: Fits at a time.
+        on_event: Told of progress.
+
+    Raises:
+        DataError: There is no target, or there are too few rows to cut.
+        UnknownNameError: There is no such metric.
+        ProfuseError: No model could be fitted.
+    """
+    options, model, train = options or PortfolioOptions(), model or ModelOptions(), train or TrainOptions()
+    if dataset.target is None:
+        raise DataError(f"fit: the data set {dataset.name!r} must have a target; it has none. Name one.")
+    dataset, tell = replace(dataset, split=None), on_event or (lambda event: None)
+    task, seed = dataset.task, train.seed
+    metric = metric_of(options, task)
+    members = members or members_of(tuple(dataset.modalities), options.preset, model)
+    start = time.perf_counter()
+    deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
+    with scratch() as folder:
+        cut = Cut.make(dataset, options, model, seed, folder, lambda i, n: tell(Event("prepare", i, n)))
+        patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
+        fits = Fits(cut, members, patterns, train, metric, deadline, n_jobs, tell)
+        try:
+            fitted, skipped = fits.run()
+        finally:
+            loaded.cache_clear()
+    tell(Event("select"))
+    held = {p: np.stack([f.held[p] for f in fitted]) for p in patterns}
+    weights = np.stack([_weights(held[p], p, cut, metric, seed) for p in patterns])
+    nested, alone = _nested(held[()], cut, metric, seed)
+    temperature = temperature_of(task, nested, cut.true, at_least=1.0 if cut.dependent else 0.0)
+    kept = [(i, predictor) for i, f in enumerate(fitted) if weights[:, i].any() for predictor in f.predictors]
+    result = PortfolioPredictor(
+        pipeline=kept[0][1].pipeline,
+        codec=cut.codec,
+        modalities=cut.names,
+        predictors=tuple(predictor for _, predictor in kept),
+        member_of=tuple(i for i, _ in kept),
+        members=tuple(_facts(f, float(weights[0, i]), cut, metric) for i, f in enumerate(fitted)),
+        patterns=tuple(patterns),
+        weights=weights,
+        temperature=temperature,
+        about={
+            **_estimate(nested, alone, cut, metric, seed),
+            "n_folds": len(cut.folds),
+            "skipped": skipped,
+            "seconds": time.perf_counter() - start,
+        },
+        schema=schema,
+    )
+    tell(Event("done"))
+    return result
+
+
+def metric_of(options: PortfolioOptions, task: Task) -> Metric:
+    """Returns the metric by which weights are chosen.
+
+    Raises:
+        UnknownNameError: There is no such metric.
+        ConfigError: It is not of this task.
+    """
+    return default_metric(task) if options.metric is None else metric_named(options.metric, task, who="fit")
+
+
+def _absent_in(dataset: Dataset) -> Mapping[str, np.ndarray]:
+    return {name: np.asarray(data.present) for name, data in dataset.modalities.items()}
+
+
+def _weights(held: np.ndarray, pattern: Pattern, cut: Cut, metric: Metric, seed: int) -> np.ndarray:
+    rows = rows_to_judge(pattern, cut.names, cut.lacking)
+    return select(held[:, rows], cut.true[rows], metric, seed=seed)
+
+
+def _nested(held: np.ndarray, cut: Cut, metric: Metric, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what the portfolio, and the best member, predict of the rows of folds that had no part in choosing."""
+    together, alone = np.zeros(held.shape[1:]), np.zeros(held.shape[1:])
+    for fold in range(len(cut.folds)):
+        rows, rest = np.flatnonzero(cut.fold_of == fold), np.flatnonzero(cut.fold_of != fold)
+        together[rows] = mixed(held[:, rows], select(held[:, rest], cut.true[rest], metric, seed=seed))
+        alone[rows] = held[best_single(held[:, rest], cut.true[rest], metric), rows]
+    return together, alone
+
+
+def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFacts:
+    held = fitted.held[()]
+    loss = measure(cut.codec.task, cut.true, held).values.get(_LOSSES.get(cut.codec.task, ""))
+    return MemberFacts(
+        name=fitted.member.name,
+        weight=weight,
+        score=score_of(metric, cut.true, held),
+        loss=loss,
+        seconds=fitted.seconds,
+    )
+
+
+def _estimate(nested: np.ndarray, alone: np.ndarray, cut: Cut, metric: Metric, seed: int) -> dict[str, object]:
+    """Returns how good the portfolio is on rows that had no part in choosing it, and the best member beside it."""
+    result: dict[str, object] = {"metric": metric.name, "n_rows": len(cut.rows)}
+    try:
+        said: dict[Hashable, np.ndarray] = {"portfolio": nested, "best": alone}
+        scores = Scores(metric, cut.true, said, cut.clusters, seed=seed, n_resamples=200)
+    except DataError:  # not defined on these rows
+        return result
+    score, gain = scores.score("portfolio"), scores.gain("portfolio", "best")
+    return result | {"score": list(score), "best_member": scores["best"], "gain": list(gain)}

@@ -1,0 +1,130 @@
+"""The models that may take part, and the fit of one of them to the rows of a fold."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from profuse.classical import CLASSICAL, classical
+from profuse.data.features import features_named
+from profuse.metrics import Metric
+from profuse.models.options import ModelOptions
+from profuse.portfolio.options import Preset
+from profuse.predictor import ClassicalPredictor, Features, Part, Predictor
+from profuse.training.callbacks import Callers
+from profuse.training.classical_fits import best_fit
+from profuse.training.fitting import Prepared, fit_model
+from profuse.training.options import TrainOptions
+from profuse.training.scratch import shared_features
+
+__all__ = ["Member", "loaded", "members_of"]
+
+
+@lru_cache(maxsize=1)
+def loaded(path: Path) -> Prepared:
+    """Returns the prepared rows of a fold, which a process of this run has left there."""
+    prepared: Prepared = pickle.loads(path.read_bytes())
+    return prepared
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model.
+
+    Attributes:
+        name: Unique.
+        modalities: The ones it uses.
+        classical: The name of a classical model; "" for a network.
+        model: How a network is made.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    classical: str = ""
+    model: ModelOptions | None = None
+
+    @property
+    def chooses_features(self) -> bool:
+        """Whether it is tried with each set of features of its one modality."""
+        return self.model is None and len(self.modalities) == 1 and classical(self.classical).role == "single"
+
+    def fit(
+        self, fold: Path, sets: Mapping[str, str], train: TrainOptions, metric: Metric, callbacks: Callers = ()
+    ) -> tuple[Predictor, Mapping[str, Part], Mapping[str, str]]:
+        """Fits it to a fold; returns it, the rows held out as it takes them, and the features that it has chosen.
+
+        Args:
+            fold: File of the prepared rows; test rows of their split are those held out.
+            sets: By modality, the features that are taken, where some were chosen.
+            train: Of networks; the seed is of all that is drawn.
+            metric: By which classical models choose.
+            callbacks: Of a network's training.
+        """
+        prepared = loaded(fold)
+        held = torch.as_tensor(prepared.split.test)
+        if self.model is not None:
+            network = fit_model(prepared, self.model, train, modalities=self.modalities, callbacks=callbacks)
+            return network, {name: raw.rows(held) for name, raw in prepared.inputs.items()}, {}
+        dense = {m: name for m, name in sets.items() if m in self.modalities and not features_named(name).sparse}
+        best = best_fit(
+            self.classical, self.modalities, prepared, train, trials=1, seed=train.seed, metric=metric,
+            made=partial(shared_features, prepared, fold), sets=None if self.chooses_features else dense, brief=True,
+        )  # fmt: skip
+        predictor = ClassicalPredictor(
+            pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=self.classical,
+            model=best.fit.model, modalities=self.modalities, threads=train.threads,
+        )  # fmt: skip
+        rows = np.asarray(held)
+        nothing = np.zeros((len(rows), 0))
+        inputs = {
+            name: Features(best.x[name][rows] if name in best.x else nothing, raw.present[held])
+            for name, raw in prepared.inputs.items()
+        }
+        return predictor, inputs, best.features.names if self.chooses_features else {}
+
+
+def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) -> list[Member]:
+    """Returns the models that may take part, in the order in which they are fitted: the quick ones first.
+
+    Args:
+        modalities: Of the data.
+        preset: See `PortfolioOptions`.
+        base: Options that all networks share.
+    """
+    names = tuple(sorted(modalities))
+    roles: Mapping[str, Any] = {name: classical(name).role for name in CLASSICAL}
+    singles = [name for name, role in roles.items() if role == "single"]
+    made = [Member(f"{m} {classical(s).row or s}", (m,), s) for s in singles for m in names]
+    if len(names) > 1:
+        made += [Member(f"all {classical(s).row or s}", names, s) for s in singles]
+    quick = sorted((name for name, role in roles.items() if role == "classical"), key=lambda name: classical(name).slow)
+    made += [Member(name, names, name) for name in quick]
+    if preset == "quick":
+        return made
+    made.append(Member("network", names, model=base))
+    if preset == "best" and len(names) > 1:
+        made += [_network(names, base, fusion) for fusion in ("concat", "mean_logits")]
+        made += [_alone(m, base) for m in names]
+    return made
+
+
+def _network(names: tuple[str, ...], base: ModelOptions, fusion: str) -> Member:
+    changes: dict[str, Any] = {"fusion": fusion, "level": None, "operator_options": {}}
+    return Member(f"network ({fusion})", names, model=base.model_copy(update=changes))
+
+
+def _alone(name: str, base: ModelOptions) -> Member:
+    """Returns a network of one modality."""
+    changes: dict[str, Any] = {
+        "fusion": None, "level": None, "rounds": 1, "operator_options": {}, "into": None,
+        "encoders": {k: v for k, v in base.encoders.items() if k == name},
+        "encoder_options": {k: v for k, v in base.encoder_options.items() if k == name},
+    }  # fmt: skip
+    return Member(f"network ({name} only)", (name,), model=base.model_copy(update=changes))

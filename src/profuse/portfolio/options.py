@@ -1,0 +1,45 @@
+"""What a portfolio is made of, and how long that may take. This module loads no torch: a help is made of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from profuse._fields import Shown
+
+__all__ = ["PortfolioOptions", "Preset"]
+
+Preset = Literal["quick", "default", "best"]
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(given: Any) -> Any:
+    """`"10m"` -> 600.0; numbers are seconds."""
+    if not isinstance(given, str):
+        return given
+    if (parts := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", given.strip())) is None:
+        raise ValueError(f"time_limit must be a time like 90s, 10m or 2h; got time_limit={given!r}")
+    return float(parts[1]) * _UNITS[parts[2]]
+
+
+class PortfolioOptions(BaseModel):
+    """How the models of a portfolio are fitted and combined; the same names in Python and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    preset: Annotated[Preset, Shown(common=True)] = Field(
+        "default",
+        description="Which models take part: quick (classical ones), default (and the default network), best (and "
+        "further fusions, and networks of single modalities).",
+    )
+    time_limit: Annotated[
+        Annotated[float, BeforeValidator(_seconds)] | None, Shown("no limit", common=True, metavar="90s|10m|2h")
+    ] = Field(None, gt=0, description="How long it may take: what would take longer is left out.")
+    metric: Annotated[str | None, Shown("the task's primary one", common=True)] = Field(
+        None, description="Metric by which the weights of models are chosen, as roc_auc or average_precision."
+    )
+    folds: Annotated[int | None, Shown("8 of fewer than 1,000 rows, else 5")] = Field(
+        None, ge=2, le=20, description="Parts that rows are cut into; each is predicted by models of the others."
+    )

@@ -1,0 +1,221 @@
+"""`PortfolioPredictor`: several predictors that predict together, with weights by which modalities a row lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from profuse._folder import applied
+from profuse.data.dataset import Dataset
+from profuse.data.pipeline import Pipeline
+from profuse.data.target import TargetCodec
+from profuse.errors import ShapeError
+from profuse.predictor.base import Part, Predictor
+from profuse.predictor.saving import PartStore, SavedPredictor, facts_of, restore_predictor
+from profuse.schema import Schema, Task
+
+__all__ = ["MemberFacts", "Parts", "PortfolioPredictor", "softened"]
+
+
+class MemberFacts(BaseModel):
+    """A model of a portfolio, as reports tell of it.
+
+    Attributes:
+        name: Unique.
+        weight: In rows that lack nothing.
+        score: Of rows that it has not learned from, in the metric that has chosen.
+        loss: Of the same rows: the log loss of classes, the mean squared error of numbers.
+        seconds: That its fits have taken.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: str
+    weight: float = Field(ge=0, le=1)
+    score: float | None
+    loss: float | None
+    seconds: float = Field(ge=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """One modality of the same rows as each predictor takes it; those that take the same share it.
+
+    Attributes:
+        each: By predictor.
+        present: `[row]` bool: which rows have the modality.
+    """
+
+    each: tuple[Part, ...]
+    present: Tensor
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def rows(self, index: Tensor) -> Parts:
+        """Returns the rows `index`."""
+        made = {id(part): part.rows(index) for part in self.each}
+        return Parts(tuple(made[id(part)] for part in self.each), self.present[index])
+
+    def without(self, rows: Tensor) -> Parts:
+        """Returns the same with the modality absent in `rows[row]` (bool)."""
+        made = {id(part): part.without(rows) for part in self.each}
+        return Parts(tuple(made[id(part)] for part in self.each), self.present & ~rows)
+
+
+@dataclass(frozen=True, eq=False)
+class PortfolioPredictor(Predictor):
+    """sum_m w_m mean_f p_mf of members m, each of several predictors f; probabilities are sharpened by one power.
+
+    Which weights w a row has depends on the modalities that it lacks: those of its pattern, or of the most similar
+    one. See `Predictor` for the rest.
+
+    Attributes:
+        pipeline: Reads new rows; each predictor has its own.
+        predictors: Of all members.
+        member_of: `[predictor]`: the member that each belongs to.
+        members: What is told of each member.
+        patterns: Modalities that are absent, sorted, of each pattern; the first is that of none.
+        weights: `[pattern, member]`, rows add up to 1.
+        temperature: Probabilities are proportional to p^(1 / temperature); 1 for numbers.
+    """
+
+    pipeline: Pipeline
+    codec: TargetCodec
+    modalities: tuple[str, ...]
+    predictors: tuple[Predictor, ...]
+    member_of: tuple[int, ...]
+    members: tuple[MemberFacts, ...]
+    patterns: tuple[tuple[str, ...], ...]
+    weights: np.ndarray
+    temperature: float = 1.0
+    about: Mapping[str, Any] = field(default_factory=dict)
+    schema: Schema | None = None
+    source: str = ""
+
+    @property
+    def n_parameters(self) -> int:
+        """Of all predictors."""
+        return sum(p.n_parameters for p in self.predictors)
+
+    def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Parts]:
+        """Returns each modality as each predictor takes it."""
+        known = {} if kept is None else kept
+        each = [predictor.encode(dataset, known) for predictor in self.predictors]
+        return {
+            name: Parts(tuple(parts[name] for parts in each), torch.as_tensor(data.present))
+            for name, data in dataset.modalities.items()
+            if name in self.pipeline.preprocessors
+        }
+
+    def predict_encoded(self, inputs: Mapping[str, Parts], rows: np.ndarray | None = None) -> np.ndarray:
+        """See `Predictor.predict_encoded`."""
+        if not inputs:
+            raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
+        if rows is not None:
+            index = torch.as_tensor(rows)
+            inputs = {name: part.rows(index) for name, part in inputs.items()}
+        names = sorted(self.modalities)
+        lacking = np.stack([~inputs[name].present.numpy() for name in names], axis=1)
+        with applied(self.source):
+            weights = self.weights[nearest_pattern(self.patterns, names, lacking)]  # [row, member]
+            outputs = np.zeros((len(lacking), self.codec.n_outputs))
+            for member in np.flatnonzero(weights.any(0)):
+                some = np.flatnonzero(weights[:, member])
+                of = [i for i, m in enumerate(self.member_of) if m == member]
+                for i in of:
+                    taken = {name: part.each[i] for name, part in inputs.items()}
+                    said = self.predictors[i].predict_encoded(taken, None if len(some) == len(lacking) else some)
+                    outputs[some] += weights[some, member, None] / len(of) * said
+            return softened(self.task, outputs, self.temperature)
+
+    def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+        """See `Predictor.packed`."""
+        shared = parts or PartStore()
+        each = [facts_of(predictor, shared) for predictor in self.predictors]
+        own = {
+            "members": [member.model_dump(mode="json") for member in self.members],
+            "member_of": list(self.member_of),
+            "patterns": [list(pattern) for pattern in self.patterns],
+            "weights": self.weights,
+            "temperature": self.temperature,
+            "about": dict(self.about),
+            "predictors": [facts for facts, _ in each],
+            "shared": shared.states,
+        }
+        weights = {f"{i}.{name}": value for i, (_, of) in enumerate(each) for name, value in of.items()}
+        return own, weights
+
+    @classmethod
+    def restore(cls, saved: SavedPredictor, weights: Mapping[str, Tensor], source: str) -> PortfolioPredictor:
+        """Returns what `save` wrote."""
+        own = _Saved.model_validate(saved.own)
+        shared = PartStore(own.shared)
+        of: list[dict[str, Tensor]] = [{} for _ in own.predictors]
+        for name, value in weights.items():
+            number, _, rest = name.partition(".")
+            of[int(number)][rest] = value
+        predictors = [restore_predictor(facts, w, source, shared) for facts, w in zip(own.predictors, of, strict=True)]
+        n_members, values = len(own.members), np.asarray(own.weights, dtype=np.float64)
+        if values.shape != (len(own.patterns), n_members) or not np.allclose(values.sum(1), 1.0) or (values < 0).any():
+            raise ValueError(f"weights must add up to 1 for each pattern; got {list(values.shape)}")
+        if len(own.member_of) != len(predictors) or not {*np.flatnonzero(values.any(0))} <= {*own.member_of}:
+            raise ValueError("there must be predictors of each member that has a weight")
+        for predictor in predictors:
+            if (predictor.task, list(predictor.classes)) != (saved.codec.task, list(saved.codec.classes)):
+                raise ValueError("predictors must be of one task and the same classes")
+            if not {*predictor.modalities} <= {*saved.modalities}:
+                raise ValueError("predictors must take modalities of the portfolio")
+        return cls(
+            pipeline=saved.pipeline,
+            codec=saved.codec,
+            modalities=saved.modalities,
+            predictors=tuple(replace(p, schema=saved.schema) for p in predictors),  # type: ignore[type-var]
+            member_of=tuple(own.member_of),
+            members=tuple(own.members),
+            patterns=tuple(tuple(pattern) for pattern in own.patterns),
+            weights=values,
+            temperature=own.temperature,
+            about=own.about,
+            schema=saved.schema,
+            source=source,
+        )
+
+
+class _Saved(BaseModel):
+    """What a folder holds of a portfolio besides weights."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    members: list[MemberFacts] = Field(min_length=1)
+    member_of: list[int]
+    patterns: list[list[str]] = Field(min_length=1)
+    weights: np.ndarray
+    temperature: float = Field(gt=0)
+    about: dict[str, Any]
+    predictors: list[dict[str, Any]] = Field(min_length=1)
+    shared: list[Any]
+
+
+def nearest_pattern(patterns: tuple[tuple[str, ...], ...], names: list[str], lacking: np.ndarray) -> np.ndarray:
+    """Returns for each row, `lacking[row, modality]`, the number of its pattern, or of the most similar one."""
+    kinds = np.array([[name in pattern for name in names] for pattern in patterns])
+    return np.asarray((lacking[:, None, :] != kinds).sum(2).argmin(1))
+
+
+def softened(task: Task, outputs: np.ndarray, temperature: float) -> np.ndarray:
+    """Returns probabilities `[row, class or label]` proportional to p^(1 / temperature); numbers as they are."""
+    if task == "regression" or temperature == 1.0:
+        return outputs
+    p = np.clip(outputs, 1e-12, 1.0)
+    if task == "multilabel":
+        p, q = p ** (1 / temperature), np.clip(1 - outputs, 1e-12, 1.0) ** (1 / temperature)
+        return np.asarray(p / (p + q))
+    p = p ** (1 / temperature)
+    return np.asarray(p / p.sum(1, keepdims=True))

@@ -1,0 +1,375 @@
+"""A portfolio: what it may learn from, what it predicts, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from known_answers import make_product
+
+from profuse import fit, from_tensors, load_model
+from profuse._folder import digest_of
+from profuse.data.dataset import Dataset
+from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, UnknownNameError
+from profuse.metrics import metric
+from profuse.models.options import ModelOptions
+from profuse.portfolio import fits as fits_module
+from profuse.portfolio import members as members_module
+from profuse.portfolio.cut import Cut
+from profuse.portfolio.fits import Event
+from profuse.portfolio.fitting import _nested, fit_portfolio
+from profuse.portfolio.members import Member, members_of
+from profuse.portfolio.options import PortfolioOptions
+from profuse.portfolio.patterns import patterns_of, rows_to_judge
+from profuse.predictor import PortfolioPredictor
+from profuse.training.options import TrainOptions
+
+LINEAR = Member("linear", ("a", "b"), "linear")
+BOOSTED = Member("boosted", ("a", "b"), "gradient_boosting")
+NET = Member("net", ("a", "b"), model=ModelOptions(fusion="concat", width=8, members=1))
+ONE_EPOCH = TrainOptions(epochs=1)
+
+
+def learnable(n: int = 240, *, seed: int = 0, absent: float = 0.0) -> Dataset:
+    """`a` tells the class well, `b` a little."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    a, b = rng.normal(size=(n, 3)), rng.normal(size=(n, 3))
+    a[:, 0] += 3.0 * y
+    b[:, 0] += 1.0 * y
+    there = {"a": rng.random(n) >= absent, "b": np.ones(n, dtype=bool)}
+    return from_tensors({"a": a, "b": b}, y, presence=there)
+
+
+def fitted(data: Dataset, *members: Member, **more: Any) -> PortfolioPredictor:
+    options = PortfolioOptions(folds=more.pop("folds", 3), metric=more.pop("metric", None))
+    return fit_portfolio(data, options, train=ONE_EPOCH, members=members or (LINEAR, BOOSTED), **more)
+
+
+class TestNoLeak:
+    @pytest.mark.parametrize("member", [LINEAR, BOOSTED, NET, Member("a", ("a",), "yardstick")])
+    def test_a_shuffled_target_scores_chance_with_every_member(self, member: Member) -> None:
+        data = learnable(400)
+        assert data.target is not None
+        shuffled = replace(data, target=np.random.default_rng(1).permutation(data.target))
+        score = fitted(shuffled, member, metric="roc_auc").members[0].score
+        assert score is not None
+        assert abs(score - 0.5) < 4 * math.sqrt(1 / (12 * 100))  # four standard errors of an AUROC of 200 and 200
+
+    def test_rows_of_a_group_never_meet(self, tmp_path: Path) -> None:
+        groups = np.repeat(np.arange(30), 8)
+        data = replace(learnable(240), groups=groups)
+        cut = Cut.make(data, PortfolioOptions(), ModelOptions(), 0, tmp_path, lambda i, n: None)
+        assert cut.dependent
+        for fold in cut.folds:
+            split = members_module.loaded(fold.path).split
+            parts = [set(groups[rows].tolist()) for rows in (split.train, split.valid, split.test)]
+            assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+            assert all(parts)
+
+    def test_later_rows_are_predicted_from_earlier_ones_and_all_rows_make_the_model(self, tmp_path: Path) -> None:
+        times = np.random.default_rng(0).permutation(240)
+        data = replace(learnable(240), times=times)
+        cut = Cut.make(data, PortfolioOptions(folds=3), ModelOptions(), 0, tmp_path, lambda i, n: None)
+        for fold in cut.folds:
+            split = members_module.loaded(fold.path).split
+            assert times[split.train].max() < times[split.valid].min()
+            assert times[split.valid].max() < times[split.test].min()
+        assert cut.whole is not None
+        split = members_module.loaded(cut.whole.path).split
+        assert len(split.train) + len(split.valid) == 240
+        model = fitted(data, LINEAR)
+        assert model.member_of == (0,)
+        assert model.temperature >= 1.0
+
+    def test_what_is_fitted_in_a_fold_has_not_seen_its_held_out_rows(self, tmp_path: Path) -> None:
+        data = learnable(240)
+        data.modalities["a"].values[:, 1] = np.arange(240) * 1000.0
+        cut = Cut.make(data, PortfolioOptions(folds=3), ModelOptions(), 0, tmp_path, lambda i, n: None)
+        held = np.concatenate([members_module.loaded(f.path).split.test for f in cut.folds])
+        np.testing.assert_array_equal(np.sort(held), np.arange(240))
+        np.testing.assert_array_equal(held, cut.rows)
+        assert data.target is not None
+        np.testing.assert_array_equal(cut.true, np.asarray(data.target)[cut.rows])
+        means = []
+        for fold in cut.folds:
+            prepared = members_module.loaded(fold.path)
+            values = prepared.inputs["a"].values[prepared.split.train, 1].numpy()
+            means.append(float(values.mean()))
+            assert not np.intersect1d(prepared.split.train, prepared.split.test).size
+        np.testing.assert_allclose(means, 0.0, atol=1e-4)  # standardised by the rows learned from alone
+
+    def test_predictions_of_all_members_belong_to_the_same_rows(self) -> None:
+        """A member that is right on each row it is asked about would be wrong if rows were out of order."""
+        data = learnable(300)
+        assert data.target is not None
+        data.modalities["a"].values[:, 0] = 8.0 * np.asarray(data.target, dtype=float)
+        model = fitted(data, LINEAR, BOOSTED, NET, Member("a", ("a",), "yardstick"))
+        for member in model.members[:2]:
+            assert member.score is not None
+            assert member.score > 0.99
+        assert model.members[3].score is not None
+        assert model.members[3].score > 0.99
+
+    def test_the_estimate_is_not_of_the_rows_that_chose(self) -> None:
+        """Of forty members that know nothing, the best on the rows that choose looks far better than chance."""
+        rng = np.random.default_rng(0)
+        true, p = rng.integers(0, 2, 600), rng.random((40, 600))
+        held = np.stack([1 - p, p], axis=2)
+        cut: Any = SimpleNamespace(folds=range(5), fold_of=np.arange(600) % 5, true=true)
+        together, alone = _nested(held, cut, metric("accuracy"), 0)
+        best = max(metric("accuracy")(true, p) for p in held)
+        assert best > 0.53
+        assert metric("accuracy")(true, together) < 0.53
+        assert metric("accuracy")(true, alone) < 0.53
+
+
+class TestPredictions:
+    def test_a_portfolio_predicts_the_weighted_mean_of_its_members(self) -> None:
+        model, new = fitted(learnable(), LINEAR, BOOSTED), learnable(50, seed=3)
+        inputs = model.encode(new)
+        by_member = np.zeros((2, 50, 2))
+        for i, (member, predictor) in enumerate(zip(model.member_of, model.predictors, strict=True)):
+            n = model.member_of.count(member)
+            by_member[member] += predictor.predict_encoded({k: v.each[i] for k, v in inputs.items()}) / n
+        mean = np.tensordot(model.weights[0], by_member, axes=1) ** (1 / model.temperature)
+        np.testing.assert_allclose(model.predict_proba(new), mean / mean.sum(1, keepdims=True), atol=1e-12)
+
+    def test_a_member_that_leans_on_what_is_absent_gives_way(self) -> None:
+        only_a, only_b = Member("a", ("a",), "yardstick"), Member("b", ("b",), "yardstick")
+        model = fitted(learnable(600), only_a, only_b)
+        assert model.patterns[:3] == ((), ("a",), ("b",))
+        assert model.weights[0, 0] > 0.5
+        assert model.weights[1, 1] > model.weights[0, 1]
+        new = learnable(400, seed=5)
+        without = {k: replace(m, present=np.full(400, k != "a")) for k, m in new.modalities.items()}
+        score = metric("accuracy")(np.asarray(new.target), model.predict_proba(replace(new, modalities=without)))
+        assert score > 0.6  # b alone; with the weights of whole rows a's prior would drown it
+
+    def test_rows_have_the_weights_of_their_own_pattern_whatever_stands_beside_them(self) -> None:
+        model, new = fitted(learnable(absent=0.3), LINEAR, NET), learnable(60, seed=4, absent=0.5)
+        whole = model.predict_proba(new)
+        for rows in (np.arange(7), np.array([33])):
+            np.testing.assert_allclose(model.predict_proba(new.rows(rows)), whole[rows], atol=2e-6)
+
+    def test_a_row_that_lacks_everything_has_a_prediction(self) -> None:
+        new = learnable(5)
+        nothing = {k: replace(m, present=np.zeros(5, dtype=bool)) for k, m in new.modalities.items()}
+        assert np.isfinite(fitted(learnable()).predict_proba(replace(new, modalities=nothing))).all()
+
+    @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
+    def test_every_task_has_portfolios(self, task: str) -> None:
+        model = fitted(make_product(200, task=task), LINEAR, BOOSTED, NET)
+        new = make_product(40, task=task, seed=9)
+        values = model.evaluate(new).values
+        assert all(np.isfinite(list(values.values())))
+        assert model.predict(new).shape == np.asarray(new.target).shape
+        assert model.about["n_rows"] == 200
+
+    def test_a_class_that_a_fold_lacks_is_still_a_class(self) -> None:
+        data = learnable(90)
+        assert data.target is not None
+        target = np.asarray(data.target).astype(int)
+        target[0] = 2  # one row: where it is held out, nothing is learned of it
+        model = fitted(replace(data, target=target, task="multiclass"), LINEAR, NET)
+        assert list(model.classes) == [0, 1, 2]
+        assert model.predict_proba(data).shape == (90, 3)
+
+    def test_two_processes_make_the_same_portfolio(self) -> None:
+        data = learnable(120)
+        one, two = (fitted(data, LINEAR, NET, folds=2, n_jobs=n) for n in (1, 2))
+        np.testing.assert_array_equal(one.weights, two.weights)
+        np.testing.assert_allclose(one.predict_proba(data), two.predict_proba(data), atol=1e-6)
+
+
+class TestTime:
+    def test_what_would_take_too_long_is_left_out_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = {"now": 0.0}
+        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+        whole = Member.fit
+
+        def slow(self: Member, *args: Any, **more: Any) -> Any:
+            clock["now"] += 1.0 if self.name == "linear" else 30.0
+            return whole(self, *args, **more)
+
+        monkeypatch.setattr(Member, "fit", slow)
+        seen: list[Event] = []
+        model = fit_portfolio(
+            learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED), on_event=seen.append
+        )
+        assert [m.name for m in model.members] == ["linear"]
+        assert "would take 60 s more" in model.about["skipped"]["boosted"]
+        assert clock["now"] == 33.0  # one fit told enough
+        done = [e for e in seen if e.stage == "member"]
+        assert [(e.member, bool(e.skipped)) for e in done] == [("linear", False), ("boosted", True)]
+        assert (done[-1].n_done, done[-1].n_total) == (6, 6)
+
+    def test_a_network_that_is_too_slow_is_trained_for_fewer_epochs(self) -> None:
+        watch = fits_module._Watch(10.0)
+        watch.n_epochs, watch.seconds_left = 40, 40.0
+        watch.on_first_steps()
+        assert watch.stopped
+        assert (watch.too_long, watch.epochs) == (40.0, 9)
+        quick = fits_module._Watch(100.0)
+        quick.n_epochs, quick.seconds_left = 40, 40.0
+        quick.on_first_steps()
+        assert not quick.stopped
+
+    def test_the_first_member_is_fitted_however_little_time_there_is(self) -> None:
+        model = fit_portfolio(learnable(60), PortfolioOptions(folds=2, time_limit=1e-9), members=(LINEAR, BOOSTED))
+        assert [m.name for m in model.members] == ["linear"]
+
+    @pytest.mark.parametrize(
+        ("given", "seconds"), [("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0), ("7", 7.0), (3, 3.0)]
+    )
+    def test_times_are_written_as_people_do(self, given: Any, seconds: float) -> None:
+        assert PortfolioOptions(time_limit=given).time_limit == seconds
+
+    @pytest.mark.parametrize("wrong", ["soon", "10 minutes", "-3s", 0, -1])
+    def test_other_times_are_told(self, wrong: Any) -> None:
+        with pytest.raises(ConfigError, match="time_limit"):
+            fit(learnable(), time_limit=wrong)
+
+
+@pytest.fixture(scope="module")
+def model() -> PortfolioPredictor:
+    return fitted(learnable(absent=0.2), LINEAR, BOOSTED, NET)
+
+
+class TestSaved:
+    def test_a_loaded_portfolio_predicts_and_tells_the_same(self, model: PortfolioPredictor, tmp_path: Path) -> None:
+        model.save(tmp_path / "m")
+        again = load_model(tmp_path / "m")
+        assert isinstance(again, PortfolioPredictor)
+        new = learnable(50, seed=2, absent=0.4)
+        np.testing.assert_array_equal(again.predict_proba(new), model.predict_proba(new))
+        assert (again.members, again.patterns, again.about) == (model.members, model.patterns, dict(model.about))
+        assert sorted(p.suffix for p in (tmp_path / "m").iterdir()) == [".json", ".safetensors", ".safetensors"]
+
+    def test_what_predictors_share_is_kept_once(self, model: PortfolioPredictor, tmp_path: Path) -> None:
+        model.save(tmp_path / "m")
+        facts = json.loads((tmp_path / "m" / "model.json").read_text())["own"]
+        pipelines = [p["pipeline"] for p in facts["predictors"]]
+        assert len(set(pipelines)) == 3 < len(pipelines)
+        again = load_model(tmp_path / "m")
+        assert isinstance(again, PortfolioPredictor)
+        assert len({id(p.pipeline) for p in again.predictors}) == 3
+
+    def test_members_without_weight_are_told_and_not_kept(self) -> None:
+        useless = Member("b", ("b",), "trivial")
+        model = fitted(learnable(600), LINEAR, useless, metric="log_loss")
+        assert [m.name for m in model.members] == ["linear", "b"]
+        assert model.members[1].weight == 0.0
+        assert set(model.member_of) == {i for i in range(2) if model.weights[:, i].any()}
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda own: own.update(member_of=[9] * len(own["member_of"])), "predictors of each member"),
+            (lambda own: own.update(member_of=own["member_of"][1:]), "predictors of each member"),
+            (lambda own: own.update(patterns=[[]]), "weights must add up"),
+            (lambda own: own["predictors"][0].update(pipeline=99), "a part must be one of"),
+            (lambda own: own["predictors"][0].update(predictor="os:system"), "predictor"),
+            (lambda own: own.update(temperature=-1.0), "temperature"),
+        ],
+    )
+    def test_a_changed_folder_is_told(
+        self, model: PortfolioPredictor, tmp_path: Path, change: Callable[[Any], None], message: str
+    ) -> None:
+        model.save(tmp_path / "m")
+        path = tmp_path / "m" / "model.json"
+        facts = json.loads(path.read_text())
+        change(facts["own"])
+        facts["digests"]["model.json"] = digest_of(facts)
+        path.write_text(json.dumps(facts))
+        with pytest.raises(CheckpointError, match=message):
+            load_model(tmp_path / "m")
+
+
+class TestPatterns:
+    def test_each_absence_has_weights_and_so_has_what_rows_and_later_rows_lack(self) -> None:
+        there = np.ones(50, dtype=bool)
+        some, other = there.copy(), there.copy()
+        some[:20], other[:20] = False, False
+        known = {"a": there, "b": some, "c": other}
+        later = {"a": ~there, "b": there, "c": ~there}
+        # the most frequent first
+        assert patterns_of(known, later) == [(), ("a",), ("b",), ("c",), ("a", "c"), ("b", "c")]
+        assert patterns_of({"a": there}) == [()]
+
+    def test_a_pattern_is_judged_by_rows_that_lack_nothing_else_where_they_are_enough(self) -> None:
+        lacking = np.zeros((200, 2), dtype=bool)
+        lacking[:40, 0] = True
+        lacking[40:60, 1] = True
+        np.testing.assert_array_equal(rows_to_judge((), ["a", "b"], lacking), np.arange(60, 200))
+        np.testing.assert_array_equal(
+            rows_to_judge(("a",), ["a", "b"], lacking), np.r_[np.arange(40), np.arange(60, 200)]
+        )
+        np.testing.assert_array_equal(rows_to_judge((), ["a", "b"], lacking[:70]), np.arange(70))
+
+
+class TestMembers:
+    def test_presets_add_to_each_other_and_networks_come_last(self) -> None:
+        of = {p: [m.name for m in members_of(("x", "y"), p, ModelOptions())] for p in ("quick", "default", "best")}
+        assert of["default"] == [*of["quick"], "network"]
+        assert of["best"][: len(of["default"])] == of["default"]
+        assert {"network (x only)", "network (y only)"} <= set(of["best"])
+        assert len(set(of["best"])) == len(of["best"])
+        assert "trivial" not in of["best"]
+
+    def test_options_of_another_modality_stay_out_of_a_network_of_one(self) -> None:
+        base = ModelOptions(encoders={"x": "numeric"}, into=("y",), rounds=2)
+        alone = {m.name: m.model for m in members_of(("x", "y"), "best", base)}["network (y only)"]
+        assert alone is not None
+        assert (alone.encoders, alone.into, alone.rounds) == ({}, None, 1)
+
+
+class TestBadInput:
+    def test_a_member_that_fails_is_left_out_and_told(self) -> None:
+        broken = Member("net", ("a", "b"), model=ModelOptions(fusion="trusted"))  # which is of classes
+        model = fitted(make_product(120, task="regression"), LINEAR, broken)
+        assert "net" in model.about["skipped"]
+
+    def test_where_all_fail_the_reasons_are_told(self) -> None:
+        with pytest.raises(ProfuseError, match="at least one model must be fitted; none was. net: "):
+            fitted(
+                make_product(120, task="regression"), Member("net", ("a", "b"), model=ModelOptions(fusion="trusted"))
+            )
+
+    def test_no_target(self) -> None:
+        with pytest.raises(DataError, match="must have a target"):
+            fit_portfolio(replace(learnable(), target=None))
+
+    def test_an_unknown_metric_is_told_before_anything_is_fitted(self) -> None:
+        with pytest.raises(UnknownNameError, match="roc_auk"):
+            fit(learnable(), metric="roc_auk")
+
+    def test_faults_of_options_are_told(self) -> None:
+        with pytest.raises(ConfigError, match="preset must be"):
+            fit(learnable(), preset="fast")
+        with pytest.raises(ConfigError, match="n_jobs must be at least 1"):
+            fit(learnable(), n_jobs=0)
+
+
+def test_the_front_door_reads_a_table_and_keeps_its_schema(tmp_path: Path) -> None:
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 120)
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=120) + 3 * y, "note": np.where(y, "alpha beta", "delta epsilon"), "y": y}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    model = fit(tmp_path / "t.csv", "y", preset="quick", folds=3, n_jobs=1, schema={"columns": {"note": "text"}})
+    model.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict(frame.drop(columns="y")), again.predict(tmp_path / "t.csv"))
+    assert again.evaluate(frame).values["accuracy"] > 0.95
+    assert again.ask("missing", frame).estimates

@@ -1,0 +1,109 @@
+"""Greedy selection: against all means there are, and what no selection may do."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pytest
+
+from profuse.metrics import metric
+from profuse.portfolio.selection import best_single, mixed, select
+from profuse.portfolio.temperature import temperature_of
+
+
+def said(n_rows: int, noises: tuple[float, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of members that see the truth through noise of their own, and the truth."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, 2, n_rows)
+    logits = np.stack([(2 * true - 1) + noise * rng.normal(size=n_rows) for noise in noises])
+    p = 1 / (1 + np.exp(-logits))
+    return np.stack([1 - p, p], axis=2), true
+
+
+def test_members_that_err_apart_are_better_together_than_the_best_alone() -> None:
+    predictions, true = said(600, (1.5, 1.5, 1.5, 30.0))
+    auroc = metric("auroc")
+    weights = select(predictions, true, auroc)
+    new, new_true = said(4000, (1.5, 1.5, 1.5, 30.0), seed=1)
+    alone = auroc(new_true, new[best_single(predictions, true, auroc)])
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[3] < 0.05
+    assert auroc(new_true, mixed(new, weights)) > alone + 0.03
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log_loss"])
+def test_no_mean_of_three_is_better_on_the_rows_that_choose(name: str) -> None:
+    predictions, true = said(600, (1.0, 1.6, 2.0, 2.5))
+    score, sign = metric(name), 1 if metric(name).higher_is_better else -1
+    chosen = sign * score(true, mixed(predictions, select(predictions, true, score)))
+    singles = [sign * score(true, p) for p in predictions]
+    # what the greedy path passes: each of these begins with the best and adds the best
+    best = int(np.argmax(singles))
+    pairs = [sign * score(true, predictions[[best, m]].mean(0)) for m in range(4)]
+    threes = [sign * score(true, predictions[list(of)].mean(0)) for of in combinations_with_replacement(range(4), 3)]
+    assert chosen >= max(singles)
+    assert chosen >= max(pairs)
+    assert chosen >= np.median(threes)
+
+
+def test_of_members_that_are_equal_together_the_one_that_is_better_alone_is_taken() -> None:
+    true = np.array([0, 1] * 300)
+    right = np.eye(2)[true]
+    worse = right.copy()
+    worse[:10] = 0.5  # a tie: accuracy takes the first class
+    weights = select(np.stack([worse, right, right * 0.98 + 0.01]), true, metric("accuracy"))
+    np.testing.assert_array_equal(weights, [0.0, 1.0, 0.0])
+
+
+def test_the_order_of_members_changes_nothing_where_scores_differ() -> None:
+    predictions, true = said(700, (1.0, 1.5, 2.0))
+    order = [2, 0, 1]
+    there = select(predictions, true, metric("log_loss"))
+    again = select(predictions[order], true, metric("log_loss"))
+    np.testing.assert_allclose(again, there[order])
+
+
+def test_of_few_rows_weights_are_spread_and_repeat_with_the_seed() -> None:
+    predictions, true = said(120, (1.5, 1.6, 1.7, 1.8))
+    accuracy = metric("accuracy")
+    first, other = (select(predictions, true, accuracy, seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(first, select(predictions, true, accuracy, seed=0))
+    assert (first != other).any()
+    assert (first > 0).sum() >= 3
+    assert first.sum() == pytest.approx(1.0)
+
+
+def test_a_metric_that_samples_do_not_define_still_gives_weights() -> None:
+    predictions, _ = said(30, (1.0, 2.0))
+    true = np.zeros(30, dtype=int)
+    true[0] = 1  # most samples have one class: no AUROC there
+    weights = select(predictions, true, metric("auroc"))
+    assert np.isfinite(weights).all()
+    assert weights.sum() == pytest.approx(1.0)
+
+
+def test_one_member_has_all_the_weight() -> None:
+    predictions, true = said(20, (1.0,))
+    np.testing.assert_array_equal(select(predictions, true, metric("accuracy")), [1.0])
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("factor", [0.4, 2.5])
+def test_the_temperature_undoes_what_made_probabilities_too_sure_or_too_shy(task: str, factor: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20_000, 3)) * 2
+    if task == "multiclass":
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        true = (p.cumsum(1) < rng.random((len(p), 1))).sum(1)
+        spoilt = np.exp(factor * logits) / np.exp(factor * logits).sum(1, keepdims=True)
+    else:
+        true = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(int)
+        spoilt = 1 / (1 + np.exp(-factor * logits))
+    assert temperature_of(task, spoilt, true) == pytest.approx(factor, rel=0.08)  # type: ignore[arg-type]
+    held = temperature_of(task, spoilt, true, at_least=1.0)  # type: ignore[arg-type]
+    assert held == pytest.approx(max(1.0, factor), rel=0.08)
+
+
+def test_numbers_have_no_temperature() -> None:
+    assert temperature_of("regression", np.zeros((3, 1)), np.zeros((3, 1))) == 1.0
