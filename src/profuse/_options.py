@@ -44,7 +44,7 @@ def misread(made: BaseModel, values: Mapping[str, Any]) -> tuple[str, ...]:
     pairs = [(name, value, getattr(made, name)) for name, value in values.items()]
     for name, given, taken in list(pairs):
         if isinstance(given, Mapping) and isinstance(taken, Mapping):
-            pairs += [(f"{name}[{key!r}]", value, taken[key]) for key, value in given.items()]
+            pairs += [(f"{name}[{key!r}]", value, taken[key]) for key, value in given.items() if key in taken]
     return tuple(
         f"{name} must be {taken!r} if that is meant; got {name}={given!r}"
         for name, given, taken in pairs

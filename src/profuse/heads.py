@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Literal
 
 import torch
@@ -66,6 +68,7 @@ class Head(nn.Module, ABC):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, n_outputs) if n_members == 1 else MemberLinear(n_members, width, n_outputs)
+        self._weights: Tensor | None = None
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
@@ -76,10 +79,30 @@ class Head(nn.Module, ABC):
 
     def loss(self, outputs: Tensor, target: Tensor, rows: Tensor | None = None) -> Tensor:
         """Returns the mean loss of the rows where `rows[batch]` (bool) is True, of all if None; 0 if of none."""
-        losses = self.losses(outputs, target)
+        losses = self._weighed(self.losses(outputs, target))
         if rows is None:
             return losses.mean()
         return losses.masked_fill(~rows, 0.0).sum() / rows.sum().clamp(min=1)
+
+    @contextmanager
+    def weighted(self, weights: Tensor | None) -> Iterator[None]:
+        """Within it rows count by `weights[batch]` (whose mean is 1 over all rows) in `loss`, `error`, `calibrate`.
+
+        Args:
+            weights: Of the rows of the batch, once for all members; all count alike if None.
+        """
+        before, self._weights = self._weights, weights
+        try:
+            yield
+        finally:
+            self._weights = before
+
+    def _weighed(self, values: Tensor) -> Tensor:
+        """Returns values `[batch]`, or `[batch * member]`, times their rows' weights."""
+        if self._weights is None:
+            return values
+        weights = self._weights.to(values)
+        return values * (weights.repeat_interleave(len(values) // len(weights)) if len(values) else weights[:0])
 
     def losses(self, outputs: Tensor, target: Tensor) -> Tensor:
         """Returns the loss of each row, `[batch]`; smoothed while training."""
@@ -108,7 +131,7 @@ class Head(nn.Module, ABC):
     def _loss_at(self, log_temperature: float, outputs: Tensor, target: Tensor) -> float:
         """Returns the mean loss at a temperature, with Platt's smoothing."""
         outputs = outputs.detach().double().cpu() / math.exp(log_temperature)
-        return self.row_losses(outputs, target, 2 / (len(target) + 2)).mean().item()
+        return self._weighed(self.row_losses(outputs, target, 2 / (len(target) + 2))).mean().item()
 
     def _best_temperature(self, outputs: Tensor, target: Tensor) -> float:
         """Returns the one with the smallest loss, between 1/7 and 12."""
@@ -138,7 +161,7 @@ class Head(nn.Module, ABC):
         rows are right.
         """
         outputs = outputs * (self.temperature / self._best_temperature(outputs, target))
-        return (self.predict(outputs) - self.encode_target(target)).square().sum(-1).mean().item()
+        return self._weighed((self.predict(outputs) - self.encode_target(target)).square().sum(-1)).mean().item()
 
     def encode_target(self, target: Tensor) -> Tensor:
         """Returns what a perfect prediction would be, `[batch, n_outputs]`."""

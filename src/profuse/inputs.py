@@ -38,6 +38,7 @@ __all__ = [
     "same_length",
     "to_learn_from",
     "training_data",
+    "weights_of",
     "with_encoders",
     "without_test_rows",
 ]
@@ -288,6 +289,22 @@ def without_test_rows(dataset: Dataset) -> Dataset:
     if dataset.split is None or not (dataset.split == "test").any():
         return dataset
     return dataset.rows(np.flatnonzero(dataset.split != "test"))
+
+
+def weights_of(weights: Any, dataset: Dataset, *, who: str) -> np.ndarray:
+    """Returns the weights of those rows that are no official test rows.
+
+    Raises:
+        DataError: They are not one number a row.
+    """
+    given = np.asarray(plain(weights))
+    if given.shape != (len(dataset),) or given.dtype.kind not in "buif":
+        raise DataError(
+            f"{who}: sample_weight must be one number for each of {len(dataset)} rows; got shape {given.shape}, dtype "
+            f"{given.dtype}."
+        )
+    kept = slice(None) if dataset.split is None else dataset.split != "test"
+    return np.asarray(given[kept], dtype=np.float64)
 
 
 def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset:

@@ -60,6 +60,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "averaging": ("0.1", 0.1),
     "patience": ("2", 2),
     "refit": ("", True),
+    "class_weight": ("{0: 1, ill: 5.5}", {"0": 1.0, "ill": 5.5}),
     "max_grad_norm": ("2", 2.0),
     "modality_dropout": ("0.1", 0.1),
     "balance": ("ogm_ge", "ogm_ge"),
@@ -96,6 +97,10 @@ def flag(name: str, model: type[BaseModel]) -> str:
 @pytest.mark.parametrize("model", [ModelOptions, TrainOptions])
 def test_every_field_is_tried(model: type[BaseModel]) -> None:
     assert set(model.model_fields) <= set(GIVEN)
+
+
+def test_class_weight_takes_a_word_too() -> None:
+    assert asked(TrainOptions, "--class-weight", "balanced") == {"class_weight": "balanced"}
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -386,6 +386,30 @@ def test_a_comparison_tells_of_few_rows_of_a_class_by_auroc_and_not_by_accuracy(
     assert compared(tmp_path, metric="accuracy", **by).dataset.caution == ""
 
 
+def test_weights_of_classes_are_of_networks_and_a_note_says_so(tmp_path: Path, folder: Path) -> None:
+    by: dict[str, Any] = {"seeds": 1, "singles": ("a",), "retrain_without": False}
+    quick = {"epochs": 2, "refit": False}
+    plain, weighted = (compared(tmp_path, train={**quick, "class_weight": w}, **by) for w in (None, {"1": 6.0}))
+    (note,) = (
+        set(weighted.dataset.notes) - set(plain.dataset.notes) - {n for n in weighted.dataset.notes if "work/" in n}
+    )
+    assert note.startswith("class_weight = {'1': 6.0} is in the loss of networks")
+    for name in ("gradient_boosting", "linear"):
+        assert values(weighted, "log_loss", "test")[name] == values(plain, "log_loss", "test")[name]
+    assert values(weighted, "log_loss", "test")["concat"] > values(plain, "log_loss", "test")["concat"]
+    assert (
+        values(weighted, "balanced_accuracy", "test")["concat"] > values(plain, "balanced_accuracy", "test")["concat"]
+    )
+
+
+def test_weights_of_what_is_no_class_are_told_before_anything_is_fitted(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="compare: class_weight: class must be .*'ill'"):
+        compared(tmp_path / "out", train={"class_weight": {"ill": 2.0}})
+    with pytest.raises(ConfigError, match="class_weight must go with a target of classes"):
+        compared(tmp_path / "out", data=make_product(60, task="regression"), train={"class_weight": "balanced"})
+    assert not (tmp_path / "out").exists()
+
+
 class Caution(Metric):
     """The mean probability of the true class."""
 

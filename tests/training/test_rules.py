@@ -325,9 +325,9 @@ def test_a_balancing_method_compares_losses_of_training_rows_with_those_of_valid
     measured: list[list[int]] = []
     original = loop._losses
 
-    def recorded(model: Any, inputs: Any, target: Tensor, rows: Tensor, balancing: Any) -> Any:
+    def recorded(model: Any, inputs: Any, target: Tensor, rows: Tensor, balancing: Any, weights: Any) -> Any:
         measured.append(rows.tolist())
-        return original(model, inputs, target, rows, balancing)
+        return original(model, inputs, target, rows, balancing, weights)
 
     monkeypatch.setattr(loop, "_losses", recorded)
     fit_model(prepared(), MODEL, OPTIONS.model_copy(update={"balance": "gradient_blending"}))

@@ -128,7 +128,8 @@ def _read(name: str, field: FieldInfo, value: Any) -> Any:
         return value
     if isinstance(value, list):
         return pairs(value, option=_flag(name, field)) if get_origin(type_) is dict else tuple(value)
-    if get_origin(type_) is dict:
+    several = [get_origin(part) for part in get_args(type_)]  # a word, or what YAML says
+    if get_origin(type_) is dict or (dict in several and value.lstrip().startswith("{")):
         from profuse._yaml import parse_yaml
 
         return parse_yaml(value, what="value", who=_flag(name, field))

@@ -43,6 +43,7 @@ from profuse.errors import ProfuseError
 from profuse.kinds import kind_named
 from profuse.metrics import FEW, log_error_scores, row_scores, rows_of_half_the_spread, tell_few
 from profuse.schema import Schema, Spec, SplitOptions
+from profuse.training.weights import check_class_weight
 
 __all__ = ["Event", "compare_dataset"]
 
@@ -73,11 +74,13 @@ def compare_dataset(
     Raises:
         DataError: `out` holds the comparison of other data, or cannot be written; or the metric is not defined for the
             targets, or not on validation or test rows.
-        UnknownNameError: There is no such metric.
+        UnknownNameError: There is no such metric, or no class that `class_weight` names.
         ConfigError: The metric is not of this task, or tells nothing of rows.
         ProfuseError: Every fit failed.
     """
-    (options, told), digest = with_metric(options, dataset), dataset.digest()
+    options, told = with_metric(options, dataset)
+    told += _class_weight(options, dataset)
+    digest = dataset.digest()
     with held_place(out, dataset, digest), scratch() as folder:
         methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
         run = Run(methods, list(skipped), out / "work", folder, notes=told)
@@ -110,6 +113,18 @@ def compare_dataset(
         _keep_models(results, run, out)
     tell(Event("done", n_fits, n_fits))
     return results
+
+
+def _class_weight(options: CompareOptions, dataset: Dataset) -> list[str]:
+    """Checks the weights of classes before anything is fitted, and returns what is to be told of them."""
+    asked = options.train.class_weight
+    if asked is None:
+        return []
+    check_class_weight(asked, dataset.task, sorted(set(map(str, np.asarray(dataset.target)))), who="compare")
+    return [
+        f"class_weight = {asked!r} is in the loss of networks: their probabilities are of classes so weighted, and "
+        "their log loss is higher for it. Classical models learn without."
+    ]
 
 
 def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -> Results:

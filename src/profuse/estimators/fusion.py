@@ -25,7 +25,7 @@ from profuse.errors import CheckpointError, DataError
 from profuse.estimators.options import FitOptions
 from profuse.estimators.settings import around, settings_of
 from profuse.fusion import Fusion
-from profuse.inputs import columns_in, to_learn_from, training_data, with_encoders
+from profuse.inputs import columns_in, to_learn_from, training_data, weights_of, with_encoders
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
@@ -87,6 +87,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     averaging: float = 0.02
     patience: int | None = None
     refit: bool | None = None
+    class_weight: Mapping[Any, float] | str | None = None
     max_grad_norm: float = 1.0
     modality_dropout: float = 0.0
     balance: str | None = None
@@ -105,6 +106,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         X: Input,
         y: Any = None,
         *,
+        sample_weight: Sequence[float] | np.ndarray | pd.Series | None = None,
         groups: Sequence[object] | np.ndarray | pd.Series | None = None,
         presence: Mapping[str, Any] | None = None,
         rates: Mapping[str, int] | None = None,
@@ -117,6 +119,9 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 of arrays or tensors by modality, or a `Dataset`.
             y: The target `[row]` or `[row, target]`, rows in the order of X; not needed where a `Dataset` or the
                 schema says it.
+            sample_weight: `[row]`, at least 0: how much rows count in the loss, in what chooses the epoch, and in
+                calibration. Only ratios matter. Preprocessing and linear paths take all rows alike; of classes, the
+                mean weight of each moves what linear paths answer.
             groups: `[row]`: rows with one value stay on one side of the inner split.
             presence: For a dict: bool `[row]` by modality, False where it is missing.
             rates: For a dict: samples a second of its sounds, by modality; those of later rows must be the same.
@@ -129,10 +134,11 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         who = type(self).__name__
         called = as_callbacks(callbacks, who=who)
         settings = settings_of(self.get_params(deep=False), who=who)
-        same_order({"X": X, "y": y, "presence": presence, "groups": groups}, where=who)
+        same_order({"X": X, "y": y, "presence": presence, "groups": groups, "sample_weight": sample_weight}, where=who)
         dataset, schema = training_data(
             X, y, settings.schema, presence=presence, rates=rates, task_of=self._task, **self._reading()
         )
+        weights = None if sample_weight is None else weights_of(sample_weight, dataset, who=who)
         dataset = to_learn_from(X, dataset, groups, who=who)
         if dataset.task not in self._tasks:
             raise DataError(
@@ -150,6 +156,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             encoders=around(settings.modules, prepared, settings.model.width, seed=settings.train.seed) or None,
             operator=settings.operator,
             callbacks=called,
+            sample_weight=weights,
         )
         return self._take(replace(trained, schema=schema), columns_in(X, schema))
 

@@ -19,7 +19,8 @@ def tell_never(who: str, never: str, n_rows: int, n_never: int, *, several: bool
     answers = "answer" if several else "answers"
     return (
         f"At the threshold .5 {who} never {answers} {never!r}: in none of {n_rows:,} rows, of which {n_never:,} are "
-        f"{never!r}. Lower the threshold, as TunedThresholdClassifierCV of scikit-learn does."
+        f"{never!r}. Lower the threshold, as TunedThresholdClassifierCV of scikit-learn does, or train with "
+        "class_weight='balanced'."
     )
 
 

@@ -29,6 +29,7 @@ def fit_linear(
     like: FusionModel | None = None,
     together: Tensor | None = None,
     solved: Solved | None = None,
+    log_weights: Tensor | None = None,
 ) -> dict[str, Raw]:
     """Solves the linear paths of an untrained model; its heads start at 0, so that its outputs are those of the paths.
 
@@ -45,6 +46,8 @@ def fit_linear(
         like: A model whose penalties are taken.
         together: `[row]` numbers of all rows: those of one number are left out together; each row alone if None.
         solved: Where solutions are looked for, and kept.
+        log_weights: Logarithms of the classes' mean weights, `[class]`: they are added to the outputs, as the paths
+            themselves are solved with equal weights. P(class) times its weight is what a weighted loss asks for.
 
     Returns:
         The inputs with contributions.
@@ -56,6 +59,8 @@ def fit_linear(
     task.solve()
     heads = {JOINT: model.head, **dict(zip(model.names, model.own_heads, strict=False))}
     for name in task.solutions:
+        if log_weights is not None:
+            paths.path(name).bias += log_weights.to(paths.path(name).bias)
         for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
             nn.init.zeros_(weight)
     return {**inputs, **{n: Raw(inputs[n].values, inputs[n].mask, task.contributions(n)) for n in parts}}

@@ -10,6 +10,7 @@ hybrid        feature or hierarchical, and decision, whose outputs a decision op
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -222,13 +223,9 @@ class FusionModel(Trainable[Output]):
         if self.n_members == 1 or self.fusion.members == "together":
             fused: Fused = self.fusion(tokens)
             return fused
-        apart = {
-            n: (members_apart(t.values, self.n_members), members_apart(t.mask, self.n_members))
-            for n, t in tokens.items()
-        }
-        each = [
-            self.fusion({n: Tokens(v[:, k], m[:, k]) for n, (v, m) in apart.items()}) for k in range(self.n_members)
-        ]
+        size = self.n_members
+        apart = {n: (members_apart(t.values, size), members_apart(t.mask, size)) for n, t in tokens.items()}
+        each = [self.fusion({n: Tokens(v[:, k], m[:, k]) for n, (v, m) in apart.items()}) for k in range(size)]
         return _together(each)
 
     def remember(self, inputs: Mapping[str, Raw]) -> None:
@@ -280,6 +277,9 @@ class FusionModel(Trainable[Output]):
         """Returns the head's loss, without smoothing, its score and its error."""
         head, values = self.head.eval(), torch.cat([o.outputs.float().cpu() for o in outputs])
         return Validation(head.loss(values, target).item(), head.score(values, target), head.error(values, target))
+
+    def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
+        return self.head.weighted(weights)
 
     def repeated(self, rows: Tensor) -> Tensor:
         """`[batch, ...]` -> the same for all members' rows, of a target say."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
+from profuse.errors import ConfigError
 from profuse.fusion import Fusion
 from profuse.tokens import Raw
 
@@ -58,6 +60,16 @@ class Trainable(nn.Module, ABC, Generic[O]):
             outputs: Of their batches, on the device of the model.
             target: Of all of them, on the CPU.
         """
+
+    def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
+        """Returns a context within which rows count by their `weights[batch]` in `loss` and `validate`.
+
+        Raises:
+            ConfigError: There are weights, of which the model knows nothing.
+        """
+        if weights is not None:
+            raise ConfigError(f"{type(self).__name__}: rows must have no weights here; got some. Leave them out.")
+        return nullcontext()
 
     @property
     def n_members(self) -> int:

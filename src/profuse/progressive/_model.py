@@ -6,7 +6,7 @@ What lies below the feedback runs once a batch, and R rounds cost R times the re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -315,6 +315,9 @@ class ProgressiveFusion(Trainable[Output]):
     def validate(self, outputs: Sequence[Output], target: Tensor) -> Validation:
         """Returns what `FusionModel.validate` does, of the last round."""
         return self.model.validate(outputs, target)
+
+    def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
+        return self.model.weighted(weights)
 
     def losses(self, output: Output, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the joint loss, and the own loss of each part of the last round; see `FusionModel.losses`."""

@@ -15,7 +15,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds
 from profuse.data.target import TargetCodec
 from profuse.encoders import Encoder
-from profuse.errors import DataError
+from profuse.errors import ConfigError, DataError
 from profuse.fusion import DecisionFusion, Fusion, TargetFacts
 from profuse.models.build import Model, build_model
 from profuse.models.fit_linear import fit_linear
@@ -30,6 +30,7 @@ from profuse.training.history import History
 from profuse.training.loop import Recipe, predict, retrain, train
 from profuse.training.options import TrainOptions
 from profuse.training.together import rows_together
+from profuse.training.weights import ClassWeight, check_class_weight, class_weights, log_class_weights, row_weights
 
 __all__ = ["Prepared", "fit_model"]
 
@@ -101,14 +102,24 @@ class Prepared:
         """What kind of target."""
         return self.codec.task
 
-    def facts(self, rows: np.ndarray) -> TargetFacts:
-        """Returns what an operator may know of the targets of `rows`."""
+    def class_weights(self, asked: ClassWeight) -> np.ndarray | None:
+        """Returns the weights of the classes, by the training rows; None where none are asked for."""
+        classes = self.codec.classes.tolist()
+        check_class_weight(asked, self.task, classes, who="fit")
+        if asked is None:
+            return None
+        target = self.target[torch.as_tensor(self.split.train)]
+        return class_weights(asked, torch.bincount(target, minlength=len(classes)).numpy(), classes)
+
+    def facts(self, rows: np.ndarray, weights: Tensor | None = None) -> TargetFacts:
+        """Returns what an operator may know of the targets of `rows`, which count by their `weights`, if there are."""
         target, n_outputs = self.target[torch.as_tensor(rows)], self.codec.n_outputs
         if self.task == "regression":
             return TargetFacts(len(rows), None)
         if self.task == "multilabel":
             return TargetFacts(len(rows), (target.sum(0) + 1) / (len(target) + 2))
-        counts = torch.bincount(target, minlength=n_outputs) + 1
+        counted = None if weights is None else weights[torch.as_tensor(rows)].float()
+        counts = torch.bincount(target, counted, minlength=n_outputs) + 1
         return TargetFacts(len(rows), counts / counts.sum())
 
     def true(self, rows: np.ndarray) -> np.ndarray:
@@ -125,6 +136,7 @@ def fit_model(
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
     callbacks: Callers = (),
+    sample_weight: np.ndarray | None = None,
 ) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
@@ -139,9 +151,17 @@ def fit_model(
         encoders: The user's own encoders, by modality.
         operator: The user's own fusion operator.
         callbacks: Called in the training that chooses the epoch.
+        sample_weight: Of all rows, at least 0, in the loss, in what chooses the epoch, and in calibration; times
+            the weight of the row's class (`TrainOptions.class_weight`). Linear paths are solved with equal weights; to
+            their outputs of classes the logarithm of each class's mean weight is added.
+
+    Raises:
+        DataError: Weights that are none.
+        ConfigError: The task has no classes to weigh, or the operator takes no weights.
+        UnknownNameError: A class that is weighed is not among them.
     """
     with limit_threads(train_options.threads):
-        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks)
+        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks, sample_weight)
 
 
 def _fit(
@@ -152,6 +172,7 @@ def _fit(
     encoders: Mapping[str, Encoder] | None,
     operator: Fusion | Callable[..., Fusion] | None,
     callbacks: Callers,
+    sample_weight: np.ndarray | None,
 ) -> NetworkPredictor:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
@@ -170,6 +191,13 @@ def _fit(
     asked = asked | {name: {**choice.options, **asked.get(name, {})} for name, choice in chosen.items()}
     model_options = model_options.model_copy(update={"encoder_options": asked})
 
+    by_class = prepared.class_weights(train_options.class_weight)
+    weights = row_weights(by_class, prepared.target, split, sample_weight, who="fit")
+    log_weights = None
+    if weights is not None and prepared.task in ("binary", "multiclass"):
+        learned = torch.as_tensor(split.train)
+        log_weights = log_class_weights(weights[learned], prepared.target[learned], prepared.codec.n_outputs)
+
     # where rows belong together, or to a time, one left out is not like new ones
     independent = prepared.dataset.groups is None and prepared.dataset.times is None
     held = None if independent else torch.as_tensor(split.valid)
@@ -187,7 +215,7 @@ def _fit(
             encoders=encoders,
             operator=operator,
         )
-        facts = prepared.facts(rows)
+        facts = prepared.facts(rows, weights)
         for module in made.modules():
             if isinstance(module, Fusion):
                 module.prepare(facts)
@@ -197,8 +225,9 @@ def _fit(
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
         begin = fit_linear(
-            model.plain, inputs, prepared.target, train_rows, held=held, together=together, solved=prepared.solved
-        )
+            model.plain, inputs, prepared.target, train_rows, held=held, together=together, solved=prepared.solved,
+            log_weights=log_weights,
+        )  # fmt: skip
         # the model begins as its linear paths, which may be the best there is
         recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
         history = train(
@@ -211,12 +240,19 @@ def _fit(
             callbacks=callbacks,
             recipe=recipe,
             then=then,
+            weights=weights,
         )
         return history, begin
 
     model = build(split.train)
     decider = model.plain.decider
     fitted = decider if decider is not None and decider.out_of_fold else None
+    if weights is not None and decider is not None and (decider.out_of_fold or decider.owns_loss):
+        raise ConfigError(
+            f"{type(decider).__name__}: it has a loss of its own, which takes no weights; got class_weight="
+            f"{train_options.class_weight!r}{'' if sample_weight is None else ' and sample_weight'}. Use another "
+            "operator, or no weights."
+        )
     known = np.concatenate([split.train, split.valid])
     refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
     # three folds learn from two thirds of the rows each
@@ -227,16 +263,18 @@ def _fit(
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
     valid_rows = torch.as_tensor(split.valid)
     outputs = torch.cat([output.outputs.float().cpu() for output in predict(model, known_inputs, valid_rows)])
-    model.head.calibrate(outputs, prepared.target[valid_rows])
+    with model.weighted(None if weights is None else weights[valid_rows] / weights[valid_rows].mean()):
+        model.head.calibrate(outputs, prepared.target[valid_rows])
     valid_prediction = outputs_in_units(model, prepared.codec, known_inputs, split.valid)
     if refits:
         again = build(split.train)
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
         begin = fit_linear(
-            again.plain, inputs, prepared.target, rows, like=like, together=together, solved=prepared.solved
-        )
-        seconds = retrain(again, begin, prepared.target, rows, train_options, history)
+            again.plain, inputs, prepared.target, rows, like=like, together=together, solved=prepared.solved,
+            log_weights=log_weights,
+        )  # fmt: skip
+        seconds = retrain(again, begin, prepared.target, rows, train_options, history, weights)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
             assert again.plain.decider is not None

@@ -58,13 +58,19 @@ class _Step(nn.Module):
         self._balancing = [balancing]  # no module of this one
 
     def forward(
-        self, values: dict[str, Tensor], masks: dict[str, Tensor], known: dict[str, Tensor], target: Tensor
+        self,
+        values: dict[str, Tensor],
+        masks: dict[str, Tensor],
+        known: dict[str, Tensor],
+        target: Tensor,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
         output = self.model({name: Raw(values[name], masks[name], known.get(name)) for name in values})
         (balancing,) = self._balancing
-        if balancing is None:
-            return self.model.loss(output, target), {}, {}
-        return *balancing.losses(output, target), unimodal_confidence(balancing.whole, output, target)
+        with self.model.weighted(weights):
+            if balancing is None:
+                return self.model.loss(output, target), {}, {}
+            return *balancing.losses(output, target), unimodal_confidence(balancing.whole, output, target)
 
 
 def batches(
@@ -117,6 +123,7 @@ def train(
     callbacks: Callers = (),
     recipe: Recipe | None = None,
     then: float = 0.0,
+    weights: Tensor | None = None,
 ) -> History:
     """Trains `model` in place and leaves in it the weights of the epoch with the smallest validation error.
 
@@ -132,6 +139,7 @@ def train(
         callbacks: Called before, in and after training.
         recipe: What is other than usual.
         then: How much work the caller will do afterwards, in trainings like this one: counted in the time left.
+        weights: Of all rows, `[row]`, in the loss of training and in what chooses the epoch; all count alike if None.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -150,12 +158,14 @@ def train(
     done: list[Epoch] = []
     best, kept = -1, {}
     n_parameters = 0
-    weights: list[Mapping[str, float]] = []
+    balances: list[Mapping[str, float]] = []
+    judging = None if weights is None else weights[valid_rows] / weights[valid_rows].mean()
 
     def judge(epoch: int, train_loss: float) -> None:
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
         nonlocal best, kept
-        result = model.validate(predict(model, inputs, valid_rows), target[valid_rows])
+        with model.weighted(judging):
+            result = model.validate(predict(model, inputs, valid_rows), target[valid_rows])
         done.append(Epoch(epoch, train_loss, *result))
         _check_finite(result.error, f"the validation error of epoch {epoch}", options)
         if best < 0 or result.error < done[best].valid_error:
@@ -170,8 +180,11 @@ def train(
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
         called.call("on_fit_start")
         began, n_rows = time.perf_counter(), len(train_rows)
-        epochs = _epochs(model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed)
-        weights += [] if balancing is None else [balancing.weights()]
+        epochs = _epochs(
+            model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed,
+            weights=weights,
+        )  # fmt: skip
+        balances += [] if balancing is None else [balancing.weights()]
         for epoch, (train_loss, n_trained) in enumerate(epochs):
             if epoch == 0:
                 if recipe.untrained_counts:
@@ -186,16 +199,16 @@ def train(
             if balancing is not None:
                 balancing.after_epoch(
                     lambda: (
-                        _losses(model, inputs, target, train_rows, balancing),
-                        _losses(model, inputs, target, valid_rows, balancing),
+                        _losses(model, inputs, target, train_rows, balancing, weights),
+                        _losses(model, inputs, target, valid_rows, balancing, weights),
                     )
                 )
-                weights.append(balancing.weights())
+                balances.append(balancing.weights())
         epochs.close()
     model.load_state_dict(kept)
     model.to("cpu").eval()
     seconds, best_epoch = time.perf_counter() - start, done[best].epoch
-    history = History(tuple(done), best_epoch, len(train_rows), seconds, n_parameters, tuple(weights[:best_epoch]))
+    history = History(tuple(done), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch]))
     called.call("on_fit_end", history)
     return history
 
@@ -207,17 +220,21 @@ def retrain(
     rows: Tensor,
     options: TrainOptions,
     history: History,
+    weights: Tensor | None = None,
 ) -> float:
     """Trains an untrained model on all of `rows` as an earlier one was, up to the epoch that was chosen for it.
 
-    The learning rate runs as it did, so that it stops where the earlier one's best weights were.
+    The learning rate runs as it did, so that it stops where the earlier one's best weights were. `weights` are of rows.
 
     Returns:
         Seconds.
     """
     start = time.perf_counter()
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
-        epochs = _epochs(model, inputs, target, rows, options, balancing, Recipe(), sized_for=history.n_train_rows)
+        epochs = _epochs(
+            model, inputs, target, rows, options, balancing, Recipe(), sized_for=history.n_train_rows,
+            weights=weights,
+        )  # fmt: skip
         next(epochs)  # the untrained model, which may be the best one
         for epoch in range(history.best_epoch):
             if balancing is not None and epoch < len(history.balance_weights):
@@ -245,7 +262,12 @@ def _balancing(model: Trainable[Any], inputs: Mapping[str, Raw], options: TrainO
 
 
 def _losses(
-    model: Trainable[Any], inputs: Mapping[str, Raw], target: Tensor, rows: Tensor, balancing: Balance
+    model: Trainable[Any],
+    inputs: Mapping[str, Raw],
+    target: Tensor,
+    rows: Tensor,
+    balancing: Balance,
+    weights: Tensor | None = None,
 ) -> Losses:
     """Returns the mean losses of at most 2,000 of the rows, the same ones each time, without dropout."""
     if len(rows) > 2000:
@@ -253,7 +275,8 @@ def _losses(
     joint, own = torch.zeros(()), {name: torch.zeros(()) for name in inputs}
     outputs = predict(model, inputs, rows)
     for output, part in zip(outputs, torch.split(rows, [len(o.outputs) for o in outputs]), strict=True):
-        loss, losses = balancing.losses(output, target[part].to(output.outputs.device))
+        with model.weighted(None if weights is None else weights[part]):
+            loss, losses = balancing.losses(output, target[part].to(output.outputs.device))
         share = len(part) / len(rows)
         joint = joint + share * loss.cpu()
         own = {name: total + share * losses[name].cpu() for name, total in own.items()}
@@ -271,6 +294,7 @@ def _epochs(
     *,
     sized_for: int,
     timed: Callable[[float], None] = lambda seconds: None,
+    weights: Tensor | None = None,
 ) -> Steps[tuple[float, int], None, None]:
     """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
 
@@ -321,9 +345,12 @@ def _epochs(
                 if drop is not None:
                     batch = drop(batch, generator)
                 for part, some in [(batch, None)] if balancing is None else balancing.passes(batch):
-                    goal = target[index] if some is None else target[index][some]
+                    seen_now = index if some is None else index[some]
+                    counted = None if weights is None else fabric.to_device(weights[seen_now])
                     with fabric.autocast():
-                        loss, own, confidence = step(*fabric.to_device(_flat(part)), fabric.to_device(goal))
+                        loss, own, confidence = step(
+                            *fabric.to_device(_flat(part)), fabric.to_device(target[seen_now]), counted
+                        )
                     optimizer.zero_grad()
                     if balancing is None:
                         fabric.backward(loss)

@@ -6,6 +6,8 @@ This module loads no torch: a command line's help is made of it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from numbers import Real
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -52,6 +54,12 @@ class TrainOptions(BaseModel):
         None,
         description="Train anew on training and validation rows, for as many epochs as validation chose.",
     )
+    class_weight: Annotated[
+        Literal["balanced"] | dict[str, float] | None, Shown(common=True, metavar="balanced|YAML")
+    ] = Field(
+        None,
+        description="Weights of classes in the loss of networks: balanced, or by class, as {ill: 5}; others have 1.",
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     modality_dropout: Annotated[float, Shown(common=True)] = Field(
         0.0, ge=0, lt=1, description="Probability of hiding a modality of a training row."
@@ -92,6 +100,19 @@ class TrainOptions(BaseModel):
         if method is not None and asked == "16-mixed":  # which scales gradients
             raise ValueError("precision must suit the balance; got precision='16-mixed': use bf16-mixed")
         return asked
+
+    @field_validator("class_weight", mode="before")
+    @classmethod
+    def _by_class(cls, asked: Any) -> Any:
+        """Classes are known by their names: `{0: 1}` is `{"0": 1}`."""
+        if asked is None or (isinstance(asked, str) and asked == "balanced"):
+            return asked
+        if isinstance(asked, Mapping) and asked and all(_is_weight(w) for w in asked.values()):
+            return {str(name): float(w) for name, w in asked.items()}
+        raise ValueError(
+            f"class_weight must be 'balanced', or for each class that is named a finite number above 0; got "
+            f"class_weight={asked!r}"
+        )
 
     @field_validator("device")
     @classmethod
@@ -137,6 +158,10 @@ class TrainOptions(BaseModel):
         Few rows are too dear to be kept back, and where time runs on, the validation rows are the freshest.
         """
         return by_time or n_rows < 2_000 if self.refit is None else self.refit
+
+
+def _is_weight(weight: Any) -> bool:
+    return isinstance(weight, Real) and not isinstance(weight, bool) and 0 < float(weight) < math.inf
 
 
 _SIZES = ((1_000, 32), (3_000, 64), (12_000, 128), (50_000, 256))
