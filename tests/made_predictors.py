@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from profuse.classical import CLASSICAL, classical, feature_sets_for, fit_classical
+from profuse.classical import CLASSICAL, classical, feature_sets_for, fit_classical, fittable
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.split import Split
@@ -32,7 +32,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 NETWORKS: dict[str, Any] = {"network": 1, "progressive network": 2}
 PORTFOLIO = "portfolio"
-KINDS = [*NETWORKS, *CLASSICAL.builtin, PORTFOLIO]
+KINDS = [*NETWORKS, *(name for name in fittable() if name in CLASSICAL.builtin), PORTFOLIO]
 MADE = [(kind, task) for kind in KINDS for task in TARGETS]
 N = 150
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["limit_threads", "usable_cores"]
+__all__ = ["limit_threads", "threads_now", "usable_cores"]
 
 _LIMITS = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 """Environment variables that say how many cores are meant; the first may hold a list by level: 4,2."""
@@ -75,6 +75,13 @@ def _libraries(n_modules: int) -> Any:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def threads_now() -> int:
+    """Returns how many threads computations take here, for libraries that ask for a number."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 @contextmanager

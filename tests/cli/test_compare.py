@@ -17,7 +17,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from profuse.classical import CLASSICAL, classical
+from profuse.classical import classical, fittable
 from profuse.cli._progress import LineDisplay, LiveDisplay, display
 from profuse.comparison.engine import Event
 from profuse.comparison.jobs import slug
@@ -26,7 +26,7 @@ from profuse.comparison.summary import summarise
 
 QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
 
-ON_ALL = tuple(name for name in CLASSICAL if classical(name).role == "classical")
+ON_ALL = tuple(name for name in fittable() if classical(name).role == "classical")
 N_FITS = 11 + len(ON_ALL)
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from known_answers import make_product
 
-from profuse.classical import fit_classical
+from profuse.classical import classical, fit_classical, fittable
 from profuse.comparison.compare import Comparison, read_options
 from profuse.comparison.engine import Event, _caution, _caution_of_labels, compare_dataset
 from profuse.comparison.jobs import slug
@@ -35,6 +35,7 @@ from profuse.training.options import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("few_classical")
 
+ON_ALL = [name for name in fittable() if classical(name).role == "classical"]
 OPTIONS = CompareOptions(
     fusions=("max",),
     rounds=(2,),
@@ -149,7 +150,7 @@ def test_singles_and_simple_baselines_always_stand_in_the_table(finished: Path) 
     roles = {m.name: m.role for m in Results.read(finished).methods}
     assert {"a only", "a classical", "b only", "b classical"} == {n for n, r in roles.items() if r == "single"}
     assert {"hybrid concat", "concat", "mean_logits"} == {n for n, r in roles.items() if r == "baseline"}
-    assert {"extra_trees", "gradient_boosting", "linear"} == {n for n, r in roles.items() if r == "classical"}
+    assert set(ON_ALL) == {n for n, r in roles.items() if r == "classical"}
     assert roles["max"] == roles["progressive (2 rounds) max"] == "fusion"
     assert roles["progressive (2 rounds) hybrid concat"] == "fusion"
 
@@ -337,7 +338,7 @@ def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
 
 def kept_methods(finished: Path) -> list[str]:
     verdict = summarise(Results.read(finished)).verdict
-    return sorted(["extra_trees", "gradient_boosting", "linear", "trivial", str(verdict.fusion), str(verdict.single)])
+    return sorted([*ON_ALL, "trivial", str(verdict.fusion), str(verdict.single)])
 
 
 def test_the_models_of_the_methods_that_the_report_names_are_kept(finished: Path) -> None:

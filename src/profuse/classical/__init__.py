@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import cast
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "classical",
     "feature_sets_for",
     "fit_classical",
+    "fittable",
     "side_by_side",
 ]
 
@@ -42,6 +44,8 @@ CLASSICAL = table(
         "trivial": "profuse.classical.trivial:Trivial",
         "gradient_boosting": "profuse.classical.gradient_boosting:GradientBoosting",
         "extra_trees": "profuse.classical.extra_trees:ExtraTrees",
+        "lightgbm": "profuse.classical.lightgbm:LightGBM",
+        "catboost": "profuse.classical.catboost:CatBoost",
         "linear": "profuse.classical.linear:Linear",
         "yardstick": "profuse.classical.yardstick:Yardstick",
     },
@@ -51,6 +55,12 @@ CLASSICAL = table(
 def classical(name: str) -> type[ClassicalModel]:
     """Returns the class of the classical model called `name`."""
     return cast(type[ClassicalModel], CLASSICAL.part(name))
+
+
+def fittable() -> list[str]:
+    """Returns the names of all classical models but those whose optional package is missing here."""
+    needed = {name: classical(name).package for name in CLASSICAL}
+    return [name for name, package in needed.items() if not package or find_spec(package) is not None]
 
 
 def feature_sets_for(name: str, kinds: Mapping[str, str]) -> list[dict[str, str]]:

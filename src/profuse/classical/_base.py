@@ -63,6 +63,7 @@ class ClassicalModel(ABC):
             feature sets of its kind.
         sparse: Whether it takes sparse features. One of all modalities then gets the sparse set of a kind that has one;
             one that takes none never gets any.
+        package: The optional package that fits it: where it is missing, comparisons leave the model out.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         slow: Whether a fit takes longer than most: among several it comes last.
         brief: Which of the trials is taken where a quick fit will do.
@@ -73,6 +74,7 @@ class ClassicalModel(ABC):
     trials: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     role: ClassVar[Literal["classical", "trivial", "single"]] = "classical"
     sparse: ClassVar[bool] = False
+    package: ClassVar[str] = ""
     row: ClassVar[str] = ""
     slow: ClassVar[bool] = False
     brief: ClassVar[int] = 0

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-__all__ = ["Forest"]
+__all__ = ["Forest", "Split", "Tree", "single"]
 
 _BLOCK = 4_096  # rows walked together
 
 
+class Split(NamedTuple):
+    """A row goes left where its number `feature` is at most `threshold`, and where it is missing if `missing_left`."""
+
+    feature: int
+    threshold: float
+    missing_left: bool
+    left: Tree
+    right: Tree
+
+
+Tree: TypeAlias = "Split | np.ndarray"
+"""A split, or a leaf `[output]`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """The mean over all trees of the leaf that a row falls into.
+    """The mean, or the sum, over all trees of the leaf that a row falls into.
 
     An inner node's left child is the next node; a row goes left where its number is at most the threshold.
 
@@ -58,8 +72,39 @@ class Forest:
         types |= {"thresholds": np.float32, "missing_left": np.bool_, "leaves": np.float32}
         return cls(**{name: np.concatenate([part[name] for part in parts]).astype(t) for name, t in types.items()})
 
+    @classmethod
+    def grown(cls, trees: Sequence[Tree]) -> Self:
+        """Returns trees as arrays."""
+        starts: list[int] = []
+        nodes: list[tuple[int, float, int, bool]] = []
+        leaves: list[np.ndarray] = []
+
+        def add(tree: Tree) -> None:
+            if isinstance(tree, np.ndarray):
+                nodes.append((-1, 0.0, len(leaves), False))
+                leaves.append(tree)
+                return
+            at = len(nodes)
+            nodes.append((tree.feature, tree.threshold, 0, tree.missing_left))
+            add(tree.left)
+            nodes[at] = (*nodes[at][:2], len(nodes), nodes[at][3])
+            add(tree.right)
+
+        for tree in trees:
+            starts.append(len(nodes))
+            add(tree)
+        features, thresholds, right, missing = (np.array(part) for part in zip(*nodes, strict=True))
+        places = (part.astype(np.int32) for part in (np.array(starts), features, right))
+        start, feature, child = places
+        held = np.clip(thresholds, -2e30, 2e30)  # no number lies beyond: see `single`
+        return cls(start, feature, _at_most(held), child, missing, np.array(leaves, dtype=np.float32))
+
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Returns `[row, output]` of float32 `x[row, number]`, NaN = missing."""
+        """Returns the mean `[row, output]` of float32 `x[row, number]`, NaN = missing."""
+        return self.total(x) / len(self.starts)
+
+    def total(self, x: np.ndarray) -> np.ndarray:
+        """Returns the sum `[row, output]` of float32 `x[row, number]`, NaN = missing."""
         blocks = [self._block(x[i : i + _BLOCK]) for i in range(0, max(1, len(x)), _BLOCK)]
         return np.concatenate(blocks)
 
@@ -75,7 +120,7 @@ class Forest:
                 node[rows] = np.where(left, at + 1, self.right[at])
                 rows = rows[self.features[node[rows]] >= 0]
             total += self.leaves[self.right[node]]
-        return total / len(self.starts)
+        return total
 
     def state(self) -> dict[str, Any]:
         """Returns the arrays."""
@@ -111,6 +156,11 @@ class Forest:
         if not ((leaf >= 0) & (leaf < len(made.leaves))).all() or not np.isfinite(made.leaves).all():
             raise ValueError("leaves of a tree must hold finite numbers that there are")
         return made
+
+
+def single(x: np.ndarray) -> np.ndarray:
+    """Returns float32, held to +-1e30: sums of what is larger are not finite."""
+    return np.asarray(np.clip(x, -1e30, 1e30), dtype=np.float32)
 
 
 def _at_most(thresholds: np.ndarray) -> np.ndarray:

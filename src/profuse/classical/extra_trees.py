@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
-from profuse.classical._forest import Forest
+from profuse.classical._forest import Forest, single
 from profuse.classical._levels import Levels
 from profuse.classical._machines import Rows, error_of, outputs_of
 from profuse.schema import Task
@@ -87,7 +87,7 @@ class ExtraTrees(ClassicalModel):
                 random_state=seed,
             )
             y = rows.y[train] if classes else rows.wanted(train)
-            model.fit(_single(z), y if classes or y.shape[1] > 1 else y[:, 0])
+            model.fit(single(z), y if classes or y.shape[1] > 1 else y[:, 0])
             forest = Forest.of([tree.tree_ for tree in model.estimators_])
             if classes:
                 leaves = np.zeros((len(forest.leaves), self.n_outputs), dtype=np.float32)
@@ -107,7 +107,7 @@ class ExtraTrees(ClassicalModel):
     def _scores(self, x: np.ndarray) -> np.ndarray:
         assert self.levels is not None
         assert self.forest is not None
-        p = self.forest.predict(_single(self.levels(x)))
+        p = self.forest.predict(single(self.levels(x)))
         if self.task == "regression":
             return p
         p = np.maximum(p, _FLOOR)
@@ -134,8 +134,3 @@ class ExtraTrees(ClassicalModel):
         if not (np.isfinite(made.sharpness) and made.sharpness > 0):
             raise ValueError(f"sharpness must be above 0; got {made.sharpness}")
         return made
-
-
-def _single(x: np.ndarray) -> np.ndarray:
-    """Returns float32, held to +-1e30: sums of what is larger are not finite."""
-    return np.asarray(np.clip(x, -1e30, 1e30), dtype=np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from profuse._lookup import resolve
-from profuse.classical import CLASSICAL, classical
+from profuse.classical import classical, fittable
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
@@ -165,7 +165,7 @@ def methods_for(
     for name in base.into or ():
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
-    roles = {name: classical(name).role for name in CLASSICAL}
+    roles = {name: classical(name).role for name in fittable()}
     methods = [Method(name=name, role=role, modalities=()) for name, role in roles.items() if role == "trivial"]
     chosen = names if tuple(singles) == ("all",) else singles
     for name in chosen:

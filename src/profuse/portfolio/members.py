@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from profuse.classical import CLASSICAL, classical
+from profuse.classical import classical, fittable
 from profuse.data.features import features_named
 from profuse.metrics import Metric
 from profuse.models.options import ModelOptions
@@ -99,7 +99,7 @@ def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) ->
         base: Options that all networks share.
     """
     names = tuple(sorted(modalities))
-    roles: Mapping[str, Any] = {name: classical(name).role for name in CLASSICAL}
+    roles: Mapping[str, Any] = {name: classical(name).role for name in fittable()}
     singles = [name for name, role in roles.items() if role == "single"]
     made = [Member(f"{m} {classical(s).row or s}", (m,), s) for s in singles for m in names]
     if len(names) > 1:
