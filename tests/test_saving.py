@@ -288,3 +288,13 @@ def test_what_dead_writers_left_in_a_folder_is_cleared(tmp_path: Path) -> None:
     with another_process_holding(tmp_path / "d"):
         clear_dead(tmp_path)
         assert {p.name for p in tmp_path.iterdir()} == {"c", ".d.lock"}
+
+
+def test_a_folder_of_temporary_files_within_another_leaves_that_one_alone() -> None:
+    with scratch() as outer:
+        (outer / "kept").write_text("here")
+        with scratch() as inner:
+            assert inner != outer
+        assert (outer / "kept").read_text() == "here"
+        assert not inner.exists()
+    assert not outer.exists()

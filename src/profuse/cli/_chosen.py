@@ -127,11 +127,11 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
             "Name another one with --method."
         )
     method = resolve(asked, {m.name: m for m in methods}, where="fit", what="method")
-    if method.model is None:
+    if not method.is_network:
         folders = [run / "models" / model_folder(asked, seed) for seed in range(options.seeds)]
         there = ", ".join(str(f) for f in folders if f.is_dir()) or "none, as another was better"
         raise ConfigError(
-            f"fit: the method must be a network; got method={name!r}, a classical model. Name another one with "
+            f"fit: the method must be a network; got method={name!r}, which is none. Name another one with "
             f"--method, or use the fitted ones that the comparison has kept in models/: {there}."
         )
     return Chosen(run, method, options, facts.task)

@@ -134,6 +134,7 @@ def compare(
     trials: int | None = None,
     metric: str | None = None,
     retrain_without: bool | None = None,
+    portfolio: str | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
     model: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,

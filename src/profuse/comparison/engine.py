@@ -346,7 +346,7 @@ def _keep_models(results: Results, run: Run, out: Path) -> None:
     They are those of the best fusion and the best single modality, and the classical ones.
     """
     verdict = summarise(results).verdict
-    kept = [m.name for m in results.methods if m.role in ("classical", "trivial")]
+    kept = [m.name for m in results.methods if m.role in ("classical", "trivial", "portfolio")]
     with new_folder(out / "models") as fresh:
         for method in (verdict.fusion, verdict.single, *kept):
             for seed in run.found.get(method or "", {}):

@@ -9,6 +9,7 @@ import hashlib
 import json
 import pickle
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -33,7 +34,10 @@ from profuse.inspect.asked import predict_without
 from profuse.metrics import measure, metric_named
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
-from profuse.predictor import ClassicalPredictor, NetworkPredictor
+from profuse.portfolio.fits import Event
+from profuse.portfolio.fitting import fit_portfolio
+from profuse.portfolio.options import PortfolioOptions
+from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
 from profuse.schema import Schema, SplitOptions
 from profuse.training.callbacks import Callback
 from profuse.training.classical_fits import best_fit
@@ -178,7 +182,8 @@ def run_job(job: Job) -> Path:
         _beat(job)
         try:
             with new_folder(job.folder) as folder:
-                facts, arrays = (_classical if job.method.model is None else _deep)(job, prepared, folder)
+                do = _portfolio if job.method.portfolio else _deep if job.method.is_network else _classical
+                facts, arrays = do(job, prepared, folder)
                 packed = BytesIO()
                 np.savez_compressed(packed, prediction=arrays["prediction"], true=arrays["true"])
                 with naming(job.folder):
@@ -293,9 +298,17 @@ def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict
     """Every score of the test rows with one modality masked, for each."""
     if len(model.modalities) < 2 or job.method.role == "ablation":
         return []
+    rows = torch.as_tensor(prepared.split.test)
+    return _hidden(model, {name: prepared.inputs[name].rows(rows) for name in model.modalities}, prepared, facts)
+
+
+def _hidden(
+    model: Predictor, inputs: Mapping[str, Part], prepared: Prepared, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Every score of the test rows, `inputs`, with one modality hidden, for each."""
+    if len(model.modalities) < 2:
+        return []
     task, test = prepared.task, prepared.split.test
-    rows = torch.as_tensor(test)
-    inputs = {name: prepared.inputs[name].rows(rows) for name in model.modalities}
     predictions = predict_without(model, inputs, [(name,) for name in model.modalities])
     full, true = facts["scores"]["test"], prepared.true(test)
     return [
@@ -337,6 +350,47 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
         modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
     )  # fmt: skip
     predictor.save(folder / "model")
+    return facts, {"prediction": prediction, "true": prepared.true(split.test)}
+
+
+def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    split, codec, began = prepared.split, prepared.codec, time.perf_counter()
+    known = np.sort(np.concatenate([split.train, split.valid]))
+    done = [began]
+
+    def tell(event: Event) -> None:
+        done.append(time.perf_counter())
+        if event.n_total and event.stage != "prepare":
+            share = max(event.n_done, 0.5) / event.n_total
+            _beat(job, share=share, spent=done[-1] - began, left=(done[-1] - began) * (1 - share) / share)
+
+    assert job.method.portfolio is not None
+    fitted = fit_portfolio(
+        prepared.dataset.rows(known),
+        PortfolioOptions(preset=job.method.portfolio, metric=job.metric),
+        job.method.model,
+        job.train.model_copy(update={"seed": job.seed}),
+        codec=codec,
+        schema=job.schema,
+        on_event=tell,
+    )
+    seconds, start = time.perf_counter() - began, time.perf_counter()
+    inputs = fitted.encode(prepared.dataset.rows(split.test))
+    prediction = fitted.predict_encoded(inputs)
+    rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
+    assert fitted.held_prediction is not None
+    facts = _facts(job, prepared, prediction, fitted.held_prediction[np.searchsorted(known, split.valid)])
+    facts |= {
+        "n_parameters": fitted.n_parameters,
+        "fit_seconds": seconds,
+        "predict_rows_per_second": rate,
+        "chosen_trial": 0,
+        "curves": [],
+        "ablation": _hidden(fitted, inputs, prepared, facts),
+        "members": [member.model_dump(mode="json") for member in fitted.members],
+        "skipped": fitted.about["skipped"],
+    }
+    fitted.save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,7 @@ from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
 from profuse.heads import head_for
 from profuse.models.levels import LEVELS
 from profuse.models.options import ModelOptions
+from profuse.portfolio.options import Preset
 from profuse.progressive import Rounds, check_rounds
 from profuse.schema import Task
 
@@ -33,6 +35,7 @@ class Method(BaseModel):
         modalities: The ones it uses.
         model: How the model is made; None for a classical or trivial method.
         classical: The name of the classical model; its row's if None.
+        portfolio: Of a portfolio: its preset.
         left_out: Of an ablation: the modality that it is fitted without.
         default: Whether `fit` makes this model where no operator is named.
     """
@@ -44,6 +47,7 @@ class Method(BaseModel):
     modalities: tuple[str, ...]
     model: ModelOptions | None = None
     classical: str | None = None
+    portfolio: Preset | None = None
     left_out: str | None = Field(None, exclude=True)
     default: bool = Field(False, exclude=True)
 
@@ -58,9 +62,14 @@ class Method(BaseModel):
         name = self.name if self.left_out is None else self.name.removesuffix(f" without {self.left_out}")
         return name if self.model is None else name.removeprefix(_progressive(self.model.rounds))
 
+    @property
+    def is_network(self) -> bool:
+        """Whether it is one network."""
+        return self.model is not None and self.portfolio is None
+
     def chooses(self, trials: int) -> bool:
-        """Whether validation rows choose between several fits of it by the metric that counts."""
-        return self.model is None and (self.role == "single" or trials > 1)
+        """Whether a choice between several fits of it is made by the metric that counts."""
+        return self.portfolio is not None or (self.model is None and (self.role == "single" or trials > 1))
 
     def without(self, modality: str) -> Method:
         """Returns the same fusion, with the same options, of the other modalities."""
@@ -80,13 +89,14 @@ class Method(BaseModel):
 
     def info(self) -> MethodInfo:
         """Returns what results say of it."""
-        if self.model is None:
-            family = "none" if self.role == "trivial" else "classical"
-            level = {"trivial": "none", "single": "single"}.get(self.role, "raw")
+        if not self.is_network:
+            family = {"trivial": "none", "portfolio": "portfolio"}.get(self.role, "classical")
+            level = {"trivial": "none", "single": "single", "portfolio": "decision"}.get(self.role, "raw")
             return MethodInfo(
                 name=self.name, label=self.name.replace("_", " "), family=family, level=level,
                 modalities=list(self.modalities), role=self.role,
             )  # fmt: skip
+        assert self.model is not None
         single = self.role == "single"
         return MethodInfo(
             name=self.name,
@@ -124,6 +134,7 @@ def methods_asked(options: CompareOptions, modalities: Sequence[str], task: Task
         base=options.model,
         task=task,
         singles=options.singles,
+        portfolio=options.portfolio,
     )
 
 
@@ -135,6 +146,7 @@ def methods_for(
     base: ModelOptions,
     task: Task,
     singles: Sequence[str] = ("all",),
+    portfolio: Literal["none"] | Preset = "none",
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -145,6 +157,7 @@ def methods_for(
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         task: What is predicted: the default hangs on it, and not every decision operator is defined for all.
         singles: Modalities that are compared by themselves, or ("all",); empty for none.
+        portfolio: The preset of one, or "none".
 
     Raises:
         ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium.
@@ -186,6 +199,8 @@ def methods_for(
             for model, row in by_hand.items()
         ]
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
+    if portfolio != "none":
+        methods.append(Method(name="portfolio", role="portfolio", modalities=names, model=base, portfolio=portfolio))
     skipped, seen = [], set()
     default = _default(base, len(names), task)
     always = [default, *ALWAYS] if len(names) > 1 else ALWAYS

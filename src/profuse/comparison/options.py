@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -42,6 +42,13 @@ class CompareOptions(BaseModel):
     retrain_without: Annotated[bool, Shown(common=True)] = Field(
         True,
         description="Whether the best fusion is fitted anew without each modality, at seed 0, to tell what it adds.",
+    )
+    portfolio: Annotated[
+        Literal["none", "quick", "default", "best"], Shown(common=True, metavar="none|quick|default|best")
+    ] = Field(
+        "none",
+        description="Whether what 'profuse fit' makes, models that predict together, is a row, and of which models; it "
+        "takes several times what its models take alone.",
     )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."

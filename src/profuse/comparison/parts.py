@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from profuse import registry
+from profuse.classical import CLASSICAL
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.kinds import kind_named
@@ -33,17 +34,20 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
     options = method.model
     if options is None:
         yield "classical", method.estimator
+    if method.portfolio is not None:
+        yield from (("classical", name) for name in CLASSICAL)
     for modality in method.modalities:
         data = dataset.modalities[modality]
         default = kind_named(data.kind)
         yield "kind", data.kind
-        if options is None:
+        if not method.is_network:
             yield from (("features", name) for name in default.feature_sets)
-        else:
+        if options is not None:
             yield "preprocessor", data.preprocess or default.preprocessor
             yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
     if options is not None:
-        yield "fusion", options.fusion or ""  # every method names one
+        if method.is_network:
+            yield "fusion", options.fusion or ""  # every one names one
         yield "fusion", options.decision
         if train.balance is not None:
             yield "balance", train.balance

@@ -52,7 +52,7 @@ __all__ = [
 FORMAT = 1
 """2: rows of a regression hold squared errors; 1 had influence values of R2, which no test must use."""
 PACKAGES = ("profuse", "torch", "numpy", "scipy", "scikit-learn", "pandas")
-Role = Literal["trivial", "single", "classical", "baseline", "fusion", "ablation"]
+Role = Literal["trivial", "single", "classical", "baseline", "fusion", "portfolio", "ablation"]
 """An "ablation" is the best fusion fitted without one modality: it is not ranked, and no verdict counts it."""
 Rounds = Annotated[int, Field(ge=1)] | Literal["equilibrium"]
 

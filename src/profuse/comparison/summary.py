@@ -23,7 +23,7 @@ from profuse.comparison.statistics import (
 
 __all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
-Against = Literal["single", "concat", "default", "plain", "classical", "trivial", "hand_made"]
+Against = Literal["single", "concat", "default", "plain", "classical", "trivial", "hand_made", "portfolio"]
 FUSED = ("baseline", "fusion")
 CONCAT = "concat"
 
@@ -164,6 +164,9 @@ def summarise(results: Results) -> Summary:
     by_hand = {tuple(m.modalities): m.name for m in alone if m.family == "classical"}
     networks = [m for m in alone if m.family != "classical" and tuple(m.modalities) in by_hand]
     pairs.extend((m.name, by_hand[tuple(m.modalities)], "hand_made") for m in networks)
+    together = next((r.method.name for r in ranked if r.method.role == "portfolio"), None)
+    if together:
+        pairs.extend((together, name, "portfolio") for name in (fusion, classical, single) if name)
     if trivial:
         pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion, single, classical)) if name)
     asked = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]

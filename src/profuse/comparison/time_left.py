@@ -16,6 +16,7 @@ __all__ = ["TimeLeft"]
 Fit = tuple[str, int]
 """Name of a method, and a seed."""
 _EQUILIBRIUM = 4
+_FOLDS = 5  # of a portfolio
 """Rounds that a fit until convergence is taken for before one was timed."""
 
 
@@ -57,7 +58,7 @@ class TimeLeft:
         for (name, _), beat in beats.items():
             if beat.get("share") and name not in known:
                 known[name] = beat["spent"] / beat["share"]
-        networks = {name: method for name, method in self._methods.items() if method.model is not None}
+        networks = {name: method for name, method in self._methods.items() if method.is_network}
         alone = {name for name, _ in self._open if name in networks and networks[name].role == "single"}
         if not known.keys() & networks.keys() or not alone <= known.keys():
             return None
@@ -81,7 +82,7 @@ class _Expected:
     def __init__(self, methods: Mapping[str, Method], known: Mapping[str, float]) -> None:
         self.known = known
         self.mean = float(np.mean(list(known.values())))
-        networks = {n: m for n, m in methods.items() if n in known and m.model is not None}
+        networks = {n: m for n, m in methods.items() if n in known and m.is_network}
         self.alone = {m.modalities[0]: known[n] for n, m in networks.items() if m.role == "single"}
         self.one = float(np.mean(list(self.alone.values()))) if self.alone else None
         classical = [known[n] for n, m in methods.items() if n in known and m.model is None and m.role != "trivial"]
@@ -96,6 +97,9 @@ class _Expected:
     def seconds(self, method: Method) -> float:
         if method.name in self.known:
             return self.known[method.name]
+        if method.portfolio is not None:
+            one = self.ratio[False] * sum(self.alone.get(name, self.mean) for name in method.modalities)
+            return _FOLDS * (one + (len(method.modalities) + 3) * self.classical)
         if method.model is None:
             return 0.0 if method.role == "trivial" else self.classical
         return self.ratio[_rounds(method) > 1] * self._parts(method)

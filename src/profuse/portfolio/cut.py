@@ -75,6 +75,7 @@ class Cut:
         seed: int,
         folder: Path,
         tell: Callable[[int, int], None],
+        codec: TargetCodec | None = None,
     ) -> Cut:
         """Cuts the rows of `dataset`, prepares each fold, and leaves it in `folder`.
 
@@ -85,11 +86,12 @@ class Cut:
             seed: Of the cuts.
             folder: Of temporary files.
             tell: Told how many folds of how many are prepared.
+            codec: Of the target, where one is fitted.
 
         Raises:
             DataError: There are too few rows.
         """
-        codec = TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names)
+        codec = codec or TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names)
         every, by_time = np.arange(len(dataset)), dataset.times is not None
         k = options.folds or _FOLDS[len(dataset) >= _MANY_ROWS]
         groups = None if dataset.groups is None else np.asarray(dataset.groups).astype(str)

@@ -10,6 +10,7 @@ import numpy as np
 
 from profuse._saving import scratch
 from profuse.data.dataset import Dataset
+from profuse.data.target import TargetCodec
 from profuse.errors import DataError
 from profuse.inspect.intervals import Scores
 from profuse.metrics import Metric, default_metric, measure, metric_named
@@ -21,7 +22,7 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
 from profuse.portfolio.selection import best_single, mixed, select
 from profuse.portfolio.temperature import temperature_of
-from profuse.predictor import MemberFacts, PortfolioPredictor
+from profuse.predictor import MemberFacts, PortfolioPredictor, softened
 from profuse.schema import Schema, Task
 from profuse.training.options import TrainOptions
 
@@ -39,6 +40,7 @@ def fit_portfolio(
     *,
     members: Sequence[Member] | None = None,
     later: Dataset | None = None,
+    codec: TargetCodec | None = None,
     schema: Schema | None = None,
     n_jobs: int = 1,
     on_event: Callable[[Event], None] | None = None,
@@ -59,6 +61,7 @@ def fit_portfolio(
         train: Of all networks; the seed is of all that is drawn.
         members: The models; those of the preset if None.
         later: Rows that will be predicted, whose patterns of absence get weights too; their target is not read.
+        codec: Of the target, where one is fitted that knows all classes; else these rows tell.
         schema: The resolved schema of a table, kept with the model.
         n_jobs: Fits at a time.
         on_event: Told of progress.
@@ -78,7 +81,7 @@ def fit_portfolio(
     start = time.perf_counter()
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
     with scratch() as folder:
-        cut = Cut.make(dataset, options, model, seed, folder, lambda i, n: tell(Event("prepare", i, n)))
+        cut = Cut.make(dataset, options, model, seed, folder, lambda i, n: tell(Event("prepare", i, n)), codec)
         patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
         fits = Fits(cut, members, patterns, train, metric, deadline, n_jobs, tell)
         try:
@@ -101,6 +104,7 @@ def fit_portfolio(
         patterns=tuple(patterns),
         weights=weights,
         temperature=temperature,
+        held_prediction=_by_row(softened(task, nested, temperature), cut, len(dataset)),
         about={
             **_estimate(nested, alone, cut, metric, seed),
             "n_folds": len(cut.folds),
@@ -121,6 +125,13 @@ def metric_of(options: PortfolioOptions, task: Task) -> Metric:
         ConfigError: It is not of this task.
     """
     return default_metric(task) if options.metric is None else metric_named(options.metric, task, who="fit")
+
+
+def _by_row(held: np.ndarray, cut: Cut, n_rows: int) -> np.ndarray:
+    """Returns predictions in the order of the rows; NaN for those that no fold holds out."""
+    result = np.full((n_rows, held.shape[1]), np.nan)
+    result[cut.rows] = held
+    return result
 
 
 def _absent_in(dataset: Dataset) -> Mapping[str, np.ndarray]:

@@ -83,6 +83,9 @@ class PortfolioPredictor(Predictor):
         members: What is told of each member.
         patterns: Modalities that are absent, sorted, of each pattern; the first is that of none.
         weights: `[pattern, member]`, rows add up to 1.
+        held_prediction: `[row, output]`, of the rows learned from, by fits and weights that had no part in them; NaN
+            for rows that are never held out. Not saved.
+        about: How good it is on held-out rows, and what was left out.
         temperature: Probabilities are proportional to p^(1 / temperature); 1 for numbers.
     """
 
@@ -95,6 +98,7 @@ class PortfolioPredictor(Predictor):
     patterns: tuple[tuple[str, ...], ...]
     weights: np.ndarray
     temperature: float = 1.0
+    held_prediction: np.ndarray | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     schema: Schema | None = None
     source: str = ""

@@ -19,6 +19,7 @@ from profuse.report.words import Words, labels_of
 __all__ = ["ROLES", "collect"]
 
 ROLES = {
+    "portfolio": "Models that predict together",
     "fusion": "Ways of fusing",
     "baseline": "The default and plain ways of fusing, always compared",
     "classical": "Classical models on all features",

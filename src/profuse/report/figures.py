@@ -18,6 +18,7 @@ __all__ = ["cost_plot", "curve_panels", "loss_plot", "mark", "residual_plot", "s
 SHAPES = {
     "fusion": '<circle r="5.5"/>',
     "baseline": '<circle r="4.75" class="ring"/>',
+    "portfolio": '<path d="M0-7.5L2-2.3L7.2-2.3L3 1L4.6 6.5L0 3.2L-4.6 6.5L-3 1L-7.2-2.3L-2-2.3Z"/>',
     "classical": '<path d="M0-7L7 0L0 7L-7 0Z"/>',
     "single": '<rect x="-5" y="-5" width="10" height="10"/>',
     "trivial": '<path d="M-5-5L5 5M-5 5L5-5" class="cross"/>',

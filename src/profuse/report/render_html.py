@@ -21,6 +21,7 @@ KINDS = {
     "default": "The chosen fusion against the default, which 'fit' makes unless told",
     "plain": "Progressive methods against the same methods without feedback",
     "classical": "The chosen fusion against the chosen classical model",
+    "portfolio": "The portfolio, which 'fit' makes, against the best fusion, classical model and single modality",
     "hand_made": "Each modality: its network against a classical model on its hand-made features",
     "trivial": "Against the trivial answer",
 }

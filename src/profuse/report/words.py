@@ -133,6 +133,7 @@ class Words:
             ("How sure?", self._sure()),
             ("At what price?", self._price()),
             ("Would something simpler do?", self._simpler()),
+            ("What would 'profuse fit' make of it?", self._together()),
         ]
         return [{"question": q, "answer": a} for q, a in results if a]
 
@@ -275,6 +276,18 @@ class Words:
             t = v.trivial_gain
             text += f" {self._cap(t.method)} scores {self._told(t)} against {self._trivial()}."
         return text.strip()
+
+    def _together(self) -> str:
+        """The portfolio against the best of what it is made of."""
+        pairs = [c for c in self.summary.comparisons if c.kind == "portfolio"]
+        if not pairs:
+            return ""
+        name = pairs[0].method
+        told = [f"{self._told(c)} against {self.labels[c.against]}" for c in pairs]
+        better = all(c.shown == "better" for c in pairs)
+        end = " Fit it on all rows with 'profuse fit'." if better else ""
+        whole = f"{self._cap(name)}, several models that predict together, reaches {self._scored(name)}"
+        return f"{whole}: {listed(told)}.{end}"
 
     @staticmethod
     def matters(ablation: Mapping[str, Any]) -> str:
