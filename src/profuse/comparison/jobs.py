@@ -10,7 +10,6 @@ import json
 import pickle
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from io import BytesIO
@@ -26,6 +25,7 @@ from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
 from profuse.classical import side_by_side
+from profuse.comparison.beats import Beats, beat
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
@@ -39,7 +39,6 @@ from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
 from profuse.schema import Schema, SplitOptions
-from profuse.training.callbacks import Callback
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
@@ -179,7 +178,7 @@ def run_job(job: Job) -> Path:
     """Fits, predicts, measures, and leaves the folder; returns it."""
     with limit_threads(job.train.threads):
         prepared: Prepared = _load(job.prepared)
-        _beat(job)
+        beat(job)
         try:
             with new_folder(job.folder) as folder:
                 do = _portfolio if job.method.portfolio else _deep if job.method.is_network else _classical
@@ -226,43 +225,13 @@ def read_result(folder: Path) -> JobResult:
     return result
 
 
-def _beat(job: Job, **facts: Any) -> None:
-    """Tells that the job runs, and how far it is."""
-    if job.heartbeat is not None:
-        told = {"method": job.method.name, "seed": job.seed, **facts}
-        with suppress(OSError):  # a display that stands still must not end a fit
-            job.heartbeat.write_text(json.dumps(told), encoding="utf-8")
-
-
-class _Beats(Callback):
-    """Tells of each epoch."""
-
-    def __init__(self, job: Job, trial: int, began: float) -> None:
-        self.job, self.trial, self.began = job, trial, began
-
-    def on_fit_start(self) -> None:
-        self.start = time.perf_counter()
-
-    def on_first_steps(self) -> None:
-        _beat(self.job, trial=self.trial, **self._so_far())
-
-    def on_epoch_end(self, epoch: Epoch) -> None:
-        _beat(self.job, trial=self.trial, epoch=epoch.epoch, score=epoch.valid_score, **self._so_far())
-
-    def _so_far(self) -> dict[str, float]:
-        """Returns how much of the job is done, the seconds spent in it, and those left of this trial."""
-        now = time.perf_counter()
-        share = (self.trial + (now - self.start) / (now - self.start + self.seconds_left)) / self.job.trials
-        return {"share": share, "spent": now - self.began, "left": self.seconds_left}
-
-
 def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     assert job.method.model is not None
     best: NetworkPredictor | None = None
     seconds, chosen, began = 0.0, 0, time.perf_counter()
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
-        beats = [_Beats(job, trial, began)]
+        beats = [Beats(job, trial, began)]
         model = fit_model(prepared, options, train, modalities=job.method.modalities, callbacks=beats)
         assert model.history is not None
         seconds += model.history.fit_seconds
@@ -362,7 +331,7 @@ def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
         done.append(time.perf_counter())
         if event.n_total and event.stage != "prepare":
             share = max(event.n_done, 0.5) / event.n_total
-            _beat(job, share=share, spent=done[-1] - began, left=(done[-1] - began) * (1 - share) / share)
+            beat(job, share=share, spent=done[-1] - began, left=(done[-1] - began) * (1 - share) / share)
 
     assert job.method.portfolio is not None
     fitted = fit_portfolio(
