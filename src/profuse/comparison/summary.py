@@ -141,7 +141,9 @@ def summarise(results: Results) -> Summary:
     single = _choose(ranked, ("single",), "single modality", evidence)
     fusion = _choose([r for r in ranked if len(r.method.modalities) != 1], FUSED, "fusion", evidence)
     classical = _choose(ranked, ("classical",), "classical model", evidence)
-    trivial = next((r.method.name for r in ranked if r.method.role == "trivial"), None)
+    trivial, together = (
+        next((r.method.name for r in ranked if r.method.role == role), None) for role in ("trivial", "portfolio")
+    )
     pairs: list[tuple[str, str, Against]] = []
     for r in ranked:
         name, role = r.method.name, r.method.role
@@ -164,9 +166,7 @@ def summarise(results: Results) -> Summary:
     by_hand = {tuple(m.modalities): m.name for m in alone if m.family == "classical"}
     networks = [m for m in alone if m.family != "classical" and tuple(m.modalities) in by_hand]
     pairs.extend((m.name, by_hand[tuple(m.modalities)], "hand_made") for m in networks)
-    together = next((r.method.name for r in ranked if r.method.role == "portfolio"), None)
-    if together:
-        pairs.extend((together, name, "portfolio") for name in (fusion, classical, single) if name)
+    pairs.extend((together, name, "portfolio") for name in (fusion, classical, single) if name and together)
     if trivial:
         pairs.extend((name, trivial, "trivial") for name in dict.fromkeys((fusion, single, classical)) if name)
     asked = [(a, b, k, e) for a, b, k in pairs if (e := evidence.difference(a, b)) is not None]
