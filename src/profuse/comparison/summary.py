@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from profuse.comparison.chosen import FUSED, choose, default_of, plain_of
 from profuse.comparison.metric import metric_of, unvaried
 from profuse.comparison.results import MethodInfo, Results, Score
 from profuse.comparison.statistics import (
@@ -24,7 +25,6 @@ from profuse.comparison.statistics import (
 __all__ = ["Comparison", "Evidence", "Row", "Summary", "Verdict", "summarise"]
 
 Against = Literal["single", "concat", "default", "plain", "classical", "trivial", "hand_made", "portfolio"]
-FUSED = ("baseline", "fusion")
 CONCAT = "concat"
 
 
@@ -138,9 +138,9 @@ def summarise(results: Results) -> Summary:
         (evidence.row(m) for m in evidence.methods if evidence.test(m.name)),
         key=lambda r: (-evidence.sign * r.estimate.value, r.method.name),
     )
-    single = _choose(ranked, ("single",), "single modality", evidence)
-    fusion = _choose([r for r in ranked if len(r.method.modalities) != 1], FUSED, "fusion", evidence)
-    classical = _choose(ranked, ("classical",), "classical model", evidence)
+    single = choose(ranked, ("single",), "single modality", evidence)
+    fusion = choose([r for r in ranked if len(r.method.modalities) != 1], FUSED, "fusion", evidence)
+    classical = choose(ranked, ("classical",), "classical model", evidence)
     trivial, together = (
         next((r.method.name for r in ranked if r.method.role == role), None) for role in ("trivial", "portfolio")
     )
@@ -149,7 +149,7 @@ def summarise(results: Results) -> Summary:
         name, role = r.method.name, r.method.role
         if single and role in (*FUSED, "classical"):
             pairs.append((name, single, "single"))
-        plain = _plain(r.method, evidence.methods)
+        plain = plain_of(r.method, evidence.methods)
         if (
             role in (*FUSED, "classical")
             and CONCAT not in (name, plain)
@@ -160,7 +160,7 @@ def summarise(results: Results) -> Summary:
             pairs.append((name, plain, "plain"))
     if fusion and classical:
         pairs.append((fusion, classical, "classical"))
-    if fusion and (default := _default(ranked)) and default != fusion:
+    if fusion and (default := default_of(ranked)) and default != fusion:
         pairs.append((fusion, default, "default"))
     alone = [r.method for r in ranked if r.method.role == "single"]
     by_hand = {tuple(m.modalities): m.name for m in alone if m.family == "classical"}
@@ -334,35 +334,6 @@ def _samples_by_seed(results: Results) -> dict[int, dict[str, Sample]]:
 
 def _cuts(results: Results) -> np.ndarray:
     return np.cumsum([len(r.ids) for r in results.rows.values()])[:-1]
-
-
-def _choose(rows: Sequence[Row], roles: Sequence[str], what: str, evidence: Evidence) -> str | None:
-    """The method of these roles with the best validation score, of equals the smallest; never by its test score."""
-    candidates = [r for r in rows if r.method.role in roles]
-    if len(candidates) == 1:
-        return candidates[0].method.name
-    known = [r for r in candidates if r.valid is not None]
-    if candidates and len(known) < len(candidates):
-        lacking = len(candidates) - len(known)
-        evidence.notes.append(
-            f"{lacking} of {len(candidates)} without a validation score: not chosen as the best {what}."
-        )
-    if not known:
-        return None
-    return min(known, key=lambda r: (-evidence.sign * (r.valid or 0.0), r.n_parameters, r.method.name)).method.name
-
-
-def _default(rows: Sequence[Row]) -> str | None:
-    """What `fit` makes where no operator is named, if it was fitted and fuses."""
-    return next((r.method.name for r in rows if r.method.default and r.method.role in FUSED), None)
-
-
-def _plain(method: MethodInfo, methods: Sequence[MethodInfo]) -> str | None:
-    """The plain method with the same fusion, level and modalities."""
-    if method.rounds == 1:
-        return None
-    key = (method.fusion, method.level, method.modalities)
-    return next((m.name for m in methods if m.rounds == 1 and (m.fusion, m.level, m.modalities) == key), None)
 
 
 def _verdict(summary: Summary, fusion: str | None, single: str | None, classical: str | None) -> Verdict:
