@@ -47,8 +47,8 @@ class CompareOptions(BaseModel):
         Literal["none", "quick", "default", "best"], Shown(common=True, metavar="none|quick|default|best")
     ] = Field(
         "none",
-        description="Whether what 'profuse fit' makes, models that predict together, is a row, and of which models; it "
-        "takes several times what its models take alone.",
+        description="Whether what 'profuse fit' makes, models that predict together, is a row: none, quick, default or "
+        "best; it takes several times what its models take alone.",
     )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."
