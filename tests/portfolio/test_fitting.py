@@ -123,7 +123,9 @@ class TestNoLeak:
         rng = np.random.default_rng(0)
         true, p = rng.integers(0, 2, 600), rng.random((40, 600))
         held = np.stack([1 - p, p], axis=2)
-        cut: Any = SimpleNamespace(folds=range(5), fold_of=np.arange(600) % 5, true=true)
+        cut: Any = SimpleNamespace(
+            codec=SimpleNamespace(task="binary"), folds=range(5), fold_of=np.arange(600) % 5, true=true
+        )
         together, alone = _nested(held, cut, metric("accuracy"), 0)
         best = max(metric("accuracy")(true, p) for p in held)
         assert best > 0.53

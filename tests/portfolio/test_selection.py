@@ -52,7 +52,7 @@ def test_of_members_that_are_equal_together_the_one_that_is_better_alone_is_take
     right = np.eye(2)[true]
     worse = right.copy()
     worse[:10] = 0.5  # a tie: accuracy takes the first class
-    weights = select(np.stack([worse, right, right * 0.98 + 0.01]), true, metric("accuracy"))
+    weights = select(np.stack([worse, right, right * 0.98 + 0.01]), true, metric("accuracy"), metric("log_loss"))
     np.testing.assert_array_equal(weights, [0.0, 1.0, 0.0])
 
 
@@ -107,3 +107,23 @@ def test_the_temperature_undoes_what_made_probabilities_too_sure_or_too_shy(task
 
 def test_numbers_have_no_temperature() -> None:
     assert temperature_of("regression", np.zeros((3, 1)), np.zeros((3, 1))) == 1.0
+
+
+def test_of_means_that_score_alike_the_one_with_the_smaller_loss_is_taken() -> None:
+    """Accuracy cannot tell a member from one that is as right and surer; the loss can."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, 600)
+    right = rng.random(600) < 0.9
+    shy = np.where(right == (true == 1), 0.55, 0.45)
+    sure = np.where(right == (true == 1), 0.9, 0.1)
+    members = np.stack([np.stack([1 - p, p], axis=1) for p in (shy, sure)])
+    accuracy, loss = metric("accuracy"), metric("log_loss")
+    np.testing.assert_array_equal(select(members, true, accuracy, loss), [0.0, 1.0])
+    np.testing.assert_array_equal(select(members, true, accuracy), [1.0, 0.0])  # the first of equals
+
+
+def test_many_rows_choose_once_and_a_weight_that_is_next_to_nothing_is_none() -> None:
+    predictions, true = said(6_000, (1.5, 1.5, 40.0))
+    weights = select(predictions, true, metric("auroc"), metric("log_loss"))
+    assert weights[2] == 0.0
+    assert (weights[:2] > 0.3).all()

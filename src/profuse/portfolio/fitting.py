@@ -13,7 +13,8 @@ from profuse.data.dataset import Dataset
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
 from profuse.inspect.intervals import Scores
-from profuse.metrics import Metric, default_metric, measure, metric_named
+from profuse.metrics import Metric, default_metric, metric_named
+from profuse.metrics import metric as metric_called
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.fits import Event, Fits, Fitted, score_of
@@ -127,6 +128,11 @@ def metric_of(options: PortfolioOptions, task: Task) -> Metric:
     return default_metric(task) if options.metric is None else metric_named(options.metric, task, who="fit")
 
 
+def loss_of(task: Task) -> Metric | None:
+    """Returns the loss that is told beside the metric, and parts what that scores alike."""
+    return metric_called(_LOSSES[task]) if task in _LOSSES else None
+
+
 def _by_row(held: np.ndarray, cut: Cut, n_rows: int) -> np.ndarray:
     """Returns predictions in the order of the rows; NaN for those that no fold holds out."""
     result = np.full((n_rows, held.shape[1]), np.nan)
@@ -140,27 +146,28 @@ def _absent_in(dataset: Dataset) -> Mapping[str, np.ndarray]:
 
 def _weights(held: np.ndarray, pattern: Pattern, cut: Cut, metric: Metric, seed: int) -> np.ndarray:
     rows = rows_to_judge(pattern, cut.names, cut.lacking)
-    return select(held[:, rows], cut.true[rows], metric, seed=seed)
+    return select(held[:, rows], cut.true[rows], metric, loss_of(cut.codec.task), seed=seed)
 
 
 def _nested(held: np.ndarray, cut: Cut, metric: Metric, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns what the portfolio, and the best member, predict of the rows of folds that had no part in choosing."""
     together, alone = np.zeros(held.shape[1:]), np.zeros(held.shape[1:])
+    loss = loss_of(cut.codec.task)
     for fold in range(len(cut.folds)):
         rows, rest = np.flatnonzero(cut.fold_of == fold), np.flatnonzero(cut.fold_of != fold)
-        together[rows] = mixed(held[:, rows], select(held[:, rest], cut.true[rest], metric, seed=seed))
+        together[rows] = mixed(held[:, rows], select(held[:, rest], cut.true[rest], metric, loss, seed=seed))
         alone[rows] = held[best_single(held[:, rest], cut.true[rest], metric), rows]
     return together, alone
 
 
 def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFacts:
     held = fitted.held[()]
-    loss = measure(cut.codec.task, cut.true, held).values.get(_LOSSES.get(cut.codec.task, ""))
+    loss = loss_of(cut.codec.task)
     return MemberFacts(
         name=fitted.member.name,
         weight=weight,
         score=score_of(metric, cut.true, held),
-        loss=loss,
+        loss=None if loss is None else score_of(loss, cut.true, held),
         seconds=fitted.seconds,
     )
 

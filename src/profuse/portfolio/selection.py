@@ -11,9 +11,8 @@ __all__ = ["best_single", "mixed", "select"]
 
 _MOST_STEPS = 40
 _PATIENCE = 10  # steps without a better score
-_FEW_ROWS = 500
-_N_BAGS = 12
-_ROWS, _MEMBERS = 20_000, 2  # at most, at least
+_N_BAGS, _FEW_ROWS, _MANY_ROWS = 12, 500, 5_000  # below the first with half of the members, from the second on without
+_MOST_ROWS, _FEWEST_MEMBERS, _LEAST = 20_000, 2, 0.01
 
 
 def mixed(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -26,57 +25,70 @@ def best_single(predictions: np.ndarray, true: np.ndarray, metric: Metric) -> in
     return int(np.argmax([_score(metric, true, p) for p in predictions]))
 
 
-def select(predictions: np.ndarray, true: np.ndarray, metric: Metric, *, seed: int = 0) -> np.ndarray:
-    """Returns weights `[member]` that add up to 1: greedy selection with replacement.
+def select(
+    predictions: np.ndarray, true: np.ndarray, metric: Metric, loss: Metric | None = None, *, seed: int = 0
+) -> np.ndarray:
+    """Returns weights `[member]` that add up to 1: greedy selection with replacement, on bootstrapped rows.
 
-    Begins with the best member and adds, one at a time, the one with which the mean of all chosen has the best score:
-    of equal ones the member that is better alone. Of these means the first with the best score of all is taken. Below
-    500 rows this is done 12 times, on bootstrapped rows and half of the members each, and the weights are averaged: so
-    few rows do not tell well which of many means is best.
+    Begins with the best member and adds, one at a time, the one with which the mean of all chosen has the best score;
+    of equal scores the one with the smaller loss is better, and then the member that is better alone. Of these means
+    the first with the best score of all is taken. This is done on 12 bootstrap samples of the rows and the weights are
+    averaged: below 500 rows, which do not tell well which of many means is best, with half of the members each; from
+    5,000 rows on once, with all rows and members. A weight below .01 becomes 0.
 
     Args:
         predictions: `[member, row, output]`, of rows that no member has learned from.
         true: The rows' targets, as the metric takes them.
         metric: By which is chosen.
+        loss: Tells means apart that the metric scores alike, as accuracy does often.
         seed: Of what is drawn.
 
     Reference:
         Caruana, Niculescu-Mizil, Crew, Ksikes, "Ensemble Selection from Libraries of Models" (2004), sections 2.1 to
         2.3.
 
-    *Differs from the paper*: begins with the one best member, not with the N best; members are bagged on few rows only,
-    together with rows.
+    *Differs from the paper*: begins with the one best member, not with the N best; rows are drawn, not only members;
+    ties go by the loss.
     """
     n_members, n_rows = predictions.shape[:2]
     if n_members == 1:
         return np.ones(1)
-    rng = np.random.default_rng(seed)
-    if n_rows > _ROWS:  # which tell enough
-        some = np.sort(rng.permutation(n_rows)[:_ROWS])
+    rng, ties = np.random.default_rng(seed), loss if loss is not None and loss.name != metric.name else None
+    if n_rows > _MOST_ROWS:  # which tell enough
+        some = np.sort(rng.permutation(n_rows)[:_MOST_ROWS])
         predictions, true = predictions[:, some], true[some]
-    if n_rows >= _FEW_ROWS:
-        return _greedy(predictions, true, metric)
+    if n_rows >= _MANY_ROWS:
+        return _greedy(predictions, true, metric, ties)
+    n_taken = n_members if n_rows >= _FEW_ROWS else max(_FEWEST_MEMBERS, (n_members + 1) // 2)
     weights = np.zeros(n_members)
     for _ in range(_N_BAGS):
         rows = rng.integers(n_rows, size=n_rows)
-        members = np.sort(rng.permutation(n_members)[: max(_MEMBERS, (n_members + 1) // 2)])
-        weights[members] += _greedy(predictions[members][:, rows], true[rows], metric)
+        members = np.sort(rng.permutation(n_members)[:n_taken])
+        weights[members] += _greedy(predictions[members][:, rows], true[rows], metric, ties)
+    weights /= weights.sum()
+    weights[weights < _LEAST] = 0.0  # not worth its predictions
     return np.asarray(weights / weights.sum())
 
 
-def _greedy(predictions: np.ndarray, true: np.ndarray, metric: Metric) -> np.ndarray:
-    alone = np.array([_score(metric, true, p) for p in predictions])
-    order = np.argsort(-alone, kind="stable")  # of equal candidates the first, which is better alone, is taken
+def _greedy(predictions: np.ndarray, true: np.ndarray, metric: Metric, ties: Metric | None) -> np.ndarray:
+    def judge(prediction: np.ndarray) -> tuple[float, float]:
+        """Larger is better; the worst of all where it is not defined."""
+        score = _score(metric, true, prediction)
+        return (score, 0.0 if ties is None else _score(ties, true, prediction))
+
+    alone = [judge(p) for p in predictions]
+    order = sorted(range(len(predictions)), key=lambda m: alone[m], reverse=True)  # of equal ones the first is taken
     counts = np.zeros(len(predictions))
     counts[order[0]] = 1
-    best, chosen, total = float(alone[order[0]]), counts.copy(), predictions[order[0]].copy()
+    best, chosen, total = alone[order[0]], counts.copy(), predictions[order[0]].copy()
     for step in range(2, _MOST_STEPS + 1):
-        scores = [_score(metric, true, (total + predictions[m]) / step) for m in order]
-        taken = order[int(np.argmax(scores))]
+        results = [judge((total + predictions[m]) / step) for m in order]
+        result = max(results)
+        taken = order[results.index(result)]
         counts[taken] += 1
         total += predictions[taken]
-        if max(scores) > best:
-            best, chosen = max(scores), counts.copy()
+        if result > best:
+            best, chosen = result, counts.copy()
         elif counts.sum() - chosen.sum() >= _PATIENCE:
             break
     return np.asarray(chosen / chosen.sum())
