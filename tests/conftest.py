@@ -35,11 +35,11 @@ def nothing_stays_registered() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def few_classical() -> Iterator[None]:
     """The classical model of one modality chooses among fewer in this process, as on data beyond its bounds; and
-    random and boosted trees are few.
+    random and boosted trees, and penalties of linear models, are few.
 
-    Trees and logistic regressions take most of the time of a small comparison; `tests/classical` tests them.
+    They take most of the time of a small comparison; `tests/classical` tests them.
     """
-    from profuse.classical import _boosting, extra_trees, yardstick
+    from profuse.classical import _boosting, extra_trees, gradient_boosting, linear, yardstick
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yardstick, "_LOGISTIC", 0.0)
@@ -47,4 +47,6 @@ def few_classical() -> Iterator[None]:
         patch.setattr(extra_trees, "_N_TREES", 10)
         patch.setattr(extra_trees, "_N_TRIED", 2)
         patch.setattr(_boosting, "_MOST_ROUNDS", 10)
+        patch.setattr(gradient_boosting, "_MOST_TREES", 10)
+        patch.setattr(linear, "_STRENGTHS", linear._STRENGTHS[2::2])
         yield

@@ -24,6 +24,7 @@ from profuse.comparison.jobs import slug
 from profuse.comparison.results import COLUMNS, Results
 from profuse.comparison.summary import summarise
 
+pytestmark = pytest.mark.usefixtures("few_classical")
 QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
 
 ON_ALL = tuple(name for name in fittable() if classical(name).role == "classical")
@@ -31,7 +32,7 @@ N_FITS = 11 + len(ON_ALL)
 
 
 @pytest.fixture(scope="module")
-def compared(run: Any, files: Path) -> tuple[Any, Path]:
+def compared(run: Any, files: Path, few_classical: None) -> tuple[Any, Path]:
     """A finished comparison and its folder."""
     out = files / "out"
     return run("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK), out

@@ -275,7 +275,7 @@ def test_a_label_that_is_called_as_another_column_is_refused(
 ) -> None:
     frame = pd.read_csv(files / "mine.csv").drop(columns="row id")
     frame.assign(**{name: np.arange(90) % (2 + i) == 0 for i, name in enumerate(labels)}).to_csv(tmp_path / "t.csv")
-    args = ("-t", labels[0], "-t", labels[1], "-o", tmp_path / "m", "--epochs", 1, "--width", 8)
+    args = ("-t", labels[0], "-t", labels[1], "-o", tmp_path / "m", *QUICK)
     (tmp_path / "s.yaml").write_text('ignore: ["Unnamed: 0"]')
     assert run("fit", tmp_path / "t.csv", *args, "--schema", tmp_path / "s.yaml").exit_code == 0
     done = run("predict", tmp_path / "m", tmp_path / "t.csv")

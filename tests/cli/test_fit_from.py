@@ -20,11 +20,12 @@ from profuse.training.options import TrainOptions
 
 QUICK = ("--seeds", 1, "--epochs", 1, "--jobs", 1, "--no-retrain-without")
 MODEL = ("--width", 8, "--feedback", "gate", "--learning-rate", 0.002, "--valid-size", 0.3)
+pytestmark = pytest.mark.usefixtures("few_classical")
 PROGRESSIVE = "progressive (2 rounds) gated"
 
 
 @pytest.fixture(scope="module")
-def compared(run: Any, files: Path) -> Path:
+def compared(run: Any, files: Path, few_classical: None) -> Path:
     """A finished comparison."""
     out = files / "compared"
     schema = ("--schema", files / "schema.yaml")

@@ -16,11 +16,12 @@ from profuse.cli._portfolio import fits_display, headline
 from profuse.portfolio.fits import Event
 from profuse.predictor import NetworkPredictor, PortfolioPredictor
 
+pytestmark = pytest.mark.usefixtures("few_classical")
 QUICK = ("--preset", "quick", "--folds", 3, "--jobs", 1)
 
 
 @pytest.fixture(scope="module")
-def done(run: Any, files: Path) -> Any:
+def done(run: Any, files: Path, few_classical: None) -> Any:
     out = files / "portfolio"
     result = run("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK)
     assert result.exit_code == 0, result.stderr

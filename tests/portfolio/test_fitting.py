@@ -16,6 +16,7 @@ from known_answers import make_product
 
 from profuse import fit, from_tensors, load_model
 from profuse._folder import digest_of
+from profuse.classical import linear
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, UnknownNameError
 from profuse.metrics import metric
@@ -31,6 +32,7 @@ from profuse.portfolio.patterns import patterns_of, rows_to_judge
 from profuse.predictor import PortfolioPredictor
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.usefixtures("few_classical")
 LINEAR = Member("linear", ("a", "b"), "linear")
 BOOSTED = Member("boosted", ("a", "b"), "gradient_boosting")
 NET = Member("net", ("a", "b"), model=ModelOptions(fusion="concat", width=8, members=1))
@@ -184,7 +186,8 @@ class TestPredictions:
         assert list(model.classes) == [0, 1, 2]
         assert model.predict_proba(data).shape == (90, 3)
 
-    def test_two_processes_make_the_same_portfolio(self) -> None:
+    def test_two_processes_make_the_same_portfolio(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(linear, "_STRENGTHS", 10.0 ** np.arange(-4, 3))  # few here, and all in other processes
         data = learnable(120)
         one, two = (fitted(data, LINEAR, NET, folds=2, n_jobs=n) for n in (1, 2))
         np.testing.assert_array_equal(one.weights, two.weights)
@@ -241,7 +244,7 @@ class TestTime:
 
 
 @pytest.fixture(scope="module")
-def model() -> PortfolioPredictor:
+def model(few_classical: None) -> PortfolioPredictor:
     return fitted(learnable(absent=0.2), LINEAR, BOOSTED, NET)
 
 

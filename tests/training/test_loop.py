@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ from profuse.training.loop import batches, retrain, train
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 
-OPTIONS = TrainOptions(epochs=6, batch_size=32, refit=False)
+OPTIONS = TrainOptions(epochs=3, batch_size=32, refit=False)
 MODEL = ModelOptions(fusion="concat", width=16, members=1)
 
 
@@ -48,8 +49,15 @@ def prepared(dataset: Dataset) -> Prepared:
     return Prepared.make(dataset, Split(rows[:120], rows[120:160], rows[160:]))
 
 
+@cache
+def product(task: str = "binary") -> Prepared:
+    """What many tests learn from; encoders have chosen, and linear paths are solved once."""
+    data = prepared(make_product(task=task))
+    return data.choose(MODEL, data.inputs)
+
+
 def built() -> FusionModel:
-    data = prepared(make_product())
+    data = product()
     model = build_model(data.pipeline.specs, "binary", 2, MODEL, n_rows=100, seed=0)
     assert isinstance(model, FusionModel)
     return model
@@ -61,13 +69,13 @@ def weights(model: NetworkPredictor) -> torch.Tensor:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
 def test_the_loss_falls_on_every_task(task: str) -> None:
-    model = fit_model(prepared(make_product(task=task)), MODEL, OPTIONS)
+    model = fit_model(product(task=task), MODEL, OPTIONS)
     assert model.history is not None
     assert model.history.epochs[-1].train_loss < model.history.epochs[1].train_loss
 
 
 def test_two_runs_with_one_seed_give_the_same_numbers() -> None:
-    data = prepared(make_product())
+    data = product()
     one, same, other = (fit_model(data, MODEL, OPTIONS.model_copy(update={"seed": s})) for s in (0, 0, 1))
     assert torch.equal(weights(one), weights(same))
     assert not torch.equal(weights(one), weights(other))
@@ -75,7 +83,7 @@ def test_two_runs_with_one_seed_give_the_same_numbers() -> None:
 
 def test_the_global_random_state_is_left_as_it_was() -> None:
     state = torch.get_rng_state()
-    fit_model(prepared(make_product()), MODEL, OPTIONS)
+    fit_model(product(), MODEL, OPTIONS)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -89,7 +97,7 @@ def test_test_rows_have_no_influence() -> None:
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch() -> None:
-    data = prepared(make_product())
+    data = product()
     seen: list[Epoch] = []
     model = fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 12}), callbacks=[seen.append])
     assert model.history is not None
@@ -117,7 +125,7 @@ def test_a_network_learns_beside_what_its_paths_make_of_rows_left_out(
 
     monkeypatch.setattr(FusionModel, "linear", watched)
     options = OPTIONS.model_copy(update={"balance": balance, "epochs": 1, "modality_dropout": 0.3})
-    fit_model(prepared(make_product(task="regression")), MODEL, options)
+    fit_model(product(task="regression"), MODEL, options)
     assert len(moved) == 4  # steps
     assert min(moved) > 1e-4
 
@@ -204,13 +212,14 @@ def test_fits_of_the_same_rows_solve_their_linear_paths_once(monkeypatch: pytest
 
 def test_training_stops_when_patience_is_over() -> None:
     options = TrainOptions(epochs=40, patience=2, batch_size=32, learning_rate=1e-9, refit=False)
-    model = fit_model(prepared(make_product()), MODEL, options)
+    model = fit_model(product(), MODEL, options)
     assert model.history is not None
     assert model.history.epochs[-1].epoch <= model.history.best_epoch + 2
 
 
 def test_max_steps_bounds_the_epochs() -> None:
-    model = fit_model(prepared(make_product()), MODEL, TrainOptions(epochs=50, batch_size=30, max_steps=9, patience=50))
+    options = TrainOptions(epochs=50, batch_size=30, max_steps=9, patience=50, refit=False)
+    model = fit_model(product(), MODEL, options)
     assert model.history is not None
     assert model.history.epochs[-1].epoch == 3  # 4 steps an epoch, rounded up
 
@@ -219,8 +228,8 @@ def test_a_model_that_is_not_finite_after_its_last_step_is_told() -> None:
     """The loss of an epoch is that before its last step; the validation rows, or the weights, tell what came of it."""
     far = TrainOptions(epochs=1, batch_size=1000, learning_rate=1e30, warmup_fraction=0.0)
     with pytest.raises(ProfuseError, match="validation error of epoch 1 must stay finite.*Lower learning_rate"):
-        fit_model(prepared(make_product()), MODEL, far)
-    data, model = prepared(make_product()), built()
+        fit_model(product(), MODEL, far)
+    data, model = product(), built()
     done = History((Epoch(1, 0.0, 0.0, 0.0, 0.0),), 1, 100, 0.0)
     with pytest.raises(ProfuseError, match=r"encoders.* must stay finite; got .*Lower learning_rate"):
         retrain(model, data.inputs, data.target, torch.arange(100), far.model_copy(update={"weight_decay": 1e30}), done)
@@ -228,7 +237,7 @@ def test_a_model_that_is_not_finite_after_its_last_step_is_told() -> None:
 
 def test_a_frozen_number_that_is_not_finite_is_the_users_own() -> None:
     """A causal mask, say."""
-    data, model = prepared(make_product()), built()
+    data, model = product(), built()
     model.register_parameter("causal", torch.nn.Parameter(torch.tensor([-math.inf]), requires_grad=False))
     done = History((Epoch(1, 0.0, 0.0, 0.0, 0.0),), 1, 100, 0.0)
     assert retrain(model, data.inputs, data.target, torch.arange(100), OPTIONS, done) > 0
@@ -254,13 +263,13 @@ def test_a_fit_anew_takes_batches_as_the_first_one_did(monkeypatch: pytest.Monke
 
 def test_parameters_are_counted_that_were_trained() -> None:
     """Of early fusion nothing is mixed; of a decision there is no joint head."""
-    data = prepared(make_product())
+    data = product()
     for options, unused in (
         ({"fusion": "concat"}, ()),
         ({"fusion": "concat", "level": "raw", "unimodal_loss_weight": 0.0}, ("encoders.0.mlp", "encoders.1.mlp")),
         ({"fusion": "mean_logits"}, ("head",)),
     ):
-        trained = fit_model(data, ModelOptions(width=16, **options), TrainOptions(epochs=1))
+        trained = fit_model(data, ModelOptions(width=8, members=1, **options), OPTIONS.model_copy(update={"epochs": 1}))
         model = trained.model
         idle = sum(p.numel() for n, p in model.named_parameters() if n.startswith(unused))
         assert (idle > 0) == bool(unused)
@@ -291,13 +300,13 @@ def test_losses_of_many_rows_are_those_of_a_sample() -> None:
 
 
 def test_a_loss_that_is_no_longer_finite_is_told() -> None:
-    data = prepared(make_product(task="regression"))
+    data = product(task="regression")
     with pytest.raises(ProfuseError, match="the loss of epoch .* must stay finite.*Lower learning_rate"):
         fit_model(data, MODEL, TrainOptions(epochs=5, learning_rate=1e30, max_grad_norm=1e30))
 
 
 def test_training_needs_rows_on_both_sides() -> None:
-    data = prepared(make_product())
+    data = product()
     model = build_model(data.pipeline.specs, "binary", 2, MODEL, n_rows=9, seed=0)
     none = torch.zeros(0, dtype=torch.long)
     with pytest.raises(ConfigError, match="rows to learn from and to validate; got 3 and 0"):
@@ -306,7 +315,7 @@ def test_training_needs_rows_on_both_sides() -> None:
 
 def test_small_data_are_learned_anew_with_their_validation_rows() -> None:
     """The second training is the first one's twin on more rows: as many epochs, the same seed."""
-    data = prepared(make_product())
+    data = product()
     refit = fit_model(data, MODEL, OPTIONS.model_copy(update={"refit": True}))
     plain = fit_model(data, MODEL, OPTIONS)
     assert refit.history is not None
@@ -342,7 +351,7 @@ def test_linear_paths_are_solved_once_for_each_set_of_rows(
 
 @pytest.mark.parametrize("fusion", ["concat", "stacking"])
 def test_how_sure_a_model_is_hangs_on_validation_rows_and_is_kept_when_it_is_trained_anew(fusion: str) -> None:
-    data = prepared(make_product(task="multiclass"))
+    data = product(task="multiclass")
     model = MODEL.model_copy(update={"fusion": fusion})
     plain, refit = (fit_model(data, model, OPTIONS.model_copy(update={"refit": r})) for r in (False, True))
     head = plain.model.head
@@ -383,16 +392,16 @@ def test_stacking_is_fitted_on_rows_its_experts_have_not_learned_from(monkeypatc
         return original(self, outputs, present, targets)
 
     monkeypatch.setattr(Stacking, "fit_out_of_fold", spy)
-    data = prepared(make_product())
+    data = product()
     model = fit_model(data, ModelOptions(fusion="stacking", width=16, members=1), OPTIONS)
     assert seen["n"] == 120
     assert model.predict_encoded(data.inputs, data.split.test).shape == (40, 2)
 
 
 def test_a_hybrid_fits_its_stacking_on_all_heads_and_knows_how_frequent_classes_are() -> None:
-    data = prepared(make_product(task="multiclass"))
+    data, short = product(task="multiclass"), OPTIONS.model_copy(update={"epochs": 1})
     stacked, told = (
-        fit_model(data, ModelOptions(fusion="concat", level="hybrid", decision=name, width=16), OPTIONS).model
+        fit_model(data, ModelOptions(fusion="concat", level="hybrid", decision=name, width=8, members=1), short).model
         for name in ("stacking", "product_of_experts")
     )
     assert isinstance(stacked.plain.decider, Stacking)
@@ -406,7 +415,7 @@ def test_a_hybrid_fits_its_stacking_on_all_heads_and_knows_how_frequent_classes_
 def test_mixed_precision_trains_and_leaves_a_model_of_single_precision(fusion: str) -> None:
     data = prepared(make_product(absent=0.1))
     options = OPTIONS.model_copy(update={"precision": "bf16-mixed", "epochs": 2, "device": "cpu", "refit": True})
-    fitted = fit_model(data, ModelOptions(fusion=fusion, width=16), options)
+    fitted = fit_model(data, ModelOptions(fusion=fusion, width=8, members=1), options)
     assert {p.dtype for p in fitted.model.parameters()} == {torch.float32}
     said = fitted.predict_encoded(data.inputs)
     np.testing.assert_allclose(said.sum(1), 1, atol=1e-6)
@@ -432,7 +441,7 @@ def test_true_values_are_those_of_the_rows_as_metrics_take_them(task: str) -> No
 
 
 def test_a_product_of_experts_knows_how_frequent_classes_are_in_training() -> None:
-    data = prepared(make_product(task="multiclass"))
+    data = product(task="multiclass")
     model = fit_model(
         data, ModelOptions(fusion="product_of_experts", width=8), OPTIONS.model_copy(update={"epochs": 1})
     )
@@ -469,7 +478,7 @@ class TestModalityDropout:
             ModalityDropout(1)
 
     def test_training_with_it_makes_a_model_that_stands_a_missing_modality(self) -> None:
-        data = prepared(make_product())
+        data = product()
         model = fit_model(data, MODEL, OPTIONS.model_copy(update={"modality_dropout": 0.5}))
         gone = {**data.inputs, "a": data.inputs["a"].without(torch.ones(200, dtype=torch.bool))}
         assert np.isfinite(model.predict_encoded(gone)).all()
@@ -495,7 +504,7 @@ class Remembers(Concat):
 
 def test_an_operator_is_shown_the_same_training_rows_each_epoch_and_told_how_far_training_is() -> None:
     options = TrainOptions(epochs=4, batch_size=200, refit=False)
-    model = fit_model(prepared(make_product()), MODEL, options, operator=Remembers).model
+    model = fit_model(product(), MODEL, options, operator=Remembers).model
     assert isinstance(model, FusionModel)
     assert isinstance(model.fusion, Remembers)
     seen = model.fusion.seen

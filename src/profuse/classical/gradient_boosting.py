@@ -14,6 +14,7 @@ from profuse.schema import Task
 
 __all__ = ["GradientBoosting"]
 
+_MOST_TREES = 300
 _ROWS_PER_LEVEL = 16  # with fewer, trees do better on codes taken as numbers: they find no split among rare levels
 
 
@@ -46,7 +47,7 @@ class GradientBoosting(ScikitModel):
         columns = make_column_transformer((rare_together, codes[named]), remainder="passthrough")
         cls = HistGradientBoostingRegressor if self.task == "regression" else HistGradientBoostingClassifier
         model = cls(
-            max_iter=300,
+            max_iter=_MOST_TREES,
             early_stopping=True,
             n_iter_no_change=15,
             max_bins=n_bins,

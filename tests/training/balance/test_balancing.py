@@ -33,6 +33,17 @@ from profuse.training.loop import _flat, _losses, _Step
 from profuse.training.options import TrainOptions
 
 SPECS = {name: Spec(kind="vector", n_channels=4) for name in "abc"}
+ONE = ModelOptions(fusion="concat", width=8, members=1)
+
+
+def prepared(**options: Any) -> Prepared:
+    """Rows of two modalities; encoders have chosen."""
+    rows = np.arange(200)
+    data = Prepared.make(make_product(**options), Split(rows[:120], rows[120:160], rows[160:]))
+    return data.choose(ONE, data.inputs)
+
+
+PRODUCT, LABELS = prepared(), prepared(task="multilabel", absent=0.1)
 
 
 def model(**options: object) -> FusionModel | ProgressiveFusion:
@@ -112,10 +123,8 @@ def test_the_joint_loss_of_a_hybrid_that_is_measured_is_that_which_is_trained() 
     ],
 )
 def test_training_with_it_lowers_the_loss_at_every_level(name: str, options: dict[str, object]) -> None:
-    rows = np.arange(200)
-    prepared = Prepared.make(make_product(task="multilabel", absent=0.1), Split(rows[:120], rows[120:160], rows[160:]))
-    train = TrainOptions(epochs=5, batch_size=30, refit=False, balance=name)
-    fitted = fit_model(prepared, ModelOptions(**{"fusion": "concat", "width": 16, **options}), train)
+    train = TrainOptions(epochs=3, batch_size=30, refit=False, balance=name)
+    fitted = fit_model(LABELS, ModelOptions(**{"fusion": "concat", "width": 8, "members": 1, **options}), train)
     assert fitted.history is not None
     losses = [e.train_loss for e in fitted.history.epochs if e.epoch > 0]  # 0 is the untrained model
     assert losses[-1] < losses[0]
@@ -124,33 +133,24 @@ def test_training_with_it_lowers_the_loss_at_every_level(name: str, options: dic
 
 @pytest.mark.parametrize("name", BALANCES)
 def test_it_trains_in_mixed_precision(name: str) -> None:
-    rows = np.arange(200)
-    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
-    options = TrainOptions(epochs=2, balance=name, precision="bf16-mixed", refit=True)
-    fitted = fit_model(prepared, ModelOptions(fusion="concat", width=16), options)
+    options = TrainOptions(epochs=2, batch_size=40, balance=name, precision="bf16-mixed", refit=True)
+    fitted = fit_model(PRODUCT, ONE, options)
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in fitted.model.parameters())
 
 
 def test_a_single_modality_trains_as_without() -> None:
-    rows = np.arange(200)
-    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
-    options = ModelOptions(fusion="concat", width=16, unimodal_loss_weight=0.0)
+    options = ONE.model_copy(update={"unimodal_loss_weight": 0.0})
     fits = [
-        fit_model(prepared, options, TrainOptions(epochs=2, refit=False, balance=name), modalities=("a",))
+        fit_model(PRODUCT, options, TrainOptions(epochs=2, refit=False, balance=name), modalities=("a",))
         for name in (None, "mmpareto")
     ]
-    one, two = (np.asarray(f.predict_encoded(prepared.inputs)) for f in fits)
+    one, two = (np.asarray(f.predict_encoded(PRODUCT.inputs)) for f in fits)
     np.testing.assert_array_equal(one, two)
 
 
 def test_equal_seeds_give_equal_models() -> None:
-    rows = np.arange(200)
-    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
-    train = TrainOptions(epochs=2, refit=True, balance="ogm_ge")
-    one, two = (
-        fit_model(prepared, ModelOptions(fusion="concat", width=16), train).predict_encoded(prepared.inputs)
-        for _ in range(2)
-    )
+    train = TrainOptions(epochs=2, batch_size=40, refit=True, balance="ogm_ge")
+    one, two = (fit_model(PRODUCT, ONE, train).predict_encoded(PRODUCT.inputs) for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 
@@ -389,10 +389,8 @@ def test_blending_weighs_the_losses_and_repeats_what_it_found() -> None:
 
 
 def test_a_fit_anew_uses_the_weights_that_validation_gave() -> None:
-    rows = np.arange(200)
-    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
     train = TrainOptions(epochs=6, batch_size=30, refit=True, balance="gradient_blending", balance_options={"span": 1})
-    fitted = fit_model(prepared, ModelOptions(fusion="concat", width=16), train)
+    fitted = fit_model(PRODUCT, ONE, train)
     assert fitted.history is not None
     assert len(fitted.history.balance_weights) == fitted.history.best_epoch
     assert fitted.history.balance_weights[0] == {}  # all alike
@@ -419,10 +417,8 @@ def test_a_fit_anew_uses_in_each_epoch_what_the_first_one_used(monkeypatch: pyte
 
     monkeypatch.setattr(GradientBlending, "close", closed)
     monkeypatch.setattr(GradientBlending, "backward", noted)
-    rows = np.arange(200)
-    prepared = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
     train = TrainOptions(epochs=8, batch_size=30, refit=True, balance="gradient_blending", balance_options={"span": 1})
-    history = fit_model(prepared, ModelOptions(fusion="concat", width=16), train).history
+    history = fit_model(PRODUCT, ONE, train).history
     assert history is not None
     first, again, _ = used
     assert len(first) > 2
