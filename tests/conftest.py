@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from few_trees import few_trees
 
 from profuse import registry
 
@@ -34,19 +35,6 @@ def nothing_stays_registered() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def few_classical() -> Iterator[None]:
-    """The classical model of one modality chooses among fewer in this process, as on data beyond its bounds; and
-    random and boosted trees, and penalties of linear models, are few.
-
-    They take most of the time of a small comparison; `tests/classical` tests them.
-    """
-    from profuse.classical import _boosting, extra_trees, gradient_boosting, linear, yardstick
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yardstick, "_LOGISTIC", 0.0)
-        patch.setattr(yardstick, "_TREES", 0.0)
-        patch.setattr(extra_trees, "_N_TREES", 10)
-        patch.setattr(extra_trees, "_N_TRIED", 2)
-        patch.setattr(_boosting, "_MOST_ROUNDS", 10)
-        patch.setattr(gradient_boosting, "_MOST_TREES", 10)
-        patch.setattr(linear, "_STRENGTHS", linear._STRENGTHS[2::2])
+    """Classical models take little time: they take most of that of a small comparison."""
+    with few_trees():
         yield

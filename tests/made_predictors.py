@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from few_trees import few_trees
 
 from profuse.classical import CLASSICAL, classical, feature_sets_for, fit_classical, fittable
 from profuse.data.dataset import Dataset
@@ -84,6 +85,12 @@ def prepared(task: str) -> Prepared:
 
 @lru_cache
 def predictor(kind: str, task: str) -> Predictor:
+    """Of few trees, where there are any."""
+    with few_trees():
+        return whole_predictor(kind, task)
+
+
+def whole_predictor(kind: str, task: str) -> Predictor:
     ready, schema = prepared(task), data(task)[1]
     if kind in NETWORKS:
         options = ModelOptions(fusion="concat", width=8, members=2, rounds=NETWORKS[kind])

@@ -182,7 +182,7 @@ def test_trials_are_told_and_not_taken_over(run: Any, compared: Path, tmp_path: 
 
 
 def test_a_comparison_of_a_named_data_set_needs_no_schema(run: Any, tmp_path: Path) -> None:
-    what = ("--rounds", "none", "--singles", "none", "--width", 8)
+    what = ("--rounds", "none", "--singles", "none", "--width", 8, "--batch-size", 512, "--no-refit")
     done = run("compare", "synthetic", *QUICK, *what, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.stderr
     done = run("fit", "synthetic", "--from", tmp_path / "run", "--method", "concat", "--out", tmp_path / "m")

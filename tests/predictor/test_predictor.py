@@ -11,7 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_predictors import KINDS, MADE, PORTFOLIO, TARGETS, by_door, data, frame, inputs, labelled, predictor
+from made_predictors import (
+    KINDS,
+    MADE,
+    PORTFOLIO,
+    TARGETS,
+    by_door,
+    data,
+    frame,
+    inputs,
+    labelled,
+    predictor,
+    whole_predictor,
+)
 from typer.testing import CliRunner
 
 from profuse import FusionClassifier
@@ -66,7 +78,7 @@ class TestEveryPredictor:
     def test_no_file_is_a_pickle(self, kind: str, task: str, saved: Path) -> None:
         files = sorted((saved / f"{kind} {task}").iterdir())
         assert [f.suffix for f in files] == [".safetensors", ".json", ".safetensors"]
-        assert sum(f.stat().st_size for f in files) < (2_000_000 if kind == PORTFOLIO else 800_000)
+        assert sum(f.stat().st_size for f in files) < 800_000
 
     def test_the_frame_is_what_the_command_writes(self, kind: str, task: str, saved: Path, tmp_path: Path) -> None:
         inputs(20, seed=5).to_csv(tmp_path / "new.csv", index=False)
@@ -129,6 +141,15 @@ class TestEveryPredictor:
         whole = asked.predict_encoded(parts)[some]
         np.testing.assert_allclose(asked.predict_encoded(chosen), whole, atol=1e-6, rtol=1e-6)
         np.testing.assert_allclose(asked.predict_encoded(parts, some), whole, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "task"), MADE)
+def test_with_all_its_trees_it_is_still_small_on_disk(kind: str, task: str, tmp_path: Path) -> None:
+    whole_predictor(kind, task).save(tmp_path)
+    assert sum(f.stat().st_size for f in tmp_path.iterdir()) < (
+        2_000_000 if kind in (PORTFOLIO, "extra_trees") else 800_000
+    )
 
 
 @pytest.mark.slow
