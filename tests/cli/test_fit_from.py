@@ -112,7 +112,7 @@ def test_data_must_be_given(run: Any, compared: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--method", "linear"), "must be a network; got method='linear', a classical model"),
+        (("--method", "linear"), "must be a network; got method='linear', which is none"),
         (("--method", "gradient boosting"), "gradient_boosting-seed0"),
         (("--method", "note alone (classical)"), "must be a network"),
         (("--method", "gatd"), "method must be a known name; got method='gatd'. Did you mean 'gated'"),
