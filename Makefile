@@ -8,10 +8,11 @@ OUT ?= profuse-out/glyphs
 # as much again; more test rows and one more split than usual, so that a gain of two points shows
 EPOCHS ?= 6
 STUDY ?= profuse-out/progressive
+PORTFOLIOS ?= profuse-out/portfolios
 # tests start many processes: each would compile the project anew
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: compare test test-slow test-all lint study-progressive clean
+.PHONY: compare test test-slow test-all lint study-progressive study-portfolio clean
 
 compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming its report
 	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --no-refit --learning-rate 0.003 --seeds 4 --test-size 0.3 --out $(OUT)
@@ -30,6 +31,9 @@ lint: $(VENV)/.dev  ## style and types
 study-progressive: $(VENV)/.dev  ## Progressive Fusion's claims put to the test: hours; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/progressive/study.py --out $(STUDY)
 	$(BIN)/python benchmarks/quality/progressive/page.py $(STUDY) --page docs/results/progressive.md
+
+study-portfolio: $(VENV)/.dev  ## portfolios against their members on the named data: an hour; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/portfolios.py --out $(PORTFOLIOS) --page docs/results/portfolio.md
 
 # pip takes exactly the versions that constraints.txt names: an unpinned torch brings gigabytes of CUDA packages
 $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -335,6 +335,35 @@ class TestMembers:
         assert alone is not None
         assert (alone.encoders, alone.into, alone.rounds) == ({}, None, 1)
 
+    def test_a_model_is_left_out_beside_the_one_that_stands_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            members_module, "fittable", lambda: ["trivial", "gradient_boosting", "lightgbm", "yardstick"]
+        )
+        with_it = [m.classical for m in members_of(("x",), "quick", ModelOptions())]
+        assert "lightgbm" in with_it
+        assert "gradient_boosting" not in with_it
+        monkeypatch.setattr(members_module, "fittable", lambda: ["trivial", "gradient_boosting", "yardstick"])
+        assert "gradient_boosting" in [m.classical for m in members_of(("x",), "quick", ModelOptions())]
+
+    def test_trees_are_not_given_thousands_of_features_of_a_modality_that_has_fewer(self) -> None:
+        rng = np.random.default_rng(0)
+        pictures = rng.random((60, 1, 24, 24)).astype(np.float32)
+        data = from_tensors({"p": pictures}, np.arange(60) % 2)
+        both = (Member("p", ("p",), "yardstick"), Member("trees", ("p",), "gradient_boosting"))
+        model = fit_portfolio(data, PortfolioOptions(folds=2), members=both, keep_all=True)
+        names = {m: model.predictors[model.member_of.index(m)].features.names["p"] for m in (0, 1)}  # type: ignore[attr-defined]
+        assert names == {0: "hog", 1: "image"}
+
+    def test_a_member_without_weight_can_be_looked_at_only_where_it_is_kept(self) -> None:
+        useless, linear = Member("b", ("a",), "trivial"), Member("linear", ("a",), "linear")
+        data = learnable(600).select(["a"])
+        kept = fitted(data, linear, useless, metric="log_loss", keep_all=True)
+        said = kept.member_outputs(kept.encode(data), 1)
+        np.testing.assert_allclose(said, said[:1].repeat(600, 0))
+        without = fitted(data, linear, useless, metric="log_loss")
+        with pytest.raises(ConfigError, match="Fit with keep_all=True"):
+            without.member_outputs(without.encode(data), 1)
+
 
 class TestBadInput:
     def test_a_member_that_fails_is_left_out_and_told(self) -> None:

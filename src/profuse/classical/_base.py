@@ -66,6 +66,8 @@ class ClassicalModel(ABC):
         package: The optional package that fits it: where it is missing, comparisons leave the model out.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         slow: Whether a fit takes longer than most: among several it comes last.
+        widest: Among several, the most features of one modality that it is given where the kind has fewer; 0: all.
+        stands_for: Among several, the name of a model that is left out beside it.
         brief: Which of the trials is taken where a quick fit will do.
         choice: Of a fitted one, by what it was chosen, the smaller the better, where fits to several feature sets can
             be compared by that; None: they are compared by the metric that counts, on validation rows.
@@ -77,6 +79,8 @@ class ClassicalModel(ABC):
     package: ClassVar[str] = ""
     row: ClassVar[str] = ""
     slow: ClassVar[bool] = False
+    widest: ClassVar[int] = 0
+    stands_for: ClassVar[str] = ""
     brief: ClassVar[int] = 0
     choice: tuple[float, ...] | None = None
 

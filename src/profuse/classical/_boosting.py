@@ -53,6 +53,7 @@ class Boosting(ClassicalModel):
     """
 
     slow: ClassVar[bool] = True
+    widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)

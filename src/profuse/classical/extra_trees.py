@@ -47,6 +47,7 @@ class ExtraTrees(ClassicalModel):
     """
 
     trials: ClassVar = ({},)
+    widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)

@@ -22,6 +22,7 @@ class GradientBoosting(ScikitModel):
     """Histogram gradient boosting: of at most 300 trees per class, as many as have the smallest validation loss."""
 
     slow: ClassVar[bool] = True
+    widest: ClassVar[int] = 600
     trials: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0},
         {"learning_rate": 0.05, "max_leaf_nodes": 31, "l2_regularization": 1.0},

@@ -25,6 +25,7 @@ class LightGBM(Boosting):
     """
 
     package: ClassVar[str] = "lightgbm"
+    stands_for: ClassVar[str] = "gradient_boosting"
     trials: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 10, "feature_fraction": 0.5, "lambda_l2": 1.0},
         {"learning_rate": 0.05, "num_leaves": 31, "min_data_in_leaf": 20, "feature_fraction": 0.8, "lambda_l2": 1.0},

@@ -80,7 +80,7 @@ class _Task:
     member: Member
     number: int
     path: Path
-    sets: Mapping[str, str]
+    sets: Mapping[str, tuple[str, int]]
     train: TrainOptions
     metric: str
     task: Task
@@ -95,7 +95,7 @@ class _Result:
     number: int
     predictor: Predictor | None = None
     held: Mapping[Pattern, np.ndarray] = field(default_factory=dict)
-    sets: Mapping[str, str] = field(default_factory=dict)
+    sets: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str = ""
     too_long: float = 0.0
@@ -162,7 +162,7 @@ class Fits:
         tell: Told of progress.
 
     Attributes:
-        sets: By fold, the features that each modality's own classical model has chosen: later ones take them.
+        sets: By fold, the features that each modality's own classical model has chosen, and how many they are.
         shared: By fold, fitted parts that its predictors share.
     """
 
@@ -174,7 +174,7 @@ class Fits:
     deadline: float | None
     n_jobs: int
     tell: Callable[[Event], None]
-    sets: dict[int, dict[str, str]] = field(default_factory=dict)
+    sets: dict[int, dict[str, tuple[str, int]]] = field(default_factory=dict)
     shared: dict[int, dict[Any, Any]] = field(default_factory=dict)
     _parts: bytes = b""
 

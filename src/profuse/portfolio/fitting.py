@@ -43,6 +43,7 @@ def fit_portfolio(
     later: Dataset | None = None,
     codec: TargetCodec | None = None,
     schema: Schema | None = None,
+    keep_all: bool = False,
     n_jobs: int = 1,
     on_event: Callable[[Event], None] | None = None,
 ) -> PortfolioPredictor:
@@ -64,6 +65,7 @@ def fit_portfolio(
         later: Rows that will be predicted, whose patterns of absence get weights too; their target is not read.
         codec: Of the target, where one is fitted that knows all classes; else these rows tell.
         schema: The resolved schema of a table, kept with the model.
+        keep_all: Whether models without any weight are kept too, to look at.
         n_jobs: Fits at a time.
         on_event: Told of progress.
 
@@ -94,7 +96,8 @@ def fit_portfolio(
     weights = np.stack([_weights(held[p], p, cut, metric, seed) for p in patterns])
     nested, alone = _nested(held[()], cut, metric, seed)
     temperature = temperature_of(task, nested, cut.true, at_least=1.0 if cut.dependent else 0.0)
-    kept = [(i, predictor) for i, f in enumerate(fitted) if weights[:, i].any() for predictor in f.predictors]
+    worth = [i for i in range(len(fitted)) if keep_all or weights[:, i].any()]
+    kept = [(i, predictor) for i in worth for predictor in fitted[i].predictors]
     result = PortfolioPredictor(
         pipeline=kept[0][1].pipeline,
         codec=cut.codec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,13 +57,18 @@ class Member:
         return self.model is None and len(self.modalities) == 1 and classical(self.classical).role == "single"
 
     def fit(
-        self, fold: Path, sets: Mapping[str, str], train: TrainOptions, metric: Metric, callbacks: Callers = ()
-    ) -> tuple[Predictor, Mapping[str, Part], Mapping[str, str]]:
+        self,
+        fold: Path,
+        sets: Mapping[str, tuple[str, int]],
+        train: TrainOptions,
+        metric: Metric,
+        callbacks: Callers = (),
+    ) -> tuple[Predictor, Mapping[str, Part], Mapping[str, tuple[str, int]]]:
         """Fits it to a fold; returns it, the rows held out as it takes them, and the features that it has chosen.
 
         Args:
             fold: File of the prepared rows; test rows of their split are those held out.
-            sets: By modality, the features that are taken, where some were chosen.
+            sets: By modality, the features that are taken, where some were chosen, and how many they are.
             train: Of networks; the seed is of all that is drawn.
             metric: By which classical models choose.
             callbacks: Of a network's training.
@@ -72,7 +78,12 @@ class Member:
         if self.model is not None:
             network = fit_model(prepared, self.model, train, modalities=self.modalities, callbacks=callbacks)
             return network, {name: raw.rows(held) for name, raw in prepared.inputs.items()}, {}
-        dense = {m: name for m, name in sets.items() if m in self.modalities and not features_named(name).sparse}
+        widest = classical(self.classical).widest or math.inf
+        dense = {
+            m: name
+            for m, (name, width) in sets.items()
+            if m in self.modalities and not features_named(name).sparse and width <= widest
+        }
         best = best_fit(
             self.classical, self.modalities, prepared, train, trials=1, seed=train.seed, metric=metric,
             made=partial(shared_features, prepared, fold), sets=None if self.chooses_features else dense, brief=True,
@@ -87,7 +98,8 @@ class Member:
             name: Features(best.x[name][rows] if name in best.x else nothing, raw.present[held])
             for name, raw in prepared.inputs.items()
         }
-        return predictor, inputs, best.features.names if self.chooses_features else {}
+        chosen = {m: (name, best.x[m].shape[1]) for m, name in best.features.names.items()}
+        return predictor, inputs, chosen if self.chooses_features else {}
 
 
 def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) -> list[Member]:
@@ -104,7 +116,9 @@ def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) ->
     made = [Member(f"{m} {classical(s).row or s}", (m,), s) for s in singles for m in names]
     if len(names) > 1:
         made += [Member(f"all {classical(s).row or s}", names, s) for s in singles]
-    quick = sorted((name for name, role in roles.items() if role == "classical"), key=lambda name: classical(name).slow)
+    every = [name for name, role in roles.items() if role == "classical"]
+    beside = {classical(name).stands_for for name in every}
+    quick = sorted((name for name in every if name not in beside), key=lambda name: classical(name).slow)
     made += [Member(name, names, name) for name in quick]
     if preset == "quick":
         return made

@@ -15,7 +15,7 @@ from profuse._folder import applied
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
-from profuse.errors import ShapeError
+from profuse.errors import ConfigError, ShapeError
 from profuse.predictor.base import Part, Predictor
 from profuse.predictor.saving import PartStore, SavedPredictor, facts_of, restore_predictor
 from profuse.schema import Schema, Task
@@ -117,6 +117,22 @@ class PortfolioPredictor(Predictor):
             for name, data in dataset.modalities.items()
             if name in self.pipeline.preprocessors
         }
+
+    def member_outputs(self, inputs: Mapping[str, Parts], member: int) -> np.ndarray:
+        """Returns what one member predicts alone, the mean of its fits, as `predict_encoded` does.
+
+        Raises:
+            ConfigError: It had no weight, and was not kept.
+        """
+        of = [i for i, m in enumerate(self.member_of) if m == member]
+        if not of:
+            raise ConfigError(
+                f"member_outputs: the member must be kept; got member={member}, {self.members[member].name!r}, "
+                "which has no weight. Fit with keep_all=True."
+            )
+        with applied(self.source):
+            each = [self.predictors[i].predict_encoded({n: part.each[i] for n, part in inputs.items()}) for i in of]
+        return np.asarray(np.mean(each, axis=0))
 
     def predict_encoded(self, inputs: Mapping[str, Parts], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""

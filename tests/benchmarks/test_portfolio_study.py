@@ -1,0 +1,54 @@
+"""The study of portfolios: what it measures, and the table it makes of that."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+study_module = importlib.import_module("portfolios")
+
+
+@pytest.fixture
+def study() -> Any:
+    return study_module
+
+
+def made(study: Any, seed: int, *, good: float, metric: str = "accuracy") -> Any:
+    rows = {"portfolio": [1.0, good, 1.0, 0.0] * 20, "linear": [1.0, 0.0, 1.0, 0.0] * 20}
+    scores = {"portfolio": 0.5 + good / 4, "linear": 0.5, "net": 0.4}
+    return study.Measured(
+        data="made", seed=seed, n_rows=50, metric=metric, scores=scores,
+        weights={"linear": 1.0}, best="linear", rows=rows, test_rows=list(range(80)),
+        clusters=[str(i) for i in range(80)], seconds=2.0,
+    )  # fmt: skip
+
+
+def test_the_table_tells_the_difference_to_the_member_that_held_out_rows_found_best(study: Any) -> None:
+    line = study.page([made(study, 0, good=1.0), made(study, 1, good=1.0)]).splitlines()[2]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:5] == ["made", "50", "accuracy", "0.750", "0.500 (linear)"]
+    assert cells[5].startswith("+0.250 (")
+    assert cells[6:] == ["0.500 (linear)", "2"]
+
+
+def test_what_is_better_when_smaller_has_another_best(study: Any) -> None:
+    line = study.page([made(study, 0, good=0.0, metric="log_loss")]).splitlines()[2]
+    assert "0.400 (net)" in line
+
+
+def test_one_fit_scores_the_portfolio_and_every_member_on_the_same_test_rows(
+    study: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from profuse.portfolio.members import Member
+
+    monkeypatch.setitem(study.TASKS, "synthetic", 80)
+    monkeypatch.setattr(
+        "profuse.portfolio.fitting.members_of", lambda *args: [Member(n, ("a", "b"), n) for n in ("linear", "trivial")]
+    )
+    found = study.measure_one("synthetic", 0)
+    assert set(found.scores) == {"portfolio", "linear", "trivial"}
+    assert found.best == "linear"
+    assert found.n_rows == 80
+    assert len(found.rows["portfolio"]) == len(found.rows["linear"]) == len(found.test_rows)
