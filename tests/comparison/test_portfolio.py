@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from profuse import compare
 from profuse.comparison.compare import Comparison
 from profuse.comparison.methods import methods_for
 from profuse.comparison.time_left import TimeLeft
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, UnknownNameError
 from profuse.models.options import ModelOptions
 from profuse.portfolio.members import Member
 from profuse.predictor import PortfolioPredictor
@@ -127,3 +128,23 @@ def test_the_time_that_is_left_counts_its_folds() -> None:
     assert more is not None
     assert less is not None
     assert more - less == pytest.approx(5 * (20.0 + 5 * 10.0), rel=0.5)
+
+
+def test_any_two_methods_can_be_held_against_each_other(found: Comparison) -> None:
+    d = found.difference("portfolio", "trivial")
+    back = found.difference("trivial", "portfolio")
+    assert (d.value, d.low) == pytest.approx((-back.value, -back.high))
+    scores = found.frame.query("split == 'test' and metric == 'accuracy'").set_index("method").value
+    assert d.value == pytest.approx(scores["portfolio"] - scores["trivial"])
+    assert d.p is not None
+    with pytest.raises(UnknownNameError, match="portfolioo"):
+        found.difference("portfolioo", "trivial")
+
+
+def test_the_table_as_latex_has_a_line_a_method_and_no_sign_that_ends_it(found: Comparison) -> None:
+    lines = found.latex().splitlines()
+    body = lines[4:-2]
+    assert len(body) == len(found.summary().rows)
+    assert all(line.endswith(r" \\") and line.count("&") == 3 for line in body)
+    assert not re.search(r"(?<!\\)[%_#]", "".join(body))
+    assert (lines[0], lines[-1]) == (r"\begin{tabular}{lrrr}", r"\end{tabular}")

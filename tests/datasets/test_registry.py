@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from profuse.datasets import DATASETS, describe, info, load
@@ -59,3 +62,16 @@ def test_an_unknown_data_set_or_variant_gets_the_nearest_name() -> None:
 def test_info_tells_the_default_variant() -> None:
     assert info("mosi").default_variant == "features"
     assert info("glyphs").default_variant == "sans"
+
+
+def test_frames_tell_variants_of_a_data_set_apart() -> None:
+    from profuse import compare
+
+    options: dict[str, Any] = {"seeds": 1, "rounds": (), "singles": (), "retrain_without": False, "n_jobs": 1}
+    options |= {"train": {"epochs": 1}, "model": {"members": 1, "width": 8}}
+    names = ("redundant", "synergy")
+    frames = [
+        compare(replace(load("synthetic", variant=v).rows(np.arange(200)), split=None), **options).frame for v in names
+    ]
+    assert [frame["variant"].unique().tolist() for frame in frames] == [[v] for v in names]
+    assert frames[0].columns.tolist()[:3] == ["dataset", "variant", "method"]

@@ -201,7 +201,7 @@ class TestTime:
         whole = Member.fit
 
         def slow(self: Member, *args: Any, **more: Any) -> Any:
-            clock["now"] += 1.0 if self.name == "linear" else 30.0
+            clock["now"] += (1.0 if self.name == "linear" else 30.0) / more.get("every", 1)
             return whole(self, *args, **more)
 
         monkeypatch.setattr(Member, "fit", slow)
@@ -210,11 +210,27 @@ class TestTime:
             learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED), on_event=seen.append
         )
         assert [m.name for m in model.members] == ["linear"]
-        assert "would take 60 s more" in model.about["skipped"]["boosted"]
-        assert clock["now"] == 33.0  # one fit told enough
+        # a fit to a fifth of the rows told enough
+        assert model.about["skipped"]["boosted"] == "a fit would take 30 s; 17 s were left for it"
+        assert clock["now"] == 3.0 + 6.0
         done = [e for e in seen if e.stage == "member"]
         assert [(e.member, bool(e.skipped)) for e in done] == [("linear", False), ("boosted", True)]
         assert (done[-1].n_done, done[-1].n_total) == (6, 6)
+
+    def test_what_takes_longer_than_a_share_of_the_rows_has_said_ends_after_the_first_fit(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = {"now": 0.0}
+        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+        whole = Member.fit
+
+        def slow(self: Member, *args: Any, **more: Any) -> Any:
+            clock["now"] += 1.0 if "every" in more or self.name == "linear" else 30.0
+            return whole(self, *args, **more)
+
+        monkeypatch.setattr(Member, "fit", slow)
+        model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED))
+        assert "would take 62 s more; 20 s were left" in model.about["skipped"]["boosted"]
 
     def test_a_network_that_is_too_slow_is_trained_for_fewer_epochs(self) -> None:
         watch = fits_module._Watch(10.0)

@@ -20,13 +20,14 @@ from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import model_folder
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
-from profuse.comparison.summary import Summary, summarise
+from profuse.comparison.statistics import Estimate
+from profuse.comparison.summary import Evidence, Summary, summarise
 from profuse.data.split import check_parts, make_split
 from profuse.errors import ConfigError
 from profuse.inputs import Data, Opened, open_data, with_encoders
 from profuse.predictor import Predictor, load_model
 from profuse.progressive import Rounds
-from profuse.report import write_report
+from profuse.report import latex_table, write_report
 from profuse.schema import OnBadFile, Schema, SplitOptions
 
 __all__ = ["Comparison", "compare", "read_options"]
@@ -52,6 +53,34 @@ class Comparison:
     def summary(self) -> Summary:
         """Returns the ranked table, the paired differences and the verdict."""
         return summarise(self.results)
+
+    def difference(self, method: str, against: str) -> Estimate:
+        """Returns by how much one method is better than another on the same test rows and seeds.
+
+        The interval and the p value are of this one comparison: who asks often corrects for that.
+
+        Args:
+            method: As results call it; it is better where the value is above 0.
+            against: Another one.
+
+        Raises:
+            UnknownNameError: No method of the comparison is called so.
+            ConfigError: They have no seed in common.
+        """
+        names = {m.name: m for m in self.results.methods}
+        for name in (method, against):
+            resolve(name, names, where="Comparison.difference", what="method")
+        estimate = Evidence(self.results).difference(method, against)
+        if estimate is None:
+            raise ConfigError(
+                f"Comparison.difference: both methods must have succeeded at one seed; got method={method!r}, "
+                f"against={against!r}, which have none in common."
+            )
+        return estimate
+
+    def latex(self) -> str:
+        """Returns the ranked table as LaTeX (package booktabs): scores with intervals, gains over the best single."""
+        return latex_table(self.results)
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes the report and returns the path of its HTML, which opens offline.

@@ -164,8 +164,8 @@ def _add(results: Results, run: Run, method: Method, dataset: Dataset) -> None:
     for seed, job in sorted(jobs.items()):
         facts = job.facts
         shared = {
-            "dataset": dataset.name, "method": info.name, "family": info.family, "level": info.level,
-            "rounds": info.rounds, "seed": seed, "n_parameters": facts["n_parameters"],
+            "dataset": dataset.name, "variant": dataset.variant, "method": info.name, "family": info.family,
+            "level": info.level, "rounds": info.rounds, "seed": seed, "n_parameters": facts["n_parameters"],
             "fit_seconds": facts["fit_seconds"], "predict_rows_per_second": facts["predict_rows_per_second"],
         }  # fmt: skip
         for split, scores in facts["scores"].items():
@@ -270,6 +270,7 @@ def _facts(dataset: Dataset, options: CompareOptions, first: dict[str, Any], not
         )
     return DatasetFacts(
         name=dataset.name,
+        variant=dataset.variant,
         task=dataset.task,
         target_names=[str(n) for n in dataset.target_names],
         classes=first["classes"],

@@ -75,6 +75,7 @@ class DatasetFacts(_Plain):
     """What was compared on."""
 
     name: str
+    variant: str = Field("", description="Of a named data set that has several.")
     task: Task
     target_names: list[str] = ["target"]
     classes: list[str] = Field([], description="Class names in code order; labels of a multilabel task.")
@@ -107,6 +108,7 @@ class Score(_Plain):
     """One row of `results.csv`."""
 
     dataset: str
+    variant: str = ""
     method: str
     family: str = ""
     level: str = ""

@@ -33,6 +33,7 @@ class Dataset:
         ids: `[row]`: names of the rows.
         split: `[row]` of "train", "valid", "test": an official split; without "valid" it is cut from train.
         notes: What was counted while reading (skipped files, coerced cells), told to the user.
+        variant: Of a named data set that has several; "" for other data.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     ids: np.ndarray | None = None
     split: np.ndarray | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if not self.modalities:

@@ -60,7 +60,8 @@ def load(name: str, *, variant: str | None = None, root: Path | None = None) -> 
     if variant is None:
         variant = about.default_variant
     resolve(variant, about.variants, where=f"Data set {name!r}", what="variant")
-    return about.load(variant, None if root is None else Path(root))
+    dataset = about.load(variant, None if root is None else Path(root))
+    return replace(dataset, variant=variant) if len(about.variants) > 1 else dataset
 
 
 def info(name: str, *, root: Path | None = None) -> DatasetInfo:

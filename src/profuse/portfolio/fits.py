@@ -29,6 +29,7 @@ __all__ = ["Event", "Fits", "Fitted", "score_of"]
 
 _FEWEST_EPOCHS = 5
 _MARGIN = 0.9
+_PROBE = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class _Task:
-    """A fit, as a process takes it; `allowed` seconds, or no limit."""
+    """A fit, as a process takes it; `allowed` seconds, or no limit, which is seen beforehand where it `probes`."""
 
     member: Member
     number: int
@@ -86,6 +87,7 @@ class _Task:
     task: Task
     patterns: tuple[Pattern, ...]
     allowed: float | None
+    probes: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,8 @@ def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
     metric = metric_named(task.metric, task.task, who="fit")
     with limit_threads(task.train.threads):
         try:
+            if task.probes and (expected := _expected(task, metric)) > watch.allowed:
+                return _Result(task.number, too_long=expected)
             predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
         except ProfuseError as error:
             return _Result(task.number, reason=str(error))
@@ -137,6 +141,13 @@ def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
             return _Result(task.number, predictor, sets=sets, seconds=time.perf_counter() - start)
         held = {p: predictor.predict_encoded(hide(inputs, [n for n in p if n in inputs])) for p in task.patterns}
     return _Result(task.number, predictor, held, sets, time.perf_counter() - start)
+
+
+def _expected(task: _Task, metric: Metric) -> float:
+    """Returns the seconds that a classical model, which cannot be stopped, will take: by a fit to a share of the rows."""
+    start = time.perf_counter()
+    task.member.fit(task.path, task.sets, task.train, metric, every=_PROBE)
+    return _PROBE * (time.perf_counter() - start)
 
 
 def score_of(metric: Metric, true: np.ndarray, prediction: np.ndarray) -> float | None:
@@ -228,6 +239,7 @@ class Fits:
                 _Task(
                     member, j, folds[j].path, self.sets.setdefault(j, {}), train, self.metric.name,
                     self.cut.codec.task, tuple(self.patterns), allowed,
+                    allowed is not None and not found and member.model is None,
                 )
                 for j in some
             ]  # fmt: skip

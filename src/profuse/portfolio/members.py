@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ class Member:
         train: TrainOptions,
         metric: Metric,
         callbacks: Callers = (),
+        every: int = 1,
     ) -> tuple[Predictor, Mapping[str, Part], Mapping[str, tuple[str, int]]]:
         """Fits it to a fold; returns it, the rows held out as it takes them, and the features that it has chosen.
 
@@ -72,12 +73,14 @@ class Member:
             train: Of networks; the seed is of all that is drawn.
             metric: By which classical models choose.
             callbacks: Of a network's training.
+            every: A classical model learns from every so manieth training row, to see how long it takes.
         """
         prepared = loaded(fold)
         held = torch.as_tensor(prepared.split.test)
         if self.model is not None:
             network = fit_model(prepared, self.model, train, modalities=self.modalities, callbacks=callbacks)
             return network, {name: raw.rows(held) for name, raw in prepared.inputs.items()}, {}
+        prepared = replace(prepared, split=replace(prepared.split, train=prepared.split.train[::every]))
         widest = classical(self.classical).widest or math.inf
         dense = {
             m: name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def assemble(
     modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
     if fitting:
         check_present(modalities)
-    split = _split_column(frame, schema)
+    split: dict[str, Any] = {**_split_column(frame, schema)}
     if "times" in split and split["times"].dtype == object:
         cells.notes.append(
             f"Column {schema.split.column!r}: rows are put in order by its words, as no times were recognised."
