@@ -243,6 +243,23 @@ class TestTime:
         quick.on_first_steps()
         assert not quick.stopped
 
+    def test_no_member_but_the_last_takes_more_than_half_of_the_time_that_is_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = {"now": 0.0}
+        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+        whole = Member.fit
+
+        def slow(self: Member, *args: Any, **more: Any) -> Any:
+            clock["now"] += (0.0 if self.name == "linear" else 10.0) / more.get("every", 1)
+            return whole(self, *args, **more)
+
+        monkeypatch.setattr(Member, "fit", slow)
+        several = (LINEAR, BOOSTED, replace(BOOSTED, name="last"))
+        model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=50), members=several)
+        assert [m.name for m in model.members] == ["linear", "last"]
+        assert "a fit would take 10 s; 8 s were left for it" in model.about["skipped"]["boosted"]
+
     def test_the_first_member_is_fitted_however_little_time_there_is(self) -> None:
         model = fit_portfolio(learnable(60), PortfolioOptions(folds=2, time_limit=1e-9), members=(LINEAR, BOOSTED))
         assert [m.name for m in model.members] == ["linear"]
@@ -339,7 +356,8 @@ class TestPatterns:
 class TestMembers:
     def test_presets_add_to_each_other_and_networks_come_last(self) -> None:
         of = {p: [m.name for m in members_of(("x", "y"), p, ModelOptions())] for p in ("quick", "default", "best")}
-        assert of["default"] == [*of["quick"], "network"]
+        assert set(of["default"]) == {*of["quick"], "network"}
+        assert of["default"].index("linear") < of["default"].index("network")  # which has its turn before slow ones
         assert of["best"][: len(of["default"])] == of["default"]
         assert {"network (x only)", "network (y only)"} <= set(of["best"])
         assert len(set(of["best"])) == len(of["best"])

@@ -30,6 +30,7 @@ __all__ = ["Event", "Fits", "Fitted", "score_of"]
 _FEWEST_EPOCHS = 5
 _MARGIN = 0.9
 _PROBE = 5
+_TURN = 0.5  # of the time that is left, a model may take
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
 
 
 def _expected(task: _Task, metric: Metric) -> float:
-    """Returns the seconds that a classical model, which cannot be stopped, will take: by a fit to a share of the rows."""
+    """Returns the seconds that a classical model, which cannot be stopped, takes, by a fit to a share of the rows."""
     start = time.perf_counter()
     task.member.fit(task.path, task.sets, task.train, metric, every=_PROBE)
     return _PROBE * (time.perf_counter() - start)
@@ -200,7 +201,11 @@ class Fits:
         self._parts = packed() if self.n_jobs > 1 else b""
         for i, member in enumerate(self.members):
             result = Fitted(member)
-            reason = self._fit(result, self.train, i * self._n_fits, first=not fitted)
+            now = time.perf_counter()
+            until = math.inf if self.deadline is None or not fitted else self.deadline
+            if i + 1 < len(self.members):  # others are to have their turn
+                until = min(until, now + _TURN * (until - now))
+            reason = self._fit(result, self.train, i * self._n_fits, until)
             done = Event("member", (i + 1) * self._n_fits, self._n_total, member.name, seconds=result.seconds)
             if reason:
                 skipped[member.name] = reason
@@ -221,17 +226,17 @@ class Fits:
     def _n_total(self) -> int:
         return self._n_fits * len(self.members)
 
-    def _fit(self, result: Fitted, train: TrainOptions, n_done: int, *, first: bool) -> str:
-        """Fits a member to all folds; returns why it is left out, or ""."""
+    def _fit(self, result: Fitted, train: TrainOptions, n_done: int, until: float) -> str:
+        """Fits a member to all folds until then; returns why it is left out, or ""."""
         member, start = result.member, time.perf_counter()
         folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
         found: dict[int, _Result] = {}
         # the first fits are timed before the others begin
         for some in (range(min(self.n_jobs, len(folds))), range(min(self.n_jobs, len(folds)), len(folds))):
             left = self._left(found, len(folds))
-            remaining = math.inf if self.deadline is None or first else self.deadline - time.perf_counter()
+            remaining = until - time.perf_counter()
             if some and remaining < (left or 0.0):
-                return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left"
+                return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
             rounds = math.ceil((len(folds) - len(found)) / self.n_jobs)
             allowed = None if math.isinf(remaining) else remaining / max(1, rounds)
             self.tell(Event("fit", n_done + len(found), self._n_total, member.name, left))
@@ -250,7 +255,7 @@ class Fits:
                     if output.epochs < _FEWEST_EPOCHS:
                         return f"a fit would take {output.too_long:.0f} s; {allowed or 0.0:.0f} s were left for it"
                     fewer = train.model_copy(update={"epochs": output.epochs})
-                    return self._fit(result, fewer, n_done, first=first)
+                    return self._fit(result, fewer, n_done, until)
                 found[output.number] = output
                 self.tell(Event("fit", n_done + len(found), self._n_total, member.name, self._left(found, len(folds))))
         each = [found[j] for j in range(len(folds))]

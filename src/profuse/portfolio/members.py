@@ -106,7 +106,7 @@ class Member:
 
 
 def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) -> list[Member]:
-    """Returns the models that may take part, in the order in which they are fitted: the quick ones first.
+    """Returns the models that may take part, in the order of their fits: quick ones first, then the network.
 
     Args:
         modalities: Of the data.
@@ -121,11 +121,11 @@ def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) ->
         made += [Member(f"all {classical(s).row or s}", names, s) for s in singles]
     every = [name for name, role in roles.items() if role == "classical"]
     beside = {classical(name).stands_for for name in every}
-    quick = sorted((name for name in every if name not in beside), key=lambda name: classical(name).slow)
-    made += [Member(name, names, name) for name in quick]
-    if preset == "quick":
-        return made
-    made.append(Member("network", names, model=base))
+    quick = [name for name in every if name not in beside]
+    made += [Member(name, names, name) for name in quick if not classical(name).slow]
+    if preset != "quick":
+        made.append(Member("network", names, model=base))
+    made += [Member(name, names, name) for name in quick if classical(name).slow]
     if preset == "best" and len(names) > 1:
         made += [_network(names, base, fusion) for fusion in ("concat", "mean_logits")]
         made += [_alone(m, base) for m in names]
