@@ -55,7 +55,7 @@ def test_the_csv_has_exactly_the_promised_columns_and_full_precision(tmp_path: P
     _results().write(tmp_path)
     with (tmp_path / "results.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    promised = "dataset method family level rounds seed split metric value n_rows n_parameters fit_seconds"
+    promised = "dataset variant method family level rounds seed split metric value n_rows n_parameters fit_seconds"
     assert list(table[0]) == [*promised.split(), "predict_rows_per_second"] == list(COLUMNS)
     assert [float(row["value"]) for row in table] == [1 / 3, 1 / 3]
 
