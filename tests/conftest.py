@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,16 @@ import pytest
 from few_trees import few_trees
 
 from profuse import registry
+
+
+def pytest_configure() -> None:
+    """Thousands of tests are collected: a third of the time is a search for what none of them lets go."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

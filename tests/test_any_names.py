@@ -15,11 +15,16 @@ NAMES = [
     "", " ", "target", "table", "split", "a.b", "a/b", "../up", "a\\b", "a\nb", "\x1b[31m", "😀", "e\u0301", "x" * 3000,
     7, 1.5, True, ("a", "b"), "keys", "forward", "_modules", "training", "CON", "<b>x</b>", "{{ x }}", "%s", "row",
 ]  # fmt: skip
+ALIKE = {" ", "a/b", "a\\b", "\x1b[31m", "e\u0301", 1.5, True, "forward", "training", "CON", "<b>x</b>", "%s"}
 N = 30
 TEXTS = [f"{word} words stand in row {i}" for i, word in enumerate(["some", "few", "more"] * (N // 3))]
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda n: repr(n)[:20].encode("ascii", "backslashreplace").decode())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in ALIKE else []) for n in NAMES],
+    ids=lambda n: repr(n)[:20].encode("ascii", "backslashreplace").decode(),
+)
 def test_a_column_may_bear_any_name(name: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y = rng.choice(["p", "q"], N)

@@ -34,7 +34,7 @@ def operators() -> list[tuple[str, str | None]]:
     return [(name, link) for name in FUSIONS for link in links[name]]
 
 
-SLOW_CASES = {("vit", "learns"), ("cnn", "learns"), ("audio_cnn", "learns")}
+SLOW_CASES = set(product(("vit", "cnn", "audio_cnn"), ("learns", "moved_is_known")))
 
 
 def case(*values: Any) -> Any:

@@ -97,7 +97,12 @@ WITH_CODE = [name for name in PAGES if any(b.language == "python" and not b.slow
 WITH_SLOW_CODE = [name for name in PAGES if any(b.language == "python" and b.slow for b in blocks_of(page(name)))]
 
 
-@pytest.mark.parametrize("name", WITH_CODE)
+SLOW_PAGES = {"estimators.md", "portfolio.md"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW_PAGES else []) for n in WITH_CODE]
+)
 def test_the_python_of_a_page_runs_and_prints_what_it_says(name: str, empty_folder: Path) -> None:
     run_page(name, blocks_of(page(name)), slow=False)
 

@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
     "rounds": (),
     "singles": ("a",),
     "seeds": 2,
-    "model": {"width": 8},
+    "model": {"width": 8, "members": 1},
     "train": {"epochs": 2, "refit": False},
 }
 

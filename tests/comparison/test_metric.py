@@ -247,7 +247,7 @@ def test_where_one_class_is_all_there_is_accuracy_counts_and_a_note_says_why(par
 
 
 def test_a_comparison_of_which_one_class_is_all_of_the_test_rows_goes_through(tmp_path: Path) -> None:
-    results = compared(tmp_path, data=one_class_in("test"), seeds=1, singles=("a",), train={"epochs": 1})
+    results = compared(tmp_path, data=one_class_in("test"), seeds=1, singles=(), train={"epochs": 1})
     assert results.config["metric"] == summarise(results).metric == "accuracy"
     assert any("not AUROC" in note for note in results.dataset.notes)
 
@@ -381,13 +381,13 @@ def test_a_comparison_tells_of_few_rows_of_a_class_by_auroc_and_not_by_accuracy(
     assert results.dataset.caution == ""  # 20 of 140
     few = rare(300)
     assert few.target is not None
-    by: dict[str, Any] = {"data": few, "seeds": 1, "singles": ("a",), "train": {"epochs": 1}, "retrain_without": False}
+    by: dict[str, Any] = {"data": few, "seeds": 1, "singles": (), "train": {"epochs": 1}, "retrain_without": False}
     assert "8 of 60 rows are '1', fewer than 10: AUROC" in compared(tmp_path, **by).dataset.caution
     assert compared(tmp_path, metric="accuracy", **by).dataset.caution == ""
 
 
 def test_weights_of_classes_are_of_networks_and_a_note_says_so(tmp_path: Path, folder: Path) -> None:
-    by: dict[str, Any] = {"seeds": 1, "singles": ("a",), "retrain_without": False}
+    by: dict[str, Any] = {"seeds": 1, "singles": (), "retrain_without": False}
     quick = {"epochs": 2, "refit": False}
     plain, weighted = (compared(tmp_path, train={**quick, "class_weight": w}, **by) for w in (None, {"1": 6.0}))
     (note,) = (
@@ -433,7 +433,7 @@ def caution() -> Iterator[None]:
 
 @pytest.mark.usefixtures("caution", "few_classical")
 def test_a_metric_of_the_users_own_counts_by_its_name(tmp_path: Path) -> None:
-    results = compared(tmp_path, seeds=1, singles=("a",), metric="caution")
+    results = compared(tmp_path, data=make_product(120), seeds=1, singles=(), metric="caution")
     summary, scores = summarise(results), values(results, "caution", "test")
     assert summary.metric == "caution"
     assert summary.rows[0].estimate.value == pytest.approx(max(scores.values()), abs=1e-6)
@@ -441,7 +441,7 @@ def test_a_metric_of_the_users_own_counts_by_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few_classical")
 def test_a_note_names_the_class_that_f1_is_of(tmp_path: Path) -> None:
-    results = compared(tmp_path, data=make_product(120), seeds=1, singles=("a",), metric="f1")
+    results = compared(tmp_path, data=make_product(120), seeds=1, singles=(), metric="f1")
     assert "F1 of the second class is of 'same', the second of the classes 'other' and 'same'." in results.dataset.notes
 
 

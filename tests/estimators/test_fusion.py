@@ -35,7 +35,7 @@ from profuse.tokens import Tokens
 from profuse.training.fitting import Prepared
 
 N = 120
-QUICK: dict[str, Any] = {"epochs": 2, "width": 8}
+QUICK: dict[str, Any] = {"epochs": 2, "width": 8, "members": 1}
 WORDS = np.array(["alpha beta gamma", "delta epsilon zeta"])
 
 
@@ -66,7 +66,7 @@ def fitted() -> FusionClassifier:
 
 def test_a_classifier_learns_a_rule_that_is_there() -> None:
     X = table(200)
-    model = FusionClassifier(epochs=25, width=16).fit(X, labels(X))
+    model = FusionClassifier(epochs=10, width=16, members=1).fit(X, labels(X))
     fresh = table(100, seed=1)
     assert model.score(fresh, labels(fresh)) > 0.85
 
@@ -74,7 +74,7 @@ def test_a_classifier_learns_a_rule_that_is_there() -> None:
 def test_a_regressor_learns_a_line_and_answers_in_the_targets_units() -> None:
     X = table(200)
     y = 1000 + 50 * X["unit price"].to_numpy()
-    model = FusionRegressor(epochs=40, width=16).fit(X, y)
+    model = FusionRegressor(epochs=15, width=16, members=1).fit(X, y)
     said = model.predict(X)
     assert said.shape == (200,)
     assert abs(said.mean() - 1000) < 15

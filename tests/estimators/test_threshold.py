@@ -30,10 +30,10 @@ def ill(rows: pd.DataFrame) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plain(rows: pd.DataFrame, ill: np.ndarray) -> FusionClassifier:
-    return FusionClassifier(width=8, epochs=5).fit(rows[LEARN], ill[LEARN])
+    return FusionClassifier(width=8, members=1, epochs=2).fit(rows[LEARN], ill[LEARN])
 
 
-@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("threshold", [0.05, 0.5])
 def test_a_fixed_threshold_is_one_of_the_probability_of_the_class_it_names(
     plain: FusionClassifier, rows: pd.DataFrame, ill: np.ndarray, threshold: float
 ) -> None:

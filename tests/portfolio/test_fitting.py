@@ -186,6 +186,7 @@ class TestPredictions:
         assert list(model.classes) == [0, 1, 2]
         assert model.predict_proba(data).shape == (90, 3)
 
+    @pytest.mark.slow
     def test_two_processes_make_the_same_portfolio(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(linear, "_STRENGTHS", 10.0 ** np.arange(-4, 3))  # few here, and all in other processes
         data = learnable(120)
