@@ -77,7 +77,8 @@ def test_scikit_learn_sees_that_rows_may_be_weighted_and_gives_their_part_to_eac
 def test_weights_of_rows_come_in_any_form(X: pd.DataFrame, y: np.ndarray) -> None:
     weights = np.where(y == "ill", 4.0, 1.0)
     first = FusionClassifier(**QUICK).fit(X, y, sample_weight=weights)
-    for kind in (list, pd.Series, torch.as_tensor):
+    kinds: list[Any] = [list, pd.Series, torch.as_tensor]
+    for kind in kinds:
         other = FusionClassifier(**QUICK).fit(X, y, sample_weight=kind(weights))
         np.testing.assert_array_equal(other.predict_proba(X), first.predict_proba(X))
     assert probability(first, X).mean() > probability(FusionClassifier(**QUICK).fit(X, y), X).mean() + 0.02
