@@ -48,7 +48,12 @@ def test_it_stands_in_table_report_and_models(found: Comparison, tmp_path: Path)
     page = found.report(tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Models that predict together" in page
     answers = {a["question"]: a["answer"] for a in Words(found.results, found.summary()).answers()}
-    assert "several models that predict together, reaches" in answers["What would 'profuse fit' make of it?"]
+    answer = answers["What would 'profuse fit' make of it?"]
+    assert "several models that predict together, reaches" in answer
+    told = {m.name: m.weight for m in model.members}
+    assert {m.member: m.weight for m in found.results.members} == told
+    for name, weight in told.items():
+        assert (f"{name} ({100 * weight:.0f}" in answer) is (weight >= 0.005)
     kinds = {c.against for c in found.summary().comparisons if c.kind == "portfolio"}
     verdict = found.summary().verdict
     assert kinds == {verdict.fusion, verdict.classical, verdict.single}

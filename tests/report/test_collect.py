@@ -321,7 +321,7 @@ def test_the_report_marks_the_default_everywhere_and_tells_what_the_chosen_fusio
     which = next(a["answer"] for a in collected["answers"] if a["question"] == "Which way?")
     chosen = collected["verdict"]["fusion"]
     assert chosen != "hybrid concat"
-    assert "Against hybrid concat (default), which 'fit' makes unless told, it scores" in which
+    assert "Against hybrid concat (default), the default network, it scores" in which
     assert "The chosen fusion against the default" in render_html(collected)
     for score in results.scores:
         if score.method == "hybrid concat" and score.split == "valid":

@@ -26,6 +26,7 @@ from profuse.comparison.results import (
     CurvePoint,
     DatasetFacts,
     Machine,
+    MemberWeight,
     ModalityFacts,
     Residuals,
     Results,
@@ -174,6 +175,10 @@ def _add(results: Results, run: Run, method: Method, dataset: Dataset) -> None:
                 for m, v in scores.items()
             ]
         results.curves += [CurvePoint(method=info.name, seed=seed, **epoch) for epoch in facts["curves"]]
+        results.members += [
+            MemberWeight(method=info.name, seed=seed, member=m["name"], weight=m["weight"], score=m["score"])
+            for m in facts.get("members", ())
+        ]
         if "run" in facts:
             results.timings.append(
                 Timing(

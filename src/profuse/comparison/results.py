@@ -7,24 +7,21 @@ that counts), `results.csv` (the scores alone, tidy) and `config.yaml` (what was
 from __future__ import annotations
 
 import json
-import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from profuse._files import check_size, read_source
 from profuse._json import parse_json
 from profuse._saving import write_file
+from profuse.comparison.machine import Machine, Plain
 from profuse.errors import DataError
 from profuse.schema import Task
 
@@ -38,6 +35,7 @@ __all__ = [
     "CurvePoint",
     "DatasetFacts",
     "Machine",
+    "MemberWeight",
     "MethodInfo",
     "ModalityFacts",
     "Residuals",
@@ -51,17 +49,12 @@ __all__ = [
 
 FORMAT = 1
 """2: rows of a regression hold squared errors; 1 had influence values of R2, which no test must use."""
-PACKAGES = ("profuse", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 Role = Literal["trivial", "single", "classical", "baseline", "fusion", "portfolio", "ablation"]
 """An "ablation" is the best fusion fitted without one modality: it is not ranked, and no verdict counts it."""
 Rounds = Annotated[int, Field(ge=1)] | Literal["equilibrium"]
 
 
-class _Plain(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, validate_assignment=True)
-
-
-class ModalityFacts(_Plain):
+class ModalityFacts(Plain):
     """One modality of the data."""
 
     kind: str
@@ -71,7 +64,7 @@ class ModalityFacts(_Plain):
     encoder: str = ""
 
 
-class DatasetFacts(_Plain):
+class DatasetFacts(Plain):
     """What was compared on."""
 
     name: str
@@ -90,7 +83,7 @@ class DatasetFacts(_Plain):
     notes: list[str] = []
 
 
-class MethodInfo(_Plain):
+class MethodInfo(Plain):
     """One row of the table. A progressive method has the `fusion` of the plain method and other `rounds`."""
 
     name: str
@@ -104,7 +97,7 @@ class MethodInfo(_Plain):
     default: bool = Field(False, description="Whether `fit` makes this model where no operator is named.")
 
 
-class Score(_Plain):
+class Score(Plain):
     """One row of `results.csv`."""
 
     dataset: str
@@ -126,7 +119,7 @@ class Score(_Plain):
 COLUMNS: tuple[str, ...] = tuple(Score.model_fields)
 
 
-class CurvePoint(_Plain):
+class CurvePoint(Plain):
     """One epoch of one fit; `valid_score` is accuracy, macro F1 or R2; epoch 0 is the untrained model."""
 
     method: str
@@ -137,14 +130,14 @@ class CurvePoint(_Plain):
     valid_score: float | None = None
 
 
-class Confusion(_Plain):
+class Confusion(Plain):
     """`counts[true class][predicted class]` of the test rows, summed over seeds."""
 
     method: str
     counts: list[list[int]]
 
 
-class Residuals(_Plain):
+class Residuals(Plain):
     """A sample of test rows of one target: what was true and what was predicted."""
 
     method: str
@@ -153,7 +146,7 @@ class Residuals(_Plain):
     predicted: list[float]
 
 
-class Ablation(_Plain):
+class Ablation(Plain):
     """The score of one fitted method on the test rows, and the same with one modality masked."""
 
     method: str
@@ -164,7 +157,7 @@ class Ablation(_Plain):
     without: float
 
 
-class Timing(_Plain):
+class Timing(Plain):
     """In which run a fit was timed: seconds of two runs had different loads, and are not compared."""
 
     method: str
@@ -174,44 +167,21 @@ class Timing(_Plain):
     threads: int
 
 
-class Skipped(_Plain):
+class MemberWeight(Plain):
+    """A model of a portfolio: its weight, and its score on rows that it has not learned from."""
+
+    method: str
+    seed: int
+    member: str
+    weight: float = Field(ge=0, le=1)
+    score: float | None = None
+
+
+class Skipped(Plain):
     """A method that was asked for and did not run."""
 
     method: str
     reason: str
-
-
-@cache
-def _versions() -> Mapping[str, str]:
-    """Returns the versions of `PACKAGES`, as this process has found them; those that are not installed are left out."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-class Machine(_Plain):
-    """Where the numbers were made."""
-
-    python: str = ""
-    platform: str = ""
-    cpu_count: int = 0
-    device: str = "cpu"
-    versions: dict[str, str] = {}
-
-    @classmethod
-    def here(cls, *, device: str = "cpu") -> Machine:
-        """Returns this machine; packages that are not installed are left out."""
-        return cls(
-            python=platform.python_version(),
-            platform=f"{platform.system()} {platform.machine()}",
-            cpu_count=os.cpu_count() or 1,
-            device=device,
-            versions=dict(_versions()),
-        )
 
 
 @dataclass(eq=False)
@@ -231,7 +201,7 @@ class SeedRows:
     log_errors: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-class Results(_Plain):
+class Results(Plain):
     """What a comparison found; see the module. `rows` (by seed) is kept beside the JSON, in `rows.npz`."""
 
     format: int = FORMAT
@@ -246,6 +216,7 @@ class Results(_Plain):
     residuals: list[Residuals] = []
     ablation: list[Ablation] = []
     skipped: list[Skipped] = []
+    members: list[MemberWeight] = Field([], description="Of portfolios.")
     timings: list[Timing] = []
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 

@@ -18,7 +18,7 @@ MAX_CLASSES = 40
 KINDS = {
     "single": "Against the best single modality",
     "concat": "Against concatenation",
-    "default": "The chosen fusion against the default, which 'fit' makes unless told",
+    "default": "The chosen fusion against the default network",
     "plain": "Progressive methods against the same methods without feedback",
     "classical": "The chosen fusion against the chosen classical model",
     "portfolio": "The portfolio, which 'fit' makes, against the best fusion, classical model and single modality",

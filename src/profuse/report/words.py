@@ -189,10 +189,10 @@ class Words:
             text += " It is concatenation itself: nothing more elaborate did better on the validation rows."
         default = self.summary.comparison(v.fusion, "default")
         if default:
-            named = f"{self.labels[default.against]}, which 'fit' makes unless told"
+            named = f"{self.labels[default.against]}, the default network"
             text += f" Against {named}, it scores {self._told(default)}."
         elif self.results.method(v.fusion).default:
-            text += " It is the default, which 'fit' makes unless told."
+            text += " It is the default network."
         return text
 
     def _read_well(self) -> str:
@@ -287,7 +287,16 @@ class Words:
         better = all(c.shown == "better" for c in pairs)
         end = " Fit it on all rows with 'profuse fit'." if better else ""
         whole = f"{self._cap(name)}, several models that predict together, reaches {self._scored(name)}"
-        return f"{whole}: {listed(told)}.{end}"
+        return f"{whole}: {listed(told)}. It is made of {listed(self._weights(name))}.{end}"
+
+    def _weights(self, name: str) -> list[str]:
+        """The members of a portfolio that have a weight, the mean over seeds, the largest first."""
+        of = [m for m in self.results.members if m.method == name]
+        n_seeds, weights = len({m.seed for m in of}), dict.fromkeys((m.member for m in of), 0.0)
+        for m in of:
+            weights[m.member] += m.weight / n_seeds
+        ordered = sorted(weights.items(), key=lambda pair: -pair[1])
+        return [f"{member} ({100 * weight:.0f}\N{NO-BREAK SPACE}%)" for member, weight in ordered if weight >= 0.005]
 
     @staticmethod
     def matters(ablation: Mapping[str, Any]) -> str:
