@@ -330,4 +330,4 @@ def test_the_report_marks_the_default_everywhere_and_tells_what_the_chosen_fusio
     which = next(a["answer"] for a in itself["answers"] if a["question"] == "Which way?")
     assert itself["verdict"]["fusion"] == "hybrid concat"
     assert which.startswith("Hybrid concat (default) was chosen")
-    assert "It is the default, which 'fit' makes unless told." in which
+    assert "It is the default network." in which
