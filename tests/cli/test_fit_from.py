@@ -9,11 +9,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from known_answers import make_product
 
-from profuse import load_model
+from profuse import load_model, register
 from profuse.comparison.jobs import model_folder
 from profuse.comparison.results import Results
 from profuse.comparison.summary import summarise
+from profuse.datasets import DatasetInfo
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.training.options import TrainOptions
@@ -182,10 +184,14 @@ def test_trials_are_told_and_not_taken_over(run: Any, compared: Path, tmp_path: 
 
 
 def test_a_comparison_of_a_named_data_set_needs_no_schema(run: Any, tmp_path: Path) -> None:
-    what = ("--rounds", "none", "--singles", "none", "--width", 8, "--batch-size", 512, "--no-refit")
-    done = run("compare", "synthetic", *QUICK, *what, "--out", tmp_path / "run")
+    facts: dict[str, Any] = {"modalities": {"a": "vector", "b": "vector"}, "n_rows": 100, "task": "binary"}
+    words = dict.fromkeys(("target", "split", "licence", "source"), "")
+    info = DatasetInfo(name="few", load=lambda variant, root: make_product(100), **facts, **words)
+    register("dataset", "few", info)
+    what = ("--rounds", "none", "--singles", "none", "--width", 8)
+    done = run("compare", "few", *QUICK, *what, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.stderr
-    done = run("fit", "synthetic", "--from", tmp_path / "run", "--method", "concat", "--out", tmp_path / "m")
+    done = run("fit", "few", "--from", tmp_path / "run", "--method", "concat", "--out", tmp_path / "m")
     assert done.exit_code == 0, done.stderr
     predictor = load_model(tmp_path / "m")
     assert isinstance(predictor, NetworkPredictor)

@@ -70,7 +70,7 @@ def all_the_way(run: Any, tmp_path: Path) -> Callable[..., pd.DataFrame]:
 
     def all_the_way(path: Path, targets: Sequence[str], *args: object) -> pd.DataFrame:
         named = [part for name in targets for part in ("-t", name)]
-        quick = ("--network", "--epochs", 1, "--width", 8)
+        quick = ("--network", "--epochs", 1, "--width", 8, "--members", 1)
         model, said, schema = tmp_path / "model", tmp_path / "said.csv", tmp_path / "schema.yaml"
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -87,7 +87,10 @@ def all_the_way(run: Any, tmp_path: Path) -> Callable[..., pd.DataFrame]:
     return all_the_way
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv", "t.jsonl", "t.parquet", "windows.csv"])
+SLOW_FORMATS = [pytest.param(name, marks=pytest.mark.slow) for name in ("t.csv", "t.tsv")]
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.jsonl", "t.parquet", "windows.csv", *SLOW_FORMATS])
 def test_every_format_goes_all_the_way(all_the_way: Any, tmp_path: Path, name: str) -> None:
     said = all_the_way(write(inputs().assign(y=WORDS), tmp_path / name), ["y"])
     assert list(said.columns) == ["row", "prediction", "prob_ja", "prob_nein"]

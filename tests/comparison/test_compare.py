@@ -45,6 +45,7 @@ OPTIONS = CompareOptions(
     train=TrainOptions(epochs=1, batch_size=64, refit=False),
 )
 SMALL = OPTIONS.model_copy(update={"fusions": (), "rounds": (), "seeds": 1})
+FUSED = SMALL.model_copy(update={"singles": ()})
 
 
 def run(dataset: Dataset, out: Path, options: CompareOptions = OPTIONS, **more: object) -> Results:
@@ -131,8 +132,8 @@ def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the
     tmp_path: Path,
 ) -> None:
     dataset = make_product(n_rows=60)
-    first = run(dataset, tmp_path, SMALL)
-    again = run(dataset, tmp_path, SMALL.model_copy(update={"seeds": 2}))
+    first = run(dataset, tmp_path, FUSED)
+    again = run(dataset, tmp_path, FUSED.model_copy(update={"seeds": 2}))
     runs = {seed: {(t.run, t.jobs, t.threads) for t in again.timings if t.seed == seed} for seed in (0, 1)}
     assert runs[0] == {(t.run, t.jobs, t.threads) for t in first.timings}
     assert all(len(r) == 1 for r in runs.values())
@@ -142,7 +143,7 @@ def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the
     assert not any("other runs" in n for n in summarise(first).notes)
     (lost,) = (tmp_path / "work").glob("linear-seed0-*")
     shutil.rmtree(lost)
-    third = compare_dataset(dataset, SMALL, tmp_path, n_jobs=2)
+    third = compare_dataset(dataset, FUSED, tmp_path, n_jobs=2)
     assert {(t.method, t.jobs) for t in third.timings if t.run not in {r[0] for r in runs[0]}} == {("linear", 1)}
 
 
@@ -196,10 +197,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
             raise Stop
 
     with pytest.raises(Stop):
-        run(dataset, tmp_path, SMALL, on_event=stop_after_five)
+        run(dataset, tmp_path, FUSED, on_event=stop_after_five)
     assert not (tmp_path / "results.json").exists()
     fitted = []
-    run(dataset, tmp_path, SMALL, on_event=lambda e: fitted.append(e.n_done) if e.finished is not None else None)
+    run(dataset, tmp_path, FUSED, on_event=lambda e: fitted.append(e.n_done) if e.finished is not None else None)
     assert fitted[0] == 6
 
 
@@ -207,7 +208,7 @@ def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        run(make_product(), tmp_path, SMALL)
+        run(make_product(), tmp_path, FUSED)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
@@ -277,7 +278,7 @@ def test_a_long_name_of_a_modality_is_cut_in_names_of_folders(tmp_path: Path) ->
 def test_sizes_of_parts_that_the_data_name_are_told_to_be_unused(tmp_path: Path) -> None:
     data = make_product(100)
     official = Dataset(data.name, data.modalities, data.target, data.task, split=np.array(["train", "test"] * 50))
-    options = SMALL.model_copy(update={"split": SplitOptions(test_size=0.5, valid_size=0.3)})
+    options = FUSED.model_copy(update={"split": SplitOptions(test_size=0.5, valid_size=0.3)})
     notes = [note for note in run(official, tmp_path, options).dataset.notes if "_size" in note]
     assert notes == ["test_size = 0.5 is not used: the data say which rows are test."]
 
@@ -288,7 +289,7 @@ def test_a_validation_score_that_is_not_defined_stops_nothing(tmp_path: Path) ->
     assert data.target is not None
     data.target[0] = 1e9
     parts = np.array(["train"] * 60 + ["valid"] * 20 + ["test"] * 20)
-    results = run(Dataset(data.name, data.modalities, data.target, "regression", split=parts), tmp_path, SMALL)
+    results = run(Dataset(data.name, data.modalities, data.target, "regression", split=parts), tmp_path, FUSED)
     assert {c.valid_score for c in results.curves} == {None}
 
 
@@ -321,7 +322,7 @@ def test_test_rows_have_no_influence_on_what_is_chosen(tmp_path: Path) -> None:
     frames = []
     for i, d in enumerate((one, two)):
         official = Dataset(d.name, d.modalities, d.target, d.task, split=split)
-        options = SMALL.model_copy(update={"trials": 2})
+        options = FUSED.model_copy(update={"trials": 2})
         frame = run(official, tmp_path / str(i), options).frame()
         frames.append(frame[frame.split == "valid"].drop(columns=["fit_seconds", "predict_rows_per_second"]))
     assert frames[0].equals(frames[1])
@@ -329,7 +330,7 @@ def test_test_rows_have_no_influence_on_what_is_chosen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
 def test_every_task_can_be_compared(task: str, tmp_path: Path) -> None:
-    results = run(make_product(100, task=task), tmp_path, SMALL)
+    results = run(make_product(100, task=task), tmp_path, FUSED)
     assert summarise(results).verdict.fusion is not None
     assert {s.method for s in results.scores} == {m.name for m in results.methods}
     assert bool(results.confusion) == (task == "multiclass")
@@ -403,7 +404,7 @@ def test_rows_on_both_sides_of_a_split_are_told(tmp_path: Path) -> None:
 
 
 def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
-    options = SMALL.model_copy(update={"train": TrainOptions(epochs=3, learning_rate=1e30, max_grad_norm=1e30)})
+    options = FUSED.model_copy(update={"train": TrainOptions(epochs=3, learning_rate=1e30, max_grad_norm=1e30)})
     results = run(make_product(task="regression"), tmp_path, options)
     assert {"linear", "gradient_boosting", "trivial"} <= {m.name for m in results.methods}
     assert any("must stay finite" in s.reason for s in results.skipped)

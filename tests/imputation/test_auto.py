@@ -96,7 +96,7 @@ def test_networks_are_candidates_where_rows_are_many_and_win_where_they_are_bett
     assert spread[np.abs(x[:100, 0]) < 0.5].mean() < 0.7 * spread[np.abs(x[:100, 0]) > 1.5].mean()
 
 
-@pytest.mark.parametrize("method", ["flow", "regression"])
+@pytest.mark.parametrize("method", [pytest.param("flow", marks=pytest.mark.slow), "regression"])
 def test_what_a_network_adds_is_shrunk_where_there_is_nothing_to_add(method: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 2))
@@ -140,7 +140,9 @@ def test_noise_is_filled_no_worse_than_with_the_mean_of_all_known_cells(seed: in
     assert worse.mean() <= 2 * worse.std() / 60**0.5 + 1e-9
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.13, 0.3])
+@pytest.mark.parametrize(
+    "strength", [pytest.param(0.0, marks=pytest.mark.slow), 0.13, pytest.param(0.3, marks=pytest.mark.slow)]
+)
 def test_wide_and_weak_data_are_not_filled_worse_than_by_the_mean(strength: float) -> None:
     """Over several tables, with the error that chance alone makes."""
     worse = []

@@ -209,7 +209,7 @@ def _add_errors(
             results.confusion.append(Confusion(method=info.name, counts=counts.tolist()))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def example() -> Callable[..., Results]:
     """`make_results`: importlib mode lets tests share it only as a fixture."""
     return make_results

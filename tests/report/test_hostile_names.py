@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -85,11 +86,30 @@ class Shape(HTMLParser):
         self.text += data
 
 
+@pytest.fixture(scope="module")
+def usual_tags(example: Example) -> Callable[[str], list[tuple[str, ...]]]:
+    """The tags of a page of a task whose names are words."""
+
+    @cache
+    def usual_tags(task: str) -> list[tuple[str, ...]]:
+        return Shape(render_html(renamed(collect(named(example, "zname", task=task)), "word"))).tags
+
+    return usual_tags
+
+
+@pytest.fixture(scope="module")
+def usual_parts(example: Example) -> list[str]:
+    """The parts of a page in markdown whose names are words."""
+    return parts(render_markdown(renamed(collect(named(example, "zname")), "word")))
+
+
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_page_has_the_same_tags_and_attributes_whatever_the_names(collected: Any, name: str, task: str) -> None:
-    usual, hostile = (Shape(render_html(collected(word, task))) for word in ("word", HOSTILE[name]))
-    assert hostile.tags == usual.tags
+def test_a_page_has_the_same_tags_and_attributes_whatever_the_names(
+    collected: Any, usual_tags: Any, name: str, task: str
+) -> None:
+    hostile = Shape(render_html(collected(HOSTILE[name], task)))
+    assert hostile.tags == usual_tags(task)
     assert not [sign for sign in STEERING if sign in hostile.text]
     assert "\x1b" not in hostile.text
 
@@ -99,15 +119,16 @@ def test_the_names_themselves_can_be_read_on_the_page(example: Example) -> None:
     assert HOSTILE["script"] in text
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_markdown_has_the_same_parts_whatever_the_names(collected: Any, name: str) -> None:
-    def parts(word: str) -> list[str]:
-        page = render_markdown(collected(word))
-        reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-        tokens = [t for block in reader.parse(page) for t in (block, *(block.children or ()))]
-        return [t.type for t in tokens if t.type not in ("text", "text_special")]
+def parts(page: str) -> list[str]:
+    """What markdown is made of."""
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = [t for block in reader.parse(page) for t in (block, *(block.children or ()))]
+    return [t.type for t in tokens if t.type not in ("text", "text_special")]
 
-    assert parts(HOSTILE[name]) == parts("word")
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_markdown_has_the_same_parts_whatever_the_names(collected: Any, usual_parts: list[str], name: str) -> None:
+    assert parts(render_markdown(collected(HOSTILE[name]))) == usual_parts
 
 
 def opened(page: str, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,15 @@ MODEL = ModelOptions(fusion="concat", width=8, members=1)
 OPTIONS = TrainOptions(epochs=4, batch_size=40, refit=False, device="cpu")
 
 
-def fit(callbacks: Any, **options: Any) -> Any:
+@cache
+def prepared() -> Prepared:
     rows = np.arange(200)
     data = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
-    return fit_model(data, ModelOptions(**{**MODEL.model_dump(), **options}), OPTIONS, callbacks=callbacks)
+    return data.choose(MODEL, data.inputs)
+
+
+def fit(callbacks: Any, **options: Any) -> Any:
+    return fit_model(prepared(), ModelOptions(**{**MODEL.model_dump(), **options}), OPTIONS, callbacks=callbacks)
 
 
 class Notes(Callback):
@@ -189,9 +195,8 @@ def test_the_time_left_is_that_of_the_epochs_to_come_as_they_were_measured(
         def on_epoch_end(self, epoch: Epoch) -> None:
             self.left.append(self.seconds_left)
 
-    watch, rows = Clock(), np.arange(200)
-    data = Prepared.make(make_product(), Split(rows[:120], rows[120:160], rows[160:]))
-    fit_model(data, MODEL, OPTIONS.model_copy(update={"refit": refit}), callbacks=[watch])
+    watch = Clock()
+    fit_model(prepared(), MODEL, OPTIONS.model_copy(update={"refit": refit}), callbacks=[watch])
     assert np.isnan(watch.left[0])
     expected = [3 * most, *(3 * (most - epoch) for epoch in range(1, 5))]
     np.testing.assert_allclose(watch.left[1:], expected)
