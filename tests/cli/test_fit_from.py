@@ -185,8 +185,8 @@ def test_trials_are_told_and_not_taken_over(run: Any, compared: Path, tmp_path: 
 
 def test_a_comparison_of_a_named_data_set_needs_no_schema(run: Any, tmp_path: Path) -> None:
     facts: dict[str, Any] = {"modalities": {"a": "vector", "b": "vector"}, "n_rows": 100, "task": "binary"}
-    words = dict.fromkeys(("target", "split", "licence", "source"), "")
-    info = DatasetInfo(name="few", load=lambda variant, root: make_product(100), **facts, **words)
+    facts |= dict.fromkeys(("target", "split", "licence", "source"), "")
+    info = DatasetInfo(name="few", load=lambda variant, root: make_product(100), **facts)
     register("dataset", "few", info)
     what = ("--rounds", "none", "--singles", "none", "--width", 8)
     done = run("compare", "few", *QUICK, *what, "--out", tmp_path / "run")
