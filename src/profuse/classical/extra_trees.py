@@ -15,7 +15,7 @@ from profuse.schema import Task
 
 __all__ = ["ExtraTrees"]
 
-_N_TREES, _N_TRIED = 300, 60  # of which validation rows choose
+_N_TREES, _N_TRIED = 200, 30  # of which validation rows choose
 _MOST_NUMBERS = 8e6  # in the leaves of all trees
 _FLOOR = 1e-3  # below which no probability is, before it is sharpened
 _SHARPNESS = tuple(float(t) for t in 2.0 ** np.arange(-1, 2.01, 0.25))
@@ -33,9 +33,9 @@ _MOST_LOOKED_AT = 5e5  # numbers at the first split: with more a fit would take 
 
 
 class ExtraTrees(ClassicalModel):
-    """The mean of 300 trees, each split at the best of random thresholds of some random numbers, of all training rows.
+    """The mean of 200 trees, each split at the best of random thresholds of some random numbers, of all training rows.
 
-    Validation rows choose, by 60 trees, how small leaves may be and how many numbers a split looks at, and then the
+    Validation rows choose, by 30 trees, how small leaves may be and how many numbers a split looks at, and then the
     power to which probabilities are raised (none is below .001): the mean of many trees is not sure enough. Missing
     numbers go to the side that suits them best. A category of at most 8 levels is a column for each, one of more is
     the mean target of its level, over other training rows, and how often the level occurs. Leaves are larger where
