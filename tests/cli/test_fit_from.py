@@ -17,7 +17,7 @@ from profuse.comparison.results import Results
 from profuse.comparison.summary import summarise
 from profuse.datasets import DatasetInfo
 from profuse.models.options import ModelOptions
-from profuse.predictor import NetworkPredictor
+from profuse.predictor import NetworkPredictor, PortfolioPredictor
 from profuse.training.options import TrainOptions
 
 QUICK = ("--seeds", 1, "--epochs", 1, "--jobs", 1, "--no-retrain-without")
@@ -114,7 +114,7 @@ def test_data_must_be_given(run: Any, compared: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--method", "linear"), "must be a network; got method='linear', which is none"),
+        (("--method", "linear"), "must be a network or the portfolio; got method='linear', a classical model"),
         (("--method", "gradient boosting"), "gradient_boosting-seed0"),
         (("--method", "note alone (classical)"), "must be a network"),
         (("--method", "gatd"), "method must be a known name; got method='gatd'. Did you mean 'gated'"),
@@ -197,3 +197,23 @@ def test_a_comparison_of_a_named_data_set_needs_no_schema(run: Any, tmp_path: Pa
     assert isinstance(predictor, NetworkPredictor)
     assert (predictor.model_options.fusion, predictor.model_options.width) == ("concat", 8)
     assert predictor.train_options.epochs == 1
+
+
+def test_the_portfolio_of_a_comparison_is_fitted_with_its_options_and_schema(
+    run: Any, compared: Path, files: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(compared, tmp_path / "run")
+    results = Results.read(tmp_path / "run")
+    config = {**results.config, "portfolio": "quick", "metric": "accuracy"}
+    row = results.method("trivial").model_copy(update={"name": "portfolio", "role": "portfolio"})
+    results.model_copy(update={"config": config, "methods": [*results.methods, row]}).write(tmp_path / "run")
+    args = ("fit", files / "mine.csv", "--from", tmp_path / "run", "--method", "portfolio", "--folds", 2, "--jobs", 1)
+    done = run(*args, "--out", tmp_path / "m")
+    assert done.exit_code == 0, done.stderr
+    model = load_model(tmp_path / "m")
+    assert isinstance(model, PortfolioPredictor)
+    assert model.about["metric"] == "accuracy"
+    assert not any("network" in m.name for m in model.members)
+    assert model.schema == load_model(compared / "models" / model_folder("trivial", 0)).schema
+    refused = run(*args, "--method", "linear", "--out", tmp_path / "n")
+    assert "the method must be a network or the portfolio" in refused.stderr

@@ -26,7 +26,7 @@ __all__ = ["Chosen", "read_chosen"]
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A network of a comparison.
+    """A network, or a portfolio, of a comparison.
 
     Attributes:
         run: The folder of the comparison.
@@ -49,6 +49,18 @@ class Chosen:
             values["level"] = None
         return {**values, **given}
 
+    def portfolio_options(
+        self, model: Mapping[str, Any], training: Mapping[str, Any], several: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Returns the options of a portfolio's networks, of their training, and its own; what was given wins."""
+        options = self.options
+        own = {"preset": self.method.portfolio, "metric": options.metric}
+        return (
+            {**options.model.model_dump(exclude_defaults=True), **model},
+            {**options.train.model_dump(exclude_defaults=True), **training},
+            {**{name: value for name, value in own.items() if value is not None}, **several},
+        )
+
     def schema(self) -> Schema | None:
         """Returns how the comparison read its table; None where it had a named data set.
 
@@ -69,7 +81,7 @@ class Chosen:
     def notes(self) -> list[str]:
         """Tells what is trained, and what of it is not taken over."""
         notes = [f"The method is {self.method.name!r} of {self.run}."]
-        if self.options.trials > 1:
+        if self.options.trials > 1 and self.method.is_network:
             notes.append(
                 f"The comparison tried {self.options.trials} configurations of it at each seed; trained is the first, "
                 "which has the options that were asked for."
@@ -127,11 +139,11 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
             "Name another one with --method."
         )
     method = resolve(asked, {m.name: m for m in methods}, where="fit", what="method")
-    if not method.is_network:
+    if method.model is None:
         folders = [run / "models" / model_folder(asked, seed) for seed in range(options.seeds)]
         there = ", ".join(str(f) for f in folders if f.is_dir()) or "none, as another was better"
         raise ConfigError(
-            f"fit: the method must be a network; got method={name!r}, which is none. Name another one with "
-            f"--method, or use the fitted ones that the comparison has kept in models/: {there}."
+            f"fit: the method must be a network or the portfolio; got method={name!r}, a classical model. "
+            f"Name another one with --method, or use the fitted ones that the comparison has kept in models/: {there}."
         )
     return Chosen(run, method, options, facts.task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.options import PortfolioOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from profuse.cli._chosen import Chosen
 
 __all__ = ["fit"]
 
@@ -94,13 +97,18 @@ def fit(
 
     if method is not None and comparison is None:
         raise ConfigError(f"fit: method must go with a comparison; got method={method!r}. Add --from RUN.")
+    from profuse.cli._chosen import read_chosen
+
+    compared = None if comparison is None else read_chosen(comparison, method)
+    if compared is not None and compared.method.portfolio is not None and not network and "fusion" not in model:
+        model, training, several = compared.portfolio_options(model, training, several)
+        schema, comparison = compared.schema() if schema is None else schema, None  # type: ignore[assignment]
     alone = [
         flag for flag, on in (("--network", network), ("--fusion", "fusion" in model), ("--from", comparison)) if on
     ]
     if not alone:
-        _portfolio(data, out, target, schema, variant, rows, reading, model, training, several, jobs)
+        _portfolio(data, out, target, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
-    from profuse.cli._chosen import read_chosen
     from profuse.cli._output import hold_model
     from profuse.data.leaks import copy_notes
     from profuse.datasets import DATASETS
@@ -111,7 +119,6 @@ def fit(
 
     _not_with(alone[0], {**several, **({} if jobs is None else {"jobs": jobs})})
     hold_model(out)
-    compared = None if comparison is None else read_chosen(comparison, method)
     level, _, name = str(model.get("fusion", "")).rpartition(":")
     asked: dict[str, Any] = {**reading, **model, **training}
     asked |= {"fusion": name} if name else {}
@@ -169,6 +176,7 @@ def _portfolio(
     training: Given,
     several: Given,
     jobs: int | None,
+    compared: Chosen | None = None,
 ) -> None:
     """Fits several models, tells of them, and saves them as one."""
     from profuse._cores import usable_cores
@@ -192,9 +200,10 @@ def _portfolio(
         data, target, who="fit", schema=schema, split=SplitOptions(**rows), variant=variant,
         on_bad_file=reading.get("on_bad_file", "raise"),
     )  # fmt: skip
-    dataset = with_encoders(without_test_rows(opened.dataset), networks.encoders, into=networks.into or (), who="fit")
+    known = opened.dataset if compared is None else compared.rows_of(opened.dataset)
+    dataset = with_encoders(without_test_rows(known), networks.encoders, into=networks.into or (), who="fit")
     metric = metric_of(options, dataset.task)
-    print_notes([*dataset.notes, *copy_notes(dataset)])
+    print_notes([*dataset.notes, *copy_notes(dataset), *(compared.notes() if compared else ())])
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with fits_display(metric.name, console(stderr=True)) as display:
         fitted = fit_portfolio(
