@@ -84,6 +84,9 @@ class TestNoLeak:
             split = members_module.loaded(fold.path).split
             assert times[split.train].max() < times[split.valid].min()
             assert times[split.valid].max() < times[split.test].min()
+        first = members_module.loaded(cut.folds[0].path).split
+        assert len(first.train) + len(first.valid) >= 120  # half of the rows: what a few suffice for is not favoured
+        assert len(cut.rows) == pytest.approx(120, abs=40)
         assert cut.whole is not None
         split = members_module.loaded(cut.whole.path).split
         assert len(split.train) + len(split.valid) == 240

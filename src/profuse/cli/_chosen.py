@@ -17,6 +17,7 @@ from profuse.comparison.summary import summarise
 from profuse.data.dataset import Dataset
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
+from profuse.models.options import PROGRESSIVE
 from profuse.predictor import load_model
 from profuse.report.words import labels_of
 from profuse.schema import Schema, Task
@@ -54,9 +55,11 @@ class Chosen:
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Returns the options of a portfolio's networks, of their training, and its own; what was given wins."""
         options = self.options
+        # a portfolio's networks have no rounds unless they are asked for here
+        plain = {n: v for n, v in options.model.model_dump(exclude_defaults=True).items() if n not in PROGRESSIVE}
         own = {"preset": self.method.portfolio, "metric": options.metric}
         return (
-            {**options.model.model_dump(exclude_defaults=True), **model},
+            {**plain, **model},
             {**options.train.model_dump(exclude_defaults=True), **training},
             {**{name: value for name, value in own.items() if value is not None}, **several},
         )

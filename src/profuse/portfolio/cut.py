@@ -12,6 +12,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds, split_off
 from profuse.data.target import TargetCodec
+from profuse.errors import DataError
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
 from profuse.portfolio.options import PortfolioOptions
@@ -97,7 +98,7 @@ class Cut:
         groups = None if dataset.groups is None else np.asarray(dataset.groups).astype(str)
         if groups is not None and options.folds is None:
             k = max(2, min(k, len(np.unique(groups))))
-        cuts = folds(dataset, every, k, seed)
+        cuts = _later_folds(dataset, k, seed) if by_time else folds(dataset, every, k, seed)
         todo = [*cuts, (every, every[:0])] if by_time else cuts
         made = []
         for i, (learned, held) in enumerate(todo):
@@ -118,6 +119,21 @@ class Cut:
             names=tuple(sorted(there)),
             lacking=absent(there),
         )
+
+
+def _later_folds(dataset: Dataset, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns k folds of the later half of the rows, each predicted from all rows before it.
+
+    Folds of all rows would begin with models of a few of them, and favour what a few rows suffice for.
+
+    Raises:
+        DataError: There are not even k moments to cut at.
+    """
+    every = np.arange(len(dataset))
+    try:
+        return folds(dataset, every, 2 * k, seed)[k:]
+    except DataError:  # too few moments
+        return folds(dataset, every, k, seed)
 
 
 def _fold(

@@ -49,8 +49,9 @@ def fit_portfolio(
 ) -> PortfolioPredictor:
     """Fits several models out of fold, and returns them with the weights by which they predict best together.
 
-    The rows are cut into folds (groups stay whole, time runs forward). Each model is fitted to the rows outside of a
-    fold, of which a fifth chooses epochs and strengths, and predicts the fold: rows that had no part in any of that.
+    The rows are cut into folds: groups stay whole; where rows have times, their later half is cut, and each fold is
+    predicted from what is before it. Each model is fitted to the rows outside of a fold, of which a fifth chooses
+    epochs and strengths, and predicts the fold: rows that had no part in any of that.
     Weights are chosen on those predictions (`select`), for rows that lack nothing and for each pattern of absence, with
     the absent modalities hidden in the same rows. A member predicts as the mean of its fits; where rows have times, as
     one fit to all rows. What the portfolio scores is measured on each fold with weights that the others have chosen,
