@@ -147,7 +147,7 @@ def test_weights_of_classes_are_the_same_weights_of_their_rows(rounds: int, memb
     assert np.abs(by_class - plain).max() > 0.01
 
 
-BLENDING = {"balance": "gradient_blending", "balance_options": {"span": 1}}
+BLENDING = {"balance": "gradient_blending", "balance_options": {"span": 1}, "epochs": 4}
 
 
 @pytest.mark.parametrize("changes", [{}, {"balance": "uniform"}, {"balance": "mla"}, BLENDING])
