@@ -41,6 +41,8 @@ def test_each_model_is_told_when_it_is_done_and_all_with_their_weights_at_the_en
     assert low <= value <= high
     assert f"Held-out AUROC {value:.3f}" in done.stdout
     assert "90 rows that had no part in the weights" in done.stdout
+    assert "Against always answering the same: +" in done.stdout
+    assert "Against the best model alone, chosen the same way" in done.stdout
     assert f"Model: {files / 'portfolio'}" in done.stdout
 
 
@@ -67,7 +69,8 @@ def test_a_fusion_or_a_flag_trains_one_network(run: Any, files: Path, tmp_path: 
     ("args", "message"),
     [
         (("--network", "--preset", "best"), "options of a portfolio must not go with --network; got preset='best'"),
-        (("--fusion", "gated", "--jobs", 2), "options of a portfolio must not go with --fusion; got jobs=2"),
+        (("--fusion", "gated", "--folds", 2), "options of a portfolio must not go with --fusion; got folds=2"),
+        (("--metric", "ece"), "metric must tell what each row contributes"),
         (("--validation-fraction", 0.3), "validation_fraction must go with one network"),
         (("--time-limit", "soon"), "time_limit must be a time like 90s, 10m or 2h; got time_limit='soon'"),
         (("--folds", 1), "folds must be greater than or equal to 2"),

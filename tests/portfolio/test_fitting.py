@@ -24,8 +24,9 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio import fits as fits_module
 from profuse.portfolio import members as members_module
 from profuse.portfolio.cut import Cut
+from profuse.portfolio.estimate import nested_outputs
 from profuse.portfolio.fits import Event
-from profuse.portfolio.fitting import _nested, fit_portfolio
+from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import patterns_of, rows_to_judge
@@ -131,7 +132,7 @@ class TestNoLeak:
         cut: Any = SimpleNamespace(
             codec=SimpleNamespace(task="binary"), folds=range(5), fold_of=np.arange(600) % 5, true=true
         )
-        together, alone = _nested(held, cut, metric("accuracy"), 0)
+        together, alone = nested_outputs(held, cut, metric("accuracy"), 0)
         best = max(metric("accuracy")(true, p) for p in held)
         assert best > 0.53
         assert metric("accuracy")(true, together) < 0.53
@@ -365,7 +366,7 @@ class TestMembers:
         assert of["best"][: len(of["default"])] == of["default"]
         assert {"network (x only)", "network (y only)"} <= set(of["best"])
         assert len(set(of["best"])) == len(of["best"])
-        assert "trivial" not in of["best"]
+        assert of["best"][0] == "trivial"  # which all others are held against
 
     def test_options_of_another_modality_stay_out_of_a_network_of_one(self) -> None:
         base = ModelOptions(encoders={"x": "numeric"}, into=("y",), rounds=2)
@@ -401,6 +402,39 @@ class TestMembers:
         without = fitted(data, linear, useless, metric="log_loss")
         with pytest.raises(ConfigError, match="Fit with keep_all=True"):
             without.member_outputs(without.encode(data), 1)
+
+
+class TestWhatIsTold:
+    def test_noise_is_not_told_as_learned(self) -> None:
+        rng = np.random.default_rng(0)
+        data = from_tensors({"a": rng.normal(size=(100, 3)), "b": rng.normal(size=(100, 3))}, rng.normal(size=100))
+        model = fitted(data, Member("trivial", (), "trivial"), LINEAR, BOOSTED)
+        value, low, high = model.about["over_trivial"]
+        assert low <= 0 <= high or high < 0
+        assert model.members[0].weight > 0.2  # the mean shrinks what the others make of noise
+        assert model.about["score"][0] > -0.1
+
+    def test_what_is_there_is_told_as_better_than_always_the_same(self) -> None:
+        model = fitted(learnable(), Member("trivial", (), "trivial"), LINEAR)
+        assert model.about["over_trivial"][1] > 0.2
+        assert model.members[1].weight > 0.9
+        assert np.isfinite(model.predict_proba(learnable(20, seed=9))).all()
+
+    def test_copies_few_rows_of_a_class_and_a_class_that_is_never_answered_are_noted(self) -> None:
+        data = learnable(120)
+        assert data.target is not None
+        copied = replace(data.rows(np.r_[np.arange(60), np.arange(60)]), target=np.tile(data.target[:60], 2))
+        assert any("60 of 120 rows repeat another one" in note for note in fitted(copied, LINEAR).about["notes"])
+        grouped = replace(copied, groups=np.tile(np.arange(60), 2))
+        assert not any("repeat" in note for note in fitted(grouped, LINEAR).about["notes"])
+        rare = replace(data, target=(np.arange(120) < 4).astype(int))
+        notes = " ".join(fitted(rare, LINEAR).about["notes"])
+        assert "4 of 120 rows are '1', fewer than 10" in notes
+        assert "never answers '1'" in notes
+        few = np.arange(120) % 2
+        few[0] = 2
+        several = fitted(replace(data, target=few, task="multiclass"), LINEAR).about["notes"]
+        assert any("1 of 3 classes have fewer rows than there are folds, 3 ('2')" in note for note in several)
 
 
 class TestBadInput:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from profuse._escape import visible
-from profuse.cli._print import print_table, say
+from profuse.cli._print import print_notes, print_table, say
 from profuse.report import numbers
 
 if TYPE_CHECKING:
@@ -122,7 +123,11 @@ def show_portfolio(model: PortfolioPredictor) -> None:
         ]
         for m in sorted(model.members, key=lambda m: -m.weight)
     ]
-    print_table(["weight", "model", title, loss, "fits"], rows, right=["weight", title, loss, "fits"])
+    columns = ["weight", "model", title, loss, "fits"]
+    if all(m.loss is None for m in model.members):
+        columns, rows = [c for c in columns if c != loss], [[*row[:3], row[4]] for row in rows]
+    print_table(columns, rows, right=["weight", title, loss, "fits"])
+    print_notes(about.get("notes", ()), err=False)
     for line in headline(model):
         say(line)
 
@@ -141,11 +146,23 @@ def headline(model: PortfolioPredictor) -> list[str]:
     if "score" not in about:
         return [f"Held-out {_label(metric)} is not defined on these {n_rows} rows."]
     value, low, high = about["score"]
-    gain, least, most = about["gain"]
-    shown = "better" if least > 0 else "worse" if most < 0 else "not shown to differ"
-    return [
+    lines = [
         f"Held-out {_label(metric)} {numbers.score(value, metric)} "
-        f"({numbers.interval(low, high, metric)}, {n_rows} rows that had no part in the weights).",
-        f"Best model alone, chosen the same way: {numbers.score(float(about['best_member']), metric)}; difference "
-        f"{numbers.difference(gain, metric)} ({numbers.interval(least, most, metric, of_difference=True)}): {shown}.",
+        f"({numbers.interval(low, high, metric)}, {n_rows} rows that had no part in the weights)."
     ]
+    if "over_trivial" in about:
+        answer = "always answering the mean" if model.task == "regression" else "always answering the same"
+        lines.append(f"Against {answer}: {_told(about['over_trivial'], metric)}.")
+        if about["over_trivial"][1] <= 0:
+            lines[-1] += " Nothing was learned that clearly beats it."
+    if len(model.members) > 1:
+        best = numbers.score(float(about["best_member"]), metric)
+        lines.append(f"Against the best model alone, chosen the same way ({best}): {_told(about['gain'], metric)}.")
+    return lines
+
+
+def _told(gain: Sequence[float], metric: str) -> str:
+    value, low, high = gain
+    shown = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
+    ends = numbers.interval(low, high, metric, of_difference=True)
+    return f"{numbers.difference(value, metric)} ({ends}), {shown}"

@@ -134,7 +134,9 @@ def _show(results: Results) -> None:
     rows = []
     for rank, row in enumerate(summary.rows, start=1):
         e = row.estimate
-        against = summary.comparison(row.method.name, "single")
+        name, kinds = row.method.name, ("single", "portfolio")
+        pairs = (c for c in summary.comparisons if c.method == name and c.kind in kinds)
+        against = next((c for c in pairs if c.against == summary.verdict.single), None)
         rows.append([
             str(rank),
             words.labels[row.method.name],
@@ -153,5 +155,9 @@ def _show(results: Results) -> None:
     print_notes([*results.dataset.notes, *summary.notes, *([caution] if caution else [])], err=False)
     say(f"\n{words.headline()}\n{words.lede()}")
     for answer in words.answers():
-        if answer["question"] in ("How sure?", "At what price?"):  # the report holds them all
+        if answer["question"] in (
+            "How sure?",
+            "At what price?",
+            "What would 'profuse fit' make of it?",
+        ):  # the report holds them all
             say(f"{answer['question']} {answer['answer']}")

@@ -117,7 +117,7 @@ def fit(
     from profuse.estimators.settings import settings_of
     from profuse.inputs import open_data, with_encoders, without_test_rows
 
-    _not_with(alone[0], {**several, **({} if jobs is None else {"jobs": jobs})})
+    _not_with(alone[0], several)
     hold_model(out)
     level, _, name = str(model.get("fusion", "")).rpartition(":")
     asked: dict[str, Any] = {**reading, **model, **training}

@@ -97,15 +97,15 @@ class FeaturePipeline:
         """
         parts = {}
         for n, part in state.items():
-            make = partial(_made, part["name"])
+            make = partial(_made, part["name"], f"features.{n}.state")
             parts[n] = make(part["state"]) if take is None else take(part["state"], make)
             if type(parts[n]) is not features_named(part["name"]):
                 raise ValueError(f"features of {n!r} must be {part['name']!r}")
         return cls(parts, {n: part["name"] for n, part in state.items()})
 
 
-def _made(name: str, state: Any) -> Features:
+def _made(name: str, where: str, state: Any) -> Features:
     made = features_named(name).from_state(state)
-    if (odd := unlike(state, made.state(), "features")) is not None:
+    if (odd := unlike(state, made.state(), where)) is not None:
         raise ValueError(f"{odd} is not what features keep")
     return made

@@ -235,6 +235,8 @@ class Fits:
         for some in (range(min(self.n_jobs, len(folds))), range(min(self.n_jobs, len(folds)), len(folds))):
             left = self._left(found, len(folds))
             remaining = until - time.perf_counter()
+            if some and remaining <= 0:
+                return "no time was left for it"
             if some and remaining < (left or 0.0):
                 return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
             rounds = math.ceil((len(folds) - len(found)) / self.n_jobs)

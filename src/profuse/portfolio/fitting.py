@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,16 +12,15 @@ from profuse._saving import scratch
 from profuse.data.dataset import Dataset
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
-from profuse.inspect.intervals import Scores
 from profuse.metrics import Metric, default_metric, metric_named
-from profuse.metrics import metric as metric_called
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
+from profuse.portfolio.estimate import estimate_of, loss_of, nested_outputs, notes_of
 from profuse.portfolio.fits import Event, Fits, Fitted, score_of
 from profuse.portfolio.members import Member, loaded, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
-from profuse.portfolio.selection import best_single, mixed, select
+from profuse.portfolio.selection import select
 from profuse.portfolio.temperature import temperature_of
 from profuse.predictor import MemberFacts, PortfolioPredictor, softened
 from profuse.schema import Schema, Task
@@ -30,7 +29,6 @@ from profuse.training.options import TrainOptions
 __all__ = ["fit_portfolio", "metric_of"]
 
 _SELECTION = 0.1  # of a time limit, kept for what follows the fits
-_LOSSES = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mse"}
 
 
 def fit_portfolio(
@@ -95,7 +93,8 @@ def fit_portfolio(
     tell(Event("select"))
     held = {p: np.stack([f.held[p] for f in fitted]) for p in patterns}
     weights = np.stack([_weights(held[p], p, cut, metric, seed) for p in patterns])
-    nested, alone = _nested(held[()], cut, metric, seed)
+    nested, alone = nested_outputs(held[()], cut, metric, seed)
+    constant = next((f.held[()] for f in fitted if f.member.is_trivial), None)
     temperature = temperature_of(task, nested, cut.true, at_least=1.0 if cut.dependent else 0.0)
     worth = [i for i in range(len(fitted)) if keep_all or weights[:, i].any()]
     kept = [(i, predictor) for i in worth for predictor in fitted[i].predictors]
@@ -111,7 +110,8 @@ def fit_portfolio(
         temperature=temperature,
         held_prediction=_by_row(softened(task, nested, temperature), cut, len(dataset)),
         about={
-            **_estimate(nested, alone, cut, metric, seed),
+            **estimate_of(nested, alone, constant, cut, metric, seed),
+            "notes": notes_of(nested, cut, dataset),
             "n_folds": len(cut.folds),
             "skipped": skipped,
             "seconds": time.perf_counter() - start,
@@ -127,14 +127,11 @@ def metric_of(options: PortfolioOptions, task: Task) -> Metric:
 
     Raises:
         UnknownNameError: There is no such metric.
-        ConfigError: It is not of this task.
+        ConfigError: It is not of this task, or tells nothing of rows.
     """
-    return default_metric(task) if options.metric is None else metric_named(options.metric, task, who="fit")
-
-
-def loss_of(task: Task) -> Metric | None:
-    """Returns the loss that is told beside the metric, and parts what that scores alike."""
-    return metric_called(_LOSSES[task]) if task in _LOSSES else None
+    return (
+        default_metric(task) if options.metric is None else metric_named(options.metric, task, who="fit", by_rows=True)
+    )
 
 
 def _by_row(held: np.ndarray, cut: Cut, n_rows: int) -> np.ndarray:
@@ -153,17 +150,6 @@ def _weights(held: np.ndarray, pattern: Pattern, cut: Cut, metric: Metric, seed:
     return select(held[:, rows], cut.true[rows], metric, loss_of(cut.codec.task), seed=seed)
 
 
-def _nested(held: np.ndarray, cut: Cut, metric: Metric, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the portfolio, and the best member, predict of the rows of folds that had no part in choosing."""
-    together, alone = np.zeros(held.shape[1:]), np.zeros(held.shape[1:])
-    loss = loss_of(cut.codec.task)
-    for fold in range(len(cut.folds)):
-        rows, rest = np.flatnonzero(cut.fold_of == fold), np.flatnonzero(cut.fold_of != fold)
-        together[rows] = mixed(held[:, rows], select(held[:, rest], cut.true[rest], metric, loss, seed=seed))
-        alone[rows] = held[best_single(held[:, rest], cut.true[rest], metric), rows]
-    return together, alone
-
-
 def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFacts:
     held = fitted.held[()]
     loss = loss_of(cut.codec.task)
@@ -174,15 +160,3 @@ def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFac
         loss=None if loss is None else score_of(loss, cut.true, held),
         seconds=fitted.seconds,
     )
-
-
-def _estimate(nested: np.ndarray, alone: np.ndarray, cut: Cut, metric: Metric, seed: int) -> dict[str, object]:
-    """Returns how good the portfolio is on rows that had no part in choosing it, and the best member beside it."""
-    result: dict[str, object] = {"metric": metric.name, "n_rows": len(cut.rows)}
-    try:
-        said: dict[Hashable, np.ndarray] = {"portfolio": nested, "best": alone}
-        scores = Scores(metric, cut.true, said, cut.clusters, seed=seed, n_resamples=200)
-    except DataError:  # not defined on these rows
-        return result
-    score, gain = scores.score("portfolio"), scores.gain("portfolio", "best")
-    return result | {"score": list(score), "best_member": scores["best"], "gain": list(gain)}

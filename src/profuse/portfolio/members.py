@@ -52,6 +52,11 @@ class Member:
     model: ModelOptions | None = None
 
     @property
+    def is_trivial(self) -> bool:
+        """Whether it answers the same for every row."""
+        return self.model is None and classical(self.classical).role == "trivial"
+
+    @property
     def chooses_features(self) -> bool:
         """Whether it is tried with each set of features of its one modality."""
         return self.model is None and len(self.modalities) == 1 and classical(self.classical).role == "single"
@@ -116,7 +121,8 @@ def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) ->
     names = tuple(sorted(modalities))
     roles: Mapping[str, Any] = {name: classical(name).role for name in fittable()}
     singles = [name for name, role in roles.items() if role == "single"]
-    made = [Member(f"{m} {classical(s).row or s}", (m,), s) for s in singles for m in names]
+    made = [Member(name, (), name) for name, role in roles.items() if role == "trivial"]
+    made += [Member(f"{m} {classical(s).row or s}", (m,), s) for s in singles for m in names]
     if len(names) > 1:
         made += [Member(f"all {classical(s).row or s}", names, s) for s in singles]
     every = [name for name, role in roles.items() if role == "classical"]

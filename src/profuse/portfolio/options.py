@@ -37,9 +37,9 @@ class PortfolioOptions(BaseModel):
     time_limit: Annotated[
         Annotated[float, BeforeValidator(_seconds)] | None, Shown("no limit", common=True, metavar="90s|10m|2h")
     ] = Field(None, gt=0, description="How long it may take: what would take longer is left out.")
-    metric: Annotated[str | None, Shown("the task's primary one", common=True)] = Field(
+    metric: Annotated[str | None, Shown("AUROC of two classes, else the task's primary one", common=True)] = Field(
         None, description="Metric by which the weights of models are chosen, as roc_auc or average_precision."
     )
-    folds: Annotated[int | None, Shown("8 of fewer than 1,000 rows, else 5")] = Field(
+    folds: Annotated[int | None, Shown("8 of fewer than 1,000 rows, else 5", common=True)] = Field(
         None, ge=2, le=20, description="Parts that rows are cut into; each is predicted by models of the others."
     )
