@@ -409,7 +409,7 @@ class TestWhatIsTold:
         rng = np.random.default_rng(0)
         data = from_tensors({"a": rng.normal(size=(100, 3)), "b": rng.normal(size=(100, 3))}, rng.normal(size=100))
         model = fitted(data, Member("trivial", (), "trivial"), LINEAR, BOOSTED)
-        value, low, high = model.about["over_trivial"]
+        _, low, high = model.about["over_trivial"]
         assert low <= 0 <= high or high < 0
         assert model.members[0].weight > 0.2  # the mean shrinks what the others make of noise
         assert model.about["score"][0] > -0.1
@@ -417,7 +417,7 @@ class TestWhatIsTold:
     def test_what_is_there_is_told_as_better_than_always_the_same(self) -> None:
         model = fitted(learnable(), Member("trivial", (), "trivial"), LINEAR)
         assert model.about["over_trivial"][1] > 0.2
-        assert model.members[1].weight > 0.9
+        assert model.members[1].weight > 0.5  # the mean of probabilities and frequencies ranks alike
         assert np.isfinite(model.predict_proba(learnable(20, seed=9))).all()
 
     def test_copies_few_rows_of_a_class_and_a_class_that_is_never_answered_are_noted(self) -> None:
