@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from profuse._escape import visible
 from profuse.cli._print import print_notes, print_table, say
@@ -19,17 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["fits_display", "show_portfolio"]
 
 
-class _Display(Protocol):
-    """A context that is told of events."""
-
-    def __enter__(self) -> _Display: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    def __call__(self, event: Event) -> None: ...
-
-
-def fits_display(metric: str, console: Console) -> _Display:
+def fits_display(metric: str, console: Console) -> _Lines:
     """Returns the display that fits `console`: a line for each model that is done, and on a terminal a bar below."""
     plain = not console.is_terminal or console.is_dumb_terminal
     return _Lines(metric, console) if plain else _Bar(metric, console)
