@@ -263,7 +263,28 @@ class TestTime:
         several = (LINEAR, BOOSTED, replace(BOOSTED, name="last"))
         model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=50), members=several)
         assert [m.name for m in model.members] == ["linear", "last"]
-        assert "a fit would take 10 s; 8 s were left for it" in model.about["skipped"]["boosted"]
+        assert "left for it" in model.about["skipped"]["boosted"]
+
+    def test_what_was_too_slow_for_its_turn_has_the_time_that_others_have_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = {"now": 0.0}
+        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+        whole = Member.fit
+
+        def slow(self: Member, *args: Any, **more: Any) -> Any:
+            clock["now"] += (10.0 if self.name == "boosted" else 0.0) / more.get("every", 1)
+            return whole(self, *args, **more)
+
+        monkeypatch.setattr(Member, "fit", slow)
+        several, seen = (LINEAR, BOOSTED, replace(LINEAR, name="last")), list[Event]()
+        model = fit_portfolio(
+            learnable(120), PortfolioOptions(folds=3, time_limit=50), members=several, on_event=seen.append
+        )
+        assert [m.name for m in model.members] == ["linear", "last", "boosted"]
+        assert model.about["skipped"] == {}
+        told = [(e.member, bool(e.skipped)) for e in seen if e.stage == "member"]
+        assert told == [("linear", False), ("boosted", True), ("last", False), ("boosted", False)]
 
     def test_the_first_member_is_fitted_however_little_time_there_is(self) -> None:
         model = fit_portfolio(learnable(60), PortfolioOptions(folds=2, time_limit=1e-9), members=(LINEAR, BOOSTED))

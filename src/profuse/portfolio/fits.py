@@ -30,6 +30,7 @@ __all__ = ["Event", "Fits", "Fitted", "score_of"]
 _FEWEST_EPOCHS = 5
 _MARGIN = 0.9
 _PROBE = 5
+_SHORT = 0.1  # of its epochs, that a network needs
 _TURN = 0.5  # of the time that is left, a model may take
 
 
@@ -67,12 +68,14 @@ class Fitted:
         predictors: One a fold; one alone where all rows are fitted to.
         held: What was predicted of held-out rows, by pattern, `[row, output]`.
         seconds: Of all its fits.
+        needs: Seconds that it would take at least, where there was not time enough.
     """
 
     member: Member
     predictors: list[Predictor] = field(default_factory=list)
     held: dict[Pattern, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
+    needs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -199,24 +202,35 @@ class Fits:
         fitted: list[Fitted] = []
         skipped: dict[str, str] = {}
         self._parts = packed() if self.n_jobs > 1 else b""
+        late: list[Fitted] = []
         for i, member in enumerate(self.members):
-            result = Fitted(member)
             now = time.perf_counter()
             until = math.inf if self.deadline is None or not fitted else self.deadline
             if i + 1 < len(self.members):  # others are to have their turn
                 until = min(until, now + _TURN * (until - now))
-            reason = self._fit(result, self.train, i * self._n_fits, until)
-            done = Event("member", (i + 1) * self._n_fits, self._n_total, member.name, seconds=result.seconds)
-            if reason:
-                skipped[member.name] = reason
-                self.tell(replace(done, skipped=reason))
-                continue
-            fitted.append(result)
-            self.tell(replace(done, score=score_of(self.metric, self.cut.true, result.held[()])))
+            result = self._one(member, i, until, fitted, skipped)
+            late += [result] if result.needs else []
+        for result in late:  # all that is left is theirs
+            if self.deadline is not None and result.needs < self.deadline - time.perf_counter():
+                self._one(result.member, self.members.index(result.member), self.deadline, fitted, skipped)
         if not fitted:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
             raise ProfuseError(f"fit: at least one model must be fitted; none was. {reasons}")
         return fitted, skipped
+
+    def _one(self, member: Member, i: int, until: float, fitted: list[Fitted], skipped: dict[str, str]) -> Fitted:
+        """Fits a member, and adds it to those fitted, or to those that are not with the reason; tells that."""
+        result = Fitted(member)
+        reason = self._fit(result, self.train, i * self._n_fits, until)
+        done = Event("member", (i + 1) * self._n_fits, self._n_total, member.name, seconds=result.seconds)
+        skipped.pop(member.name, None)
+        if reason:
+            skipped[member.name] = reason
+            self.tell(replace(done, skipped=reason))
+            return result
+        fitted.append(result)
+        self.tell(replace(done, score=score_of(self.metric, self.cut.true, result.held[()])))
+        return result
 
     @property
     def _n_fits(self) -> int:
@@ -238,6 +252,7 @@ class Fits:
             if some and remaining <= 0:
                 return "no time was left for it"
             if some and remaining < (left or 0.0):
+                result.needs = left or 0.0
                 return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
             rounds = math.ceil((len(folds) - len(found)) / self.n_jobs)
             allowed = None if math.isinf(remaining) else remaining / max(1, rounds)
@@ -255,6 +270,7 @@ class Fits:
                     return output.reason
                 if output.too_long:
                     if output.epochs < _FEWEST_EPOCHS:
+                        result.needs = output.too_long * rounds * (1.0 if member.model is None else _SHORT)
                         return f"a fit would take {output.too_long:.0f} s; {allowed or 0.0:.0f} s were left for it"
                     fewer = train.model_copy(update={"epochs": output.epochs})
                     return self._fit(result, fewer, n_done, until)
@@ -284,4 +300,5 @@ class Fits:
             yield from (_attempt(*args) for args in todo)
             return
         with outputs_of(_attempt, todo, self.n_jobs, who="fit") as outputs:
-            yield from outputs
+            # through a generator of its own: theirs is not closed before it may cancel work without a warning
+            yield from (output for output in outputs)
