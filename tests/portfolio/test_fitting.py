@@ -199,17 +199,23 @@ class TestPredictions:
         np.testing.assert_allclose(one.predict_proba(data), two.predict_proba(data), atol=1e-6)
 
 
+def slow_fits(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[str, int], float]) -> dict[str, float]:
+    """A clock that stands still but for fits, which take so long by their member's name and share of the rows."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+    whole = Member.fit
+
+    def slow(self: Member, *args: Any, **more: Any) -> Any:
+        clock["now"] += seconds(self.name, more.get("every", 1))
+        return whole(self, *args, **more)
+
+    monkeypatch.setattr(Member, "fit", slow)
+    return clock
+
+
 class TestTime:
     def test_what_would_take_too_long_is_left_out_and_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = {"now": 0.0}
-        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
-        whole = Member.fit
-
-        def slow(self: Member, *args: Any, **more: Any) -> Any:
-            clock["now"] += (1.0 if self.name == "linear" else 30.0) / more.get("every", 1)
-            return whole(self, *args, **more)
-
-        monkeypatch.setattr(Member, "fit", slow)
+        clock = slow_fits(monkeypatch, lambda name, every: (1.0 if name == "linear" else 30.0) / every)
         seen: list[Event] = []
         model = fit_portfolio(
             learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED), on_event=seen.append
@@ -225,15 +231,7 @@ class TestTime:
     def test_what_takes_longer_than_a_share_of_the_rows_has_said_ends_after_the_first_fit(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        clock = {"now": 0.0}
-        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
-        whole = Member.fit
-
-        def slow(self: Member, *args: Any, **more: Any) -> Any:
-            clock["now"] += 1.0 if "every" in more or self.name == "linear" else 30.0
-            return whole(self, *args, **more)
-
-        monkeypatch.setattr(Member, "fit", slow)
+        slow_fits(monkeypatch, lambda name, every: 1.0 if every > 1 or name == "linear" else 30.0)
         model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED))
         assert "would take 62 s more; 20 s were left" in model.about["skipped"]["boosted"]
 
@@ -251,15 +249,7 @@ class TestTime:
     def test_no_member_but_the_last_takes_more_than_half_of_the_time_that_is_left(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        clock = {"now": 0.0}
-        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
-        whole = Member.fit
-
-        def slow(self: Member, *args: Any, **more: Any) -> Any:
-            clock["now"] += (0.0 if self.name == "linear" else 10.0) / more.get("every", 1)
-            return whole(self, *args, **more)
-
-        monkeypatch.setattr(Member, "fit", slow)
+        slow_fits(monkeypatch, lambda name, every: (0.0 if name == "linear" else 10.0) / every)
         several = (LINEAR, BOOSTED, replace(BOOSTED, name="last"))
         model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=50), members=several)
         assert [m.name for m in model.members] == ["linear", "last"]
@@ -268,15 +258,7 @@ class TestTime:
     def test_what_was_too_slow_for_its_turn_has_the_time_that_others_have_left(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        clock = {"now": 0.0}
-        monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
-        whole = Member.fit
-
-        def slow(self: Member, *args: Any, **more: Any) -> Any:
-            clock["now"] += (10.0 if self.name == "boosted" else 0.0) / more.get("every", 1)
-            return whole(self, *args, **more)
-
-        monkeypatch.setattr(Member, "fit", slow)
+        slow_fits(monkeypatch, lambda name, every: (10.0 if name == "boosted" else 0.0) / every)
         several, seen = (LINEAR, BOOSTED, replace(LINEAR, name="last")), list[Event]()
         model = fit_portfolio(
             learnable(120), PortfolioOptions(folds=3, time_limit=50), members=several, on_event=seen.append

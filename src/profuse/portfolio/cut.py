@@ -72,7 +72,7 @@ class Cut:
         cls,
         dataset: Dataset,
         options: PortfolioOptions,
-        model: ModelOptions,
+        model: ModelOptions | None,
         seed: int,
         folder: Path,
         tell: Callable[[int, int], None],
@@ -83,7 +83,7 @@ class Cut:
         Args:
             dataset: Rows with a target.
             options: How many folds.
-            model: What all networks share.
+            model: What all networks share, by which encoders choose; None: there are none.
             seed: Of the cuts.
             folder: Of temporary files.
             tell: Told how many folds of how many are prepared.
@@ -141,12 +141,13 @@ def _fold(
     learned: np.ndarray,
     held: np.ndarray,
     codec: TargetCodec,
-    model: ModelOptions,
+    model: ModelOptions | None,
     seed: int,
     path: Path,
 ) -> Fold:
     learn, choose = split_off(dataset.rows(learned), _VALIDATION, seed=seed)
     prepared = Prepared.make(dataset, Split(learned[learn], learned[choose], held), classes=codec)
-    prepared = prepared.choose(model, dataset.modalities).sharing(Solved(path.with_suffix(".solved")))
+    prepared = prepared if model is None else prepared.choose(model, dataset.modalities)
+    prepared = prepared.sharing(Solved(path.with_suffix(".solved")))
     keep(path, prepared)
     return Fold(path, prepared.pipeline)

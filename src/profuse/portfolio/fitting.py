@@ -80,10 +80,11 @@ def fit_portfolio(
     task, seed = dataset.task, train.seed
     metric = metric_of(options, task)
     members = members or members_of(tuple(dataset.modalities), options.preset, model)
+    networks = model if any(member.model is not None for member in members) else None
     start = time.perf_counter()
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
     with scratch() as folder:
-        cut = Cut.make(dataset, options, model, seed, folder, lambda i, n: tell(Event("prepare", i, n)), codec)
+        cut = Cut.make(dataset, options, networks, seed, folder, lambda i, n: tell(Event("prepare", i, n)), codec)
         patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
         fits = Fits(cut, members, patterns, train, metric, deadline, n_jobs, tell)
         try:
