@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from profuse.classical import ClassicalFit, fit_classical
+from profuse.classical._machines import Rows, Setting, _Fitter
 from profuse.classical.yardstick import Yardstick
 from profuse.metrics import measure, metric
 from profuse.schema import Task
@@ -212,3 +213,17 @@ def test_a_coarse_optimum_is_no_warning_of_the_user() -> None:
     x = rng.normal(size=(120, 40)) * np.logspace(0, 6, 40)
     y = (x[:, 0] > 0).astype(int)
     fit("binary", sparse.csr_matrix(x), y)  # warnings are errors in tests
+
+
+def test_levels_beside_numbers_that_follow_from_them_are_solved_with_any_penalty() -> None:
+    """In single precision their Gram matrix has no inverse: its sums round more than a small penalty adds."""
+    rng = np.random.default_rng(0)
+    n = 12_000
+    codes = np.minimum(rng.geometric(0.2, size=(n, 4)), 15)
+    known = np.concatenate([rng.normal(size=(15, 4))[codes - 1, np.arange(4)] for _ in range(3)], axis=1)
+    x = np.concatenate([codes, known], axis=1).astype(float)
+    rows = Rows(x, known[:, :1], np.arange(4), "regression", 1)
+    fitter = _Fitter(rows, np.arange(n))
+    for penalty in (1e-5, 1e-4, 1e-3, 1e-2):
+        made = fitter(Setting("line", "each", penalty))
+        np.testing.assert_allclose(made.scores(x[:50]), known[:50, :1], atol=0.05)

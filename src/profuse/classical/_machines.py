@@ -232,7 +232,7 @@ class _Fitter:
         offset = wanted.mean(0)
         wanted = wanted - offset
         if s.kind == "line":
-            gram = self._once((s.scaling, "line"), lambda: _dense(z.T @ z if by_feature else z @ z.T))
+            gram = self._once((s.scaling, "line"), lambda: _gram(z.T if by_feature else z))
             penalty = s.penalty * max(float(np.trace(gram)) / len(used), 1e-12)
             weights = _solved(gram, penalty, z.T @ wanted) if by_feature else z.T @ _solved(gram, penalty, wanted)
             return Machine(encoding, None, np.asarray(weights), offset, 1.0)
@@ -274,8 +274,16 @@ class _Fitter:
         return Machine(encoding, None, weights, offset, 1.0)
 
 
-def _dense(x: Matrix) -> np.ndarray:
-    return np.asarray(x if isinstance(x, np.ndarray) else x.toarray(), dtype=np.float64)
+def _gram(x: Matrix) -> np.ndarray:
+    """Returns x x^T, added up in double precision: single would leave less than a small penalty of levels that add up
+    to 1."""
+    if not isinstance(x, np.ndarray):
+        return np.asarray((x.astype(np.float64) @ x.T.astype(np.float64)).toarray())
+    made = np.zeros((len(x), len(x)))
+    for start in range(0, x.shape[1], 2048):
+        block = x[:, start : start + 2048].astype(np.float64)
+        made += block @ block.T
+    return made
 
 
 def _distances(a: Matrix, b: np.ndarray) -> np.ndarray:
