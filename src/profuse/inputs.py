@@ -13,7 +13,7 @@ import pandas as pd
 from profuse._lookup import nearest, resolve
 from profuse._options import checked
 from profuse.data.arrays import plain
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, check_weights
 from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import as_table, column_names, tell
 from profuse.data.preprocess import preprocessor
@@ -38,8 +38,8 @@ __all__ = [
     "same_length",
     "to_learn_from",
     "training_data",
-    "weights_of",
     "with_encoders",
+    "with_weights",
     "without_test_rows",
 ]
 
@@ -120,6 +120,7 @@ def open_data(
     *,
     who: str = "compare",
     schema: Any = None,
+    weight: Any = None,
     split: SplitOptions | None = None,
     test: str | Path | None = None,
     name: str | None = None,
@@ -130,12 +131,15 @@ def open_data(
 ) -> Opened:
     """Returns the data behind any door, named data sets and files too; see `compare` for the arguments.
 
-    What is set in `split` wins over the schema's. Without `with_target` the columns `target` of a table are left out.
+    What is set in `split`, and a column that `weight` names, win over the schema's. Without `with_target` the columns
+    `target` of a table are left out.
     """
     read: dict[str, Any] = {"base_dir": base_dir, "on_bad_file": on_bad_file}
     checked(ReadOptions, read, where=who)
     split = split or SplitOptions()
-    asked: dict[str, Any] = {"target": target, "schema": schema, "split.column": split.column, "test": test}
+    asked: dict[str, Any] = {
+        "target": target, "weight": weight, "schema": schema, "split.column": split.column, "test": test,
+    }  # fmt: skip
     if isinstance(data, str | Path) and str(data) in DATASETS:
         _only(who, f"the named data set {str(data)!r}", **asked)
         dataset = load_dataset(str(data), variant=variant)
@@ -147,25 +151,37 @@ def open_data(
         _only(who, f"a Dataset, {data.name!r}", **asked)
         return Opened(data if name is None else replace(data, name=name), split)
     if isinstance(data, Mapping):
-        _only(who, "a dict of arrays", **asked | {"target": None})
+        _only(who, "a dict of arrays", **asked | {"target": None, "weight": None})
         if target is None or isinstance(target, str):
             raise DataError(f"{who}: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
-        return Opened(from_tensors(data, target, name=name or "tensors"), split)
+        if isinstance(weight, str):
+            raise DataError(f"{who}: weight must hold the values, one a row, with a dict of arrays; got {weight!r}.")
+        same_order({"X": data, "weight": weight}, where=who)
+        return Opened(_weighted(from_tensors(data, target, name=name or "tensors"), weight, who), split)
     if isinstance(data, pd.DataFrame):
         _only(who, "a DataFrame", test=test)
+        same_order({"X": data, "weight": weight}, where=who)
+    elif weight is not None and not isinstance(weight, str):
+        raise ConfigError(f"{who}: weight must name a column of the file; got {type(weight).__name__}. Name one.")
     known = as_schema(schema)
     known = known.model_copy(update={"split": split.over(known.split)})
+    if isinstance(weight, str):
+        known, weight = known.model_copy(update={"weight": weight}), None
     columns = column_names(target)
     if target is None or columns is not None:
         reader, dataset = TableReader.fit(
             data, known, target=columns, with_target=with_target, test=test, name=name, **read
         )
-        return Opened(dataset, reader.schema.split, reader.schema)
+        return Opened(_weighted(dataset, weight, who), reader.schema.split, reader.schema)
     if not isinstance(data, pd.DataFrame):
         raise ConfigError(f"{who}: target must name columns of the file; got {type(target).__name__}. Name them.")
     same_order({"X": data, "target": target}, where=who)
     dataset, resolved = training_data(data, target, known, who=who, name=name or "table", **read)
-    return Opened(dataset, known.split, resolved)
+    return Opened(_weighted(dataset, weight, who), known.split, resolved)
+
+
+def _weighted(dataset: Dataset, weights: Any, who: str) -> Dataset:
+    return dataset if weights is None else with_weights(dataset, weights, who=who)
 
 
 def _check_path(path: Path, who: str) -> None:
@@ -291,20 +307,25 @@ def without_test_rows(dataset: Dataset) -> Dataset:
     return dataset.rows(np.flatnonzero(dataset.split != "test"))
 
 
-def weights_of(weights: Any, dataset: Dataset, *, who: str) -> np.ndarray:
-    """Returns the weights of those rows that are no official test rows.
+def with_weights(dataset: Dataset, weights: Any, *, who: str, what: str = "weight") -> Dataset:
+    """Returns the data set with how much its rows count, `[row]`.
 
     Raises:
-        DataError: They are not one number a row.
+        DataError: They are not one number of at least 0 for each row.
+        ConfigError: The data set has weights.
     """
+    if dataset.weights is not None:
+        raise ConfigError(
+            f"{who}: weights of rows must be given once; got {what} beside those of the data. Leave one out."
+        )
     given = np.asarray(plain(weights))
     if given.shape != (len(dataset),) or given.dtype.kind not in "buif":
         raise DataError(
-            f"{who}: sample_weight must be one number for each of {len(dataset)} rows; got shape {given.shape}, dtype "
-            f"{given.dtype}."
+            f"{who}: {what} must be one number for each of {len(dataset)} rows; got shape {given.shape}, dtype "
+            f"{given.dtype}. Give one a row, in the order of the rows."
         )
-    kept = slice(None) if dataset.split is None else dataset.split != "test"
-    return np.asarray(given[kept], dtype=np.float64)
+    check_weights(given, who=who, what=what)
+    return replace(dataset, weights=given.astype(np.float64))
 
 
 def to_learn_from(X: Any, dataset: Dataset, groups: Any, *, who: str) -> Dataset:

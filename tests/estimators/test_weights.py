@@ -117,7 +117,10 @@ def test_rows_that_are_not_learned_from_have_weights_too(y: np.ndarray) -> None:
         (np.ones(N - 1), "FusionClassifier: sample_weight must be one number for each of 120 rows; got shape"),
         (np.ones((N, 1)), "sample_weight must be one number for each of 120 rows"),
         (["heavy"] * N, "sample_weight must be one number for each of 120 rows"),
-        (-np.ones(N), "sample_weight must be one finite number of at least 0 .* the least -1"),
+        (
+            -np.ones(N),
+            "FusionClassifier: sample_weight must be finite numbers of at least 0; got -1 first, in 120 rows",
+        ),
     ],
 )
 def test_what_are_no_weights_is_told(X: pd.DataFrame, y: np.ndarray, weights: Any, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -59,7 +60,8 @@ def said(predictor: NetworkPredictor, data: Prepared) -> np.ndarray:
 
 def fit(data: Prepared, weights: np.ndarray | None = None, model: ModelOptions = MODEL, **changes: Any) -> np.ndarray:
     options = TrainOptions.model_validate({**TRAIN.model_dump(), **changes})
-    return said(fit_model(data, model, options, sample_weight=weights), data)
+    known = data if weights is None else replace(data, dataset=replace(data.dataset, weights=weights))
+    return said(fit_model(known, model, options), data)
 
 
 HEADS = [
@@ -217,9 +219,11 @@ def test_what_is_no_weight_of_a_class_is_told(asked: Any) -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(N - 1), "must be one finite number of at least 0 for each of 160 rows; got shape"),
-        (np.full(N, np.nan), "not finite"),
-        (np.where(np.arange(N) == 3, -2.0, 1.0), "the least -2"),
+        (np.ones(N - 1), "all parts must have one entry a row; got 159 of 'weights'"),
+        (np.ones((N, 1)), "weights must be one value a row"),
+        (np.full(N, "heavy"), "weights must be numbers, one a row"),
+        (np.full(N, np.nan), "weights must be finite numbers of at least 0; got nan first, in 160 rows"),
+        (np.where(np.arange(N) == 3, -2.0, 1.0), r"got -2 first, in 1 row \(3; counted from 0\)"),
         (np.where(np.arange(N) < 90, 0.0, 1.0), "above 0 for some of the training rows"),
         (np.where(np.arange(N) < 90, 1.0, 0.0), "above 0 for some of the validation rows"),
     ],

@@ -124,6 +124,7 @@ def fit_classical(
     folds: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     metric: Metric | None = None,
     zero: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> ClassicalFit:
     """Fits one model.
 
@@ -142,13 +143,22 @@ def fit_classical(
         folds: See `Problem`.
         metric: See `Problem`.
         zero: See `Problem`.
+        weights: `[row]`, at least 0: how much rows count. Training rows of weight 0 are left out; None: all alike.
 
     Raises:
         UnknownNameError: An unknown name.
-        ConfigError: Sparse features for a model that takes none.
+        ConfigError: Sparse features, or weights, for a model that takes none.
     """
     cls = classical(name)
     start = time.perf_counter()
+    if weights is not None:
+        if not cls.weighted:
+            raise ConfigError(
+                f"{name}: rows must count alike, as this model takes no weights; got some. Leave out the weights of "
+                "rows and of classes, or teach it `Problem.weights` and set `weighted = True`."
+            )
+        train_rows = train_rows[weights[train_rows] > 0]
+        folds = None if folds is None else [tuple(r[weights[r] > 0] for r in fold) for fold in folds]
     names = sorted(features, key=lambda k: (not _is_dense(features[k]), k))  # as `side_by_side` puts them
     parts = []
     for k in names:
@@ -166,7 +176,7 @@ def fit_classical(
     widths = tuple(part.shape[1] for part in parts if not _is_dense(part))
     model = cls(task, n_outputs)
     x = side_by_side(parts, len(target))
-    problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric, widths, zero)
+    problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric, widths, zero, weights)
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
 

@@ -32,6 +32,8 @@ class Problem:
         metric: By which a model that has a choice chooses; the task's primary one if None.
         widths: Of a sparse `x`: how many features each sparse part has, behind the dense ones, in their order.
         zero: `[target]`: where 0 of the target's own unit lies among standardised values; None: not known.
+        weights: `[row]`: how much a row counts in losses; above 0 for training rows. Validation rows of weight 0 are
+            predicted and take no other part. None: all count alike.
     """
 
     x: Matrix
@@ -43,11 +45,21 @@ class Problem:
     metric: Metric | None = None
     widths: tuple[int, ...] = ()
     zero: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    @property
+    def choosing_rows(self) -> np.ndarray:
+        """Validation rows that count."""
+        return self.valid_rows if self.weights is None else self.valid_rows[self.weights[self.valid_rows] > 0]
 
     @property
     def known_rows(self) -> np.ndarray:
-        """Training and validation rows."""
-        return np.concatenate([self.train_rows, self.valid_rows])
+        """Training and validation rows that count."""
+        return np.concatenate([self.train_rows, self.choosing_rows])
+
+    def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Returns the weights of rows; None where all count alike."""
+        return None if self.weights is None else self.weights[rows]
 
 
 class ClassicalModel(ABC):
@@ -63,6 +75,7 @@ class ClassicalModel(ABC):
             feature sets of its kind.
         sparse: Whether it takes sparse features. One of all modalities then gets the sparse set of a kind that has one;
             one that takes none never gets any.
+        weighted: Whether it learns with `Problem.weights`; one that does not is left out where rows have weights.
         package: The optional package that fits it: where it is missing, comparisons leave the model out.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         slow: Whether a fit takes longer than most: among several it comes last.
@@ -76,6 +89,7 @@ class ClassicalModel(ABC):
     trials: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     role: ClassVar[Literal["classical", "trivial", "single"]] = "classical"
     sparse: ClassVar[bool] = False
+    weighted: ClassVar[bool] = False
     package: ClassVar[str] = ""
     row: ClassVar[str] = ""
     slow: ClassVar[bool] = False

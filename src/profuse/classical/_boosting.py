@@ -25,10 +25,12 @@ class Learned(NamedTuple):
     Attributes:
         x: float32 `[row, number]`, NaN = missing.
         y: Classes, 0 and 1, or values, `[row]`.
+        weights: How much rows count, `[row]`; None: all alike.
     """
 
     x: np.ndarray
     y: np.ndarray
+    weights: np.ndarray | None = None
 
 
 class Grown(NamedTuple):
@@ -53,6 +55,7 @@ class Boosting(ClassicalModel):
     """
 
     slow: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
     widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:
@@ -97,8 +100,8 @@ class Boosting(ClassicalModel):
             made = [
                 self._column(
                     package,
-                    Learned(z, y[rows]),
-                    None if held is None or z_held is None else Learned(z_held, y[held]),
+                    Learned(z, y[rows], problem.weights_of(rows)),
+                    None if held is None or z_held is None else Learned(z_held, y[held], problem.weights_of(held)),
                     settings=settings, seed=seed, n_rounds=n,
                 )
                 for y, n in zip(columns, n_rounds, strict=True)
@@ -113,7 +116,7 @@ class Boosting(ClassicalModel):
             self.offset = np.sum([self._scores_of(part.offset, j) for j, part in enumerate(made)], axis=0)
             return [part.n_rounds for part in made]
 
-        chosen = grown(problem.train_rows, problem.valid_rows, [_MOST_ROUNDS] * len(columns))
+        chosen = grown(problem.train_rows, problem.choosing_rows, [_MOST_ROUNDS] * len(columns))
         valid = self.predict(x[problem.valid_rows])
         if refit:
             grown(problem.known_rows, None, chosen)
@@ -133,12 +136,13 @@ class Boosting(ClassicalModel):
         several = self.task == "multiclass"
         present, y = np.unique(learned.y, return_inverse=True)
         if len(present) < 2 or not learned.x.shape[1]:
-            return Grown([np.zeros(self.n_outputs if several else 1)], self._constant(learned.y), n_rounds)
+            return Grown([np.zeros(self.n_outputs if several else 1)], self._constant(learned), n_rounds)
         if several:
-            learned = Learned(learned.x, y)
+            learned = learned._replace(y=y)
             if held is not None:
                 seen = np.isin(held.y, present)
-                held = Learned(held.x[seen], np.searchsorted(present, held.y[seen])) if seen.any() else None
+                weights = None if held.weights is None else held.weights[seen]
+                held = Learned(held.x[seen], np.searchsorted(present, held.y[seen]), weights) if seen.any() else None
         made = self.grow(package, learned, held, settings=settings, seed=seed, n_rounds=n_rounds)
         if not several or len(present) == self.n_outputs:
             return made
@@ -146,12 +150,13 @@ class Boosting(ClassicalModel):
         offset = made.offset @ spread + np.where(spread.any(0), 0.0, made.offset.min() + _NEVER)
         return Grown([_mapped(tree, lambda leaf: leaf @ spread) for tree in made.trees], offset, made.n_rounds)
 
-    def _constant(self, y: np.ndarray) -> np.ndarray:
+    def _constant(self, learned: Learned) -> np.ndarray:
         """Returns the scores of the mean, or of how frequent the classes are."""
+        y, weights = learned.y, learned.weights
         if self.task == "regression":
-            return np.array([float(y.mean())])
-        counts = np.bincount(y.astype(int), minlength=self.n_outputs if self.task == "multiclass" else 2)
-        scores = np.log(np.maximum(counts, len(y) * np.exp(_NEVER)))
+            return np.array([float(np.average(y, weights=weights))])
+        counts = np.bincount(y.astype(int), weights, minlength=self.n_outputs if self.task == "multiclass" else 2)
+        scores = np.log(np.maximum(counts, counts.sum() * np.exp(_NEVER)))
         return np.asarray(scores if self.task == "multiclass" else scores[1:] - scores[:1])
 
     def _scores_of(self, scores: np.ndarray, column: int) -> np.ndarray:

@@ -75,10 +75,10 @@ class OnLogarithm(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.zero = zero
         self.factor = factor
 
-    def fit(self, x: Any, y: Any) -> OnLogarithm:
+    def fit(self, x: Any, y: Any, sample_weight: Any = None) -> OnLogarithm:
         """Learns from `x[row, column]` and targets above `zero`."""
         z = np.log(np.asarray(y, dtype=np.float64) - self.zero)
-        self.regressor_ = clone(self.regressor).fit(x, z)
+        self.regressor_ = clone(self.regressor).fit(x, z, sample_weight)
         self.low_, self.high_ = float(z.min()), float(z.max())
         return self
 

@@ -45,6 +45,7 @@ class Rows:
         codes: Features that hold categories.
         task: Of the target.
         n_outputs: Classes, labels or values.
+        weights: How much each counts; None: all alike.
     """
 
     x: Matrix
@@ -52,6 +53,11 @@ class Rows:
     codes: np.ndarray
     task: Task
     n_outputs: int
+    weights: np.ndarray | None = None
+
+    def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Returns the weights of rows; None where all count alike."""
+        return None if self.weights is None else self.weights[rows]
 
     def wanted(self, rows: np.ndarray) -> np.ndarray:
         """Returns `[row, output]`: 0 and 1 for classes and labels, else the values."""
@@ -119,14 +125,16 @@ def outputs_of(task: Task, scores: np.ndarray, sharpness: float) -> np.ndarray:
     return np.asarray(s / s.sum(1, keepdims=True))
 
 
-def error_of(task: Task, wanted: np.ndarray, outputs: np.ndarray) -> float:
-    """Returns the log loss, or the squared error."""
-    if task == "regression":
-        return float(np.mean((wanted - outputs) ** 2))
+def error_of(task: Task, wanted: np.ndarray, outputs: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Returns the log loss, or the squared error: the mean over rows, which count by their weights."""
     p = np.clip(outputs, 1e-7, 1.0)
-    if task == "multilabel":
-        return float(-np.mean(wanted * np.log(p) + (1 - wanted) * np.log(np.clip(1 - outputs, 1e-7, 1.0))))
-    return float(-np.mean((wanted * np.log(p)).sum(1)))
+    if task == "regression":
+        each = (wanted - outputs) ** 2
+    elif task == "multilabel":
+        each = -(wanted * np.log(p) + (1 - wanted) * np.log(np.clip(1 - outputs, 1e-7, 1.0)))
+    else:
+        each = -(wanted * np.log(p)).sum(1)
+    return float(np.mean(each) if weights is None else np.average(each.reshape(len(each), -1).mean(1), weights=weights))
 
 
 class Choice(NamedTuple):
@@ -149,15 +157,16 @@ def best_machine(rows: Rows, splits: Sequence[Split], kind: Kind) -> tuple[Choic
         kind: Of the machine.
     """
     held = np.concatenate([h for _, h in splits])
-    wanted = rows.wanted(held)
+    wanted, weights = rows.wanted(held), rows.weights_of(held)
 
     def tried(setting: Setting, fitters: Sequence[_Fitter]) -> Choice:
         made = zip(fitters, splits, strict=True)
         scores = np.concatenate([fitter(setting).scores(rows.x[h]) for fitter, (_, h) in made])
         if rows.task == "regression":
-            return Choice(error_of(rows.task, wanted, scores), setting, 1.0, scores)
+            return Choice(error_of(rows.task, wanted, scores, weights), setting, 1.0, scores)
         sharp = [(outputs_of(rows.task, scores, t), t) for t in (_SHARPNESS if kind != "logistic" else (1.0,))]
-        error, sharpness, outputs = min(((error_of(rows.task, wanted, p), t, p) for p, t in sharp), key=lambda m: m[:2])
+        errors = ((error_of(rows.task, wanted, p, weights), t, p) for p, t in sharp)
+        error, sharpness, outputs = min(errors, key=lambda m: m[:2])
         return Choice(error, setting, sharpness, outputs)
 
     quick = [_Fitter(rows, train, _ENOUGH_ROWS) for train, _ in splits]
@@ -228,17 +237,26 @@ class _Fitter:
         by_feature = s.kind == "line" and self.rows.x.shape[1] < len(self.few)
         used = self.train if by_feature else self.few
         encoding, z = self._once((s.scaling, len(used)), lambda: self._encoded(s.scaling, used))
-        wanted = self.rows.wanted(used)
-        offset = wanted.mean(0)
+        wanted, counts = self.rows.wanted(used), self.rows.weights_of(used)
+        offset = np.average(wanted, 0, counts)
         wanted = wanted - offset
+        # sum_i c_i (y_i - f_i)^2 is a sum of squares of rows times sqrt(c_i)
+        root = None if counts is None else np.sqrt(counts)[:, None]
+        wanted = wanted if root is None else root * wanted
+        n = len(used) if counts is None else float(counts.sum())
         if s.kind == "line":
+            z = z if root is None else self._once((s.scaling, len(used), "scaled"), lambda: _times(z, root))
             gram = self._once((s.scaling, "line"), lambda: _gram(z.T if by_feature else z))
-            penalty = s.penalty * max(float(np.trace(gram)) / len(used), 1e-12)
+            penalty = s.penalty * max(float(np.trace(gram)) / n, 1e-12)
             weights = _solved(gram, penalty, z.T @ wanted) if by_feature else z.T @ _solved(gram, penalty, wanted)
             return Machine(encoding, None, np.asarray(weights), offset, 1.0)
         distances = self._once((s.scaling, "gauss"), lambda: _distances(z, z))
-        width = s.width / max(float(distances.mean()), 1e-12)
-        return Machine(encoding, z, _solved(np.exp(-width * distances), s.penalty, wanted), offset, width)
+        mean = float(distances.mean()) if counts is None else float(counts @ distances @ counts) / n**2
+        width = s.width / max(mean, 1e-12)
+        kernel = np.exp(-width * distances)
+        if root is None:
+            return Machine(encoding, z, _solved(kernel, s.penalty, wanted), offset, width)
+        return Machine(encoding, z, root * _solved(root * kernel * root.T, s.penalty, wanted), offset, width)
 
     def _classifier(self, s: Setting) -> Machine:
         from sklearn.base import clone
@@ -249,14 +267,14 @@ class _Fitter:
         encoding, z = self._once((s.scaling, len(self.train)), lambda: self._encoded(s.scaling, self.train))
         wanted, of = self.rows.wanted(self.train), self.rows.n_outputs
         weights, offset = np.zeros((z.shape[1], of)), np.full(of, -30.0)
-        c = 1.0 / s.penalty
+        c, counts = 1.0 / s.penalty, self.rows.weights_of(self.train)
         model = LogisticRegression(C=c, max_iter=300) if s.kind == "logistic" else LinearSVC(C=c, random_state=0)
 
         def fit(z: Matrix, y: np.ndarray) -> Any:
             with warnings.catch_warnings():
                 # the iterations are the same budget for every penalty; a coarser optimum is not an error
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                return clone(model).fit(z, y)
+                return clone(model).fit(z, y, counts)
 
         if self.rows.task == "multilabel":
             for j, y in enumerate(wanted.T):
@@ -284,6 +302,11 @@ def _gram(x: Matrix) -> np.ndarray:
         block = x[:, start : start + 2048].astype(np.float64)
         made += block @ block.T
     return made
+
+
+def _times(z: Matrix, factor: np.ndarray) -> Matrix:
+    """Returns the rows times a factor each, `[row, 1]`."""
+    return factor * z if isinstance(z, np.ndarray) else z.multiply(factor).tocsr()
 
 
 def _distances(a: Matrix, b: np.ndarray) -> np.ndarray:

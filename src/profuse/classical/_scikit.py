@@ -15,7 +15,7 @@ from profuse.classical._estimators import dump_estimators, load_estimators
 from profuse.data.features import Matrix
 from profuse.schema import Task
 
-__all__ = ["ScikitModel"]
+__all__ = ["ScikitModel", "weights_for"]
 
 
 class ScikitModel(ClassicalModel):
@@ -41,7 +41,7 @@ class ScikitModel(ClassicalModel):
         Args:
             problem: Rows; its `zero` is that of the column.
             y: Their target, one column.
-            valid_rows: Those of the validation rows whose class training rows have too.
+            valid_rows: Those of the validation rows that count, and whose class training rows have too.
             settings: One of `trials`.
             seed: Of all that is drawn.
         """
@@ -58,6 +58,7 @@ class ScikitModel(ClassicalModel):
 
         x: Any = problem.x
         rows, known = problem.train_rows, problem.known_rows
+        weights = problem.weights_of(rows)
         columns = self._columns(problem.target)
         self.estimators = []
         with warnings.catch_warnings():
@@ -65,9 +66,9 @@ class ScikitModel(ClassicalModel):
             warnings.simplefilter("ignore", ConvergenceWarning)
             for j, y in enumerate(columns):
                 if self.task != "regression" and len(np.unique(y[rows])) < 2:
-                    self.estimators.append(DummyClassifier(strategy="prior").fit(x[rows], y[rows]))
+                    self.estimators.append(DummyClassifier(strategy="prior").fit(x[rows], y[rows], weights))
                     continue
-                valid = problem.valid_rows
+                valid = problem.choosing_rows
                 if self.task != "regression":
                     valid = valid[np.isin(y[valid], y[rows])]
                 of = problem if problem.zero is None else replace(problem, zero=problem.zero[[j]])
@@ -75,7 +76,8 @@ class ScikitModel(ClassicalModel):
             prediction = self.predict(x[problem.valid_rows])
             if refit:
                 pairs = zip(self.estimators, columns, strict=True)
-                self.estimators = [clone(e).fit(x[known], y[known]) for e, y in pairs]
+                weights = problem.weights_of(known)
+                self.estimators = [clone(e).fit(x[known], y[known], **weights_for(e, weights)) for e, y in pairs]
         return prediction
 
     def _columns(self, target: np.ndarray) -> list[np.ndarray]:
@@ -107,6 +109,14 @@ class ScikitModel(ClassicalModel):
         if len(made.estimators) != wanted:
             raise ValueError(f"estimators must be {wanted}; got {len(made.estimators)}")
         return made
+
+
+def weights_for(estimator: Any, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns weights of rows as the `fit` of an estimator, or of the last step of a pipeline, takes them."""
+    if weights is None:
+        return {}
+    steps = getattr(estimator, "steps", None)
+    return {f"{steps[-1][0]}__sample_weight" if steps else "sample_weight": weights}
 
 
 def _positive(estimator: Any, x: Matrix) -> np.ndarray:

@@ -63,8 +63,11 @@ class CatBoost(Boosting):
             **({"classes_count": width} if several else {}),
         }
         model = package.CatBoost(options)
-        held_out = {"eval_set": (held.x, held.y), "early_stopping_rounds": 30, "use_best_model": True} if held else {}
-        model.fit(learned.x, learned.y, **held_out)
+        held_out: dict[str, Any] = {}
+        if held is not None:
+            known = (held.x, held.y) if held.weights is None else package.Pool(held.x, held.y, weight=held.weights)
+            held_out = {"eval_set": known, "early_stopping_rounds": 30, "use_best_model": True}
+        model.fit(learned.x, learned.y, sample_weight=learned.weights, **held_out)
         with tempfile.TemporaryDirectory() as folder:
             model.save_model(str(Path(folder) / "model.json"), format="json")
             dumped = json.loads((Path(folder) / "model.json").read_text())

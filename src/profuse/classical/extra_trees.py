@@ -47,6 +47,7 @@ class ExtraTrees(ClassicalModel):
     """
 
     trials: ClassVar = ({},)
+    weighted: ClassVar[bool] = True
     widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:
@@ -56,16 +57,19 @@ class ExtraTrees(ClassicalModel):
         self.sharpness = 1.0
 
     def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
-        rows = Rows(problem.x, problem.target, problem.codes, self.task, self.n_outputs)
-        valid_x, wanted = problem.x[problem.valid_rows], rows.wanted(problem.valid_rows)
+        rows = Rows(problem.x, problem.target, problem.codes, self.task, self.n_outputs, problem.weights)
+        held = problem.choosing_rows
+        valid_x, wanted, weights = problem.x[held], rows.wanted(held), rows.weights_of(held)
         known = self._fitter(rows, problem.train_rows, seed)
         tried = []
         for setting in _SETTINGS:
             self.levels, self.forest = known(setting, _N_TRIED)
-            tried.append((error_of(self.task, wanted, self._best_outputs(valid_x, wanted)), setting))
+            tried.append((error_of(self.task, wanted, self._best_outputs(valid_x, wanted, weights), weights), setting))
         setting = min(tried)[1]
         self.levels, self.forest = known(setting, _N_TREES)
-        valid = self._best_outputs(valid_x, wanted)
+        valid = self._best_outputs(valid_x, wanted, weights)
+        if len(held) < len(problem.valid_rows):
+            valid = self.predict(problem.x[problem.valid_rows])
         if refit:
             self.levels, self.forest = self._fitter(rows, problem.known_rows, seed)(setting, _N_TREES)
         return valid
@@ -88,7 +92,7 @@ class ExtraTrees(ClassicalModel):
                 random_state=seed,
             )
             y = rows.y[train] if classes else rows.wanted(train)
-            model.fit(single(z), y if classes or y.shape[1] > 1 else y[:, 0])
+            model.fit(single(z), y if classes or y.shape[1] > 1 else y[:, 0], rows.weights_of(train))
             forest = Forest.of([tree.tree_ for tree in model.estimators_])
             if classes:
                 leaves = np.zeros((len(forest.leaves), self.n_outputs), dtype=np.float32)
@@ -98,11 +102,11 @@ class ExtraTrees(ClassicalModel):
 
         return grown
 
-    def _best_outputs(self, x: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    def _best_outputs(self, x: np.ndarray, wanted: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         """Returns the predictions with the power that has the smallest error, and keeps it."""
         scores = self._scores(x)
         said = [(outputs_of(self.task, scores, t), t) for t in (_SHARPNESS if self.task != "regression" else (1.0,))]
-        outputs, self.sharpness = min(said, key=lambda s: error_of(self.task, wanted, s[0]))
+        outputs, self.sharpness = min(said, key=lambda s: error_of(self.task, wanted, s[0], weights))
         return outputs
 
     def _scores(self, x: np.ndarray) -> np.ndarray:

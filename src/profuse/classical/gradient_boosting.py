@@ -22,6 +22,7 @@ class GradientBoosting(ScikitModel):
     """Histogram gradient boosting: of at most 300 trees per class, as many as have the smallest validation loss."""
 
     slow: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
     widest: ClassVar[int] = 600
     trials: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0},
@@ -56,7 +57,14 @@ class GradientBoosting(ScikitModel):
             random_state=seed,
             **settings,
         )
-        model.fit(columns.fit_transform(x[rows]), y[rows], X_val=columns.transform(x[valid_rows]), y_val=y[valid_rows])
+        model.fit(
+            columns.fit_transform(x[rows]),
+            y[rows],
+            problem.weights_of(rows),
+            X_val=columns.transform(x[valid_rows]),
+            y_val=y[valid_rows],
+            sample_weight_val=problem.weights_of(valid_rows),
+        )
         best = max(1, int(np.argmax(model.validation_score_)))  # the first score is that of no tree
         del model._predictors[best:]
         return make_pipeline(columns, model.set_params(max_iter=best, early_stopping=False))  # as a refit takes it

@@ -57,9 +57,11 @@ class LightGBM(Boosting):
             "verbosity": -1,
             **({"num_class": width} if several else {}),
         }
-        data = package.Dataset(learned.x, learned.y, free_raw_data=False)
+        data = package.Dataset(learned.x, learned.y, weight=learned.weights, free_raw_data=False)
         stop = [package.early_stopping(30, verbose=False)] if held is not None else []
-        sets = [package.Dataset(held.x, held.y, reference=data, free_raw_data=False)] if held is not None else []
+        sets = []
+        if held is not None:
+            sets = [package.Dataset(held.x, held.y, reference=data, weight=held.weights, free_raw_data=False)]
         booster = package.train(options, data, n_rounds, valid_sets=sets, callbacks=stop)
         best = booster.best_iteration if held is not None and booster.best_iteration > 0 else n_rounds
         dumped = booster.dump_model(num_iteration=best)["tree_info"]

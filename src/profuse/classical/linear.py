@@ -33,6 +33,7 @@ class Linear(ScikitModel):
     """
 
     sparse: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
 
     def make(
         self, problem: Problem, y: np.ndarray, valid_rows: np.ndarray, *, settings: Mapping[str, Any], seed: int
@@ -84,8 +85,13 @@ class Linear(ScikitModel):
         last = LogisticRegression(max_iter=100 if terms else 300, warm_start=True)
         least = np.inf
         for c in _STRENGTHS_OF_TERMS if terms else _STRENGTHS:
-            last.set_params(C=c).fit(seen, y[problem.train_rows])
-            loss = log_loss(y[valid_rows], last.predict_proba(held), labels=last.classes_)
+            last.set_params(C=c).fit(seen, y[problem.train_rows], problem.weights_of(problem.train_rows))
+            loss = log_loss(
+                y[valid_rows],
+                last.predict_proba(held),
+                sample_weight=problem.weights_of(valid_rows),
+                labels=last.classes_,
+            )
             yield _Tried(loss, deepcopy(last))
             if terms and loss > least:
                 return
@@ -97,17 +103,20 @@ class Linear(ScikitModel):
         """Yields ridge regressions of all strengths, of the target and, where it is skewed, of its logarithm."""
         from sklearn.linear_model import Ridge
 
-        rows = problem.train_rows
+        rows, weights = problem.train_rows, problem.weights_of(valid_rows)
+        counts = np.ones(len(valid_rows)) if weights is None else weights
         strengths = _STRENGTHS if isinstance(problem.x, np.ndarray) else _STRENGTHS_OF_TERMS
         for zero in self._zeros(problem, y):
             for c in strengths:
                 model = Ridge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
-                said = model.fit(seen, y[rows]).predict(held)
+                said = model.fit(seen, y[rows], problem.weights_of(rows)).predict(held)
                 if zero is not None:
                     up = said - zero
-                    model.factor = float(np.clip(up @ (y[valid_rows] - zero) / (up @ up), 0.5, 2.0))
+                    model.factor = float(
+                        np.clip((counts * up) @ (y[valid_rows] - zero) / ((counts * up) @ up), 0.5, 2.0)
+                    )
                     said = model.factor * up + zero
-                yield _Tried(float(np.square(y[valid_rows] - said).mean()), model)
+                yield _Tried(float(np.average(np.square(y[valid_rows] - said), weights=weights)), model)
 
     def _zeros(self, problem: Problem, y: np.ndarray) -> list[float | None]:
         """Returns None, the target as it is, and where to take logarithms from if it is positive and skewed."""

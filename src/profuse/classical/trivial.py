@@ -14,27 +14,30 @@ __all__ = ["Trivial"]
 
 
 class Trivial(ClassicalModel):
-    """Class frequencies, label frequencies, or the mean of the rows that are known.
+    """Class frequencies, label frequencies, or the mean of the rows that are known, by their weights.
 
     It has nothing to overfit, so it always learns from training and validation rows together.
     """
 
     role: ClassVar[Literal["classical", "trivial", "single"]] = "trivial"
+    weighted: ClassVar[bool] = True
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)
         self.guess = np.zeros(n_outputs)
 
     def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
-        self.guess = self._guess(problem.target[problem.train_rows])
+        self.guess = self._guess(problem, problem.train_rows)
         valid = self.predict(problem.x[problem.valid_rows])
-        self.guess = self._guess(problem.target[problem.known_rows])
+        self.guess = self._guess(problem, problem.known_rows)
         return valid
 
-    def _guess(self, y: np.ndarray) -> np.ndarray:
+    def _guess(self, problem: Problem, rows: np.ndarray) -> np.ndarray:
+        y, weights = problem.target[rows], problem.weights_of(rows)
         if self.task in ("binary", "multiclass"):
-            return np.asarray(np.bincount(y, minlength=self.n_outputs) / len(y))
-        return np.asarray(y.mean(0))
+            counts = np.bincount(y, weights, minlength=self.n_outputs)
+            return np.asarray(counts / (len(y) if weights is None else counts.sum()))
+        return np.asarray(np.average(y, 0, weights))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return np.tile(self.guess, (len(x), 1))

@@ -41,6 +41,7 @@ class Yardstick(ClassicalModel):
 
     role: ClassVar[Literal["classical", "trivial", "single"]] = "single"
     sparse: ClassVar[bool] = True
+    weighted: ClassVar[bool] = True
     row: ClassVar[str] = "classical"
     trials: ClassVar[Sequence[Mapping[str, Any]]] = ({"trees": True}, {"trees": False})
     brief: ClassVar[int] = 1
@@ -63,8 +64,8 @@ class Yardstick(ClassicalModel):
         """Yields each of the models that the size allows."""
         x: Any = problem.x
         dense = isinstance(x, np.ndarray)
-        rows = Rows(x, problem.target, problem.codes, self.task, self.n_outputs)
-        splits = problem.folds or ((problem.train_rows, problem.valid_rows),)
+        rows = Rows(x, problem.target, problem.codes, self.task, self.n_outputs, problem.weights)
+        splits = problem.folds or ((problem.train_rows, problem.choosing_rows),)
         held = np.concatenate([h for _, h in splits])
         per_row = x.shape[1] if dense else float(x.getnnz()) / max(1, x.shape[0])
         size = len(problem.known_rows) * per_row * self.n_outputs
@@ -72,7 +73,7 @@ class Yardstick(ClassicalModel):
         def key(outputs: np.ndarray) -> tuple[float, float]:
             metric = problem.metric or primary_metric(self.task)
             wanted = rows.wanted(held)
-            error = error_of(self.task, wanted, outputs)
+            error = error_of(self.task, wanted, outputs, rows.weights_of(held))
             try:
                 score = metric(problem.target[held] if self.task != "regression" else wanted, outputs)
             except DataError:  # not defined on these rows: equal targets, say

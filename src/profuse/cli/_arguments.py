@@ -20,6 +20,7 @@ __all__ = [
     "SchemaFile",
     "Targets",
     "Variant",
+    "Weight",
     "check_shape",
     "listed",
     "pairs",
@@ -32,6 +33,15 @@ Targets = Annotated[
     list[str] | None,
     typer.Option(
         "--target", "-t", metavar="COLUMN", help="What to predict; repeat for many targets.", rich_help_panel=DATA
+    ),
+]
+Weight = Annotated[
+    str | None,
+    typer.Option(
+        "--weight",
+        metavar="COLUMN",
+        help="How much each row counts in learning, at least 0; no input, and new rows need none.",
+        rich_help_panel=DATA,
     ),
 ]
 LeftOut = Annotated[

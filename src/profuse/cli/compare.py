@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant, check_shape
+from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant, Weight, check_shape
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
@@ -46,6 +46,7 @@ def compare(
     model: Given,
     train: Given,
     target: Targets = None,
+    weight: Weight = None,
     test: Annotated[
         Path | None,
         typer.Option("--test", metavar="FILE", help="Test rows, in a file of their own.", rich_help_panel=DATA),
@@ -100,6 +101,7 @@ def compare(
             result = run(
                 data,
                 target,
+                weight=weight,
                 schema=schema,
                 test=test,
                 on_bad_file=reading.get("on_bad_file", "raise"),

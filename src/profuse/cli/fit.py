@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant, check_shape
+from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant, Weight, check_shape
 from profuse.cli._epochs import epoch_line
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
@@ -47,6 +47,7 @@ def fit(
     training: Given,
     several: Given,
     target: Targets = None,
+    weight: Weight = None,
     schema: SchemaFile = None,
     variant: Variant = None,
     comparison: Annotated[
@@ -107,7 +108,7 @@ def fit(
         flag for flag, on in (("--network", network), ("--fusion", "fusion" in model), ("--from", comparison)) if on
     ]
     if not alone:
-        _portfolio(data, out, target, schema, variant, rows, reading, model, training, several, jobs, compared)
+        _portfolio(data, out, target, weight, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
     from profuse.cli._output import hold_model
     from profuse.data.leaks import copy_notes
@@ -116,6 +117,7 @@ def fit(
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
     from profuse.inputs import open_data, with_encoders, without_test_rows
+    from profuse.training.weights import weight_notes
 
     _not_with(alone[0], several)
     hold_model(out)
@@ -130,14 +132,16 @@ def fit(
     check_shape(model, settings.rounds, who="fit")
     read_as = compared.schema() if compared and schema is None and data not in DATASETS else schema
     opened = open_data(
-        data, target, who="fit", schema=read_as, split=SplitOptions(**rows), variant=variant,
+        data, target, who="fit", schema=read_as, weight=weight, split=SplitOptions(**rows), variant=variant,
         on_bad_file=asked.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
     dataset = with_encoders(dataset, settings.encoders, into=settings.into or (), who="fit")
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     fitted = kind(**asked, schema=opened.schema)
-    print_notes([*dataset.notes, *copy_notes(dataset), *(compared.notes() if compared else ())])
+    print_notes(
+        [*dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights), *(compared.notes() if compared else ())]
+    )
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
@@ -168,6 +172,7 @@ def _portfolio(
     data: str,
     out: Path,
     target: list[str] | None,
+    weight: str | None,
     schema: Path | None,
     variant: str | None,
     rows: Given,
@@ -187,6 +192,7 @@ def _portfolio(
     from profuse.errors import ConfigError
     from profuse.inputs import open_data, with_encoders, without_test_rows
     from profuse.portfolio.fitting import fit_portfolio, metric_of
+    from profuse.training.weights import weight_notes
 
     if "validation_fraction" in reading:
         raise ConfigError(
@@ -197,13 +203,15 @@ def _portfolio(
     options = checked(PortfolioOptions, several, where="fit")
     hold_model(out)
     opened = open_data(
-        data, target, who="fit", schema=schema, split=SplitOptions(**rows), variant=variant,
+        data, target, who="fit", schema=schema, weight=weight, split=SplitOptions(**rows), variant=variant,
         on_bad_file=reading.get("on_bad_file", "raise"),
     )  # fmt: skip
     known = opened.dataset if compared is None else compared.rows_of(opened.dataset)
     dataset = with_encoders(without_test_rows(known), networks.encoders, into=networks.into or (), who="fit")
     metric = metric_of(options, dataset.task)
-    print_notes([*dataset.notes, *copy_notes(dataset), *(compared.notes() if compared else ())])
+    print_notes(
+        [*dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights), *(compared.notes() if compared else ())]
+    )
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with fits_display(metric.name, console(stderr=True)) as display:
         fitted = fit_portfolio(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import SchemaFile, Targets
+from profuse.cli._arguments import SchemaFile, Targets, Weight
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import print_data, print_notes, print_table, say
 
@@ -18,6 +18,7 @@ __all__ = ["schema"]
 def schema(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl.")],
     target: Targets = None,
+    weight: Weight = None,
     given: SchemaFile = None,
     out: Annotated[
         Path | None,
@@ -31,10 +32,12 @@ def schema(
     import yaml
 
     from profuse.data.table.reader import look
+    from profuse.data.table.schema_file import as_schema
 
     if out is not None:
         check_output(out, reads=(file,))
-    result = look(file, given, target=target)
+    asked = as_schema(given)
+    result = look(file, asked if weight is None else asked.model_copy(update={"weight": weight}), target=target)
     resolved = result.schema
     levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}

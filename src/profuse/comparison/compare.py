@@ -150,6 +150,7 @@ def compare(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
     test: str | Path | None = None,
     name: str | None = None,
@@ -177,6 +178,8 @@ def compare(
     Args:
         data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`.
         target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        weight: The column of a file or DataFrame that says how much each row counts in learning, at least 0; or these
+            numbers, for a DataFrame or dict. It is no input, new rows need none, and scores count each row once.
         schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
         test: A file of test rows, beside a file of training rows.
         name: Named in the results.
@@ -200,8 +203,8 @@ def compare(
     given = dict(locals())
     resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
     opened = open_data(
-        data, target, schema=schema, split=resolved.split, test=test, name=name, variant=variant, base_dir=base_dir,
-        on_bad_file=on_bad_file,
+        data, target, schema=schema, weight=weight, split=resolved.split, test=test, name=name, variant=variant,
+        base_dir=base_dir, on_bad_file=on_bad_file,
     )  # fmt: skip
     resolved = resolved.model_copy(update={"split": opened.split})
     dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")

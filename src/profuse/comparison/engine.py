@@ -44,7 +44,7 @@ from profuse.errors import ProfuseError
 from profuse.kinds import kind_named
 from profuse.metrics import FEW, log_error_scores, row_scores, rows_of_half_the_spread, tell_few
 from profuse.schema import Schema, Spec, SplitOptions
-from profuse.training.weights import check_class_weight
+from profuse.training.weights import check_class_weight, weight_notes
 
 __all__ = ["Event", "compare_dataset"]
 
@@ -80,7 +80,7 @@ def compare_dataset(
         ProfuseError: Every fit failed.
     """
     options, told = with_metric(options, dataset)
-    told += _class_weight(options, dataset)
+    told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
     digest = dataset.digest()
     with held_place(out, dataset, digest), scratch() as folder:
         methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
@@ -123,8 +123,8 @@ def _class_weight(options: CompareOptions, dataset: Dataset) -> list[str]:
         return []
     check_class_weight(asked, dataset.task, sorted(set(map(str, np.asarray(dataset.target)))), who="compare")
     return [
-        f"class_weight = {asked!r} is in the loss of networks: their probabilities are of classes so weighted, and "
-        "their log loss is higher for it. Classical models learn without."
+        f"class_weight = {asked!r} is in the loss of all models: their probabilities are of classes so weighted, and "
+        "their log loss is higher for it. Scores count each row once."
     ]
 
 

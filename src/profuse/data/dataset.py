@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import ModalityData, object_array
 from profuse.schema import Task
 
-__all__ = ["Dataset", "ModalityData", "object_array"]
+__all__ = ["Dataset", "ModalityData", "check_weights", "object_array"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,7 @@ class Dataset:
         split: `[row]` of "train", "valid", "test": an official split; without "valid" it is cut from train.
         notes: What was counted while reading (skipped files, coerced cells), told to the user.
         variant: Of a named data set that has several; "" for other data.
+        weights: `[row]`, at least 0: how much rows count in learning; None: all alike. No score counts by them.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Dataset:
     split: np.ndarray | None = None
     notes: Sequence[str] = field(default_factory=tuple)
     variant: str = ""
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -66,6 +69,8 @@ class Dataset:
                     f"Dataset {self.name!r}: {what} must be one value a row; got shape={np.shape(values)}. Name one "
                     "column."
                 )
+        if self.weights is not None:
+            check_weights(self.weights, who=f"Dataset {self.name!r}", what="weights")
         if self.target is not None and self.target.dtype.kind in "SO":
             coded = np.flatnonzero([isinstance(v, bytes) for v in self.target.ravel()])
             if len(coded):
@@ -96,8 +101,32 @@ class Dataset:
             columns = [] if data.frame is None else list(data.frame)
             _feed(digest, [columns, *(_plain(data.values[c]) for c in columns)] if columns else data.values)
         for part in _BY_ROW:
-            _feed(digest, getattr(self, part))
+            if part != "weights" or self.weights is not None:  # data without weights keep the digest they had before
+                _feed(digest, getattr(self, part))
         return digest.hexdigest()
+
+
+def check_weights(weights: np.ndarray, *, who: str, what: str) -> None:
+    """Checks that weights of rows are finite numbers of at least 0.
+
+    Args:
+        weights: `[row]`.
+        who: Asks; messages begin with it.
+        what: How the weights are called.
+
+    Raises:
+        DataError: They are not; the rows are told.
+    """
+    if weights.dtype.kind not in "buif":
+        raise DataError(
+            f"{who}: {what} must be numbers, one a row; got dtype {weights.dtype}. Give how much rows count."
+        )
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        raise DataError(
+            f"{who}: {what} must be finite numbers of at least 0; got {float(weights[wrong[0]]):g} first, in "
+            f"{tell_rows(wrong)}. Correct them: 0 leaves a row out of learning."
+        )
 
 
 def _plain(cells: pd.Series) -> np.ndarray:
@@ -122,5 +151,5 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(repr(value).encode())
 
 
-_ONE_AXIS = ("groups", "times", "ids", "split")
+_ONE_AXIS = ("groups", "times", "ids", "split", "weights")
 _BY_ROW = ("target", *_ONE_AXIS)

@@ -38,6 +38,7 @@ def from_tensors(
     groups: Any = None,
     times: Any = None,
     ids: Any = None,
+    weights: Any = None,
     kinds: Mapping[str, str] | None = None,
     rates: Mapping[str, int] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -63,7 +64,7 @@ def from_tensors(
         target: `[row]` or `[row, target]`; None for prediction.
         presence: Name to bool `[row]`, False = missing; all rows are present where it is not given.
         task: Inferred from the target when None.
-        groups, times, ids: `[row]`; see `Dataset`.
+        groups, times, ids, weights: `[row]`; see `Dataset`.
         kinds: Name to kind.
         rates: Name to samples a second; needed for audio. What is named here is audio.
         ranges: Name to the levels of black and white in pictures that are no bytes; decided on all pictures, and
@@ -78,7 +79,7 @@ def from_tensors(
     """
     if not modalities:
         raise ConfigError("from_tensors: at least one modality must be given; got none.")
-    by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids}
+    by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids, "weights": weights}
     same_order({"modalities": modalities, "target": target, "presence": presence, **by_row}, where="from_tensors")
     for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates), ("ranges", ranges)):
         if given is not None and not isinstance(given, Mapping):

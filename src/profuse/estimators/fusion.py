@@ -25,7 +25,7 @@ from profuse.errors import CheckpointError, DataError
 from profuse.estimators.options import FitOptions
 from profuse.estimators.settings import around, settings_of
 from profuse.fusion import Fusion
-from profuse.inputs import columns_in, to_learn_from, training_data, weights_of, with_encoders
+from profuse.inputs import columns_in, to_learn_from, training_data, with_encoders, with_weights
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
@@ -120,8 +120,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             y: The target `[row]` or `[row, target]`, rows in the order of X; not needed where a `Dataset` or the
                 schema says it.
             sample_weight: `[row]`, at least 0: how much rows count in the loss, in what chooses the epoch, and in
-                calibration. Only ratios matter. Preprocessing and linear paths take all rows alike; of classes, the
-                mean weight of each moves what linear paths answer.
+                calibration; or the schema's `weight` names their column. Only ratios matter. Preprocessing and linear
+                paths take all rows alike; of classes, the mean weight of each moves what linear paths answer.
             groups: `[row]`: rows with one value stay on one side of the inner split.
             presence: For a dict: bool `[row]` by modality, False where it is missing.
             rates: For a dict: samples a second of its sounds, by modality; those of later rows must be the same.
@@ -138,7 +138,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         dataset, schema = training_data(
             X, y, settings.schema, presence=presence, rates=rates, task_of=self._task, **self._reading()
         )
-        weights = None if sample_weight is None else weights_of(sample_weight, dataset, who=who)
+        if sample_weight is not None:
+            dataset = with_weights(dataset, sample_weight, who=who, what="sample_weight")
         dataset = to_learn_from(X, dataset, groups, who=who)
         if dataset.task not in self._tasks:
             raise DataError(
@@ -156,7 +157,6 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             encoders=around(settings.modules, prepared, settings.model.width, seed=settings.train.seed) or None,
             operator=settings.operator,
             callbacks=called,
-            sample_weight=weights,
         )
         return self._take(replace(trained, schema=schema), columns_in(X, schema))
 

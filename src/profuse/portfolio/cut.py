@@ -19,6 +19,7 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import absent
 from profuse.training.fitting import Prepared
 from profuse.training.scratch import keep
+from profuse.training.weights import ClassWeight, check_class_weight, class_weights
 
 __all__ = ["Cut", "Fold"]
 
@@ -54,6 +55,7 @@ class Cut:
         dependent: Whether rows have groups or times.
         names: Of the modalities, sorted.
         lacking: Bool `[row, modality]`: which modalities rows lack.
+        weights: `[row]`: how much they count in the loss, weights of classes in them; None: all alike.
     """
 
     codec: TargetCodec
@@ -66,6 +68,7 @@ class Cut:
     dependent: bool
     names: tuple[str, ...]
     lacking: np.ndarray
+    weights: np.ndarray | None = None
 
     @classmethod
     def make(
@@ -77,6 +80,7 @@ class Cut:
         folder: Path,
         tell: Callable[[int, int], None],
         codec: TargetCodec | None = None,
+        class_weight: ClassWeight = None,
     ) -> Cut:
         """Cuts the rows of `dataset`, prepares each fold, and leaves it in `folder`.
 
@@ -88,11 +92,15 @@ class Cut:
             folder: Of temporary files.
             tell: Told how many folds of how many are prepared.
             codec: Of the target, where one is fitted.
+            class_weight: See `TrainOptions`.
 
         Raises:
-            DataError: There are too few rows.
+            DataError: There are too few rows, or none of them has a weight.
+            ConfigError: The task has no classes to weigh.
+            UnknownNameError: A class that is weighed is not among them.
         """
         codec = codec or TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names)
+        weights = _weights(dataset, codec, class_weight)  # what is wrong with them is told before anything is fitted
         every, by_time = np.arange(len(dataset)), dataset.times is not None
         k = options.folds or _FOLDS[len(dataset) >= _MANY_ROWS]
         groups = None if dataset.groups is None else np.asarray(dataset.groups).astype(str)
@@ -118,7 +126,22 @@ class Cut:
             dependent=by_time or groups is not None,
             names=tuple(sorted(there)),
             lacking=absent(there),
+            weights=None if weights is None else weights[rows],
         )
+
+
+def _weights(dataset: Dataset, codec: TargetCodec, class_weight: ClassWeight) -> np.ndarray | None:
+    """Returns how much each row counts; None where all count alike."""
+    check_class_weight(class_weight, codec.task, codec.classes.tolist(), who="fit")
+    weights = dataset.weights
+    if class_weight is not None:
+        target = codec.encode(np.asarray(dataset.target))
+        by_class = class_weights(class_weight, np.bincount(target, minlength=codec.n_outputs), codec.classes.tolist())
+        assert by_class is not None
+        weights = by_class[target] if weights is None else by_class[target] * weights
+    if weights is not None and not weights.any():
+        raise DataError(f"fit: weights must be above 0 for some rows; got 0 for all {len(weights)}. Leave them out.")
+    return weights
 
 
 def _later_folds(dataset: Dataset, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -32,6 +32,7 @@ def fit(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
     preset: str | None = None,
     time_limit: float | str | None = None,
@@ -52,6 +53,8 @@ def fit(
         data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`. Official
             test rows are left out.
         target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        weight: The column of a file or DataFrame that says how much each row counts in learning, at least 0; or these
+            numbers, for a DataFrame or dict. It is no input, new rows need none, and scores count each row once.
         schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
         {parameters}
         model: Fields of `ModelOptions`, of all networks: `{"width": 32}`.
@@ -82,8 +85,9 @@ def fit(
     if n_jobs is not None and n_jobs < 1:
         raise ConfigError(f"fit: n_jobs must be at least 1; got n_jobs={n_jobs}. Leave it out for one a core.")
     opened = open_data(
-        data, target, who="fit", schema=schema, name=name, variant=variant, base_dir=base_dir, on_bad_file=on_bad_file
-    )
+        data, target, who="fit", schema=schema, weight=weight, name=name, variant=variant, base_dir=base_dir,
+        on_bad_file=on_bad_file,
+    )  # fmt: skip
     dataset = with_encoders(without_test_rows(opened.dataset), of_networks.encoders, who="fit")
     tell((*dataset.notes, *copy_notes(dataset)), "fit")
     return fit_portfolio(

@@ -54,6 +54,8 @@ def fit_portfolio(
     the absent modalities hidden in the same rows. A member predicts as the mean of its fits; where rows have times, as
     one fit to all rows. What the portfolio scores is measured on each fold with weights that the others have chosen,
     beside the member that the others have found best.
+    Weights of rows and of classes are in what each model learns from, and in the loss that chooses the temperature.
+    Scores, and the choice of members by them, count each row once.
 
     Args:
         dataset: Rows with a target; official test rows among them are learned from like others.
@@ -84,7 +86,16 @@ def fit_portfolio(
     start = time.perf_counter()
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
     with scratch() as folder:
-        cut = Cut.make(dataset, options, networks, seed, folder, lambda i, n: tell(Event("prepare", i, n)), codec)
+        cut = Cut.make(
+            dataset,
+            options,
+            networks,
+            seed,
+            folder,
+            lambda i, n: tell(Event("prepare", i, n)),
+            codec,
+            train.class_weight,
+        )
         patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
         fits = Fits(cut, members, patterns, train, metric, deadline, n_jobs, tell)
         try:
@@ -96,7 +107,8 @@ def fit_portfolio(
     weights = np.stack([_weights(held[p], p, cut, metric, seed) for p in patterns])
     nested, alone = nested_outputs(held[()], cut, metric, seed)
     constant = next((f.held[()] for f in fitted if f.member.is_trivial), None)
-    temperature = temperature_of(task, nested, cut.true, at_least=1.0 if cut.dependent else 0.0)
+    least = 1.0 if cut.dependent else 0.0
+    temperature = temperature_of(task, nested, cut.true, at_least=least, weights=cut.weights)
     worth = [i for i in range(len(fitted)) if keep_all or weights[:, i].any()]
     kept = [(i, predictor) for i in worth for predictor in fitted[i].predictors]
     result = PortfolioPredictor(

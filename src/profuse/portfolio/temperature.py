@@ -12,7 +12,9 @@ __all__ = ["temperature_of"]
 _REACH = (0.2, 5.0)
 
 
-def temperature_of(task: Task, outputs: np.ndarray, true: np.ndarray, *, at_least: float = 0.0) -> float:
+def temperature_of(
+    task: Task, outputs: np.ndarray, true: np.ndarray, *, at_least: float = 0.0, weights: np.ndarray | None = None
+) -> float:
     """Returns the temperature with which probabilities of held-out rows have the smallest log loss; 1 for numbers.
 
     Args:
@@ -20,6 +22,7 @@ def temperature_of(task: Task, outputs: np.ndarray, true: np.ndarray, *, at_leas
         outputs: Probabilities `[row, class or label]`.
         true: Class numbers `[row]`, or 0/1 `[row, label]`.
         at_least: Held-out rows of drifting data are too much like those learned from: then 1.
+        weights: `[row]`: how much rows count in the loss, as in those of the models; None: all alike.
 
     Reference:
         Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks" (2017), section 4.2.
@@ -31,8 +34,10 @@ def temperature_of(task: Task, outputs: np.ndarray, true: np.ndarray, *, at_leas
     def loss(log_temperature: float) -> float:
         p = np.clip(softened(task, outputs, float(np.exp(log_temperature))), 1e-12, 1.0)
         if task == "multilabel":
-            return float(-(true * np.log(p) + (1 - true) * np.log(np.clip(1 - p, 1e-12, 1.0))).mean())
-        return float(-np.log(p[np.arange(len(true)), true]).mean())
+            each = (true * np.log(p) + (1 - true) * np.log(np.clip(1 - p, 1e-12, 1.0))).mean(1)
+        else:
+            each = np.log(p[np.arange(len(true)), true])
+        return float(-np.average(each, weights=weights))
 
     low, high = np.log(max(_REACH[0], at_least)), np.log(_REACH[1])
     best = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)

@@ -173,7 +173,11 @@ def rows_for(
     source = pipeline.select(names)
     if isinstance(data, pd.DataFrame):
         schema = schema_of(data, pipeline, names) if schema is None else schema.only(names)
-        known = {c for m in schema.modalities.values() for c in m.columns} | {schema.id, schema.split.column}
+        known = {c for m in schema.modalities.values() for c in m.columns} | {
+            schema.id,
+            schema.split.column,
+            schema.weight,
+        }
         data = data[[c for c in data.columns if str(c) in known]]
     else:
         have = data.modalities if isinstance(data, Dataset) else data

@@ -60,11 +60,13 @@ def best_fit(
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
+    Rows count by their weights, and by those of their classes; the metric counts each row once.
+
     Args:
         name: Of the model.
         modalities: That it sees.
         prepared: Data, split, target.
-        train: Whether it is fitted anew on training and validation rows.
+        train: Whether it is fitted anew on training and validation rows, and weights of classes.
         trials: How many of its trials are tried.
         seed: Of all that is drawn.
         metric: That counts; the task's primary one if None.
@@ -79,6 +81,7 @@ def best_fit(
     refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
     make = made or partial(make_features, prepared)
     inner = _inner_folds(prepared, seed) if classical(name).role == "single" and not brief else None
+    weights = prepared.weights(train.class_weight)
     tried: list[tuple[tuple[float, ...], BestFit]] = []
     for case, trial in _variants(name, modalities, prepared, trials, sets, brief):
         several = {modality: make(modality, chosen) for modality, chosen in case.items()}
@@ -87,7 +90,7 @@ def best_fit(
         fit = fit_classical(
             name, x, prepared.target.numpy(), split.train, split.valid, task, codec.n_outputs, trial=trial, seed=seed,
             refit=refit, categories=features.categories, folds=inner,
-            metric=metric, zero=codec.zero,
+            metric=metric, zero=codec.zero, weights=None if weights is None else weights.numpy(),
         )  # fmt: skip
         valid = codec.in_units(fit.valid_prediction)
         score = sign * measure(task, prepared.true(split.valid), valid).values.get(metric.name, 0.0)

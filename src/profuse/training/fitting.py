@@ -111,6 +111,10 @@ class Prepared:
         target = self.target[torch.as_tensor(self.split.train)]
         return class_weights(asked, torch.bincount(target, minlength=len(classes)).numpy(), classes)
 
+    def weights(self, asked: ClassWeight) -> Tensor | None:
+        """Returns the weights of all rows, those of their classes in them; None where all count alike."""
+        return row_weights(self.class_weights(asked), self.target, self.split, self.dataset.weights, who="fit")
+
     def facts(self, rows: np.ndarray, weights: Tensor | None = None) -> TargetFacts:
         """Returns what an operator may know of the targets of `rows`, which count by their `weights`, if there are."""
         target, n_outputs = self.target[torch.as_tensor(rows)], self.codec.n_outputs
@@ -136,12 +140,15 @@ def fit_model(
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
     callbacks: Callers = (),
-    sample_weight: np.ndarray | None = None,
 ) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
     Small data are then learned anew with the validation rows, for as many epochs (`TrainOptions.refit`). How sure the
     model is of what it predicts is calibrated on the validation rows before that (`Head.calibrate`).
+
+    Rows count by `Dataset.weights`, times the weight of their class (`TrainOptions.class_weight`), in the loss, in what
+    chooses the epoch, and in calibration. Linear paths are solved with equal weights, of the rows that have one; to
+    their outputs of classes the logarithm of each class's mean weight is added.
 
     Args:
         prepared: Data, split, preprocessing.
@@ -151,17 +158,14 @@ def fit_model(
         encoders: The user's own encoders, by modality.
         operator: The user's own fusion operator.
         callbacks: Called in the training that chooses the epoch.
-        sample_weight: Of all rows, at least 0, in the loss, in what chooses the epoch, and in calibration; times
-            the weight of the row's class (`TrainOptions.class_weight`). Linear paths are solved with equal weights; to
-            their outputs of classes the logarithm of each class's mean weight is added.
 
     Raises:
-        DataError: Weights that are none.
+        DataError: Weights that are 0 for all training or validation rows.
         ConfigError: The task has no classes to weigh, or the operator takes no weights.
         UnknownNameError: A class that is weighed is not among them.
     """
     with limit_threads(train_options.threads):
-        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks, sample_weight)
+        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks)
 
 
 def _fit(
@@ -172,7 +176,6 @@ def _fit(
     encoders: Mapping[str, Encoder] | None,
     operator: Fusion | Callable[..., Fusion] | None,
     callbacks: Callers,
-    sample_weight: np.ndarray | None,
 ) -> NetworkPredictor:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
@@ -191,16 +194,21 @@ def _fit(
     asked = asked | {name: {**choice.options, **asked.get(name, {})} for name, choice in chosen.items()}
     model_options = model_options.model_copy(update={"encoder_options": asked})
 
-    by_class = prepared.class_weights(train_options.class_weight)
-    weights = row_weights(by_class, prepared.target, split, sample_weight, who="fit")
+    weights = prepared.weights(train_options.class_weight)
+
+    def counted(rows: np.ndarray) -> Tensor:
+        """Returns those of the rows that have a weight."""
+        index = torch.as_tensor(rows)
+        return index if weights is None else index[weights[index] > 0]
+
     log_weights = None
     if weights is not None and prepared.task in ("binary", "multiclass"):
-        learned = torch.as_tensor(split.train)
+        learned = counted(split.train)
         log_weights = log_class_weights(weights[learned], prepared.target[learned], prepared.codec.n_outputs)
 
     # where rows belong together, or to a time, one left out is not like new ones
     independent = prepared.dataset.groups is None and prepared.dataset.times is None
-    held = None if independent else torch.as_tensor(split.valid)
+    held = None if independent else counted(split.valid)
     together = rows_together(prepared.dataset, split)
 
     def build(rows: np.ndarray) -> Model:
@@ -225,7 +233,7 @@ def _fit(
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
         begin = fit_linear(
-            model.plain, inputs, prepared.target, train_rows, held=held, together=together, solved=prepared.solved,
+            model.plain, inputs, prepared.target, counted(rows), held=held, together=together, solved=prepared.solved,
             log_weights=log_weights,
         )  # fmt: skip
         # the model begins as its linear paths, which may be the best there is
@@ -250,8 +258,8 @@ def _fit(
     if weights is not None and decider is not None and (decider.out_of_fold or decider.owns_loss):
         raise ConfigError(
             f"{type(decider).__name__}: it has a loss of its own, which takes no weights; got class_weight="
-            f"{train_options.class_weight!r}{'' if sample_weight is None else ' and sample_weight'}. Use another "
-            "operator, or no weights."
+            f"{train_options.class_weight!r}{'' if prepared.dataset.weights is None else ' and weights of rows'}. Use "
+            "another operator, or no weights."
         )
     known = np.concatenate([split.train, split.valid])
     refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
@@ -271,7 +279,7 @@ def _fit(
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
         begin = fit_linear(
-            again.plain, inputs, prepared.target, rows, like=like, together=together, solved=prepared.solved,
+            again.plain, inputs, prepared.target, counted(known), like=like, together=together, solved=prepared.solved,
             log_weights=log_weights,
         )  # fmt: skip
         seconds = retrain(again, begin, prepared.target, rows, train_options, history, weights)

@@ -58,7 +58,7 @@ class TrainOptions(BaseModel):
         Literal["balanced"] | dict[str, float] | None, Shown(common=True, metavar="balanced|YAML")
     ] = Field(
         None,
-        description="Weights of classes in the loss of networks: balanced, or by class, as {ill: 5}; others have 1.",
+        description="Weights of classes in learning: balanced, or by class, as {ill: 5}; others have 1.",
     )
     max_grad_norm: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     modality_dropout: Annotated[float, Shown(common=True)] = Field(

@@ -14,7 +14,7 @@ from profuse.data.split import Split
 from profuse.errors import ConfigError, DataError
 from profuse.schema import Task
 
-__all__ = ["ClassWeight", "check_class_weight", "class_weights", "log_class_weights", "row_weights"]
+__all__ = ["ClassWeight", "check_class_weight", "class_weights", "log_class_weights", "row_weights", "weight_notes"]
 
 ClassWeight = Literal["balanced"] | Mapping[str, float] | None
 """As in `TrainOptions`."""
@@ -80,11 +80,11 @@ def row_weights(
         by_class: What `class_weights` returned.
         target: Of all rows, encoded.
         split: Of which training and validation rows must have a weight.
-        sample_weight: Of all rows, at least 0.
+        sample_weight: Of all rows, at least 0 (`Dataset.weights`).
         who: Asks; messages begin with it.
 
     Raises:
-        DataError: Weights are not one a row, not finite, below 0, or all 0 in a part.
+        DataError: Weights are all 0 in a part.
     """
     if by_class is None and sample_weight is None:
         return None
@@ -92,15 +92,23 @@ def row_weights(
     if by_class is not None:
         weights = torch.as_tensor(by_class)[target]
     if sample_weight is not None:
-        given = np.array(sample_weight, dtype=np.float64)
-        if given.shape != (len(target),) or not np.isfinite(given).all() or (given < 0).any():
-            raise DataError(
-                f"{who}: sample_weight must be one finite number of at least 0 for each of {len(target)} rows; got "
-                f"shape {given.shape}{'' if np.isfinite(given).all() else ', not finite'}"
-                f"{f', the least {given.min():g}' if given.size and (given < 0).any() else ''}."
-            )
-        weights = weights * torch.as_tensor(given)
+        weights = weights * torch.as_tensor(np.asarray(sample_weight, dtype=np.float64))
     for what, rows in (("training", split.train), ("validation", split.valid)):
         if len(rows) and not weights[torch.as_tensor(rows)].any():
-            raise DataError(f"{who}: sample_weight must be above 0 for some of the {what} rows; it is 0 for all.")
+            raise DataError(
+                f"{who}: weights must be above 0 for some of the {what} rows; got 0 for all {len(rows)}. Give rows a "
+                "weight, or leave weights out."
+            )
     return weights / weights[torch.as_tensor(split.train)].mean()
+
+
+def weight_notes(weights: np.ndarray | None) -> list[str]:
+    """Returns what is to be told of weights of rows, if there are."""
+    if weights is None:
+        return []
+    n_none = int((weights == 0).sum())
+    left = f"; {n_none:,} of {len(weights):,} rows have 0: no model learns from them" if n_none else ""
+    return [
+        f"Rows count in learning by their weights, {weights.min():g} to {weights.max():g}{left}. Scores count each row "
+        "once."
+    ]

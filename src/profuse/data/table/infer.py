@@ -35,7 +35,7 @@ ReadTarget = tuple[np.ndarray, Task, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a column is taken as what it is; `kind` is a `ColumnKind`, or "target", "id", "split", "unused"."""
+    """Why a column is taken as what it is; `kind` is a `ColumnKind`, or "target", "weight", "id", "split", "unused"."""
 
     column: str
     kind: str
@@ -69,7 +69,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     modality, named after the prefix. Numbers, categories and time stamps make the modality `table`; each other
     column is a modality of its own name. The first id-like column without a missing cell becomes `id`; ids, empty
     and constant columns are not used. Which columns hold words, and the order of dates, is kept, so that later
-    tables are read alike. The column of the split is not an input, unless it is a time stamp.
+    tables are read alike. The column of the split is not an input, unless it is a time stamp, nor is that of weights.
 
     Args:
         frame: The table; the target may be absent when the schema names none.
@@ -91,6 +91,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     for name in frame.columns:
         if name in target:
             reasons[name] = ("target", "named as the target")
+        elif name == schema.weight:
+            reasons[name] = ("weight", "says how much rows count, so it is no input")
         elif name == schema.id:
             reasons[name] = (ID, "named as the id")
         elif name in schema.ignore:
@@ -120,6 +122,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
         )
     if split_column is not None and split_column not in kinds:
         kinds[split_column] = _split_kind(split_column, frame[split_column], schema)
+    if schema.weight is not None:
+        kinds[schema.weight] = "numeric"
     readings = kept_readings(frame, {c: kinds.get(c, kind) for c, (kind, _) in reasons.items()}, schema.dates)
     asked = schema.target.task if schema.target else None
     numeric = [c for c in frame.columns if c in target and is_number_target(c, frame[c], asked)]
@@ -204,6 +208,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
     known(schema.ignore, "ignore")
     known([schema.id], "id")
     known([schema.split.column], "split.column")
+    known([schema.weight], "weight")
     owner: dict[str, str] = {}
     for name, modality in schema.modalities.items():
         known(modality.columns, f"modalities.{name}")
@@ -217,6 +222,8 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         for column in modality.columns:
             if column in target:
                 faults.append(f"modalities.{name}: {column!r} is the target; the answer cannot be an input")
+            if column == schema.weight:
+                faults.append(f"modalities.{name}: {column!r} is the weight of rows, which is no input")
             if column in schema.ignore:
                 faults.append(f"modalities.{name}: {column!r} is named in ignore")
             if owner.setdefault(column, name) != name:
@@ -227,8 +234,12 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         ("ignore", schema.ignore),
         ("columns", schema.columns),
         ("split.column", [schema.split.column]),
+        ("weight", [schema.weight]),
     ):
         faults += [f"{where}: {c!r} is the target" for c in names if c in target]
+    for where, taken in (("id", (schema.id,)), ("ignore", schema.ignore), ("split.column", (schema.split.column,))):
+        if schema.weight is not None and schema.weight in taken:
+            faults.append(f"{where}: {schema.weight!r} is the weight of rows")
     if schema.split.method in ("group", "time") and schema.split.column is None:
         faults.append(
             f"split: method {schema.split.method!r} needs its column; none is named (split.column, --split-column)"

@@ -23,6 +23,7 @@ from profuse.data.table.read import read_table, read_training_table
 from profuse.data.table.schema_file import as_schema
 from profuse.data.table.second_file import as_in_training, in_one, tell_test_part
 from profuse.data.table.target_cells import target_cells
+from profuse.data.table.weight_cells import weights_in
 from profuse.data.task import read_target
 from profuse.data.wording import readable_name, tell_values
 from profuse.errors import ConfigError, DataError
@@ -121,6 +122,8 @@ class TableReader:
             inference.frame, schema, inference.target, folder=table.folder, on_bad_file=on_bad_file, rates={},
             name=table.name, fitting=with_target,
         )  # fmt: skip
+        file = readable_name(Path(source)) if isinstance(source, str | Path) else table.name
+        dataset = replace(dataset, weights=weights_in(inference.frame, schema, who=file))
         rates = {k: m.rate for k, m in dataset.modalities.items() if m.rate is not None}
         levels = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
         ranges = schema.ranges | {column: both for column, both in levels.items() if both is not None}

@@ -98,7 +98,8 @@ def _concatenated(first: Dataset, second: Dataset) -> Dataset:
     for what in ("target", "groups", "times", "ids", "split"):
         parts = [getattr(first, what), getattr(second, what)]
         by_row[what] = None if parts[0] is None or parts[1] is None else np.concatenate(parts)
-    return replace(first, modalities=modalities, **by_row)
+    weights = None if first.weights is None else np.append(first.weights, np.ones(len(second)))  # test rows have none
+    return replace(first, modalities=modalities, weights=weights, **by_row)
 
 
 def tell_test_part(dataset: Dataset, split: SplitOptions, train_name: str, test_name: str) -> list[str]:
