@@ -86,12 +86,12 @@ def packed() -> bytes:
                     f"compare: {kind} {name!r} must reach worker processes by its module or by value; got "
                     f"{type(error).__name__}: {error}. Define it at the top of a module, or use one process (n_jobs=1)."
                 ) from error
-            digests[kind, name] = _package(part), registry.table(kind).fingerprint(name)
+            digests[kind, name] = _package(part), registry.table(kind).code_of(name)
     return pickle.dumps((sys.path, digests, pickle.dumps(wrap_non_picklable_objects(parts, keep_wrapper=False))))
 
 
 _UNPACKED: dict[tuple[str, str], str] = {}
-"""The fingerprint of each part that this worker has been given; it may live longer than one comparison."""
+"""The code of each part that this worker has been given; it may live longer than one comparison."""
 
 
 def _unpack(packed: bytes) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from inspect import getattr_static, getdoc, getsource, isabstract
+from inspect import getattr_static, getdoc, getsource, isabstract, isfunction
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -42,12 +42,15 @@ class PartKind:
         group: The group of entry points.
         base: The class that every part of the kind is, or inherits from: "module:Class".
         made: Whether a part is an object of the base; if not, it is a class that inherits from it.
+        around: Of what else a part is made: "module:function", of name and value to a part, or to None where it is
+            none; and what that is, in words.
     """
 
     home: str
     group: str
     base: str
     made: bool = False
+    around: tuple[str, str] = ("", "")
 
 
 PART_KINDS: dict[str, PartKind] = {
@@ -62,7 +65,15 @@ PART_KINDS: dict[str, PartKind] = {
     "question": PartKind("profuse.inspect", "profuse.questions", "profuse.inspect:Question"),
     "balance": PartKind("profuse.training.balance", "profuse.balances", "profuse.training.balance:Balance"),
     "dataset": PartKind("profuse.datasets", "profuse.datasets", "profuse.datasets:DatasetInfo", made=True),
-    "classical": PartKind("profuse.classical", "profuse.classical", "profuse.classical:ClassicalModel"),
+    "classical": PartKind(
+        "profuse.classical",
+        "profuse.classical",
+        "profuse.classical:ClassicalModel",
+        around=(
+            "profuse.classical.own:model_of",
+            "an estimator of scikit-learn (its class, or a function that makes it)",
+        ),
+    ),
 }
 
 
@@ -155,24 +166,36 @@ class Table(Mapping[str, object]):
         told = getattr(part, "description", None) or getdoc(part if isinstance(part, type) else type(part)) or ""
         return " ".join(str(told).split("\n\n")[0].split())
 
-    def add(self, name: str, part: object) -> None:
+    def add(self, name: str, part: object, *, where: str = "register") -> None:
         """Names a part; see `register`."""
-        _check_name(self.kind, name, "register")
+        _check_name(self.kind, name, where)
         if not isinstance(part, str):
-            self._checked(name, part, "register")
+            self._checked(name, part, where)
         elif not re.fullmatch(r"[\w.]+:[\w.]+", part):
-            raise ConfigError(f"register: the path of a part must be 'module:Name'; got {self.kind}={part!r}.")
+            raise ConfigError(f"{where}: the path of a part must be 'module:Name'; got {self.kind}={part!r}.")
         taken = self.get(name)
         if taken is not None and taken is not part and (_home(taken) is None or _home(taken) != _home(part)):
             raise ConfigError(
-                f"register: {self.kind} must have a name of its own; got name={name!r}, which is taken "
+                f"{where}: {self.kind} must have a name of its own; got name={name!r}, which is taken "
                 f"({self.origin(name)}: {taken}). Choose another name."
             )
         if taken is None or name in self.registered:  # a class defined anew, as in a notebook, replaces its old self
             self.registered[name] = part
             self._loaded.pop(name, None)
 
+    def remove(self, name: str) -> None:
+        """Takes the name away that `add` gave."""
+        del self.registered[name]
+        self._loaded.pop(name, None)
+
     def fingerprint(self, name: str) -> str:
+        """Returns what changes when the code or the settings of a part do: of a built-in one nothing.
+
+        It is made of `code_of`, and of the settings that the part has, if any.
+        """
+        return "" if name in self.builtin else self.code_of(name) + getattr(self.part(name), "settings", "")
+
+    def code_of(self, name: str) -> str:
         """Returns what changes when the code of a part does: of a built-in one nothing, as profuse has a version.
 
         It is made of the Python files of the part's package (of its file, if that lies in none) and of the version of
@@ -184,7 +207,9 @@ class Table(Mapping[str, object]):
         made_by = part if isinstance(part, type) else type(part)
         if _is_of_profuse(made_by):  # an object of one of our classes: what tells it apart are its functions
             made_by = next((v for v in vars(part).values() if callable(v) and not _is_of_profuse(v)), made_by)
-        return f"{self.origin(name)} {self[name] if isinstance(self[name], str) else ''} {_digest_of(made_by)}"
+        path = self[name] if isinstance(self[name], str) else ""
+        code = " ".join(_digest_of(each) for each in getattr(part, "made_of", (made_by,)))
+        return f"{self.origin(name)} {path} {code}"
 
     def _load(self, value: object, origin: str) -> object:
         if not isinstance(value, str):
@@ -201,11 +226,16 @@ class Table(Mapping[str, object]):
         kind = PART_KINDS[self.kind]
         base = load(kind.base)
         assert isinstance(base, type)
+        home, instead = kind.around
+        if home and not (isinstance(part, type) and issubclass(part, base)):
+            made: Callable[[str, object], object] = load(home)  # type: ignore[assignment]
+            part = made(name, part) or part
         fits = isinstance(part, base) if kind.made else isinstance(part, type) and issubclass(part, base)
         if not fits:
             must = "be an object of" if kind.made else "be a class that inherits from"
             raise ConfigError(
-                f"{origin}: {self.kind} {name!r} must {must} {kind.base.replace(':', '.')}; got {part!r}."
+                f"{origin}: {self.kind} {name!r} must {must} {kind.base.replace(':', '.')}"
+                f"{f', or be {instead}' if instead else ''}; got {part!r}."
             )
         if isinstance(part, type) and isabstract(part):
             lacking = [n for n in dir(part) if getattr(getattr_static(part, n), "__isabstractmethod__", False)]
@@ -287,12 +317,12 @@ def registered() -> dict[str, dict[str, object]]:
 
 
 def receive(parts: Mapping[str, Mapping[str, object]]) -> None:
-    """Registers in this process what `registered` returned in another one."""
-    for kind, named in parts.items():
-        there = table(kind)
-        there.registered.update(named)
-        for name in named:
+    """Registers in this process what `registered` returned in another one, in place of what it had before."""
+    for kind in {*parts, *_TABLES}:
+        there, named = table(kind), parts.get(kind, {})
+        for name in {*named, *there.registered}:
             there._loaded.pop(name, None)
+        there.registered = dict(named)
 
 
 def _check_name(kind: str, name: object, where: str) -> None:
@@ -304,10 +334,10 @@ def _check_name(kind: str, name: object, where: str) -> None:
 
 
 def _home(part: object) -> str | None:
-    """Returns the path of a class or of a path; None for an object, which has none."""
+    """Returns the path of a class, a function, or of a path; None for another object, which has none."""
     if isinstance(part, EntryPoint):
         return part.value
-    if isinstance(part, type):
+    if isinstance(part, type) or (isfunction(part) and part.__name__ != "<lambda>"):
         return f"{part.__module__}:{part.__qualname__}"
     return part if isinstance(part, str) else None
 

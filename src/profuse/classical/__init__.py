@@ -11,12 +11,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
 
 from profuse.classical._base import ClassicalModel, Problem
+from profuse.classical._own import OwnEstimator
 from profuse.classical._scikit import ScikitModel
 from profuse.data.features import Matrix, features_named
 from profuse.errors import ConfigError
@@ -35,6 +36,8 @@ __all__ = [
     "feature_sets_for",
     "fit_classical",
     "fittable",
+    "fittable_to",
+    "restored",
     "side_by_side",
 ]
 
@@ -61,6 +64,28 @@ def fittable() -> list[str]:
     """Returns the names of all classical models but those whose optional package is missing here."""
     needed = {name: classical(name).package for name in CLASSICAL}
     return [name for name, package in needed.items() if not package or find_spec(package) is not None]
+
+
+def fittable_to(task: Task) -> tuple[list[str], dict[str, str]]:
+    """Returns the names of those `fittable` that can learn a task; and why others cannot, by name."""
+    reasons = {name: classical(name).not_for(task) for name in fittable()}
+    return [name for name, reason in reasons.items() if not reason], {n: r for n, r in reasons.items() if r}
+
+
+def restored(name: str, state: Mapping[str, Any], task: Task, n_outputs: int) -> ClassicalModel:
+    """Returns a fitted model from its `state`; one of an estimator's own needs no registered name.
+
+    Raises:
+        UnknownNameError: There is no model called so.
+        ValueError: It is the state of no such model.
+    """
+    if state.get("of") != OwnEstimator.kind:
+        return classical(name).from_state(state, task, n_outputs)
+    known = CLASSICAL.part(name) if name in CLASSICAL else None
+    cls = known if isinstance(known, type) and issubclass(known, OwnEstimator) else OwnEstimator
+    made = cls.from_state(state, task, n_outputs)
+    made.name = name
+    return made
 
 
 def feature_sets_for(name: str, kinds: Mapping[str, str]) -> list[dict[str, str]]:

@@ -102,6 +102,11 @@ class ClassicalModel(ABC):
         self.task: Task = task
         self.n_outputs = n_outputs
 
+    @classmethod
+    def not_for(cls, task: Task) -> str:
+        """Returns why it cannot learn a task, and is left out of a comparison; "" if it can."""
+        return ""
+
     @abstractmethod
     def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
         """Learns from the training rows.

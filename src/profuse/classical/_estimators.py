@@ -11,7 +11,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
-from profuse.errors import CheckpointError
+from profuse.errors import CheckpointError, ConfigError
 
 __all__ = ["dump_estimators", "load_estimators"]
 
@@ -57,24 +57,73 @@ _LOADERS, _TYPES = frozenset(_HOW.split()), frozenset(_NAMES.split())
 """How skops may make something, and what: what calls methods and operators by name is not among them."""
 _OF_OTHERS = {"ReduceNode", "TreeNode"}
 """How types that a user trusts may be made besides."""
+_NAMES_OF_SKLEARN = """
+numpy.dtype
+sklearn.calibration._CalibratedClassifier
+sklearn.calibration._SigmoidCalibration
+sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor
+sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace
+sklearn.gaussian_process.kernels.CompoundKernel
+sklearn.gaussian_process.kernels.ConstantKernel
+sklearn.gaussian_process.kernels.DotProduct
+sklearn.gaussian_process.kernels.ExpSineSquared
+sklearn.gaussian_process.kernels.Exponentiation
+sklearn.gaussian_process.kernels.Matern
+sklearn.gaussian_process.kernels.Product
+sklearn.gaussian_process.kernels.RationalQuadratic
+sklearn.gaussian_process.kernels.RBF
+sklearn.gaussian_process.kernels.Sum
+sklearn.gaussian_process.kernels.WhiteKernel
+sklearn.neural_network._stochastic_optimizers.AdamOptimizer
+sklearn.neural_network._stochastic_optimizers.SGDOptimizer
+sklearn.tree._tree.Tree
+"""
+_OF_SKLEARN = frozenset(_NAMES_OF_SKLEARN.split())
+"""Types of scikit-learn beside those that skops trusts: plain Python, or trees, which `check_trees` looks at."""
 _MOST_BYTES = 2**31
 
 
-def dump_estimators(estimators: list[Any]) -> dict[str, Any]:
-    """Returns what `load_estimators` takes: bytes as an array, and the version of scikit-learn."""
+def dump_estimators(
+    estimators: list[Any], trusted: Collection[str] = (), *, any_of_sklearn: bool = False, name: str = "estimators"
+) -> dict[str, Any]:
+    """Returns what `load_estimators` takes: bytes as an array, and the version of scikit-learn.
+
+    Args:
+        estimators: Fitted.
+        trusted: Further types that may be made, "module.Class".
+        any_of_sklearn: See `load_estimators`.
+        name: Of the model, for messages.
+
+    Raises:
+        ConfigError: They hold a type that `load_estimators` would refuse, or what skops cannot keep.
+    """
     import sklearn
     import skops.io
 
-    content = skops.io.dumps(estimators, compression=ZIP_DEFLATED)
+    try:
+        content = skops.io.dumps(estimators, compression=ZIP_DEFLATED)
+    except Exception as error:  # an attribute of any type may fail in its own way
+        raise ConfigError(
+            f"{name}: what is fitted must be such that skops saves it; got {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}. Use another estimator."
+        ) from error
+    unknown = _unknown(content, trusted, any_of_sklearn)
+    if unknown:
+        raise ConfigError(
+            f"{name}: what is fitted must hold types that are loaded again; got {', '.join(unknown)}. Use an estimator "
+            f"without them, or name them in `trusted` of what is registered if you trust files that hold them."
+        )
     return {"estimators": np.frombuffer(content, dtype=np.uint8), "scikit_learn": sklearn.__version__}
 
 
-def load_estimators(state: Any, trusted: Collection[str] = ()) -> list[Any]:
+def load_estimators(state: Any, trusted: Collection[str] = (), *, any_of_sklearn: bool = False) -> list[Any]:
     """Returns the estimators that `dump_estimators` was given.
 
     Args:
         state: What it returned.
         trusted: Further types that may be made, "module.Class".
+        any_of_sklearn: Whether all types of scikit-learn may be made that skops trusts, and those whose trees the
+            caller checks, in place of the short list of our own models.
 
     Raises:
         CheckpointError: Another scikit-learn has saved them.
@@ -91,23 +140,36 @@ def load_estimators(state: Any, trusted: Collection[str] = ()) -> list[Any]:
             f"and this is {here}. Install scikit-learn=={saved}, or fit the model again."
         )
     content = np.asarray(state["estimators"]).tobytes()
-    with ZipFile(BytesIO(content)) as packed:
-        if sum(part.file_size for part in packed.infolist()) > _MOST_BYTES:
-            raise ValueError(f"estimators must be at most {_MOST_BYTES} bytes")
-        schema = json.loads(packed.read("schema.json"))
-    types, loaders = _TYPES | set(trusted), _LOADERS | (_OF_OTHERS if trusted else set())
-    for kind, loader in dict.fromkeys(_made(schema)):
-        if kind not in types or loader not in loaders:
-            raise ValueError(
-                f"estimators must be made of the types that are saved; got {kind} ({loader}), neither ours nor in "
-                "`trusted` of the model's class"
-            )
+    if unknown := _unknown(content, trusted, any_of_sklearn):
+        raise ValueError(
+            f"estimators must be made of the types that are saved; got {', '.join(unknown)}, neither ours nor in "
+            "`trusted` of what is registered under the model's name"
+        )
+    types = {*trusted, *(_OF_SKLEARN if any_of_sklearn else _TYPES)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)  # a patch of the same version
         estimators = skops.io.loads(content, trusted=sorted(types))
     if not isinstance(estimators, list):
         raise ValueError(f"estimators must be a list; got {type(estimators).__name__}")
     return estimators
+
+
+def _unknown(content: bytes, trusted: Collection[str], any_of_sklearn: bool) -> list[str]:
+    """Returns the types in saved estimators that are not made again; nothing is made here.
+
+    Raises:
+        ValueError: They are too large.
+    """
+    import skops.io
+
+    with ZipFile(BytesIO(content)) as packed:
+        if sum(part.file_size for part in packed.infolist()) > _MOST_BYTES:
+            raise ValueError(f"estimators must be at most {_MOST_BYTES} bytes")
+        schema = json.loads(packed.read("schema.json"))
+    if any_of_sklearn:
+        return sorted(set(skops.io.get_untrusted_types(data=content)) - _OF_SKLEARN - set(trusted))
+    types, loaders = _TYPES | set(trusted), _LOADERS | (_OF_OTHERS if trusted else set())
+    return sorted({f"{kind} ({how})" for kind, how in _made(schema) if kind not in types or how not in loaders})
 
 
 def _made(value: Any) -> Iterator[tuple[str, str]]:

@@ -52,12 +52,11 @@ class ScikitModel(ClassicalModel):
         """Returns how many numbers an estimator that `make` made has learned."""
 
     def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
-        from sklearn.base import clone
         from sklearn.dummy import DummyClassifier
         from sklearn.exceptions import ConvergenceWarning
 
         x: Any = problem.x
-        rows, known = problem.train_rows, problem.known_rows
+        rows = problem.train_rows
         weights = problem.weights_of(rows)
         columns = self._columns(problem.target)
         self.estimators = []
@@ -76,9 +75,17 @@ class ScikitModel(ClassicalModel):
             prediction = self.predict(x[problem.valid_rows])
             if refit:
                 pairs = zip(self.estimators, columns, strict=True)
-                weights = problem.weights_of(known)
-                self.estimators = [clone(e).fit(x[known], y[known], **weights_for(e, weights)) for e, y in pairs]
+                self.estimators = [self.refitted(e, problem, y, seed=seed) for e, y in pairs]
         return prediction
+
+    def refitted(self, estimator: Any, problem: Problem, y: np.ndarray, *, seed: int) -> Any:
+        """Returns what `make` made, or a constant, fitted anew on all known rows."""
+        from sklearn.base import clone
+
+        x: Any = problem.x
+        rows = problem.known_rows
+        weights = weights_for(estimator, problem.weights_of(rows))
+        return clone(estimator).fit(x[rows], y[rows], **weights)
 
     def _columns(self, target: np.ndarray) -> list[np.ndarray]:
         """One target to fit at a time: estimators take a single one."""
@@ -99,16 +106,24 @@ class ScikitModel(ClassicalModel):
         return sum(self.size(e) if hasattr(e, "steps") else 1 for e in self.estimators)
 
     def state(self) -> dict[str, Any]:
-        return dump_estimators(self.estimators)
+        return dump_estimators(self.estimators, self.trusted, name=type(self).__name__)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], task: Task, n_outputs: int) -> Self:
         made = cls(task, n_outputs)
-        made.estimators = load_estimators(state, cls.trusted)
-        wanted = 1 if task in ("binary", "multiclass") else n_outputs
-        if len(made.estimators) != wanted:
-            raise ValueError(f"estimators must be {wanted}; got {len(made.estimators)}")
+        made.estimators = made.as_many_as_needed(load_estimators(state, cls.trusted))
         return made
+
+    def as_many_as_needed(self, estimators: list[Any]) -> list[Any]:
+        """Returns loaded estimators.
+
+        Raises:
+            ValueError: They are too few, or too many, for the task.
+        """
+        wanted = 1 if self.task in ("binary", "multiclass") else self.n_outputs
+        if len(estimators) != wanted:
+            raise ValueError(f"estimators must be {wanted}; got {len(estimators)}")
+        return estimators
 
 
 def weights_for(estimator: Any, weights: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from profuse.classical._base import Problem
 from profuse.classical._scikit import ScikitModel
+from profuse.classical._trees import check_trees
 from profuse.schema import Task
 
 __all__ = ["GradientBoosting"]
@@ -77,34 +78,5 @@ class GradientBoosting(ScikitModel):
     @classmethod
     def from_state(cls, state: Mapping[str, Any], task: Task, n_outputs: int) -> Self:
         made = super().from_state(state, task, n_outputs)
-        for estimator in made.estimators:
-            if hasattr(estimator, "steps"):
-                _check_trees(estimator[-1])
+        check_trees(made.estimators)
         return made
-
-
-def _check_trees(model: Any) -> None:
-    """Checks what compiled code follows without a look at bounds: places of nodes, features and categories.
-
-    Raises:
-        ValueError: A tree is none.
-    """
-    n_features = model._preprocess_X(np.zeros((1, model.n_features_in_)), reset=False).shape[1]
-    known, of_feature = model._bin_mapper.make_known_categories_bitsets()
-    for tree in chain.from_iterable(model._predictors):
-        nodes, left = tree.nodes, tree.raw_left_cat_bitsets
-        inner = np.flatnonzero(nodes["is_leaf"] == 0)
-        children = np.stack([nodes[inner][side].astype(np.int64) for side in ("left", "right")])
-        features = nodes[inner]["feature_idx"].astype(np.int64)
-        in_place = len(nodes) > 0 and (children > inner).all() and (children < len(nodes)).all()
-        if not in_place or not ((features >= 0) & (features < n_features)).all():
-            raise ValueError("nodes of a tree must lead to later ones, by features that there are")
-        by_category = nodes[inner]["is_categorical"] != 0
-        sets, places = nodes[inner]["bitset_idx"][by_category], features[by_category]
-        if len(sets) and not (
-            left.shape[1:] == known.shape[1:]
-            and (sets < len(left)).all()
-            and (places < len(of_feature)).all()
-            and (of_feature[places] < len(known)).all()
-        ):
-            raise ValueError("nodes of a tree must ask for categories that there are")

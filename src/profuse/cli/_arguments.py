@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "Variant",
     "Weight",
     "check_shape",
+    "find_members",
     "listed",
     "pairs",
 ]  # fmt: skip
@@ -95,6 +97,13 @@ def pairs(texts: list[str] | None, *, option: str) -> dict[str, str] | None:
         if not all(part.strip() for part in text.partition("=")[::2]):
             raise typer.BadParameter(f"must be MODALITY=NAME; got {text!r}", param_hint=option)
     return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in texts}
+
+
+def find_members(members: Sequence[str]) -> None:
+    """Has Python look into the working directory too, last, where members are asked for."""
+    here = str(Path.cwd())
+    if members and here not in sys.path:
+        sys.path.append(here)
 
 
 def check_shape(model: Mapping[str, Any], rounds: object, *, who: str) -> None:

@@ -57,7 +57,7 @@ class Chosen:
         options = self.options
         # a portfolio's networks have no rounds unless they are asked for here
         plain = {n: v for n, v in options.model.model_dump(exclude_defaults=True).items() if n not in PROGRESSIVE}
-        own = {"preset": self.method.portfolio, "metric": options.metric}
+        own = {"preset": self.method.portfolio, "metric": options.metric, "members": options.members or None}
         return (
             {**plain, **model},
             {**options.train.model_dump(exclude_defaults=True), **training},
@@ -141,8 +141,8 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
             f"fit: the method must have succeeded in {run}; got method={name!r}: {reason.rstrip('.')}. "
             "Name another one with --method."
         )
-    method = resolve(asked, {m.name: m for m in methods}, where="fit", what="method")
-    if method.model is None:
+    method = {m.name: m for m in methods}.get(asked)  # a member has no name here any more
+    if method is None or method.model is None:
         folders = [run / "models" / model_folder(asked, seed) for seed in range(options.seeds)]
         there = ", ".join(str(f) for f in folders if f.is_dir()) or "none, as another was better"
         raise ConfigError(

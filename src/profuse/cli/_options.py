@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin
@@ -57,13 +58,15 @@ def options(**groups: From) -> Callable[[Callable[..., None]], Callable[..., Non
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name not in groups]
-        fields = [(source, name, field) for source in groups.values() for name, field in source.fields().items()]
+        fields = [(group, name, field) for group, source in groups.items() for name, field in source.fields().items()]
         fields.sort(key=lambda option: not shown(option[2]).common)  # so that "More" comes last
-        every = [*own, *(_parameter(name, field, source.panel) for source, name, field in fields)]
+        many = Counter(name for _, name, _ in fields)
+        keys = {(group, name): f"{group}_{name}" if many[name] > 1 else name for group, name, _ in fields}
+        every = [*own, *(_parameter(keys[g, name], name, field, groups[g].panel) for g, name, field in fields)]
 
         def run(**values: Any) -> None:
             given = {
-                group: {name: _read(name, field, values[name]) for name, field in source.fields().items()}
+                group: {name: _read(name, field, values[keys[group, name]]) for name, field in source.fields().items()}
                 for group, source in groups.items()
             }
             kept = {p.name: values[p.name] for p in own}
@@ -85,7 +88,7 @@ def _flag(name: str, field: FieldInfo) -> str:
     return shown(field).flag or f"--{name.replace('_', '-')}"
 
 
-def _parameter(name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:
+def _parameter(key: str, name: str, field: FieldInfo, panel: str | None) -> inspect.Parameter:
     """Returns the parameter that typer makes an option of; None, its default, is what was not given."""
     mark, type_ = shown(field), _type(field)
     flag = _flag(name, field)
@@ -99,7 +102,7 @@ def _parameter(name: str, field: FieldInfo, panel: str | None) -> inspect.Parame
     )
     annotation: Any = Annotated[type_ if field.is_required() else type_ | None, option]
     default = inspect.Parameter.empty if field.is_required() else None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _type(field: FieldInfo) -> Any:

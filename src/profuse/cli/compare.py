@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant, Weight, check_shape
+from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant, Weight, check_shape, find_members
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
@@ -85,6 +85,8 @@ def compare(
 
     profuse compare rare.csv --target ill --metric roc_auc
 
+    profuse compare mine.csv --target price --member svm=my_models:make_svm
+
     profuse compare mine.parquet --target a --target b --fusions all --rounds 2,3 --seeds 5
     """  # fmt: skip
     from profuse.cli._process import exit_code
@@ -93,6 +95,7 @@ def compare(
     from profuse.comparison.compare import read_options
 
     asked = read_options(config, {**what, "split": split, "model": model, "train": train})
+    find_members(asked.members)
     check_shape(model, asked.rounds, who="compare")
     name = Path(data).name.partition(".")[0] or "data"
     out = out or Path("profuse-out") / name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant, Weight, check_shape
+from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant, Weight, check_shape, find_members
 from profuse.cli._epochs import epoch_line
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
@@ -89,6 +89,8 @@ def fit(
     profuse fit mine.csv --target price --out model
 
     profuse fit mine.csv --target ill --metric roc_auc --time-limit 10m --out model
+
+    profuse fit mine.csv --target price --member my_models:make_svm --out model
 
     profuse fit mine.csv --target price --fusion gated --out model
 
@@ -201,6 +203,7 @@ def _portfolio(
     networks, train = checked(ModelOptions, model, where="fit"), checked(TrainOptions, training, where="fit")
     check_shape(model, networks.rounds, who="fit")
     options = checked(PortfolioOptions, several, where="fit")
+    find_members(options.members)
     hold_model(out)
     opened = open_data(
         data, target, who="fit", schema=schema, weight=weight, split=SplitOptions(**rows), variant=variant,

@@ -16,6 +16,7 @@ from profuse._lookup import resolve
 from profuse._options import checked
 from profuse._saving import scratch, write_file
 from profuse._yaml import read_yaml
+from profuse.classical.own import Members, asked_members, members_given
 from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import model_folder
 from profuse.comparison.options import CompareOptions
@@ -140,6 +141,7 @@ class Comparison:
     (CompareOptions,),
     {
         "fusions": "An operator of your own has a name once it is registered (`register`).",
+        "members": "Or a mapping of names to estimators, their classes, or functions that return one.",
         "metric": "A metric of your own has a name once it is registered (`register`).",
         "split": "Or a `SplitOptions`.",
         "model": 'Fields of `ModelOptions`: `{"width": 32}`.',
@@ -160,6 +162,7 @@ def compare(
     fusions: Sequence[str] | None = None,
     rounds: Sequence[Rounds] | None = None,
     singles: Sequence[str] | None = None,
+    members: Members | None = None,
     seeds: int | None = None,
     trials: int | None = None,
     metric: str | None = None,
@@ -201,21 +204,24 @@ def compare(
         >>> found.report("report.html")  # doctest: +SKIP
     """
     given = dict(locals())
+    names, by_value = members_given(members, who="compare")
+    given["members"] = names or None
     resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
-    opened = open_data(
-        data, target, schema=schema, weight=weight, split=resolved.split, test=test, name=name, variant=variant,
-        base_dir=base_dir, on_bad_file=on_bad_file,
-    )  # fmt: skip
-    resolved = resolved.model_copy(update={"split": opened.split})
-    dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")
-    opened = replace(opened, dataset=dataset)
-    for seed in range(resolved.seeds):
-        check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
-    run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)
-    if out is not None:
-        return Comparison(run(Path(out)), Path(out))
-    with scratch() as folder:
-        return Comparison(run(folder))
+    with asked_members(resolved.members, by_value, who="compare"):
+        opened = open_data(
+            data, target, schema=schema, weight=weight, split=resolved.split, test=test, name=name, variant=variant,
+            base_dir=base_dir, on_bad_file=on_bad_file,
+        )  # fmt: skip
+        resolved = resolved.model_copy(update={"split": opened.split})
+        dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")
+        opened = replace(opened, dataset=dataset)
+        for seed in range(resolved.seeds):
+            check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
+        run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)
+        if out is not None:
+            return Comparison(run(Path(out)), Path(out))
+        with scratch() as folder:
+            return Comparison(run(folder))
 
 
 def _run(

@@ -13,6 +13,7 @@ import numpy as np
 
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
+from profuse.classical.own import asked_members
 from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
@@ -75,14 +76,16 @@ def compare_dataset(
     Raises:
         DataError: `out` holds the comparison of other data, or cannot be written; or the metric is not defined for the
             targets, or not on validation or test rows.
-        UnknownNameError: There is no such metric, or no class that `class_weight` names.
-        ConfigError: The metric is not of this task, or tells nothing of rows.
+        UnknownNameError: There is no such metric or member, or no class that `class_weight` names.
+        ConfigError: The metric is not of this task, or tells nothing of rows; or a member cannot be imported, is no
+            estimator, or is one of another task.
         ProfuseError: Every fit failed.
     """
     options, told = with_metric(options, dataset)
     told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
     digest = dataset.digest()
-    with held_place(out, dataset, digest), scratch() as folder:
+    members = asked_members(options.members, who="compare", task=dataset.task)
+    with members, held_place(out, dataset, digest), scratch() as folder:
         methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
         run = Run(methods, list(skipped), out / "work", folder, notes=told)
         tell = on_event or (lambda event: None)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from profuse._lookup import resolve
-from profuse.classical import classical, fittable
+from profuse.classical import classical, fittable_to
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
@@ -178,7 +178,8 @@ def methods_for(
     for name in base.into or ():
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
-    roles = {name: classical(name).role for name in fittable()}
+    able, unable = fittable_to(task)
+    roles = {name: classical(name).role for name in able}
     methods = [Method(name=name, role=role, modalities=()) for name, role in roles.items() if role == "trivial"]
     chosen = names if tuple(singles) == ("all",) else singles
     for name in chosen:
@@ -201,7 +202,8 @@ def methods_for(
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
     if portfolio != "none":
         methods.append(Method(name="portfolio", role="portfolio", modalities=names, model=base, portfolio=portfolio))
-    skipped, seen = [], set()
+    skipped = [Skipped(method=name, reason=f"is not for a {task} target: {reason}") for name, reason in unable.items()]
+    seen = set()
     default = _default(base, len(names), task)
     always = [default, *ALWAYS] if len(names) > 1 else ALWAYS
     for asked in [*always, *expanded]:

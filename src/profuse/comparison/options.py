@@ -29,6 +29,12 @@ class CompareOptions(BaseModel):
     singles: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|all|none")] = Field(
         ("all",), description="Modalities that are compared by themselves, all or none."
     )
+    members: Annotated[tuple[str, ...], Shown(common=True, flag="--member", metavar="MODULE:ATTR", repeated=True)] = (
+        Field(
+            (),
+            description="Estimators of your own as classical models: module:attribute, name=module:attribute, or a name.",
+        )
+    )
     seeds: Annotated[int, Shown(common=True)] = Field(
         3, ge=1, description="Repetitions, each with its own weights and (if not official) split."
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from profuse._cores import usable_cores
 from profuse._fields import documented
 from profuse._options import checked
+from profuse.classical.own import Members, asked_members, members_given
 from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import tell
 from profuse.errors import ConfigError
@@ -27,7 +28,10 @@ from profuse.training.options import TrainOptions
 __all__ = ["fit"]
 
 
-@documented((PortfolioOptions,), {})
+@documented(
+    (PortfolioOptions,),
+    {"members": "Or a mapping of names to estimators, their classes, or functions that return one."},
+)
 def fit(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
@@ -38,6 +42,7 @@ def fit(
     time_limit: float | str | None = None,
     metric: str | None = None,
     folds: int | None = None,
+    members: Members | None = None,
     model: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -78,24 +83,26 @@ def fit(
         >>> model = profuse.fit("synthetic", preset="quick")  # doctest: +SKIP
         >>> model.predict_proba(rows)  # doctest: +SKIP
     """
-    asked = {"preset": preset, "time_limit": time_limit, "metric": metric, "folds": folds}
+    names, by_value = members_given(members, who="fit")
+    asked = {"preset": preset, "time_limit": time_limit, "members": names, "metric": metric, "folds": folds}
     options = checked(PortfolioOptions, {k: v for k, v in asked.items() if v is not None}, where="fit")
     of_networks = checked(ModelOptions, dict(model or {}), where="fit")
     training = checked(TrainOptions, dict(train or {}), where="fit")
     if n_jobs is not None and n_jobs < 1:
         raise ConfigError(f"fit: n_jobs must be at least 1; got n_jobs={n_jobs}. Leave it out for one a core.")
-    opened = open_data(
-        data, target, who="fit", schema=schema, weight=weight, name=name, variant=variant, base_dir=base_dir,
-        on_bad_file=on_bad_file,
-    )  # fmt: skip
-    dataset = with_encoders(without_test_rows(opened.dataset), of_networks.encoders, who="fit")
-    tell((*dataset.notes, *copy_notes(dataset)), "fit")
-    return fit_portfolio(
-        dataset,
-        options,
-        of_networks,
-        training,
-        schema=opened.schema,
-        n_jobs=n_jobs or max(1, usable_cores() // training.threads),
-        on_event=on_event,
-    )
+    with asked_members(names, by_value, who="fit"):
+        opened = open_data(
+            data, target, who="fit", schema=schema, weight=weight, name=name, variant=variant, base_dir=base_dir,
+            on_bad_file=on_bad_file,
+        )  # fmt: skip
+        dataset = with_encoders(without_test_rows(opened.dataset), of_networks.encoders, who="fit")
+        tell((*dataset.notes, *copy_notes(dataset)), "fit")
+        return fit_portfolio(
+            dataset,
+            options,
+            of_networks,
+            training,
+            schema=opened.schema,
+            n_jobs=n_jobs or max(1, usable_cores() // training.threads),
+            on_event=on_event,
+        )

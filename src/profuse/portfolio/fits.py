@@ -137,13 +137,13 @@ def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
             if task.probes and (expected := _expected(task, metric)) > watch.allowed:
                 return _Result(task.number, too_long=expected)
             predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
+            if watch.too_long:
+                return _Result(task.number, too_long=watch.too_long, epochs=watch.epochs)
+            if not len(loaded(task.path).split.test):
+                return _Result(task.number, predictor, sets=sets, seconds=time.perf_counter() - start)
+            held = {p: predictor.predict_encoded(hide(inputs, [n for n in p if n in inputs])) for p in task.patterns}
         except ProfuseError as error:
             return _Result(task.number, reason=str(error))
-        if watch.too_long:
-            return _Result(task.number, too_long=watch.too_long, epochs=watch.epochs)
-        if not len(loaded(task.path).split.test):
-            return _Result(task.number, predictor, sets=sets, seconds=time.perf_counter() - start)
-        held = {p: predictor.predict_encoded(hide(inputs, [n for n in p if n in inputs])) for p in task.patterns}
     return _Result(task.number, predictor, held, sets, time.perf_counter() - start)
 
 

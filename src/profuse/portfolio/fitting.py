@@ -9,6 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from profuse._saving import scratch
+from profuse.classical import fittable_to
+from profuse.classical.own import asked_members
 from profuse.data.dataset import Dataset
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
@@ -72,16 +74,35 @@ def fit_portfolio(
 
     Raises:
         DataError: There is no target, or there are too few rows to cut.
-        UnknownNameError: There is no such metric.
+        UnknownNameError: There is no such metric, or no such member.
+        ConfigError: A member of `options` cannot be imported, is no estimator, or is one of another task.
         ProfuseError: No model could be fitted.
     """
     options, model, train = options or PortfolioOptions(), model or ModelOptions(), train or TrainOptions()
     if dataset.target is None:
         raise DataError(f"fit: the data set {dataset.name!r} must have a target; it has none. Name one.")
+    with asked_members(options.members, who="fit", task=dataset.task):
+        return _fit(dataset, options, model, train, members, later, codec, schema, keep_all, n_jobs, on_event)
+
+
+def _fit(
+    dataset: Dataset,
+    options: PortfolioOptions,
+    model: ModelOptions,
+    train: TrainOptions,
+    members: Sequence[Member] | None,
+    later: Dataset | None,
+    codec: TargetCodec | None,
+    schema: Schema | None,
+    keep_all: bool,
+    n_jobs: int,
+    on_event: Callable[[Event], None] | None,
+) -> PortfolioPredictor:
     dataset, tell = replace(dataset, split=None), on_event or (lambda event: None)
     task, seed = dataset.task, train.seed
     metric = metric_of(options, task)
-    members = members or members_of(tuple(dataset.modalities), options.preset, model)
+    able, unable = fittable_to(task)
+    members = members or members_of(tuple(dataset.modalities), options.preset, model, able)
     networks = model if any(member.model is not None for member in members) else None
     start = time.perf_counter()
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
@@ -126,7 +147,7 @@ def fit_portfolio(
             **estimate_of(nested, alone, constant, cut, metric, seed),
             "notes": notes_of(nested, cut, dataset),
             "n_folds": len(cut.folds),
-            "skipped": skipped,
+            "skipped": {**skipped, **unable},
             "seconds": time.perf_counter() - start,
         },
         schema=schema,

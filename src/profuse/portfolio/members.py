@@ -110,16 +110,19 @@ class Member:
         return predictor, inputs, chosen if self.chooses_features else {}
 
 
-def members_of(modalities: Sequence[str], preset: Preset, base: ModelOptions) -> list[Member]:
+def members_of(
+    modalities: Sequence[str], preset: Preset, base: ModelOptions, able: Sequence[str] | None = None
+) -> list[Member]:
     """Returns the models that may take part, in the order of their fits: quick ones first, then the network.
 
     Args:
         modalities: Of the data.
         preset: See `PortfolioOptions`.
         base: Options that all networks share.
+        able: Classical models that can learn the task; all if None.
     """
     names = tuple(sorted(modalities))
-    roles: Mapping[str, Any] = {name: classical(name).role for name in fittable()}
+    roles: Mapping[str, Any] = {name: classical(name).role for name in (fittable() if able is None else able)}
     singles = [name for name, role in roles.items() if role == "single"]
     made = [Member(name, (), name) for name, role in roles.items() if role == "trivial"]
     made += [Member(f"{m} {classical(s).row or s}", (m,), s) for s in singles for m in names]

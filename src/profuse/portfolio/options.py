@@ -37,6 +37,11 @@ class PortfolioOptions(BaseModel):
     time_limit: Annotated[
         Annotated[float, BeforeValidator(_seconds)] | None, Shown("no limit", common=True, metavar="90s|10m|2h")
     ] = Field(None, gt=0, description="How long it may take: what would take longer is left out.")
+    members: Annotated[tuple[str, ...], Shown(common=True, flag="--member", metavar="MODULE:ATTR", repeated=True)] = (
+        Field(
+            (), description="Estimators of your own that take part: module:attribute, name=module:attribute, or a name."
+        )
+    )
     metric: Annotated[str | None, Shown("AUROC of two classes, else the task's primary one", common=True)] = Field(
         None, description="Metric by which the weights of models are chosen, as roc_auc or average_precision."
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from profuse._cores import limit_threads
 from profuse._folder import applied
-from profuse.classical import ClassicalModel, classical, side_by_side
+from profuse.classical import ClassicalModel, restored, side_by_side
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import Matrix
@@ -136,7 +136,7 @@ class ClassicalPredictor(Predictor):
             codec=codec,
             features=FeaturePipeline.from_state(own.features, None if saved.parts is None else saved.parts.take),
             name=own.name,
-            model=classical(own.name).from_state(own.state, codec.task, codec.n_outputs),
+            model=restored(own.name, own.state, codec.task, codec.n_outputs),
             modalities=saved.modalities,
             threads=own.threads,
             schema=saved.schema,
