@@ -90,7 +90,7 @@ def packed() -> bytes:
     return pickle.dumps((sys.path, digests, pickle.dumps(wrap_non_picklable_objects(parts, keep_wrapper=False))))
 
 
-_UNPACKED: dict[tuple[str, str], str] = {}
+_UNPACKED: dict[tuple[str, str, str], str] = {}
 """The code of each part that this worker has been given; it may live longer than one comparison."""
 
 
@@ -104,10 +104,11 @@ def _unpack(packed: bytes) -> None:
     # in that process's order: a folder of an earlier comparison may hold a module of the same name
     sys.path[:] = [*paths, *(path for path in sys.path if path not in paths)]
     for named, (package, digest) in digests.items():
-        if _UNPACKED.setdefault(named, digest) != digest:  # its code has changed since it was imported here
+        key = (*named, package)
+        if _UNPACKED.setdefault(key, digest) != digest:  # its code has changed since it was imported here
             for module in [m for m in sys.modules if m.partition(".")[0] == package]:
                 del sys.modules[module]
-            _UNPACKED[named] = digest
+            _UNPACKED[key] = digest
     try:
         registry.receive(pickle.loads(parts))
     except Exception as error:  # what is imported may fail in any way

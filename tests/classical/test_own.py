@@ -104,6 +104,11 @@ def test_a_type_that_it_does_not_trust_is_refused(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(40, 2))
     rows = np.arange(40)
     model.fit(Problem(x, (x[:, 0] > 0).astype(int), rows[:30], rows[30:], rows[:0]), settings={}, seed=0, refit=False)
+    with pytest.raises(
+        ConfigError, match=r"^Careless: what is fitted must hold types that are loaded again; got .*Tree"
+    ):
+        model.state()
+    model.__class__ = Forest  # type: ignore[assignment]
     with pytest.raises(ValueError, match="must be made of the types that are saved; got "):
         Careless.from_state(model.state(), "binary", 2)
 

@@ -59,9 +59,15 @@ _OF_OTHERS = {"ReduceNode", "TreeNode"}
 """How types that a user trusts may be made besides."""
 _NAMES_OF_SKLEARN = """
 numpy.dtype
+sklearn._loss.loss.HalfTweedieLoss
+sklearn._loss.loss.HalfTweedieLossIdentity
 sklearn.calibration._CalibratedClassifier
 sklearn.calibration._SigmoidCalibration
 sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor
+sklearn.feature_selection._mutual_info.mutual_info_classif
+sklearn.feature_selection._mutual_info.mutual_info_regression
+sklearn.feature_selection._univariate_selection.f_classif
+sklearn.feature_selection._univariate_selection.f_regression
 sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace
 sklearn.gaussian_process.kernels.CompoundKernel
 sklearn.gaussian_process.kernels.ConstantKernel
@@ -74,9 +80,13 @@ sklearn.gaussian_process.kernels.RationalQuadratic
 sklearn.gaussian_process.kernels.RBF
 sklearn.gaussian_process.kernels.Sum
 sklearn.gaussian_process.kernels.WhiteKernel
+sklearn.metrics._scorer._PassthroughScorer
+sklearn.model_selection._split.KFold
+sklearn.model_selection._split.StratifiedKFold
 sklearn.neural_network._stochastic_optimizers.AdamOptimizer
 sklearn.neural_network._stochastic_optimizers.SGDOptimizer
 sklearn.tree._tree.Tree
+sklearn.utils._bunch.Bunch
 """
 _OF_SKLEARN = frozenset(_NAMES_OF_SKLEARN.split())
 """Types of scikit-learn beside those that skops trusts: plain Python, or trees, which `check_trees` looks at."""

@@ -87,8 +87,8 @@ class OwnEstimator(ScikitModel):
         """Tells the name where an estimator raises."""
         try:
             yield
-        except ProfuseError:
-            raise
+        except ProfuseError as error:
+            raise ProfuseError(f"{self.name}: {error}") from error
         except Exception as error:  # it is anyone's code
             told = f"{type(error).__name__}: {' '.join(str(error).split())[:_SHORT]}".rstrip(". ")
             raise ProfuseError(

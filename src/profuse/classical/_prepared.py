@@ -61,7 +61,7 @@ def made_for(estimator: Any, task: Task, x: np.ndarray, y: np.ndarray, *, codes:
             return fitted
         if not _has(fitted, "decision_function"):
             raise ConfigError(
-                f"{type(estimator).__name__}: a classifier must have predict_proba or decision_function; it has "
+                f"a classifier must have predict_proba or decision_function; got {type(estimator).__name__}, which has "
                 "neither. Use another one."
             )
     return _calibrated(whole, y).fit(x, y)

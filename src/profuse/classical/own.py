@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ def asked_members(
     """
     values, added = dict(given or {}), []
     try:
-        for name, path in map(_parsed, asked):
+        for name, path in [_parsed(a, who) for a in asked]:
             if name not in values and path is None:
                 resolve(name, CLASSICAL, where=who, what="member")
             else:
@@ -104,11 +105,16 @@ def asked_members(
             CLASSICAL.remove(name)
 
 
-def _parsed(asked: str) -> tuple[str, str | None]:
+def _parsed(asked: str, who: str) -> tuple[str, str | None]:
     """`"svm=pkg:make"` -> ("svm", "pkg:make"); `"pkg:make"` -> ("make", "pkg:make"); `"svm"` -> ("svm", None)."""
     name, equals, path = asked.strip().rpartition("=")
     if not equals and ":" not in path:
         return path, None
+    if not re.fullmatch(r"[\w.]+:\w+", path):
+        raise ConfigError(
+            f"{who}: a member must be 'module:attribute', 'name=module:attribute', or a name that is registered; got "
+            f"member={asked!r}."
+        )
     return name or path.rpartition(":")[2], path
 
 

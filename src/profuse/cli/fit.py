@@ -188,6 +188,7 @@ def _portfolio(
     """Fits several models, tells of them, and saves them as one."""
     from profuse._cores import usable_cores
     from profuse._options import checked
+    from profuse.classical.own import asked_members
     from profuse.cli._output import hold_model
     from profuse.cli._portfolio import fits_display, show_portfolio
     from profuse.data.leaks import copy_notes
@@ -205,10 +206,11 @@ def _portfolio(
     options = checked(PortfolioOptions, several, where="fit")
     find_members(options.members)
     hold_model(out)
-    opened = open_data(
-        data, target, who="fit", schema=schema, weight=weight, split=SplitOptions(**rows), variant=variant,
-        on_bad_file=reading.get("on_bad_file", "raise"),
-    )  # fmt: skip
+    with asked_members(options.members, who="fit"):  # a fault of theirs is told before data are read
+        opened = open_data(
+            data, target, who="fit", schema=schema, weight=weight, split=SplitOptions(**rows), variant=variant,
+            on_bad_file=reading.get("on_bad_file", "raise"),
+        )  # fmt: skip
     known = opened.dataset if compared is None else compared.rows_of(opened.dataset)
     dataset = with_encoders(without_test_rows(known), networks.encoders, into=networks.into or (), who="fit")
     metric = metric_of(options, dataset.task)

@@ -32,7 +32,7 @@ class CompareOptions(BaseModel):
     members: Annotated[tuple[str, ...], Shown(common=True, flag="--member", metavar="MODULE:ATTR", repeated=True)] = (
         Field(
             (),
-            description="Estimators of your own as classical models: module:attribute, name=module:attribute, or a name.",
+            description="Estimators of your own that are compared: module:attribute, name=module:attribute, or a name.",
         )
     )
     seeds: Annotated[int, Shown(common=True)] = Field(

@@ -145,7 +145,10 @@ def _fit(
         held_prediction=_by_row(softened(task, nested, temperature), cut, len(dataset)),
         about={
             **estimate_of(nested, alone, constant, cut, metric, seed),
-            "notes": notes_of(nested, cut, dataset),
+            "notes": [
+                *notes_of(nested, cut, dataset),
+                *(f"{n} is left out, as it is not for a {task} target: {reason}." for n, reason in unable.items()),
+            ],
             "n_folds": len(cut.folds),
             "skipped": {**skipped, **unable},
             "seconds": time.perf_counter() - start,
