@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,35 @@ class TestRouting:
         first, same, other = (fitted(value, seed=s).predict(problem().x) for s in (1, 1, 2))
         np.testing.assert_array_equal(first, same)
         assert (first != other).any()
+
+    @pytest.mark.parametrize(
+        ("value", "task"),
+        [
+            (LogisticRegression(), "binary"),
+            (SVC(), "binary"),
+            (GradientBoostingClassifier(n_estimators=20), "multiclass"),
+            (make_pipeline(StandardScaler(), Ridge()), "regression"),
+        ],
+    )
+    def test_weights_of_rows_reach_it(self, value: object, task: Task) -> None:
+        of = problem(task)
+        weights = np.where(of.x[:, 0] > 0, 1.0, 1e-3)
+        plain, weighed = (fitted(value, task, of=replace(of, weights=w)).predict(of.x) for w in (None, weights))
+        alike = fitted(value, task, of=replace(of, weights=np.ones(80))).predict(of.x)
+        np.testing.assert_allclose(alike, plain, atol=1e-6)
+        assert np.abs(weighed - plain).max() > 0.05
+
+    @pytest.mark.parametrize(
+        ("value", "what"),
+        [
+            (KNeighborsClassifier(), "KNeighborsClassifier"),
+            (make_pipeline(StandardScaler(), KNeighborsClassifier()), "KNeighborsClassifier"),
+            (make_pipeline(StandardScaler(), SVC()), "a pipeline without predict_proba"),
+        ],
+    )
+    def test_one_that_takes_no_weights_is_refused_where_there_are_some(self, value: object, what: str) -> None:
+        with pytest.raises(ProfuseError, match=f"^mine: rows must count alike, as {what} takes no sample_weight; got"):
+            fitted(value, of=replace(problem(), weights=np.ones(80)))
 
     def test_a_class_that_training_rows_lack_has_probability_0(self) -> None:
         of = problem("multiclass")

@@ -38,6 +38,7 @@ class OwnEstimator(ScikitModel):
         types: What is `trusted`, also of a copy.
     """
 
+    weighted: ClassVar[bool] = True
     kind: ClassVar[str] = "estimators"
     name: str = "estimator"
     make_estimator: ClassVar[Callable[[Task], Any] | None] = None
@@ -68,10 +69,12 @@ class OwnEstimator(ScikitModel):
         x: Any = problem.x
         make = type(self).make_estimator
         assert make is not None
+        weights = problem.weights_of(rows)
         if self.task != "regression" and len(np.unique(y[rows])) < 2:
-            return DummyClassifier(strategy="prior").fit(x[rows], y[rows])
+            return DummyClassifier(strategy="prior").fit(x[rows], y[rows], weights)
         with self._named("fit"):
-            fitted = made_for(make(self.task), self.task, x[rows], y[rows], codes=problem.codes, seed=seed)
+            estimator = make(self.task)
+            fitted = made_for(estimator, self.task, x[rows], y[rows], weights, codes=problem.codes, seed=seed)
         dump_estimators([fitted], self.types, any_of_sklearn=True, name=self.name)  # it could not be kept: told now
         return fitted
 

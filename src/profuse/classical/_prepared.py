@@ -32,7 +32,16 @@ def refusal(make: Callable[[Task], Any], task: Task) -> str:
     )
 
 
-def made_for(estimator: Any, task: Task, x: np.ndarray, y: np.ndarray, *, codes: np.ndarray, seed: int) -> Any:
+def made_for(
+    estimator: Any,
+    task: Task,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    codes: np.ndarray,
+    seed: int,
+) -> Any:
     """Returns a clone of an estimator, fitted, with the steps before it that it needs.
 
     One that takes missing numbers gets the features as they are. Before another one categories become columns of 0
@@ -46,29 +55,63 @@ def made_for(estimator: Any, task: Task, x: np.ndarray, y: np.ndarray, *, codes:
         task: What is learned.
         x: Training rows, `[row, feature]`, NaN = missing.
         y: Their target.
+        weights: How much each counts; None: all alike.
         codes: Which features hold codes of a category.
         seed: Of all that is drawn.
+
+    Raises:
+        ConfigError: It has no scores, or takes no weights, and there are some.
     """
     from sklearn.base import clone
 
     chosen = _with_settings(clone(estimator), seed)
-    whole = chosen if _takes_missing(chosen) else _with_steps(chosen, codes)
-    if task == "regression" or _has(chosen, "predict_proba"):
-        return whole.fit(x, y)
-    if not _has(chosen, "decision_function"):  # some know what they can do only when they are fitted
-        fitted = whole.fit(x, y)
-        if _has(fitted, "predict_proba"):
-            return fitted
-        if not _has(fitted, "decision_function"):
+
+    def fitted(last: Any) -> Any:
+        whole = last if _takes_missing(chosen) else _with_steps(last, codes, is_pipeline=_is_pipeline(chosen))
+        return whole.fit(x, y, **_weights_for(whole, weights))
+
+    if task == "regression" or hasattr(chosen, "predict_proba"):
+        return fitted(chosen)
+    if not hasattr(chosen, "decision_function"):  # some know what they can do only when they are fitted
+        known = fitted(chosen)
+        if hasattr(known, "predict_proba"):
+            return known
+        if not hasattr(known, "decision_function"):
             raise ConfigError(
                 f"a classifier must have predict_proba or decision_function; got {type(estimator).__name__}, which has "
                 "neither. Use another one."
             )
-    return _calibrated(whole, y).fit(x, y)
+    _weights_for(chosen, weights)  # the calibration takes some, whether it can hand them on or not
+    if weights is not None and _is_pipeline(chosen):
+        raise _takes_none("a pipeline without predict_proba")
+    return fitted(_calibrated(chosen, y))
 
 
-def _has(estimator: Any, method: str) -> bool:
-    return hasattr(estimator, method)
+def _is_pipeline(estimator: Any) -> bool:
+    from sklearn.pipeline import Pipeline
+
+    return isinstance(estimator, Pipeline)
+
+
+def _weights_for(estimator: Any, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Returns weights as the `fit` of an estimator, or of the last step of a pipeline, takes them."""
+    from sklearn.utils.validation import has_fit_parameter
+
+    if weights is None:
+        return {}
+    if _is_pipeline(estimator):
+        name, last = estimator.steps[-1]
+        return {f"{name}__{key}": value for key, value in _weights_for(last, weights).items()}
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise _takes_none(type(estimator).__name__)
+    return {"sample_weight": weights}
+
+
+def _takes_none(what: str) -> ConfigError:
+    return ConfigError(
+        f"rows must count alike, as {what} takes no sample_weight; got weights. Leave out the weights of rows and of "
+        "classes, or use another estimator."
+    )
 
 
 def _with_settings(estimator: Any, seed: int) -> Any:
@@ -84,10 +127,9 @@ def _with_settings(estimator: Any, seed: int) -> Any:
 
 def _takes_missing(estimator: Any) -> bool:
     """Whether NaN may stand in what it gets; a pipeline's last word is its first imputer's."""
-    from sklearn.pipeline import Pipeline
     from sklearn.utils import get_tags
 
-    if not isinstance(estimator, Pipeline):
+    if not _is_pipeline(estimator):
         return bool(get_tags(estimator).input_tags.allow_nan)
     for _, step in estimator.steps:
         if step is None or isinstance(step, str):
@@ -99,14 +141,14 @@ def _takes_missing(estimator: Any) -> bool:
     return True
 
 
-def _with_steps(estimator: Any, codes: np.ndarray) -> Any:
+def _with_steps(estimator: Any, codes: np.ndarray, *, is_pipeline: bool) -> Any:
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import Pipeline, make_pipeline
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     numbers: Any = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    if not isinstance(estimator, Pipeline):
+    if not is_pipeline:
         numbers = make_pipeline(numbers, StandardScaler())
     levels = OneHotEncoder(handle_unknown="ignore", max_categories=_MOST_LEVELS, sparse_output=False)
     columns = make_column_transformer((levels, codes), remainder=numbers) if len(codes) else numbers
