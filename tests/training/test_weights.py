@@ -14,11 +14,14 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from profuse import from_tensors
+from profuse.classical import ClassicalFit, fit_classical
 from profuse.data.split import Split
 from profuse.errors import ConfigError, DataError, UnknownNameError
 from profuse.heads import ClassHead, Head, LabelsHead, ValuesHead
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
+from profuse.training import classical_fits
+from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 from profuse.training.weights import class_weights, log_class_weights, row_weights
@@ -161,6 +164,41 @@ def test_what_rows_of_no_weight_are_is_not_learned(changes: Mapping[str, Any]) -
     one, two = (fit(data, np.where(some, 0.0, 1.0), **changes) for data in other)
     np.testing.assert_array_equal(one, two)
     assert np.abs(np.subtract(*[fit(data, **changes) for data in other])).max() > 1e-3
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_nor_by_linear_paths(refit: bool) -> None:
+    """They alone are the model: no step moves it."""
+    some = np.random.default_rng(1).random(N) < 0.3
+    some[120:] = False
+    model = MODEL.model_copy(update={"encoder_options": {}, "fusion": "concat", "level": "feature"})
+    still: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0, "refit": refit}
+    made_of = [replace(d, choices={}) for d in (prepared(), made(change=some))]
+    one, two = (fit(data, np.where(some, 0.0, 1.0), model=model, **still) for data in made_of)
+    np.testing.assert_allclose(one, two, atol=1e-6)
+    assert np.abs(np.subtract(*[fit(data, model=model, **still) for data in made_of])).max() > 1e-2
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_classical_models_have_the_weights_that_networks_have(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+
+    def seen(*args: Any, **options: Any) -> ClassicalFit:
+        found.append(options["weights"])
+        return fit_classical(*args, **options)
+
+    monkeypatch.setattr(classical_fits, "fit_classical", seen)
+    data = prepared(task)
+    by_row = np.random.default_rng(0).random(N)
+    weighed = replace(data, dataset=replace(data.dataset, weights=by_row))
+    by_class = {"1": 3.0} if task == "binary" else None
+    for known in (data, weighed):
+        for asked in {None: None, "asked": by_class}.values():
+            best_fit("trivial", ("a", "b"), known, TrainOptions(class_weight=asked), trials=1, seed=0)
+            wanted = known.weights(asked)
+            assert (found[-1] is None) == (wanted is None)
+            if wanted is not None:
+                np.testing.assert_array_equal(found[-1], wanted.numpy())
 
 
 @pytest.mark.parametrize("linear_path", [False, True])

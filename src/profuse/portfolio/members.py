@@ -85,7 +85,10 @@ class Member:
         if self.model is not None:
             network = fit_model(prepared, self.model, train, modalities=self.modalities, callbacks=callbacks)
             return network, {name: raw.rows(held) for name, raw in prepared.inputs.items()}, {}
-        prepared = replace(prepared, split=replace(prepared.split, train=prepared.split.train[::every]))
+        if every > 1:  # of rows that count, as those of weight 0 take no time
+            rows, weights = prepared.split.train, prepared.dataset.weights
+            counted = rows if weights is None else rows[weights[rows] > 0]
+            prepared = replace(prepared, split=replace(prepared.split, train=counted[::every]))
         widest = classical(self.classical).widest or math.inf
         dense = {
             m: name
@@ -100,10 +103,10 @@ class Member:
             pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=self.classical,
             model=best.fit.model, modalities=self.modalities, threads=train.threads,
         )  # fmt: skip
-        rows = np.asarray(held)
-        nothing = np.zeros((len(rows), 0))
+        index = np.asarray(held)
+        nothing = np.zeros((len(index), 0))
         inputs = {
-            name: Features(best.x[name][rows] if name in best.x else nothing, raw.present[held])
+            name: Features(best.x[name][index] if name in best.x else nothing, raw.present[held])
             for name, raw in prepared.inputs.items()
         }
         chosen = {m: (name, best.x[m].shape[1]) for m, name in best.features.names.items()}
