@@ -113,6 +113,26 @@ def test_the_temperature_is_of_rows_as_they_count() -> None:
     assert temperature_of("binary", outputs, true, weights=(p > 0.5) * 1.0) < 1 < repeated
 
 
+def test_the_temperature_of_a_portfolio_counts_rows_as_its_members_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+
+    def seen(task: Any, outputs: np.ndarray, true: np.ndarray, **more: Any) -> float:
+        found.append((true, more["weights"]))
+        return 1.0
+
+    monkeypatch.setattr("profuse.portfolio.fitting.temperature_of", seen)
+    data = rare()
+    fitted(data, TRIVIAL)
+    assert found[0][1] is None
+    fitted(
+        replace(data, weights=np.where(data.target == 1, 3.0, 1.0)),
+        TRIVIAL,
+        train=TrainOptions(class_weight={"1": 2.0}),
+    )
+    true, weights = found[1]
+    np.testing.assert_array_equal(weights, np.where(true == 1, 6.0, 1.0))
+
+
 def test_how_long_a_model_takes_is_seen_on_rows_that_count() -> None:
     data = rare(0.5)
     weights = np.where(np.arange(N) % 5 == 0, 1.0, 0.0)
