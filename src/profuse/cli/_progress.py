@@ -103,6 +103,8 @@ class LineDisplay:
                 self._prepared = True
                 again = f", {event.n_done} of them done before" if event.n_done else ""
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
+            if event.stage == "plan" and event.left is not None:
+                self._say(f"{self.name}: {_left(event.left)}, as far as one epoch of the default network tells")
             if event.finished is not None:
                 facts = event.finished
                 score = self._best.see(facts)

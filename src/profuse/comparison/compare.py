@@ -159,6 +159,8 @@ def compare(
     variant: str | None = None,
     base_dir: str | Path | None = None,
     on_bad_file: OnBadFile = "raise",
+    preset: str | None = None,
+    time_limit: float | str | None = None,
     fusions: Sequence[str] | None = None,
     rounds: Sequence[Rounds] | None = None,
     singles: Sequence[str] | None = None,
@@ -215,7 +217,7 @@ def compare(
         resolved = resolved.model_copy(update={"split": opened.split})
         dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")
         opened = replace(opened, dataset=dataset)
-        for seed in range(resolved.seeds):
+        for seed in range(resolved.filled().seeds):
             check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
         run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)
         if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
+from profuse.comparison.plan import plan, tell_late
 from profuse.comparison.predictions import write_predictions
 from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import (
@@ -81,15 +83,18 @@ def compare_dataset(
             estimator, or is one of another task.
         ProfuseError: Every fit failed.
     """
-    options, told = with_metric(options, dataset)
+    until = None if options.time_limit is None else time.time() + options.time_limit
+    options, told = with_metric(options.filled(), dataset)
     told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
     digest = dataset.digest()
     members = asked_members(options.members, who="compare", task=dataset.task)
     with members, held_place(out, dataset, digest), scratch() as folder:
         methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
-        run = Run(methods, list(skipped), out / "work", folder, notes=told)
+        run = Run(methods, list(skipped), out / "work", folder, notes=told, until=until)
         tell = on_event or (lambda event: None)
         n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
+        options = plan(run, dataset, digest, options, n_jobs, tell)
+        methods = run.methods  # a time limit may have made them fewer
         fit = partial(
             run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
         )
@@ -99,6 +104,7 @@ def compare_dataset(
         if options.retrain_without and len(dataset.modalities) == 1:
             run.notes.append("There is a single modality: nothing is fitted without it.")
         n_fits = fit(methods, later=alike)  # of the best fusion, which is not known yet
+        tell_late(run, options)
         if not run.found:
             reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
             raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
@@ -108,6 +114,7 @@ def compare_dataset(
             method, n_notes = next(m for m in methods if m.name == best), len(run.notes)
             ablations = [method.without(name) for name in method.modalities]
             n_fits = fit(ablations, options=options.model_copy(update={"seeds": 1}), n_before=n_fits)
+            tell_late(run, options)
             for ablation in ablations:
                 _add(results, run, ablation, dataset)
             results.skipped = run.skipped

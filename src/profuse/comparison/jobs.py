@@ -64,6 +64,8 @@ class Job:
         metric: By which classical models choose, and which is told of; the task's primary one if None.
         run: Of the call that does it; its seconds are to be compared with those of the same run only.
         jobs: How many are done at a time in that run.
+        until: When it is too late to begin, by `time.time`; None: never.
+        portfolio_seconds: How long a portfolio may take.
     """
 
     method: Method
@@ -77,6 +79,8 @@ class Job:
     metric: str | None = None
     run: str = ""
     jobs: int = 1
+    until: float | None = None
+    portfolio_seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,7 +340,7 @@ def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
     assert job.method.portfolio is not None
     fitted = fit_portfolio(
         prepared.dataset.rows(known),
-        PortfolioOptions(preset=job.method.portfolio, metric=job.metric),
+        PortfolioOptions(preset=job.method.portfolio, metric=job.metric, time_limit=job.portfolio_seconds),
         job.method.model,
         job.train.model_copy(update={"seed": job.seed}),
         codec=codec,

@@ -8,10 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from profuse._fields import Shown
 from profuse.models.options import ModelOptions, NRounds
+from profuse.portfolio.options import Preset, TimeLimit
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
 __all__ = ["CompareOptions"]
+
+
+_PRESETS: dict[Preset, dict[str, Any]] = {
+    "quick": {"seeds": 1, "rounds": (), "retrain_without": False, "train": {"epochs": 15, "refit": False}},
+    "default": {},
+    "best": {"seeds": 5, "trials": 3, "portfolio": "default"},
+}
 
 
 class CompareOptions(BaseModel):
@@ -19,6 +27,16 @@ class CompareOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    preset: Annotated[Preset, Shown(common=True)] = Field(
+        "default",
+        description="How thorough: quick (one seed, 15 epochs, no progressive variants), default, or best (5 seeds, 3 "
+        "trials, a portfolio); other options win.",
+    )
+    time_limit: Annotated[TimeLimit | None, Shown("no limit", common=True, metavar="90s|10m|2h")] = Field(
+        None,
+        gt=0,
+        description="How long it may take: seeds, epochs and variants are made fewer until it fits.",
+    )
     fusions: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|all")] = Field(
         (),
         description="Fusions beside those that are always compared: name or level:name, or all; see 'profuse fusions'.",
@@ -65,6 +83,13 @@ class CompareOptions(BaseModel):
     train: Annotated[TrainOptions, Shown("its own")] = Field(
         default_factory=TrainOptions, description="How all models are trained."
     )
+
+    def filled(self) -> CompareOptions:
+        """Returns the same with what the preset says in place of what is not set."""
+        preset = _PRESETS[self.preset]
+        train = {k: v for k, v in preset.get("train", {}).items() if k not in self.train.model_fields_set}
+        changes = {k: v for k, v in preset.items() if k != "train" and k not in self.model_fields_set}
+        return self.model_copy(update={**changes, "train": self.train.model_copy(update=train)})
 
     @field_validator("fusions", "rounds", "singles", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +32,10 @@ from profuse.training.scratch import keep
 if TYPE_CHECKING:
     from profuse.comparison.options import CompareOptions
 
-__all__ = ["Event", "Run", "run_fits"]
+__all__ = ["Event", "Run", "prepare_seeds", "run_fits"]
+
+
+_LATE = "no time was left for it"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Event:
     """Where a comparison is: told to `on_event`.
 
     Attributes:
-        stage: "prepare", "fit" or "done".
+        stage: "prepare", "plan" (how long all will take), "fit" or "done".
         n_done: Fits that are finished, those of an earlier run included.
         n_total: Fits in all.
         running: What runs now: `{method, seed, trial, epoch, score, share, spent, left}` each, as far as known: `share`
@@ -71,6 +74,10 @@ class Run:
         notes: What is to be told of fits of an earlier run.
         id: What tells its fits from those of an earlier run, which had another load.
         prints: By method, what tells that the code of the user's own parts has changed.
+        until: When no further fit begins, by `time.time`; None: never.
+        portfolio_seconds: How long the portfolio of a seed may take.
+        late: Methods and seeds that were left out for lack of time.
+        expected: Seconds of a fit of a method, before one was timed.
     """
 
     methods: list[Method]
@@ -82,6 +89,10 @@ class Run:
     notes: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     prints: dict[str, list[str]] = field(default_factory=dict)
+    until: float | None = None
+    portfolio_seconds: float | None = None
+    late: list[tuple[str, int]] = field(default_factory=list)
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
 def run_fits(
@@ -117,35 +128,42 @@ def run_fits(
     _tell_threads(run, missing, options, digest)
     done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + len(later)
     n_jobs = min(n_jobs, len(missing))
-    missing = [replace(job, run=run.id, jobs=n_jobs) for job in missing]
+    missing = [
+        replace(job, run=run.id, jobs=n_jobs, until=run.until, portfolio_seconds=run.portfolio_seconds)
+        for job in missing
+    ]
     if missing:
-        parts = packed() if n_jobs > 1 else b""
-        _prepare_seeds(run, missing, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
-        left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later)
+        parts, seeds = packed() if n_jobs > 1 else b"", {job.seed for job in missing}
+        prepare_seeds(run, seeds, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
+        left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
         _fit(run, missing, parts, done, total, n_jobs, left, tell)
     return n_before + len(jobs)
 
 
-def _prepare_seeds(
+def prepare_seeds(
     run: Run,
-    missing: list[Job],
+    seeds: Iterable[int],
     parts: bytes,
     dataset: Dataset,
     options: CompareOptions,
     n_jobs: int,
     tell: Callable[[], None],
 ) -> None:
-    """Leaves the prepared data of each seed that has a fit to do, unless they are there."""
-    seeds = sorted({job.seed for job in missing if not job.prepared.exists()})
+    """Leaves the prepared data of each seed, unless they are there."""
+    seeds = sorted(s for s in seeds if not _prepared(run, s).exists())
     if not seeds:
         return
     tell()
     source = run.scratch / "dataset.pickle"
     keep(source, dataset)
-    todo = [(source, options, s, run.scratch / f"seed{s}.pickle", os.getpid(), parts) for s in seeds]
+    todo = [(source, options, s, _prepared(run, s), os.getpid(), parts) for s in seeds]
     with outputs_of(_prepare, todo, n_jobs) as outputs:
         for _ in outputs:
             tell()
+
+
+def _prepared(run: Run, seed: int) -> Path:
+    return run.scratch / f"seed{seed}.pickle"
 
 
 def _jobs(
@@ -155,7 +173,7 @@ def _jobs(
     for seed in range(options.seeds):
         for method in methods:
             name = f"{slug(method.name)}-seed{seed}-{_key(run, method, seed, options, digest, options.train.threads)}"
-            heartbeat, prepared = run.scratch / f"{name}.beat", run.scratch / f"seed{seed}.pickle"
+            heartbeat, prepared = run.scratch / f"{name}.beat", _prepared(run, seed)
             run.folders[method.name, seed] = run.work / name
             yield Job(
                 method,
@@ -178,6 +196,8 @@ def _key(run: Run, method: Method, seed: int, options: CompareOptions, digest: s
     ]  # fmt: skip
     if options.metric is not None and method.chooses(options.trials):  # nothing else depends on it
         decides.append(options.metric)
+    if method.portfolio is not None and run.portfolio_seconds is not None:
+        decides.append(run.portfolio_seconds)
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
 
 
@@ -246,6 +266,9 @@ def _fit(
             with lock:
                 counter["done"] += 1
                 left.finished(job.method.name, job.seed, None if reason else seconds)
+            if reason == _LATE:
+                run.late.append((job.method.name, job.seed))
+                continue
             if reason:
                 run.skipped.append(Skipped(method=job.method.name, reason=f"failed at seed {job.seed}: {reason}"))
                 continue
@@ -265,6 +288,8 @@ def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
     """Runs a job and times it; an error of ours (a diverged loss, say) is told in the results, any other stops all."""
     begin(parent, parts)
     start = time.perf_counter()
+    if job.until is not None and time.time() > job.until:
+        return job, _LATE, 0.0
     try:
         run_job(job)
     except CheckpointError:  # nothing can be kept: a full disk

@@ -25,15 +25,23 @@ class TimeLeft:
 
     A fit takes as long as the same method at other seeds. Before one was timed, a network takes `rounds` times the sum
     of what its modalities take alone, times the ratio of timed fusions to that; a classical model takes the mean of
-    those timed. `n_jobs` fits are done at a time, in order.
+    those timed, or a quarter of what is expected of a network. `n_jobs` fits are done at a time, in order.
 
     Args:
         fits: Method and seed of the fits to come, in order.
         n_jobs: Fits at a time.
         later: Methods that are fitted once, after all these.
+        expected: Seconds of methods, by name, before they were timed.
     """
 
-    def __init__(self, fits: Sequence[tuple[Method, int]], n_jobs: int, later: Sequence[Method] = ()) -> None:
+    def __init__(
+        self,
+        fits: Sequence[tuple[Method, int]],
+        n_jobs: int,
+        later: Sequence[Method] = (),
+        expected: Mapping[str, float] | None = None,
+    ) -> None:
+        self._expected = dict(expected or {})
         self._methods = {method.name: method for method, _ in fits}
         self._open: dict[Fit, Method] = {(method.name, seed): method for method, seed in fits}
         self._later, self._n_jobs = later, n_jobs
@@ -46,7 +54,8 @@ class TimeLeft:
             self._timed[method].append(seconds)
 
     def seconds(self, running: Iterable[Mapping[str, Any]] = ()) -> float | None:
-        """Returns the seconds that are left; None before each modality's network was seen at work.
+        """Returns the seconds that are left; None before each modality's network was seen at work, if nothing is
+        expected.
 
         Args:
             running: Fits under way: `method`, `seed`, and as far as known `share` (of the fit that is done) and `spent`
@@ -60,8 +69,9 @@ class TimeLeft:
                 known[name] = beat["spent"] / beat["share"]
         networks = {name: method for name, method in self._methods.items() if method.is_network}
         alone = {name for name, _ in self._open if name in networks and networks[name].role == "single"}
-        if not known.keys() & networks.keys() or not alone <= known.keys():
+        if not self._expected and (not known.keys() & networks.keys() or not alone <= known.keys()):
             return None
+        known = {**self._expected, **known}
         expected = _Expected(self._methods, known)
         workers = [0.0] * self._n_jobs
         under_way = [fit for fit in self._open if fit in beats]
@@ -86,7 +96,7 @@ class _Expected:
         self.alone = {m.modalities[0]: known[n] for n, m in networks.items() if m.role == "single"}
         self.one = float(np.mean(list(self.alone.values()))) if self.alone else None
         classical = [known[n] for n, m in methods.items() if n in known and m.model is None and m.role != "trivial"]
-        self.classical = float(np.mean(classical)) if classical else self.mean
+        self.classical = float(np.mean(classical)) if classical else self.mean / 4
         ratios: dict[bool, list[float]] = defaultdict(list)
         for name, method in networks.items():
             if method.role != "single":

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from profuse._fields import Shown
 
-__all__ = ["PortfolioOptions", "Preset"]
+__all__ = ["PortfolioOptions", "Preset", "TimeLimit"]
 
 Preset = Literal["quick", "default", "best"]
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -24,6 +24,10 @@ def _seconds(given: Any) -> Any:
     return float(parts[1]) * _UNITS[parts[2]]
 
 
+TimeLimit = Annotated[float, BeforeValidator(_seconds)]
+"""Seconds, or a time like 10m."""
+
+
 class PortfolioOptions(BaseModel):
     """How the models of a portfolio are fitted and combined; the same names in Python and on the command line."""
 
@@ -34,9 +38,9 @@ class PortfolioOptions(BaseModel):
         description="Which models take part: quick (classical ones), default (and the default network), best (and "
         "further fusions, and networks of single modalities).",
     )
-    time_limit: Annotated[
-        Annotated[float, BeforeValidator(_seconds)] | None, Shown("no limit", common=True, metavar="90s|10m|2h")
-    ] = Field(None, gt=0, description="How long it may take: what would take longer is left out.")
+    time_limit: Annotated[TimeLimit | None, Shown("no limit", common=True, metavar="90s|10m|2h")] = Field(
+        None, gt=0, description="How long it may take: what would take longer is left out."
+    )
     members: Annotated[tuple[str, ...], Shown(common=True, flag="--member", metavar="MODULE:ATTR", repeated=True)] = (
         Field(
             (), description="Estimators of your own that take part: module:attribute, name=module:attribute, or a name."
