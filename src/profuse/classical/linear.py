@@ -100,14 +100,18 @@ class Linear(ScikitModel):
     def _numbers(
         self, problem: Problem, y: np.ndarray, seen: Any, held: Any, valid_rows: np.ndarray
     ) -> Iterator[_Tried]:
-        """Yields ridge regressions of all strengths, of the target and, where it is skewed, of its logarithm."""
+        """Yields ridge regressions of all strengths, of the target and, where it is skewed, of its logarithm.
+
+        With terms, up to the strength behind which the loss turns: weaker penalties take many times as long.
+        """
         from sklearn.linear_model import Ridge
 
         rows, weights = problem.train_rows, problem.weights_of(valid_rows)
         counts = np.ones(len(valid_rows)) if weights is None else weights
-        strengths = _STRENGTHS if isinstance(problem.x, np.ndarray) else _STRENGTHS_OF_TERMS
+        terms = not isinstance(problem.x, np.ndarray)
         for zero in self._zeros(problem, y):
-            for c in strengths:
+            least = np.inf
+            for c in _STRENGTHS_OF_TERMS if terms else _STRENGTHS:
                 model = Ridge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
                 said = model.fit(seen, y[rows], problem.weights_of(rows)).predict(held)
                 if zero is not None:
@@ -116,7 +120,11 @@ class Linear(ScikitModel):
                         np.clip((counts * up) @ (y[valid_rows] - zero) / ((counts * up) @ up), 0.5, 2.0)
                     )
                     said = model.factor * up + zero
-                yield _Tried(float(np.average(np.square(y[valid_rows] - said), weights=weights)), model)
+                loss = float(np.average(np.square(y[valid_rows] - said), weights=weights))
+                yield _Tried(loss, model)
+                if terms and loss > least:
+                    break
+                least = loss
 
     def _zeros(self, problem: Problem, y: np.ndarray) -> list[float | None]:
         """Returns None, the target as it is, and where to take logarithms from if it is positive and skewed."""

@@ -19,7 +19,7 @@ __all__ = ["held_place"]
 
 _FILES = ("rows.npz", "results.csv", "predictions.csv", "config.yaml", "models", "report.html", "report.md")
 """What stands beside `results.json` where a comparison is finished."""
-_WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.save|\.lock)?|\.fit-\w{8}|plan\.json")
+_WORK = re.compile(r"\.?[^/]*-seed\d+-[0-9a-f]{10}(\.save|\.lock)?|\.fit-\w{8}|\.?plan\.json(\.save|\.lock)?")
 """A fit, what was planned, and what a process that was stopped has left of one."""
 _TRIED = re.compile(r"\.fit-\w{8}")
 """How it is tried to write there."""

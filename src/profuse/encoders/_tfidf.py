@@ -11,7 +11,7 @@ from profuse.schema import Spec
 
 __all__ = ["TermWeights"]
 
-_MOST_COUNTS = 1 << 24  # counts held at once, of all rows and terms
+_MOST_IDS = 1 << 22  # looked at at once
 
 
 class TermWeights(nn.Module):
@@ -57,14 +57,35 @@ class TermWeights(nn.Module):
         self.register_buffer("is_part", torch.as_tensor(is_part), persistent=False)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        n = max(1, _MOST_COUNTS // max(1, self.n_terms))
-        if torch.compiler.is_compiling() or len(ids) <= n:
-            return self._rows(ids, mask)
-        return torch.cat([self._rows(i, m) for i, m in zip(torch.split(ids, n), torch.split(mask, n), strict=True)])
+        if torch.compiler.is_compiling():
+            return self._all_terms(ids, mask)
+        n = max(1, _MOST_IDS // max(1, ids[0].numel() if len(ids) else 1))
+        parts = zip(torch.split(ids, n), torch.split(mask, n), strict=True)
+        return torch.cat([self._own_terms(i, m) for i, m in parts])
 
-    def _rows(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _own_terms(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Looks at the terms that a row has: texts have few of them."""
+        n = len(ids)
+        place = self.place[self._terms(ids, mask)] + (1 + self.n_terms) * torch.arange(n, device=ids.device)[:, None]
+        at, counts = torch.unique(place, return_counts=True)
+        row, term = at // (1 + self.n_terms), at % (1 + self.n_terms) - 1
+        row, term, counts = (x[term >= 0] for x in (row, term, counts))
+        weights = (counts.to(self.idf).log() + 1) * self.idf[term]
+        block = 2 * row + self.is_part[term]
+        length = self.idf.new_zeros(2 * n).index_add(0, block, weights.square()).clamp(min=1e-12).sqrt()
+        column = (1 + self.n_outputs) * row + self.column[term]
+        out = self.idf.new_zeros(n * (1 + self.n_outputs))
+        out = out.index_add(0, column, weights / length[block] * self.share[term])
+        return out.reshape(n, 1 + self.n_outputs)[:, 1:]
+
+    def _terms(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Returns the numbers of words, their parts and their pairs, `[batch, term]`; 0: none."""
         ids = ids.masked_fill(~mask[..., None], 0)
-        terms = torch.cat([ids.flatten(1), word_pairs(ids[..., 0], self.n_pairs) + self.vocabulary], dim=1)
+        return torch.cat([ids.flatten(1), word_pairs(ids[..., 0], self.n_pairs) + self.vocabulary], dim=1)
+
+    def _all_terms(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The same by a column for each term, whose shape does not hang on what rows hold: for graphs."""
+        terms = self._terms(ids, mask)
         zeros = self.idf.new_zeros(ids.shape[0], 1 + self.n_terms)
         counts = zeros.scatter_add(1, self.place[terms], torch.ones_like(terms, dtype=zeros.dtype))[:, 1:]
         weights = counts.clamp(min=1).log().add(1) * (counts > 0) * self.idf
