@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_less_time_never_makes_more_and_what_is_made_fits() -> None:
         assert cost(made) <= 0.9 * limit, limit
         assert not any("Even so" in note for note in notes)
         sizes.append((made.retrain_without, made.seeds, made.train.epochs or 100, len(made.rounds)))
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         assert all(a <= b for a, b in zip(after[:2], before[:2], strict=True))
         assert after[3] <= before[3]
     assert sizes[0] == (True, 3, 100, 1)
