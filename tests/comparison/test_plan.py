@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from known_answers import make_product
 import profuse
 from profuse.comparison import plan, running
 from profuse.comparison.engine import Event, compare_dataset
+from profuse.comparison.jobs import run_job
 from profuse.comparison.methods import methods_asked
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.plan import expected_seconds, made_smaller
@@ -155,15 +157,15 @@ def test_a_damaged_plan_is_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few_classical")
 def test_fits_that_would_begin_too_late_are_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_fits, real = 0, running.run_job
+    n_fits = 0
 
     def slow(job: Any) -> Path:  # the clock jumps after the fits of the first seed
         nonlocal n_fits
         n_fits += 1
         if n_fits == n_methods + 1:
-            now = running.time.time() + 10_000
-            monkeypatch.setattr(running.time, "time", lambda: now)
-        return real(job)
+            now = time.time() + 10_000
+            monkeypatch.setattr("profuse.comparison.running.time.time", lambda: now)
+        return run_job(job)
 
     options = CompareOptions(**SMALL)
     n_methods = len(methods_asked(options, ["a", "b"], "binary")[0])
