@@ -20,7 +20,7 @@ from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
-from profuse.comparison.plan import plan, tell_late
+from profuse.comparison.plan import plan, tell_late, without_each
 from profuse.comparison.predictions import write_predictions
 from profuse.comparison.presence import shares_of_test, tell_absent
 from profuse.comparison.results import (
@@ -98,9 +98,7 @@ def compare_dataset(
         fit = partial(
             run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
         )
-        fused = any(m.role in ("baseline", "fusion") for m in methods)
-        like = next((m for m in methods if m.default), None)
-        alike = [like.without(name) for name in like.modalities] if options.retrain_without and fused and like else []
+        alike = without_each(methods, options)
         if options.retrain_without and len(dataset.modalities) == 1:
             run.notes.append("There is a single modality: nothing is fitted without it.")
         n_fits = fit(methods, later=alike)  # of the best fusion, which is not known yet

@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from profuse.training.options import TrainOptions
 if TYPE_CHECKING:
     from profuse.comparison.options import CompareOptions
 
-__all__ = ["expected_seconds", "made_smaller", "plan", "tell_late"]
+__all__ = ["expected_seconds", "made_smaller", "plan", "tell_late", "without_each"]
 
 _KEPT = 0.9  # of a time limit, which fits may take: estimates are no promises
 _PORTFOLIO = 0.4  # of it, for portfolios
@@ -93,7 +93,7 @@ def plan(
     made, notes = made_smaller(options, measured.epochs, expected)
     run.methods, run.expected = methods(made), {measured.method: fit_seconds(made)}
     run.notes += notes
-    tell(Event("plan", 0, made.seeds * len(run.methods), left=expected(made)))
+    tell(Event("plan", 0, _n_fits(run.methods, made), left=expected(made)))
     return made
 
 
@@ -109,7 +109,7 @@ def _measured(
     path = run.work / "plan.json"
     if (kept := _kept(path, key)) is not None:
         return kept
-    parts, total = packed() if n_jobs > 1 else b"", options.seeds * len(run.methods)
+    parts, total = packed() if n_jobs > 1 else b"", _n_fits(run.methods, options)
     prepare_seeds(run, range(options.seeds), parts, dataset, options, n_jobs, lambda: tell(Event("prepare", 0, total)))
     task = run.scratch / "seed0.pickle", method, options.train, os.getpid(), parts
     with outputs_of(_time, [task], min(n_jobs, 2)) as outputs:  # in a process of its own, if fits are
@@ -142,10 +142,17 @@ def expected_seconds(methods: list[Method], options: CompareOptions, method: str
     """Returns the seconds of all fits, where one of `method`, the default network, takes `seconds`."""
     several = [m for m in methods if m.portfolio is None or options.time_limit is None]  # which has a limit of its own
     fits = [(m, seed) for seed in range(options.seeds) for m in several]
-    default = next((m for m in methods if m.default), None)
-    fused = default is not None and options.retrain_without and len(default.modalities) > 1
-    later = [default.without(name) for name in default.modalities] if default is not None and fused else []
-    return TimeLeft(fits, n_jobs, later, {method: seconds}).seconds() or 0.0
+    return TimeLeft(fits, n_jobs, without_each(methods, options), {method: seconds}).seconds() or 0.0
+
+
+def _n_fits(methods: Sequence[Method], options: CompareOptions) -> int:
+    return options.seeds * len(methods) + len(without_each(methods, options))
+
+
+def without_each(methods: Sequence[Method], options: CompareOptions) -> list[Method]:
+    """Returns the default fusion without each modality, once each: as many, and as long, as those of the best one."""
+    default = next((m for m in methods if m.default and m.role in ("baseline", "fusion")), None)
+    return [default.without(n) for n in default.modalities] if options.retrain_without and default is not None else []
 
 
 def made_smaller(
