@@ -68,7 +68,7 @@ def plan(
         digest: Of it.
         options: What is asked for.
         n_jobs: Fits at a time.
-        tell: Told how long all will take.
+        tell: Told when data are prepared.
 
     Returns:
         The options that are followed.
@@ -93,7 +93,6 @@ def plan(
     made, notes = made_smaller(options, measured.epochs, expected)
     run.methods, run.expected = methods(made), {measured.method: fit_seconds(made)}
     run.notes += notes
-    tell(Event("plan", 0, _n_fits(run.methods, made), left=expected(made)))
     return made
 
 

@@ -136,6 +136,8 @@ def run_fits(
         parts, seeds = packed() if n_jobs > 1 else b"", {job.seed for job in missing}
         prepare_seeds(run, seeds, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
         left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
+        if run.expected and not n_before:
+            tell(Event("plan", done, total, left=left.seconds()))
         _fit(run, missing, parts, done, total, n_jobs, left, tell)
     return n_before + len(jobs)
 
