@@ -8,6 +8,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +59,13 @@ def plan(
     n_jobs: int,
     tell: Callable[[Event], None],
 ) -> CompareOptions:
-    """Times one epoch of the default network, and makes the comparison smaller where it would take too long.
+    """Makes the comparison smaller where it would take too long, as one epoch of the default network tells.
 
     What was measured is kept in the folder of the fits, so that the same call, made again, plans the same and goes on.
 
     Args:
-        run: Is told what a fit is expected to take, how long portfolios may take, what is compared, and what is noted.
+        run: Is told what a fit is expected to take (or how that is measured, where there is no time limit), how long
+            portfolios may take, what is compared, and what is noted.
         dataset: What is learned from.
         digest: Of it.
         options: What is asked for.
@@ -73,7 +75,17 @@ def plan(
     Returns:
         The options that are followed.
     """
-    measured = _measured(run, dataset, digest, options, n_jobs, tell)
+    measure = partial(_measured, run, dataset, digest, options, n_jobs, tell)
+
+    def expect() -> None:
+        if (measured := measure()) is not None:
+            run.expected = {measured.method: measured.seconds}
+
+    if options.time_limit is None:
+        run.measure = expect
+        return options
+    run.portfolio_seconds = _PORTFOLIO * _KEPT * options.time_limit / options.seeds
+    measured = measure()
 
     def methods(made: CompareOptions) -> list[Method]:
         return methods_asked(made, list(dataset.modalities), dataset.task)[0]
@@ -86,8 +98,6 @@ def plan(
         assert measured is not None
         return expected_seconds(methods(made), made, measured.method, fit_seconds(made), n_jobs)
 
-    if options.time_limit is not None:
-        run.portfolio_seconds = _PORTFOLIO * _KEPT * options.time_limit / options.seeds
     if measured is None:
         return options
     made, notes = made_smaller(options, measured.epochs, expected)
