@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,7 @@ def test_a_damaged_plan_is_made_anew(tmp_path: Path) -> None:
     run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=1, batch_size=64, refit=False))
     path = tmp_path / "o" / "work" / "plan.json"
     path.write_text("{", encoding="utf-8")
+    shutil.rmtree(next(path.parent.glob("a_only-seed0-*")))  # something is left to be fitted
     run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=1, batch_size=64, refit=False))
     assert json.loads(path.read_text(encoding="utf-8"))["epochs"] == 1
 
