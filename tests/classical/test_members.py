@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
-import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import (
@@ -36,7 +32,7 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 import profuse
-from profuse import from_tensors, load_model, register
+from profuse import from_tensors, register
 from profuse.classical import CLASSICAL, ClassicalModel, Problem, classical, restored
 from profuse.classical._trees import check_trees
 from profuse.classical.own import asked_members
@@ -190,19 +186,6 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_models", raising=False)
     return tmp_path
-
-
-@pytest.fixture
-def write(own_models: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Writes a module and imports it anew."""
-
-    def write(text: str) -> Any:
-        (own_models / "my_models.py").write_text(text, encoding="utf-8")
-        monkeypatch.delitem(sys.modules, "my_models", raising=False)
-        importlib.invalidate_caches()
-        return importlib.import_module("my_models")
-
-    return write
 
 
 class TestRouting:
@@ -392,99 +375,3 @@ class TestKept:
         forest.n_features_in_ = 1
         with pytest.raises(ValueError, match="by features that there are"):
             check_trees(forest)
-
-
-class TestTakesPart:
-    def test_in_a_comparison_whose_other_methods_go_on_where_it_fails(self, tmp_path: Path) -> None:
-        def fails(task: str) -> Any:
-            return KNeighborsClassifier(n_neighbors=10_000)
-
-        found = profuse.compare(known(), members={"svm": SVC, "fails": fails}, out=tmp_path / "out", **QUICK)
-        assert found.summary().row("svm").method.role == "classical"
-        reasons = {s.method: s.reason for s in found.results.skipped}
-        assert reasons["fails"].startswith("failed at seed 0: fails: the estimator must predict; got ValueError: ")
-        assert "svm" not in CLASSICAL
-        predictor = found.predictor("svm")
-        assert predictor.predict_proba(known()).shape == (120, 2)
-        predictor.save(tmp_path / "m")
-        again = load_model(tmp_path / "m")
-        np.testing.assert_array_equal(again.predict_proba(known()), predictor.predict_proba(known()))
-
-    def test_in_a_portfolio_and_is_loaded_by_a_process_that_has_not_its_module(
-        self, own_models: Path, tmp_path: Path
-    ) -> None:
-        frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=90)})
-        frame["y"] = np.where(frame.x > 0, "p", "q")
-        model = profuse.fit(
-            frame, "y", preset="quick", folds=3, n_jobs=1,
-            members=["own_models:Forest", "linear"],
-        )  # fmt: skip
-        names = [m.name for m in model.members]
-        assert names.index("linear") < names.index("Forest") < len(names)
-        kept = profuse.fit(frame, "y", preset="quick", folds=3, n_jobs=1, members={"knn": for_any_task})
-        assert "knn" in [m.name for m in kept.members]
-        (own_models / "own_models.py").unlink()
-        for each, name in ((model, "one"), (kept, "other")):
-            each.save(tmp_path / name)
-            np.savetxt(tmp_path / f"{name}.txt", each.predict_proba(frame))
-            frame.to_csv(tmp_path / "frame.csv", index=False)
-            code = (
-                "import sys, numpy as np, profuse\n"
-                f"model = profuse.load_model({str(tmp_path / name)!r})\n"
-                f"said = model.predict_proba({str(tmp_path / 'frame.csv')!r})\n"
-                f"np.testing.assert_allclose(said, np.loadtxt({str(tmp_path / f'{name}.txt')!r}))\n"
-            )
-            subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-    def test_a_failing_member_is_left_out_of_a_portfolio(self) -> None:
-        def fails() -> Any:
-            return KNeighborsClassifier(n_neighbors=10_000)
-
-        model = profuse.fit(known(), preset="quick", folds=3, n_jobs=1, members={"fails": fails})
-        assert "fails: the estimator must predict; got ValueError" in model.about["skipped"]["fails"]
-
-    def test_a_registered_one_of_another_task_is_left_out_and_told(self) -> None:
-        register("classical", "regressor", SVR())
-        found = profuse.compare(known(), **QUICK)
-        reason = "is not for a binary target: SVR, which is no classifier"
-        assert {s.method: s.reason for s in found.results.skipped}["regressor"] == reason
-        model = profuse.fit(known(), preset="quick", folds=3, n_jobs=1)
-        assert model.about["skipped"]["regressor"] == "SVR, which is no classifier"
-        assert any("regressor is left out" in note for note in model.about["notes"])
-
-    def test_in_processes_of_a_comparison(self, own_models: Path) -> None:
-        options = {**QUICK, "n_jobs": 2, "members": ("own_models:Forest",)}
-        assert profuse.compare(known(), **options).summary().row("Forest")
-        options["members"] = {"Forest": SVC(C=2.0), "local": lambda task: KNeighborsClassifier()}
-        found = profuse.compare(known(), portfolio="quick", **options)
-        assert found.summary().row("local")
-        members = {m.member for m in found.results.members}
-        assert {"Forest", "local"} <= members
-        without = profuse.compare(known(), portfolio="quick", **{**options, "members": None})
-        assert not {"Forest", "local"} & {m.member for m in without.results.members}  # workers live longer
-
-    def test_fits_are_kept_until_its_settings_or_its_code_change(
-        self, write: Callable[[str], Any], tmp_path: Path
-    ) -> None:
-        fits: list[str] = []
-
-        def done(members: Any) -> list[str]:
-            fits.clear()
-
-            def tell(event: Any) -> None:
-                fits.extend([event.finished["method"]] if event.finished else [])
-
-            profuse.compare(known(), members=members, out=tmp_path / "o", on_event=tell, **QUICK)
-            return list(fits)
-
-        assert {"mine", "linear"} <= set(done({"mine": SVC(C=1.0)}))
-        assert done({"mine": SVC(C=1.0)}) == []
-        assert done({"mine": SVC(C=2.0)}) == ["mine"]
-        assert done({"mine": make_pipeline(StandardScaler(), SVC(C=2.0))}) == ["mine"]
-        assert done({"mine": make_pipeline(StandardScaler(), SVC(C=3.0))}) == ["mine"]
-        for c in (1, 2):
-            module = write(f"from sklearn.svm import SVC\ndef make():\n    return SVC(C={c})\n")
-            assert done({"mine": module.make}) == ["mine"]
-            assert done({"mine": module.make}) == []
-            assert done([f"mine={module.__name__}:make"]) == ["mine"]
-            assert done([f"mine={module.__name__}:make"]) == []

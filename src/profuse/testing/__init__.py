@@ -21,6 +21,7 @@ from profuse.testing import _encoder_checks, _fusion_checks, _learning_checks, _
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import N_PADDING, WIDTH, ContractError, Subject, random
 from profuse.testing.balance import BALANCE_CHECKS, check_balance
+from profuse.testing.classical import CLASSICAL_CHECKS, check_classical
 from profuse.testing.dataset import DATASET_CHECKS, check_dataset
 from profuse.testing.kind import KIND_CHECKS, check_kind
 from profuse.testing.metric import METRIC_CHECKS, check_metric
@@ -29,6 +30,7 @@ from profuse.tokens import Raw, Tokens
 
 __all__ = [
     "BALANCE_CHECKS",
+    "CLASSICAL_CHECKS",
     "DATASET_CHECKS",
     "ENCODER_CHECKS",
     "FUSION_CHECKS",
@@ -38,6 +40,7 @@ __all__ = [
     "SLOW_CHECKS",
     "ContractError",
     "check_balance",
+    "check_classical",
     "check_dataset",
     "check_encoder",
     "check_fusion",
