@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import (
     BaggingClassifier,
     GradientBoostingClassifier,
@@ -27,7 +27,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, RobustScaler, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -35,7 +35,7 @@ import profuse
 from profuse import from_tensors, register
 from profuse.classical import CLASSICAL, ClassicalModel, Problem, classical, restored
 from profuse.classical._trees import check_trees
-from profuse.classical.own import asked_members
+from profuse.classical.own import asked_members, model_of
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, ProfuseError, UnknownNameError
 from profuse.schema import Task
@@ -186,6 +186,25 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "own_models", raising=False)
     return tmp_path
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("value", "other"),
+        [
+            (SVC(C=1.0), SVC(C=2.0)),
+            (make_pipeline(SVC(C=1.0)), make_pipeline(SVC(C=2.0))),
+            (make_pipeline(StandardScaler(), SVC()), make_pipeline(RobustScaler(), SVC())),
+            (GridSearchCV(SVC(), {"C": [1.0]}), GridSearchCV(SVC(), {"C": [2.0]})),
+            (FunctionTransformer(abs), FunctionTransformer(round)),
+            (FunctionTransformer(np.tanh), FunctionTransformer(np.sinh)),
+        ],
+    )
+    def test_they_tell_two_estimators_apart_and_are_the_same_in_any_process(self, value: Any, other: Any) -> None:
+        one, two = (model_of("m", v).settings for v in (value, other))  # type: ignore[union-attr]
+        assert one != two
+        assert " at 0x" not in one
+        assert model_of("m", clone(value)).settings == one  # type: ignore[union-attr]
 
 
 class TestRouting:

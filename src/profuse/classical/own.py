@@ -185,7 +185,19 @@ def _made_of(value: object) -> list[object]:
 def _settings(value: object) -> str:
     if isinstance(value, type) or not _is_estimator(value):
         return ""
-    return repr(sorted((name, repr(v)) for name, v in cast(Any, value).get_params(deep=True).items()))
+    return repr([(name, _said(v)) for name, v in sorted(cast(Any, value).get_params(deep=True).items())])
+
+
+def _said(value: Any) -> Any:
+    """Returns a setting as it is said in any process: a class and a function by where they are."""
+    if isinstance(value, list | tuple):
+        return [_said(v) for v in value]
+    if isinstance(value, Mapping):
+        return [(_said(k), _said(v)) for k, v in value.items()]
+    made_by = value if isinstance(value, type) or inspect.isroutine(value) else type(value)
+    if made_by is value or _is_estimator(value):
+        return f"{made_by.__module__}:{made_by.__qualname__}"
+    return repr(value)
 
 
 def _description(value: object) -> str:
