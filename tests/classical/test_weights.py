@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import recall_score
 
-from profuse.classical import ClassicalModel, Problem, classical, fit_classical, fittable
+from profuse.classical import ClassicalModel, Problem, ScikitModel, classical, fit_classical, fittable
 from profuse.classical._encoding import Encoding
 from profuse.classical._machines import Kind, Rows, Setting, _Fitter, error_of
 from profuse.classical.trivial import Trivial
@@ -78,6 +78,21 @@ def test_a_weight_of_2_of_all_rows_is_all_rows_twice(name: str, task: Task) -> N
     twice = [np.repeat(r, 2) for r in (TRAIN, VALID)]
     repeated = said(name, x, y, task, train=twice[0], valid=twice[1])
     np.testing.assert_allclose(said(name, x, y, task, np.full(N, 2.0)), repeated, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("weights", [np.full(N, 2.0), np.where(np.arange(N) % 5 == 1, 0.0, 1.0)], ids=["two", "none"])
+def test_so_it_is_of_a_target_that_is_learned_on_the_logarithm(weights: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, 3))
+    y = np.exp(np.stack([x[:, 0] + x[:, 1], x[:, 2]], axis=1) + 0.3 * rng.normal(size=(N, 2)))
+    fits = []
+    for w in (None, weights):
+        train, valid = (r if w is not None else np.repeat(r, weights[r].astype(int)) for r in (TRAIN, VALID))
+        fits.append(
+            fit_classical("linear", {"x": x}, y, train, valid, "regression", 2, weights=w, refit=True, zero=np.zeros(2))
+        )
+    assert all("OnLogarithm" in repr(fit.model.estimators) for fit in fits if isinstance(fit.model, ScikitModel))
+    np.testing.assert_allclose(fits[1].predict(x[NEW]), fits[0].predict(x[NEW]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("task", OUTPUTS)
