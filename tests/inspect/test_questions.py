@@ -283,7 +283,7 @@ def test_an_answer_is_a_frame_json_and_a_text() -> None:
     read = json.loads(answer.to_json())
     assert read["estimates"][0]["value"] == answer.estimates[0].value
     assert read["residual"] == answer.residual
-    assert "residual: -0.1000" in repr(answer)
+    assert f"residual: {read['residual']:.4f}" in repr(answer)
     assert json.loads(replace(answer, residual=float("inf")).to_json())["residual"] is None
 
 
@@ -310,3 +310,8 @@ def test_rows_of_any_kind_have_an_order_of_their_own(kind: str) -> None:
     assert first.digest() == second.digest()
     assert first.digest() != one.digest()
     assert bool((torch.as_tensor(first.target) != torch.as_tensor(one.target)).any())
+
+
+def test_two_classes_are_measured_by_auroc_unless_a_metric_is_named() -> None:
+    assert ask(PREDICTOR, DATA, "importance").metric == "auroc"
+    assert ask(PREDICTOR, DATA, "importance", metric="accuracy").metric == "accuracy"

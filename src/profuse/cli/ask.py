@@ -36,7 +36,10 @@ def ask(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask; the list stands above.")],
     reading: Given,
     metric: Annotated[
-        str | None, typer.Option("--metric", metavar="NAME", help="In which is measured (the task's primary one).")
+        str | None,
+        typer.Option(
+            "--metric", metavar="NAME", help="In which is measured (AUROC of two classes, else the task's primary one)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = 0,
     options: Annotated[

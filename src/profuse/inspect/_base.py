@@ -28,7 +28,7 @@ class Question(ABC):
     came, so what is drawn at random by `seed` does not either.
 
     Args:
-        metric: Name of a metric of the task; the primary one if None.
+        metric: Name of a metric of the task; AUROC of two classes, else the primary one, if None.
         seed: Of all that is drawn at random, at least 0.
         n_resamples: Bootstrap samples behind an interval, at least 20.
 
@@ -93,10 +93,10 @@ class Question(ABC):
         Raises:
             UnknownNameError: The task has none of this name.
         """
-        from profuse.metrics import metrics_for, our_name, primary_metric
+        from profuse.metrics import default_metric, metrics_for, our_name
 
         if self.metric is None:
-            return primary_metric(task)
+            return default_metric(task)
         known = {m.name: m for m in metrics_for(task)}
         return resolve(our_name(self.metric, known), known, where=self.name, what="metric")
 

@@ -43,7 +43,7 @@ def ask(
         predictor: A network or a classical model: see `profuse.load_model`, `Comparison.predictor`, `predictor_`.
         rows: A path, a frame, arrays by modality or a `Dataset`; see `Predictor.read`.
         question: Its name, or a `Question` with options of its own.
-        metric: Name of a metric of the task; the primary one if None.
+        metric: Name of a metric of the task; AUROC of two classes, else the primary one, if None.
         seed: Of all that is drawn at random; 0 if None.
         target: The target's columns, or its values, where the rows do not say.
         options: Of the question: the keyword-only arguments of its class.
