@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from profuse import registry
+from profuse.classical import ClassicalModel
 from profuse.datasets import DATASETS, DatasetInfo
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import FUSIONS, fusion
@@ -157,6 +158,27 @@ def test_a_part_of_an_installed_package_is_found_and_loaded_only_when_it_is_used
     assert table.origin("theirs") == "their-parts 1.2"
     with pytest.raises(ConfigError, match=r"name='theirs', which is taken \(their-parts 1.2: their_ops:Theirs\)"):
         table.add("theirs", Halved)
+
+
+def test_an_estimator_of_an_installed_package_is_a_classical_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = "[profuse.classical]\ntheirs = their_models:make\nbroken = their_models:number\n"
+    text = "from sklearn.svm import SVC\ndef make(): return SVC()\nnumber = 3\n"
+    package(tmp_path / "site", "their-parts", points, their_models=text)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    models = Table("classical", {})
+    theirs = models.part("theirs")
+    assert issubclass(theirs, ClassicalModel)  # type: ignore[arg-type]
+    assert theirs is models.part("theirs")
+    assert theirs.not_for("regression") == "SVC, which is no regressor"  # type: ignore[attr-defined]
+    before = models.fingerprint("theirs")
+    (tmp_path / "site" / "their_models.py").write_text(text + "\n", encoding="utf-8")
+    assert models.fingerprint("theirs") != before
+    with pytest.raises(
+        ConfigError, match="^Package their-parts 1.2, entry point 'broken' of profuse.classical: classical"
+    ):
+        models.part("broken")
 
 
 @pytest.mark.parametrize(
