@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,74 +17,100 @@ from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import run_job
 from profuse.comparison.methods import methods_asked
 from profuse.comparison.options import CompareOptions
-from profuse.comparison.plan import expected_seconds, made_smaller
+from profuse.comparison.plan import expected_seconds, limit_of, made_smaller
 from profuse.comparison.results import Results
 from profuse.errors import ConfigError
 from profuse.models.options import ModelOptions
 from profuse.training.options import TrainOptions
 
 ONE = 10.0
-"""Seconds of a network in a made world, of 100 epochs."""
+"""Seconds of a network in a made world, of 100 epochs; a second one on all rows takes as long."""
 
 
 def cost(options: CompareOptions) -> float:
     n_networks = 4 + len(options.rounds)
-    epochs = options.train.epochs or 100
-    return ONE * epochs / 100 * (options.seeds * n_networks + 2 * options.retrain_without)
+    epochs, again = options.train.epochs or 100, 1.0 if options.train.refit is False else 2.0
+    return ONE * again * epochs / 100 * (options.seeds * n_networks + 2 * options.retrain_without)
 
 
-def smaller(limit: float, cost: Callable[[CompareOptions], float] = cost, **options: Any) -> Any:
-    return made_smaller(CompareOptions(time_limit=limit, **options), 100, cost)
+def smaller(limit: float, own: bool = True, **options: Any) -> Any:
+    asked = CompareOptions(**({"time_limit": limit} if own else {}), **options)
+    return made_smaller(asked, limit, 100, cost)
+
+
+def size(made: CompareOptions) -> tuple[int, ...]:
+    refit = made.train.refit is not False
+    return int(made.retrain_without), int(refit), made.seeds, len(made.rounds), made.train.epochs or 100
 
 
 def test_what_fits_is_left_as_it_was() -> None:
-    options = CompareOptions(time_limit=1000)
-    assert made_smaller(options, 100, cost) == (options, [])
-    assert made_smaller(CompareOptions(), 100, cost) == (CompareOptions(), [])
+    assert made_smaller(CompareOptions(), 1000, 100, cost) == (CompareOptions(), [])
+    assert made_smaller(CompareOptions(), None, 100, cost) == (CompareOptions(), [])
 
 
-def test_less_time_never_makes_more_and_what_is_made_fits() -> None:
-    sizes = []
-    for limit in (400, 180, 160, 120, 60, 30, 20, 10, 5, 3):
-        made, notes = smaller(limit)
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_made_fits_and_is_as_large_as_may_be(own: bool) -> None:
+    for limit in [*range(11 if own else 12, 500)]:
+        made, notes = smaller(limit, own)
         assert cost(made) <= 0.9 * limit, limit
-        assert not any("Even so" in note for note in notes)
-        sizes.append((made.retrain_without, made.seeds, made.train.epochs or 100, len(made.rounds)))
-    for before, after in itertools.pairwise(sizes):
-        assert all(a <= b for a, b in zip(after[:2], before[:2], strict=True))
-        assert after[3] <= before[3]
-    assert sizes[0] == (True, 3, 100, 1)
-    assert [s[1] for s in sizes if s[0]] == [3] * sum(s[0] for s in sizes)  # fits without each go before a seed does
+        assert len(notes) == (size(made) != size(CompareOptions()))
+        n_epochs = made.train.epochs
+        if n_epochs is not None:  # one epoch more would not fit
+            more = made.model_copy(update={"train": made.train.model_copy(update={"epochs": n_epochs + 1})})
+            assert cost(more) > 0.9 * limit
 
 
-def test_seeds_go_before_epochs_below_twenty_and_those_before_variants() -> None:
-    for limit in range(2, 170):
-        made, _ = smaller(limit)
-        epochs = made.train.epochs or 100
-        if epochs < 20:
-            assert (made.seeds, made.rounds) == (1, ())
-        if made.rounds == ():
-            assert made.seeds == 1
-        if made.seeds == 1:
-            assert not made.retrain_without
+def test_things_are_made_smaller_in_the_stated_order() -> None:
+    seen = [size(smaller(limit)[0]) for limit in range(500, 1, -1)]
+    kinds = list(dict.fromkeys(kind[:4] for kind in seen))
+    assert kinds == [(1, 1, 3, 1), (0, 1, 3, 1), (0, 0, 3, 1), (0, 0, 2, 1), (0, 0, 2, 0), (0, 0, 1, 0)]
+    fewest = {kind: min(s[4] for s in seen if s[:4] == kind) for kind in kinds}
+    assert list(fewest.values()) == [100, 100, 100, 40, 40, 5]
+
+
+def test_what_the_user_has_set_stays_unless_the_limit_is_the_users_own() -> None:
+    for limit in (200, 60, 20, 3):
+        made, _ = smaller(limit, own=False, seeds=3, train=TrainOptions(epochs=100))
+        assert (made.seeds, made.train.epochs) == (3, 100)
+        made, _ = smaller(limit, own=False, rounds=(2, 3), retrain_without=True, train=TrainOptions(refit=True))
+        assert (made.rounds, made.retrain_without, made.train.refit) == ((2, 3), True, True)
+    made, _ = smaller(3, seeds=3, rounds=(2, 3), train=TrainOptions(refit=True))
+    assert (made.seeds, made.rounds, made.train.refit) == (1, (), False)
 
 
 def test_what_is_other_is_told_and_what_cannot_be_done_too() -> None:
     _, notes = smaller(60)
     assert notes == [
-        "To end within 60 s: seeds 2 instead of 3, epochs 54 instead of 100, retrain_without False instead of True."
+        "To end within 60 s: retrain_without False instead of True, refit False instead of automatic, seeds 2 instead "
+        "of 3, epochs 54 instead of 100."
     ]
+    _, notes = smaller(60, own=False)
+    assert notes[0].startswith("To end within 60 s, the usual time for so many rows: retrain_without False")
+    assert notes[0].endswith(" --time-limit sets another time, or none.")
     made, notes = smaller(1)
-    assert (made.seeds, made.train.epochs, made.rounds) == (1, 5, ())
-    assert "rounds none instead of [2]" in notes[0]
+    assert size(made) == (0, 0, 1, 0, 5)
+    assert "rounds none instead of 2" in notes[0]
     assert "expected to take 2 s" in notes[1]
+    assert "left out" in notes[1]
+    made, notes = smaller(1, own=False)
+    assert size(made) == (0, 0, 1, 0, 20)
+    assert "left out" not in notes[1]
 
 
-def test_a_portfolio_has_a_part_of_the_time() -> None:
-    without, _ = smaller(180)
-    beside, _ = smaller(180, portfolio="quick")
+def test_a_portfolio_has_a_part_of_the_users_time() -> None:
+    without, _ = smaller(220)
+    beside, _ = smaller(220, portfolio="quick")
     assert without.seeds == 3
     assert beside.seeds < 3
+
+
+def test_the_usual_limit_grows_with_rows_methods_and_trials() -> None:
+    usual = CompareOptions()
+    assert limit_of(usual, 100, 1.0) == limit_of(usual, 1500, 0.5) == 600
+    assert limit_of(usual, 15_000, 1.0) == limit_of(usual, 100, 10.0) == 6000
+    assert limit_of(CompareOptions(trials=3), 100, 1.0) == 1800
+    assert limit_of(CompareOptions(time_limit="none"), 100, 1.0) is None
+    assert limit_of(CompareOptions(time_limit="2m"), 15_000, 10.0) == 120
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -100,7 +124,8 @@ def test_what_all_fits_take_grows_with_them(n_jobs: int) -> None:
     assert seconds(seeds=6) == pytest.approx(2 * seconds(seeds=3), rel=0.15)
     assert seconds(rounds=()) < usual
     assert seconds(retrain_without=False) < usual
-    assert seconds(portfolio="default") > 1.5 * usual
+    assert seconds(portfolio="default") == usual  # it has time of its own
+    assert seconds(portfolio="default", time_limit="none") > 1.5 * usual
     assert 4 * 3 * 10 / n_jobs < usual < 20 * 3 * 10 / n_jobs
 
 
@@ -122,7 +147,7 @@ def run(out: Path, events: list[Event] | None = None, n_jobs: int = 1, **options
 @pytest.mark.usefixtures("few_classical")
 def test_the_whole_time_is_told_before_the_first_fit_and_later_at_each_event(tmp_path: Path) -> None:
     events: list[Event] = []
-    run(tmp_path / "o", events, seeds=1, train=TrainOptions(epochs=2, batch_size=64, refit=False))
+    run(tmp_path / "o", events, seeds=1, train=TrainOptions(epochs=12, batch_size=64, refit=False))
     stages = [e.stage for e in events]
     assert stages.index("prepare") < stages.index("plan") < stages.index("fit")
     assert all(e.left is not None and e.left >= 0 for e in events[stages.index("plan") :] if e.stage != "done")
@@ -131,12 +156,12 @@ def test_the_whole_time_is_told_before_the_first_fit_and_later_at_each_event(tmp
 @pytest.mark.usefixtures("few_classical")
 def test_a_second_run_plans_the_same_and_fits_nothing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # as if a fit took 400 s, so that what is planned does not depend on the machine
-    monkeypatch.setattr(plan, "_time", lambda *args: (400.0, 100))
+    monkeypatch.setattr(plan, "_time", lambda *args: (400.0, 0.0, 100))
     found = run(tmp_path / "o", seeds=2, time_limit=300)
-    assert (found.config["seeds"], found.config["train"]["epochs"]) == (1, 12)
-    assert "To end within 5 min: seeds 1 instead of 2, epochs 12 instead of 100." in found.dataset.notes
-    assert {c.epoch for c in found.curves} <= set(range(13))
-    monkeypatch.setattr(plan, "_time", lambda *args: (1.0, 100))  # another measurement would plan otherwise
+    assert (found.config["seeds"], found.config["train"]["epochs"]) == (1, 15)
+    assert "To end within 5 min: seeds 1 instead of 2, epochs 15 instead of 100." in found.dataset.notes
+    assert {c.epoch for c in found.curves} <= set(range(16))
+    monkeypatch.setattr(plan, "_time", lambda *args: (1.0, 0.0, 100))  # another measurement would plan otherwise
 
     def never(*args: object) -> None:
         raise AssertionError("nothing is to be fitted")
@@ -149,12 +174,12 @@ def test_a_second_run_plans_the_same_and_fits_nothing_anew(tmp_path: Path, monke
 
 @pytest.mark.usefixtures("few_classical")
 def test_a_damaged_plan_is_made_anew(tmp_path: Path) -> None:
-    run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=1, batch_size=64, refit=False))
+    run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=12, batch_size=64, refit=False))
     path = tmp_path / "o" / "work" / "plan.json"
     path.write_text("{", encoding="utf-8")
     shutil.rmtree(next(path.parent.glob("a_only-seed0-*")))  # something is left to be fitted
-    run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=1, batch_size=64, refit=False))
-    assert json.loads(path.read_text(encoding="utf-8"))["epochs"] == 1
+    run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=12, batch_size=64, refit=False))
+    assert json.loads(path.read_text(encoding="utf-8"))["epochs"] == 12
 
 
 @pytest.mark.usefixtures("few_classical")

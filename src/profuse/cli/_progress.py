@@ -104,7 +104,9 @@ class LineDisplay:
                 again = f", {event.n_done} of them done before" if event.n_done else ""
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
             if event.stage == "plan" and event.left is not None:
-                self._say(f"{self.name}: {_left(event.left)}, as far as one epoch of the default network tells")
+                self._say(
+                    f"{self.name}: {_left(event.left)} at most, as far as the first steps of the default network tell"
+                )
             if event.finished is not None:
                 facts = event.finished
                 score = self._best.see(facts)

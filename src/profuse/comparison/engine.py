@@ -83,7 +83,7 @@ def compare_dataset(
             estimator, or is one of another task.
         ProfuseError: Every fit failed.
     """
-    until = None if options.time_limit is None else time.time() + options.time_limit
+    until = time.time() + options.time_limit if isinstance(options.time_limit, float) else None
     options, told = with_metric(options.filled(), dataset)
     told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
     digest = dataset.digest()

@@ -32,10 +32,12 @@ class CompareOptions(BaseModel):
         description="How thorough: quick (one seed, 15 epochs, no progressive variants), default, or best (5 seeds, 3 "
         "trials, a portfolio); other options win.",
     )
-    time_limit: Annotated[TimeLimit | None, Shown("no limit", common=True, metavar="90s|10m|2h")] = Field(
-        None,
-        gt=0,
-        description="How long it may take: seeds, epochs and variants are made fewer until it fits.",
+    time_limit: Annotated[
+        Literal["auto", "none"] | Annotated[TimeLimit, Field(gt=0)], Shown(common=True, metavar="90s|10m|2h|none")
+    ] = Field(
+        "auto",
+        description="How long it may take: seeds, epochs and variants are made fewer until it fits; auto: about 10 "
+        "minutes up to 1,500 rows and more in proportion, and what is set stays.",
     )
     fusions: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|all")] = Field(
         (),

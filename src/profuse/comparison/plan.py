@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pickle
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +26,18 @@ from profuse.data.wording import tell_values
 from profuse.errors import DataError, ProfuseError
 from profuse.training.callbacks import Callback
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from profuse.comparison.options import CompareOptions
 
-__all__ = ["expected_seconds", "made_smaller", "plan", "tell_late", "without_each"]
+__all__ = ["expected_seconds", "limit_of", "made_smaller", "plan", "tell_late", "without_each"]
 
 _KEPT = 0.9  # of a time limit, which fits may take: estimates are no promises
 _PORTFOLIO = 0.4  # of it, for portfolios
-_ENOUGH_EPOCHS, _FEWEST_EPOCHS = 20, 5
+_FEWEST_EPOCHS = 5
+_USUAL_SECONDS, _USUAL_ROWS = 600.0, 1_500
+_WORTH_TIMING = 10  # epochs: of fewer the first steps tell little that fits would not tell as soon
 
 
 class _Measured(BaseModel):
@@ -48,7 +48,13 @@ class _Measured(BaseModel):
     key: str
     method: str
     seconds: float = Field(gt=0)
+    again: float = Field(ge=0)
     epochs: int = Field(ge=1)
+
+    def fit_seconds(self, options: CompareOptions) -> float:
+        """Returns what a fit takes with these epochs, learned anew or not."""
+        again = 0.0 if options.train.refit is False else self.again
+        return self.seconds * (1 + again) * (options.train.epochs or self.epochs) / self.epochs
 
 
 def plan(
@@ -59,13 +65,12 @@ def plan(
     n_jobs: int,
     tell: Callable[[Event], None],
 ) -> CompareOptions:
-    """Makes the comparison smaller where it would take too long, as one epoch of the default network tells.
+    """Makes the comparison smaller where it would take too long, as the first steps of the default network tell.
 
     What was measured is kept in the folder of the fits, so that the same call, made again, plans the same and goes on.
 
     Args:
-        run: Is told what a fit is expected to take (or how that is measured, where there is no time limit), how long
-            portfolios may take, what is compared, and what is noted.
+        run: Is told what a fit is expected to take, how long portfolios may take, what is compared, and what is noted.
         dataset: What is learned from.
         digest: Of it.
         options: What is asked for.
@@ -75,35 +80,39 @@ def plan(
     Returns:
         The options that are followed.
     """
-    measure = partial(_measured, run, dataset, digest, options, n_jobs, tell)
-
-    def expect() -> None:
-        if (measured := measure()) is not None:
-            run.expected = {measured.method: measured.seconds}
-
-    if options.time_limit is None:
-        run.measure = expect
+    if isinstance(options.time_limit, float):
+        run.portfolio_seconds = _PORTFOLIO * _KEPT * options.time_limit / options.seeds
+    measured = _measured(run, dataset, digest, options, n_jobs, tell)
+    if measured is None:
         return options
-    run.portfolio_seconds = _PORTFOLIO * _KEPT * options.time_limit / options.seeds
-    measured = measure()
 
     def methods(made: CompareOptions) -> list[Method]:
         return methods_asked(made, list(dataset.modalities), dataset.task)[0]
 
-    def fit_seconds(made: CompareOptions) -> float:
-        assert measured is not None
-        return measured.seconds * (made.train.epochs or measured.epochs) / measured.epochs
-
     def expected(made: CompareOptions) -> float:
-        assert measured is not None
-        return expected_seconds(methods(made), made, measured.method, fit_seconds(made), n_jobs)
+        return expected_seconds(methods(made), made, measured.method, measured.fit_seconds(made), n_jobs)
 
-    if measured is None:
-        return options
-    made, notes = made_smaller(options, measured.epochs, expected)
-    run.methods, run.expected = methods(made), {measured.method: fit_seconds(made)}
+    plain = methods(options.model_copy(update={"fusions": ()}))
+    limit = limit_of(options, len(dataset), len(run.methods) / max(1, len(plain)))
+    made, notes = made_smaller(options, limit, measured.epochs, expected)
+    run.methods, run.expected = methods(made), {measured.method: measured.fit_seconds(made)}
     run.notes += notes
     return made
+
+
+def limit_of(options: CompareOptions, n_rows: int, more: float) -> float | None:
+    """Returns the seconds that the comparison may take; None: any.
+
+    Args:
+        options: What is asked for. Where they name no limit it is 10 minutes up to 1,500 rows, and more in proportion.
+        n_rows: Of the data.
+        more: By how much there are more methods than usual: who asks for more has time for them.
+    """
+    if isinstance(options.time_limit, float):
+        return options.time_limit
+    if options.time_limit == "none":
+        return None
+    return _USUAL_SECONDS * max(1.0, n_rows / _USUAL_ROWS) * max(1.0, more) * options.trials
 
 
 def _measured(
@@ -113,26 +122,33 @@ def _measured(
     method = next((m for m in run.methods if m.default), None)
     if method is None:  # it cannot be fitted to these data
         return None
-    asked = options.model_dump(mode="json")
-    key = hashlib.sha256(json.dumps([digest, asked], sort_keys=True).encode()).hexdigest()
+    decides = [
+        digest,
+        options.seeds,
+        *(getattr(options, name).model_dump(mode="json") for name in ("split", "model", "train")),
+    ]
+    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     path = run.work / "plan.json"
     if (kept := _kept(path, key)) is not None:
         return kept
+    n_rows = len(dataset)
+    if not isinstance(options.time_limit, float) and options.train.n_epochs(n_rows) < _WORTH_TIMING:
+        return None
     parts, total = packed() if n_jobs > 1 else b"", _n_fits(run.methods, options)
     prepare_seeds(run, range(options.seeds), parts, dataset, options, n_jobs, lambda: tell(Event("prepare", 0, total)))
     task = run.scratch / "seed0.pickle", method, options.train, os.getpid(), parts
     with outputs_of(_time, [task], min(n_jobs, 2)) as outputs:  # in a process of its own, if fits are
-        seconds, epochs = next(iter(outputs))
+        seconds, again, epochs = next(iter(outputs))
     if not seconds:
         return None
-    made = _Measured(key=key, method=method.name, seconds=options.trials * seconds, epochs=epochs)
+    made = _Measured(key=key, method=method.name, seconds=options.trials * seconds, again=again, epochs=epochs)
     write_file(path, made.model_dump_json().encode())
     return made
 
 
 def tell_late(run: Run, options: CompareOptions) -> None:
     """Tells which fits were left out for lack of time."""
-    if not run.late or options.time_limit is None:
+    if not run.late or not isinstance(options.time_limit, float):
         return
     some = sorted({name for name, _ in run.late if run.found.get(name)})
     over = f"the time limit of {_words(options.time_limit)} was over before"
@@ -149,7 +165,7 @@ def tell_late(run: Run, options: CompareOptions) -> None:
 
 def expected_seconds(methods: list[Method], options: CompareOptions, method: str, seconds: float, n_jobs: int) -> float:
     """Returns the seconds of all fits, where one of `method`, the default network, takes `seconds`."""
-    several = [m for m in methods if m.portfolio is None or options.time_limit is None]  # which has a limit of its own
+    several = [m for m in methods if m.portfolio is None or options.time_limit == "none"]  # it has time of its own
     fits = [(m, seed) for seed in range(options.seeds) for m in several]
     return TimeLeft(fits, n_jobs, without_each(methods, options), {method: seconds}).seconds() or 0.0
 
@@ -165,79 +181,84 @@ def without_each(methods: Sequence[Method], options: CompareOptions) -> list[Met
 
 
 def made_smaller(
-    options: CompareOptions, epochs: int, expected: Callable[[CompareOptions], float]
+    options: CompareOptions, limit: float | None, epochs: int, expected: Callable[[CompareOptions], float]
 ) -> tuple[CompareOptions, list[str]]:
-    """Returns options by which the comparison is expected to end within its time limit, and what is other in them.
+    """Returns options by which the comparison is expected to end in time, and what is other in them.
 
-    In this order, as far as it takes: no fits without each modality, two seeds, fewer epochs (20 at least), one seed,
-    no progressive variants, fewer epochs (5 at least).
+    In this order, as far as it takes: no fits without each modality; none anew on training and validation rows; two
+    seeds; fewer epochs, 40 at least; no progressive variants; one seed; fewer epochs, 20 at least, and 5 where the
+    limit is the user's own. Where it is not, what the user has set stays.
 
     Args:
         options: What is asked for.
+        limit: Seconds; None: any.
         epochs: Of each network.
         expected: Seconds that options take.
     """
-    limit = options.time_limit
     if limit is None:
         return options, []
-    allowed = _KEPT * limit * (1.0 if options.portfolio == "none" else 1 - _PORTFOLIO)
-    made, seconds = options, expected(options)
-    for change in _changes(options, epochs):
-        if seconds <= allowed:
+    own = isinstance(options.time_limit, float)
+    allowed = _KEPT * limit * (1 - _PORTFOLIO if own and options.portfolio != "none" else 1.0)
+    fixed = frozenset() if own else options.model_fields_set
+    fixed_in_training = frozenset() if own else options.train.model_fields_set
+    made, fewest, n_epochs = options, float(epochs), epochs
+    for changes, floor in [({}, epochs), *_LEVELS, *([({}, _FEWEST_EPOCHS)] if own else [])]:
+        made = _changed(made, {name: value for name, value in changes.items() if name not in fixed})
+        if changes == _NO_REFIT and "refit" not in fixed_in_training:
+            made = made.model_copy(update={"train": made.train.model_copy(update={"refit": False})})
+        fewest = float(epochs) if {"epochs", "max_steps"} & fixed_in_training else min(epochs, floor)
+        n_epochs = min(epochs, int(epochs * allowed / max(expected(made), 1e-9)))
+        if n_epochs >= fewest:
             break
-        made = change(made, allowed / seconds)
-        seconds = expected(made)
-    notes = _told(options, made, epochs, limit)
-    if seconds > allowed:
+    n_epochs = max(n_epochs, int(fewest))
+    if n_epochs < epochs:
+        made = made.model_copy(update={"train": made.train.model_copy(update={"epochs": n_epochs})})
+    notes, seconds = _told(options, made, epochs, limit), expected(made)
+    if seconds > 1.1 * allowed:
+        rest = f"fits that have not begun when {_words(limit)} are over are left out. " if own else ""
         notes.append(
-            f"Even so it is expected to take {_words(seconds)}: fits that have not begun when the time limit of "
-            f"{_words(limit)} is over are left out. Compare fewer fusions, or allow more time."
+            f"It is expected to take {_words(seconds)} all the same; {rest}Compare fewer fusions, or set fewer epochs."
         )
     return made, notes
 
 
-def _changes(options: CompareOptions, epochs: int) -> Iterator[Callable[[CompareOptions, float], CompareOptions]]:
-    def fewer_epochs(fewest: int) -> Callable[[CompareOptions, float], CompareOptions]:
-        def change(made: CompareOptions, share: float) -> CompareOptions:
-            now = made.train.epochs or epochs
-            wanted = min(now, max(fewest, int(now * share)))
-            return made if wanted == now else _with(made, train=made.train.model_copy(update={"epochs": wanted}))
-
-        return change
-
-    if options.retrain_without:
-        yield lambda made, _: _with(made, retrain_without=False)
-    if options.seeds > 2:
-        yield lambda made, share: _with(made, seeds=max(2, int(made.seeds * share)))
-    yield fewer_epochs(_ENOUGH_EPOCHS)
-    if options.seeds > 1:
-        yield lambda made, _: _with(made, seeds=1)
-    if options.rounds:
-        yield lambda made, _: _with(made, rounds=())
-    yield fewer_epochs(_FEWEST_EPOCHS)
+_NO_REFIT: dict[str, Any] = {"refit": False}
+_LEVELS: list[tuple[dict[str, Any], float]] = [
+    ({"retrain_without": False}, math.inf),
+    (_NO_REFIT, math.inf),
+    ({"seeds": 2}, 40),
+    ({"rounds": ()}, 40),
+    ({"seeds": 1}, 20),
+]
+"""What is made smaller, one after the other, and the fewest epochs that are accepted by then."""
 
 
-def _with(options: CompareOptions, **changes: Any) -> CompareOptions:
-    return options.model_copy(update=changes)
+def _changed(options: CompareOptions, changes: Mapping[str, Any]) -> CompareOptions:
+    """Returns the same with those of the changes that make it smaller."""
+    smaller = {k: v for k, v in changes.items() if k != "refit" and not (k == "seeds" and v >= options.seeds)}
+    return options.model_copy(update=smaller)
 
 
 def _told(asked: CompareOptions, made: CompareOptions, epochs: int, limit: float) -> list[str]:
     pairs = {
-        "seeds": (asked.seeds, made.seeds),
-        "epochs": (asked.train.epochs or epochs, made.train.epochs or epochs),
-        "rounds": (list(asked.rounds), list(made.rounds) or "none"),
         "retrain_without": (asked.retrain_without, made.retrain_without),
+        "refit": (asked.train.refit, made.train.refit),
+        "seeds": (asked.seeds, made.seeds),
+        "rounds": (",".join(map(str, asked.rounds)) or "none", ",".join(map(str, made.rounds)) or "none"),
+        "epochs": (asked.train.epochs or epochs, made.train.epochs or epochs),
     }
-    changed = [f"{name} {now} instead of {then}" for name, (then, now) in pairs.items() if _differ(then, now)]
-    return [f"To end within {_words(limit)}: {', '.join(changed)}."] if changed else []
+    changed = [
+        f"{name} {now} instead of {'automatic' if then is None else then}"
+        for name, (then, now) in pairs.items()
+        if then != now
+    ]
+    usual = "" if isinstance(asked.time_limit, float) else ", the usual time for so many rows"
+    more = "" if isinstance(asked.time_limit, float) else " --time-limit sets another time, or none."
+    return [f"To end within {_words(limit)}{usual}: {', '.join(changed)}.{more}"] if changed else []
 
 
 def _words(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _differ(then: Any, now: Any) -> bool:
-    return bool(then != now) and not (then == [] and now == "none")
 
 
 def _kept(path: Path, key: str) -> _Measured | None:
@@ -251,30 +272,27 @@ def _kept(path: Path, key: str) -> _Measured | None:
     return measured if measured.key == key else None
 
 
-class _FirstEpoch(Callback):
-    """Ends a training after its first epoch, of which the rest is told."""
+class _FirstSteps(Callback):
+    """Ends a training soon; what all of it would take is told by its first steps."""
 
     seconds = 0.0
 
-    def on_fit_start(self) -> None:
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: Epoch) -> None:
-        self.seconds = time.perf_counter() - self._start + self.seconds_left
+    def on_first_steps(self) -> None:
+        self.seconds = self.seconds_left
         self.stop()
 
 
-def _time(path: Path, method: Method, train: TrainOptions, parent: int, parts: bytes) -> tuple[float, int]:
-    """Returns the seconds that one fit takes, by its first epoch, and its epochs; 0 where it fails."""
+def _time(path: Path, method: Method, train: TrainOptions, parent: int, parts: bytes) -> tuple[float, float, int]:
+    """Returns the seconds of one training (0 where it fails), how much as long one anew takes, and its epochs."""
     begin(parent, parts)
     prepared: Prepared = pickle.loads(path.read_bytes())  # a temporary file of this very run: never a user's
     n_learn, n_known = len(prepared.split.train), len(prepared.split.train) + len(prepared.split.valid)
     again = n_known / n_learn if train.refits(n_known, by_time=prepared.dataset.times is not None) else 0.0
-    watch, once = _FirstEpoch(), train.model_copy(update={"refit": False})
+    watch, once = _FirstSteps(), train.model_copy(update={"refit": False})
     assert method.model is not None
     with limit_threads(train.threads):
         try:
             fit_model(prepared, method.model, once, modalities=method.modalities, callbacks=[watch])
         except ProfuseError:  # the comparison will tell of it
-            return 0.0, train.n_epochs(n_learn)
-    return watch.seconds * (1 + again), train.n_epochs(n_learn)
+            return 0.0, again, train.n_epochs(n_learn)
+    return watch.seconds, again, train.n_epochs(n_learn)

@@ -78,7 +78,6 @@ class Run:
         portfolio_seconds: How long the portfolio of a seed may take.
         late: Methods and seeds that were left out for lack of time.
         expected: Seconds of a fit of a method, before one was timed.
-        measure: Finds that out, where it is not known yet.
     """
 
     methods: list[Method]
@@ -94,7 +93,6 @@ class Run:
     portfolio_seconds: float | None = None
     late: list[tuple[str, int]] = field(default_factory=list)
     expected: Mapping[str, float] = field(default_factory=dict)
-    measure: Callable[[], None] | None = None
 
 
 def run_fits(
@@ -137,8 +135,6 @@ def run_fits(
     if missing:
         parts, seeds = packed() if n_jobs > 1 else b"", {job.seed for job in missing}
         prepare_seeds(run, seeds, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
-        if run.measure is not None and not n_before and any(job.method.is_network for job in missing):
-            run.measure()
         left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
         if run.expected and not n_before:
             tell(Event("plan", done, total, left=left.seconds()))

@@ -16,8 +16,9 @@ __all__ = ["TimeLeft"]
 Fit = tuple[str, int]
 """Name of a method, and a seed."""
 _EQUILIBRIUM = 4
-_FOLDS = 5  # of a portfolio
 """Rounds that a fit until convergence is taken for before one was timed."""
+_FOLDS = 5  # of a portfolio
+_MOST_CLASSICAL = 30.0  # seconds of a classical model, before one was timed
 
 
 class TimeLeft:
@@ -25,7 +26,8 @@ class TimeLeft:
 
     A fit takes as long as the same method at other seeds. Before one was timed, a network takes `rounds` times the sum
     of what its modalities take alone, times the ratio of timed fusions to that; a classical model takes the mean of
-    those timed, or a quarter of what is expected of a network. `n_jobs` fits are done at a time, in order.
+    those timed, or a quarter of what is expected of a network, 30 seconds at most. `n_jobs` fits are done at a time, in
+    order.
 
     Args:
         fits: Method and seed of the fits to come, in order.
@@ -96,7 +98,7 @@ class _Expected:
         self.alone = {m.modalities[0]: known[n] for n, m in networks.items() if m.role == "single"}
         self.one = float(np.mean(list(self.alone.values()))) if self.alone else None
         classical = [known[n] for n, m in methods.items() if n in known and m.model is None and m.role != "trivial"]
-        self.classical = float(np.mean(classical)) if classical else self.mean / 4
+        self.classical = float(np.mean(classical)) if classical else min(self.mean / 4, _MOST_CLASSICAL)
         ratios: dict[bool, list[float]] = defaultdict(list)
         for name, method in networks.items():
             if method.role != "single":
