@@ -58,6 +58,39 @@ def test_other_commands_take_it_as_any_model(done: Any, run: Any, files: Path) -
     assert "must be a network" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (
+            ("--threshold", "balanced_accuracy"),
+            (
+                "chosen for balanced accuracy on held-out rows",
+                "Held-out balanced accuracy by thresholds that other rows",
+            ),
+        ),
+        (
+            ("--threshold", 0.2),
+            ("'small' is answered where its probability is at least 0.2.", "It answers 'small' in "),
+        ),
+        (
+            ("--cost", "{small: {big: 5}}"),
+            ("The answer is the one with the smallest expected cost", "Held-out mean cost "),
+        ),
+    ],
+)
+def test_the_class_that_is_answered_is_decided_told_and_written(
+    run: Any, files: Path, tmp_path: Path, flags: tuple[object, ...], told: tuple[str, ...]
+) -> None:
+    args = ("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "m", *QUICK)
+    done = run(*args, *flags)
+    assert done.exit_code == 0, done.stderr
+    assert all(text in done.stdout for text in told), done.stdout
+    said = pd.read_csv(io.StringIO(run("predict", tmp_path / "m", files / "test.csv").stdout))
+    model = load_model(tmp_path / "m")
+    threshold = 1 / 6 if model.decision.cost else model.decision.threshold
+    assert ((said["prediction"] == "small") == (said["prob_small"] >= threshold)).all()
+
+
 def test_a_fusion_or_a_flag_trains_one_network(run: Any, files: Path, tmp_path: Path) -> None:
     args = ("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--epochs", 1, "--width", 8)
     for flags in (("--network",), ("--fusion", "gated")):
@@ -73,6 +106,11 @@ def test_a_fusion_or_a_flag_trains_one_network(run: Any, files: Path, tmp_path: 
         (("--metric", "ece"), "metric must tell what each row contributes"),
         (("--validation-fraction", 0.3), "validation_fraction must go with one network"),
         (("--time-limit", "soon"), "time_limit must be a time like 90s, 10m or 2h; got time_limit='soon'"),
+        (("--threshold", "roc_auc"), "threshold must be a number, or a metric of answers; got threshold='roc_auc'"),
+        (("--threshold", 2), "threshold must be a metric, or a probability above 0 and below 1; got threshold='2'"),
+        (("--cost", "{bg: {small: 2}}"), "class must be a known name; got class='bg'. Did you mean 'big'?"),
+        (("--threshold", "f1", "--cost", "{big: {small: 2}}"), "threshold must not go with cost"),
+        (("--network", "--threshold", 0.2, "--preset", "quick"), "must not go with --network"),
         (("--folds", 1), "folds must be greater than or equal to 2"),
         (("--metric", "r2"), "metric must be one of a binary task"),
         (("--metric", "roc_auk"), "Did you mean 'roc_auc'"),

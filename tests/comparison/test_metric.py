@@ -338,9 +338,7 @@ def test_methods_that_predict_alike_are_compared_though_seeds_of_others_vary() -
 def test_a_chosen_model_that_never_answers_a_class_is_told_in_report_and_terminal(height: float, never: bool) -> None:
     y = (np.arange(140) < 20).astype(int)
     results = made({"trivial": np.full(140, 0.2), "gated": 0.1 + height * y}, y, 3)
-    told = (
-        "At the threshold .5 gated never answers 'yes': in none of 420 rows, of which 60 are 'yes'. Lower the threshold"
-    )
+    told = "At the threshold .5 gated never answers 'yes': in none of 420 rows, of which 60 are 'yes'."
     words = Words(results, summarise(results))
     assert words.caution().startswith(told) == never == bool(words.caution())
     collected = collect(results)

@@ -9,7 +9,7 @@ from profuse.metrics import notes_of_two_classes
 
 
 def notes(n_yes: int, said: np.ndarray, n: int = 200) -> list[str]:
-    return notes_of_two_classes((np.arange(n) < n_yes).astype(int), np.stack([1 - said, said], 1), ["no", "yes"])
+    return notes_of_two_classes((np.arange(n) < n_yes).astype(int), (said > 0.5).astype(int), ["no", "yes"])
 
 
 def test_a_class_that_is_never_answered_is_named_with_its_rows() -> None:

@@ -161,12 +161,20 @@ class Approximates(Honest):
         return float(super().score(y, p) ** 1.01)
 
 
+class IsSure(Honest):
+    of_answers = True
+
+    def score(self, y: Array, p: Array) -> float:
+        return float(p[np.arange(len(y)), y].mean())
+
+
 BROKEN: dict[str, type[Metric]] = {
     "declared": SaysNothing,
     "stays_in_range": LeavesItsRange,
     "perfect_is_best": NeverPerfect,
     "worse_scores_worse": TurnedAround,
     "row_scores_average": CountsRowsTwice,
+    "answers_alone": IsSure,
     "order_irrelevant": LooksAtTheFirstRow,
     "undefined_raises": DividesByNothing,
     "inputs_left_alone": Rounds,

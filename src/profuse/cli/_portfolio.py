@@ -118,7 +118,7 @@ def show_portfolio(model: PortfolioPredictor) -> None:
         columns, rows = [c for c in columns if c != loss], [[*row[:3], row[4]] for row in rows]
     print_table(columns, rows, right=["weight", title, loss, "fits"])
     print_notes(about.get("notes", ()), err=False)
-    for line in headline(model):
+    for line in (*headline(model), *decided(model)):
         say(line)
 
 
@@ -127,6 +127,34 @@ def _label(name: str) -> str:
     from profuse.metrics import metric
 
     return metric(name).label
+
+
+def decided(model: PortfolioPredictor) -> list[str]:
+    """Returns in words which class a portfolio answers, if not the most probable one, and what that is worth."""
+    about = model.about.get("decision")
+    if about is None:
+        return []
+    second, decision, lines = str(model.classes[-1]), model.decision, []
+    if decision.threshold is not None:
+        chosen = f", chosen for {_label(about['metric'])} on held-out rows" if "metric" in about else ""
+        lines.append(f"{second!r} is answered where its probability is at least {decision.threshold:.3g}{chosen}.")
+    else:
+        lines.append("The answer is the one with the smallest expected cost.")
+    if "n_answered" in about:
+        lines.append(
+            f"It answers {second!r} in {about['n_answered']:,} of {model.about['n_rows']:,} held-out rows, of which "
+            f"{about['n_right']:,} are; {about['n_there']:,} are in all."
+        )
+    if "score" in about:
+        metric, (value, low, high) = str(about["metric"]), about["score"]
+        before = numbers.score(about["most_probable"], metric)
+        label = "mean cost" if decision.cost is not None else _label(metric)
+        by = " by thresholds that other rows have chosen" if decision.cost is None else ""
+        lines.append(
+            f"Held-out {label}{by} {numbers.score(value, metric)} ({numbers.interval(low, high, metric)}) instead of "
+            f"{before} of the most probable class: {_told(about['gain'], metric)}."
+        )
+    return lines
 
 
 def headline(model: PortfolioPredictor) -> list[str]:

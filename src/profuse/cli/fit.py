@@ -90,6 +90,8 @@ def fit(
 
     profuse fit mine.csv --target ill --metric roc_auc --time-limit 10m --out model
 
+    profuse fit mine.csv --target ill --threshold f1 --out model
+
     profuse fit mine.csv --target price --member my_models:make_svm --out model
 
     profuse fit mine.csv --target price --fusion gated --out model

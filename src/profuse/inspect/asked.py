@@ -104,7 +104,9 @@ class Asked:
 
     def scores(self, predictions: Mapping[Any, np.ndarray]) -> Scores:
         """Returns the scores of predictions for the rows, by condition, resampled together."""
-        return Scores(self.metric, self.true, predictions, self.clusters, seed=self.seed, n_resamples=self.n_resamples)
+        decision = self.predictor.decision
+        seen = {condition: decision.seen_by(self.metric, p) for condition, p in predictions.items()}
+        return Scores(self.metric, self.true, seen, self.clusters, seed=self.seed, n_resamples=self.n_resamples)
 
     def loss(
         self,

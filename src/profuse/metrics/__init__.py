@@ -9,7 +9,7 @@ numbers `[row]` or `[row, target]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -119,7 +119,14 @@ def primary_metric(task: Task) -> Metric:
     return metrics_for(task)[0]
 
 
-def measure(task: Task, y_true: Array, prediction: Array, *, classes: Sequence[object] | None = None) -> Measured:
+def measure(
+    task: Task,
+    y_true: Array,
+    prediction: Array,
+    *,
+    classes: Sequence[object] | None = None,
+    seen_by: Callable[[Metric, Array], Array] | None = None,
+) -> Measured:
     """Returns every metric of `task`; one that is not defined on these rows is left out, and a note says why.
 
     Args:
@@ -127,6 +134,7 @@ def measure(task: Task, y_true: Array, prediction: Array, *, classes: Sequence[o
         y_true: See the module.
         prediction: See the module.
         classes: Names of the classes or labels, for the notes.
+        seen_by: Returns a prediction as a metric must see it, where answers are not the most probable classes.
 
     Raises:
         ShapeError: Shapes do not fit, or a class code is not a column of the prediction.
@@ -137,7 +145,7 @@ def measure(task: Task, y_true: Array, prediction: Array, *, classes: Sequence[o
     notes = absent(task, y, p, classes)
     for metric in metrics_for(task):
         try:
-            values[metric.name] = metric(y, p)
+            values[metric.name] = metric(y, p if seen_by is None else seen_by(metric, p))
         except DataError as error:
             notes.append(str(error))
     return Measured(values, tuple(notes))

@@ -27,6 +27,8 @@ class Metric(ABC):
         tasks: Those it is defined for.
         proportion: Whether each row contributes 0 or 1.
         second_class: Whether of two classes it speaks of the second, so that another order gives another value.
+        of_answers: Whether it looks only at which class is answered, that with the largest probability, not at how sure
+            that is: then a threshold, or costs, change it.
         ranks_like: Of one that tells nothing of rows: the name of one that does and ranks alike.
         least_target: Of a regression; where a target is below it, it is not defined.
     """
@@ -39,6 +41,7 @@ class Metric(ABC):
     tasks: ClassVar[tuple[Task, ...]]
     proportion: ClassVar[bool] = False
     second_class: ClassVar[bool] = False
+    of_answers: ClassVar[bool] = False
     ranks_like: ClassVar[str] = ""
     least_target: ClassVar[float] = float("-inf")
 

@@ -14,13 +14,15 @@ FEW = 10
 """Rows of the rarer class, below which its scores hang on single rows."""
 
 
-def tell_never(who: str, never: str, n_rows: int, n_never: int, *, several: bool = False) -> str:
-    """Says that at the threshold .5 `who` never answers a class, and what to do."""
+def tell_never(
+    who: str, never: str, n_rows: int, n_never: int, *, several: bool = False, at: str = "At the threshold .5"
+) -> str:
+    """Says that `at` the threshold `who` never answers a class, and what to do."""
     answers = "answer" if several else "answers"
     return (
-        f"At the threshold .5 {who} never {answers} {never!r}: in none of {n_rows:,} rows, of which {n_never:,} are "
-        f"{never!r}. Lower the threshold, as TunedThresholdClassifierCV of scikit-learn does, or train with "
-        "class_weight='balanced'."
+        f"{at} {who} never {answers} {never!r}: in none of {n_rows:,} rows, of which {n_never:,} are "
+        f"{never!r}. Have another threshold chosen, by threshold='balanced_accuracy' of fit or by scikit-learn's "
+        "TunedThresholdClassifierCV, or train with class_weight='balanced'."
     )
 
 
@@ -33,11 +35,13 @@ def tell_few(label: str, name: str, n: int, n_rows: int) -> str:
     )
 
 
-def notes_of_two_classes(y: Array, p: Array, classes: Sequence[object]) -> list[str]:
-    """Returns what is to be told of predictions `p[row, 2]` for class codes `y[row]`."""
-    true, said = (np.bincount(codes, minlength=2) for codes in (y, p.argmax(1)))
+def notes_of_two_classes(
+    y: Array, answers: Array, classes: Sequence[object], *, at: str = "At the threshold .5"
+) -> list[str]:
+    """Returns what is to be told of answers to rows, class codes both, `[row]`; `at` says how they were decided."""
+    true, said = (np.bincount(codes, minlength=2) for codes in (y, answers))
     notes = [
-        tell_never("the model", str(classes[k]), len(y), int(true[k]))
+        tell_never("the model", str(classes[k]), len(y), int(true[k]), at=at)
         for k in np.flatnonzero((said == 0) & (true > 0)).tolist()
     ]
     rarer = int(true.argmin())

@@ -16,6 +16,7 @@ class Accuracy(Metric):
     label = "accuracy"
     proportion = True
     tasks = ("binary", "multiclass")
+    of_answers = True
 
     def score(self, y: Array, p: Array) -> float:
         return float((p.argmax(1) == y).mean())

@@ -15,6 +15,7 @@ class BalancedAccuracy(Metric):
     name = "balanced_accuracy"
     label = "balanced accuracy"
     tasks = ("binary", "multiclass")
+    of_answers = True
 
     def score(self, y: Array, p: Array) -> float:
         count = np.bincount(y)

@@ -16,6 +16,7 @@ class ExactMatch(Metric):
     label = "exact match"
     proportion = True
     tasks = ("multilabel",)
+    of_answers = True
 
     def score(self, y: Array, p: Array) -> float:
         return float(self.row_scores(y, p).mean())

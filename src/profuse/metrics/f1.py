@@ -15,6 +15,7 @@ class F1(Metric):
     label = "F1 of the second class"
     tasks = ("binary",)
     second_class = True
+    of_answers = True
 
     def score(self, y: Array, p: Array) -> float:
         return f1(y[:, None] == 1, p.argmax(1)[:, None] == 1)

@@ -16,6 +16,7 @@ class MacroF1(Metric):
     name = "macro_f1"
     label = "macro F1"
     tasks = ("binary", "multiclass", "multilabel")
+    of_answers = True
 
     def score(self, y: Array, p: Array) -> float:
         return f1(*_labels(y, p))

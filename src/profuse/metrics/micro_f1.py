@@ -14,6 +14,7 @@ class MicroF1(Metric):
     name = "micro_f1"
     label = "micro F1"
     tasks = ("multilabel",)
+    of_answers = True
 
     def score(self, y: Array, p: Array) -> float:
         return f1(y, p >= 0.5, micro=True)

@@ -15,6 +15,7 @@ from profuse.metrics import Metric, notes_of_two_classes
 from profuse.metrics import metric as metric_called
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.selection import best_single, mixed, select
+from profuse.predictor import Decision
 from profuse.schema import Task
 
 __all__ = ["estimate_of", "loss_of", "nested_outputs", "notes_of"]
@@ -55,7 +56,7 @@ def estimate_of(
     return result if constant is None else result | {"over_trivial": list(scores.gain("portfolio", "trivial"))}
 
 
-def notes_of(nested: np.ndarray, cut: Cut, dataset: Dataset) -> list[str]:
+def notes_of(nested: np.ndarray, cut: Cut, dataset: Dataset, decision: Decision) -> list[str]:
     """Returns what is to be told of the rows and of what was predicted of them."""
     notes = []
     if dataset.groups is None and (n_copies := len(dataset) - len(distinct_rows(dataset))):
@@ -66,7 +67,7 @@ def notes_of(nested: np.ndarray, cut: Cut, dataset: Dataset) -> list[str]:
         )
     task, classes = cut.codec.task, [str(c) for c in cut.codec.classes]
     if task == "binary":
-        notes += notes_of_two_classes(cut.true, nested, classes)
+        notes += notes_of_two_classes(cut.true, decision.codes(nested), classes, at=decision.words)
     if task == "multiclass":
         counts = np.bincount(cut.true, minlength=len(classes))
         few = [name for name, n in zip(classes, counts.tolist(), strict=True) if n < len(cut.folds)]

@@ -41,6 +41,8 @@ def fit(
     preset: str | None = None,
     time_limit: float | str | None = None,
     metric: str | None = None,
+    threshold: float | str | None = None,
+    cost: Mapping[str, Mapping[str, float]] | None = None,
     folds: int | None = None,
     members: Members | None = None,
     model: Mapping[str, Any] | None = None,
@@ -84,7 +86,14 @@ def fit(
         >>> model.predict_proba(rows)  # doctest: +SKIP
     """
     names, by_value = members_given(members, who="fit")
-    asked = {"preset": preset, "time_limit": time_limit, "members": names, "metric": metric, "folds": folds}
+    asked: dict[str, Any] = {
+        "preset": preset,
+        "time_limit": time_limit,
+        "members": names,
+        "metric": metric,
+        "folds": folds,
+    }
+    asked |= {"threshold": threshold, "cost": cost}
     options = checked(PortfolioOptions, {k: v for k, v in asked.items() if v is not None}, where="fit")
     of_networks = checked(ModelOptions, dict(model or {}), where="fit")
     training = checked(TrainOptions, dict(train or {}), where="fit")

@@ -17,6 +17,7 @@ from profuse.errors import DataError
 from profuse.metrics import Metric, default_metric, metric_named
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
+from profuse.portfolio.decision import AskedDecision, what_it_is_worth
 from profuse.portfolio.estimate import estimate_of, loss_of, nested_outputs, notes_of
 from profuse.portfolio.fits import Event, Fits, Fitted, score_of
 from profuse.portfolio.members import Member, loaded, members_of
@@ -56,6 +57,7 @@ def fit_portfolio(
     the absent modalities hidden in the same rows. A member predicts as the mean of its fits; where rows have times, as
     one fit to all rows. What the portfolio scores is measured on each fold with weights that the others have chosen,
     beside the member that the others have found best.
+    A threshold of answers is chosen on the same predictions, calibrated.
     Weights of rows and of classes are in what each model learns from, and in the loss that chooses the temperature.
     Scores, and the choice of members by them, count each row once.
 
@@ -101,6 +103,8 @@ def _fit(
     dataset, tell = replace(dataset, split=None), on_event or (lambda event: None)
     task, seed = dataset.task, train.seed
     metric = metric_of(options, task)
+    codec = codec or TargetCodec.fit(np.asarray(dataset.target), task, names=dataset.target_names)
+    asked = AskedDecision.of(options, codec)
     able, unable = fittable_to(task)
     members = members or members_of(tuple(dataset.modalities), options.preset, model, able)
     networks = model if any(member.model is not None for member in members) else None
@@ -130,6 +134,8 @@ def _fit(
     constant = next((f.held[()] for f in fitted if f.member.is_trivial), None)
     least = 1.0 if cut.dependent else 0.0
     temperature = temperature_of(task, nested, cut.true, at_least=least, weights=cut.weights)
+    probabilities = softened(task, nested, temperature)
+    decision = asked.made(probabilities, cut.true)
     worth = [i for i in range(len(fitted)) if keep_all or weights[:, i].any()]
     kept = [(i, predictor) for i in worth for predictor in fitted[i].predictors]
     result = PortfolioPredictor(
@@ -142,13 +148,19 @@ def _fit(
         patterns=tuple(patterns),
         weights=weights,
         temperature=temperature,
-        held_prediction=_by_row(softened(task, nested, temperature), cut, len(dataset)),
+        decision=decision,
+        held_prediction=_by_row(probabilities, cut, len(dataset)),
         about={
             **estimate_of(nested, alone, constant, cut, metric, seed),
             "notes": [
-                *notes_of(nested, cut, dataset),
+                *notes_of(probabilities, cut, dataset, decision),
                 *(f"{n} is left out, as it is not for a {task} target: {reason}." for n, reason in unable.items()),
             ],
+            **(
+                {}
+                if decision.is_most_probable
+                else {"decision": what_it_is_worth(asked, decision, probabilities, cut, seed)}
+            ),
             "n_folds": len(cut.folds),
             "skipped": {**skipped, **unable},
             "seconds": time.perf_counter() - start,

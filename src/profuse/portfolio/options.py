@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from profuse._fields import Shown
 
@@ -49,6 +50,47 @@ class PortfolioOptions(BaseModel):
     metric: Annotated[str | None, Shown("AUROC of two classes, else the task's primary one", common=True)] = Field(
         None, description="Metric by which the weights of models are chosen, as roc_auc or average_precision."
     )
+    threshold: Annotated[
+        float | str | None, Shown("the most probable class is answered", common=True, metavar="METRIC|P")
+    ] = Field(
+        None,
+        description="Probability from which on the second of two classes is answered, or the metric of answers by "
+        "which held-out rows choose it: f1, balanced_accuracy, macro_f1, accuracy.",
+    )
+    cost: Annotated[dict[str, dict[str, float]] | None, Shown(common=True)] = Field(
+        None,
+        description="What wrong answers cost, {class: {answer: cost}}, 1 if not named: the cheapest answer is given.",
+    )
     folds: Annotated[int | None, Shown("8 of fewer than 1,000 rows, else 5", common=True)] = Field(
         None, ge=2, le=20, description="Parts that rows are cut into; each is predicted by models of the others."
     )
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _number(cls, asked: Any) -> Any:
+        """A command line gives numbers as text."""
+        try:
+            value = float(asked) if isinstance(asked, str) else asked
+        except ValueError:
+            return asked  # the name of a metric
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1):
+            return value
+        raise ValueError(f"threshold must be a metric, or a probability above 0 and below 1; got threshold={asked!r}")
+
+    @model_validator(mode="after")
+    def _one_decision(self) -> PortfolioOptions:
+        if self.threshold is not None and self.cost is not None:
+            raise ValueError(f"threshold must not go with cost; got threshold={self.threshold!r} and cost={self.cost}")
+        return self
+
+    @field_validator("cost", mode="before")
+    @classmethod
+    def _by_class(cls, asked: Any) -> Any:
+        """Classes are known by their names: `{0: {1: 5}}` is `{"0": {"1": 5}}`."""
+        if not isinstance(asked, Mapping):
+            return asked
+        inner = {str(c): answers for c, answers in asked.items()}
+        return {
+            c: {str(a): cost for a, cost in answers.items()} if isinstance(answers, Mapping) else answers
+            for c, answers in inner.items()
+        }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -22,6 +23,7 @@ from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import Measured, measure, metrics_for, notes_of_two_classes
+from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, write_predictor
 from profuse.registry import part
 from profuse.schema import OnBadFile, Schema, Task
@@ -57,6 +59,7 @@ class Predictor(ABC):
         modalities: The modalities it uses.
         schema: The resolved schema of the training table; None for other data.
         source: The folder that it was read from, "" if it was not.
+        decision: Which class is answered.
     """
 
     pipeline: Pipeline
@@ -64,6 +67,7 @@ class Predictor(ABC):
     modalities: tuple[str, ...]
     schema: Schema | None
     source: str
+    decision: Decision = MOST_PROBABLE
 
     @property
     def task(self) -> Task:
@@ -113,6 +117,28 @@ class Predictor(ABC):
             CheckpointError: A part has no name.
         """
 
+    def with_decision(self, decision: Decision) -> Self:
+        """Returns the same, which answers by another decision."""
+        made = copy(self)
+        object.__setattr__(made, "decision", decision)  # most predictors are frozen
+        return made
+
+    def deciding(
+        self, *, threshold: float | None = None, cost: Mapping[str, Mapping[str, float]] | None = None
+    ) -> Self:
+        """Returns the same, which answers by a threshold or by costs; by neither the most probable class.
+
+        Args:
+            threshold: Of two classes the second is answered where its probability is at least this.
+            cost: What an answer costs, `{true class: {answer: cost}}`; a wrong one that is not named 1.
+
+        Raises:
+            ConfigError: The target has no such classes, or a value is out of range.
+            UnknownNameError: There is no such class.
+        """
+        classes = self.classes.tolist()
+        return self.with_decision(Decision.by(classes, self.task, threshold=threshold, cost=cost, who="deciding"))
+
     def save(self, folder: str | Path) -> None:
         """Writes it into `folder`, replacing a saved model that stands there; `load_model` reads it.
 
@@ -156,13 +182,13 @@ class Predictor(ABC):
             )  # fmt: skip
 
     def predict(self, rows: Any) -> np.ndarray:
-        """Returns the most probable class `[row]`; labels 0/1 `[row, label]`; or numbers, of the target's axes."""
+        """Returns the class `[row]` by `decision`; labels 0/1 `[row, label]`; or numbers, of the target's axes."""
         outputs, codec = self._outputs(self._taken(rows)), self.codec
         if codec.task == "regression":
             return outputs[:, 0] if codec.flat else outputs
         if codec.task == "multilabel":
             return np.asarray(outputs >= 0.5, dtype=np.int64)
-        return np.asarray(codec.classes[outputs.argmax(1)])
+        return np.asarray(codec.classes[self.decision.codes(outputs)])
 
     def predict_proba(self, rows: Any) -> np.ndarray:
         """Returns the probability of each class (label), `[row, class]`, in the order of `classes`.
@@ -190,7 +216,7 @@ class Predictor(ABC):
             if codec.task == "multilabel":
                 columns += zip(map(str, codec.classes), (outputs.T >= 0.5).astype(int), strict=True)
             else:
-                columns.append(("prediction", codec.classes[outputs.argmax(1)]))
+                columns.append(("prediction", codec.classes[self.decision.codes(outputs)]))
             columns += zip((f"prob_{name}" for name in codec.classes), outputs.T, strict=True)
         twice = [name for name, n in Counter(name for name, _ in columns).items() if n > 1]
         if twice:
@@ -201,7 +227,7 @@ class Predictor(ABC):
         return pd.DataFrame(dict(columns))
 
     def evaluate(self, rows: Any, metrics: Sequence[str] | None = None, *, target: Any = None) -> Measured:
-        """Returns the metrics of what it predicts for rows with a target.
+        """Returns the metrics of what it predicts, and of what `decision` answers, for rows with a target.
 
         Args:
             rows: See the class.
@@ -226,9 +252,11 @@ class Predictor(ABC):
         if self.task == "regression":
             true = dataset.target
         outputs, classes = self._outputs(dataset), [str(c) for c in codec.classes]
-        measured = measure(self.task, true, outputs, classes=classes)
+        decision = self.decision
+        measured = measure(self.task, true, outputs, classes=classes, seen_by=decision.seen_by)
         if self.task == "binary":
-            measured = replace(measured, notes=(*measured.notes, *notes_of_two_classes(true, outputs, classes)))
+            told = notes_of_two_classes(true, decision.codes(outputs), classes, at=decision.words)
+            measured = replace(measured, notes=(*measured.notes, *told))
         if metrics is None:
             return measured
         return replace(measured, values={name: measured.values[name] for name in metrics if name in measured.values})

@@ -21,6 +21,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ShapeError
 from profuse.predictor.base import Predictor
+from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, SavedPredictor
 from profuse.schema import Schema
 
@@ -76,6 +77,7 @@ class ClassicalPredictor(Predictor):
     threads: int = 1
     schema: Schema | None = None
     source: str = ""
+    decision: Decision = MOST_PROBABLE
 
     @property
     def n_parameters(self) -> int:

@@ -23,6 +23,7 @@ from profuse.errors import CheckpointError, ConfigError
 from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
+from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, SavedPredictor, write_predictor
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
@@ -62,6 +63,7 @@ class NetworkPredictor(Predictor):
     valid_prediction: np.ndarray | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    decision: Decision = MOST_PROBABLE
 
     @property
     def n_parameters(self) -> int:

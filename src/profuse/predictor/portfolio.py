@@ -17,6 +17,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ConfigError, ShapeError
 from profuse.predictor.base import Part, Predictor
+from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, SavedPredictor, facts_of, restore_predictor
 from profuse.schema import Schema, Task
 
@@ -102,6 +103,7 @@ class PortfolioPredictor(Predictor):
     about: Mapping[str, Any] = field(default_factory=dict)
     schema: Schema | None = None
     source: str = ""
+    decision: Decision = MOST_PROBABLE
 
     @property
     def n_parameters(self) -> int:

@@ -14,6 +14,7 @@ from profuse._folder import Format, read_folder, write_folder
 from profuse._lookup import load, resolve
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
+from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.schema import OnBadFile, Schema
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class _Facts(BaseModel):
     table: Schema | None = Field(alias="schema")
     own: dict[str, Any]
     estimator: _Estimator = _Estimator()
+    decision: Decision = MOST_PROBABLE
 
 
 def facts_of(predictor: Predictor, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
@@ -127,6 +129,8 @@ def facts_of(predictor: Predictor, parts: PartStore | None = None) -> tuple[dict
         "schema": None if predictor.schema is None else predictor.schema.model_dump(mode="json"),
         "own": own,
     }
+    if not predictor.decision.is_most_probable:
+        facts["decision"] = predictor.decision.model_dump(mode="json", exclude_none=True)
     return facts, weights
 
 
@@ -154,7 +158,8 @@ def restore_predictor(
     codec = TargetCodec.from_state(read.target)
     saved = SavedPredictor(pipeline, codec, read.modalities, read.table, read.own, parts)
     predictor: Predictor = cls.restore(saved, weights, source)
-    return predictor
+    read.decision.check(codec.task, codec.n_outputs)
+    return predictor.with_decision(read.decision)
 
 
 def write_predictor(folder: str | Path, predictor: Predictor, *, estimator: Mapping[str, Any] | None = None) -> None:

@@ -119,6 +119,15 @@ def row_scores_average(s: MetricSubject) -> None:
         need(abs(rows.mean() - value) < 1e-9, f"row_scores must average to {value}; got {rows.mean()} ({what}).")
 
 
+def answers_alone(s: MetricSubject) -> None:
+    """One `of_answers` does not change with how sure the class (label) is that is answered."""
+    for what, y, perfect, useless in s.cases() if s.metric.of_answers else ():
+        p = 0.55 * perfect + 0.45 * useless
+        answers = (p >= 0.5).astype(float) if y.ndim == 2 else np.eye(p.shape[1])[p.argmax(1)]
+        one, two = s.metric(y, p), s.metric(y, answers)
+        need(one == two, f"with of_answers, probabilities must not count; got {one}, and {two} of answers ({what}).")
+
+
 def order_irrelevant(s: MetricSubject) -> None:
     """The order of the rows changes nothing."""
     order = np.random.default_rng(3).permutation(N_ROWS)
@@ -196,6 +205,7 @@ METRIC_CHECKS: dict[str, Callable[[MetricSubject], None]] = {
         perfect_is_best,
         worse_scores_worse,
         row_scores_average,
+        answers_alone,
         order_irrelevant,
         undefined_raises,
         inputs_left_alone,
