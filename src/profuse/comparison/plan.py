@@ -207,19 +207,34 @@ def made_smaller(
         if changes == _NO_REFIT and "refit" not in fixed_in_training:
             made = made.model_copy(update={"train": made.train.model_copy(update={"refit": False})})
         fewest = float(epochs) if {"epochs", "max_steps"} & fixed_in_training else min(epochs, floor)
-        n_epochs = min(epochs, int(epochs * allowed / max(expected(made), 1e-9)))
+        n_epochs = _epochs_within(allowed, made, epochs, expected)
         if n_epochs >= fewest:
             break
     n_epochs = max(n_epochs, int(fewest))
     if n_epochs < epochs:
-        made = made.model_copy(update={"train": made.train.model_copy(update={"epochs": n_epochs})})
+        made = _with_epochs(made, n_epochs)
     notes, seconds = _told(options, made, epochs, limit), expected(made)
     if seconds > 1.1 * allowed:
-        rest = f"fits that have not begun when {_words(limit)} are over are left out. " if own else ""
+        rest = f"Fits that have not begun when {_words(limit)} are over are left out. " if own else ""
         notes.append(
-            f"It is expected to take {_words(seconds)} all the same; {rest}Compare fewer fusions, or set fewer epochs."
+            f"It is expected to take {_words(seconds)} all the same. {rest}Compare fewer fusions, or set fewer epochs."
         )
     return made, notes
+
+
+def _epochs_within(
+    allowed: float, options: CompareOptions, epochs: int, expected: Callable[[CompareOptions], float]
+) -> int:
+    """Returns how many epochs may be had: classical models take their time whatever those are."""
+    all_of_them, none = expected(options), expected(_with_epochs(options, 1))
+    if all_of_them <= allowed:
+        return epochs
+    each = (all_of_them - none) / max(1, epochs - 1)
+    return max(0, min(epochs, 1 + math.floor((allowed - none) / max(each, 1e-9))))
+
+
+def _with_epochs(options: CompareOptions, n: int) -> CompareOptions:
+    return options.model_copy(update={"train": options.train.model_copy(update={"epochs": n})})
 
 
 _NO_REFIT: dict[str, Any] = {"refit": False}

@@ -18,7 +18,7 @@ Fit = tuple[str, int]
 _EQUILIBRIUM = 4
 """Rounds that a fit until convergence is taken for before one was timed."""
 _FOLDS = 5  # of a portfolio
-_MOST_CLASSICAL = 30.0  # seconds of a classical model, before one was timed
+_MOST_CLASSICAL = 10.0  # seconds of a classical model, before one was timed
 
 
 class TimeLeft:
@@ -26,7 +26,7 @@ class TimeLeft:
 
     A fit takes as long as the same method at other seeds. Before one was timed, a network takes `rounds` times the sum
     of what its modalities take alone, times the ratio of timed fusions to that; a classical model takes the mean of
-    those timed, or a quarter of what is expected of a network, 30 seconds at most. `n_jobs` fits are done at a time, in
+    those timed, or a quarter of what is expected of a network, 10 seconds at most. `n_jobs` fits are done at a time, in
     order.
 
     Args:
