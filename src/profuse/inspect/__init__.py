@@ -21,5 +21,6 @@ QUESTIONS = table(
         "missing": "profuse.inspect.missing:Missing",
         "noise": "profuse.inspect.noise:Noise",
         "calibration": "profuse.inspect.calibration:Calibration",
+        "conformal": "profuse.inspect.coverage:Coverage",
     },
 )

@@ -102,6 +102,14 @@ class Predictor(ABC):
             rows: Which rows; all if None.
         """
 
+    def spread(self, inputs: Mapping[str, Any]) -> np.ndarray | None:
+        """Returns how much the models behind a prediction differ, `[row, output]`; None where there is one.
+
+        Args:
+            inputs: What `encode` returned, or rows of it, by modality.
+        """
+        return None
+
     def sharing(self, known: dict[Any, Any]) -> Self:
         """Returns the same with the fitted parts of `known` in place of its own, which are equal; others are added."""
         return self
@@ -265,7 +273,7 @@ class Predictor(ABC):
         """Returns the `profuse.inspect.Answer` to a question; see `profuse.inspect.ask`.
 
         Args:
-            question: Its name: importance, subsets, missing, noise, calibration, or one of your own.
+            question: Its name: importance, subsets, missing, noise, calibration, conformal, or one of your own.
             rows: See the class; with a target.
             target: See `read`.
             options: `metric`, `seed`, and those of the question.

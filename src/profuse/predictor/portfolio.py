@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,24 +138,36 @@ class PortfolioPredictor(Predictor):
 
     def predict_encoded(self, inputs: Mapping[str, Parts], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""
-        if not inputs:
-            raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
-        if rows is not None:
-            index = torch.as_tensor(rows)
-            inputs = {name: part.rows(index) for name, part in inputs.items()}
+        with applied(self.source):
+            some = _some(inputs, rows)
+            outputs = np.zeros((len(next(iter(some.values()))), self.codec.n_outputs))
+            for index, weights, said in self._each(some):
+                outputs[index] += weights * said
+            return softened(self.task, outputs, self.temperature)
+
+    def spread(self, inputs: Mapping[str, Parts]) -> np.ndarray:
+        """Returns how much fits differ, `[row, output]`: sqrt(sum_f w_f (p_f - mean)^2), before the temperature."""
+        with applied(self.source):
+            n_rows = len(next(iter(_some(inputs, None).values())))
+            middle = self.codec.mean if self.task == "regression" else 0.0  # squares of small numbers lose least
+            first, second = np.zeros((2, n_rows, self.codec.n_outputs))
+            for index, weights, said in self._each(inputs):
+                first[index] += weights * (said - middle)
+                second[index] += weights * (said - middle) ** 2
+            return np.sqrt(np.maximum(second - first**2, 0.0))
+
+    def _each(self, inputs: Mapping[str, Parts]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yields of each fit that counts the rows that it counts in, its weights `[row, 1]`, and what it predicts."""
         names = sorted(self.modalities)
         lacking = np.stack([~inputs[name].present.numpy() for name in names], axis=1)
-        with applied(self.source):
-            weights = self.weights[nearest_pattern(self.patterns, names, lacking)]  # [row, member]
-            outputs = np.zeros((len(lacking), self.codec.n_outputs))
-            for member in np.flatnonzero(weights.any(0)):
-                some = np.flatnonzero(weights[:, member])
-                of = [i for i, m in enumerate(self.member_of) if m == member]
-                for i in of:
-                    taken = {name: part.each[i] for name, part in inputs.items()}
-                    said = self.predictors[i].predict_encoded(taken, None if len(some) == len(lacking) else some)
-                    outputs[some] += weights[some, member, None] / len(of) * said
-            return softened(self.task, outputs, self.temperature)
+        weights = self.weights[nearest_pattern(self.patterns, names, lacking)]  # [row, member]
+        for member in np.flatnonzero(weights.any(0)):
+            some = np.flatnonzero(weights[:, member])
+            of = [i for i, m in enumerate(self.member_of) if m == member]
+            for i in of:
+                taken = {name: part.each[i] for name, part in inputs.items()}
+                said = self.predictors[i].predict_encoded(taken, None if len(some) == len(lacking) else some)
+                yield some, weights[some, member, None] / len(of), said
 
     def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
         """See `Predictor.packed`."""
@@ -208,6 +220,16 @@ class PortfolioPredictor(Predictor):
             schema=saved.schema,
             source=source,
         )
+
+
+def _some(inputs: Mapping[str, Parts], rows: np.ndarray | None) -> Mapping[str, Parts]:
+    """Returns the rows `rows` of inputs, all if None."""
+    if not inputs:
+        raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
+    if rows is None:
+        return inputs
+    index = torch.as_tensor(rows)
+    return {name: part.rows(index) for name, part in inputs.items()}
 
 
 class _Saved(BaseModel):
