@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from profuse import load_model
+from profuse.inspect.worth import Worth
 from profuse.predictor import NetworkPredictor
 
 QUICK = ("--network", "--epochs", 2, "--width", 8)
@@ -57,6 +58,28 @@ def test_the_target_need_not_be_there_to_predict(model: Path, run: Any, files: P
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new.csv", "said.csv"]
     whole = run("predict", model, files / "test.csv").stdout
     assert (tmp_path / "said.csv").read_text(encoding="utf-8") == whole
+
+
+def test_what_lacking_modalities_are_worth_stands_beside_each_row(
+    model: Path, run: Any, files: Path, tmp_path: Path
+) -> None:
+    new = pd.read_csv(files / "test.csv").drop(columns="my label")
+    new.loc[:4, "note"] = None
+    new.to_csv(tmp_path / "new.csv", index=False)
+    done = run("predict", model, tmp_path / "new.csv", "--worth", files / "test.csv", "--out", tmp_path / "said.csv")
+    assert done.exit_code == 0, done.stderr
+    said = pd.read_csv(tmp_path / "said.csv")
+    predictor = load_model(model)
+    known = predictor.read(files / "test.csv", need_target=True, who="test")
+    rows = predictor.read(tmp_path / "new.csv")
+    expected = Worth().rows(predictor, known, rows)
+    pd.testing.assert_frame_equal(said[list(expected)], expected, check_exact=False, rtol=1e-6)
+    assert said["worth of note"].notna().tolist() == (~rows.modalities["note"].present).tolist()
+    assert said["worth of note"].notna().sum() >= 5
+    other = run("predict", model, tmp_path / "new.csv", "--worth", tmp_path / "new.csv", "--out", tmp_path / "x.csv")
+    assert other.exit_code == 2
+    assert "my label" in other.stderr
+    assert not (tmp_path / "x.csv").exists()
 
 
 @pytest.mark.slow

@@ -24,6 +24,15 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="CSV to write; standard output if absent.")
     ] = None,
+    worth: Annotated[
+        Path | None,
+        typer.Option(
+            "--worth",
+            metavar="FILE",
+            help="Rows with a known target that the model has not learned from: they tell, of each row that lacks a "
+            "modality, what collecting it would save (log loss or squared error).",
+        ),
+    ] = None,
     safe: SafeCsv = False,
     new_categories: NewCategories = None,
 ) -> None:
@@ -36,11 +45,21 @@ def predict(
     from profuse.predictor import load_model
 
     if out is not None:
-        check_output(out, reads=(model, file))
+        check_output(out, reads=(model, file, *([worth] if worth is not None else [])))
     predictor = load_model(model)
     rows = predictor.read(file, **reading, new_categories=new_categories or ())
     print_notes(rows.notes)
-    text = safe_csv(as_csv(predictor.predict_frame(rows)), safe=safe)
+    frame = predictor.predict_frame(rows)
+    if worth is not None:
+        from profuse.inspect.worth import Worth
+
+        known = predictor.read(
+            worth, **reading, need_target=True, new_categories=new_categories or (), who="predict --worth"
+        )
+        print_notes(known.notes)
+        added = Worth().rows(predictor, known, rows)
+        frame = frame.join(added.set_index(frame.index))
+    text = safe_csv(as_csv(frame), safe=safe)
     if out is None:
         print_data(text)
         return
