@@ -85,3 +85,20 @@ def test_numbers_have_no_temperature() -> None:
     assert float(head.temperature) == 1
     assert head.error(outputs, target) == pytest.approx(float((outputs - target).square().sum(1).mean()))
     np.testing.assert_array_equal(head.predict(outputs), outputs)
+
+
+def test_classes_as_probabilities_are_classes() -> None:
+    head = head_for("multiclass")(4, 3, label_smoothing=0.2)
+    outputs, target = rows("multiclass", n=50)
+    as_floats = torch.nn.functional.one_hot(target, 3).float()
+    for mode in (head.train(), head.eval()):
+        torch.testing.assert_close(mode.losses(outputs, as_floats), mode.losses(outputs, target))
+    assert head.score(outputs, as_floats) == head.score(outputs, target)
+    assert head.error(outputs, as_floats) == pytest.approx(head.error(outputs, target))
+
+
+def test_the_loss_of_probabilities_is_the_mean_over_classes_by_them() -> None:
+    head, outputs = head_for("multiclass")(4, 3).eval(), torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    p = torch.rand(20, 3, generator=torch.Generator().manual_seed(1)).softmax(1)
+    each = [p[:, k] * head.losses(outputs, torch.full((20,), k)) for k in range(3)]
+    torch.testing.assert_close(head.losses(outputs, p), torch.stack(each).sum(0))

@@ -169,13 +169,17 @@ class Head(nn.Module, ABC):
 
 
 class ClassHead(Head):
-    """One class of several: `loss = -log softmax(outputs)[target]`; binary is two classes."""
+    """One class of several: `loss = -log softmax(outputs)[target]`; binary is two classes.
+
+    A target is the number of a class, or floats `[class]`, the probability of each: `loss = -sum_k p_k log softmax_k`.
+    """
 
     link = "softmax"
     unit = "accuracy"
 
     def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        return F.cross_entropy(outputs, target, reduction="none", label_smoothing=label_smoothing)
+        goal = target.to(outputs) if target.is_floating_point() else target
+        return F.cross_entropy(outputs, goal, reduction="none", label_smoothing=label_smoothing)
 
     def pool(self, outputs: Tensor) -> Tensor:
         return outputs.log_softmax(-1).logsumexp(1) - math.log(outputs.shape[1])
@@ -184,10 +188,10 @@ class ClassHead(Head):
         return (outputs / self.temperature).softmax(-1)
 
     def encode_target(self, target: Tensor) -> Tensor:
-        return F.one_hot(target, self.n_outputs)
+        return target if target.is_floating_point() else F.one_hot(target, self.n_outputs)
 
     def score(self, outputs: Tensor, target: Tensor) -> float:
-        return (outputs.argmax(-1) == target).double().mean().item()
+        return (outputs.argmax(-1) == self.encode_target(target).argmax(-1)).double().mean().item()
 
 
 class LabelsHead(Head):

@@ -58,6 +58,21 @@ def test_other_commands_take_it_as_any_model(done: Any, run: Any, files: Path) -
     assert "must be a network" in refused.stderr
 
 
+def test_a_portfolio_is_distilled_into_one_network(run: Any, files: Path, tmp_path: Path) -> None:
+    args = ("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "m", *QUICK)
+    done = run(*args, "--distil", "--fusion", "decision:mean_logits", "--epochs", 2, "--width", 8)
+    assert done.exit_code == 0, done.stderr
+    model = load_model(tmp_path / "m")
+    assert isinstance(model, NetworkPredictor)
+    assert model.schema is not None
+    assert (model.model_options.level, model.model_options.fusion) == ("decision", "mean_logits")
+    assert f"A network made so scores AUROC {model.about['score'][0]:.3f}" in done.stdout
+    assert f"Against the portfolio ({model.about['portfolio']:.3f}): " in done.stdout
+    assert "Learned from " in done.stdout
+    said = pd.read_csv(io.StringIO(run("predict", tmp_path / "m", files / "test.csv").stdout))
+    assert list(said.columns) == ["id", "prediction", "prob_big", "prob_small"]
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

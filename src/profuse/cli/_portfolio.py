@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from profuse.portfolio.fits import Event
-    from profuse.predictor import PortfolioPredictor
+    from profuse.predictor import NetworkPredictor, PortfolioPredictor
 
-__all__ = ["fits_display", "show_portfolio"]
+__all__ = ["fits_display", "show_distilled", "show_portfolio"]
 
 
 def fits_display(metric: str, console: Console) -> _Lines:
@@ -81,7 +81,11 @@ class _Bar(_Lines):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
-        words = {"prepare": f"preparing fold {event.n_done + 1} of {event.n_total}", "select": "choosing weights"}
+        words = {
+            "distil": f"training network {event.n_done + 1} of {event.n_total}",
+            "prepare": f"preparing fold {event.n_done + 1} of {event.n_total}",
+            "select": "choosing weights",
+        }
         description = words.get(event.stage, visible(event.member))
         left = "" if event.left is None else f", this model about {numbers.duration(event.left)} more"
         if event.stage in ("fit", "member"):
@@ -120,6 +124,22 @@ def show_portfolio(model: PortfolioPredictor) -> None:
     print_notes(about.get("notes", ()), err=False)
     for line in (*headline(model), *decided(model)):
         say(line)
+
+
+def show_distilled(model: NetworkPredictor) -> None:
+    """Prints which portfolio a network has learned from, and how it stands beside it."""
+    about, metric = model.about, str(model.about["metric"])
+    members = sorted(((weight, name) for name, weight in about["members"].items() if weight), reverse=True)
+    say(f"Learned from {', '.join(f'{name} ({100 * weight:.0f} %)' for weight, name in members)}")
+    print_notes(about.get("notes", ()), err=False)
+    n_rows = f"{about['n_rows']:,}"
+    if "score" in about:
+        value, low, high = about["score"]
+        say(
+            f"A network made so scores {_label(metric)} {numbers.score(value, metric)} "
+            f"({numbers.interval(low, high, metric)}) on {n_rows} rows that none of them has learned from."
+        )
+        say(f"Against the portfolio ({numbers.score(about['portfolio'], metric)}): {_told(about['gain'], metric)}.")
 
 
 def _label(name: str) -> str:

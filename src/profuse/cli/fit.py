@@ -92,6 +92,8 @@ def fit(
 
     profuse fit mine.csv --target ill --threshold f1 --out model
 
+    profuse fit mine.csv --target price --distil --out model
+
     profuse fit mine.csv --target price --member my_models:make_svm --out model
 
     profuse fit mine.csv --target price --fusion gated --out model
@@ -108,9 +110,8 @@ def fit(
     if compared is not None and compared.method.portfolio is not None and not network and "fusion" not in model:
         model, training, several = compared.portfolio_options(model, training, several)
         schema, comparison = compared.schema() if schema is None else schema, None  # type: ignore[assignment]
-    alone = [
-        flag for flag, on in (("--network", network), ("--fusion", "fusion" in model), ("--from", comparison)) if on
-    ]
+    fuses_alone = "fusion" in model and not several.get("distil")
+    alone = [flag for flag, on in (("--network", network), ("--fusion", fuses_alone), ("--from", comparison)) if on]
     if not alone:
         _portfolio(data, out, target, weight, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
@@ -125,10 +126,7 @@ def fit(
 
     _not_with(alone[0], several)
     hold_model(out)
-    level, _, name = str(model.get("fusion", "")).rpartition(":")
-    asked: dict[str, Any] = {**reading, **model, **training}
-    asked |= {"fusion": name} if name else {}
-    asked |= {"level": level} if level else {}
+    asked: dict[str, Any] = {**reading, **_level_apart(model), **training}
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
     asked = asked if compared is None else compared.parameters(asked)
     # before data are read
@@ -163,6 +161,12 @@ def fit(
     say(f"Model: {out}")
 
 
+def _level_apart(model: Given) -> dict[str, Any]:
+    """Returns options of a network with the level that stands before the name of the fusion apart."""
+    level, _, name = str(model.get("fusion", "")).rpartition(":")
+    return {**model, **({"fusion": name} if name else {}), **({"level": level} if level else {})}
+
+
 def _not_with(what: str, given: Given) -> None:
     """Checks that options of a portfolio are not given where one network is trained."""
     from profuse.errors import ConfigError
@@ -192,10 +196,11 @@ def _portfolio(
     from profuse._options import checked
     from profuse.classical.own import asked_members
     from profuse.cli._output import hold_model
-    from profuse.cli._portfolio import fits_display, show_portfolio
+    from profuse.cli._portfolio import fits_display, show_distilled, show_portfolio
     from profuse.data.leaks import copy_notes
     from profuse.errors import ConfigError
     from profuse.inputs import open_data, with_encoders, without_test_rows
+    from profuse.portfolio.distil import distilled
     from profuse.portfolio.fitting import fit_portfolio, metric_of
     from profuse.training.weights import weight_notes
 
@@ -203,6 +208,7 @@ def _portfolio(
         raise ConfigError(
             "fit: validation_fraction must go with one network; a portfolio cuts folds. Add --network, or use --folds."
         )
+    model = _level_apart(model)
     networks, train = checked(ModelOptions, model, where="fit"), checked(TrainOptions, training, where="fit")
     check_shape(model, networks.rounds, who="fit")
     options = checked(PortfolioOptions, several, where="fit")
@@ -221,7 +227,8 @@ def _portfolio(
     )
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with fits_display(metric.name, console(stderr=True)) as display:
-        fitted = fit_portfolio(
+        make: Any = distilled if options.distil else fit_portfolio
+        fitted = make(
             dataset,
             options,
             networks,
@@ -232,5 +239,5 @@ def _portfolio(
         )
     print_notes(fitted.pipeline.notes)
     fitted.save(out)
-    show_portfolio(fitted)
+    (show_distilled if options.distil else show_portfolio)(fitted)
     say(f"Model: {out}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -18,14 +18,67 @@ from profuse.data.new_rows import tell
 from profuse.errors import ConfigError
 from profuse.inputs import Data, open_data, with_encoders, without_test_rows
 from profuse.models.options import ModelOptions
+from profuse.portfolio.distil import distilled
 from profuse.portfolio.fits import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
-from profuse.predictor import PortfolioPredictor
+from profuse.predictor import NetworkPredictor, PortfolioPredictor
 from profuse.schema import OnBadFile, Schema
 from profuse.training.options import TrainOptions
 
 __all__ = ["fit"]
+
+
+@overload
+def fit(
+    data: Data,
+    target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
+    *,
+    weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
+    schema: Schema | Mapping[str, Any] | str | Path | None = None,
+    preset: str | None = None,
+    time_limit: float | str | None = None,
+    metric: str | None = None,
+    threshold: float | str | None = None,
+    cost: Mapping[str, Mapping[str, float]] | None = None,
+    distil: Literal[False] = False,
+    folds: int | None = None,
+    members: Members | None = None,
+    model: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    variant: str | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: OnBadFile = "raise",
+    n_jobs: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> PortfolioPredictor: ...
+
+
+@overload
+def fit(
+    data: Data,
+    target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
+    *,
+    weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
+    schema: Schema | Mapping[str, Any] | str | Path | None = None,
+    preset: str | None = None,
+    time_limit: float | str | None = None,
+    metric: str | None = None,
+    threshold: float | str | None = None,
+    cost: Mapping[str, Mapping[str, float]] | None = None,
+    distil: Literal[True],
+    folds: int | None = None,
+    members: Members | None = None,
+    model: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    variant: str | None = None,
+    base_dir: str | Path | None = None,
+    on_bad_file: OnBadFile = "raise",
+    n_jobs: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> NetworkPredictor: ...
 
 
 @documented(
@@ -43,6 +96,7 @@ def fit(
     metric: str | None = None,
     threshold: float | str | None = None,
     cost: Mapping[str, Mapping[str, float]] | None = None,
+    distil: bool = False,
     folds: int | None = None,
     members: Members | None = None,
     model: Mapping[str, Any] | None = None,
@@ -53,7 +107,7 @@ def fit(
     on_bad_file: OnBadFile = "raise",
     n_jobs: int | None = None,
     on_event: Callable[[Event], None] | None = None,
-) -> PortfolioPredictor:
+) -> PortfolioPredictor | NetworkPredictor:
     """Fits a portfolio: networks and classical models together, with the weights that predict held-out rows best.
 
     Args:
@@ -75,7 +129,7 @@ def fit(
 
     Returns:
         A `Predictor`; `members` tells each model's weight and score, `about` how good the whole is on rows that had no
-        part in choosing it.
+        part in choosing it. With `distil` a network, whose `about` holds it against the portfolio.
 
     Raises:
         ProfuseError: The message names what is wrong and what to do.
@@ -93,7 +147,7 @@ def fit(
         "metric": metric,
         "folds": folds,
     }
-    asked |= {"threshold": threshold, "cost": cost}
+    asked |= {"threshold": threshold, "cost": cost, "distil": distil}
     options = checked(PortfolioOptions, {k: v for k, v in asked.items() if v is not None}, where="fit")
     of_networks = checked(ModelOptions, dict(model or {}), where="fit")
     training = checked(TrainOptions, dict(train or {}), where="fit")
@@ -106,7 +160,8 @@ def fit(
         )  # fmt: skip
         dataset = with_encoders(without_test_rows(opened.dataset), of_networks.encoders, who="fit")
         tell((*dataset.notes, *copy_notes(dataset)), "fit")
-        return fit_portfolio(
+        make: Any = distilled if options.distil else fit_portfolio
+        made: NetworkPredictor | PortfolioPredictor = make(
             dataset,
             options,
             of_networks,
@@ -115,3 +170,4 @@ def fit(
             n_jobs=n_jobs or max(1, usable_cores() // training.threads),
             on_event=on_event,
         )
+        return made

@@ -39,7 +39,8 @@ class Event:
     """Where a portfolio is: told to `on_event`.
 
     Attributes:
-        stage: "prepare" (folds), "fit", "member" (one is done, or left out), "select" or "done".
+        stage: "prepare" (folds), "fit", "member" (one is done, or left out), "select", "distil" (a network learns)
+            or "done".
         n_done: Fits that are done or left out.
         n_total: Fits in all.
         member: Which model is fitted.

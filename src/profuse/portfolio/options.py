@@ -61,6 +61,10 @@ class PortfolioOptions(BaseModel):
         None,
         description="What wrong answers cost, {class: {answer: cost}}, 1 if not named: the cheapest answer is given.",
     )
+    distil: Annotated[bool, Shown(common=True)] = Field(
+        False,
+        description="Return one network, that learns from what the portfolio predicts of rows it has not learned from.",
+    )
     folds: Annotated[int | None, Shown("8 of fewer than 1,000 rows, else 5", common=True)] = Field(
         None, ge=2, le=20, description="Parts that rows are cut into; each is predicted by models of the others."
     )

@@ -47,6 +47,7 @@ class NetworkPredictor(Predictor):
         history: Its epochs.
         own_parts: Parts that are the user's own objects, which no name rebuilds.
         valid_prediction: What the model predicted for the validation rows before it was trained anew with them.
+        about: How good it is on held-out rows, where that is known.
         choices: By modality, what its encoder has chosen for the data, in words; not saved, as the options tell it.
     """
 
@@ -62,6 +63,7 @@ class NetworkPredictor(Predictor):
     own_parts: tuple[str, ...] = ()
     valid_prediction: np.ndarray | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     decision: Decision = MOST_PROBABLE
 
@@ -159,7 +161,7 @@ class NetworkPredictor(Predictor):
                 "balance_weights": [dict(weights) for weights in history.balance_weights],
             },
         }
-        return own, self.model.state_dict()
+        return own | ({"about": dict(self.about)} if self.about else {}), self.model.state_dict()
 
     @classmethod
     def restore(cls, saved: SavedPredictor, weights: Mapping[str, Tensor], source: str) -> NetworkPredictor:
@@ -179,6 +181,7 @@ class NetworkPredictor(Predictor):
             model_options=own.model_options,
             train_options=own.train_options,
             history=own.history,
+            about=own.about,
             schema=saved.schema,
             source=source,
         )
@@ -191,6 +194,7 @@ class _Saved(BaseModel):
     model_options: ModelOptions
     train_options: TrainOptions
     history: History | None
+    about: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("history", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from profuse._cores import limit_threads
 from profuse.data.dataset import Dataset
@@ -48,6 +49,8 @@ class Prepared:
         target: All rows' targets, encoded.
         choices: What encoders have chosen for these data (`choose`); None: a fit lets them choose.
         solved: Linear paths that fits have solved; they share them.
+        taught: What networks learn of each row in place of its target, `[row, output]`: probabilities, or encoded
+            values. Epochs and temperatures are chosen by the targets themselves.
     """
 
     dataset: Dataset
@@ -58,6 +61,7 @@ class Prepared:
     target: Tensor
     choices: Mapping[str, Choice] | None = None
     solved: Solved = field(default_factory=Solved)
+    taught: Tensor | None = None
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split, *, classes: TargetCodec | None = None) -> Prepared:
@@ -114,6 +118,16 @@ class Prepared:
     def weights(self, asked: ClassWeight) -> Tensor | None:
         """Returns the weights of all rows, those of their classes in them; None where all count alike."""
         return row_weights(self.class_weights(asked), self.target, self.split, self.dataset.weights, who="fit")
+
+    @property
+    def learned(self) -> Tensor:
+        """What training rows are learned as, and validation rows judged by, as a head's loss takes it."""
+        if self.taught is None:
+            return self.target
+        learned, valid = self.taught.clone(), torch.as_tensor(self.split.valid)
+        own = self.target[valid]
+        learned[valid] = (own if own.is_floating_point() else one_hot(own, self.codec.n_outputs)).to(learned)
+        return learned
 
     def facts(self, rows: np.ndarray, weights: Tensor | None = None) -> TargetFacts:
         """Returns what an operator may know of the targets of `rows`, which count by their `weights`, if there are."""
@@ -211,6 +225,8 @@ def _fit(
     held = None if independent else counted(split.valid)
     together = rows_together(prepared.dataset, split)
 
+    learned = prepared.learned
+
     def build(rows: np.ndarray) -> Model:
         """Returns an untrained model that knows the target of `rows`."""
         made = build_model(
@@ -233,7 +249,7 @@ def _fit(
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
         begin = fit_linear(
-            model.plain, inputs, prepared.target, counted(rows), held=held, together=together, solved=prepared.solved,
+            model.plain, inputs, learned, counted(rows), held=held, together=together, solved=prepared.solved,
             log_weights=log_weights,
         )  # fmt: skip
         # the model begins as its linear paths, which may be the best there is
@@ -241,7 +257,7 @@ def _fit(
         history = train(
             model,
             begin,
-            prepared.target,
+            learned,
             train_rows,
             valid_rows,
             train_options,
@@ -278,11 +294,12 @@ def _fit(
         again = build(split.train)
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
+        every = prepared.target if prepared.taught is None else prepared.taught
         begin = fit_linear(
-            again.plain, inputs, prepared.target, counted(known), like=like, together=together, solved=prepared.solved,
+            again.plain, inputs, every, counted(known), like=like, together=together, solved=prepared.solved,
             log_weights=log_weights,
         )  # fmt: skip
-        seconds = retrain(again, begin, prepared.target, rows, train_options, history, weights)
+        seconds = retrain(again, begin, every, rows, train_options, history, weights)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
             assert again.plain.decider is not None

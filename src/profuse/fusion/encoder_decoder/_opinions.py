@@ -22,9 +22,9 @@ def log_probs(outputs: Tensor, link: Link) -> Tensor:
 
 
 def truth(target: Tensor, link: Link, n_outputs: int) -> Tensor:
-    """Returns the probability that the target gives to each class, `[batch, label, class]`: 0 or 1."""
+    """Returns the probability that the target gives to each class, `[batch, label, class]`: 0 or 1 if it names one."""
     if link == "softmax":
-        return functional.one_hot(target, n_outputs)[:, None]
+        return (target if target.is_floating_point() else functional.one_hot(target, n_outputs))[:, None]
     return torch.stack([target, 1 - target], dim=-1)
 
 
