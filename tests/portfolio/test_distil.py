@@ -24,7 +24,9 @@ from profuse.portfolio.fits import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import Decision, NetworkPredictor, PortfolioPredictor
+from profuse.training import fitting as fitting_module
 from profuse.training.fitting import Prepared, fit_model
+from profuse.training.loop import retrain
 from profuse.training.options import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("few_classical")
@@ -153,9 +155,21 @@ class TestTraining:
         model = fit_model(wrong, ModelOptions(**SMALL), TrainOptions(epochs=8, refit=False))
         assert model.history is not None
         assert model.history.epochs[-1].valid_score < 0.3  # by the truth
-        again = fit_model(wrong, ModelOptions(**SMALL), TrainOptions(epochs=8, refit=True))
-        said = again.predict_encoded(ready.inputs).argmax(1)
-        assert (said == ready.target.numpy()).mean() < 0.5
+
+    def test_what_is_said_of_validation_rows_is_learned_when_all_is_learned_anew(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ready, goals = prepared(learnable()), []
+
+        def noted(model: Any, inputs: Any, target: torch.Tensor, *args: Any) -> float:
+            goals.append(target)
+            return retrain(model, inputs, target, *args)
+
+        monkeypatch.setattr(fitting_module, "retrain", noted)
+        said = torch.full((N, 2), 0.5)
+        fit_model(replace(ready, taught=said), ModelOptions(**SMALL), TrainOptions(epochs=1, refit=True))
+        assert len(goals) == 1
+        torch.testing.assert_close(goals[0], said)
 
     @pytest.mark.parametrize("fusion", ["trusted", "predictive_dynamic", "stacking", "product_of_experts"])
     def test_operators_that_look_at_targets_take_probabilities(self, fusion: str) -> None:
