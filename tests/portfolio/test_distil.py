@@ -26,7 +26,6 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import Decision, NetworkPredictor, PortfolioPredictor
 from profuse.training import fitting as fitting_module
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import retrain
 from profuse.training.options import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("few_classical")
@@ -149,27 +148,29 @@ class TestTraining:
         one, two = (m.predict_encoded(ready.inputs) for m in made)
         np.testing.assert_allclose(one, two, atol=1e-5)
 
-    def test_validation_rows_judge_by_the_truth_and_training_rows_teach_what_is_said(self) -> None:
-        ready = prepared(learnable())
-        wrong = replace(ready, taught=one_hot(1 - ready.target, 2).float())
-        model = fit_model(wrong, ModelOptions(**SMALL), TrainOptions(epochs=8, refit=False))
-        assert model.history is not None
-        assert model.history.epochs[-1].valid_score < 0.3  # by the truth
+    @pytest.fixture
+    def goals(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+        """The target that each of the three steps of a fit was given."""
+        given: dict[str, torch.Tensor] = {}
+        for name in ("fit_linear", "train", "retrain"):
+            step = getattr(fitting_module, name)
 
-    def test_what_is_said_of_validation_rows_is_learned_when_all_is_learned_anew(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ready, goals = prepared(learnable()), []
+            def noted(model: Any, inputs: Any, target: torch.Tensor, *args: Any, _step: Any = step, **more: Any) -> Any:
+                given[_step.__name__] = target
+                return _step(model, inputs, target, *args, **more)
 
-        def noted(model: Any, inputs: Any, target: torch.Tensor, *args: Any) -> float:
-            goals.append(target)
-            return retrain(model, inputs, target, *args)
+            monkeypatch.setattr(fitting_module, name, noted)
+        return given
 
-        monkeypatch.setattr(fitting_module, "retrain", noted)
-        said = torch.full((N, 2), 0.5)
+    def test_what_is_said_is_learned_and_the_truth_chooses(self, goals: dict[str, torch.Tensor]) -> None:
+        ready, said = prepared(learnable()), torch.full((N, 2), 0.5)
         fit_model(replace(ready, taught=said), ModelOptions(**SMALL), TrainOptions(epochs=1, refit=True))
-        assert len(goals) == 1
-        torch.testing.assert_close(goals[0], said)
+        own = one_hot(ready.target, 2).float()
+        torch.testing.assert_close(goals["train"][ready.split.train], said[ready.split.train])
+        torch.testing.assert_close(goals["train"][ready.split.valid], own[ready.split.valid])
+        torch.testing.assert_close(goals["retrain"], said)  # validation rows are learned from too
+        assert goals["fit_linear"] is ready.target
+        assert (said == 0.5).all()
 
     @pytest.mark.parametrize("fusion", ["trusted", "predictive_dynamic", "stacking", "product_of_experts"])
     def test_operators_that_look_at_targets_take_probabilities(self, fusion: str) -> None:

@@ -50,7 +50,7 @@ class Prepared:
         choices: What encoders have chosen for these data (`choose`); None: a fit lets them choose.
         solved: Linear paths that fits have solved; they share them.
         taught: What networks learn of each row in place of its target, `[row, output]`: probabilities, or encoded
-            values. Epochs and temperatures are chosen by the targets themselves.
+            values. Linear paths are solved, and epochs and temperatures chosen, by the targets themselves.
     """
 
     dataset: Dataset
@@ -249,7 +249,7 @@ def _fit(
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
         begin = fit_linear(
-            model.plain, inputs, learned, counted(rows), held=held, together=together, solved=prepared.solved,
+            model.plain, inputs, prepared.target, counted(rows), held=held, together=together, solved=prepared.solved,
             log_weights=log_weights,
         )  # fmt: skip
         # the model begins as its linear paths, which may be the best there is
@@ -294,12 +294,12 @@ def _fit(
         again = build(split.train)
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
-        every = prepared.target if prepared.taught is None else prepared.taught
         begin = fit_linear(
-            again.plain, inputs, every, counted(known), like=like, together=together, solved=prepared.solved,
+            again.plain, inputs, prepared.target, counted(known), like=like, together=together, solved=prepared.solved,
             log_weights=log_weights,
         )  # fmt: skip
-        seconds = retrain(again, begin, every, rows, train_options, history, weights)
+        goal = prepared.target if prepared.taught is None else prepared.taught
+        seconds = retrain(again, begin, goal, rows, train_options, history, weights)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
             assert again.plain.decider is not None
