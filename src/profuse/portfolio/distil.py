@@ -63,8 +63,8 @@ def distilled(
     Reference:
         Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network" (2015), section 2.
 
-    *Differs from the paper*: the teacher's predictions are held-out ones, at its calibrated temperature, and the network's
-    outputs have none; linear paths are solved, and epochs and temperatures chosen, by the targets alone.
+    *Differs from the paper*: the teacher's predictions are held-out ones, at its calibrated temperature, and the
+    network's outputs have none; linear paths are solved, and epochs and temperatures chosen, by the targets alone.
     """
     options, model, train = options or PortfolioOptions(), model or ModelOptions(), train or TrainOptions()
     tell, start = on_event or (lambda event: None), time.perf_counter()
