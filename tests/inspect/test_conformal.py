@@ -201,3 +201,18 @@ def test_which_rows_are_in_a_part_depends_on_the_seed() -> None:
     one, same, other = (ask(Drawn(), data, "conformal", noise=0, seed=s) for s in (0, 0, 1))
     assert one == same
     assert one != other
+
+
+def test_the_rarest_of_many_patterns_are_told_together() -> None:
+    rng, names = np.random.default_rng(0), "cdef"
+    data = rows(1500, 0, lacks_b=0.3)
+    more = {n: replace(data.modalities["a"], present=rng.random(1500) < 0.5) for n in names}
+    wide = Drawn()
+    wide.modalities = ("a", "b", *names)
+    answer = ask(wide, replace(data, modalities={**data.modalities, **more}), "conformal", noise=0)
+    parts = [e for e in answer.estimates if e.name == "complete" or e.name.startswith("without") or "other" in e.name]
+    assert len(parts) == 9
+    assert parts[-1].name == "56 other patterns"
+    assert sum(e.n for e in parts) == 1500
+    assert parts[-1].value == pytest.approx(0.9, abs=0.05)
+    assert "others (" in note(answer, "With fewer than 100 rows: ")

@@ -166,7 +166,7 @@ def test_where_models_differ_intervals_are_wider_and_narrower_on_average() -> No
     q = [np.full(4000, quantile(s.scores(y), 0.9)) for s in (aware, blind)]
     assert aware.sizes(q[0]).mean() < 0.9 * blind.sizes(q[1]).mean()
     hard = sd[:, 0] > 1.6
-    assert (aware.scores(y) <= q[0])[hard].mean() == pytest.approx(0.9, abs=0.03)
+    assert (aware.scores(y) <= q[0])[hard].mean() > 0.83
     assert (blind.scores(y) <= q[1])[hard].mean() < 0.75
     agreed = Said.of(codec, np.zeros_like(y), np.zeros_like(y))
     assert (agreed.difficulty == LEAST).all()
@@ -180,3 +180,20 @@ def test_patterns_are_of_the_modalities_that_the_predictor_uses() -> None:
     assert known.names == ("b",)
     assert pattern_name(np.array([False, True, False]), ("a", "b", "c")) == "without a + c"
     assert pattern_name(np.array([True, True]), ("a", "b")) == "complete"
+
+
+def test_patterns_made_together_are_as_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = rows(400, 0, lacks_a=0.02, lacks_b=0.02)
+    patterns = np.array([[True, False], [False, True], [False, False]])
+    alone = [scored(data).chosen(p).quantile for p in patterns]
+    assert scored(data).quantiles(patterns).tolist() == alone
+    monkeypatch.setattr("profuse.inspect.pattern_scores._AT_ONCE", 500)
+    assert scored(data).quantiles(patterns).tolist() == alone
+
+
+def test_many_rows_with_a_modality_hidden_are_not_all_needed() -> None:
+    known = scored(rows(3000, 0, lacks_a=0.001))
+    hidden = known.chosen(np.array([False, True]))
+    assert (hidden.of, hidden.n) == ("hidden", 5 * known.fewest)
+    exact = scored(rows(3000, 0, lacks_a=1.0)).chosen(np.array([False, True]))
+    assert hidden.quantile == pytest.approx(exact.quantile, abs=0.03)

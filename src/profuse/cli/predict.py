@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,6 +33,18 @@ def predict(
             "modality, what collecting it would save (log loss or squared error).",
         ),
     ] = None,
+    conformal: Annotated[
+        Path | None,
+        typer.Option(
+            "--conformal",
+            metavar="FILE",
+            help="Rows with a known target that the model has not learned from: sets or intervals are made of them.",
+        ),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option("--coverage", metavar="SHARE", help="Of new rows that sets or intervals hold; 0.9 if absent."),
+    ] = None,
     safe: SafeCsv = False,
     new_categories: NewCategories = None,
 ) -> None:
@@ -40,22 +52,38 @@ def predict(
 
     Writes one line per row: its id (or number, from 0), the prediction, and the probability of each class or label.
 
-    [bold]Example[/bold]: profuse predict model new.csv --out answers.csv
+    With --conformal, also the set of classes that holds the true one in a share --coverage of new rows, joined by |; or
+    the ends low and high of an interval. 'profuse ask MODEL FILE conformal' tells whether they hold.
+
+    [bold]Examples[/bold]
+
+    profuse predict model new.csv --out answers.csv
+
+    profuse predict model new.csv --conformal calibration.csv --coverage 0.95 --out answers.csv
     """
     from profuse.predictor import load_model
 
+    if coverage is not None and conformal is None:
+        raise typer.BadParameter("must go with --conformal FILE", param_hint="--coverage")
     if out is not None:
-        check_output(out, reads=(model, file, *([worth] if worth is not None else [])))
+        check_output(out, reads=(model, file, worth, conformal))
     predictor = load_model(model)
-    rows = predictor.read(file, **reading, new_categories=new_categories or ())
+    given: dict[str, Any] = {**reading, "new_categories": new_categories or ()}
+    rows = predictor.read(file, **given)
     print_notes(rows.notes)
-    frame = predictor.predict_frame(rows)
+    if conformal is None:
+        frame = predictor.predict_frame(rows)
+    else:
+        from profuse.inspect.conformal import Conformal
+
+        known = predictor.read(conformal, **given, need_target=True, who="predict --conformal")
+        calibrated = Conformal.fit(predictor, known, coverage=0.9 if coverage is None else coverage)
+        frame = calibrated.predict_frame(rows)
+        print_notes([*known.notes, *frame.attrs["notes"]])
     if worth is not None:
         from profuse.inspect.worth import Worth
 
-        known = predictor.read(
-            worth, **reading, need_target=True, new_categories=new_categories or (), who="predict --worth"
-        )
+        known = predictor.read(worth, **given, need_target=True, who="predict --worth")
         print_notes(known.notes)
         added = Worth().rows(predictor, known, rows)
         frame = frame.join(added.set_index(frame.index))

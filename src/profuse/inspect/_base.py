@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from profuse.metrics import Metric
     from profuse.predictor import Predictor
 
-__all__ = ["Question"]
+__all__ = ["Question", "check_target"]
 
 
 class Question(ABC):
@@ -66,16 +66,9 @@ class Question(ABC):
 
     def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
         """Returns the answer for rows as `ask` takes them."""
-        from profuse.data.dataset import Dataset
-        from profuse.data.new_rows import tell
-        from profuse.inspect.asked import order_by_content
+        from profuse.inspect.asked import order_by_content, read_asked
 
-        if isinstance(rows, Dataset) and target is None:
-            dataset = rows  # as it is: whoever has read it may have accepted new categories
-        else:
-            dataset = predictor.read(rows, need_target=True, target=target, who="ask")
-            tell(() if isinstance(rows, Dataset) else dataset.notes, "ask")
-        _check_target(dataset)
+        dataset = read_asked(predictor, rows, target, who="ask")
         return self.answer(predictor, dataset.rows(order_by_content(dataset, predictor.modalities)))
 
     @abstractmethod
@@ -104,12 +97,17 @@ class Question(ABC):
         """Returns the rows encoded for the predictor, with all that is needed to score it on them."""
         from profuse.inspect.asked import Asked
 
-        _check_target(dataset)
+        check_target(dataset)
         return Asked.of(
             predictor, dataset, self.metric_for(predictor.task), seed=self.seed, n_resamples=self.n_resamples
         )
 
 
-def _check_target(dataset: Dataset) -> None:
+def check_target(dataset: Dataset, *, who: str = "ask") -> None:
+    """Checks that rows have a target.
+
+    Raises:
+        DataError: They have none.
+    """
     if dataset.target is None:
-        raise DataError(f"ask: rows must have a target; {dataset.name!r} has none. Give rows with a known target.")
+        raise DataError(f"{who}: rows must have a target; {dataset.name!r} has none. Give rows with a known target.")

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from profuse.data.dataset import Dataset
+from profuse.data.new_rows import tell
 from profuse.errors import ConfigError
+from profuse.inspect._base import check_target
 from profuse.inspect.answer import Estimate
 from profuse.inspect.intervals import Scores
 from profuse.metrics import Metric
 
 if TYPE_CHECKING:
-    from profuse.data.dataset import Dataset
     from profuse.predictor import Part, Predictor
 
-__all__ = ["Asked", "hide", "order_by_content", "predict_without"]
+__all__ = ["Asked", "encoded_target", "hide", "order_by_content", "predict_without", "read_asked"]
 
 
 def hide(inputs: Mapping[str, Part], names: Collection[str]) -> dict[str, Any]:
@@ -36,6 +38,28 @@ def predict_without(
 ) -> dict[tuple[str, ...], np.ndarray]:
     """Returns what is predicted with the modalities of a tuple missing from every row, for each of `hidden`."""
     return {names: predictor.predict_encoded(hide(inputs, names)) for names in hidden}
+
+
+def encoded_target(predictor: Predictor, dataset: Dataset) -> np.ndarray:
+    """Returns the targets as metrics take them: class numbers, labels 0 and 1, or values `[row, target]`."""
+    target = np.asarray(dataset.target)
+    true = predictor.codec.encode(target)  # tells classes that training had not
+    return target.astype(np.float64).reshape(len(true), -1) if predictor.task == "regression" else true
+
+
+def read_asked(predictor: Predictor, rows: Any, target: Any, *, who: str, stacklevel: int = 5) -> Dataset:
+    """Returns rows with a target, as `Predictor.read` takes them; their notes are warnings.
+
+    Raises:
+        DataError: They cannot be read, or have no target.
+    """
+    if isinstance(rows, Dataset) and target is None:
+        dataset = rows  # as it is: whoever has read it may have accepted new categories
+    else:
+        dataset = predictor.read(rows, need_target=True, target=target, who=who)
+        tell(() if isinstance(rows, Dataset) else dataset.notes, who, stacklevel=stacklevel)
+    check_target(dataset, who=who)
+    return dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +87,7 @@ class Asked:
     @classmethod
     def of(cls, predictor: Predictor, dataset: Dataset, metric: Metric, *, seed: int, n_resamples: int) -> Asked:
         """Encodes the rows of `dataset`, which has a target."""
-        target = np.asarray(dataset.target)
-        true = predictor.codec.encode(target)  # tells classes that training had not
-        if predictor.task == "regression":
-            true = target.astype(np.float64).reshape(len(true), -1)
+        true = encoded_target(predictor, dataset)
         n_rows = len(dataset)
         clusters = np.arange(n_rows)
         if dataset.groups is not None:

@@ -32,8 +32,9 @@ __all__ = ["LEAST", "SPREAD", "Said", "fewest_rows", "finite_from", "quantile"]
 SPREAD = 0.3
 """The standard deviation of the share that is not covered, of that share: .03 where .1 is not to be covered."""
 
-LEAST = 0.03
-"""Added to the difficulty of all rows, so that where models agree by chance an interval is not a point."""
+LEAST = 0.2
+"""Added to the difficulty of all rows: where models agree by chance an interval is not a point, and where their spread
+tells nothing it costs little (.03 made intervals of beijing-air 3 % narrower than this, and of diabetes 12 % wider)."""
 
 
 def fewest_rows(coverage: float) -> int:

@@ -83,7 +83,7 @@ class Coverage(Question):
         import numpy as np
 
         from profuse.inspect.held import Measured
-        from profuse.inspect.pattern_scores import PatternScores, parts_of, pattern_name, presence, said
+        from profuse.inspect.pattern_scores import PatternScores, parts_of, presence, said
 
         asked = self.asked(predictor, dataset)
         rows = PatternScores.of(predictor, asked.inputs, asked.true, coverage=self.coverage, by_pattern=self.by_pattern)
@@ -94,11 +94,8 @@ class Coverage(Question):
         estimates = [whole]
         used = tuple(n for n in asked.present if n in predictor.modalities)
         have = presence(asked.inputs, used)
-        kinds, which = np.unique(have, axis=0, return_inverse=True)
-        for i in sorted(range(len(kinds)), key=lambda i: (-kinds[i].sum(), tuple(~kinds[i]))):
-            if len(kinds) > 1 and (which.reshape(-1) == i)[measured.rows].any():
-                some = np.flatnonzero(which.reshape(-1) == i)
-                estimates.append(measured.estimate(pattern_name(kinds[i], used), rows.said, quantiles, some))
+        for name, some in _patterns(have[measured.rows], used):
+            estimates.append(measured.estimate(name, rows.said, quantiles, measured.rows[some]))
         for name, inputs in self._hidden(asked, used):
             then = said(predictor, inputs)
             if self.by_pattern:
@@ -141,8 +138,7 @@ class Coverage(Question):
     ) -> Iterator[str]:
         import numpy as np
 
-        from profuse.inspect.conformal_scores import finite_from
-        from profuse.inspect.pattern_scores import choices_told
+        from profuse.inspect.pattern_scores import choices_told, infinite_told
 
         yield f"The residual is the coverage of all rows less the one asked for, {self.coverage:g}."
         if dataset.times is not None:
@@ -161,12 +157,7 @@ class Coverage(Question):
                 "whatever the model. What is hidden, unaware, or noisy shows what breaks it."
             )
         yield from choices_told(rows)
-        infinite = int(np.isinf(quantiles[measured]).sum())
-        if infinite:
-            yield (
-                f"{infinite} rows have sets of all classes, or intervals without ends: at least "
-                f"{finite_from(self.coverage)} rows must calibrate for a coverage of {self.coverage:g}."
-            )
+        yield from infinite_told(rows, quantiles[measured])
         if rows.predictor.task == "regression":
             return
         sizes, n_classes = rows.said.sizes(quantiles)[measured], len(rows.predictor.classes)
@@ -179,6 +170,22 @@ class Coverage(Question):
             f"Coverage is not promised for each class: least for {str(rows.predictor.classes[code])!r}, {least:.4f} of "
             f"{int((true == code).sum())} rows."
         )
+
+
+def _patterns(have: np.ndarray, names: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields patterns, the most complete first, and which rows have each, bool `[row]`; rare ones together."""
+    import numpy as np
+
+    from profuse.inspect.pattern_scores import MOST_TOLD, pattern_name
+
+    kinds, which, counts = np.unique(have, axis=0, return_inverse=True, return_counts=True)
+    if len(kinds) < 2:
+        return
+    frequent = sorted(range(len(kinds)), key=lambda i: -counts[i])[:MOST_TOLD]
+    for i in sorted(frequent, key=lambda i: (-kinds[i].sum(), *(~kinds[i]))):
+        yield pattern_name(kinds[i], names), which.reshape(-1) == i
+    if len(kinds) > MOST_TOLD:
+        yield f"{len(kinds) - MOST_TOLD} other patterns", ~np.isin(which.reshape(-1), frequent)
 
 
 def check_coverage(coverage: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,14 +11,27 @@ import torch
 
 from profuse.data.dataset import Dataset
 from profuse.data.split import folds
-from profuse.inspect.asked import hide
 from profuse.inspect.conformal_scores import Said, fewest_rows, finite_from, quantile
 from profuse.predictor import Part, Predictor
 from profuse.schema import SplitOptions
 
-__all__ = ["Chosen", "PatternScores", "choices_told", "parts_of", "pattern_name", "presence", "said"]
+__all__ = [
+    "MOST_TOLD",
+    "Chosen",
+    "PatternScores",
+    "choices_told",
+    "infinite_told",
+    "parts_of",
+    "pattern_name",
+    "presence",
+    "said",
+]
 
-_MOST_HIDDEN = 2000  # rows: the coverage of their quantile varies by less than a hundredth
+_MOST_HIDDEN = 5  # times the rows that are enough: the coverage then varies by .013 where .1 is not to be covered
+_AT_ONCE = 20_000  # rows, hidden for several patterns: a call of a portfolio takes long, whatever its rows
+
+MOST_TOLD = 8
+"""Patterns that an answer tells of one by one."""
 
 
 def said(predictor: Predictor, inputs: Mapping[str, Part]) -> Said:
@@ -79,7 +92,7 @@ class PatternScores:
     present: np.ndarray
     said: Said
     scores: np.ndarray
-    _hidden: dict[bytes, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _hidden: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -108,15 +121,18 @@ class PatternScores:
         own = self.scores[part & (self.present == pattern).all(1)]
         if len(own) >= fewest:
             return Chosen(quantile(own, self.coverage), len(own), "own")
-        index, scores = self._with_hidden(pattern)
-        made = scores[part[index]]
-        if len(made) >= fewest:
+        index = self._rows_with(pattern)
+        if part[index].sum() >= fewest:
+            self._hide([pattern])
+            made = self._hidden[pattern.tobytes()][part[index]]
             return Chosen(quantile(made, self.coverage), len(made), "hidden")
         return Chosen(quantile(self.scores[part], self.coverage), int(part.sum()), "all")
 
     def quantiles(self, patterns: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Returns the quantile of each row, `[row]`, of `patterns`, bool `[row, modality]`."""
         kinds, which = np.unique(patterns, axis=0, return_inverse=True)
+        few = [k for k in kinds if (self.present == k).all(1).sum() < self.fewest <= len(self._rows_with(k))]
+        self._hide(few)
         return np.array([self.chosen(kind, rows).quantile for kind in kinds])[which.reshape(-1)]
 
     def crossed(self, patterns: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -133,21 +149,26 @@ class PatternScores:
             result[held] = self.quantiles(patterns[held], rows)
         return result
 
-    def _with_hidden(self, pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns rows that have all of a pattern, and their scores with the rest hidden."""
-        key = pattern.tobytes()
-        if key not in self._hidden:
-            index = np.flatnonzero((self.present | ~pattern).all(1))
-            most = max(_MOST_HIDDEN, 4 * fewest_rows(self.coverage))
-            if len(index) > most:
-                index = index[np.linspace(0, len(index) - 1, most).astype(int)]
-            scores = np.zeros(0)
-            if len(index):
-                gone = [n for n, has in zip(self.names, pattern, strict=True) if not has]
-                some = {n: part.rows(torch.as_tensor(index)) for n, part in self.inputs.items()}
-                scores = said(self.predictor, hide(some, gone)).scores(self.true[index])
-            self._hidden[key] = index, scores
-        return self._hidden[key]
+    def _rows_with(self, pattern: np.ndarray) -> np.ndarray:
+        """Returns rows that have all of a pattern: as many as are needed, evenly from all."""
+        index = np.flatnonzero((self.present | ~pattern).all(1))
+        most = max(_MOST_HIDDEN * self.fewest, 1)
+        return index if len(index) <= most else index[np.linspace(0, len(index) - 1, most).astype(int)]
+
+    def _hide(self, patterns: Sequence[np.ndarray]) -> None:
+        """Scores the rows of `_rows_with` with all else hidden, where that has not been done."""
+        new = [(p, self._rows_with(p)) for p in patterns if p.tobytes() not in self._hidden]
+        while new:
+            n_at_once = max(1, int((np.cumsum([len(index) for _, index in new]) <= _AT_ONCE).sum()))
+            batch, new = new[:n_at_once], new[n_at_once:]
+            index = np.concatenate([index for _, index in batch])
+            gone = ~np.concatenate([np.tile(pattern, (len(index), 1)) for pattern, index in batch])
+            inputs = {n: part.rows(torch.as_tensor(index)) for n, part in self.inputs.items()}
+            for i, name in enumerate(self.names):
+                inputs[name] = inputs[name].without(torch.as_tensor(gone[:, i]))
+            scores = said(self.predictor, inputs).scores(self.true[index])
+            for (pattern, _), some in zip(batch, np.split(scores, np.cumsum([len(i) for _, i in batch])), strict=False):
+                self._hidden[pattern.tobytes()] = some
 
 
 def parts_of(dataset: Dataset, *, seed: int, k: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -156,24 +177,40 @@ def parts_of(dataset: Dataset, *, seed: int, k: int = 5) -> list[tuple[np.ndarra
     return folds(dataset, np.arange(len(dataset)), k, seed, options=SplitOptions(method=method))
 
 
+def listed_patterns(patterns: list[tuple[int, str]]) -> str:
+    """Returns rows and names of patterns, the most frequent first, as a reader sees them."""
+    ordered = sorted(patterns, key=lambda p: (-p[0], p[1]))
+    rest = ordered[MOST_TOLD:]
+    more = [f"{len(rest)} others ({sum(n for n, _ in rest)})"] if rest else []
+    return ", ".join([*(f"{name} ({n})" for n, name in ordered[:MOST_TOLD]), *more])
+
+
 def choices_told(rows: PatternScores, patterns: np.ndarray | None = None) -> list[str]:
     """Returns what a reader must know of the quantiles of `patterns` `[row, modality]`, or of the rows' own."""
-    told: dict[str, list[str]] = {"own": [], "hidden": [], "all": []}
+    told: dict[str, list[tuple[int, str]]] = {"own": [], "hidden": [], "all": []}
     kinds, counts = np.unique(rows.present if patterns is None else patterns, axis=0, return_counts=True)
     for kind, count in zip(kinds, counts, strict=True):
-        told[rows.chosen(kind).of].append(f"{pattern_name(kind, rows.names)} ({count})")
+        told[rows.chosen(kind).of].append((int(count), pattern_name(kind, rows.names)))
     fewest = rows.fewest
     notes = []
     if told["own"] and rows.names:
-        notes.append(f"With a quantile of their own (rows): {', '.join(told['own'])}.")
+        notes.append(f"With a quantile of their own (rows): {listed_patterns(told['own'])}.")
     if told["hidden"]:
         notes.append(
-            f"With fewer than {fewest} rows: {', '.join(told['hidden'])}. Their quantiles are of rows that have more, "
-            "with that hidden: they hold as far as rows lack modalities at random."
+            f"With fewer than {fewest} rows: {listed_patterns(told['hidden'])}. Their quantiles are of rows that "
+            "have more, with that hidden: they hold as far as rows lack modalities at random."
         )
     if told["all"]:
         notes.append(
-            f"Pooled: {', '.join(told['all'])}. Fewer than {fewest} rows have these modalities, so their quantile is "
-            "that of all rows as they are: it promises nothing for these alone."
+            f"Pooled: {listed_patterns(told['all'])}. Fewer than {fewest} rows have these modalities, so their "
+            "quantile is that of all rows as they are: it promises nothing for these alone, and is mostly too "
+            "large, as they have more than others."
         )
     return notes
+
+
+def infinite_told(rows: PatternScores, quantiles: np.ndarray) -> list[str]:
+    """Returns what a reader must know where quantiles are infinite."""
+    infinite = int(np.isinf(quantiles).sum())
+    why = f"at least {finite_from(rows.coverage)} rows must calibrate for a coverage of {rows.coverage:g}."
+    return [f"{infinite} rows have sets of all classes, or intervals without ends: {why}"] if infinite else []
