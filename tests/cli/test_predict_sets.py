@@ -63,3 +63,14 @@ def test_what_is_read_is_not_written_over(model: Path, run: Any, files: Path) ->
     done = run("predict", model, files / "mine.csv", "--conformal", held, "--out", held)
     assert done.exit_code != 0
     assert "must not be, or lie in, what is read" in done.stderr
+
+
+def test_sets_and_what_a_modality_is_worth_stand_side_by_side(model: Path, run: Any, files: Path) -> None:
+    def columns(*options: object) -> list[str]:
+        done = run("predict", model, files / "mine.csv", *options)
+        assert done.exit_code == 0, done.stderr
+        return pd.read_csv(io.StringIO(done.stdout)).columns.tolist()
+
+    plain, sets = columns(), columns("--conformal", files / "test.csv")
+    worth, both = (columns("--worth", files / "test.csv", *o) for o in ((), ("--conformal", files / "test.csv")))
+    assert both == [*sets, *worth[len(plain) :]]
