@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from profuse._lookup import resolve
 from profuse._options import check_keywords
-from profuse.errors import ConfigError, DataError
+from profuse.errors import ConfigError
 from profuse.inspect.answer import Answer
 from profuse.schema import Task
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from profuse.metrics import Metric
     from profuse.predictor import Predictor
 
-__all__ = ["Question", "check_target"]
+__all__ = ["Question"]
 
 
 class Question(ABC):
@@ -95,19 +95,9 @@ class Question(ABC):
 
     def asked(self, predictor: Predictor, dataset: Dataset) -> Asked:
         """Returns the rows encoded for the predictor, with all that is needed to score it on them."""
-        from profuse.inspect.asked import Asked
+        from profuse.inspect.asked import Asked, check_target
 
         check_target(dataset)
         return Asked.of(
             predictor, dataset, self.metric_for(predictor.task), seed=self.seed, n_resamples=self.n_resamples
         )
-
-
-def check_target(dataset: Dataset, *, who: str = "ask") -> None:
-    """Checks that rows have a target.
-
-    Raises:
-        DataError: They have none.
-    """
-    if dataset.target is None:
-        raise DataError(f"{who}: rows must have a target; {dataset.name!r} has none. Give rows with a known target.")

@@ -11,8 +11,7 @@ import numpy as np
 
 from profuse.data.dataset import Dataset
 from profuse.data.new_rows import tell
-from profuse.errors import ConfigError
-from profuse.inspect._base import check_target
+from profuse.errors import ConfigError, DataError
 from profuse.inspect.answer import Estimate
 from profuse.inspect.intervals import Scores
 from profuse.metrics import Metric
@@ -20,7 +19,7 @@ from profuse.metrics import Metric
 if TYPE_CHECKING:
     from profuse.predictor import Part, Predictor
 
-__all__ = ["Asked", "encoded_target", "hide", "order_by_content", "predict_without", "read_asked"]
+__all__ = ["Asked", "check_target", "encoded_target", "hide", "order_by_content", "predict_without", "read_asked"]
 
 
 def hide(inputs: Mapping[str, Part], names: Collection[str]) -> dict[str, Any]:
@@ -38,6 +37,16 @@ def predict_without(
 ) -> dict[tuple[str, ...], np.ndarray]:
     """Returns what is predicted with the modalities of a tuple missing from every row, for each of `hidden`."""
     return {names: predictor.predict_encoded(hide(inputs, names)) for names in hidden}
+
+
+def check_target(dataset: Dataset, *, who: str = "ask") -> None:
+    """Checks that rows have a target.
+
+    Raises:
+        DataError: They have none.
+    """
+    if dataset.target is None:
+        raise DataError(f"{who}: rows must have a target; {dataset.name!r} has none. Give rows with a known target.")
 
 
 def encoded_target(predictor: Predictor, dataset: Dataset) -> np.ndarray:
