@@ -103,9 +103,9 @@ def test_earlier_rows_calibrate_later_ones_and_a_drift_shows() -> None:
 def test_notes_tell_what_each_quantile_is_of() -> None:
     answer = ask(Drawn(), rows(1000, 0, lacks_b=0.02), "conformal", noise=0)
     assert "complete (" in note(answer, "With a quantile of their own")
-    assert "without b (" in note(answer, "With fewer than 100 rows: ")
+    assert "without b (" in note(answer, "With fewer than 100 calibration rows (rows): ")
     pooled = ask(Drawn(), rows(1000, 0, lacks_a=0.95), "conformal", noise=0)
-    assert "complete (" in note(pooled, "Pooled: ")
+    assert "complete (" in note(pooled, "Pooled (rows): ")
 
 
 def test_too_few_rows_are_told_and_nothing_is_promised() -> None:
@@ -215,4 +215,4 @@ def test_the_rarest_of_many_patterns_are_told_together() -> None:
     assert parts[-1].name == "56 other patterns"
     assert sum(e.n for e in parts) == 1500
     assert parts[-1].value == pytest.approx(0.9, abs=0.05)
-    assert "others (" in note(answer, "With fewer than 100 rows: ")
+    assert "others (" in note(answer, "With fewer than 100 calibration rows (rows): ")

@@ -191,20 +191,20 @@ def choices_told(rows: PatternScores, patterns: np.ndarray | None = None) -> lis
     kinds, counts = np.unique(rows.present if patterns is None else patterns, axis=0, return_counts=True)
     for kind, count in zip(kinds, counts, strict=True):
         told[rows.chosen(kind).of].append((int(count), pattern_name(kind, rows.names)))
-    fewest = rows.fewest
+    fewest, of = rows.fewest, "rows" if patterns is None else "new rows"
     notes = []
     if told["own"] and rows.names:
-        notes.append(f"With a quantile of their own (rows): {listed_patterns(told['own'])}.")
+        notes.append(f"With a quantile of their own ({of}): {listed_patterns(told['own'])}.")
     if told["hidden"]:
         notes.append(
-            f"With fewer than {fewest} rows: {listed_patterns(told['hidden'])}. Their quantiles are of rows that "
-            "have more, with that hidden: they hold as far as rows lack modalities at random."
+            f"With fewer than {fewest} calibration rows ({of}): {listed_patterns(told['hidden'])}. Their quantiles "
+            "are of rows that have more, with that hidden: they hold as far as rows lack modalities at random."
         )
     if told["all"]:
         notes.append(
-            f"Pooled: {listed_patterns(told['all'])}. Fewer than {fewest} rows have these modalities, so their "
-            "quantile is that of all rows as they are: it promises nothing for these alone, and is mostly too "
-            "large, as they have more than others."
+            f"Pooled ({of}): {listed_patterns(told['all'])}. Fewer than {fewest} calibration rows have these "
+            "modalities; their quantile is that of all rows as they are: it promises nothing for these alone, and is "
+            "mostly too large, as they have more than others."
         )
     return notes
 
