@@ -15,6 +15,7 @@ import numpy as np
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.classical.own import asked_members
+from profuse.comparison.hidden import hidden_scores
 from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
@@ -117,6 +118,7 @@ def compare_dataset(
                 _add(results, run, ablation, dataset)
             results.skipped = run.skipped
             results.dataset.notes += run.notes[n_notes:]
+        results.hidden = hidden_scores(results, run, dataset)
         write_predictions(out / "predictions.csv", run.found, [m.name for m in results.methods], dataset)
         results.write(out)
         _keep_models(results, run, out)

@@ -157,6 +157,20 @@ class Ablation(Plain):
     without: float
 
 
+class HiddenScore(Plain):
+    """What a method scores on test rows, by the metric that counts, where some of their modalities are hidden."""
+
+    method: str
+    shown: list[str] = Field(description="Modalities that are not hidden in every row.")
+    rate: float | None = Field(None, ge=0, lt=1, description="Share hidden at random, as asked; None: no random gaps.")
+    reached: float | None = Field(None, ge=0, le=1, description="The share that is missing then, of all.")
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n_seeds: int
+    n_rows: int
+
+
 class Timing(Plain):
     """In which run a fit was timed: seconds of two runs had different loads, and are not compared."""
 
@@ -218,6 +232,7 @@ class Results(Plain):
     skipped: list[Skipped] = []
     members: list[MemberWeight] = Field([], description="Of portfolios.")
     timings: list[Timing] = []
+    hidden: list[HiddenScore] = Field([], description="Of the best fusion and classical model, and the portfolio.")
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 
     @field_validator("config")

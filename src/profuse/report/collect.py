@@ -14,6 +14,7 @@ from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
 from profuse.metrics import metrics_for
+from profuse.report.hidden import collect_hidden, hidden_in_words
 from profuse.report.words import Words, labels_of
 
 __all__ = ["ROLES", "collect"]
@@ -36,7 +37,10 @@ def collect(results: Results) -> dict[str, Any]:
     metric = metric_of(results)
     labels = labels_of(results)
     ablation = _ablation(results, summary, labels)
-    answers = words.answers()
+    answers, hidden = words.answers(), collect_hidden(results, labels)
+    if hidden:
+        told = hidden_in_words(hidden, metric.name, metric.higher_is_better)
+        answers.append({"question": "What if modalities are missing?", "answer": told})
     if ablation:
         answers.append({"question": "Which modality matters?", "answer": words.matters(ablation)})
     return {
@@ -60,6 +64,7 @@ def collect(results: Results) -> dict[str, Any]:
         "confusion": _confusion(results, summary, labels),
         "residuals": _residuals(results, summary, labels),
         "ablation": ablation,
+        "hidden": hidden,
         "caution": words.caution(),
         "skipped": [s.model_dump() for s in results.skipped],
         "notes": [*results.dataset.notes, *summary.notes],

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from profuse.report import numbers
 
-__all__ = ["cost_plot", "curve_panels", "loss_plot", "mark", "residual_plot", "score_plot"]
+__all__ = ["axis", "cost_plot", "curve_panels", "loss_plot", "mark", "residual_plot", "score_plot", "stretched"]
 
 SHAPES = {
     "fusion": '<circle r="5.5"/>',
@@ -61,7 +61,9 @@ def _range(rows: Sequence[dict[str, Any]], higher_is_better: bool) -> tuple[floa
     return low - pad, high + pad
 
 
-def _axis(low: float, high: float, metric: str, n: int = 5) -> list[dict[str, Any]]:
+def axis(low: float, high: float, metric: str, n: int = 5) -> list[dict[str, Any]]:
+    """Marks of an axis: where they are, in percent, and what they say."""
+
     def text(v: float) -> str:
         shown = f"{100 * v:g}\N{NO-BREAK SPACE}%" if metric in numbers.PERCENT else f"{v:g}"
         return shown.replace("-", numbers.MINUS)
@@ -97,7 +99,7 @@ def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, An
         if rows:
             groups.append({"role": role, "title": title, "rows": rows})
             keys += [] if any(k["role"] == role for k in keys) else [{"role": role, "title": roles[role]}]
-    return {"groups": groups, "keys": keys, "ticks": _axis(low, high, metric), "reference": reference}
+    return {"groups": groups, "keys": keys, "ticks": axis(low, high, metric), "reference": reference}
 
 
 def _groups(table: list[dict[str, Any]], roles: dict[str, str]) -> Iterator[tuple[str, str | None, str]]:
@@ -148,10 +150,10 @@ def cost_plot(collected: dict[str, Any]) -> dict[str, Any] | None:
              f"{numbers.duration(r['fit_seconds'])}") for r, x, y in told
     ]  # fmt: skip
     return {
-        "svg": _stretched(f'<polyline class="frontier" points="{line}"/>') + Markup("").join(shapes),
+        "svg": stretched(f'<polyline class="frontier" points="{line}"/>') + Markup("").join(shapes),
         "labels": _numbers([(str(r["rank"]), x, y) for r, x, y in told]),
         "x": _time_axis(left, right),
-        "y": [{**t, "at": t["at"]} for t in _axis(low, high, collected["metric"]["name"])],
+        "y": [{**t, "at": t["at"]} for t in axis(low, high, collected["metric"]["name"])],
         "frontier": frontier,
     }
 
@@ -202,7 +204,7 @@ def _numbers(
     return placed
 
 
-def _stretched(inside: str) -> Markup:
+def stretched(inside: str) -> Markup:
     """Lines in a 100 x 100 box that fills the picture, whatever its shape; their width does not stretch."""
     return Markup(f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" class="fill">{inside}</svg>')
 
@@ -246,7 +248,7 @@ def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
         lines = "".join(line(s, 1, "train") for s in c["seeds"]) + "".join(line(s, 2, "valid") for s in c["seeds"])
         epochs = [max(p[0] for p in s) for s in c["seeds"]]  # epoch 0 is the untrained model
         results.append(
-            {"label": c["label"], "svg": _stretched(lines), "x": x, "y": y, "epochs": (min(epochs), max(epochs))}
+            {"label": c["label"], "svg": stretched(lines), "x": x, "y": y, "epochs": (min(epochs), max(epochs))}
         )
     return results
 
@@ -268,7 +270,7 @@ def residual_plot(sample: dict[str, Any]) -> dict[str, Any]:
     axis = [{"at": round(at(v), 2), "text": f"{v:g}".replace("-", numbers.MINUS)} for v in ticks(low, high, 4)]
     return {
         **sample,
-        "svg": _stretched('<polyline class="frontier" points="0,100 100,0"/>') + Markup(dots),
+        "svg": stretched('<polyline class="frontier" points="0,100 100,0"/>') + Markup(dots),
         "x": axis,
         "y": axis,
     }

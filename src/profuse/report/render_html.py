@@ -9,6 +9,7 @@ import jinja2
 from profuse._escape import visible_values
 from profuse.report import figures, numbers
 from profuse.report.collect import ROLES
+from profuse.report.hidden import gap_plot, subset_plot
 from profuse.report.words import listed
 
 __all__ = ["render_html"]
@@ -42,9 +43,13 @@ def render_html(collected: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     metric = collected["metric"]["name"]
-    confusion, ablation = collected["confusion"], collected["ablation"]
+    confusion, ablation, hidden = collected["confusion"], collected["ablation"], collected.get("hidden")
     return environment.get_template("report.html").render(
-        **{k: v for k, v in collected.items() if k not in ("metrics", "confusion", "ablation", "curves", "residuals")},
+        **{
+            k: v
+            for k, v in collected.items()
+            if k not in ("metrics", "confusion", "ablation", "hidden", "curves", "residuals")
+        },
         by_metric=collected["metrics"],
         n=numbers,
         listed=listed,
@@ -60,6 +65,7 @@ def render_html(collected: dict[str, Any]) -> str:
         residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
         confusion=_shaded(confusion) if confusion else None,
         ablation=ablation and {**ablation, "plot": figures.loss_plot(ablation)},
+        hidden=hidden and {**hidden, "plot": gap_plot(hidden, metric), "by_subset": subset_plot(hidden, metric)},
         differences_by_kind=[
             (title, rows)
             for kind, title in KINDS.items()

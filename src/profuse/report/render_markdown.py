@@ -52,6 +52,8 @@ def render_markdown(collected: dict[str, Any]) -> str:
         lines += ["## Paired differences", "", *_table(head, rows), ""]
     if collected["ablation"]:
         lines += _without(collected["ablation"])
+    if collected.get("hidden"):
+        lines += _hidden(collected["hidden"], name)
     if collected["skipped"]:
         lines += [
             "## Not run",
@@ -87,6 +89,15 @@ def _without(ablation: dict[str, Any]) -> list[str]:
     head = ["modality", "hidden from the finished model", "lost", "the same fusion trained without it", "lost"]
     whole = f"{ablation['method']}: {numbers.score(ablation['full'], metric)} with all modalities."
     return ["## When a modality is hidden from the finished model", "", markdown(whole), "", *_table(head, rows), ""]
+
+
+def _hidden(hidden: dict[str, Any], metric: str) -> list[str]:
+    lines = ["## When modalities are missing", ""]
+    for curve in hidden["curves"]:
+        told = [f"{numbers.score(p['value'], metric)} ({100 * p['reached']:.0f} %)" for p in curve["points"]]
+        lines.append(f"- {markdown(curve['label'])}, by the share that is missing at random: {', '.join(told)}")
+    rows = [[" + ".join(r["shown"]), numbers.score(r["value"], metric), _ends(r, metric)] for r in hidden["subsets"]]
+    return [*lines, "", *_table([f"{hidden['method']}: shown", "score", "95 % interval"], rows), ""]
 
 
 def _ends(r: dict[str, Any], metric: str, *, of_difference: bool = False) -> str:
