@@ -105,6 +105,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "folded": (_are_names, "a list of branches"),
     "state_axis": (_optional(is_whole), "an axis, a whole number"),
     "mask": (_optional(lambda v: isinstance(v, Mapping) and _by_branch(_is_mask)(v)), f"by branch {_MASK}"),
+    "present": (_optional(lambda v: isinstance(v, Mapping) and _by_branch(_is_mask)(v)), f"by branch {_MASK}"),
     "state_mask": (_optional(_is_mask), _MASK),
     "returns": (lambda v: isinstance(v, str) and v in ("last", "all"), "last or all"),
     "start": (lambda v: isinstance(v, str) and v in ("zero", "learned"), "zero or learned"),

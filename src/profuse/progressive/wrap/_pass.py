@@ -53,7 +53,14 @@ class Pass:
         self._gradients = torch.is_grad_enabled()
         self._within_checkpoint = _saving_is_hooked()
 
-    def run(self, args: Any, kwargs: Any, change: Callable[[int, Any], Any], learns: Sequence[bool] = ()) -> None:
+    def run(
+        self,
+        args: Any,
+        kwargs: Any,
+        change: Callable[[int, Any], Any],
+        learns: Sequence[bool] = (),
+        n_present: Sequence[int | None] = (),
+    ) -> None:
         """Runs the module, as one thread at a time does.
 
         Args:
@@ -61,6 +68,8 @@ class Pass:
             kwargs: Likewise.
             change: What feedback makes of the tensor at an entry, given its index.
             learns: For each entry, whether its feedback is being trained; empty if none is.
+            n_present: For each entry, how many rows have its modality, None if all do or nothing says it: where none
+                has, it need not be called, nor need any part of `reuse`. Empty if nothing says it of any.
         """
         self.output = self.picked = None  # and all that its gradient needs
         entered: set[int] = set()
@@ -110,15 +119,32 @@ class Pass:
             # copies: what the module makes of its inputs in place must not be in the next round
             args, kwargs = copied((args, kwargs))
             output = (self.replay or self.module)(*args, **kwargs)
-        silent = [entry.layer for index, entry in enumerate(self.entries) if index not in entered]
-        silent += [name for name, results in self._results.items() if not results]
-        silent += [self.reader.name] if self.picked is None else []
-        if silent:
-            _refuse(
-                f"every layer that is named must be called in a pass; got {silent}, which were not. Their parents may "
-                f"read their weights, call another method than forward, or be in reuse={list(self.reuse)}. Name others."
-            )
+        self._check_called(entered, n_present or [None] * len(self.entries))
         self.output, self._is_first = output, False
+
+    def _check_called(self, entered: set[int], n_present: Sequence[int | None]) -> None:
+        """Refuses what was not called, but for branches that no row has."""
+        missed = [i for i in range(len(self.entries)) if i not in entered and n_present[i] != 0]
+        silent = [self.entries[i].layer for i in missed]
+        if 0 not in n_present:
+            silent += [name for name, results in self._results.items() if not results]
+        silent += [self.reader.name] if self.picked is None else []
+        if not silent:
+            return
+        hint = "".join(
+            f" Branch {self.entries[i].branch!r} may be left out where no row has it, as present says; got {count} "
+            "that have."
+            for i in missed
+            if (count := n_present[i]) is not None
+        )
+        unsaid = {self.entries[i].branch: ... for i in missed if self.entries[i].present is None}
+        if unsaid:
+            hint += f" Where the module leaves a branch out as no row has it, give present={unsaid}."
+        _refuse(
+            f"every layer that is named must be called in a pass; got {silent}, which were not. Their parents may "
+            f"read their weights, call another method than forward, or be in reuse={list(self.reuse)}. Name others."
+            f"{hint.replace('Ellipsis', '...')}"
+        )
 
     def state(self, mask: Tensor | None) -> State:
         """Returns the state of the last run, of which `mask` says what is real."""

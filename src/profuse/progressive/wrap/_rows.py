@@ -16,10 +16,23 @@ from profuse.errors import ShapeError
 from profuse.progressive.wrap._layout import Layout
 from profuse.progressive.wrap._trees import WHERE, described
 
-__all__ = ["Mask", "real_in", "rowwise"]
+__all__ = ["Mask", "real_in", "rowwise", "said"]
 
 Mask = str | Callable[..., Tensor]
 """The name of an argument of the module's `forward`, or a function that is called as the module is."""
+
+
+def said(by: Any, what: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
+    """Returns what `by`, the name of an argument or a function, says of a call of `module` with these arguments.
+
+    Raises:
+        UnknownNameError: No argument of that name.
+    """
+    if not isinstance(by, str):
+        return None if by is None else by(*args, **kwargs)
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return resolve(by, {**bound.arguments, **kwargs}, where=WHERE, what=what)
 
 
 def real_in(mask: Mask | None, what: str, module: nn.Module, args: Any, kwargs: Any) -> Tensor | None:
@@ -29,12 +42,7 @@ def real_in(mask: Mask | None, what: str, module: nn.Module, args: Any, kwargs: 
         UnknownNameError: No argument of that name.
         ShapeError: It is no tensor of bools or whole numbers.
     """
-    if isinstance(mask, str):
-        bound = inspect.signature(module.forward).bind(*args, **kwargs)
-        bound.apply_defaults()
-        real = resolve(mask, {**bound.arguments, **kwargs}, where=WHERE, what=what)
-    else:
-        real = None if mask is None else mask(*args, **kwargs)
+    real = said(mask, what, module, args, kwargs)
     if real is None:  # as by default: nothing is padded
         return None
     if not isinstance(real, Tensor) or real.is_floating_point():

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from profuse.errors import ConfigError, ProfuseError
 from profuse.progressive._anytime import in_evaluation
 from profuse.progressive.wrap._entry import layer_of
+from profuse.progressive.wrap._matched import Call, check_matched
 from profuse.progressive.wrap._pass import PASSES, Pass
+from profuse.progressive.wrap._present import Presence
 from profuse.progressive.wrap._state import Picked
 from profuse.progressive.wrap._trees import WHERE, copied, described, floats, on_data, tensors
 
@@ -21,17 +23,25 @@ __all__ = ["try_out"]
 
 
 def try_out(
-    module: nn.Module, make_pass: Callable[[], Pass], args: Any, kwargs: Any, reuse: Sequence[str]
+    module: nn.Module,
+    make_pass: Callable[[], Pass],
+    args: Any,
+    kwargs: Any,
+    reuse: Sequence[str],
+    presences: Sequence[Presence | None],
+    state_mask: Tensor | None,
 ) -> tuple[Picked, list[Any]]:
     """Returns the state, and what stands at each entry when it is met first.
 
     Two rounds run, in evaluation mode and with gradients on: the module as it is, then with noise at all entries, which
-    shows what lies above them, whatever the weights of the feedback. The pass that is made should leave buffers and
+    shows what lies above them, whatever the weights of the feedback, and whose row is which where `present` says who
+    has a modality (`presences`). The pass that is made should leave buffers and
     random streams as they are.
 
     Raises:
         ConfigError: The module does not run, no gradient comes back to an entry, or feedback changes what a part to be
-            reused takes.
+            reused takes, or a branch runs on other rows than are present.
+        ShapeError: Rows do not fit.
     """
     met: dict[int, Any] = {}
     with _evaluating(module, args, kwargs):
@@ -39,10 +49,10 @@ def try_out(
         with _watched(module, reuse) as plain:
             one_pass.run(args, kwargs, lambda index, x: met.setdefault(index, x))
         picked = one_pass.picked
-        noises = [list[Tensor]() for _ in met]
+        calls = [list[Call]() for _ in met]
         chance = torch.Generator().manual_seed(0)  # the module's random numbers stay those of the plain pass
         with _watched(module, reuse) as disturbed:
-            one_pass.run(args, kwargs, lambda index, x: _disturbed(x, chance, noises[index]))
+            one_pass.run(args, kwargs, lambda index, x: _disturbed(x, chance, calls[index]))
         for name in reuse:
             if not _alike(plain[name][: len(disturbed[name])], disturbed[name]):
                 raise ConfigError(
@@ -50,7 +60,10 @@ def try_out(
                     f"{', '.join(map(described, tensors(plain[name])))}, and other numbers when feedback enters. "
                     "Name parts below the layers of into, or leave it out."
                 )
-        _check_effect(one_pass, noises)
+        _check_effect(one_pass, calls)
+        for entry, own, presence in zip(one_pass.entries, calls, presences, strict=True):
+            if entry.present is not None:
+                check_matched(entry, own, presence, one_pass.state(state_mask), one_pass.reader.name)
     assert picked is not None
     return picked, [met[index] for index in range(len(met))]
 
@@ -89,8 +102,10 @@ def _watched(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list
         yield calls
 
 
-def _disturbed(x: Any, chance: torch.Generator, noises: list[Tensor]) -> Any:
-    """Returns `x` with noise that has a gradient, which is added to `noises`."""
+def _disturbed(x: Any, chance: torch.Generator, calls: list[Call]) -> Any:
+    """Returns `x` with noise that has a gradient; both are added to `calls`."""
+    noises: list[Tensor] = []
+    calls.append((x, noises))
 
     def disturb(x: Tensor) -> Tensor:
         noises.append(torch.randn(x.shape, generator=chance).to(x).requires_grad_())
@@ -101,12 +116,13 @@ def _disturbed(x: Any, chance: torch.Generator, noises: list[Tensor]) -> Any:
     return on_data(x, disturb)
 
 
-def _check_effect(one_pass: Pass, noises: Sequence[list[Tensor]]) -> None:
+def _check_effect(one_pass: Pass, calls: Sequence[list[Call]]) -> None:
     """Checks that a gradient comes back to each entry, of what the module returns or of its state."""
     ends = [x for x in floats((one_pass.output, one_pass.picked)) if x.requires_grad]
     rows = [row for x in ends for row in (x.unbind() if x.is_nested else (x,))]
     total = sum((row.sum().cpu().float() for row in rows), torch.zeros((), requires_grad=True))
-    for entry, own in zip(one_pass.entries, noises, strict=True):
+    for entry, met in zip(one_pass.entries, calls, strict=True):
+        own = [noise for _, noises in met for noise in noises]
         gradients = torch.autograd.grad(total, own, retain_graph=True, allow_unused=True)
         if all(gradient is None for gradient in gradients):
             raise ConfigError(

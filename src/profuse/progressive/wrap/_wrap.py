@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -19,7 +19,9 @@ from profuse.progressive.wrap._checks import check_arguments, check_module, refu
 from profuse.progressive.wrap._converged import converged
 from profuse.progressive.wrap._entry import entries_of, layer_of
 from profuse.progressive.wrap._layout import Side
+from profuse.progressive.wrap._matched import check_example
 from profuse.progressive.wrap._pass import PASSES, Pass
+from profuse.progressive.wrap._present import Presence, Present, presence_in
 from profuse.progressive.wrap._replay import Replay, rows_are_one_system
 from profuse.progressive.wrap._rows import Mask, real_in
 from profuse.progressive.wrap._signature import SignatureOf
@@ -29,8 +31,24 @@ from profuse.progressive.wrap._trial import try_out
 
 __all__ = ["WrappedProgressive"]
 
-_Masks = tuple[list[Tensor | None], Tensor | None]
-"""What is real in a call of the module: at each entry, and in the state; None where all is."""
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a call of the module says of its rows and positions; None where all are there.
+
+    Attributes:
+        state_mask: What is real in the state.
+        masks: What is real at each entry.
+        presences: Which rows have the modality of each entry.
+    """
+
+    state_mask: Tensor | None
+    masks: list[Tensor | None]
+    presences: list[Presence | None]
+
+    @property
+    def n_present(self) -> list[int | None]:
+        return [None if presence is None else len(presence) for presence in self.presences]
 
 
 class WrappedProgressive(nn.Module):
@@ -65,6 +83,10 @@ class WrappedProgressive(nn.Module):
         mask: Which positions of a branch are real, where others are padding, which feedback then leaves as it is; by
             branch. The name of an argument of the module's forward, or a function that is called as the module is:
             `[row]` or `[row, position]`, True or 1 where it is real (a `key_padding_mask` is the contrary).
+        present: Which rows of the batch have the modality of a branch, where the module runs it on those rows alone, in
+            their order, or leaves it out where no row has it; by branch. The name of an argument of the module's
+            forward, or a function that is called as the module is: `[batch]`, True or 1 where a row has it, or a bool
+            for all rows. Feedback then enters those rows alone. The example must have a row that has it.
         state_mask: Likewise of the fused state, which is then the mean of what is real, and zero where nothing is.
         returns: Whether a call returns what the module returns in the "last" round, or a tuple of what it returns in
             "all", for a loss on each. May be set anew at any time.
@@ -103,6 +125,7 @@ class WrappedProgressive(nn.Module):
         state_of: StateOf = None,
         state_axis: int | None = None,
         mask: Mapping[str, Mask] | None = None,
+        present: Mapping[str, Present] | None = None,
         state_mask: Mask | None = None,
         returns: Literal["last", "all"] = "last",
         start: Literal["zero", "learned"] = "zero",
@@ -122,7 +145,7 @@ class WrappedProgressive(nn.Module):
         self.module = module
         if hasattr(module, "accepts_loss_kwargs"):  # what Hugging Face's Trainer asks of a model
             self.accepts_loss_kwargs = module.accepts_loss_kwargs
-        self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded, mask or {})
+        self.entries = entries_of(module, into, at, (batch_axis, channel_axis), folded, mask or {}, present or {})
         self.state_layer, self.state_of, self.state_axis, self.state_mask = state, state_of, state_axis, state_mask
         self.reuse = tuple(reuse)
         if isinstance(feedback, str):
@@ -136,14 +159,16 @@ class WrappedProgressive(nn.Module):
     def _made(self, args: Any, kwargs: Any) -> tuple[dict[str, Feedback], Tensor]:
         """Runs the module on the example, learns sizes, and returns the feedbacks and a zero state."""
         replay = Replay(self.module, (), [*tensors((args, kwargs)), *self.module.parameters()])
-        picked, met = try_out(self.module, lambda: self._pass(replay), args, kwargs, self.reuse)
-        masks, state_mask = self._masks(args, kwargs)
-        state = self._reader().read(picked, state_mask)
+        known = self._known(args, kwargs)
+        check_example(self.entries, known.n_present)
+        seen = (known.presences, known.state_mask)
+        picked, met = try_out(self.module, lambda: self._pass(replay), args, kwargs, self.reuse, *seen)
+        state = self._reader().read(picked, known.state_mask)
         self.state_width = state.vector.shape[1]
         made, entries = {}, []
-        for entry, x, mask in zip(self.entries, met, masks, strict=True):
-            values, _, _ = entry.rowwise(x, mask)
-            entry.rows_of(state, values.shape[0], x, self.state_layer)
+        for entry, x, mask, presence in zip(self.entries, met, known.masks, known.presences, strict=True):
+            values, _, _ = entry.rowwise(x, mask, presence)
+            entry.rows_of(state, values.shape[0], x, self.state_layer, presence)
             entries.append(replace(entry, n_channels=values.shape[2]))
             feedback = self.kind(values.shape[2], self.state_width)
             made[entry.key(feedback)] = feedback.to(self._weights_like(entry.layer, *floats(x)))
@@ -244,13 +269,13 @@ class WrappedProgressive(nn.Module):
 
         With `last` only the output of the last round has a gradient.
         """
-        one_pass, masks = self._pass(None), self._masks(args, kwargs)
+        one_pass, known = self._pass(None), self._known(args, kwargs)
         state: State | None = None
         for left in range(rounds, 0, -1):
-            one_pass.run(args, kwargs, self._changes(state, masks), self._learns())
+            one_pass.run(args, kwargs, self._changes(state, known), self._learns(), known.n_present)
             yield one_pass
             if left > 1:
-                state = one_pass.state(masks[1])
+                state = one_pass.state(known.state_mask)
                 beyond = left - 1 - (self.gradient_rounds or rounds)
                 state = state.each(torch.detach) if beyond == 0 or (last and beyond > 0) else state
 
@@ -259,11 +284,12 @@ class WrappedProgressive(nn.Module):
         search = self._search()
         search.refuse_export()
         replay = Replay(self.module, self.reuse, [*tensors((args, kwargs)), *self.parameters()])
-        one_pass, masks = self._pass(replay), self._masks(args, kwargs)
+        one_pass, known = self._pass(replay), self._known(args, kwargs)
 
         def run(state: State | None) -> tuple[Any, State]:
-            one_pass.run(args, kwargs, self._changes(state, masks), self._learns() if torch.is_grad_enabled() else ())
-            return one_pass.output, one_pass.state(masks[1])
+            learns = self._learns() if torch.is_grad_enabled() else ()
+            one_pass.run(args, kwargs, self._changes(state, known), learns, known.n_present)
+            return one_pass.output, one_pass.state(known.state_mask)
 
         return converged(run, replay, search, jointly=rows_are_one_system(self.module, self.reuse))
 
@@ -281,11 +307,15 @@ class WrappedProgressive(nn.Module):
     def _learns(self) -> list[bool]:
         return [self.training and any(p.requires_grad for p in f.parameters()) for f in self.feedbacks.values()]
 
-    def _masks(self, args: Any, kwargs: Any) -> _Masks:
-        state = real_in(self.state_mask, "state_mask", self.module, args, kwargs)
-        return [real_in(entry.mask, "mask", self.module, args, kwargs) for entry in self.entries], state
+    def _known(self, args: Any, kwargs: Any) -> _Known:
+        call = (self.module, args, kwargs)
+        return _Known(
+            real_in(self.state_mask, "state_mask", *call),
+            [real_in(entry.mask, "mask", *call) for entry in self.entries],
+            [presence_in(entry.present, entry.branch, *call) for entry in self.entries],
+        )
 
-    def _changes(self, state: State | None, masks: _Masks) -> Callable[[int, Any], Any]:
+    def _changes(self, state: State | None, known: _Known) -> Callable[[int, Any], Any]:
         """Returns what feedback of `state`, None before the first round, makes of the tensor at an entry."""
         feedbacks: list[Any] = list(self.feedbacks.values())
         if state is None and self.start is not None:
@@ -294,6 +324,7 @@ class WrappedProgressive(nn.Module):
         def change(index: int, x: Any) -> Any:
             if state is None:  # a zero state, at which every feedback is the identity
                 return x
-            return self.entries[index].change(feedbacks[index], x, state, self.state_layer, masks[0][index])
+            here = (known.masks[index], known.presences[index])
+            return self.entries[index].change(feedbacks[index], x, state, self.state_layer, *here)
 
         return change
