@@ -70,9 +70,9 @@ class Entry:
         """
         hint = f"channel_axis={{{self.branch!r}: ...}}, and call the module with a batch"
         if mask is not None and presence is not None and mask.ndim:
-            n_rows = len(self.rowwise(x, None)[0])
+            n_rows = self.rowwise(x, None)[0].shape[0]
             times = presence.times(n_rows) if self.folded else 1
-            if len(mask) != n_rows and len(mask) == times * presence.size_or(0):
+            if mask.shape[0] != n_rows and mask.shape[0] == times * presence.size_or(0):
                 mask = mask[presence.among(0, mask.device).repeat_interleave(times)]
         return rowwise(x, self.layout, self.given, mask, f"the {self}", hint)
 
@@ -105,16 +105,16 @@ class Entry:
         )
 
     def _present_rows_of(self, state: State, n_rows: int, x: Any, state_layer: str, presence: Presence) -> State:
-        n_batch, branch = len(state.vector), repr(self.branch)
+        n_batch, branch = state.vector.shape[0], repr(self.branch)
         if presence.size_or(n_batch) != n_batch:
             raise ShapeError(
                 f"{WHERE}: present must have as many rows as the state; got {presence.size_or(0)} rows for branch "
                 f"{branch}, and a state of shape={tuple(state.vector.shape)} from {state_layer!r}. Give "
                 f"present={{{branch}: ...}}, a function that returns a bool for each row of the batch; or {STATE_OF}."
             )
-        times = presence.times(n_rows)
         if n_rows == n_batch and not self.folded:
             return state
+        times = presence.times(n_rows)
         if times == 1 or (self.folded and times):
             return state.each(lambda t: t[presence.index.to(t.device)].repeat_interleave(times, dim=0))
         either = "as many rows as are present times something" if self.folded else "the rows that are present, or all"
@@ -148,7 +148,7 @@ class Entry:
         n_rows = values.shape[0]
         state = self.rows_of(state, n_rows, x, state_layer, presence)
         everywhere = mask is None
-        if presence is not None and not self.folded and n_rows == presence.size_or(n_rows) != len(presence):
+        if presence is not None and not self.folded and n_rows == presence.size_or(n_rows):
             real, everywhere = real & presence.among(n_rows, real.device)[:, None], False
         weight = next(p for p in feedback.parameters() if p.is_floating_point())
         state = state.each(lambda t: t.to(weight.device, weight.dtype if t.is_floating_point() else t.dtype))

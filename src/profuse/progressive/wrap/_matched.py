@@ -20,10 +20,10 @@ Call = tuple[Any, list[Tensor]]
 """What stands at an entry in a call, and the noise added to it, to differentiate by; of a nested tensor one by row."""
 
 
-def check_example(entries: Sequence[Entry], n_present: Sequence[int | None]) -> None:
+def check_example(entries: Sequence[Entry], presences: Sequence[Presence | None]) -> None:
     """Checks that the example has a row for each branch, as sizes are learned from it."""
-    for entry, count in zip(entries, n_present, strict=True):
-        if count == 0:
+    for entry, presence in zip(entries, presences, strict=True):
+        if presence is not None and not len(presence):
             raise ConfigError(
                 f"{WHERE}: the example must have rows with each modality, as sizes are learned from them; got none "
                 f"that has branch {entry.branch!r}, as present says. Give an example in which some rows have it."

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from profuse.errors import ConfigError
 from profuse.progressive._chance import Chance
 from profuse.progressive.wrap._entry import Entry, layer_of
+from profuse.progressive.wrap._present import Presence
 from profuse.progressive.wrap._replay import Replay
 from profuse.progressive.wrap._state import Picked, State, StateReader
 from profuse.progressive.wrap._trees import WHERE, change_first, copied
@@ -59,7 +60,7 @@ class Pass:
         kwargs: Any,
         change: Callable[[int, Any], Any],
         learns: Sequence[bool] = (),
-        n_present: Sequence[int | None] = (),
+        presences: Sequence[Presence | None] = (),
     ) -> None:
         """Runs the module, as one thread at a time does.
 
@@ -68,7 +69,7 @@ class Pass:
             kwargs: Likewise.
             change: What feedback makes of the tensor at an entry, given its index.
             learns: For each entry, whether its feedback is being trained; empty if none is.
-            n_present: For each entry, how many rows have its modality, None if all do or nothing says it: where none
+            presences: For each entry, which rows have its modality, None if all do or nothing says it: where none
                 has, it need not be called, nor need any part of `reuse`. Empty if nothing says it of any.
         """
         self.output = self.picked = None  # and all that its gradient needs
@@ -119,31 +120,33 @@ class Pass:
             # copies: what the module makes of its inputs in place must not be in the next round
             args, kwargs = copied((args, kwargs))
             output = (self.replay or self.module)(*args, **kwargs)
-        self._check_called(entered, n_present or [None] * len(self.entries))
+        self._check_called(entered, presences or [None] * len(self.entries))
         self.output, self._is_first = output, False
 
-    def _check_called(self, entered: set[int], n_present: Sequence[int | None]) -> None:
+    def _check_called(self, entered: set[int], presences: Sequence[Presence | None]) -> None:
         """Refuses what was not called, but for branches that no row has."""
-        missed = [i for i in range(len(self.entries)) if i not in entered and n_present[i] != 0]
-        silent = [self.entries[i].layer for i in missed]
-        if 0 not in n_present:
-            silent += [name for name, results in self._results.items() if not results]
+        out = [index for index in range(len(self.entries)) if index not in entered]
+        missed = [(self.entries[i], presences[i]) for i in out if not _is_empty(presences[i])]
+        silent = [entry.layer for entry, _ in missed]
+        unused = [name for name, results in self._results.items() if not results]
+        silent += [] if unused and any(map(_is_empty, presences)) else unused
         silent += [self.reader.name] if self.picked is None else []
         if not silent:
             return
-        hint = "".join(
-            f" Branch {self.entries[i].branch!r} may be left out where no row has it, as present says; got {count} "
-            "that have."
-            for i in missed
-            if (count := n_present[i]) is not None
+        hints = [
+            f" Branch {entry.branch!r} may be left out where no row has it, as present says; got {len(presence)} that "
+            "have."
+            for entry, presence in missed
+            if presence is not None
+        ]
+        unsaid = ", ".join(f"{entry.branch!r}: ..." for entry, _ in missed if entry.present is None)
+        hints += (
+            [f" Where the module leaves a branch out as no row has it, give present={{{unsaid}}}."] if unsaid else []
         )
-        unsaid = {self.entries[i].branch: ... for i in missed if self.entries[i].present is None}
-        if unsaid:
-            hint += f" Where the module leaves a branch out as no row has it, give present={unsaid}."
         _refuse(
             f"every layer that is named must be called in a pass; got {silent}, which were not. Their parents may "
             f"read their weights, call another method than forward, or be in reuse={list(self.reuse)}. Name others."
-            f"{hint.replace('Ellipsis', '...')}"
+            f"{''.join(hints)}"
         )
 
     def state(self, mask: Tensor | None) -> State:
@@ -217,6 +220,10 @@ def _around(layer: nn.Module, advice: _Advice) -> Iterator[None]:
     finally:
         del attributes["forward"]
         attributes.update(own)
+
+
+def _is_empty(presence: Presence | None) -> bool:
+    return presence is not None and not len(presence)
 
 
 def _refuse(message: str) -> None:

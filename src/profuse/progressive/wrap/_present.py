@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,18 +26,21 @@ class Presence:
 
     Attributes:
         rows: `[batch]` bool; None where no row is, of a batch of any size.
-        index: The numbers of those that are, in order.
     """
 
     rows: Tensor | None
-    index: Tensor
+
+    @cached_property
+    def index(self) -> Tensor:
+        """The numbers of those that are, in order; made where they are asked for, as a device must be waited for."""
+        return torch.zeros(0, dtype=torch.long) if self.rows is None else self.rows.nonzero()[:, 0]
 
     def __len__(self) -> int:
         return len(self.index)
 
     def size_or(self, n_rows: int) -> int:
         """Returns the size of the batch; `n_rows` where it may be any."""
-        return n_rows if self.rows is None else len(self.rows)
+        return n_rows if self.rows is None else self.rows.shape[0]  # export takes a len for a constant
 
     def among(self, n_batch: int, device: torch.device) -> Tensor:
         """Returns `rows` of a batch of `n_batch`."""
@@ -61,12 +65,11 @@ def presence_in(present: Present | None, branch: str, module: nn.Module, args: A
     if rows is None or rows is True:
         return None
     if rows is False:
-        return Presence(None, torch.zeros(0, dtype=torch.long))
+        return Presence(None)
     if not isinstance(rows, Tensor) or rows.is_floating_point() or rows.ndim != 1:
         raise ShapeError(
             f"{WHERE}: present must be a tensor [batch] of bools or of 0 and 1, True or 1 where a row has the "
             f"modality, or a bool for all rows; got {described(rows)} for branch {branch!r}. Give "
             f"present={{{branch!r}: ...}}, a function that is called as the module is and returns that."
         )
-    rows = rows != 0
-    return Presence(rows, rows.nonzero()[:, 0])
+    return Presence(rows != 0)

@@ -34,20 +34,19 @@ def try_out(
     """Returns the state, and what stands at each entry when it is met first.
 
     Two rounds run, in evaluation mode and with gradients on: the module as it is, then with noise at all entries, which
-    shows what lies above them, whatever the weights of the feedback, and whose row is which where `present` says who
-    has a modality (`presences`). The pass that is made should leave buffers and
-    random streams as they are.
+    shows what lies above them, whatever the weights of the feedback, and whose rows those of a branch are where
+    `presences` say who has it. The pass that is made should leave buffers and random streams as they are.
 
     Raises:
-        ConfigError: The module does not run, no gradient comes back to an entry, or feedback changes what a part to be
+        ConfigError: The module does not run, no gradient comes back to an entry, feedback changes what a part to be
             reused takes, or a branch runs on other rows than are present.
-        ShapeError: Rows do not fit.
+        ShapeError: A branch has other rows than those present, or all.
     """
     met: dict[int, Any] = {}
     with _evaluating(module, args, kwargs):
         one_pass = make_pass()
         with _watched(module, reuse) as plain:
-            one_pass.run(args, kwargs, lambda index, x: met.setdefault(index, x))
+            one_pass.run(args, kwargs, lambda index, x: met.setdefault(index, x), presences=presences)
         picked = one_pass.picked
         calls = [list[Call]() for _ in met]
         chance = torch.Generator().manual_seed(0)  # the module's random numbers stay those of the plain pass

@@ -46,10 +46,6 @@ class _Known:
     masks: list[Tensor | None]
     presences: list[Presence | None]
 
-    @property
-    def n_present(self) -> list[int | None]:
-        return [None if presence is None else len(presence) for presence in self.presences]
-
 
 class WrappedProgressive(nn.Module):
     """Runs `module` in rounds: what the layer `state` gives in round t changes what the layers `into` take in t + 1.
@@ -160,7 +156,7 @@ class WrappedProgressive(nn.Module):
         """Runs the module on the example, learns sizes, and returns the feedbacks and a zero state."""
         replay = Replay(self.module, (), [*tensors((args, kwargs)), *self.module.parameters()])
         known = self._known(args, kwargs)
-        check_example(self.entries, known.n_present)
+        check_example(self.entries, known.presences)
         seen = (known.presences, known.state_mask)
         picked, met = try_out(self.module, lambda: self._pass(replay), args, kwargs, self.reuse, *seen)
         state = self._reader().read(picked, known.state_mask)
@@ -272,7 +268,7 @@ class WrappedProgressive(nn.Module):
         one_pass, known = self._pass(None), self._known(args, kwargs)
         state: State | None = None
         for left in range(rounds, 0, -1):
-            one_pass.run(args, kwargs, self._changes(state, known), self._learns(), known.n_present)
+            one_pass.run(args, kwargs, self._changes(state, known), self._learns(), known.presences)
             yield one_pass
             if left > 1:
                 state = one_pass.state(known.state_mask)
@@ -288,7 +284,7 @@ class WrappedProgressive(nn.Module):
 
         def run(state: State | None) -> tuple[Any, State]:
             learns = self._learns() if torch.is_grad_enabled() else ()
-            one_pass.run(args, kwargs, self._changes(state, known), learns, known.n_present)
+            one_pass.run(args, kwargs, self._changes(state, known), learns, known.presences)
             return one_pass.output, one_pass.state(known.state_mask)
 
         return converged(run, replay, search, jointly=rows_are_one_system(self.module, self.reuse))
