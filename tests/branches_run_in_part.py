@@ -99,7 +99,8 @@ class Packed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.a, self.series = nn.Linear(3, 5), nn.GRU(4, 5, batch_first=True)
+        self.a = nn.Linear(3, 5)
+        self.series: nn.Module = nn.GRU(4, 5, batch_first=True)
         self.fusion, self.head = nn.Linear(10, 7), nn.Linear(7, 2)
 
     def forward(self, a: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
@@ -108,6 +109,22 @@ class Packed(nn.Module):
         if there.any():
             some = nn.utils.rnn.pack_padded_sequence(x[there], lengths[there], batch_first=True, enforce_sorted=False)
             z[there] = self.series(some)[1][-1]
+        outputs: Tensor = self.head(self.fusion(torch.cat([self.a(a), z], 1)).tanh())
+        return outputs
+
+
+class Nested(Packed):
+    """As a nested tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.series = nn.Linear(4, 5)
+
+    def forward(self, a: Tensor, x: Tensor, lengths: Tensor) -> Tensor:
+        z, there = a.new_zeros(len(a), 5), lengths.nonzero()[:, 0]
+        if len(there):
+            some = self.series(torch.nested.as_nested_tensor([x[row, : lengths[row]] for row in there]))
+            z = z.index_copy(0, there, torch.stack([steps.mean(0) for steps in some.unbind()]))
         outputs: Tensor = self.head(self.fusion(torch.cat([self.a(a), z], 1)).tanh())
         return outputs
 
@@ -155,6 +172,10 @@ MODULES = {
     ),
     "packed": Case(
         Packed,
+        {"into": {"a": "a", "b": "series"}, "state": "fusion", "present": {"b": "lengths"}},
+    ),
+    "nested": Case(
+        Nested,
         {"into": {"a": "a", "b": "series"}, "state": "fusion", "present": {"b": "lengths"}},
     ),
 }

@@ -273,3 +273,48 @@ def test_where_it_runs_on_all_rows_it_survives_export_with_any_batch() -> None:
         program = torch.export.export(model, inputs, dynamic_shapes=({0: rows}, {0: rows}, {0: rows}))
         more = given("where", torch.rand(3 * N, 1) < 0.5)
         torch.testing.assert_close(program.module()(*more), model(*more), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rounds", [3, "equilibrium"])
+def test_a_batch_norm_sees_the_present_rows_once_a_call_in_equilibrium_and_once_a_round_else(rounds: Any) -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.norm = nn.Linear(3, 5), nn.Linear(4, 5), nn.BatchNorm1d(5)
+            self.fusion, self.head = nn.Linear(10, 7), nn.Linear(7, 2)
+
+        def forward(self, a: Tensor, b: Tensor, there: Tensor) -> Tensor:
+            z = a.new_zeros(len(a), 5)
+            if there.any():
+                z[there] = self.norm(self.b(b[there]))
+            outputs: Tensor = self.head(self.fusion(torch.cat([self.a(a), z], 1)).tanh())
+            return outputs
+
+    torch.manual_seed(0)
+    example = given("where", some("where"))
+    options: dict[str, Any] = {"into": {"a": "a", "b": "b"}, "state": "fusion", "present": {"b": "there"}}
+    model = ProgressiveFusion.wrap(Normed(), example=example, rounds=rounds, **options).train()
+    nn.init.normal_(model.feedbacks["b:input:b:ScaleShiftFeedback"].linear.weight, std=0.05)  # type: ignore[union-attr, arg-type]
+    counted: Any = model.module.norm
+    for there, n_calls in ((example[2], 1), (example[2] & False, 0)):
+        before = int(counted.num_batches_tracked)
+        gradients(model, (*example[:2], there))
+        assert int(counted.num_batches_tracked) - before == n_calls * (1 if rounds == "equilibrium" else 3)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("name", MODULES)
+def test_without_gradients_it_is_the_same(name: str, context: Any) -> None:
+    model = wrapped(name)
+    inputs = given(name, some(name))
+    expected = output_of(model, inputs)
+    with context():
+        torch.testing.assert_close(output_of(model, inputs), expected)
+
+
+def test_in_half_precision() -> None:
+    model = wrapped("frames", scale=0.1)
+    inputs = given("frames", some("frames"))
+    expected = output_of(model, inputs)
+    halved = tuple(x.bfloat16() if x.is_floating_point() else x for x in inputs)
+    torch.testing.assert_close(model.bfloat16()(*halved).float(), expected, atol=0.05, rtol=0.05)

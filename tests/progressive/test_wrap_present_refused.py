@@ -165,3 +165,12 @@ def test_folded_rows_are_those_present_times_something() -> None:
 
     with pytest.raises(ConfigError, match="present must say which rows of the batch a branch runs on"):
         ProgressiveFusion.wrap(All(), **{**options, "into": {"b": "frame"}})
+
+
+@pytest.mark.parametrize("name", ["packed", "nested"])
+def test_rows_of_any_form_are_checked(name: str) -> None:
+    case = MODULES[name]
+    torch.manual_seed(0)
+    options = {**case.options, "present": {"b": lambda a, x, lengths: (lengths > 0).flip(0)}}
+    with pytest.raises(ConfigError, match="row 0 at the input of 'series' for branch 'b' would get the state of row 2"):
+        ProgressiveFusion.wrap(case.module(), example=given(name, THERE[:, None]), **options)
