@@ -310,6 +310,23 @@ def test_the_best_so_far_is_that_of_the_metric_that_counts() -> None:
     assert out.getvalue().splitlines()[-1].endswith("best so far mean, validation log loss 0.300")
 
 
+@pytest.mark.parametrize("kind", [LineDisplay, LiveDisplay])
+def test_fits_that_were_kept_of_an_earlier_run_may_be_the_best_so_far(kind: Any) -> None:
+    out = io.StringIO()
+    progress = kind("mine", Console(file=out, width=300, force_terminal=kind is LiveDisplay))
+    kept = tuple(
+        finished(n, method, score).finished or {} for n, (method, score) in enumerate([("sum", 0.9), ("max", 0.8)])
+    )
+    progress(Event("prepare", 2, 24, kept=kept))
+    progress(Event("plan", 2, 24, kept=kept, left=3.0))
+    progress(finished(3, "concat", 0.5))
+    assert progress._best.told() == "best so far sum, validation accuracy 0.900"
+    if kind is LineDisplay:
+        first, *_, last = out.getvalue().splitlines()
+        assert "2 of them done before; best so far sum" in first
+        assert "best so far sum, validation accuracy 0.900" in last
+
+
 def test_displays_are_told_from_several_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

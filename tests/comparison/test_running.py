@@ -18,7 +18,7 @@ import pytest
 from known_answers import make_product
 
 from profuse._saving import claimed
-from profuse.comparison.engine import compare_dataset
+from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions
@@ -59,6 +59,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def out(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "o"))
+
+
+def test_a_second_run_tells_first_of_the_fits_that_are_kept(out: Path) -> None:
+    events: list[Event] = []
+    more = OPTIONS.model_copy(update={"fusions": ("max",)})
+    compare_dataset(make_product(100), more, out, n_jobs=1, on_event=events.append)
+    event = next(e for e in events if e.stage == "prepare")
+    assert len(event.kept) == event.n_done > 5
+    assert {"concat", "trivial"} <= {facts["method"] for facts in event.kept}
+    assert [e.finished["method"] for e in events if e.finished is not None] == ["max"]
 
 
 def half(path: Path) -> None:

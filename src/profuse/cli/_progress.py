@@ -99,9 +99,12 @@ class LineDisplay:
     def __call__(self, event: Event) -> None:
         with self._lock:
             self.n_done, self.n_total = event.n_done, event.n_total
+            for facts in event.kept:
+                self._best.see(facts)
             if event.stage == "prepare" and not self._prepared:
                 self._prepared = True
                 again = f", {event.n_done} of them done before" if event.n_done else ""
+                again += f"; {self._best.told()}" if event.kept else ""
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
             if event.stage == "plan" and event.left is not None:
                 self._say(
@@ -166,6 +169,8 @@ class LiveDisplay:
         with self._lock:
             self.n_done, self.n_total = event.n_done, event.n_total
             self._stage, self._beats = event.stage, event.running
+            for facts in event.kept:
+                self._best.see(facts)
             if event.finished is not None:
                 self._best.see(event.finished)
         under_way = sum(beat.get("share", 0.0) for beat in event.running)

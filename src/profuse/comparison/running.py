@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ class Event:
             of the fit is done, after `spent` seconds, and its trial takes `left` more, at most.
         finished: The facts of a fit that has just finished.
         left: Seconds until all fits are done, about; None before that can be told.
+        kept: The facts of fits of an earlier run, told before the first one of this run.
     """
 
     stage: str
@@ -58,6 +60,7 @@ class Event:
     running: tuple[dict[str, Any], ...] = ()
     finished: dict[str, Any] | None = None
     left: float | None = None
+    kept: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(eq=False)
@@ -134,10 +137,12 @@ def run_fits(
     ]
     if missing:
         parts, seeds = packed() if n_jobs > 1 else b"", {job.seed for job in missing}
-        prepare_seeds(run, seeds, parts, dataset, options, n_jobs, lambda: tell(Event("prepare", done, total)))
+        kept = tuple(result.facts for by_seed in run.found.values() for result in by_seed.values())
+        told = partial(Event, n_done=done, n_total=total, kept=kept)
+        prepare_seeds(run, seeds, parts, dataset, options, n_jobs, lambda: tell(told("prepare")))
         left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
         if run.expected and not n_before:
-            tell(Event("plan", done, total, left=left.seconds()))
+            tell(told("plan", left=left.seconds()))
         _fit(run, missing, parts, done, total, n_jobs, left, tell)
     return n_before + len(jobs)
 
