@@ -17,10 +17,11 @@ from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import run_job
 from profuse.comparison.methods import methods_asked
 from profuse.comparison.options import CompareOptions
-from profuse.comparison.plan import expected_seconds, limit_of, made_smaller
+from profuse.comparison.plan import expected_seconds, limit_of, made_smaller, with_portfolio
 from profuse.comparison.results import Results
 from profuse.errors import ConfigError
 from profuse.models.options import ModelOptions
+from profuse.portfolio.members import Member
 from profuse.training.options import TrainOptions
 
 ONE = 10.0
@@ -102,6 +103,35 @@ def test_a_portfolio_has_a_part_of_the_users_time() -> None:
     beside, _ = smaller(220, portfolio="quick")
     assert without.seeds == 3
     assert beside.seeds < 3
+
+
+def test_the_portfolio_is_a_row_where_it_fits_in() -> None:
+    def expected(options: CompareOptions) -> float:
+        counted = options.portfolio != "none" and options.portfolio != "auto" and options.time_limit == "none"
+        return cost(options) + 100.0 * options.seeds * counted
+
+    usual = CompareOptions()
+    whole = cost(usual) + 300
+    made, seconds = with_portfolio(usual, whole + 30, expected)
+    assert (made.portfolio, seconds) == ("default", pytest.approx(330 / 3))
+    assert with_portfolio(usual, whole - 1, expected)[0].portfolio == "none"
+    made, seconds = with_portfolio(usual, float("inf"), expected)
+    assert (made.portfolio, seconds) == ("default", None)
+
+
+@pytest.mark.usefixtures("few_classical")
+@pytest.mark.parametrize(("seconds", "there"), [(0.5, True), (100.0, False)])
+def test_a_comparison_has_it_or_says_why_not(
+    seconds: float, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_time", lambda *args: (seconds, 0.0, 12))
+    monkeypatch.setattr(
+        "profuse.portfolio.fitting.members_of", lambda *args, **more: [Member("linear", ("a", "b"), "linear")]
+    )
+    found = run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=12, batch_size=64, refit=False))
+    assert ("portfolio" in {m.name for m in found.methods}) is there
+    assert [s.method for s in found.skipped] == ([] if there else ["portfolio"])
+    assert found.config["portfolio"] == ("default" if there else "none")
 
 
 def test_the_usual_limit_grows_with_rows_methods_and_trials() -> None:

@@ -146,7 +146,7 @@ def methods_for(
     base: ModelOptions,
     task: Task,
     singles: Sequence[str] = ("all",),
-    portfolio: Literal["none"] | Preset = "none",
+    portfolio: Literal["auto", "none"] | Preset = "none",
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -157,7 +157,7 @@ def methods_for(
         base: Options that all models share (width, dropout, encoders, ...), but for the rounds.
         task: What is predicted: the default hangs on it, and not every decision operator is defined for all.
         singles: Modalities that are compared by themselves, or ("all",); empty for none.
-        portfolio: The preset of one, or "none".
+        portfolio: The preset of one, or "none"; "auto" is none until it is known how long that takes.
 
     Raises:
         ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium.
@@ -200,7 +200,7 @@ def methods_for(
             for model, row in by_hand.items()
         ]
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
-    if portfolio != "none":
+    if portfolio not in ("auto", "none"):
         methods.append(Method(name="portfolio", role="portfolio", modalities=names, model=base, portfolio=portfolio))
     skipped = [Skipped(method=name, reason=f"is not for a {task} target: {reason}") for name, reason in unable.items()]
     seen = set()

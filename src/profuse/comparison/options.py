@@ -70,11 +70,11 @@ class CompareOptions(BaseModel):
         description="Whether the best fusion is fitted anew without each modality, at seed 0, to tell what it adds.",
     )
     portfolio: Annotated[
-        Literal["none", "quick", "default", "best"], Shown(common=True, metavar="none|quick|default|best")
+        Literal["auto", "none", "quick", "default", "best"], Shown(common=True, metavar="auto|none|quick|default|best")
     ] = Field(
-        "none",
+        "auto",
         description="Whether what 'profuse fit' makes, models that predict together, is a row: none, quick, default or "
-        "best; it takes several times what its models take alone.",
+        "best; auto: default where there is time for it, as it takes several times what its models take alone.",
     )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."

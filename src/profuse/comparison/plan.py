@@ -31,7 +31,7 @@ from profuse.training.options import TrainOptions
 if TYPE_CHECKING:
     from profuse.comparison.options import CompareOptions
 
-__all__ = ["expected_seconds", "limit_of", "made_smaller", "plan", "tell_late", "without_each"]
+__all__ = ["expected_seconds", "limit_of", "made_smaller", "plan", "tell_late", "with_portfolio", "without_each"]
 
 _KEPT = 0.9  # of a time limit, which fits may take: estimates are no promises
 _PORTFOLIO = 0.4  # of it, for portfolios
@@ -84,7 +84,7 @@ def plan(
         run.portfolio_seconds = _PORTFOLIO * _KEPT * options.time_limit / options.seeds
     measured = _measured(run, dataset, digest, options, n_jobs, tell)
     if measured is None:
-        return options
+        return options.model_copy(update={"portfolio": "none"}) if options.portfolio == "auto" else options
 
     def methods(made: CompareOptions) -> list[Method]:
         return methods_asked(made, list(dataset.modalities), dataset.task)[0]
@@ -95,9 +95,33 @@ def plan(
     plain = methods(options.model_copy(update={"fusions": ()}))
     limit = limit_of(options, len(dataset), len(run.methods) / max(1, len(plain)))
     made, notes = made_smaller(options, limit, measured.epochs, expected)
+    if options.portfolio == "auto":
+        made, run.portfolio_seconds = with_portfolio(made, math.inf if limit is None else _KEPT * limit, expected)
+        if made.portfolio == "none":
+            reason = "there was no time for it; --portfolio default, or a longer --time-limit, makes it a row"
+            run.skipped.append(Skipped(method="portfolio", reason=reason))
     run.methods, run.expected = methods(made), {measured.method: measured.fit_seconds(made)}
     run.notes += notes
     return made
+
+
+def with_portfolio(
+    options: CompareOptions, allowed: float, expected: Callable[[CompareOptions], float]
+) -> tuple[CompareOptions, float | None]:
+    """Returns options with the portfolio of `fit` as a row, if that fits in, and how long it may take at each seed.
+
+    Args:
+        options: Of the rest.
+        allowed: Seconds that all may take.
+        expected: Seconds that options take; a portfolio is counted where they have no time limit.
+    """
+    rest = allowed - expected(options)
+    asked = options.model_copy(update={"portfolio": "default"})
+    unlimited = {"time_limit": "none"}
+    more = expected(asked.model_copy(update=unlimited)) - expected(options.model_copy(update=unlimited))
+    if more > rest:
+        return options.model_copy(update={"portfolio": "none"}), None
+    return asked, None if math.isinf(rest) else rest / options.seeds
 
 
 def limit_of(options: CompareOptions, n_rows: int, more: float) -> float | None:
@@ -198,7 +222,7 @@ def made_smaller(
     if limit is None:
         return options, []
     own = isinstance(options.time_limit, float)
-    allowed = _KEPT * limit * (1 - _PORTFOLIO if own and options.portfolio != "none" else 1.0)
+    allowed = _KEPT * limit * (1 - _PORTFOLIO if own and options.portfolio not in ("auto", "none") else 1.0)
     fixed = frozenset() if own else options.model_fields_set
     fixed_in_training = frozenset() if own else options.train.model_fields_set
     made, fewest, n_epochs = options, float(epochs), epochs
