@@ -36,6 +36,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sys.modules.pop("models_here", None)
 
 
+@pytest.mark.slow
 def test_a_comparison_has_it_and_goes_on_from_its_fits(run: Any, files: Path, here: Path) -> None:
     args = ("compare", files / "mine.csv", "--schema", files / "schema.yaml", "--seeds", 1, "--epochs", 1, "--width", 8,
             "--rounds", "none", "--singles", "none", "--no-retrain-without", "--jobs", 1, "--out", here / "out",
@@ -56,6 +57,7 @@ def test_a_comparison_has_it_and_goes_on_from_its_fits(run: Any, files: Path, he
     assert "must be a network or the portfolio; got method='knn', a classical model" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_portfolio_has_it(run: Any, files: Path, here: Path) -> None:
     done = run("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", here / "m", "--preset", "quick",
                "--folds", 3, "--jobs", 1, "--member", "models_here:neighbours")  # fmt: skip

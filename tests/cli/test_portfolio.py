@@ -58,6 +58,7 @@ def test_other_commands_take_it_as_any_model(done: Any, run: Any, files: Path) -
     assert "must be a network" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_portfolio_is_distilled_into_one_network(run: Any, files: Path, tmp_path: Path) -> None:
     args = ("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "m", *QUICK)
     done = run(*args, "--distil", "--fusion", "decision:mean_logits", "--epochs", 2, "--width", 8)
@@ -73,6 +74,7 @@ def test_a_portfolio_is_distilled_into_one_network(run: Any, files: Path, tmp_pa
     assert list(said.columns) == ["id", "prediction", "prob_big", "prob_small"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -38,6 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FIT)
 def test_a_model_has_learned_with_them_and_needs_them_no_more(run: Any, files: Path, tmp_path: Path, kind: str) -> None:
     said, mine = {}, files / "mine.csv"

@@ -335,6 +335,7 @@ def in_a_function() -> type[Fusion]:
     return Local
 
 
+@pytest.mark.slow
 def test_a_class_of_a_function_reaches_the_worker_processes() -> None:
     profuse.register("fusion", "local", in_a_function())
     found = profuse.compare(*tensors(), **{**QUICK, "fusions": ("local", "mean"), "n_jobs": 2})

@@ -57,6 +57,7 @@ def write(own_models: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return write
 
 
+@pytest.mark.slow
 class TestTakesPart:
     def test_in_a_comparison_whose_other_methods_go_on_where_it_fails(self, tmp_path: Path) -> None:
         def fails(task: str) -> Any:

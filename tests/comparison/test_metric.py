@@ -384,6 +384,7 @@ def test_a_comparison_tells_of_few_rows_of_a_class_by_auroc_and_not_by_accuracy(
     assert compared(tmp_path, metric="accuracy", **by).dataset.caution == ""
 
 
+@pytest.mark.slow
 def test_weights_of_classes_are_of_all_models_and_a_note_says_so(tmp_path: Path, folder: Path) -> None:
     by: dict[str, Any] = {"seeds": 1, "singles": (), "retrain_without": False}
     quick = {"epochs": 2, "refit": False}

@@ -111,6 +111,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 FILES = ("result.json", "arrays.npz", "digests.json", "model/model.json", "model/weights.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", DAMAGE)
 def test_a_damaged_fit_is_done_again_and_told(how: str, out: Path) -> None:
     """Each of the files, each in the folder of another fit."""

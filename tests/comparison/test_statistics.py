@@ -383,6 +383,7 @@ def test_blocks_of_time_are_as_many_as_the_cube_root_of_the_rows(n_rows: int, n_
     assert len(np.unique(time_blocks(np.arange(n_rows)))) == n_blocks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_rows", "likeness", "least"),
     [(100, 0.7, 0.9), (100, 0.9, 0.85), (200, 0.9, 0.89)]

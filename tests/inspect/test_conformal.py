@@ -167,6 +167,7 @@ def test_labels_have_no_sets() -> None:
 # -- of fitted models
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*NETWORKS, "linear", "trivial", PORTFOLIO])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression", "two numbers"])
 def test_predictors_of_all_kinds_answer_and_saved_ones_the_same(kind: str, task: str, tmp_path: Path) -> None:

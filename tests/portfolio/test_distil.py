@@ -135,6 +135,7 @@ class TestWhatIsLearned:
         torch.testing.assert_close(ready.taught[index], one_hot(ready.target, 2).float()[index])
 
 
+@pytest.mark.slow
 class TestTraining:
     @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
     @pytest.mark.parametrize("epochs", [1, 3])
@@ -212,12 +213,14 @@ class TestResult:
         np.testing.assert_array_equal(again.predict(new), model.predict(new))
         assert model.evaluate(new).values["auroc"] > 0.85
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
     def test_every_task_is_distilled(self, task: str) -> None:
         model = student(make_product(N, task=task))
         assert model.task == task
         assert len(model.about["score"]) == 3
 
+    @pytest.mark.slow
     def test_weights_count_in_the_network_too(self) -> None:
         data = learnable()
         weights = (np.asarray(data.target) == "yes") * 1.0 + 1e-3

@@ -42,6 +42,7 @@ def fitted(data: Dataset, *members: Member, train: TrainOptions | None = None, *
     return fit_portfolio(data, options, train=train or TrainOptions(epochs=3), members=members or (LINEAR,), **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", [LINEAR, NET, Member("a", ("a",), "yardstick"), TRIVIAL])
 def test_each_member_learns_with_weights_of_rows_and_of_classes_alike(member: Member) -> None:
     data = rare()

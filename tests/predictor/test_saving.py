@@ -50,6 +50,7 @@ def test_what_an_estimator_knows_besides_comes_back(trained: NetworkPredictor, t
     assert load_with_estimator(tmp_path / "m")[1] == {}
 
 
+@pytest.mark.slow
 def test_predictions_are_equal_in_a_fresh_process(trained: NetworkPredictor, tmp_path: Path) -> None:
     trained.save(tmp_path / "m")
     dataset = make_product(seed=5)

@@ -103,6 +103,7 @@ def usual_parts(example: Example) -> list[str]:
     return parts(render_markdown(renamed(collect(named(example, "zname")), "word")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_page_has_the_same_tags_and_attributes_whatever_the_names(

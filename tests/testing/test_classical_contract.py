@@ -30,6 +30,7 @@ def for_any_task(task: Task) -> Any:
     return SVR() if task == "regression" else SVC()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [for_any_task, KNeighborsClassifier(), KNeighborsRegressor])
 def test_an_estimator_keeps_it(value: object) -> None:
     check_classical(value)

@@ -155,6 +155,7 @@ def test_weights_of_classes_are_the_same_weights_of_their_rows(rounds: int, memb
 BLENDING = {"balance": "gradient_blending", "balance_options": {"span": 1}, "epochs": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"balance": "uniform"}, {"balance": "mla"}, BLENDING])
 def test_what_rows_of_no_weight_are_is_not_learned(changes: Mapping[str, Any]) -> None:
     """Other targets there leave every prediction as it is; with weights they would not."""
