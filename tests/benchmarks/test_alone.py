@@ -42,6 +42,7 @@ def test_groups_stay_on_one_side_when_rows_are_fewer() -> None:
     assert not sides[1] & sides[2]
 
 
+@pytest.mark.slow
 def test_network_and_classical_model_are_measured_on_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profuse.classical.gradient_boosting.GradientBoosting.trials", ())  # which take seconds
     (measured,) = alone(numbered(), seeds=(0, 1), n_train=40, modalities=("a",), train=TrainOptions(epochs=1))

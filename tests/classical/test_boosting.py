@@ -82,6 +82,7 @@ def test_the_arrays_say_what_the_packages_own_model_says(name: str, task: Any, m
     assert grown.n_rounds <= 60 if held else grown.n_rounds == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", OUTPUTS)
 @pytest.mark.parametrize("refit", [False, True])
 def test_it_learns_and_is_kept(name: str, task: Any, refit: bool) -> None:

@@ -68,6 +68,7 @@ class Forest(ScikitModel):
         return sum(tree.tree_.node_count for tree in estimator[-1].estimators_)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_classical")
 @pytest.mark.parametrize("cls", [Nearest, Forest])
 def test_it_stands_in_every_comparison_and_is_saved(cls: type[ClassicalModel], tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_every_format_goes_all_the_way(all_the_way: Any, tmp_path: Path, name: s
     assert np.allclose(said[["prob_ja", "prob_nein"]].sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("targets", "columns"), [
     ({"ziel y": np.arange(N_ROWS) % 3}, ["prediction", "prob_0", "prob_1", "prob_2"]),
     ({"y.1": np.arange(N_ROWS) % 2 == 0}, ["prediction", "prob_False", "prob_True"]),

@@ -28,6 +28,7 @@ def done(run: Any, files: Path, few_classical: None) -> Any:
     return result
 
 
+@pytest.mark.slow
 def test_each_model_is_told_when_it_is_done_and_all_with_their_weights_at_the_end(done: Any, files: Path) -> None:
     model = load_model(files / "portfolio")
     assert isinstance(model, PortfolioPredictor)

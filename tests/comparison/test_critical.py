@@ -71,6 +71,7 @@ def test_variants_are_data_sets_of_their_own_and_methods_that_some_lack_are_left
     assert "C4.5" not in found.ranks
 
 
+@pytest.mark.slow
 def test_equal_methods_are_seldom_told_apart() -> None:
     rng, alarms = np.random.default_rng(0), 0
     for _ in range(200):

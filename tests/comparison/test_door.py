@@ -353,6 +353,7 @@ def test_a_part_that_cannot_reach_the_worker_processes_is_told_before_anything_i
     assert profuse.compare(*tensors(), **{**QUICK, "fusions": ("holding",)}).results.method("holding")
 
 
+@pytest.mark.slow
 def test_fits_of_an_own_operator_are_kept_until_its_code_changes(tmp_path: Path, write: Any) -> None:
     fits: list[str] = []
 

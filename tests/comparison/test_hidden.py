@@ -22,7 +22,7 @@ from profuse.report.collect import collect
 from profuse.report.hidden import hidden_in_words
 from profuse.schema import SplitOptions
 
-DATA = make_product(240)
+DATA = make_product(120)
 
 
 @pytest.fixture(scope="module")

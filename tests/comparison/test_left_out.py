@@ -103,6 +103,7 @@ def at_one_price(results: Results) -> Results:
     return same
 
 
+@pytest.mark.slow
 def test_nothing_else_changes_by_it(results: Results, plain: Results) -> None:
     assert ablations(plain) == []
     others = {(s.method, s.seed, s.split, s.metric): s.value for s in results.scores if "without" not in s.method}

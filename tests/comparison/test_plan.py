@@ -128,7 +128,8 @@ def test_a_comparison_has_it_or_says_why_not(
     monkeypatch.setattr(
         "profuse.portfolio.fitting.members_of", lambda *args, **more: [Member("linear", ("a", "b"), "linear")]
     )
-    found = run(tmp_path / "o", seeds=1, train=TrainOptions(epochs=12, batch_size=64, refit=False))
+    train = TrainOptions(epochs=12, batch_size=64, refit=False)
+    found = run(tmp_path / "o", seeds=1, portfolio="auto", train=train)
     assert ("portfolio" in {m.name for m in found.methods}) is there
     assert [s.method for s in found.skipped] == ([] if there else ["portfolio"])
     assert found.config["portfolio"] == ("default" if there else "none")
@@ -162,6 +163,7 @@ def test_what_all_fits_take_grows_with_them(n_jobs: int) -> None:
 SMALL: dict[str, Any] = {
     "rounds": (),
     "retrain_without": False,
+    "portfolio": "none",
     "model": ModelOptions(width=8, members=1),
     "train": TrainOptions(batch_size=64, refit=False),
 }

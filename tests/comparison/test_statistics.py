@@ -335,6 +335,7 @@ def test_the_interval_covers_about_as_often_as_it_says(n_seeds: int, fit: float,
     assert 0.905 <= _coverage(n_seeds, fit, ease) <= 0.995
 
 
+@pytest.mark.slow
 def test_the_pooled_rule_covers_where_methods_vary_differently() -> None:
     rng, n_rows, n_methods, hits, total = np.random.default_rng(9), 60, 8, 0, 0
     for _ in range(150):

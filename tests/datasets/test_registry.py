@@ -64,6 +64,7 @@ def test_info_tells_the_default_variant() -> None:
     assert info("glyphs").default_variant == "sans"
 
 
+@pytest.mark.slow
 def test_frames_tell_variants_of_a_data_set_apart() -> None:
     from profuse import compare
 

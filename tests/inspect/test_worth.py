@@ -109,6 +109,7 @@ def test_it_is_the_information_that_the_lacking_rows_would_have_got() -> None:
     assert of_those_that_have_it < b.low - 0.03
 
 
+@pytest.mark.slow
 def test_the_interval_holds_in_most_worlds() -> None:
     hits = []
     for seed in range(60):

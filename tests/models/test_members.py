@@ -348,6 +348,7 @@ def test_members_differ_after_training_and_are_saved_and_loaded(tmp_path: Any) -
     assert (again.predict_encoded(data.inputs) == model.predict_encoded(data.inputs)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", sorted(BALANCES.builtin))
 def test_balancing_methods_train_members(balance: str) -> None:
     model = fitted(balance=balance)

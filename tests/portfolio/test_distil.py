@@ -70,6 +70,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     return kept
 
 
+@pytest.mark.slow
 class TestWhatIsLearned:
     def test_a_portfolio_that_knows_its_rows_by_heart_teaches_nothing_of_them(self, seen: dict[str, list[Any]]) -> None:
         noise = learnable(240)

@@ -172,6 +172,7 @@ class TestPredictions:
         nothing = {k: replace(m, present=np.zeros(5, dtype=bool)) for k, m in new.modalities.items()}
         assert np.isfinite(fitted(learnable()).predict_proba(replace(new, modalities=nothing))).all()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
     def test_every_task_has_portfolios(self, task: str) -> None:
         model = fitted(make_product(200, task=task), LINEAR, BOOSTED, NET)

@@ -55,6 +55,7 @@ def test_it_comes_to_rest_where_plain_steps_run_away() -> None:
     torch.testing.assert_close(found.state, (4 / (1 - slopes)).expand(2, 3), atol=1e-8, rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damping", [1.0, 0.5])
 def test_for_a_contraction_the_residual_falls_as_it_is_said_to(damping: float) -> None:
     # a contraction of factor .9 that bends all the time, on which acceleration often fails

@@ -41,6 +41,7 @@ def fitted(**options: Any) -> NetworkPredictor:
     return fit_model(data, ModelOptions(**given), TrainOptions(epochs=2, refit=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OTHERS)
 def test_options_reach_the_model_and_a_saved_model_predicts_the_same(options: dict[str, Any], tmp_path: Path) -> None:
     trained = fitted(**options)

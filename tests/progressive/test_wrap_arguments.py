@@ -148,6 +148,7 @@ class TestSignature:
         module.accepts_loss_kwargs = False
         assert wrap(module).accepts_loss_kwargs is False
 
+    @pytest.mark.slow
     def test_hugging_face_finds_the_columns_of_the_module(self) -> None:
         trainer = pytest.importorskip("transformers.trainer").Trainer
         seen = SimpleNamespace(model=wrap(), _signature_columns=None, label_names=["labels"])

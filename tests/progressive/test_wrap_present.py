@@ -47,6 +47,7 @@ def alone(model: WrappedProgressive, inputs: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([results(model, tuple(x[row : row + 1] for x in inputs)) for row in range(len(inputs[0]))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", ROUNDS)
 @pytest.mark.parametrize("name", MODULES)
 def test_a_row_is_what_it_is_alone_whoever_else_is_there(name: str, rounds: Any) -> None:

@@ -19,6 +19,7 @@ from profuse.testing import CLASSICAL_CHECKS, ContractError, check_classical
 pytestmark = pytest.mark.usefixtures("few_classical")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "check"), list(product(CLASSICAL.builtin, CLASSICAL_CHECKS)))
 def test_the_model_keeps_the_contract(name: str, check: str) -> None:
     if name not in fittable():

@@ -96,6 +96,7 @@ def test_a_hundred_validation_rows_choose_alone_and_so_do_fewer_where_groups_are
     assert _inner_folds(Prepared.make(few, Split(rows[:30], rows[30:60], rows[60:])), 0) is None
 
 
+@pytest.mark.slow
 def test_a_comparison_keeps_a_classical_model_of_texts_with_sparse_features(tmp_path: Path) -> None:
     from profuse import compare
 

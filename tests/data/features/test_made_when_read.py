@@ -54,6 +54,7 @@ def test_a_comparison_makes_those_of_classical_models(data: Dataset, tmp_path: P
         compare(data, seeds=1, singles="none", train={"epochs": 1}, out=tmp_path, n_jobs=1)
 
 
+@pytest.mark.slow
 def test_a_classical_predictor_saves_them(data: Dataset, tmp_path: Path) -> None:
     made = compare(data, seeds=1, singles="none", rounds=(), train={"epochs": 1}, out=tmp_path, retrain_without=False)
     asked = made.predictor("linear")

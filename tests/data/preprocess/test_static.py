@@ -118,6 +118,7 @@ assert "wordllama" not in sys.modules and not logging.getLogger().handlers
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_and_the_logging_of_the_process_stays_as_it_was(tmp_path: Path) -> None:
     asked = {"HOME": str(tmp_path), "PYTHONPATH": str(Path(profuse.__file__).parents[1])}
     subprocess.run([sys.executable, "-c", FRESH], check=True, env=asked)
