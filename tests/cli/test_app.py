@@ -53,6 +53,7 @@ def test_no_command_shows_help(run: Any) -> None:
     assert "compare" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_an_expected_error_is_one_message_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
     done = fresh("compare", "nosuch.csv", "--target", "y", cwd=tmp_path)
     assert done.returncode == 2
@@ -64,6 +65,7 @@ def test_an_expected_error_is_one_message_on_stderr_and_exit_code_2(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, -1])
 def test_debug_shows_the_traceback_wherever_it_stands(place: int, tmp_path: Path) -> None:
     args = ["report", "nowhere"]

@@ -175,6 +175,7 @@ def broken(home: Path) -> Path:
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "bad", "message"), [
     ("png", "files/none.png", "there is no such file"),
     ("png", "files", "it is a folder"),

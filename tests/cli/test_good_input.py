@@ -90,6 +90,7 @@ def all_the_way(run: Any, tmp_path: Path) -> Callable[..., pd.DataFrame]:
 SLOW_FORMATS = [pytest.param(name, marks=pytest.mark.slow) for name in ("t.csv", "t.tsv")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.jsonl", "t.parquet", "windows.csv", *SLOW_FORMATS])
 def test_every_format_goes_all_the_way(all_the_way: Any, tmp_path: Path, name: str) -> None:
     said = all_the_way(write(inputs().assign(y=WORDS), tmp_path / name), ["y"])

@@ -47,6 +47,7 @@ def test_each_model_is_told_when_it_is_done_and_all_with_their_weights_at_the_en
     assert f"Model: {files / 'portfolio'}" in done.stdout
 
 
+@pytest.mark.slow
 def test_other_commands_take_it_as_any_model(done: Any, run: Any, files: Path) -> None:
     model, test = files / "portfolio", files / "test.csv"
     said = pd.read_csv(io.StringIO(run("predict", model, test).stdout))

@@ -87,6 +87,7 @@ def test_a_single_modality_that_is_none_is_told_with_the_nearest() -> None:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_fits_are_kept_when_single_modalities_are_left_out_and_asked_for_again(tmp_path: Path) -> None:
     dataset = make_product(n_rows=60)
     fits: list[int] = []
@@ -128,6 +129,7 @@ def test_labels_of_very_few_test_rows_give_a_caution(counts: tuple[int, ...], to
     assert bool(found) is bool(told)
 
 
+@pytest.mark.slow
 def test_each_fit_says_in_which_run_it_was_timed_and_a_second_run_keeps_what_the_first_has_noted(
     tmp_path: Path,
 ) -> None:
@@ -312,6 +314,7 @@ def test_equal_tables_with_other_columns_are_other_data() -> None:
     assert one.digest() == open_data(frame.copy(), y).dataset.digest()
 
 
+@pytest.mark.slow
 def test_test_rows_have_no_influence_on_what_is_chosen(tmp_path: Path) -> None:
     """With an official test set, changing its targets changes no validation score."""
     split = np.array(["train"] * 150 + ["test"] * 50)
@@ -410,6 +413,7 @@ def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     assert any("must stay finite" in s.reason for s in results.skipped)
 
 
+@pytest.mark.slow
 def test_a_twin_at_rest_stands_in_tables_and_report(tmp_path: Path) -> None:
     model = ModelOptions(width=8, into=("a",), max_rounds=300, tolerance=0.01)
     options = SMALL.model_copy(update={"rounds": (2, "equilibrium"), "model": model})

@@ -120,6 +120,7 @@ def test_the_portfolio_is_a_row_where_it_fits_in() -> None:
     assert (made.portfolio, seconds) == ("default", None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_classical")
 @pytest.mark.parametrize(("seconds", "there"), [(0.5, True), (100.0, False)])
 def test_a_comparison_has_it_or_says_why_not(

@@ -121,7 +121,7 @@ def test_presets_and_none() -> None:
 
     assert "portfolio" not in names("none")
     assert names("best").count("portfolio") == 1
-    with pytest.raises(ConfigError, match="portfolio must be 'none', 'quick', 'default' or 'best'"):
+    with pytest.raises(ConfigError, match="portfolio must be 'auto', 'none', 'quick', 'default' or 'best'"):
         compare(make_product(60), portfolio="all")
 
 

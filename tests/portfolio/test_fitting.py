@@ -112,6 +112,7 @@ class TestNoLeak:
             assert not np.intersect1d(prepared.split.train, prepared.split.test).size
         np.testing.assert_allclose(means, 0.0, atol=1e-4)  # standardised by the rows learned from alone
 
+    @pytest.mark.slow
     def test_predictions_of_all_members_belong_to_the_same_rows(self) -> None:
         """A member that is right on each row it is asked about would be wrong if rows were out of order."""
         data = learnable(300)

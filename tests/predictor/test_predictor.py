@@ -51,6 +51,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("kind", "task"), MADE)
 class TestEveryPredictor:
+    @pytest.mark.slow
     @pytest.mark.parametrize("door", DOORS)
     def test_the_answers_are_those_of_the_training_rows_by_every_door(
         self, kind: str, task: str, door: str, tmp_path: Path

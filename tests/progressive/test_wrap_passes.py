@@ -347,6 +347,7 @@ class TestAxes:
             torch.testing.assert_close(wrapped(x), module(x + back[:, None]))
 
 
+@pytest.mark.slow
 class TestThreads:
     def outputs(self, model: nn.Module, data: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
         with torch.no_grad():
