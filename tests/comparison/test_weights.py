@@ -16,7 +16,7 @@ from profuse.data.dataset import Dataset
 from profuse.registry import register
 from profuse.schema import SplitOptions
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 N = 200
 QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "retrain_without": False, "model": {"members": 1, "width": 8}, "train": {"epochs": 2},
@@ -43,7 +43,6 @@ def found(tmp_path_factory: pytest.TempPathFactory, few_classical: None) -> tupl
     return plain, compare(rare(), n_jobs=2, out=out, **QUICK), out
 
 
-@pytest.mark.slow
 def test_every_method_learns_with_them_in_every_process(found: tuple[Comparison, Comparison, Path]) -> None:
     before, after = (values(f) for f in found[:2])
     assert before.keys() == after.keys()
@@ -63,7 +62,6 @@ def test_one_process_makes_the_same_of_them(found: tuple[Comparison, Comparison,
     assert {m: v for m, v in alone.items() if m in same} == {m: v for m, v in values(found[1]).items() if m in same}
 
 
-@pytest.mark.slow
 def test_a_second_run_takes_the_fits_of_equal_weights_alone(tmp_path: Path) -> None:
     out, fits = tmp_path / "out", list[Any]()
     data, some = rare(), {**QUICK, "singles": (), "out": out, "n_jobs": 1}
@@ -96,7 +94,6 @@ def test_a_model_that_takes_none_is_left_out_with_the_reason(found: tuple[Compar
     assert "mine" not in values(result)
 
 
-@pytest.mark.slow
 def test_the_portfolio_has_them_too() -> None:
     data = replace(rare(), split=np.where(np.arange(N) % 4 == 0, "test", "train").astype(object))
     split = SplitOptions()
