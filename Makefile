@@ -9,10 +9,11 @@ OUT ?= profuse-out/glyphs
 EPOCHS ?= 6
 STUDY ?= profuse-out/progressive
 PORTFOLIOS ?= profuse-out/portfolios
+MISSING ?= profuse-out/missing
 # tests start many processes: each would compile the project anew
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: compare test test-slow test-all lint study-progressive study-portfolio clean
+.PHONY: compare test test-slow test-all lint study-progressive study-portfolio study-missing clean
 
 compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming its report
 	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --no-refit --learning-rate 0.003 --seeds 4 --test-size 0.3 --out $(OUT)
@@ -34,6 +35,9 @@ study-progressive: $(VENV)/.dev  ## Progressive Fusion's claims put to the test:
 
 study-portfolio: $(VENV)/.dev  ## portfolios against their members on the named data: an hour; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/portfolios.py --out $(PORTFOLIOS) --page docs/results/portfolio.md
+
+study-missing: $(VENV)/.dev  ## what to do about missing modalities: hours; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/missing.py --out $(MISSING) --page docs/results/missing.md
 
 # pip takes exactly the versions that constraints.txt names: an unpinned torch brings gigabytes of CUDA packages
 $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/bin/python
