@@ -24,7 +24,7 @@ def test_every_strategy_meets_the_same_gaps_and_the_target_is_left(monkeypatch: 
     assert one.scores == two.scores
     assert set(one.scores) == {"0", "0.3"}
     present = [np.stack([s.dataset.modalities[m].present for m in ("a", "b")], axis=1) for s in seen]
-    assert np.array_equal(*present)
+    assert np.array_equal(present[0], present[1])
     known = np.concatenate([seen[0].split.train, seen[0].split.valid])
     assert 1 - present[0][known].mean() == pytest.approx(0.3, abs=0.03)
     assert present[0][known].any(1).all()
