@@ -11,6 +11,8 @@ import pytest
 
 from profuse import FusionClassifier
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "", " ", "target", "table", "split", "a.b", "a/b", "../up", "a\\b", "a\nb", "\x1b[31m", "😀", "e\u0301", "x" * 3000,
     7, 1.5, True, ("a", "b"), "keys", "forward", "_modules", "training", "CON", "<b>x</b>", "{{ x }}", "%s", "row",

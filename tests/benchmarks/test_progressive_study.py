@@ -23,6 +23,8 @@ from profuse.data.split import make_split
 from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(page.__file__).parent
 
 

@@ -58,6 +58,7 @@ def said(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", OUTPUTS)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("refit", [False, True])

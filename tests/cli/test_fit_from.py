@@ -22,7 +22,7 @@ from profuse.training.options import TrainOptions
 
 QUICK = ("--seeds", 1, "--epochs", 1, "--jobs", 1, "--no-retrain-without")
 MODEL = ("--width", 8, "--feedback", "gate", "--learning-rate", 0.002, "--valid-size", 0.3)
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 PROGRESSIVE = "progressive (2 rounds) gated"
 
 

@@ -53,6 +53,7 @@ def direct(found: Comparison, method: str, condition: tuple[tuple[str, ...], flo
     return float(np.mean(values))
 
 
+@pytest.mark.slow
 def test_each_condition_is_what_the_kept_models_score_under_it(found: Comparison) -> None:
     verdict = found.summary().verdict
     assert {h.method for h in found.results.hidden} == {verdict.fusion, verdict.classical}
@@ -64,6 +65,7 @@ def test_each_condition_is_what_the_kept_models_score_under_it(found: Comparison
             assert score.value == pytest.approx(direct(found, str(method), condition)), (method, condition)
 
 
+@pytest.mark.slow
 def test_with_nothing_hidden_it_is_the_row_of_the_table_with_its_interval(found: Comparison) -> None:
     for method in {h.method for h in found.results.hidden}:
         score = by_condition(found.results, method)[("a", "b"), 0.0]
@@ -72,6 +74,7 @@ def test_with_nothing_hidden_it_is_the_row_of_the_table_with_its_interval(found:
         assert score.n_seeds == 2
 
 
+@pytest.mark.slow
 def test_what_is_reached_is_what_is_missing(found: Comparison) -> None:
     reached = [
         h.reached for h in found.results.hidden if h.rate is not None and h.method == found.results.hidden[0].method
@@ -79,6 +82,7 @@ def test_what_is_reached_is_what_is_missing(found: Comparison) -> None:
     assert reached == pytest.approx([0, 0.1, 0.3, 0.5, 0.5], abs=0.06)  # one of two always remains
 
 
+@pytest.mark.slow
 def test_the_report_tells_and_shows_it(found: Comparison) -> None:
     collected = collect(found.results)
     page, text = render_html(collected), render_markdown(collected)
@@ -118,6 +122,7 @@ def test_words_name_the_modality_whose_absence_costs_most() -> None:
     assert "without is c: " in hidden_in_words(hidden, "mse", False)  # an error that is largest without c
 
 
+@pytest.mark.slow
 def test_results_of_before_and_of_one_modality_have_none(found: Comparison, tmp_path: Path) -> None:
     old = found.results.model_copy(update={"hidden": []})
     assert 'id="missing"' not in render_html(collect(old))

@@ -24,7 +24,7 @@ from profuse.report import collect, render_html, render_markdown
 from profuse.schema import SplitOptions
 from profuse.training.fitting import Prepared, fit_model
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 
 SMALL: dict[str, Any] = {
     "rounds": (),

@@ -373,6 +373,7 @@ def test_few_test_rows_of_a_class_at_any_seed_give_a_caution(n_yes: list[int], t
     assert bool(found) == bool(told)
 
 
+@pytest.mark.slow
 def test_a_comparison_tells_of_few_rows_of_a_class_by_auroc_and_not_by_accuracy(
     results: Results, tmp_path: Path
 ) -> None:

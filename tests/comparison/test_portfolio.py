@@ -23,6 +23,8 @@ from profuse.predictor import PortfolioPredictor
 from profuse.report.words import Words
 from profuse.schema import SplitOptions
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, Any] = {"rounds": (), "retrain_without": False, "model": {"members": 1, "width": 8}, "n_jobs": 1}
 
 

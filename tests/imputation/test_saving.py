@@ -22,7 +22,7 @@ from profuse.models.trainable import Trainable
 from profuse.retrieval import Retriever
 from profuse.training.callbacks import Callback
 
-pytestmark = pytest.mark.filterwarnings("ignore::profuse.errors.ProfuseWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::profuse.errors.ProfuseWarning")]
 SCHEMA = {
     "modalities": {
         "one": {"columns": ["a"]},

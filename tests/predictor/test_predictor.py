@@ -70,6 +70,7 @@ class TestEveryPredictor:
         for what in ("name", "threads", "model_options", "train_options", "history"):
             assert getattr(again, what, None) == getattr(asked, what, None)
 
+    @pytest.mark.slow
     def test_it_saves_again_what_it_was_loaded_from(self, kind: str, task: str, saved: Path, tmp_path: Path) -> None:
         again = load_model(saved / f"{kind} {task}")
         again.save(tmp_path / "m")
@@ -81,6 +82,7 @@ class TestEveryPredictor:
         assert [f.suffix for f in files] == [".safetensors", ".json", ".safetensors"]
         assert sum(f.stat().st_size for f in files) < 800_000
 
+    @pytest.mark.slow
     def test_the_frame_is_what_the_command_writes(self, kind: str, task: str, saved: Path, tmp_path: Path) -> None:
         inputs(20, seed=5).to_csv(tmp_path / "new.csv", index=False)
         done = CliRunner().invoke(app, ["predict", str(saved / f"{kind} {task}"), str(tmp_path / "new.csv")])

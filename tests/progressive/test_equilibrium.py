@@ -109,6 +109,7 @@ def test_the_state_at_rest_is_the_one_that_scipy_finds(feedback: str, fusion: st
     assert np.abs(state - vector.numpy()).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ["input", "early", "later"])
 @pytest.mark.parametrize("feedback", FEEDBACKS)
 def test_outputs_and_gradients_are_those_of_a_long_loop(feedback: str, entry: str) -> None:

@@ -227,6 +227,7 @@ def _as_parquet(columns: dict[str, list[str]], path: Path, rng: random.Random) -
     pq.write_table(pa.table(table), path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     ("suffix", "write"), [(".csv", _as_csv), (".tsv", _as_csv), (".jsonl", _as_lines), (".parquet", _as_parquet)]
