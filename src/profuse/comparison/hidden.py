@@ -28,7 +28,8 @@ __all__ = ["RATES", "hidden_scores"]
 
 RATES = (0.1, 0.3, 0.5, 0.7)
 """Shares of all modalities of all test rows that are hidden at random; one of a row always remains."""
-_MOST_ROWS = 3_000
+_MOST_ROWS, _FEWEST_ROWS = 600, 150
+"""Test rows of all seeds together, and of each, that are looked at: each is predicted a dozen times."""
 Condition = tuple[tuple[str, ...], float | None]
 """The modalities that are shown, or all and the rate at which they are hidden."""
 
@@ -65,8 +66,9 @@ def _measured(
     metric, job = metric_of(results), run.found[method][seed]
     rows = results.rows[seed]
     at = np.arange(len(job.true))
-    if len(at) > _MOST_ROWS:
-        at = np.sort(np.random.default_rng(seed).permutation(at)[:_MOST_ROWS])
+    most = max(_FEWEST_ROWS, _MOST_ROWS // len(run.found[method]))
+    if len(at) > most:
+        at = np.sort(np.random.default_rng(seed).permutation(at)[:most])
     predictor = load_model(run.folders[method, seed] / "model")
     inputs: Mapping[str, Any] = predictor.encode(dataset.rows(np.asarray(job.facts["test_rows"])[at]))
     names, true = sorted(dataset.modalities), job.true[at]

@@ -36,7 +36,8 @@ def collect_hidden(results: Results, labels: Mapping[str, str]) -> dict[str, Any
     rows = [{"shown": h.shown, **_ends(h)} for h in kept]
     return {
         "curves": curves, "method": labels[names[0]], "role": roles[names[0]], "modalities": modalities,
-        "subsets": rows, "left_out": len(several) - len(kept),
+        "subsets": rows, "left_out": len(several) - len(kept), "n_rows": max(h.n_rows for h in results.hidden),
+        "some": max(h.n_rows for h in results.hidden) < results.dataset.n_test,
     }  # fmt: skip
 
 
