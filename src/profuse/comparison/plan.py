@@ -159,7 +159,7 @@ def _measured(
     if not isinstance(options.time_limit, float) and options.train.n_epochs(n_rows) < _WORTH_TIMING:
         return None
     parts, total = packed() if n_jobs > 1 else b"", _n_fits(run.methods, options)
-    prepare_seeds(run, range(options.seeds), parts, dataset, options, n_jobs, lambda: tell(Event("prepare", 0, total)))
+    prepare_seeds(run, [0], parts, dataset, options, n_jobs, lambda: tell(Event("prepare", 0, total)))
     task = run.scratch / "seed0.pickle", method, options.train, os.getpid(), parts
     with outputs_of(_time, [task], min(n_jobs, 2)) as outputs:  # in a process of its own, if fits are
         seconds, again, epochs = next(iter(outputs))

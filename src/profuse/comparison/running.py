@@ -162,7 +162,8 @@ def prepare_seeds(
         return
     tell()
     source = run.scratch / "dataset.pickle"
-    keep(source, dataset)
+    if not source.exists():
+        keep(source, dataset)
     todo = [(source, options, s, _prepared(run, s), os.getpid(), parts) for s in seeds]
     with outputs_of(_prepare, todo, n_jobs) as outputs:
         for _ in outputs:

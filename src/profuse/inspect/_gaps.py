@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from profuse.metrics import Metric
     from profuse.predictor import Predictor
 
-__all__ = ["FEWEST", "Gap", "Known", "fall_of", "gaps", "interval", "shown"]
+__all__ = ["FEWEST", "Gap", "Known", "gaps", "interval", "shown"]
 
 FEWEST = 20
 """Rows that have a modality, from which on something is said of those that lack it."""
@@ -112,9 +112,8 @@ def gaps(
 def shown(predictor: Predictor, known: Known, true: np.ndarray, name: str, metric: Metric, seed: int) -> Iterator[Gap]:
     """Yields the rows that have the modality as if they lacked it: each tells of itself."""
     rows = _some(np.flatnonzero(known.present[:, known.names.index(name)]), np.random.default_rng([_STREAM, seed]))
-    before = known.predicted(predictor, rows, [n for n in known.names if n != name])
-    after = known.predicted(predictor, rows, known.names)
-    yield Gap(rows, rows, fall_of(metric, true[rows], before, after), np.eye(len(rows), dtype=bool))
+    _, fall = _shown_later(predictor, known, true, metric, rows, [n for n in known.names if n != name], name)
+    yield Gap(rows, rows, fall, np.eye(len(rows), dtype=bool))
 
 
 def _gap(
@@ -129,16 +128,24 @@ def _gap(
     pattern: np.ndarray,
 ) -> Gap:
     seen = [n for n, there in zip(known.names, pattern, strict=True) if there]
-    before = known.predicted(predictor, references, seen)
-    after = known.predicted(predictor, references, [*seen, name])
-    fall = fall_of(metric, true[references], before, after)
+    before, fall = _shown_later(predictor, known, true, metric, references, seen, name)
     return Gap(rows, references, fall, _alike(new.predicted(predictor, rows, seen), before, predictor.task))
 
 
-def fall_of(metric: Metric, true: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Returns by how much each row is better afterwards, `[row]`."""
+def _shown_later(
+    predictor: Predictor,
+    known: Known,
+    true: np.ndarray,
+    metric: Metric,
+    rows: np.ndarray,
+    seen: Sequence[str],
+    name: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what is predicted of rows by what is seen, and by how much each is better when `name` is shown too."""
+    before, after = (known.predicted(predictor, rows, names) for names in (seen, [*seen, name]))
     sign = 1.0 if metric.higher_is_better else -1.0
-    return sign * np.asarray(metric.row_scores(true, after) - metric.row_scores(true, before), dtype=np.float64)
+    gain = metric.row_scores(true[rows], after) - metric.row_scores(true[rows], before)
+    return before, sign * np.asarray(gain, dtype=np.float64)
 
 
 def interval(found: Sequence[Gap], clusters: np.ndarray, seed: int, n_resamples: int) -> tuple[float, float, float]:
