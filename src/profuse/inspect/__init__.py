@@ -17,6 +17,7 @@ QUESTIONS = table(
     "question",
     {
         "importance": "profuse.inspect.importance:Importance",
+        "contribution": "profuse.inspect.contribution:Contribution",
         "subsets": "profuse.inspect.subsets:Subsets",
         "missing": "profuse.inspect.missing:Missing",
         "noise": "profuse.inspect.noise:Noise",

@@ -36,7 +36,10 @@ def predict_without(
     predictor: Predictor, inputs: Mapping[str, Part], hidden: Iterable[tuple[str, ...]]
 ) -> dict[tuple[str, ...], np.ndarray]:
     """Returns what is predicted with the modalities of a tuple missing from every row, for each of `hidden`."""
-    return {names: predictor.predict_encoded(hide(inputs, names)) for names in hidden}
+    wanted = list(hidden)
+    gone = {name for names in wanted for name in names}
+    others = {name: part for name, part in hide(inputs, gone).items() if name in gone}
+    return predictor.predict_exchanged(inputs, others, wanted)
 
 
 def check_target(dataset: Dataset, *, who: str = "ask") -> None:

@@ -15,14 +15,15 @@ every sample), and percentiles may then leave the value itself outside.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from profuse.errors import DataError
 from profuse.metrics import Metric
 
-__all__ = ["Scores"]
+__all__ = ["Scores", "half_of"]
 
 _STREAM = 2_718_281  # data, a split or noise drawn with the same seed must have nothing to do with the samples
 
@@ -81,18 +82,36 @@ class Scores:
 
     def gain(self, better: Hashable, worse: Hashable) -> tuple[float, float, float]:
         """Returns by how much one condition scores better than another, in the metric's direction, and the interval."""
-        a, b = self._column[better], self._column[worse]
-        if a == b:
+        return (0.0, 0.0, 0.0) if better == worse else self.combined({better: 1.0, worse: -1.0})
+
+    def combined(self, weights: Mapping[Any, float], *, more: float = 0.0) -> tuple[float, float, float]:
+        """Returns a weighted sum of scores that counts up where the metric gets better, and the interval.
+
+        Args:
+            weights: By condition. Where they cancel among equal predictions, the sum is exactly 0.
+            more: Half of the 95 % interval of what else is drawn at random, independent of the rows.
+        """
+        of: dict[int, float] = {}
+        for condition, weight in weights.items():
+            column = self._column[condition]
+            of[column] = of.get(column, 0.0) + self._sign * weight
+        of = {column: weight for column, weight in of.items() if abs(weight) > 1e-12}
+        if not of:
             return 0.0, 0.0, 0.0
-        value, draws = self._scores[a] - self._scores[b], self._draws[:, a] - self._draws[:, b]
-        most = self._range[1] - self._range[0]
-        return self._interval(self._sign * float(value), draws, (-most, most))
+        value = sum(w * float(self._scores[c]) for c, w in of.items())
+        draws = np.sum([w * self._draws[:, c] for c, w in of.items()], axis=0)
+        least, most = self._range
+        low = sum(w * (least if w > 0 else most) for w in of.values())
+        high = sum(w * (most if w > 0 else least) for w in of.values())
+        return self._interval(value, draws, (low, high), more)
 
     def score(self, condition: Hashable) -> tuple[float, float, float]:
         """Returns a score and its interval."""
         return self._interval(self[condition], self._draws[:, self._column[condition]], self._range)
 
-    def _interval(self, value: float, draws: np.ndarray, bounds: tuple[float, float]) -> tuple[float, float, float]:
+    def _interval(
+        self, value: float, draws: np.ndarray, bounds: tuple[float, float], more: float = 0.0
+    ) -> tuple[float, float, float]:
         """Returns the value and its interval, cut where the score cannot be."""
         from scipy import stats
 
@@ -103,6 +122,7 @@ class Scores:
         half = float(stats.t.ppf(0.975, n - 1)) * deviation
         if deviation <= 1e-12 * max(1.0, abs(value)) and math.isfinite(bounds[1] - bounds[0]):
             half = 3 / n * (self._range[1] - self._range[0])  # nothing varied: the rule of three
+        half = math.hypot(half, more)
         return value, max(value - half, bounds[0]), min(value + half, bounds[1])
 
 
@@ -128,3 +148,11 @@ def _draws(
             f"{n_resamples}. Ask with more rows, or by another metric."
         )
     return np.array(draws), n_undefined
+
+
+def half_of(values: Sequence[float]) -> float:
+    """Returns half of the 95 % interval of the mean of independent draws; 0 of a single one: nothing was drawn."""
+    from scipy import stats
+
+    n = len(values)
+    return 0.0 if n < 2 else float(stats.t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +101,23 @@ class Predictor(ABC):
             inputs: What `encode` returned, or rows of it, by modality.
             rows: Which rows; all if None.
         """
+
+    def predict_exchanged(
+        self, inputs: Mapping[str, Any], others: Mapping[str, Any], exchanged: Iterable[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], np.ndarray]:
+        """Returns what is predicted where the modalities of a tuple are those of `others`, for each of `exchanged`.
+
+        One that is made of several predictors asks each of them once for what it sees alike.
+
+        Args:
+            inputs: What `encode` returned, or rows of it, by modality.
+            others: As many rows, of at least the modalities that are exchanged.
+            exchanged: Names of modalities.
+        """
+        return {
+            names: self.predict_encoded({**inputs, **{name: others[name] for name in names}})
+            for names in dict.fromkeys(exchanged)
+        }
 
     def spread(self, inputs: Mapping[str, Any]) -> np.ndarray | None:
         """Returns how much the models behind a prediction differ, `[row, output]`; None where there is one.
@@ -273,7 +290,7 @@ class Predictor(ABC):
         """Returns the `profuse.inspect.Answer` to a question; see `profuse.inspect.ask`.
 
         Args:
-            question: Its name: importance, subsets, missing, noise, calibration, conformal, or one of your own.
+            question: Its name: importance, contribution, missing, or another of `profuse.inspect.QUESTIONS`.
             rows: See the class; with a target.
             target: See `read`.
             options: `metric`, `seed`, and those of the question.

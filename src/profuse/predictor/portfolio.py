@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -144,6 +144,30 @@ class PortfolioPredictor(Predictor):
             for index, weights, said in self._each(some):
                 outputs[index] += weights * said
             return softened(self.task, outputs, self.temperature)
+
+    def predict_exchanged(
+        self, inputs: Mapping[str, Parts], others: Mapping[str, Parts], exchanged: Iterable[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], np.ndarray]:
+        """See `Predictor.predict_exchanged`."""
+        names, every = sorted(self.modalities), list(dict.fromkeys(exchanged))
+        with applied(self.source):
+            patterns = {}
+            for key in every:
+                present = [(others if name in key else inputs)[name].present.numpy() for name in names]
+                patterns[key] = nearest_pattern(self.patterns, names, ~np.stack(present, axis=1))
+            n_rows = len(next(iter(inputs.values())))
+            outputs = {key: np.zeros((n_rows, self.codec.n_outputs)) for key in every}
+            for i, predictor in enumerate(self.predictors):
+                weights = self.weights[:, self.member_of[i]] / self.member_of.count(self.member_of[i])  # [pattern]
+                alike: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+                for key in every:
+                    if weights[patterns[key]].any():
+                        alike.setdefault(tuple(n for n in predictor.modalities if n in key), []).append(key)
+                taken, other = ({n: part.each[i] for n, part in of.items()} for of in (inputs, others))
+                for seen, said in predictor.predict_exchanged(taken, other, alike).items():
+                    for key in alike[seen]:
+                        outputs[key] += weights[patterns[key], None] * said
+            return {key: softened(self.task, of, self.temperature) for key, of in outputs.items()}
 
     def spread(self, inputs: Mapping[str, Parts]) -> np.ndarray:
         """Returns how much fits differ, `[row, output]`: sqrt(sum_f w_f (p_f - mean)^2), before the temperature."""
