@@ -224,7 +224,7 @@ def test_a_column_costs_what_exchanging_it_by_hand_does(kind: str) -> None:
     for _ in range(20):
         moved = rows.assign(x=rng.permutation(rows["x"].to_numpy()))
         by_hand.append(metric("r2")(rows[["price"]].to_numpy(), asked.predict(moved)[:, None]))
-    assert found["x"].score == pytest.approx(np.mean(by_hand), abs=3 * np.std(by_hand))
+    assert found["x"].score == pytest.approx(np.mean(by_hand), abs=float(3 * np.std(by_hand)))
     assert found["x"].value == pytest.approx(plain - (found["x"].score or 0.0))
     assert found["x"].modalities == ("table",)
     assert found["x"].value > 0.03
