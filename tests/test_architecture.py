@@ -54,7 +54,7 @@ LAYERS = (
 )
 HEIGHT = {module: height for height, row in enumerate(LAYERS) for module in row}
 HEIGHT |= {  # the files of kinds of modality lie above the data that they read; what is known of all kinds lies below
-    f"kinds.{path.stem}": HEIGHT["kinds.*"] for path in (SOURCE / "kinds").glob("[a-z]*.py") if path.stem != "noise"
+    f"kinds.{path.stem}": HEIGHT["kinds.*"] for path in (SOURCE / "kinds").glob("[a-z]*.py")
 }
 FRONT_DOOR = "__init__"
 """`profuse/__init__.py` may name everything; that it loads nothing heavy is tested in a fresh process."""

@@ -56,8 +56,9 @@ def test_other_commands_take_it_as_any_model(done: Any, run: Any, files: Path) -
     assert found["accuracy"] > 0.8
     answer = run("ask", model, test, "missing")
     assert answer.exit_code == 0, answer.stderr
-    refused = run("ask", model, test, "noise")
-    assert "must be a network" in refused.stderr
+    noisy = run("ask", model, test, "noise", "--set", "kinds=mistyped,drift", "--set", "levels=1")
+    assert noisy.exit_code == 0, noisy.stderr
+    assert "mistyped, level 1" in noisy.stdout
 
 
 @pytest.mark.slow

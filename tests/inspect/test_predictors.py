@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_predictors import KINDS, NETWORKS, by_door, labelled, predictor, prepared
+from made_predictors import KINDS, by_door, labelled, predictor, prepared
 
 from profuse.errors import ConfigError
-from profuse.metrics import primary_metric
+from profuse.inspect.asked import order_by_content
+from profuse.inspect.corrupt import corrupt
+from profuse.metrics import metric, primary_metric
 
 TASKS = ("multiclass", "regression")
 
@@ -21,14 +23,14 @@ def test_importance_is_what_hiding_by_hand_shows(kind: str, task: str) -> None:
     asked, ready = predictor(kind, task), prepared(task)
     test = ready.dataset.rows(ready.split.test)
     answer = asked.ask("importance", test, n_resamples=20)
-    metric, true = primary_metric(asked.task), ready.true(ready.split.test)
+    primary, true = primary_metric(asked.task), ready.true(ready.split.test)
     inputs = asked.encode(test)
-    full = metric(true, asked.predict_encoded(inputs))
+    full = primary(true, asked.predict_encoded(inputs))
     assert answer.score == pytest.approx(full, rel=1e-5)
     assert [e.name for e in answer.estimates] == ["note", "table"]
     for e in answer.estimates:
         gone = inputs[e.name].without(torch.ones(len(test), dtype=torch.bool))
-        without = metric(true, asked.predict_encoded({**inputs, e.name: gone}))
+        without = primary(true, asked.predict_encoded({**inputs, e.name: gone}))
         assert e.score == pytest.approx(without, rel=1e-5, abs=1e-9)
         assert e.value == pytest.approx(full - without, rel=1e-4, abs=1e-6)
         assert e.low <= e.value <= e.high
@@ -50,13 +52,33 @@ def test_other_questions_are_answered_too(kind: str, question: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_noise_is_asked_of_networks_only(kind: str) -> None:
-    asked, rows = predictor(kind, "multiclass"), labelled("multiclass", 40, seed=3)
-    if kind in NETWORKS:
-        assert asked.ask("noise", rows, levels=(1.0,), n_resamples=20).estimates[-1].modalities == ("note", "table")
+@pytest.mark.parametrize("question", ["noise", "misaligned"])
+def test_noise_and_misaligned_rows_are_asked_of_predictors_of_all_kinds(kind: str, question: str) -> None:
+    asked, rows = predictor(kind, "multiclass"), labelled("multiclass", 60, seed=3)
+    if kind == "trivial":
+        with pytest.raises(ConfigError, match="must use a modality that some row has; it uses"):
+            asked.ask(question, rows)
         return
-    with pytest.raises(ConfigError, match="noise: the predictor must be a network|must use a modality"):
-        asked.ask("noise", rows)
+    answer = asked.ask(question, rows, levels=(1.0,), n_resamples=20, metric="log_loss")
+    assert [e.modalities for e in answer.estimates] == [("note",), ("table",), ("note", "table")]
+    assert answer.estimates[-1].value > 0
+    assert all(np.isfinite([e.value, e.low, e.high]).all() for e in answer.estimates)
+
+
+@pytest.mark.parametrize("kind", ["network", "linear", "portfolio"])
+def test_noise_is_what_is_predicted_of_noisy_rows(kind: str) -> None:
+    asked = predictor(kind, "multiclass")
+    rows = asked.read(labelled("multiclass", 60, seed=3), need_target=True)
+    ordered = rows.rows(order_by_content(rows, asked.modalities))
+    answer = asked.ask("noise", rows, levels=(0.5,), kinds="mistyped", n_resamples=20, seed=4, metric="log_loss")
+    true = asked.codec.encode(np.asarray(ordered.target))
+    for e in answer.estimates:
+        noisy = corrupt(ordered, e.modalities, 0.5, seed=4, noise="mistyped")
+        assert e.score == pytest.approx(metric("log_loss")(true, asked.predict_encoded(asked.encode(noisy))), rel=1e-6)
+    for name in asked.modalities:
+        one, whole = asked.encode_one(rows, name), asked.encode(rows)[name]
+        assert torch.equal(one.present, whole.present)
+        assert len(one) == len(whole)
 
 
 @pytest.mark.parametrize("kind", ["network", "linear"])

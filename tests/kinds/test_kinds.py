@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from rows_of_kinds import N_ROWS, rows_of_kind
 
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, object_array
 from profuse.data.preprocess import preprocessor
 from profuse.data.table.cells import Cells
 from profuse.data.table.near_repeats import near_repeats
 from profuse.data.tensors import from_tensors
 from profuse.encoders import encoder
-from profuse.errors import DataError
+from profuse.errors import ConfigError, DataError
 from profuse.kinds import KINDS, Kind, ModalityData, Spec, kind_named
-from profuse.tokens import Raw
 
 NAMES = list(KINDS.builtin)
 FIRST_SIX = {"table", "text", "image", "audio", "series", "vector"}
@@ -142,14 +140,17 @@ class Plain(Kind):
         return np.asarray(value)
 
 
-def test_without_noise_of_its_own_numbers_are_changed_and_what_is_masked_is_not() -> None:
-    raw = Raw(torch.randn(30, 4, 3), torch.arange(30)[:, None] % 4 >= torch.arange(4))
-    changed = [
-        Plain().corrupt(raw, Spec(kind="series"), p, torch.Generator().manual_seed(0)).values for p in (0.0, 0.5, 1.0)
-    ]
-    assert torch.equal(changed[0], raw.values)
-    real = raw.mask[..., None].expand_as(raw.values)
-    assert not changed[1][real].isclose(raw.values[real]).any()
-    assert torch.equal(changed[1][~real], raw.values[~real])
-    assert 0.3 < float((changed[1][real] == 0).float().mean()) < 0.7
-    assert (changed[2][real] == 0).all()
+def test_arrays_of_a_kind_without_noise_of_its_own_get_white_noise_and_keep_their_type() -> None:
+    rows = [np.arange(12, dtype=np.uint8).reshape(4, 3) * 20 for _ in range(200)]
+    data = ModalityData("vector", object_array(rows), np.arange(200) > 0)
+    noisy = Plain().corrupt(data, "white", 0.1, np.random.default_rng(0)).values
+    assert {v.dtype for v in noisy} == {np.dtype(np.uint8)}
+    moved = np.stack([v.astype(float) for v in noisy[1:]]) - rows[0]
+    inner = moved[:, 1:3]  # the least and the largest bytes cannot go further
+    assert inner.std() == pytest.approx(
+        0.1 * (np.percentile(rows[0], 75) - np.percentile(rows[0], 25)) / 1.349, rel=0.1
+    )
+    assert noisy[0] is rows[0]
+    words = ModalityData("vector", object_array([np.array(["a"])]), np.ones(1, dtype=bool))
+    with pytest.raises(ConfigError, match="must be arrays of numbers to get white noise; got dtype <U1"):
+        Plain().corrupt(words, "white", 0.5, np.random.default_rng(0))

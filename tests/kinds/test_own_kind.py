@@ -25,6 +25,7 @@ from profuse.errors import CheckpointError, ConfigError, DataError, UnknownNameE
 from profuse.imputation import Imputer
 from profuse.inspect.corrupt import corrupt
 from profuse.kinds import KINDS, Kind, Spec, kind_named
+from profuse.kinds.noise.corruption import spread
 from profuse.models.options import ModelOptions
 from profuse.registry import register, table
 from profuse.retrieval import Retriever
@@ -275,12 +276,12 @@ def test_a_schema_can_name_it_for_a_column_or_a_modality(frame: pd.DataFrame) ->
         assert "points" in {m.kind for m in resolved.modalities.values()}
 
 
-def test_its_rows_get_the_noise_of_the_vectors_that_they_become(clouds: list[np.ndarray]) -> None:
+def test_its_rows_get_white_noise_where_it_names_no_other(clouds: list[np.ndarray]) -> None:
     data = from_tensors({"cloud": clouds, "z": np.zeros((N_ROWS, 2))}, np.arange(N_ROWS) % 2, kinds={"cloud": "points"})
-    from profuse.data.pipeline import Pipeline
-
-    pipeline = Pipeline.fit(data, np.arange(N_ROWS))
-    raw = pipeline.transform(data)
-    changed = corrupt(raw, pipeline.specs, "cloud", 0.5, seed=0)
-    assert pipeline.specs["cloud"].kind == "vector"
-    assert not changed["cloud"].values.equal(raw["cloud"].values)
+    changed = corrupt(data, "cloud", 0.5, seed=0).modalities["cloud"]
+    moved = np.concatenate([a - b for a, b in zip(changed.values, data.modalities["cloud"].values, strict=True)])
+    unit = spread(np.concatenate([v.ravel() for v in data.modalities["cloud"].values])[:, None])[0]
+    assert moved.std() == pytest.approx(0.5 * unit, rel=0.15)
+    assert [v.shape for v in changed.values] == [v.shape for v in clouds]
+    with pytest.raises(UnknownNameError, match="noise must be a known name; got noise='drift'"):
+        corrupt(data, "cloud", 0.5, seed=0, noise="drift")

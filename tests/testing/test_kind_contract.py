@@ -18,7 +18,7 @@ from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.data.preprocess.features import FeaturePreprocessor
 from profuse.data.preprocess.vector import VectorPreprocessor
 from profuse.errors import DataError
-from profuse.kinds import KINDS, Kind, kind_named
+from profuse.kinds import KINDS, Corruption, Kind, kind_named
 from profuse.testing import KIND_CHECKS, ContractError, check_kind
 from profuse.tokens import Raw
 
@@ -130,9 +130,73 @@ class GivesNaN(FeaturePreprocessor):
         return Raw(raw.values.masked_fill(raw.values > 1, float("nan")), raw.mask)
 
 
+def _changed(data: ModalityData, change: Any, rows: Any) -> Any:
+    values = data.values.copy()
+    for i in rows:
+        values[i] = change(data.values[i])
+    return values
+
+
+def _noise(change: Any) -> Any:
+    return {"white": Corruption("What is called noise.", change)}
+
+
 class SilentNoise(Clouds):
-    def corrupt(self, raw: Raw, spec: Any, level: float, draw: Any) -> Raw:
-        return raw
+    corruptions = _noise(lambda data, level, draw: data.values)
+
+
+class NoiseInPlace(Clouds):
+    @staticmethod
+    def _louder(data: ModalityData, level: float, draw: Any) -> Any:
+        for i in np.flatnonzero(data.present):
+            data.values[i] += draw.normal()
+        return data.values
+
+    corruptions = _noise(_louder)
+
+
+class NoiseWhereNothingIs(Clouds):
+    corruptions = _noise(
+        lambda data, level, draw: _changed(data, lambda v: np.full((2, 3), draw.random()), range(N_ROWS))
+    )
+
+
+class NoiseThatWanders(Clouds):
+    @staticmethod
+    def _some(data: ModalityData, level: float, draw: Any) -> Any:
+        there = np.flatnonzero(data.present)
+        return _changed(data, lambda v: v + draw.random(), there[:3] if level < 0.5 else there[3:])
+
+    corruptions = _noise(_some)
+
+
+class NoiseWithoutSeed(Clouds):
+    corruptions = _noise(lambda data, level, draw: _changed(data, lambda v: v + level, np.flatnonzero(data.present)))
+
+
+class NoiseOfItsOwnMood(Clouds):
+    corruptions = _noise(
+        lambda data, level, draw: _changed(
+            data, lambda v: v + np.random.default_rng().random(), np.flatnonzero(data.present)
+        )
+    )
+
+
+class NoiseAtRest(Clouds):
+    def corrupt(self, data: ModalityData, noise: str, level: float, draw: Any) -> ModalityData:
+        return super().corrupt(data, noise, max(level, 0.1), draw)
+
+
+class NoiseWithoutWords(Clouds):
+    corruptions = {"white": Corruption("", Clouds.corruptions["white"].change)}
+
+
+class UsualIsUnknown(Clouds):
+    usual = ("drift",)
+
+
+class NoiseBeyondNumbers(Clouds):
+    corruptions = _noise(lambda data, level, draw: _changed(data, lambda v: v + np.nan, np.flatnonzero(data.present)))
 
 
 class NoWords(Clouds):
@@ -141,7 +205,7 @@ class NoWords(Clouds):
 
 
 class OwnSpec(FeaturePreprocessor):
-    """Its rows stay of the kind, so that the kind says how they are corrupted and described."""
+    """Its rows stay of the kind, so that the kind says how they are described."""
 
     def fit(self, data: ModalityData) -> None:
         super().fit(data)
@@ -214,6 +278,27 @@ def test_the_check_rejects_broken_features_too(check: str, broken: type[Features
     register("features", "broken", type("Broken", (broken,), {}))
     with pytest.raises(ContractError, match=f"^Kind 'test_clouds', features 'broken', {check}: "):
         checked("test_clouds", check, "broken", "features")
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (SilentNoise, "level 0.9 must change rows"),
+        (NoiseInPlace, "must be left as they are; they were changed in place"),
+        (NoiseWhereNothingIs, "what is missing must stay as it is"),
+        (NoiseThatWanders, "rows that level 0.3 changes must be changed at 0.9"),
+        (NoiseWithoutSeed, "must be another at another seed"),
+        (NoiseOfItsOwnMood, "must be the same at the same seed"),
+        (NoiseAtRest, "level 0 must change nothing"),
+        (NoiseWithoutWords, "must have a description of one line"),
+        (UsualIsUnknown, "usual must name some of the corruptions"),
+        (NoiseBeyondNumbers, "no row may become missing|must be finite"),
+    ],
+)
+def test_the_check_of_noise_rejects_every_way_of_being_broken(broken: type[Kind], message: str) -> None:
+    register("kind", "test_clouds", broken())
+    with pytest.raises(ContractError, match=message):
+        checked("test_clouds", "corrupts")
 
 
 @pytest.mark.parametrize("check", KIND_CHECKS)

@@ -93,6 +93,11 @@ class Pipeline:
         with limit_threads(1):
             return {name: self.preprocessors[name].transform(data) for name, data in self._data(dataset).items()}
 
+    def transform_one(self, dataset: Dataset, name: str) -> Raw:
+        """Returns all rows of the modality `name` alone."""
+        with limit_threads(1):
+            return self.preprocessors[name].transform(dataset.modalities[name])
+
     def select(self, names: Collection[str]) -> Pipeline:
         """Returns the preprocessing of the modalities `names` alone."""
         return Pipeline({n: self.preprocessors[n] for n in names}, {n: self.names[n] for n in names})

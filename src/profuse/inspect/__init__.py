@@ -21,6 +21,7 @@ QUESTIONS = table(
         "subsets": "profuse.inspect.subsets:Subsets",
         "missing": "profuse.inspect.missing:Missing",
         "noise": "profuse.inspect.noise:Noise",
+        "misaligned": "profuse.inspect.misaligned:Misaligned",
         "worth": "profuse.inspect.worth:Worth",
         "calibration": "profuse.inspect.calibration:Calibration",
         "conformal": "profuse.inspect.coverage:Coverage",

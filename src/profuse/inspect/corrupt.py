@@ -1,78 +1,79 @@
-"""Noise of a level p between 0 and 1 in inputs that are already preprocessed, by kind.
+"""Noise of a level p between 0 and 1 in rows as they were read, by kind of modality, before a predictor sees them.
 
-By kind of the `Spec`, in this order (0 is the mean of train; of series and tables, the median):
+Where no noise is named a modality gets the `usual` one of its kind, one corruption after the other:
 
-- *vector*: each number becomes 0 with probability p; then neighbours are swapped.
-- *table*: each cell becomes 0 with probability p, which for a category is the code 'unknown'; then neighbours among
-  the numbers are swapped.
-- *series*: N(0, p^2) is added; each number becomes 0 with probability p; a run of p of the steps becomes 0.
-- *audio*: N(0, p^2) is added to the log-mel bands; a run of p of the frames becomes 0.
-- *image*: N(0, (2p)^2) is added; a rectangle of p/2 of the area becomes 0.
-- *text*: each word is, with probability p, one of: unknown (no subword), omitted (what follows moves up), swapped with
-  its neighbour.
+- *table*, *vector*: white noise with a deviation of p spreads is added to numbers and times; then each cell changes
+  places with that of another row with probability p.
+- *series*: white noise with a deviation of p spreads; a run of p of the steps stays at the median.
+- *audio*: white noise p times as loud as the recording (root mean square); a run of p of the samples is silent.
+- *image*: white noise with a deviation of p/2 of the range from black to white; a rectangle of p/2 of the area has the
+  mean colour.
+- *text*: each letter is mistyped with probability p/5, each word left out with p/2, and neighbours swapped with p.
+- any other: what its kind names; else white noise of p spreads is added to arrays of numbers.
 
-*Neighbours are swapped*: the row is cut into pairs of neighbours, from its first or from its second entry on (either
-with probability 1/2), and each pair is swapped with probability p. So nothing is lost or copied, nothing moves
-further than one place, and an entry that has a partner moves with probability p (a word: p/3).
+All that a kind can get stand in `profuse.kinds.kind_named(kind).corruptions`, each with a line that says what it does.
 
-The unit is that of the preprocessor: standard deviations for vectors, audio and images; for series the interquartile
-range / 1.349, for tables the interquartile range. The model is not told which entries are noise: a cell or a step
-that becomes 0 still counts as real. What is masked stays masked and as it is; an absent row stays absent, and no row
-becomes absent: of a text, one word is left (as unknown) where all would be omitted. Channels by which a preprocessor
-marks missing numbers are channels like any other, as a `Spec` does not tell them apart.
+The unit, a *spread*, is the interquartile range / 1.349 of a column or channel over the rows asked about, and the
+standard deviation where that is 0: what differs in no row gets no noise. So it depends on the rows and not on the
+predictor, and all predictors of any kind meet the same noise. A predictor is not told which entries are noise. A
+missing number or cell stays missing, an absent row stays absent, and no row becomes absent.
 
 Reference:
     Liang et al. 2021, MultiBench: Multiscale Benchmarks for Multimodal Representation Learning (robustness).
+    Hendrycks and Dietterich 2019, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations.
 
-*Differs from the paper*: inputs are preprocessed, so text is corrupted by words, not by characters, and sound by
-frames, not by samples. Swaps are swaps (its code copies one entry over the other). Every row gets noise (its code
-silences the recordings that were not chosen). White noise is drawn for each channel (there: one number a step). One
-run, on average exactly p of the steps, takes the place of many runs of three; noise and a rectangle that of ten
-filters of pictures. No global random state.
+*Differs from MultiBench*: cells change places between rows, not between columns, which have units of their own. Every
+row gets noise (its code silences the recordings that were not chosen). One run, on average exactly p of the steps,
+takes the place of many runs of three; noise and a rectangle that of ten filters of pictures. No global random state.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Generator
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
-from profuse.kinds import kind_named
-from profuse.schema import Spec
-from profuse.tokens import Raw
+from profuse.kinds import ModalityData, kind_named
 
-__all__ = ["corrupt"]
+if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
+
+__all__ = ["USUAL", "corrupt", "noise_of"]
+
+USUAL = "usual"
+"""The noise that a kind gets where none is named."""
+_STREAM = 1_618_033  # data, a split or gaps drawn with the same seed must have nothing to do with the noise
+
+
+def noise_of(data: ModalityData) -> tuple[str, ...]:
+    """Returns the names of the noise that a modality can get, `usual` first."""
+    return USUAL, *kind_named(data.kind).corruptions
 
 
 def corrupt(
-    inputs: Mapping[str, Raw],
-    specs: Mapping[str, Spec],
-    modalities: str | Sequence[str],
-    level: float,
-    *,
-    seed: int,
-) -> dict[str, Raw]:
-    """Returns `inputs` with noise of level p in `modalities`, by kind; see the module.
+    dataset: Dataset, modalities: str | Sequence[str], level: float, *, seed: int, noise: str = USUAL
+) -> Dataset:
+    """Returns `dataset` with noise of level p in `modalities`, by kind; see the module.
 
-    The draws depend on the seed, the modality's name and the shape of its values, not on the level: what is dropped at
-    a low level is dropped at all higher ones too, so that a curve over levels is one story, and all models meet the
-    same noise. A modality's noise is the same whether it has noise alone or together with others.
+    The draws depend on the seed, the names of modality and noise, and the shape of the rows, not on the level: what is
+    hit at a low level is hit at all higher ones too, so that a curve over levels is one story, and all predictors meet
+    the same noise. A modality's noise is the same whether it has noise alone or together with others.
 
     Args:
-        inputs: Preprocessed rows of every modality, on the CPU; they are left as they are.
-        specs: Of the fitted preprocessors.
+        dataset: Rows, which are left as they are.
         modalities: The one, or the ones, that get noise; the others are returned as they are.
-        level: p, 0 to 1; at 0 all inputs are returned as they are.
+        level: p, 0 to 1; at 0 all rows are returned as they are.
         seed: At least 0.
+        noise: A name that `noise_of` returns for each of the modalities.
 
     Raises:
-        UnknownNameError: A modality that is not among inputs or specs.
+        UnknownNameError: A modality that the rows have not, or noise that its kind has not.
         ConfigError: A level or a seed out of range.
-        ShapeError: A table whose columns are not those of its spec.
     """
     asked = (modalities,) if isinstance(modalities, str) else tuple(modalities)
     if not 0.0 <= level <= 1.0 or seed < 0:
@@ -80,16 +81,12 @@ def corrupt(
             f"corrupt: level must be from 0 to 1 and seed at least 0; got level={level}, seed={seed}. "
             "Level 0 is no noise, level 1 the most."
         )
-    result = dict(inputs)
+    changed = dict(dataset.modalities)
     for name in asked:
-        raw = resolve(name, inputs, where="corrupt", what="modality")
-        spec = resolve(name, specs, where="corrupt", what="modality")
-        if level > 0:
-            result[name] = kind_named(spec.kind).corrupt(raw, spec, level, _generator(seed, name))
-    return result
-
-
-def _generator(seed: int, name: str) -> Generator:
-    """A generator of its own for each modality."""
-    state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint32)
-    return Generator().manual_seed(int(state[0]))
+        data = resolve(name, dataset.modalities, where="corrupt", what="modality")
+        kind = kind_named(data.kind)
+        for one in kind.usual if noise == USUAL else (noise,):
+            draw = np.random.default_rng([_STREAM, seed, *(zlib.crc32(word.encode()) for word in (name, one))])
+            data = kind.corrupt(data, one, level, draw)
+        changed[name] = data
+    return replace(dataset, modalities=changed)

@@ -30,8 +30,7 @@ class Coverage(Question):
     may have has a quantile of its own (see `PatternScores.chosen`).
 
     Then a modality at a time is hidden in every row: once with the quantiles of rows with it hidden, once
-    ("unaware") with those of the rows as they were. Noise is put into inputs of a network, with quantiles of rows
-    without noise.
+    ("unaware") with those of the rows as they were. Noise is put into the rows, with quantiles of rows without noise.
 
     The residual is the coverage of all rows less the one asked for.
 
@@ -102,7 +101,7 @@ class Coverage(Question):
                 aware = rows.crossed(presence(inputs, rows.names), parts)
                 estimates.append(measured.estimate(f"{name} hidden", then, aware, modalities=(name,)))
             estimates.append(measured.estimate(f"{name} hidden, unaware", then, quantiles, modalities=(name,)))
-        for names, inputs in self._noisy(asked, used):
+        for names, inputs in self._noisy(asked, dataset, used):
             name = f"{' + '.join(names)}, noise {self.noise:g}"
             then = said(predictor, inputs)
             estimates.append(measured.estimate(name, then, quantiles, modalities=names, at=self.noise))
@@ -123,15 +122,17 @@ class Coverage(Question):
         for name in used:
             yield name, hide(asked.inputs, (name,))
 
-    def _noisy(self, asked: Asked, used: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
-        from profuse.inspect.corrupt import corrupt
-        from profuse.tokens import Raw
+    def _noisy(
+        self, asked: Asked, dataset: Dataset, used: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
+        from profuse.inspect._conditions import sets_of
+        from profuse.inspect.noise import noisy_parts
 
-        inputs = {name: part for name, part in asked.inputs.items() if isinstance(part, Raw)}
-        if not self.noise or len(inputs) < len(asked.inputs):
+        if not self.noise:
             return
-        for names in [*((n,) for n in used), *([used] if len(used) > 1 else [])]:
-            yield names, corrupt(inputs, asked.predictor.pipeline.specs, names, self.noise, seed=self.seed)
+        made = noisy_parts(asked.predictor, dataset, used, self.noise, seed=self.seed)
+        for names in sets_of(used) if used else ():
+            yield names, {**asked.inputs, **{n: made[n] for n in names}}
 
     def _notes(
         self, rows: PatternScores, dataset: Dataset, quantiles: np.ndarray, measured: np.ndarray

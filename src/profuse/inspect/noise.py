@@ -1,14 +1,14 @@
-"""`noise`: the score when modalities are noisy, by level."""
+"""`noise`: the score when modalities are noisy, by level and by kind of noise."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from profuse._lookup import resolve
-from profuse.errors import ConfigError
+from profuse._lookup import nearest, resolve
+from profuse.errors import ConfigError, UnknownNameError
 from profuse.inspect._base import Question
+from profuse.inspect._conditions import LEVELS, Condition, answered, check_levels, sets_of
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -16,23 +16,24 @@ if TYPE_CHECKING:
 
     from profuse.data.dataset import Dataset
     from profuse.predictor import Predictor
-    from profuse.tokens import Raw
 
 __all__ = ["LEVELS", "Noise"]
-
-LEVELS = (0.25, 0.5, 0.75, 1.0)
 
 
 class Noise(Question):
     """`L(m, p) = score(all) - score(noise of level p in m)`, in the metric's direction; see `corrupt` for the noise.
 
-    Each modality gets noise by itself, and all together. The draws depend on the rows, the level and the seed, not on
-    the predictor: all that are compared meet the same noise. Noise in a modality that is not used changes nothing.
+    Each modality gets noise by itself, and all together. Noise is put into the rows as they were read, so that every
+    predictor can be asked. The draws depend on the rows and the seed, not on the predictor: all that are compared meet
+    the same noise. Noise in a modality that is not used changes nothing.
 
-    The residual is the loss with noise of the last level in all, less the sum of the losses with it in each.
+    The residual is the loss with noise of the last level in all, less the sum of the losses with it in each; the mean
+    of these where there are several kinds of noise.
 
     Args:
         levels: p, above 0 to 1 each, ascending.
+        kinds: Names of noise, each asked for by itself: "usual", or what the kinds of the modalities have: see
+            `noise_of`. A modality that has no noise of this name is left out, and told.
         modalities: The ones that get noise, by themselves and together; all that the predictor uses if None.
         metric: See `Question`.
         seed: Of the noise and of the bootstrap.
@@ -45,75 +46,87 @@ class Noise(Question):
     def __init__(
         self,
         *,
-        levels: Sequence[float] = LEVELS,
-        modalities: Sequence[str] | None = None,
+        levels: float | Sequence[float] = LEVELS,
+        kinds: str | Sequence[str] = ("usual",),
+        modalities: str | Sequence[str] | None = None,
         metric: str | None = None,
         seed: int = 0,
         n_resamples: int = 200,
     ) -> None:
         super().__init__(metric=metric, seed=seed, n_resamples=n_resamples)
-        ascending = all(a < b for a, b in pairwise(levels))
-        if not levels or not ascending or not all(0.0 <= p <= 1.0 for p in levels):
-            raise ConfigError(
-                f"noise: levels must be from 0 to 1, ascending; got levels={list(levels)}. 1 is the most."
-            )
-        self.levels = tuple(levels)
+        self.levels = check_levels(levels, "noise")
+        self.kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
         self.modalities = (modalities,) if isinstance(modalities, str) else modalities
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise ConfigError(f"noise: kinds must be names of noise, each once; got kinds={list(self.kinds)}.")
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 
         Raises:
-            ConfigError: The predictor does not take preprocessed inputs, which noise is defined for.
+            UnknownNameError: No kind of modality has noise of this name.
+            ConfigError: None of the modalities has it.
         """
-        from profuse.inspect.corrupt import corrupt
+        from profuse.inspect.corrupt import USUAL
 
+        _check_kinds(self.kinds)
         asked = self.asked(predictor, dataset)
         for name in self.modalities or ():
             resolve(name, asked.inputs, where="noise", what="modality")
         names = [n for n in asked.present if n in (self.modalities or asked.used)]
-        inputs = self._preprocessed(predictor, asked.inputs)
-        targets = [(n,) for n in names] + ([tuple(names)] if len(names) > 1 else [])
         predictions: dict[Hashable, np.ndarray] = {(): predictor.predict_encoded(asked.inputs)}
-        for noisy in targets:
+        notes = [
+            "One draw of the noise was made; another seed makes another. Numbers are in spreads of the rows asked "
+            "about (interquartile range / 1.349).",
+        ]
+        for kind, some in self._noisy(dataset, names):
+            how = "" if kind == USUAL else kind
+            if lacking := [f"{n!r} ({dataset.modalities[n].kind})" for n in names if n not in some]:
+                notes.append(f"{kind!r} is no noise of {' and '.join(lacking)}: left out.")
             for level in self.levels:
-                corrupted = corrupt(inputs, predictor.pipeline.specs, noisy, level, seed=self.seed)
-                predictions[noisy, level] = predictor.predict_encoded(corrupted)
-        scores = asked.scores(predictions)
-        losses = {
-            (noisy, p): asked.loss(scores, f"{' + '.join(noisy)}, level {p:g}", (noisy, p), at=p, modalities=noisy)
-            for noisy in targets
-            for p in self.levels
-        }
-        residual = None
-        why = "A residual is not defined: a single modality was noisy. "
-        if len(names) > 1:
-            last = self.levels[-1]
-            residual = losses[tuple(names), last].value - sum(losses[(n,), last].value for n in names)
-            why = f"The residual is the loss at level {last:g} in all together, less the sum of the single losses. "
-        return Answer(
-            question=self.name,
-            metric=asked.metric.name,
-            n_rows=len(dataset),
-            estimates=tuple(losses.values()),
-            residual=residual,
-            notes=(
-                why + "One draw of the noise was made; another seed makes another. Its unit is that of the "
-                "preprocessor: standard deviations, or interquartile ranges, of the training rows.",
-                *asked.notes(scores),
-            ),
-            measures="what is lost to noise",
-            score=scores[()],
-        )
+                made = noisy_parts(predictor, dataset, some, level, seed=self.seed, noise=kind)
+                for noisy in sets_of(some):
+                    parts: Mapping[str, Any] = {**asked.inputs, **{n: made[n] for n in noisy}}
+                    predictions[Condition(noisy, level, how)] = predictor.predict_encoded(parts)
+        return answered(self.name, "what is lost to noise", asked, predictions, what="noisy", notes=notes)
 
-    @staticmethod
-    def _preprocessed(predictor: Predictor, inputs: Mapping[str, object]) -> dict[str, Raw]:
-        from profuse.tokens import Raw
+    def _noisy(self, dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+        """Yields each kind of noise and the modalities that have it."""
+        from profuse.inspect.corrupt import noise_of
 
-        preprocessed = {name: part for name, part in inputs.items() if isinstance(part, Raw)}
-        if len(preprocessed) < len(inputs):
-            raise ConfigError(
-                f"noise: the predictor must be a network, whose inputs are preprocessed; got a "
-                f"{type(predictor).__name__}, whose features are in units of their own. Ask it for 'missing'."
-            )
-        return preprocessed
+        for kind in self.kinds:
+            some = [n for n in names if kind in noise_of(dataset.modalities[n])]
+            if not some:
+                have = "; ".join(f"{n!r} has {', '.join(noise_of(dataset.modalities[n]))}" for n in names)
+                raise ConfigError(f"noise: a modality must have the noise asked for; got kinds={kind!r}. {have}.")
+            yield kind, some
+
+
+def noisy_parts(
+    predictor: Predictor, dataset: Dataset, names: Sequence[str], level: float, *, seed: int, noise: str = "usual"
+) -> dict[str, Any]:
+    """Returns each of the modalities `names` with noise, as the predictor takes it."""
+    from profuse.inspect.corrupt import corrupt
+
+    changed = corrupt(dataset, names, level, seed=seed, noise=noise)
+    return {name: predictor.encode_one(changed, name) for name in names}
+
+
+def _check_kinds(names: Sequence[str]) -> None:
+    """Checks that some kind of modality has each noise.
+
+    Raises:
+        UnknownNameError: None has; the nearest names are told, and which kinds have them.
+    """
+    from profuse.inspect.corrupt import USUAL
+    from profuse.kinds import KINDS, kind_named
+
+    known: dict[str, list[str]] = {USUAL: ["every kind"]}
+    for kind in KINDS:
+        for noise in kind_named(kind).corruptions:
+            known.setdefault(noise, []).append(kind)
+    for name in names:
+        if name not in known:
+            close = nearest(name, known) or list(known)
+            told = ", ".join(f"{noise!r} (of {', '.join(known[noise])})" for noise in close)
+            raise UnknownNameError(f"noise: kinds must be names of noise; got kinds={name!r}. Nearest: {told}.")

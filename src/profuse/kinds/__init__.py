@@ -15,10 +15,12 @@ from profuse.kinds._spec import Spec
 if TYPE_CHECKING:
     from profuse.kinds._base import CellReader, Given, Kind
     from profuse.kinds._rows import ModalityData, content, object_array
+    from profuse.kinds.noise.corruption import Corruption
 
 __all__ = [
     "KINDS",
     "CellReader",
+    "Corruption",
     "Given",
     "Kind",
     "KindName",
@@ -35,6 +37,7 @@ __getattr__ = lazily(
     __name__,
     {
         "CellReader": "_base",
+        "Corruption": "noise.corruption",
         "Given": "_base",
         "Kind": "_base",
         "ModalityData": "_rows",

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from profuse._lookup import resolve
 from profuse.errors import ConfigError, DataError
 from profuse.kinds._rows import ModalityData, content, object_array
 from profuse.kinds._spec import Spec
+from profuse.kinds.noise.corruption import Corruption
+from profuse.kinds.noise.numbers import ARRAYS
 
 if TYPE_CHECKING:
-    from torch import Generator
-
-    from profuse.tokens import Raw
+    from numpy.random import Generator
 
 __all__ = ["CellReader", "Given", "Kind"]
 
@@ -141,6 +142,12 @@ class Kind(ABC):
     has_range: ClassVar[bool] = False
     """Whether it has levels of black and white, `range`, that are decided once and kept."""
 
+    corruptions: ClassVar[Mapping[str, Corruption]] = ARRAYS
+    """Kinds of noise in its rows, by name. By default white noise is added to arrays of numbers."""
+
+    usual: ClassVar[tuple[str, ...]] = ("white",)
+    """Those that its rows get, one after the other, where no noise is named."""
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "name" in vars(cls) and "noun" not in vars(cls):
@@ -251,15 +258,19 @@ class Kind(ABC):
 
     # Corrupting
 
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        """Returns preprocessed rows with noise of level p, 0 to 1; see `profuse.inspect.corrupt`.
+    def corrupt(self, data: ModalityData, noise: str, level: float, draw: Generator) -> ModalityData:
+        """Returns rows with the corruption called `noise`; see `profuse.inspect.corrupt`.
 
-        By default N(0, p^2) is added and each number becomes 0 with probability p. What is masked stays as it is.
+        Args:
+            data: They are left as they are. What is absent stays absent, and no row becomes so.
+            noise: A name in `corruptions`.
+            level: p, 0 to 1; at 0 the rows are returned as they are.
+            draw: What it gives must be used alike at all levels.
         """
-        from profuse.kinds.noise import added, hits, where_real
-
-        x = added(raw.values, level, draw)
-        return where_real(raw, x.masked_fill(hits(x.shape, level, draw), 0))
+        made = resolve(noise, self.corruptions, where=f"kind {self.name!r}", what="noise")
+        if level == 0 or not data.present.any():
+            return data
+        return replace(data, values=made.change(data, level, draw))
 
     # What may give a target away, or stand in two tables
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,7 @@ from profuse.data.arrays import floats, narrow_row, no_fit
 from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_audio, resample
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
-
-if TYPE_CHECKING:
-    from torch import Generator
-
-    from profuse.tokens import Raw
+from profuse.kinds.noise.samples import SAMPLES
 
 __all__ = ["AUDIO", "AudioKind"]
 
@@ -32,6 +28,8 @@ class AudioKind(Kind):
     feature_sets = ("logmel",)
     encoder = "audio_cnn"
     has_rate = True
+    corruptions = SAMPLES
+    usual = ("white", "gap")
 
     def check(self, value: Any) -> np.ndarray:
         return full_scale(np.asarray(value))
@@ -94,12 +92,6 @@ class AudioKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} frames of {spec.n_channels} mel bands"
-
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        from profuse.kinds.noise import added, run, where_real
-
-        x = added(raw.values, level, draw)
-        return where_real(raw, x.masked_fill(run(raw.mask, level, draw)[..., None], 0))
 
 
 def _check(name: str, row: int, wave: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +11,7 @@ from profuse.data.media import IMAGE_SUFFIXES, LARGEST_SIDE, as_picture, as_shar
 from profuse.data.media.pictures import holds_bytes
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
-
-if TYPE_CHECKING:
-    from torch import Generator
-
-    from profuse.tokens import Raw
+from profuse.kinds.noise.pixels import PIXELS
 
 __all__ = ["IMAGE", "ImageKind"]
 
@@ -32,6 +28,8 @@ class ImageKind(Kind):
     feature_sets = ("image", "hog")
     encoder = "cnn"
     has_range = True
+    corruptions = PIXELS
+    usual = ("white", "covered")
 
     def check(self, value: Any) -> np.ndarray:
         return as_picture(value)
@@ -95,19 +93,6 @@ class ImageKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"{spec.image_size[0]} x {spec.image_size[1]} pixels, {spec.n_channels} channel(s)"
-
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        import torch
-
-        from profuse.kinds.noise import added, inside, interval, where_real
-
-        x = added(raw.values, 2 * level, draw)
-        one = torch.ones(len(x), 1, dtype=torch.float64)
-        tall = (2 * torch.rand(one.shape, generator=draw, dtype=torch.float64) - 1).exp2()  # height / width, 1/2 to 2
-        height = (level / 2 * tall).sqrt()  # as a share of the picture's; at most 1, and so is the width
-        rows = inside(x.shape[2], *interval(one * x.shape[2], height, draw))
-        columns = inside(x.shape[3], *interval(one * x.shape[3], level / 2 / height, draw))
-        return where_real(raw, x.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0))
 
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,7 @@ from profuse.data.table.lists import is_list_text
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
-
-if TYPE_CHECKING:
-    from torch import Generator
-
-    from profuse.tokens import Raw
+from profuse.kinds.noise.steps import STEPS
 
 __all__ = ["SERIES", "SeriesKind"]
 
@@ -36,6 +32,8 @@ class SeriesKind(Kind):
     preprocessor = "series"
     feature_sets = ("series", "path", "minirocket")
     encoder = "multiscale"
+    corruptions = STEPS
+    usual = ("white", "gap")
 
     def check(self, value: Any) -> np.ndarray:
         array = np.asarray(value)
@@ -118,12 +116,6 @@ class SeriesKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} steps of {spec.n_channels} channel(s)"
-
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        from profuse.kinds.noise import added, hits, run, where_real
-
-        x = added(raw.values, level, draw).masked_fill(hits(raw.values.shape, level, draw), 0)
-        return where_real(raw, x.masked_fill(run(raw.mask, level, draw)[..., None], 0))
 
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []

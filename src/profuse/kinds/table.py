@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,9 @@ from profuse.data.table.column_kinds import UNUSED, column_kind
 from profuse.data.table.infer import plain_names
 from profuse.data.table.spellings import letters
 from profuse.data.table.values import words
-from profuse.errors import DataError, ShapeError
+from profuse.errors import DataError
 from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec
-
-if TYPE_CHECKING:
-    from torch import Generator
-
-    from profuse.tokens import Raw
+from profuse.kinds.noise.cells import CELLS
 
 __all__ = ["TABLE", "TableKind"]
 
@@ -36,6 +32,8 @@ class TableKind(Kind):
     encoder = "table"
     columns: ClassVar[Literal["one", "numbered", "any"]] = "any"
     is_numbers = True
+    corruptions = CELLS
+    usual = ("white", "shuffled")
 
     def check(self, value: Any) -> np.ndarray:
         raise DataError("a table must be given as a whole, as a DataFrame")
@@ -66,21 +64,6 @@ class TableKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"{len(spec.cardinalities)} columns"
-
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        import torch
-
-        from profuse.kinds.noise import hits, swapped, where_real
-
-        codes = torch.tensor(spec.cardinalities) > 0
-        if raw.values.shape[1:] != codes.shape:
-            raise ShapeError(
-                f"corrupt: a table must have the {len(codes)} columns of its spec; got "
-                f"values={tuple(raw.values.shape)}."
-            )
-        x = raw.values.masked_fill(hits(raw.values.shape, level, draw), 0)  # a median, or the code of 'unknown'
-        x = x.gather(1, swapped(raw.mask & ~codes, hits(x.shape, level, draw), draw))
-        return where_real(raw, x)
 
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         for column in data.values:

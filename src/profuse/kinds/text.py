@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,15 +14,9 @@ from profuse.data.table.values import words
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
-
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from profuse.tokens import Raw
+from profuse.kinds.noise.words import WORDS
 
 __all__ = ["TEXT", "TextKind"]
-
-_UNKNOWN, _OMIT, _SWAP = range(3)
 
 
 class TextKind(Kind):
@@ -34,6 +28,8 @@ class TextKind(Kind):
     feature_sets = ("lsa", "tfidf")
     encoder = "words"
     is_words = True
+    corruptions = WORDS
+    usual = ("mistyped", "dropped", "swapped")
 
     def check(self, value: Any) -> np.ndarray:
         raise DataError("texts must be given all together, as a list of str")
@@ -60,28 +56,6 @@ class TextKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} words"
-
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        import torch
-
-        from profuse.kinds.noise import hits, real_first, swapped
-        from profuse.tokens import Raw
-
-        def by_word(ids: Tensor, index: Tensor) -> Tensor:
-            return ids.gather(1, index[..., None].expand_as(ids))
-
-        mask, hit = raw.mask, hits(raw.mask.shape, level, draw)
-        fate = torch.randint(3, mask.shape, generator=draw)
-        ids = by_word(raw.values, swapped(mask, hit & (fate == _SWAP), draw))
-        kept = mask & ~(hit & (fate == _OMIT))
-        first = mask & (mask.cumsum(1) == 1)
-        last_one = first & ~kept.any(1, keepdim=True)  # all words would be omitted: a text without words is absent
-        kept = kept | last_one
-        unknown = last_one | (hit & (fate == _UNKNOWN))
-        order = real_first(kept)
-        kept = kept.gather(1, order)
-        ids = by_word(ids.masked_fill(unknown[..., None], 0), order).masked_fill(~kept[..., None], 0)
-        return Raw(torch.where(raw.present[:, None, None], ids, raw.values), kept)
 
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         texts = np.array([v if p else None for v, p in zip(data.values, data.present, strict=True)], dtype=object)

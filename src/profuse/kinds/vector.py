@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,8 @@ from profuse.data.arrays import floats, no_fit
 from profuse.data.media import to_numbers
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec
-
-if TYPE_CHECKING:
-    from torch import Generator
-
-    from profuse.tokens import Raw
+from profuse.kinds import CellReader, Given, Kind, ModalityData
+from profuse.kinds.noise.numbers import VECTORS
 
 __all__ = ["VECTOR", "VectorKind"]
 
@@ -35,6 +31,8 @@ class VectorKind(Kind):
     feature_sets = ("vector",)
     columns: ClassVar[Literal["one", "numbered", "any"]] = "numbered"
     is_numbers = True
+    corruptions = VECTORS
+    usual = ("white", "shuffled")
 
     def check(self, value: Any) -> np.ndarray:
         return np.asarray(value, dtype=np.float64)
@@ -100,15 +98,6 @@ class VectorKind(Kind):
                 f"{b.shape[1]}. Correct the second table."
             )
         return super().concatenate(name, first, replace(second, values=b))
-
-    def corrupt(self, raw: Raw, spec: Spec, level: float, draw: Generator) -> Raw:
-        import torch
-
-        from profuse.kinds.noise import hits, swapped, where_real
-
-        x = raw.values.masked_fill(hits(raw.values.shape, level, draw), 0)
-        x = x.gather(1, swapped(torch.ones_like(x, dtype=torch.bool), hits(x.shape, level, draw), draw))
-        return where_real(raw, x)
 
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         values = np.asarray(data.values, dtype=np.float64)

@@ -93,6 +93,16 @@ class Predictor(ABC):
             kept: What predictors that share fitted parts have made of these rows; what is made now is added.
         """
 
+    def encode_one(self, dataset: Dataset, name: str, kept: dict[Any, Any] | None = None) -> Any:
+        """Returns the modality `name` of `dataset` as `encode` does; by default all are encoded for it.
+
+        Args:
+            dataset: Rows.
+            name: Of a modality of the pipeline.
+            kept: What predictors that share fitted parts have made of this modality of these rows.
+        """
+        return self.encode(dataset)[name]
+
     @abstractmethod
     def predict_encoded(self, inputs: Mapping[str, Any], rows: np.ndarray | None = None) -> np.ndarray:
         """Returns probabilities `[row, class or label]`, or values `[row, target]` in the target's units.

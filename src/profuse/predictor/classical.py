@@ -87,16 +87,19 @@ class ClassicalPredictor(Predictor):
     def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Features]:
         """Returns the features of each modality of the pipeline; a modality that is not used has none."""
         made: dict[Any, Features] = {} if kept is None else kept
-        nothing = np.zeros((len(dataset), 0))
-        result = {}
-        for name in self.pipeline.preprocessors:
-            key = id(self.features.parts.get(name)), name
-            if key not in made:
+        return {name: self.encode_one(dataset, name, made) for name in self.pipeline.preprocessors}
+
+    def encode_one(self, dataset: Dataset, name: str, kept: dict[Any, Any] | None = None) -> Features:
+        """See `Predictor.encode_one`."""
+        made: dict[Any, Features] = {} if kept is None else kept
+        key = id(self.features.parts.get(name)), name
+        if key not in made:
+            values: Matrix = np.zeros((len(dataset), 0))
+            if name in self.features.parts:
                 with applied(self.source):
-                    values = self.features.transform_one(dataset, name) if name in self.features.parts else nothing
-                made[key] = Features(values, torch.as_tensor(dataset.modalities[name].present))
-            result[name] = made[key]
-        return result
+                    values = self.features.transform_one(dataset, name)
+            made[key] = Features(values, torch.as_tensor(dataset.modalities[name].present))
+        return made[key]
 
     def predict_encoded(self, inputs: Mapping[str, Features], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""

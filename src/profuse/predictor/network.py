@@ -81,6 +81,15 @@ class NetworkPredictor(Predictor):
                 made[id(self.pipeline)] = self.pipeline.transform(dataset)
         return made[id(self.pipeline)]
 
+    def encode_one(self, dataset: Dataset, name: str, kept: dict[Any, Any] | None = None) -> Raw:
+        """See `Predictor.encode_one`."""
+        made: dict[Any, Raw] = {} if kept is None else kept
+        key = id(self.pipeline), name
+        if key not in made:
+            with applied(self.source):
+                made[key] = self.pipeline.transform_one(dataset, name)
+        return made[key]
+
     def predict_encoded(self, inputs: Mapping[str, Raw], rows: np.ndarray | None = None) -> np.ndarray:
         """See `Predictor.predict_encoded`."""
         used = {name: inputs[name] for name in self.modalities}

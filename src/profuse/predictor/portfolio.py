@@ -120,6 +120,12 @@ class PortfolioPredictor(Predictor):
             if name in self.pipeline.preprocessors
         }
 
+    def encode_one(self, dataset: Dataset, name: str, kept: dict[Any, Any] | None = None) -> Parts:
+        """See `Predictor.encode_one`; what several predictors take alike is made once."""
+        known = {} if kept is None else kept
+        each = tuple(predictor.encode_one(dataset, name, known) for predictor in self.predictors)
+        return Parts(each, torch.as_tensor(dataset.modalities[name].present))
+
     def member_outputs(self, inputs: Mapping[str, Parts], member: int) -> np.ndarray:
         """Returns what one member predicts alone, the mean of its fits, as `predict_encoded` does.
 

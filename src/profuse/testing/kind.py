@@ -198,20 +198,42 @@ def encodes(s: KindSubject) -> None:
 
 
 def corrupts(s: KindSubject) -> None:
-    """Noise of level 0 changes nothing; at other levels it changes real values, by the seed, and no mask."""
-    spec = s.fitted.spec
-    of = s.kind if spec.kind == s.kind.name else kind_named(spec.kind)
+    """Noise changes rows that are there, the same ones at higher levels too, by the seed, and none at level 0.
 
-    def noisy(level: float, seed: int = 0) -> Raw:
-        return of.corrupt(s.raw, spec, level, torch.Generator().manual_seed(seed))
+    Missing rows stay as they are. What is changed can still be preprocessed, and no row is lost by that.
+    """
+    names = s.kind.corruptions
+    wrong = [name for name in s.kind.usual if name not in names]
+    need(bool(s.kind.usual) and not wrong, f"usual must name some of the corruptions {[*names]}; got {s.kind.usual}.")
+    before, digest = _row_digests(s.data), _digest(s.data)
+    drawn = []
+    for name, made in names.items():
+        text, who = made.description, f"{name!r}"
+        one_line = text.strip() == text and text.endswith(".") and "\n" not in text
+        need(one_line, f"{who} must have a description of one line that ends with a full stop; got {text!r}.")
 
-    need(torch.equal(noisy(0.0).values, s.raw.values), "level 0 must change nothing; got other values.")
-    one, two = noisy(0.8), noisy(0.8)
-    need(not torch.equal(one.values, s.raw.values), "level 0.8 must change values; got the same.")
-    need(torch.equal(one.values, two.values), "noise must be the same at the same seed; got another.")
-    need(not torch.equal(one.values, noisy(0.8, 1).values), "noise must be another at another seed; got the same.")
-    need(torch.equal(one.present, s.raw.present), "rows that are missing must stay so, and no other; got others.")
-    need(bool(one.values.isfinite().all()), "values must be finite; got NaN or infinity.")
+        def noisy(level: float, seed: int = 0, name: str = name) -> ModalityData:
+            return s.kind.corrupt(s.data, name, level, np.random.default_rng(seed))
+
+        need(_row_digests(noisy(0.0)) == before, f"{who}: level 0 must change nothing; got other rows.")
+        low, high = noisy(0.3), noisy(0.9)
+        need(_digest(s.data) == digest, f"{who}: rows must be left as they are; they were changed in place.")
+        hit = [np.array([a != b for a, b in zip(_row_digests(d), before, strict=True)]) for d in (low, high)]
+        need(bool(hit[1][s.data.present].any()), f"{who}: level 0.9 must change rows; got the same.")
+        need(bool((hit[1] | ~hit[0]).all()), f"{who}: rows that level 0.3 changes must be changed at 0.9; got others.")
+        need(not hit[1][~s.data.present].any(), f"{who}: what is missing must stay as it is; it was changed.")
+        need(np.array_equal(high.present, s.data.present), f"{who}: rows must be there as before; got others.")
+        need(_digest(noisy(0.9)) == _digest(high), f"{who}: noise must be the same at the same seed; got another.")
+        drawn.append(name in s.kind.usual and _digest(noisy(0.9, 1)) != _digest(high))
+        for level in (0.3, 0.9, 1.0):
+            raw = s.fitted.transform(noisy(level))
+            need(bool(raw.values.isfinite().all()), f"{who}: preprocessed rows must be finite; got NaN or infinity.")
+            need(torch.equal(raw.present, s.raw.present), f"{who}: no row may become missing, or be found; got others.")
+    need(any(drawn), "the usual noise must be another at another seed; got the same.")
+
+
+def _row_digests(data: ModalityData) -> list[str]:
+    return [_digest(data.rows(np.array([i]))) for i in range(len(data))]
 
 
 def described(s: KindSubject) -> None:
