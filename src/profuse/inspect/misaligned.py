@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from profuse._lookup import resolve
@@ -81,11 +81,10 @@ class Misaligned(Question):
         notes = ["One draw was made; another seed makes another."]
         if self.what == "time":
             names = self._with_time(dataset, names, notes)
-        predictions: dict[Hashable, np.ndarray] = {(): predictor.predict_encoded(asked.inputs)}
+        predictions: dict[Any, np.ndarray] = {**predictor.predict_exchanged(asked.inputs, {}, [()])}
         for level, made in self._made(asked, dataset, names):
-            for some in sets_of(names):
-                parts = {**asked.inputs, **{n: made[n] for n in some}}
-                predictions[Condition(some, level)] = predictor.predict_encoded(parts)
+            said = predictor.predict_exchanged(asked.inputs, made, sets_of(names))
+            predictions |= {Condition(some, level): p for some, p in said.items()}
         measures = "what is lost when misaligned"
         return answered(self.name, measures, asked, predictions, what="misaligned", notes=notes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from profuse._lookup import nearest, resolve
@@ -74,7 +74,7 @@ class Noise(Question):
         for name in self.modalities or ():
             resolve(name, asked.inputs, where="noise", what="modality")
         names = [n for n in asked.present if n in (self.modalities or asked.used)]
-        predictions: dict[Hashable, np.ndarray] = {(): predictor.predict_encoded(asked.inputs)}
+        predictions: dict[Any, np.ndarray] = {**predictor.predict_exchanged(asked.inputs, {}, [()])}
         notes = [
             "One draw of the noise was made; another seed makes another. Numbers are in spreads of the rows asked "
             "about (interquartile range / 1.349).",
@@ -85,9 +85,8 @@ class Noise(Question):
                 notes.append(f"{kind!r} is no noise of {' and '.join(lacking)}: left out.")
             for level in self.levels:
                 made = noisy_parts(predictor, dataset, some, level, seed=self.seed, noise=kind)
-                for noisy in sets_of(some):
-                    parts: Mapping[str, Any] = {**asked.inputs, **{n: made[n] for n in noisy}}
-                    predictions[Condition(noisy, level, how)] = predictor.predict_encoded(parts)
+                said = predictor.predict_exchanged(asked.inputs, made, sets_of(some))
+                predictions |= {Condition(noisy, level, how): p for noisy, p in said.items()}
         return answered(self.name, "what is lost to noise", asked, predictions, what="noisy", notes=notes)
 
     def _noisy(self, dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
