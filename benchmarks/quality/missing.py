@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from profuse.comparison.statistics import Sample, paired_difference
 from profuse.data.dataset import Dataset
@@ -28,7 +33,8 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor
-from profuse.schema import SplitOptions
+from profuse.registry import register
+from profuse.schema import SplitOptions, Task
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
@@ -74,11 +80,42 @@ def without(dataset: Dataset, rate: float, seed: int) -> Dataset:
     )
 
 
-def _network(**options: Any) -> Callable[[Prepared, TrainOptions], Any]:
+def _network(model: ModelOptions | None = None, **options: Any) -> Callable[[Prepared, TrainOptions], Any]:
     def fit(prepared: Prepared, train: TrainOptions) -> Any:
-        return fit_model(prepared, ModelOptions(), train.model_copy(update=options))
+        return fit_model(prepared, model or ModelOptions(), train.model_copy(update=options))
 
     return fit
+
+
+def _filled(imputer: Callable[[], Any]) -> Callable[[Task], Any]:
+    """Returns what makes a linear model, its penalty chosen by cross-validation, on features filled by an imputer."""
+
+    def make(task: Task) -> Any:
+        strengths = np.logspace(-3, 1, 5)
+        linear = (
+            RidgeCV(alphas=1 / strengths)
+            if task == "regression"
+            else LogisticRegressionCV(
+                Cs=strengths, cv=3, max_iter=200, scoring="neg_log_loss", l1_ratios=(0,), use_legacy_attributes=False
+            )
+        )
+        return make_pipeline(StandardScaler(), imputer(), linear)
+
+    make.trusted = ("sklearn.impute._iterative._ImputerTriplet",)  # type: ignore[attr-defined]
+    return make
+
+
+def _nearest() -> Any:
+    return KNNImputer(keep_empty_features=True)
+
+
+def _chained() -> Any:
+    # one round over the twenty columns that go with each the most: all of 649 take hours
+    return IterativeImputer(max_iter=2, n_nearest_features=20, keep_empty_features=True)
+
+
+register("classical", "linear_nearest", _filled(_nearest))
+register("classical", "linear_chained", _filled(_chained))
 
 
 def _classical(name: str) -> Callable[[Prepared, TrainOptions], Any]:
@@ -106,6 +143,14 @@ STRATEGIES: Mapping[str, Callable[[Prepared, TrainOptions], Any]] = {
     "gradient boosting (native)": _classical("gradient_boosting"),
     "extra trees (mean filling, indicators)": _classical("extra_trees"),
     "portfolio of classical models": _portfolio,
+    "network, imputes inside (regression_imputer)": _network(ModelOptions(fusion="regression_imputer", level="hybrid")),
+    "network, shared and private (shared_private)": _network(ModelOptions(fusion="shared_private", level="hybrid")),
+    "network, experts for combinations (missing_experts)": _network(
+        ModelOptions(fusion="missing_experts", level="hybrid")
+    ),
+    "network, mean of logits": _network(ModelOptions(fusion="mean_logits")),
+    "linear, filled by nearest neighbours": _classical("linear_nearest"),
+    "linear, filled by chained regressions": _classical("linear_chained"),
 }
 
 
