@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.preprocessing import StandardScaler
 
 from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical, side_by_side
-from profuse.classical._columns import Columns, OnLogarithm
+from profuse.classical._columns import BoundedRidge, Columns, OnLogarithm
 from profuse.classical.linear import Linear
 from profuse.data.features import features_named
 from profuse.data.target import TargetCodec
@@ -262,3 +262,14 @@ class TestSaved:
             columns.marked_ = [3]
         with pytest.raises(ValueError, match="columns of a linear model must be those of its coefficients"):
             Linear.from_state(model.state(), task, made.codec.n_outputs)
+
+
+def test_a_number_beyond_all_bounds_moves_a_prediction_no_further_than_the_width_of_the_targets() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = x[:, 0] + 0.1 * rng.normal(size=200)
+    model = BoundedRidge(alpha=1.0).fit(x, y)
+    far = np.array([[1e99, 0, 0], [-1e300, 0, 0]])
+    width = np.ptp(y)
+    np.testing.assert_allclose(model.predict(far), [y.max() + width, y.min() - width])
+    np.testing.assert_array_equal(model.predict(x), Ridge(alpha=1.0).fit(x, y).predict(x))

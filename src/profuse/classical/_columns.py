@@ -1,4 +1,4 @@
-"""Steps of linear models: dense features encoded before sparse ones, and a target on a logarithmic scale."""
+"""Steps of linear models: dense features encoded before sparse ones, bounds, and a target on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
+from sklearn.linear_model import Ridge
 
-__all__ = ["Columns", "OnLogarithm"]
+__all__ = ["BoundedRidge", "Columns", "OnLogarithm"]
 
 
 class Columns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -59,6 +60,27 @@ class Columns(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             part.sum_duplicates()
             part.eliminate_zeros()
         return x[:, : ends[0]].toarray(), parts
+
+
+class BoundedRidge(Ridge):  # type: ignore[misc]
+    """A ridge regression whose predictions lie in [low - w, high + w]: the range of the targets, w its width.
+
+    A number with a wrong unit or decimal point would else be multiplied to any size, and take along a mean of models.
+
+    Attributes:
+        low_, high_: Of the targets that were learned from.
+    """
+
+    def fit(self, x: Any, y: Any, sample_weight: Any = None) -> BoundedRidge:
+        """Learns from `x[row, column]` and `y[row]`."""
+        super().fit(x, y, sample_weight)
+        self.low_, self.high_ = float(np.min(y)), float(np.max(y))
+        return self
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Returns `[row]`."""
+        width = self.high_ - self.low_
+        return np.clip(super().predict(x), self.low_ - width, self.high_ + width)
 
 
 class OnLogarithm(RegressorMixin, BaseEstimator):  # type: ignore[misc]

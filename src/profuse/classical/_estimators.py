@@ -23,6 +23,7 @@ _NAMES = """
 builtins.dict builtins.int builtins.list builtins.slice builtins.str builtins.tuple
 functools.partial
 numpy.dtype numpy.float64 numpy.ndarray numpy.random._generator.Generator numpy.uint64
+profuse.classical._columns.BoundedRidge
 profuse.classical._columns.Columns
 profuse.classical._columns.OnLogarithm
 sklearn._loss._loss.CyHalfBinomialLoss

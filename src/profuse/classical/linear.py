@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from profuse.classical._base import Problem
-from profuse.classical._columns import Columns, OnLogarithm
+from profuse.classical._columns import BoundedRidge, Columns, OnLogarithm
 from profuse.classical._scikit import ScikitModel
 from profuse.schema import Task
 
@@ -29,7 +29,8 @@ class Linear(ScikitModel):
     missing is a level of its own. Sparse features stay as they are; dense ones beside them are scaled together, so
     that the sparse ones have 0.1, 1 or 10 times their variance, as validation rows prefer: a penalty for each sort. A
     positive target whose skewness is above 1 is learned on the logarithm where that has the smaller squared error on
-    validation rows, in the target's own unit.
+    validation rows, in the target's own unit. What it predicts is held to the range of the targets, widened by as much
+    on either side: a number beyond all bounds moves it no further.
     """
 
     sparse: ClassVar[bool] = True
@@ -112,7 +113,7 @@ class Linear(ScikitModel):
         for zero in self._zeros(problem, y):
             least = np.inf
             for c in _STRENGTHS_OF_TERMS if terms else _STRENGTHS:
-                model = Ridge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
+                model = BoundedRidge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
                 said = model.fit(seen, y[rows], problem.weights_of(rows)).predict(held)
                 if zero is not None:
                     up = said - zero
