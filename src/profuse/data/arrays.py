@@ -142,6 +142,8 @@ def narrow_row(name: str, row: int, value: Any, read: Callable[[Any], np.ndarray
     """
     try:
         array = read(value)
+        if array.dtype.kind == "c":
+            raise TypeError(f"must hold real numbers; got {array.dtype}")
         return to_float32(array if array.dtype.kind == "f" else array.astype(np.float64))
     except (TypeError, ValueError) as error:
         raise DataError(
