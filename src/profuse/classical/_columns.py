@@ -80,7 +80,7 @@ class BoundedRidge(Ridge):  # type: ignore[misc]
     def predict(self, x: Any) -> np.ndarray:
         """Returns `[row]`."""
         width = self.high_ - self.low_
-        return np.clip(super().predict(x), self.low_ - width, self.high_ + width)
+        return np.asarray(np.clip(super().predict(x), self.low_ - width, self.high_ + width))
 
 
 class OnLogarithm(RegressorMixin, BaseEstimator):  # type: ignore[misc]
