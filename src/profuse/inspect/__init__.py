@@ -18,6 +18,7 @@ QUESTIONS = table(
     {
         "importance": "profuse.inspect.importance:Importance",
         "contribution": "profuse.inspect.contribution:Contribution",
+        "interaction": "profuse.inspect.interaction:Interaction",
         "subsets": "profuse.inspect.subsets:Subsets",
         "missing": "profuse.inspect.missing:Missing",
         "noise": "profuse.inspect.noise:Noise",
