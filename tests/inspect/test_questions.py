@@ -176,6 +176,17 @@ def test_noise_in_all_is_told_beside_each() -> None:
     assert loss["a, level 1"] > loss["a, level 0.5"] > 0
 
 
+@pytest.mark.parametrize("question", ["noise", "misaligned"])
+def test_what_hiding_a_modality_would_cost_in_place_of_noise_is_told(question: str) -> None:
+    answer = ask(PREDICTOR, DATA, question, levels=0.5, metric="log_loss")
+    hidden = {
+        n: e.value for n, e in zip("ab", ask(PREDICTOR, DATA, "importance", metric="log_loss").estimates, strict=False)
+    }
+    both = by_hand("log_loss", a=False, b=False) - by_hand("log_loss")
+    costs = f"a {hidden['a']:.4f}, b {hidden['b']:.4f}, a + b {both:.4f}"
+    assert any(note.startswith(f"Hidden altogether they would cost: {costs}.") for note in answer.notes)
+
+
 def test_each_kind_of_noise_is_asked_for_by_itself() -> None:
     answer = ask(PREDICTOR, DATA, "noise", levels=(0.5, 1.0), kinds=("drift", "mistyped"), metric="log_loss")
     loss = values(answer)
@@ -206,7 +217,7 @@ def test_a_modality_without_a_kind_of_noise_is_left_out_and_told() -> None:
     reader.modalities = ("a", "b", "w")
     answer = ask(reader, with_words, "noise", kinds=["drift"], levels=[1.0])
     assert {e.modalities for e in answer.estimates} == {("a",), ("b",), ("a", "b")}
-    assert any("'drift' is no noise of 'w' (text): left out." in note for note in answer.notes)
+    assert any("'w' (text) has no noise called drift: left out there." in note for note in answer.notes)
     with pytest.raises(
         ConfigError, match=r"a modality must have the noise asked for; got kinds='drift'. 'w' has usual, m"
     ):

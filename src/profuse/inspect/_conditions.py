@@ -73,7 +73,7 @@ def answered(
     what: str,
     notes: Sequence[str],
 ) -> Answer:
-    """Returns the loss of each condition.
+    """Returns the loss of each condition; a note says what hiding the modalities would cost in its place.
 
     The residual is the loss of all together at the last level, less the sum of the single losses there; the mean of
     these where several things were done to them.
@@ -86,7 +86,12 @@ def answered(
         what: What is wrong with a modality, in a word.
         notes: What else must be told.
     """
-    scores: Scores = asked.scores(predictions)
+    from profuse.inspect.asked import hide
+
+    hidden = dict.fromkeys(c.modalities for c in predictions if c != ())
+    all_hidden = hide(asked.inputs, {name for names in hidden for name in names})
+    said = asked.predictor.predict_exchanged(asked.inputs, all_hidden, hidden)
+    scores: Scores = asked.scores({**predictions, **{("hidden", names): p for names, p in said.items()}})
     curves: dict[tuple[str, tuple[str, ...]], list[Condition]] = {}
     for c in predictions:
         if c != ():
@@ -110,7 +115,12 @@ def answered(
         n_rows=len(asked.true),
         estimates=tuple(losses.values()),
         residual=residual,
-        notes=(worst(losses.values(), asked.metric.name), why, *notes, *asked.notes(scores)),
+        notes=(worst(losses.values(), asked.metric.name), _instead(scores, hidden), why, *notes, *asked.notes(scores)),
         measures=measures,
         score=scores[()],
     )
+
+
+def _instead(scores: Scores, hidden: Iterable[tuple[str, ...]]) -> str:
+    costs = ", ".join(f"{' + '.join(names)} {scores.gain((), ('hidden', names))[0]:.4f}" for names in hidden)
+    return f"Hidden altogether they would cost: {costs}. What costs more than that is better hidden from the model."

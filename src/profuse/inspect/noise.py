@@ -76,17 +76,22 @@ class Noise(Question):
         names = [n for n in asked.present if n in (self.modalities or asked.used)]
         predictions: dict[Any, np.ndarray] = {**predictor.predict_exchanged(asked.inputs, {}, [()])}
         notes = [
-            "One draw of the noise was made; another seed makes another. Numbers are in spreads of the rows asked "
-            "about (interquartile range / 1.349).",
+            "One draw of the noise was made; another seed makes another. The unit of numbers is the spread of a column "
+            "over the rows asked about (interquartile range / 1.349).",
         ]
+        lacking: dict[str, list[str]] = {}
         for kind, some in self._noisy(dataset, names):
             how = "" if kind == USUAL else kind
-            if lacking := [f"{n!r} ({dataset.modalities[n].kind})" for n in names if n not in some]:
-                notes.append(f"{kind!r} is no noise of {' and '.join(lacking)}: left out.")
+            for name in [n for n in names if n not in some]:
+                lacking.setdefault(name, []).append(kind)
             for level in self.levels:
                 made = noisy_parts(predictor, dataset, some, level, seed=self.seed, noise=kind)
                 said = predictor.predict_exchanged(asked.inputs, made, sets_of(some))
                 predictions |= {Condition(noisy, level, how): p for noisy, p in said.items()}
+        notes += [
+            f"{n!r} ({dataset.modalities[n].kind}) has no noise called {', '.join(kinds)}: left out there."
+            for n, kinds in lacking.items()
+        ]
         return answered(self.name, "what is lost to noise", asked, predictions, what="noisy", notes=notes)
 
     def _noisy(self, dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
