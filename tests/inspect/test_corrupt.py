@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,15 @@ def changed(noisy: ModalityData, kind: str) -> np.ndarray:
 
 def test_every_kind_is_here() -> None:
     assert set(DATA.modalities) == set(KINDS.builtin)
+
+
+@pytest.mark.parametrize("name", KINDS.builtin)
+def test_the_docs_name_all_noise_of_a_kind_and_the_usual_in_bold(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "questions.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {name} \| (.*) \|$", page, flags=re.M)
+    kind = kind_named(name)
+    assert re.findall(r"\*\*`(\w+)`\*\*", row) == list(kind.usual)
+    assert set(re.findall(r"`(\w+)`", row)) == set(kind.corruptions)
 
 
 @both

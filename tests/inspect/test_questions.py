@@ -230,7 +230,7 @@ def test_a_modality_without_a_kind_of_noise_is_left_out_and_told() -> None:
         (
             {"kinds": "drfit"},
             UnknownNameError,
-            r"got kinds='drfit'. Nearest: 'drift' \(of table, audio, series, vector\)",
+            r"got kinds='drfit'. Did you mean 'drift' \(of table, audio, series, vector\)",
         ),
         ({"kinds": ["blur"]}, ConfigError, r"got kinds='blur'. 'a' has usual, white, shuffled, drift, scale, mistyped"),
         ({"kinds": ["drift", "drift"]}, ConfigError, "each once; got kinds=\\['drift', 'drift'\\]"),

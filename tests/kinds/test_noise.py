@@ -162,11 +162,13 @@ def test_times_are_shifted_by_white_noise_and_drift_and_shuffled_and_keep_their_
     assert noisy("table", frame, "scale", 0.5).equals(frame)
 
 
-def test_large_numbers_stay_finite() -> None:
+def test_large_numbers_stay_finite_and_endless_ones_are_not_lost() -> None:
     x = np.array([[1e308, -1e308], [1e308, 1e300], [-1e308, 0.0], [5e-324, 1.0]])
     for noise in kind_named("vector").corruptions:
         with np.errstate(over="ignore"):
             assert np.isfinite(noisy("vector", x, noise, 1.0)).all()
+    endless = np.array([[np.inf], [-np.inf], [1.0], [2.0]])
+    assert not np.isnan(noisy("vector", endless, "mistyped", 1.0)).any()
 
 
 # -- series and sounds

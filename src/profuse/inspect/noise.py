@@ -131,6 +131,8 @@ def _check_kinds(names: Sequence[str]) -> None:
             known.setdefault(noise, []).append(kind)
     for name in names:
         if name not in known:
-            close = nearest(name, known) or list(known)
-            told = ", ".join(f"{noise!r} (of {', '.join(known[noise])})" for noise in close)
-            raise UnknownNameError(f"noise: kinds must be names of noise; got kinds={name!r}. Nearest: {told}.")
+            told = " or ".join(f"{noise!r} (of {', '.join(known[noise])})" for noise in nearest(name, known))
+            raise UnknownNameError(
+                f"noise: kinds must be names of noise; got kinds={name!r}. {told and f'Did you mean {told}? '}"
+                f"Known: {', '.join(known)}."
+            )

@@ -59,7 +59,7 @@ def mistyped(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
         typed = np.sign(np.where(x == 0, 1.0, x)) * (size + ((digit + 1 + np.floor(9 * step)) % 10 - digit) * unit)
         moved = x * np.where(step < 0.5, 10.0, 0.1)
     moved = np.where(whole, np.where(x == 0, typed, np.trunc(moved)), moved)
-    return np.where(hit < p, np.where((which < 0.5) & (moved != x), moved, typed), x)
+    return np.where((hit < p) & np.isfinite(x), np.where((which < 0.5) & (moved != x), moved, typed), x)
 
 
 def _are_whole(column: np.ndarray) -> bool:
