@@ -70,8 +70,8 @@ def test_modalities_of_one_block_may_interact() -> None:
 
 
 def test_it_makes_no_more_predictions_than_it_says() -> None:
-    assert affordable_rows(2) ** 2 <= 60_000
-    assert 5 * affordable_rows(5) ** 2 <= 60_000
+    assert affordable_rows(2) ** 2 <= 30_000
+    assert 5 * affordable_rows(5) ** 2 <= 30_000
     seen: list[int] = []
 
     def formula(x: dict[str, Any]) -> np.ndarray:

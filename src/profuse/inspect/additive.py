@@ -24,12 +24,12 @@ from profuse.schema import Task
 
 __all__ = ["additive_prediction", "affordable_rows"]
 
-_MOST_PAIRS = 60_000
+_MOST_PAIRS = 30_000
 _AT_ONCE = 4_096
 
 
 def affordable_rows(n_blocks: int) -> int:
-    """Returns how many rows can be paired with each other in 60,000 predictions."""
+    """Returns how many rows can be paired with each other in 30,000 predictions."""
     return int((_MOST_PAIRS / (1 if n_blocks == 2 else n_blocks)) ** 0.5)
 
 

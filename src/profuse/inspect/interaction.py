@@ -51,7 +51,7 @@ class Interaction(Question):
     Args:
         unit: "score" or "bits".
         modalities: Two to eight; the others stay as they are. All that the predictor uses if None.
-        n_rows: Rows that EMAP pairs with each other; as many as 60,000 predictions allow if None.
+        n_rows: Rows that EMAP pairs with each other; as many as 30,000 predictions allow if None.
         n_bins: Bins of numbers and probabilities, where the unit is bits, 2 to 6.
         metric: See `Question`; for the unit score only.
         seed: Of all that is drawn at random.
@@ -203,9 +203,10 @@ class Interaction(Question):
                 f"data hold. Up to {max(chance):.4f} bits that shuffled targets would give are subtracted.",
                 told + left,
                 *(f"No row has {name!r}: what it is worth cannot be said of these rows." for name in asked.absent),
-                f"Intervals (95 %): {self.n_resamples} bootstrap samples of the rows, or of groups of rows.",
+                f"Intervals (95 %): {self.n_resamples} bootstrap samples of {len(set(asked.clusters))} rows, or groups "
+                "of rows where the data have them.",
             ),
-            measures="what is said of the target",
+            measures="bits said of the target",
         )
 
 
