@@ -16,6 +16,8 @@ from profuse.errors import ConfigError, UnknownNameError
 from profuse.inspect import Answer, ask
 from profuse.inspect.asked import hide
 from profuse.inspect.interaction import Interaction
+from profuse.inspect.pid import pid
+from profuse.inspect.readings import PARTS, parts_of
 from profuse.metrics import metric
 from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions
@@ -159,6 +161,29 @@ def test_what_shuffled_targets_would_give_is_subtracted() -> None:
         values.append(sum(e.value for e in answer.estimates))
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(15)
     assert any("bits that shuffled targets would give are subtracted" in note for note in answer.notes)
+
+
+@pytest.mark.slow
+def test_the_intervals_of_bits_hold_in_most_worlds() -> None:
+    """Noisy readings of bits of which a says something alone, b only what a says too and what needs a."""
+
+    def world(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        a, b = rng.integers(0, 2, (2, n))
+        y = np.where(rng.random(n) < 0.6, a, a ^ b)
+        one = 2 * (a ^ (rng.random(n) < 0.1)) + (rng.random(n) < 0.5)
+        other = 2 * (b ^ (rng.random(n) < 0.2)) + (a ^ (rng.random(n) < 0.3))
+        return one, other, y
+
+    many = np.bincount(np.ravel_multi_index(world(1_000_000, 99), (4, 4, 2)), minlength=32).reshape(4, 4, 2)
+    truth = pid(many)
+    hits, values = [], []
+    for seed in range(60):
+        parts = parts_of(*world(400, seed), np.arange(400), seed=seed, n_resamples=80).found
+        hits.append([parts[p][1] <= getattr(truth, p) <= parts[p][2] + 1e-6 for p in PARTS])
+        values.append([parts[p][0] for p in PARTS])
+    assert np.mean(hits, axis=0).min() > 0.8
+    np.testing.assert_allclose(np.mean(values, axis=0), [getattr(truth, p) for p in PARTS], atol=0.015)
 
 
 # -- data whose information is known

@@ -91,7 +91,7 @@ def parts_of(
     for k, name in enumerate(PARTS):
         middle = float(value[k] - chance[:, k].mean())
         half = math.hypot(float(spread[k]), half_of(chance[:, k].tolist()))
-        found[name] = (middle, middle - half, middle + half)
+        found[name] = (middle, middle - half, max(middle + half, 0.0))  # a part is never below 0, its estimate may be
     return Parts(found, float(chance.sum(1).mean()))
 
 
