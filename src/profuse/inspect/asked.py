@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.new_rows import tell
 from profuse.errors import ConfigError, DataError
 from profuse.inspect.answer import Estimate
@@ -19,7 +19,16 @@ from profuse.metrics import Metric
 if TYPE_CHECKING:
     from profuse.predictor import Part, Predictor
 
-__all__ = ["Asked", "check_target", "encoded_target", "hide", "order_by_content", "predict_without", "read_asked"]
+__all__ = [
+    "Asked",
+    "check_target",
+    "encoded_target",
+    "hide",
+    "order_by_content",
+    "predict_without",
+    "read_asked",
+    "same_rows",
+]
 
 
 def hide(inputs: Mapping[str, Part], names: Collection[str]) -> dict[str, Any]:
@@ -185,6 +194,11 @@ def order_by_content(dataset: Dataset, used: Collection[str]) -> np.ndarray:
     keys = [_digests(dataset.modalities[n].values, dataset.modalities[n].present) for n in names]
     keys += [_digests(values) for values in (dataset.groups, dataset.target) if values is not None]
     return np.asarray(np.lexsort(keys))
+
+
+def same_rows(one: ModalityData, other: ModalityData) -> bool:
+    """Returns whether the rows that are there hold the same."""
+    return bool(np.array_equal(_digests(one.values, one.present), _digests(other.values, other.present)))
 
 
 def _digests(values: Any, present: np.ndarray | None = None) -> np.ndarray:

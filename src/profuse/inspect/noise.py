@@ -88,11 +88,25 @@ class Noise(Question):
                 made = noisy_parts(predictor, dataset, some, level, seed=self.seed, noise=kind)
                 said = predictor.predict_exchanged(asked.inputs, made, sets_of(some))
                 predictions |= {Condition(noisy, level, how): p for noisy, p in said.items()}
+            notes += self._untouched(dataset, some, kind)
         notes += [
             f"{n!r} ({dataset.modalities[n].kind}) has no noise called {', '.join(kinds)}: left out there."
             for n, kinds in lacking.items()
         ]
         return answered(self.name, "what is lost to noise", asked, predictions, what="noisy", notes=notes)
+
+    def _untouched(self, dataset: Dataset, names: Sequence[str], kind: str) -> Iterator[str]:
+        """Yields a note on each modality in which noise of the last level changes nothing."""
+        from profuse.inspect.asked import same_rows
+        from profuse.inspect.corrupt import corrupt
+
+        noisy = corrupt(dataset, names, self.levels[-1], seed=self.seed, noise=kind)
+        for name in names:
+            if self.levels[-1] > 0 and same_rows(noisy.modalities[name], dataset.modalities[name]):
+                yield (
+                    f"{kind!r} changes nothing in {name!r}: there are too few rows, or all are alike. That it costs "
+                    "nothing there says nothing."
+                )
 
     def _noisy(self, dataset: Dataset, names: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         """Yields each kind of noise and the modalities that have it."""
