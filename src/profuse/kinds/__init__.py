@@ -15,6 +15,7 @@ from profuse.kinds._spec import Spec
 if TYPE_CHECKING:
     from profuse.kinds._base import CellReader, Given, Kind
     from profuse.kinds._rows import ModalityData, content, object_array
+    from profuse.kinds._units import Unit
     from profuse.kinds.noise.corruption import Corruption
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "KindName",
     "ModalityData",
     "Spec",
+    "Unit",
     "content",
     "kind_named",
     "must_be",
@@ -41,6 +43,7 @@ __getattr__ = lazily(
         "Given": "_base",
         "Kind": "_base",
         "ModalityData": "_rows",
+        "Unit": "_units",
         "content": "_rows",
         "object_array": "_rows",
     },

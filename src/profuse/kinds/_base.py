@@ -15,6 +15,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError, DataError
 from profuse.kinds._rows import ModalityData, content, object_array
 from profuse.kinds._spec import Spec
+from profuse.kinds._units import Unit
 from profuse.kinds.noise.corruption import Corruption
 from profuse.kinds.noise.numbers import ARRAYS
 
@@ -271,6 +272,30 @@ class Kind(ABC):
         if level == 0 or not data.present.any():
             return data
         return replace(data, values=made.change(data, level, draw))
+
+    # Explaining
+
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Returns the pieces of a present row that an explanation speaks of, at most `most`: by default the row.
+
+        Args:
+            data: All rows.
+            row: Which one.
+            most: At least 1.
+        """
+        return [Unit(self.noun)]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Returns copies of a row in which some of its units are left: the row itself with all, missing with none.
+
+        Args:
+            data: All rows.
+            row: Which one.
+            units: What `units` has returned of it.
+            kept: Bool `[copy, unit]`.
+        """
+        copies = data.rows(np.full(len(kept), row))
+        return replace(copies, present=kept.any(axis=1))
 
     # What may give a target away, or stand in two tables
 

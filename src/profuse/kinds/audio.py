@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,15 @@ import pandas as pd
 from profuse.data.arrays import floats, narrow_row, no_fit
 from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_audio, resample
 from profuse.errors import ConfigError, DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._units import stretches
 from profuse.kinds.noise.samples import SAMPLES
 
 __all__ = ["AUDIO", "AudioKind"]
+
+
+_BANDS = (0.125, 0.25, 0.5, 1.0)  # upper ends, of half the rate
+_WINDOW = 256  # samples
 
 
 class AudioKind(Kind):
@@ -89,6 +96,37 @@ class AudioKind(Kind):
                 )
             _check(given.name, i, rows[i])
         return ModalityData(self.name, object_array(rows), present, given.rate)
+
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Stretches of time, in four bands of frequency. `where` is (start, stop in s, low, high in Hz)."""
+        rate, n = data.rate or 1, len(data.values[row])
+        edges = [0.0, *(rate / 2 * share for share in _BANDS)] if most >= 2 * len(_BANDS) else [0.0, rate / 2]
+        times = stretches(n, max(1, min(most // (len(edges) - 1), n // _WINDOW)))
+        return [
+            Unit(f"{a / rate:.2f} to {b / rate:.2f} s, {low:.0f} to {high:.0f} Hz", (a / rate, b / rate, low, high))
+            for a, b in times
+            for low, high in pairwise(edges)
+        ]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Silences a band for a while, in a short-time Fourier transform."""
+        from scipy.signal import istft, stft
+
+        wave, rate = np.asarray(data.values[row], dtype=np.float64), data.rate or 1
+        window = min(_WINDOW, len(wave))
+        hz, seconds, spectrum = stft(wave, rate, nperseg=window)
+        waves = []
+        for of in kept:
+            left = spectrum.copy()
+            for unit, there in zip(units, of, strict=True):
+                start, stop, low, high = unit.where
+                if not there:
+                    inside = (seconds >= start) & ((seconds < stop) | (stop * rate >= len(wave)))
+                    # the highest band holds its upper end
+                    left[np.ix_((hz >= low) & ((hz < high) | (high * 2 >= rate)), inside)] = 0
+            made = wave if of.all() else istft(left, rate, nperseg=window)[1][: len(wave)].clip(-1, 1)
+            waves.append(made.astype(np.float32))
+        return replace(super().keep(data, row, units, kept), values=object_array(waves))
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} frames of {spec.n_channels} mel bands"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from profuse.data.media import IMAGE_SUFFIXES, LARGEST_SIDE, as_picture, as_shares, read_image
 from profuse.data.media.pictures import holds_bytes
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._units import stretches
 from profuse.kinds.noise.pixels import PIXELS
 
 __all__ = ["IMAGE", "ImageKind"]
@@ -93,6 +95,30 @@ class ImageKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"{spec.image_size[0]} x {spec.image_size[1]} pixels, {spec.n_channels} channel(s)"
+
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Patches of a grid. `where` is (top, bottom, left, right)."""
+        height, width = np.shape(data.values[row])[:2]
+        side = max(1, int(most**0.5))
+        return [
+            Unit(f"rows {a} to {b - 1}, columns {c} to {d - 1}", (a, b, c, d))
+            for a, b in stretches(height, side)
+            for c, d in stretches(width, side)
+        ]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Blurs patches, by as much as a patch is wide."""
+        from scipy.ndimage import gaussian_filter
+
+        picture = np.asarray(data.values[row])
+        most = max((max(u.where[1] - u.where[0], u.where[3] - u.where[2]) for u in units), default=1)
+        blurred = gaussian_filter(picture.astype(np.float32), (most, most, 0), mode="nearest")
+        blurred = (np.rint(blurred) if picture.dtype == np.uint8 else blurred).astype(picture.dtype)
+        copies = np.repeat(picture[None], len(kept), axis=0)
+        for unit, there in zip(units, kept.T, strict=True):
+            a, b, c, d = map(int, unit.where)
+            copies[~there, a:b, c:d] = blurred[a:b, c:d]
+        return replace(super().keep(data, row, units, kept), values=object_array(copies))
 
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from profuse.data.media.source import Tell
 from profuse.data.table.lists import is_list_text
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._units import stretches
 from profuse.kinds.noise.steps import STEPS
 
 __all__ = ["SERIES", "SeriesKind"]
 
+_LEAST_STRETCHES = 4  # of time, or channels are not told apart
 _STEPS = 32  # of a series that is compared with others
 
 
@@ -117,6 +120,29 @@ class SeriesKind(Kind):
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} steps of {spec.n_channels} channel(s)"
 
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Stretches of time, of each channel where there are few. `where` is (start, stop, first channel, stop)."""
+        length, n_channels = np.shape(data.values[row])
+        apart = 1 < n_channels <= most // _LEAST_STRETCHES
+        channels = [(c, c + 1) for c in range(n_channels)] if apart else [(0, n_channels)]
+        return [
+            Unit(f"channel {c}, {_steps(a, b)}" if apart else _steps(a, b), (a, b, c, d))
+            for c, d in channels
+            for a, b in stretches(length, max(1, most // len(channels)))
+        ]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Makes numbers missing."""
+        values = []
+        for of in kept:
+            steps = np.array(data.values[row], dtype=np.float32)
+            for unit, there in zip(units, of, strict=True):
+                a, b, c, d = map(int, unit.where)
+                if not there:
+                    steps[a:b, c:d] = np.nan
+            values.append(steps)
+        return replace(super().keep(data, row, units, kept), values=object_array(values))
+
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []
 
@@ -129,6 +155,10 @@ class SeriesKind(Kind):
             steps = _resampled(np.asarray(data.values[i]))
             out[i, : len(steps)] = steps[:width]
         return out
+
+
+def _steps(start: int, stop: int) -> str:
+    return f"step {start}" if stop == start + 1 else f"steps {start} to {stop - 1}"
 
 
 def _compare(first: tuple[str, ...], names: tuple[str, ...], tell: Tell) -> None:

@@ -16,7 +16,8 @@ from profuse.data.table.infer import plain_names
 from profuse.data.table.spellings import letters
 from profuse.data.table.values import words
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit
+from profuse.kinds._units import stretches
 from profuse.kinds.noise.cells import CELLS
 
 __all__ = ["TABLE", "TableKind"]
@@ -65,6 +66,24 @@ class TableKind(Kind):
     def describe(self, spec: Spec) -> str:
         return f"{len(spec.cardinalities)} columns"
 
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Cells that are filled; neighbours together where there are more than `most`. `where` are their columns."""
+        cells = data.values.iloc[row]
+        filled = np.flatnonzero(data.values.iloc[[row]].notna().to_numpy()[0])
+        return [
+            Unit(", ".join(f"{data.values.columns[j]} = {_said(cells.iloc[j])}" for j in filled[a:b]), (*filled[a:b],))
+            for a, b in stretches(len(filled), most)
+        ]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Makes cells missing."""
+        copies = super().keep(data, row, units, kept)
+        frame = copies.values.copy()
+        for unit, there in zip(units, kept.T, strict=True):
+            for j in map(int, unit.where):
+                frame[frame.columns[j]] = frame.iloc[:, j].where(there)
+        return replace(copies, values=frame)
+
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         for column in data.values:
             cells = data.values[column]
@@ -97,6 +116,13 @@ class TableKind(Kind):
             for c in columns
         ]
         return np.stack(made, axis=1) if made else np.zeros((len(data), 0))
+
+
+def _said(value: Any) -> str:
+    """Returns a cell in words."""
+    if isinstance(value, pd.Timestamp):
+        return str(value.date() if value == value.normalize() else value)
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
 
 
 def _is_number(cells: pd.Series) -> bool:

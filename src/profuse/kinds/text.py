@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,14 @@ from profuse.data.table.spellings import letters
 from profuse.data.table.values import words
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, object_array
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._units import stretches
 from profuse.kinds.noise.words import WORDS
 
 __all__ = ["TEXT", "TextKind"]
+
+
+_LONGEST_WORD = 30  # characters: what is longer and holds no blank is no word
 
 
 class TextKind(Kind):
@@ -56,6 +62,26 @@ class TextKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} words"
+
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Words; of a text without blanks its characters; neighbours together where there are more than `most`.
+
+        `where` is (start, stop) in the text.
+        """
+        text = str(data.values[row])
+        spans = [m.span() for m in re.finditer(r"\S+", text)]
+        if len(spans) == 1 and len(text) > _LONGEST_WORD:
+            spans = [(i, i + 1) for i in range(len(text))]
+        groups = [(spans[a][0], spans[b - 1][1]) for a, b in stretches(len(spans), most)]
+        return [Unit(text[a:b], (a, b)) for a, b in groups]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Leaves words out, and what stands between them with them."""
+        text, copies = str(data.values[row]), super().keep(data, row, units, kept)
+        pieces = [text[int(u.where[0]) : int(u.where[1])] for u in units]
+        glue = " " if any(c.isspace() for c in text.strip()) else ""
+        texts = [text if of.all() else glue.join(p for p, k in zip(pieces, of, strict=True) if k) for of in kept]
+        return replace(copies, values=object_array(texts))
 
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         texts = np.array([v if p else None for v, p in zip(data.values, data.present, strict=True)], dtype=object)

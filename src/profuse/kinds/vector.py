@@ -14,7 +14,8 @@ from profuse.data.arrays import floats, no_fit
 from profuse.data.media import to_numbers
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData
+from profuse.kinds import CellReader, Given, Kind, ModalityData, Unit
+from profuse.kinds._units import stretches
 from profuse.kinds.noise.numbers import VECTORS
 
 __all__ = ["VECTOR", "VectorKind"]
@@ -98,6 +99,22 @@ class VectorKind(Kind):
                 f"{b.shape[1]}. Correct the second table."
             )
         return super().concatenate(name, first, replace(second, values=b))
+
+    def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
+        """Numbers; neighbours together where there are more than `most`. `where` is (start, stop)."""
+        values = np.atleast_1d(data.values[row])
+        return [
+            Unit(f"number {a} = {values[a]:.6g}" if b == a + 1 else f"numbers {a} to {b - 1}", (a, b))
+            for a, b in stretches(len(values), most)
+        ]
+
+    def keep(self, data: ModalityData, row: int, units: Sequence[Unit], kept: np.ndarray) -> ModalityData:
+        """Makes numbers missing."""
+        copies = super().keep(data, row, units, kept)
+        values = np.array(copies.values, dtype=np.float64 if copies.values.dtype.kind != "f" else None)
+        for unit, there in zip(units, kept.T, strict=True):
+            values[~there, int(unit.where[0]) : int(unit.where[1])] = np.nan
+        return replace(copies, values=values)
 
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         values = np.asarray(data.values, dtype=np.float64)

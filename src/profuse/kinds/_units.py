@@ -1,0 +1,31 @@
+"""Pieces of one row that can be taken away: what an explanation of a prediction speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+__all__ = ["Unit", "stretches"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of a row: a cell, a word, a patch, a stretch of time.
+
+    Attributes:
+        label: As readers see it: "size = 3.2", "great", "0.10 to 0.20 s".
+        where: Its place in the row, as its kind reads it.
+    """
+
+    label: str
+    where: tuple[float, ...] = ()
+
+
+def stretches(length: int, most: int) -> Sequence[tuple[int, int]]:
+    """Returns (start, stop) of at most so many stretches of like length that cover `range(length)`."""
+    n = max(1, min(length, most))
+    ends = np.arange(n + 1) * length // n
+    return [(int(a), int(b)) for a, b in pairwise(ends)]
