@@ -24,6 +24,7 @@ QUESTIONS = table(
         "noise": "profuse.inspect.noise:Noise",
         "misaligned": "profuse.inspect.misaligned:Misaligned",
         "worth": "profuse.inspect.worth:Worth",
+        "row": "profuse.inspect.row:Row",
         "calibration": "profuse.inspect.calibration:Calibration",
         "conformal": "profuse.inspect.coverage:Coverage",
     },

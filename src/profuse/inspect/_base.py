@@ -40,6 +40,8 @@ class Question(ABC):
     """By which it is asked."""
     description: ClassVar[str]
     """One line for a list of questions."""
+    needs_target: ClassVar[bool] = True
+    """Whether rows must have a target."""
 
     def __init__(self, *, metric: str | None = None, seed: int = 0, n_resamples: int = 200) -> None:
         if seed < 0 or n_resamples < 20:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,7 @@ class Answer:
         notes: What the residual means, what could not be measured, what the intervals are made of.
         measures: What a value is, in words.
         score: The metric of all rows as they are.
+        details: What a picture of the answer is drawn from: plain values, as in JSON.
     """
 
     question: str
@@ -61,6 +63,7 @@ class Answer:
     notes: tuple[str, ...] = ()
     measures: str = ""
     score: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """Returns the estimates, one row each."""

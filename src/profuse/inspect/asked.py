@@ -68,18 +68,21 @@ def encoded_target(predictor: Predictor, dataset: Dataset) -> np.ndarray:
     return target.astype(np.float64).reshape(len(true), -1) if predictor.task == "regression" else true
 
 
-def read_asked(predictor: Predictor, rows: Any, target: Any, *, who: str, stacklevel: int = 5) -> Dataset:
-    """Returns rows with a target, as `Predictor.read` takes them; their notes are warnings.
+def read_asked(
+    predictor: Predictor, rows: Any, target: Any, *, who: str, stacklevel: int = 5, need_target: bool = True
+) -> Dataset:
+    """Returns rows, with a target where it is needed, as `Predictor.read` takes them; their notes are warnings.
 
     Raises:
-        DataError: They cannot be read, or have no target.
+        DataError: They cannot be read, or have no target although one is needed.
     """
     if isinstance(rows, Dataset) and target is None:
         dataset = rows  # as it is: whoever has read it may have accepted new categories
     else:
-        dataset = predictor.read(rows, need_target=True, target=target, who=who)
+        dataset = predictor.read(rows, need_target=need_target, target=target, who=who)
         tell(() if isinstance(rows, Dataset) else dataset.notes, who, stacklevel=stacklevel)
-    check_target(dataset, who=who)
+    if need_target:
+        check_target(dataset, who=who)
     return dataset
 
 

@@ -295,7 +295,7 @@ class Kind(ABC):
             kept: Bool `[copy, unit]`.
         """
         copies = data.rows(np.full(len(kept), row))
-        return replace(copies, present=kept.any(axis=1))
+        return replace(copies, present=np.asarray(kept.any(axis=1)))
 
     # What may give a target away, or stand in two tables
 

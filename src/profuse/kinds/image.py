@@ -118,7 +118,7 @@ class ImageKind(Kind):
         for unit, there in zip(units, kept.T, strict=True):
             a, b, c, d = map(int, unit.where)
             copies[~there, a:b, c:d] = blurred[a:b, c:d]
-        return replace(super().keep(data, row, units, kept), values=object_array(copies))
+        return replace(super().keep(data, row, units, kept), values=object_array([*copies]))
 
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from profuse._folder import applied
@@ -136,6 +137,23 @@ class Predictor(ABC):
             inputs: What `encode` returned, or rows of it, by modality.
         """
         return None
+
+    def representation(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Returns how it sees rows, `[row, number]`: rows that are near are alike to it.
+
+        By default what it predicts from each modality alone, and from all, as log-odds or in standard deviations.
+
+        Args:
+            inputs: What `encode` returned, or rows of it, by modality.
+        """
+        names = self.modalities
+        nothing = {n: inputs[n].without(torch.ones(len(inputs[n]), dtype=torch.bool)) for n in names}
+        hidden = [(), *(tuple(n for n in names if n != name) for name in names)]
+        said = self.predict_exchanged(inputs, nothing, hidden)
+        each = [said[of] for of in dict.fromkeys(hidden)]
+        if self.task == "regression":
+            return np.concatenate([(of - self.codec.mean) / self.codec.std for of in each], axis=1)
+        return np.concatenate([np.log(of.clip(1e-6)) for of in each], axis=1)
 
     def sharing(self, known: dict[Any, Any]) -> Self:
         """Returns the same with the fitted parts of `known` in place of its own, which are equal; others are added."""

@@ -99,6 +99,12 @@ class NetworkPredictor(Predictor):
                 raise ValueError("predictions that are no finite numbers")
             return outputs
 
+    def representation(self, inputs: Mapping[str, Raw]) -> np.ndarray:
+        """Returns the fused vector of each row, in the last round."""
+        used = {name: inputs[name] for name in self.modalities}
+        with limit_threads(self.train_options.threads), applied(self.source):
+            return torch.cat([o.fused.vector for o in predict(self.model, used)]).double().numpy()
+
     def predict_rounds(
         self, rows: Any, *, rounds: int | None = None, tolerance: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
