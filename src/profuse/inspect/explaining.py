@@ -78,8 +78,8 @@ class Explained:
         names = tuple(n for n in sorted(predictor.modalities) if bool(alone.modalities[n].present[0]))
         if not names:
             raise ConfigError(
-                f"row: the row must have a modality that the predictor uses, of {list(predictor.modalities)}; row {row} "
-                "has none. There is nothing to explain: name another row."
+                f"row: the row must have a modality that the predictor uses, of {list(predictor.modalities)}; row {row}"
+                " has none. There is nothing to explain: name another row."
             )
         units = {
             n: kind_named(alone.modalities[n].kind).units(alone.modalities[n], 0, n_units) or [Unit(n)] for n in names

@@ -198,6 +198,8 @@ class Row(Question):
         most = np.argsort(-np.abs(shares.values), kind="stable")[:_TOLD]
         for i in most:
             v, h = float(shares.values[i]), float(shares.half[i])
+            if not v and not h:
+                break
             result.append(Estimate(f"{name}: {_short(units[i].label)}", v, v - h, v + h, n=1, modalities=(name,)))
         return result
 

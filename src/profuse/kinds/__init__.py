@@ -15,13 +15,14 @@ from profuse.kinds._spec import Spec
 if TYPE_CHECKING:
     from profuse.kinds._base import CellReader, Given, Kind
     from profuse.kinds._rows import ModalityData, content, object_array
-    from profuse.kinds._units import Unit
+    from profuse.kinds._units import Drawing, Unit
     from profuse.kinds.noise.corruption import Corruption
 
 __all__ = [
     "KINDS",
     "CellReader",
     "Corruption",
+    "Drawing",
     "Given",
     "Kind",
     "KindName",
@@ -40,6 +41,7 @@ __getattr__ = lazily(
     {
         "CellReader": "_base",
         "Corruption": "noise.corruption",
+        "Drawing": "_units",
         "Given": "_base",
         "Kind": "_base",
         "ModalityData": "_rows",

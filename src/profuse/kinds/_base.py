@@ -15,7 +15,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError, DataError
 from profuse.kinds._rows import ModalityData, content, object_array
 from profuse.kinds._spec import Spec
-from profuse.kinds._units import Unit
+from profuse.kinds._units import Drawing, Unit
 from profuse.kinds.noise.corruption import Corruption
 from profuse.kinds.noise.numbers import ARRAYS
 
@@ -296,6 +296,16 @@ class Kind(ABC):
         """
         copies = data.rows(np.full(len(kept), row))
         return replace(copies, present=np.asarray(kept.any(axis=1)))
+
+    def draw(self, data: ModalityData, row: int, units: Sequence[Unit]) -> Drawing:
+        """Returns how a row is shown; by default its units are listed only.
+
+        Args:
+            data: All rows.
+            row: Which one.
+            units: What `units` has returned of it.
+        """
+        return Drawing()
 
     # What may give a target away, or stand in two tables
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Unit", "stretches"]
+__all__ = ["Drawing", "Unit", "stretches"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,27 @@ class Unit:
 
     label: str
     where: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """How a row is shown, so that its units can be marked in it; nothing of it where a list of them is enough.
+
+    Attributes:
+        text: The row as it is read, if it is a text.
+        spans: Of each unit in `text`: (start, stop).
+        picture: `[height, width, 3]` bytes.
+        lines: `[step, line]`, NaN = missing.
+        boxes: Of each unit in `picture` or `lines`: (left, right, top, bottom), shares of its sides.
+        axes: What stands along the sides: horizontal, vertical.
+    """
+
+    text: str = ""
+    spans: Sequence[tuple[int, int]] = ()
+    picture: np.ndarray | None = None
+    lines: np.ndarray | None = None
+    boxes: Sequence[tuple[float, float, float, float]] = ()
+    axes: tuple[str, str] = ("", "")
 
 
 def stretches(length: int, most: int) -> Sequence[tuple[int, int]]:

@@ -14,7 +14,7 @@ import pandas as pd
 from profuse.data.arrays import floats, narrow_row, no_fit
 from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_audio, resample
 from profuse.errors import ConfigError, DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.samples import SAMPLES
 
@@ -23,6 +23,7 @@ __all__ = ["AUDIO", "AudioKind"]
 
 _BANDS = (0.125, 0.25, 0.5, 1.0)  # upper ends, of half the rate
 _WINDOW = 256  # samples
+_OCTAVES = 5  # that a picture shows
 
 
 class AudioKind(Kind):
@@ -127,6 +128,26 @@ class AudioKind(Kind):
             made = wave if of.all() else istft(left, rate, nperseg=window)[1][: len(wave)].clip(-1, 1)
             waves.append(made.astype(np.float32))
         return replace(super().keep(data, row, units, kept), values=object_array(waves))
+
+    def draw(self, data: ModalityData, row: int, units: Sequence[Unit]) -> Drawing:
+        """A spectrogram: time to the right, frequency upwards in octaves, 80 dB from black to white."""
+        from scipy.signal import stft
+
+        wave, rate = np.asarray(data.values[row], dtype=np.float64), data.rate or 1
+        spectrum = np.abs(stft(wave, rate, nperseg=min(_WINDOW, len(wave)))[2])
+        low = 2.0**-_OCTAVES  # of half the rate
+        rows = np.geomspace(1.0, low, 32 * _OCTAVES) * (len(spectrum) - 1)
+        decibels = 20 * np.log10(spectrum[np.rint(rows).astype(int)] / max(float(spectrum.max()), 1e-12) + 1e-12)
+        grey = np.rint(255 * (1 + decibels / 80).clip(0, 1)).astype(np.uint8)
+
+        def height(hz: float) -> float:
+            """Returns how far below the top a frequency lies."""
+            return float(min(1.0, np.log2(rate / 2 / max(hz, 1e-9)) / _OCTAVES))
+
+        seconds = len(wave) / rate
+        boxes = [(u.where[0] / seconds, u.where[1] / seconds, height(u.where[3]), height(u.where[2])) for u in units]
+        axes = (f"0 to {seconds:.2f} s", f"{low * rate / 2:.0f} to {rate / 2:.0f} Hz")
+        return Drawing(picture=np.repeat(grey[..., None], 3, axis=-1), boxes=boxes, axes=axes)
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} frames of {spec.n_channels} mel bands"

@@ -11,7 +11,7 @@ import numpy as np
 from profuse.data.media import IMAGE_SUFFIXES, LARGEST_SIDE, as_picture, as_shares, read_image
 from profuse.data.media.pictures import holds_bytes
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.pixels import PIXELS
 
@@ -119,6 +119,15 @@ class ImageKind(Kind):
             a, b, c, d = map(int, unit.where)
             copies[~there, a:b, c:d] = blurred[a:b, c:d]
         return replace(super().keep(data, row, units, kept), values=object_array([*copies]))
+
+    def draw(self, data: ModalityData, row: int, units: Sequence[Unit]) -> Drawing:
+        """The picture itself, its first one or three channels."""
+        picture = np.asarray(data.values[row])
+        height, width = picture.shape[:2]
+        shown = picture if picture.dtype == np.uint8 else np.rint(255 * picture.clip(0, 1)).astype(np.uint8)
+        shown = shown[..., :3] if shown.shape[-1] >= 3 else np.repeat(shown[..., :1], 3, axis=-1)
+        boxes = [(u.where[2] / width, u.where[3] / width, u.where[0] / height, u.where[1] / height) for u in units]
+        return Drawing(picture=shown, boxes=boxes)
 
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []

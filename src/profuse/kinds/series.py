@@ -16,7 +16,7 @@ from profuse.data.media.source import Tell
 from profuse.data.table.lists import is_list_text
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.steps import STEPS
 
@@ -142,6 +142,13 @@ class SeriesKind(Kind):
                     steps[a:b, c:d] = np.nan
             values.append(steps)
         return replace(super().keep(data, row, units, kept), values=object_array(values))
+
+    def draw(self, data: ModalityData, row: int, units: Sequence[Unit]) -> Drawing:
+        """A line for each channel, from its least to its largest number; stretches of one channel lie in its band."""
+        steps = np.array(data.values[row], dtype=np.float64)
+        n, n_channels = steps.shape
+        boxes = [(u.where[0] / n, u.where[1] / n, u.where[2] / n_channels, u.where[3] / n_channels) for u in units]
+        return Drawing(lines=steps, boxes=boxes, axes=("step", "channel" if n_channels > 1 else ""))
 
     def equal_columns(self, data: ModalityData, like: ModalityData) -> list[list[object]]:
         return []

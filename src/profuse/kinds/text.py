@@ -15,7 +15,7 @@ from profuse.data.table.spellings import letters
 from profuse.data.table.values import words
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.words import WORDS
 
@@ -82,6 +82,10 @@ class TextKind(Kind):
         glue = " " if any(c.isspace() for c in text.strip()) else ""
         texts = [text if of.all() else glue.join(p for p, k in zip(pieces, of, strict=True) if k) for of in kept]
         return replace(copies, values=object_array(texts))
+
+    def draw(self, data: ModalityData, row: int, units: Sequence[Unit]) -> Drawing:
+        """The text itself."""
+        return Drawing(str(data.values[row]), [(int(u.where[0]), int(u.where[1])) for u in units])
 
     def number_columns(self, name: str, data: ModalityData) -> Iterator[tuple[str, np.ndarray, bool]]:
         texts = np.array([v if p else None for v, p in zip(data.values, data.present, strict=True)], dtype=object)
