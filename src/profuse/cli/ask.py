@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -14,6 +14,10 @@ from profuse.cli._options import options as options_of
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import as_csv, print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
+
+if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
+    from profuse.inspect import Answer
 
 __all__ = ["AskCommand", "ask"]
 
@@ -48,7 +52,12 @@ def ask(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="File to write besides: JSON if it ends in .json, else CSV."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File to write besides: a page with a picture if it ends in .html, JSON if in .json, else CSV.",
+        ),
     ] = None,
     target: Targets = None,
     new_categories: NewCategories = None,
@@ -64,6 +73,8 @@ def ask(
     profuse ask model test.csv importance
 
     profuse ask model test.csv missing --set rates=0.2,0.4 --metric auroc --out missing.csv
+
+    profuse ask model test.csv row --set id=17 --out row.html
     """
     from profuse.inspect import question as question_called
     from profuse.predictor import load_model
@@ -77,14 +88,14 @@ def ask(
     rows = predictor.read(
         file,
         **reading,
-        need_target=True,
+        need_target=made.needs_target,
         target=target,
         new_categories=new_categories or (),
         who="ask",
     )
     answer = made.ask(predictor, rows)
     if out is not None:
-        write_text(out, answer.to_json() + "\n" if out.suffix.lower() == ".json" else as_csv(answer.frame()))
+        write_text(out, _written(answer, rows, out.suffix.lower()))
     if as_json:
         say(answer.to_json())
         return
@@ -102,6 +113,15 @@ def ask(
     print_notes([*answer.notes, *rows.notes])
     if out is not None:
         say(f"Answer: {out}")
+
+
+def _written(answer: Answer, rows: Dataset, suffix: str) -> str:
+    """Returns the answer as a file of that suffix holds it."""
+    if suffix == ".html":
+        from profuse.report import answer_html
+
+        return answer_html(answer, rows)
+    return answer.to_json() + "\n" if suffix == ".json" else as_csv(answer.frame())
 
 
 def _options(texts: list[str] | None) -> dict[str, Any]:
