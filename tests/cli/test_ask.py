@@ -128,4 +128,4 @@ def test_a_page_is_written_and_a_row_needs_no_target(model: Path, run: Any, file
     assert "<mark " in page  # of the texts
     refused = run("ask", model, tmp_path / "new.csv", "importance")
     assert refused.exit_code != 0
-    assert "target" in refused.stderr
+    assert "'my label'" in refused.stderr

@@ -146,7 +146,7 @@ def test_values_are_those_of_all_orders() -> None:
 
 def test_an_interaction_of_pieces_is_shared_by_them_within_the_interval() -> None:
     rng = np.random.default_rng(0)
-    orders = Orders.drawn(3, ["other"], 40, rng)
+    orders = Orders.drawn(3, ["other"], 41, rng)
 
     def both(kept: np.ndarray, shown: np.ndarray) -> np.ndarray:
         return np.asarray((kept[:, 0] & kept[:, 1]) * (1.0 + shown[:, 0]))
