@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from profuse.classical.own import asked_members
 from profuse.comparison.statistics import Sample, paired_difference
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
@@ -33,7 +34,6 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor
-from profuse.registry import register
 from profuse.schema import SplitOptions, Task
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
@@ -114,14 +114,11 @@ def _chained() -> Any:
     return IterativeImputer(max_iter=2, n_nearest_features=20, keep_empty_features=True)
 
 
-register("classical", "linear_nearest", _filled(_nearest))
-register("classical", "linear_chained", _filled(_chained))
-
-
-def _classical(name: str) -> Callable[[Prepared, TrainOptions], Any]:
+def _classical(name: str, own: Callable[[Task], Any] | None = None) -> Callable[[Prepared, TrainOptions], Any]:
     def fit(prepared: Prepared, train: TrainOptions) -> Any:
         names = sorted(prepared.inputs)
-        best = best_fit(name, names, prepared, train, trials=1, seed=train.seed)
+        with asked_members((name,), {} if own is None else {name: own}, who="study"):
+            best = best_fit(name, names, prepared, train, trials=1, seed=train.seed)
         return ClassicalPredictor(
             pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=name, model=best.fit.model,
             modalities=tuple(names),
@@ -149,8 +146,8 @@ STRATEGIES: Mapping[str, Callable[[Prepared, TrainOptions], Any]] = {
         ModelOptions(fusion="missing_experts", level="hybrid")
     ),
     "network, mean of logits": _network(ModelOptions(fusion="mean_logits")),
-    "linear, filled by nearest neighbours": _classical("linear_nearest"),
-    "linear, filled by chained regressions": _classical("linear_chained"),
+    "linear, filled by nearest neighbours": _classical("linear_nearest", _filled(_nearest)),
+    "linear, filled by chained regressions": _classical("linear_chained", _filled(_chained)),
 }
 
 
