@@ -66,6 +66,7 @@ def test_regression_metrics_equal_scikit_learn(n_targets: int) -> None:
     assert found["mse"] == pytest.approx(sk.mean_squared_error(y, p))
     assert found["rmse"] == pytest.approx(np.sqrt(sk.mean_squared_error(y, p)))
     assert found["mae"] == pytest.approx(sk.mean_absolute_error(y, p))
+    assert found["pinball"] == pytest.approx(sk.mean_pinball_loss(y, p, alpha=0.9))
 
 
 def test_a_metric_called_alone_does_not_broadcast_rows_against_rows() -> None:
@@ -195,3 +196,10 @@ def test_r2_has_no_unit(unit: float) -> None:
     p = y + 0.5 * rng.normal(size=50)
     assert measure("regression", y * unit, p * unit).values["r2"] == pytest.approx(sk.r2_score(y, p))
     np.testing.assert_allclose(row_scores("regression", y * unit, p * unit), row_scores("regression", y, p))
+
+
+def test_the_pinball_loss_is_the_least_at_the_quantile() -> None:
+    y = np.random.default_rng(0).exponential(size=(2_000, 1))
+    tried = np.quantile(y, [0.5, 0.8, 0.9, 0.95])
+    losses = [measure("regression", y, np.full_like(y, q)).values["pinball"] for q in tried]
+    assert int(np.argmin(losses)) == 2

@@ -174,6 +174,7 @@ def _another(task: str, y: Array, rng: np.random.Generator) -> Array:
         ("spearman", "regression"),
         ("concordance", "regression"),
         ("rmsle", "regression"),
+        ("pinball", "regression"),
     ],
 )
 def test_intervals_made_of_rows_cover_and_equal_methods_are_rarely_shown_to_differ(name: str, task: Task) -> None:

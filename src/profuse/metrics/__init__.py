@@ -62,6 +62,7 @@ METRICS = table(
         "f1": "profuse.metrics.f1:F1",
         "brier": "profuse.metrics.brier:Brier",
         "rmsle": "profuse.metrics.rmsle:RootMeanSquaredLogError",
+        "pinball": "profuse.metrics.pinball:Pinball",
         "spearman": "profuse.metrics.spearman:Spearman",
         "concordance": "profuse.metrics.concordance:Concordance",
     },
