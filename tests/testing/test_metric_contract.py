@@ -75,6 +75,7 @@ ORACLES: dict[str, Any] = {
         else sk.brier_score_loss(y, p, scale_by_half=True, labels=list(range(p.shape[1])))
     ),
     "rmsle": lambda y, p: np.sqrt(sk.mean_squared_log_error(y, np.maximum(p, 0))),
+    "pinball": lambda y, p: sk.mean_pinball_loss(y, p, alpha=0.9),
     "spearman": lambda y, p: np.mean([stats.spearmanr(a, b).statistic for a, b in zip(y.T, p.T, strict=True)]),
     "concordance": lambda y, p: np.mean([concordance(a, b) for a, b in zip(y.T, p.T, strict=True)]),
 }
