@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -36,13 +37,19 @@ def model(run: Any, files: Path) -> Path:
     return out
 
 
+OPTIONS: dict[str, dict[str, int]] = {"audit": {"least": 5}}
+"""What 30 rows need."""
+
+
 @pytest.mark.parametrize("name", list(QUESTIONS))
 def test_every_question_is_answered_as_in_python(name: str, model: Path, run: Any, files: Path) -> None:
-    done = run("ask", model, files / "test.csv", name, "--seed", 3, "--json")
+    options = OPTIONS.get(name, {})
+    given = [text for option, value in options.items() for text in ("--set", f"{option}={value}")]
+    done = run("ask", model, files / "test.csv", name, "--seed", 3, *given, "--json")
     assert done.exit_code == 0, done.stderr
-    answer = ask(profuse.load_model(model), files / "test.csv", name, seed=3)
+    answer = ask(profuse.load_model(model), files / "test.csv", name, seed=3, **options)
     assert done.stdout == answer.to_json() + "\n"
-    shown = run("ask", model, files / "test.csv", name, "--seed", 3)
+    shown = run("ask", model, files / "test.csv", name, "--seed", 3, *given)
     assert shown.exit_code == 0, shown.stderr
     assert all(f"{e.value:.4f}" in shown.stdout for e in answer.estimates)
     assert all(note in shown.stderr for note in answer.notes)
@@ -57,6 +64,33 @@ def test_options_and_the_metric_reach_the_question(model: Path, run: Any, files:
     assert any("50 bootstrap samples" in note for note in found["notes"])
     one = json.loads(run("ask", model, files / "test.csv", "noise", "--set", "modalities=[note]", "--json").stdout)
     assert {tuple(e["modalities"]) for e in one["estimates"]} == {("note",)}
+
+
+def test_groups_are_columns_of_the_file_that_the_model_need_not_see(
+    model: Path, run: Any, files: Path, tmp_path: Path
+) -> None:
+    table = pd.read_csv(files / "test.csv")
+    table = pd.concat([table] * 4, ignore_index=True).assign(**{"row id": range(4 * len(table))})
+    rng = np.random.default_rng(0)
+    side = np.where(rng.random(len(table)) < 0.5, "left", "right")
+    wrong = {"big": "small", "small": "big"}
+    label = table["my label"]
+    table.assign(side=side, **{"my label": label.where(side == "left", label.map(wrong))}).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
+    args = ("ask", model, tmp_path / "rows.csv", "audit", "--metric", "accuracy")
+    done = run(*args, "--group", "side", "--group", "colour")
+    assert done.exit_code == 0, done.stderr
+    assert "* shown after correction" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    found = json.loads(run(*args, "--group", "side", "--json").stdout)
+    assert found["estimates"][0]["name"] == "side=right"
+    assert set(found["shown"]) >= {"side=left", "side=right"}
+    same = json.loads(run(*args, "--set", "group=side", "--json", "--out", tmp_path / "audit.csv").stdout)
+    assert same == found
+    written = pd.read_csv(tmp_path / "audit.csv")
+    assert written.set_index("name").loc["side=left", "shown"]
+    assert not written.set_index("name").loc["side: best less worst", "shown"]
 
 
 @pytest.mark.parametrize("name", ["answer.csv", "answer.json"])
@@ -85,6 +119,10 @@ def test_the_answer_is_written(name: str, model: Path, run: Any, files: Path, tm
         (("missing", "--set", "rates=[0.1"), "the value must be YAML"),
         (("missing", "--set", "seed=3"), "must be OPTION=VALUE"),
         (("calibration", "--metric", "auroc"), "calibration: metric must be 'ece'"),
+        (("importance", "--group", "colour"), "importance has the options metric, seed, n_resamples; got 'group'"),
+        (("audit", "--group", "colour", "--set", "group=note"), "must not go with --set group="),
+        (("audit", "--group", "color"), "audit: group must be a known name; got group='color'. Did you mean 'colour'"),
+        (("audit", "--group", "my label"), "group must not be the target"),
         (("importance", "--out", "nosuch/answer.csv"), "there is no folder"),
     ],
 )

@@ -50,6 +50,14 @@ def ask(
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="An option of the question, rates=0.2,0.4 say; repeat."),
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--group",
+            metavar="COLUMN",
+            help="Of audit: a column of FILE whose groups are compared, a feature or not; repeat.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -75,15 +83,20 @@ def ask(
     profuse ask model test.csv missing --set rates=0.2,0.4 --metric auroc --out missing.csv
 
     profuse ask model test.csv row --set id=17 --out row.html
+
+    profuse ask model test.csv audit --group sex --group region
     """
     from profuse.inspect import question as question_called
     from profuse.predictor import load_model
 
     if out is not None:
         check_output(out, reads=(model, file))
-    made = question_called(question).made(
-        **_options(options), seed=seed, **({} if metric is None else {"metric": metric})
-    )
+    given = _options(options)
+    if group:
+        if "group" in given:
+            raise typer.BadParameter("must not go with --set group=", param_hint="--group")
+        given["group"] = group
+    made = question_called(question).made(**given, seed=seed, **({} if metric is None else {"metric": metric}))
     predictor = load_model(model)
     rows = predictor.read(
         file,
@@ -93,7 +106,7 @@ def ask(
         new_categories=new_categories or (),
         who="ask",
     )
-    answer = made.ask(predictor, rows)
+    answer = made.ask(predictor, rows, source=file)
     if out is not None:
         write_text(out, _written(answer, rows, out.suffix.lower()))
     if as_json:
@@ -101,11 +114,18 @@ def ask(
         return
     has_score = any(e.score is not None for e in answer.estimates)
     lines = [
-        [e.name, f"{e.value:.4f}", f"{e.low:.4f} to {e.high:.4f}", "" if e.score is None else f"{e.score:.4f}"]
+        [
+            _marked(e.name, answer.shown),
+            f"{e.value:.4f}",
+            f"{e.low:.4f} to {e.high:.4f}",
+            "" if e.score is None else f"{e.score:.4f}",
+        ]
         for e in answer.estimates
     ]
     columns = ["", answer.measures, "95 % interval", answer.metric if has_score else " "]
     print_table(columns, lines, right=columns[1:])
+    if answer.shown:
+        say("* shown after correction")
     if answer.residual is not None:
         say(f"residual: {answer.residual:.4f}")
     score = "" if answer.score is None else f", {answer.metric} {answer.score:.4f}"
@@ -122,6 +142,10 @@ def _written(answer: Answer, rows: Dataset, suffix: str) -> str:
 
         return answer_html(answer, rows)
     return answer.to_json() + "\n" if suffix == ".json" else as_csv(answer.frame())
+
+
+def _marked(name: str, shown: tuple[str, ...] | None) -> str:
+    return f"{name} *" if name in (shown or ()) else name
 
 
 def _options(texts: list[str] | None) -> dict[str, Any]:

@@ -27,5 +27,6 @@ QUESTIONS = table(
         "row": "profuse.inspect.row:Row",
         "calibration": "profuse.inspect.calibration:Calibration",
         "conformal": "profuse.inspect.coverage:Coverage",
+        "audit": "profuse.inspect.audit:Audit",
     },
 )

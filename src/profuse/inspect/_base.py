@@ -66,8 +66,15 @@ class Question(ABC):
             raise ConfigError(f"ask: {error}.") from None
         return cls(**options)
 
-    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
-        """Returns the answer for rows as `ask` takes them."""
+    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None, source: Any = None) -> Answer:
+        """Returns the answer for rows as `ask` takes them.
+
+        Args:
+            predictor: It is left as it is.
+            rows: See `Predictor.read`.
+            target: See `Predictor.read`.
+            source: The table that `rows` were read from, for a question that looks at columns that are no features.
+        """
         from profuse.inspect.asked import order_by_content, read_asked
 
         dataset = read_asked(predictor, rows, target, who="ask")

@@ -53,6 +53,8 @@ class Answer:
         measures: What a value is, in words.
         score: The metric of all rows as they are.
         details: What a picture of the answer is drawn from: plain values, as in JSON.
+        shown: Names of the estimates that are shown after correction for how many were looked at; None where a
+            question corrects nothing.
     """
 
     question: str
@@ -64,14 +66,16 @@ class Answer:
     measures: str = ""
     score: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    shown: tuple[str, ...] | None = None
 
     def frame(self) -> pd.DataFrame:
-        """Returns the estimates, one row each."""
+        """Returns the estimates, one row each; with a column "shown" where the question corrects."""
         import pandas as pd
 
         columns = [f.name for f in fields(Estimate)]
         rows = [{**asdict(e), "modalities": " ".join(e.modalities)} for e in self.estimates]
-        return pd.DataFrame(rows, columns=columns)
+        made = pd.DataFrame(rows, columns=columns)
+        return made if self.shown is None else made.assign(shown=[e.name in self.shown for e in self.estimates])
 
     def to_json(self) -> str:
         """Returns everything as JSON; an end of an interval that is not known is null."""
@@ -83,6 +87,7 @@ class Answer:
         lines = [f"{self.question}: {self.measures}, {self.metric}{score}, {self.n_rows} rows"]
         for e in self.estimates:
             then = "" if e.score is None else f"  ({self.metric} {e.score:.4f})"
+            then += "  shown" if e.name in (self.shown or ()) else ""
             lines.append(f"  {e.name:<{width}}  {e.value:8.4f}  [{e.low:.4f}, {e.high:.4f}]{then}")
         if self.residual is not None:
             lines.append(f"  residual: {self.residual:.4f}")

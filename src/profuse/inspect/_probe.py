@@ -1,0 +1,91 @@
+"""Whether features of one modality give away of which group a row is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from profuse.data.dataset import Dataset
+from profuse.data.feature_pipeline import FeaturePipeline
+from profuse.inspect._group_scores import Measure, Resamples
+from profuse.inspect._groups import Grouping
+
+__all__ = ["probe"]
+
+_FOLDS = 5
+
+
+def probe(
+    dataset: Dataset, name: str, grouping: Grouping, samples: Resamples, *, seed: int
+) -> tuple[Measure, int] | None:
+    """Returns the balanced accuracy, less chance, with which a modality tells the group, and of how many rows.
+
+    A logistic regression on the classical features of the modality predicts the group out of fold; groups of rows stay
+    on one side. Features are learned from all rows, without the groups. A table is without the group's own columns.
+
+    Args:
+        dataset: The rows.
+        name: Of the modality.
+        grouping: The groups; rows of none are left out.
+        samples: Of the rows.
+        seed: Of the folds.
+
+    Returns:
+        None where nothing is left to tell by, or there are too few groups of rows.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    data = dataset.modalities[name]
+    if data.frame is not None:
+        kept = [c for c in data.frame if c not in grouping.columns]
+        if not kept:
+            return None
+        data = replace(data, values=data.frame[kept])
+    masks = np.stack(list(grouping.groups.values()), axis=1)
+    some = np.flatnonzero(masks.any(1))
+    label, clusters = masks[some].argmax(1), samples.clusters[some]
+    if not data.present[some].any():
+        return None
+    n_folds = min([_FOLDS, *(len(np.unique(clusters[label == g])) for g in range(masks.shape[1]))])
+    if n_folds < 2:
+        return None
+    alone = replace(dataset, modalities={name: data})
+    features = FeaturePipeline.fit(alone, some, {name: None})
+    x = features.transform_one(alone, name)[some]
+    codes = np.array(features.categories.get(name) or [False] * x.shape[1])
+    right = np.zeros(len(dataset))
+    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    for train, test in folds.split(np.zeros((len(some), 1)), label, clusters):
+        right[some[test]] = _predicted(x, codes, label, train, test, seed) == label[test]
+    recalls = [m for m in samples.means(np.repeat(right[:, None], masks.shape[1], 1), masks) if m is not None]
+    slack = float(np.linalg.norm([m.slack for m in recalls])) / len(recalls)
+    draws = np.mean([m.draws for m in recalls], axis=0)
+    chance = 1 / len(recalls)
+    value = float(np.mean([m.value for m in recalls]))
+    return Measure(value - chance, draws - chance, min(m.n for m in recalls), slack), len(some)
+
+
+def _predicted(
+    x: np.ndarray, codes: np.ndarray, label: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int
+) -> np.ndarray:
+    """Returns the group that is predicted for the rows `test`."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    if len(np.unique(label[train])) < 2:
+        return np.full(len(test), label[train][0])
+    last = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1_000, random_state=seed)
+    if not isinstance(x, np.ndarray):
+        return np.asarray(last.fit(x[train], label[train]).predict(x[test]))
+    numbers = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()
+    )
+    words = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value=-1.0), OneHotEncoder(handle_unknown="ignore", max_categories=50)
+    )
+    columns = ColumnTransformer([("numbers", numbers, np.flatnonzero(~codes)), ("words", words, np.flatnonzero(codes))])
+    return np.asarray(make_pipeline(columns, last).fit(x[train], label[train]).predict(x[test]))
