@@ -37,7 +37,7 @@ def model(run: Any, files: Path) -> Path:
     return out
 
 
-OPTIONS: dict[str, dict[str, int]] = {"audit": {"least": 5}}
+OPTIONS: dict[str, dict[str, Any]] = {"audit": {"least": 5}}
 """What 30 rows need."""
 
 

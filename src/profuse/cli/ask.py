@@ -106,7 +106,7 @@ def ask(
         new_categories=new_categories or (),
         who="ask",
     )
-    answer = made.ask(predictor, rows, source=file)
+    answer = made.reading(file).ask(predictor, rows)
     if out is not None:
         write_text(out, _written(answer, rows, out.suffix.lower()))
     if as_json:

@@ -66,15 +66,15 @@ class Question(ABC):
             raise ConfigError(f"ask: {error}.") from None
         return cls(**options)
 
-    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None, source: Any = None) -> Answer:
-        """Returns the answer for rows as `ask` takes them.
+    def reading(self, source: Any) -> Self:
+        """Returns the question as it is asked of a `Dataset` that was read from the table `source`.
 
-        Args:
-            predictor: It is left as it is.
-            rows: See `Predictor.read`.
-            target: See `Predictor.read`.
-            source: The table that `rows` were read from, for a question that looks at columns that are no features.
+        One that looks at columns that are no features finds them there; by default there is nothing to find.
         """
+        return self
+
+    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
+        """Returns the answer for rows as `ask` takes them."""
         from profuse.inspect.asked import order_by_content, read_asked
 
         dataset = read_asked(predictor, rows, target, who="ask")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 from profuse.errors import ConfigError, DataError
 from profuse.inspect._base import Question
@@ -88,16 +89,23 @@ class Audit(Question):
 
             named(group)
         self.group, self.least = group, least
+        self.source: Any = None
 
-    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None, source: Any = None) -> Answer:
-        """See `Question.ask`; columns of `source`, or of `rows`, that are no features may be groups."""
+    def reading(self, source: Any) -> Self:
+        """See `Question.reading`."""
+        made = copy(self)
+        made.source = source
+        return made
+
+    def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
+        """See `Question.ask`; columns of the table that are no features may be groups."""
         import numpy as np
 
         from profuse.inspect._groups import columns_of
         from profuse.inspect.asked import order_by_content, read_asked
 
         dataset = read_asked(predictor, rows, target, who="ask")
-        cells = columns_of(self.group, predictor, dataset, rows if source is None else source)
+        cells = columns_of(self.group, predictor, dataset, rows if self.source is None else self.source)
         words = [np.array([str(cell) for cell in cells[c]]) for c in cells]
         first = np.lexsort(words) if words else np.arange(len(dataset))  # equal rows may be of different groups
         order = first[order_by_content(dataset.rows(first), predictor.modalities)]
