@@ -170,6 +170,7 @@ def compare(
     metric: str | None = None,
     retrain_without: bool | None = None,
     portfolio: str | None = None,
+    questions: Sequence[str] | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
     model: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,

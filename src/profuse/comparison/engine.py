@@ -24,6 +24,7 @@ from profuse.comparison.place import held_place
 from profuse.comparison.plan import plan, tell_late, without_each
 from profuse.comparison.predictions import write_predictions
 from profuse.comparison.presence import shares_of_test, tell_absent
+from profuse.comparison.questions import asked_of_best, check_questions
 from profuse.comparison.results import (
     Ablation,
     Confusion,
@@ -79,12 +80,13 @@ def compare_dataset(
     Raises:
         DataError: `out` holds the comparison of other data, or cannot be written; or the metric is not defined for the
             targets, or not on validation or test rows.
-        UnknownNameError: There is no such metric or member, or no class that `class_weight` names.
+        UnknownNameError: There is no such metric, question or member, or no class that `class_weight` names.
         ConfigError: The metric is not of this task, or tells nothing of rows; or a member cannot be imported, is no
             estimator, or is one of another task.
         ProfuseError: Every fit failed.
     """
     until = time.time() + options.time_limit if isinstance(options.time_limit, float) else None
+    check_questions(options.questions)
     options, told = with_metric(options.filled(), dataset)
     told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
     digest = dataset.digest()
@@ -119,6 +121,7 @@ def compare_dataset(
             results.skipped = run.skipped
             results.dataset.notes += run.notes[n_notes:]
         results.hidden = hidden_scores(results, run, dataset)
+        results.answers = asked_of_best(results, run, dataset, options.questions)
         write_predictions(out / "predictions.csv", run.found, [m.name for m in results.methods], dataset)
         results.write(out)
         _keep_models(results, run, out)

@@ -76,6 +76,10 @@ class CompareOptions(BaseModel):
         description="Whether what 'profuse fit' makes, models that predict together, is a row: none, quick, default or "
         "best; auto: default where there is time for it, as it takes several times what its models take alone.",
     )
+    questions: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|none")] = Field(
+        ("contribution", "conformal"),
+        description="Questions to the model that does best, answered in the report; see 'profuse ask --help'.",
+    )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."
     )
@@ -93,14 +97,14 @@ class CompareOptions(BaseModel):
         changes = {k: v for k, v in preset.items() if k != "train" and k not in self.model_fields_set}
         return self.model_copy(update={**changes, "train": self.train.model_copy(update=train)})
 
-    @field_validator("fusions", "rounds", "singles", mode="before")
+    @field_validator("fusions", "rounds", "singles", "questions", mode="before")
     @classmethod
     def _several(cls, asked: Any, info: ValidationInfo) -> Any:
         """`none`, `all` and one name may stand without brackets."""
         several = (asked,) if isinstance(asked, str | int) else asked
         if not isinstance(several, list | tuple):
             return asked
-        alone = {"singles": ("all", "none"), "rounds": ("none",), "fusions": ()}[str(info.field_name)]
+        alone = {"singles": ("all", "none"), "fusions": ()}.get(str(info.field_name), ("none",))
         if len(several) > 1 and any(isinstance(a, str) and a in alone for a in several):
             raise ValueError(f"{' and '.join(alone)} must stand alone")
         return () if "none" in alone and list(several) == ["none"] else several

@@ -171,6 +171,14 @@ class HiddenScore(Plain):
     n_rows: int
 
 
+class Asked(Plain):
+    """What a model answers to a question, of test rows of one seed."""
+
+    method: str
+    seed: int
+    answer: dict[str, Any] = Field(description="The fields of `profuse.inspect.Answer`.")
+
+
 class Timing(Plain):
     """In which run a fit was timed: seconds of two runs had different loads, and are not compared."""
 
@@ -233,6 +241,7 @@ class Results(Plain):
     members: list[MemberWeight] = Field([], description="Of portfolios.")
     timings: list[Timing] = []
     hidden: list[HiddenScore] = Field([], description="Of the best fusion and classical model, and the portfolio.")
+    answers: list[Asked] = Field([], description="Of questions to the model that does best.")
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 
     @field_validator("config")

@@ -17,7 +17,7 @@ from profuse._escape import visible, visible_values
 from profuse.data.dataset import Dataset
 from profuse.inspect import Answer, question
 from profuse.kinds import Drawing, kind_named
-from profuse.report.figures import ticks
+from profuse.report.estimates import estimates_plot
 
 __all__ = ["answer_html"]
 
@@ -50,43 +50,10 @@ def answer_html(answer: Answer, rows: Dataset | None = None) -> str:
         answer=answer,
         asks=question(answer.question).description,
         visible=visible,
-        plot=_plot(answer),
+        plot=estimates_plot(answer.estimates),
         row=about,
         pictures=[] if about is None else _pictures(answer.details, rows),
     )
-
-
-def _plot(answer: Answer) -> dict[str, Any]:
-    """Returns estimates along one axis that shows 0, in per cent of its width."""
-    ends = [0.0, *(x for e in answer.estimates for x in (e.low, e.value, e.high) if np.isfinite(x))]
-    low, high = min(ends), max(ends)
-    room = 0.04 * (high - low or 1.0)
-    low, high = low - room * (low < 0), high + room
-
-    def at(x: float) -> float:
-        return round(100 * (min(max(x, low), high) - low) / (high - low), 3) if np.isfinite(x) else 0.0
-
-    modalities = {name for e in answer.estimates for name in e.modalities}
-    return {
-        "zero": at(0.0),
-        "ticks": [{"at": at(t), "text": f"{t:g}"} for t in ticks(low, high) if low <= t <= high],
-        "estimates": [
-            {
-                "name": visible(e.name),
-                "under": ": " in e.name and e.name.split(": ")[0] in modalities,
-                "value": f"{e.value:+.4f}" if low < 0 or answer.score is not None else f"{e.value:.4f}",
-                "interval": f"{e.low:.4f} to {e.high:.4f}" if e.low < e.high else "",
-                "score": "" if e.score is None else f"{e.score:.4f}",
-                "n": f"{e.n:,}",
-                "left": at(min(e.value, 0.0)),
-                "width": round(abs(at(e.value) - at(0.0)), 3),
-                "low": at(e.low),
-                "span": round(at(e.high) - at(e.low), 3),
-                "down": e.value < 0,
-            }
-            for e in answer.estimates
-        ],
-    }
 
 
 def _pictures(details: Mapping[str, Any], rows: Dataset | None) -> list[dict[str, Any]]:

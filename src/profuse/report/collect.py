@@ -14,6 +14,7 @@ from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
 from profuse.metrics import metrics_for
+from profuse.report.estimates import collect_answers
 from profuse.report.hidden import collect_hidden, hidden_in_words
 from profuse.report.words import Words, labels_of
 
@@ -65,6 +66,7 @@ def collect(results: Results) -> dict[str, Any]:
         "residuals": _residuals(results, summary, labels),
         "ablation": ablation,
         "hidden": hidden,
+        "asked": collect_answers(results.answers, labels),
         "caution": words.caution(),
         "skipped": [s.model_dump() for s in results.skipped],
         "notes": [*results.dataset.notes, *summary.notes],

@@ -9,6 +9,7 @@ import jinja2
 from profuse._escape import visible_values
 from profuse.report import figures, numbers
 from profuse.report.collect import ROLES
+from profuse.report.estimates import estimate_of, estimates_plot
 from profuse.report.hidden import gap_plot, subset_plot
 from profuse.report.words import listed
 
@@ -48,7 +49,7 @@ def render_html(collected: dict[str, Any]) -> str:
         **{
             k: v
             for k, v in collected.items()
-            if k not in ("metrics", "confusion", "ablation", "hidden", "curves", "residuals")
+            if k not in ("metrics", "confusion", "ablation", "hidden", "asked", "curves", "residuals")
         },
         by_metric=collected["metrics"],
         n=numbers,
@@ -66,6 +67,9 @@ def render_html(collected: dict[str, Any]) -> str:
         confusion=_shaded(confusion) if confusion else None,
         ablation=ablation and {**ablation, "plot": figures.loss_plot(ablation)},
         hidden=hidden and {**hidden, "plot": gap_plot(hidden, metric), "by_subset": subset_plot(hidden, metric)},
+        asked=[
+            {**of, "plot": estimates_plot([*map(estimate_of, of["estimates"])])} for of in collected.get("asked", ())
+        ],
         differences_by_kind=[
             (title, rows)
             for kind, title in KINDS.items()

@@ -54,6 +54,8 @@ def render_markdown(collected: dict[str, Any]) -> str:
         lines += _without(collected["ablation"])
     if collected.get("hidden"):
         lines += _hidden(collected["hidden"], name)
+    for of in collected.get("asked", ()):
+        lines += _asked(of)
     if collected["skipped"]:
         lines += [
             "## Not run",
@@ -98,6 +100,15 @@ def _hidden(hidden: dict[str, Any], metric: str) -> list[str]:
         lines.append(f"- {markdown(curve['label'])}, by the share that is missing at random: {', '.join(told)}")
     rows = [[" + ".join(r["shown"]), numbers.score(r["value"], metric), _ends(r, metric)] for r in hidden["subsets"]]
     return [*lines, "", *_table([f"{hidden['method']}: shown", "score", "95 % interval"], rows), ""]
+
+
+def _asked(of: dict[str, Any]) -> list[str]:
+    rows = []
+    for e in of["estimates"]:
+        ends = "not known" if None in (e["low"], e["high"]) else f"{e['low']:.4f} to {e['high']:.4f}"
+        rows.append([e["name"], f"{e['value']:.4f}", ends])
+    head = [of["question"], of["measures"] or of["metric"], "95 % interval"]
+    return [f"## {markdown(of['question'])}, asked of {markdown(of['method'])}", "", *_table(head, rows), ""]
 
 
 def _ends(r: dict[str, Any], metric: str, *, of_difference: bool = False) -> str:
