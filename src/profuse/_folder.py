@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "CARD",
     "Format",
     "applied",
     "check_folder",
@@ -43,7 +44,8 @@ __all__ = [
 
 _ARRAY, _SHAPE = "@array", "shape"
 _FACTS, _FILES = "model.json", ("weights.safetensors", "arrays.safetensors")
-_KNOWN = {_FACTS, *_FILES, "recall.csv"}
+CARD = "card.md"
+_KNOWN = {_FACTS, *_FILES, CARD, "recall.csv"}
 """What may stand in a folder that is replaced: the last is told of a retriever by the command line."""
 _LEFT = re.compile(rf"\.({'|'.join(map(re.escape, sorted(_KNOWN)))})\.(save|lock)")
 """What a process that was stopped has left of those."""
@@ -207,8 +209,22 @@ def check_place(folder: str | Path, form: Format) -> None:
         )
 
 
-def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[str, Tensor], form: Format) -> None:
+def write_folder(
+    folder: str | Path,
+    facts: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    form: Format,
+    *,
+    beside: Mapping[str, str] | None = None,
+) -> None:
     """Writes facts (JSON values, and arrays among them) and weights, in place of what was saved there before.
+
+    Args:
+        folder: Where to.
+        facts: Of it.
+        weights: Of it.
+        form: What it is.
+        beside: Files for people, by name: nothing reads them, and they may be changed.
 
     Raises:
         CheckpointError: `folder` is none that `held_folder` lets pass, or the disk is full.
@@ -225,6 +241,7 @@ def write_folder(folder: str | Path, facts: Mapping[str, Any], weights: Mapping[
     }
     written["digests"] = {_FACTS: digest_of(written)} | {name: _digest(c) for name, c in contents.items()}
     contents[_FACTS] = json.dumps(written, indent=1, allow_nan=False).encode()
+    contents |= {name: text.encode(errors="backslashreplace") for name, text in (beside or {}).items()}
     with held_folder(folder) as place:
         try:
             with new_folder(place) as new:

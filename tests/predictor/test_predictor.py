@@ -79,7 +79,7 @@ class TestEveryPredictor:
 
     def test_no_file_is_a_pickle(self, kind: str, task: str, saved: Path) -> None:
         files = sorted((saved / f"{kind} {task}").iterdir())
-        assert [f.suffix for f in files] == [".safetensors", ".json", ".safetensors"]
+        assert [f.suffix for f in files] == [".safetensors", ".md", ".json", ".safetensors"]
         assert sum(f.stat().st_size for f in files) < 800_000
 
     @pytest.mark.slow

@@ -70,7 +70,7 @@ np.save({str(tmp_path / "p.npy")!r}, load_model({str(tmp_path / "m")!r}).predict
 
 def test_no_file_is_a_pickle(trained: NetworkPredictor, tmp_path: Path) -> None:
     trained.save(tmp_path / "m")
-    assert sorted(p.suffix for p in (tmp_path / "m").iterdir()) == [".json", ".safetensors", ".safetensors"]
+    assert sorted(p.suffix for p in (tmp_path / "m").iterdir()) == [".json", ".md", ".safetensors", ".safetensors"]
 
 
 def test_saving_again_replaces_and_leaves_nothing_behind(trained: NetworkPredictor, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
 from profuse.schema import Schema, SplitOptions
 from profuse.training.classical_fits import best_fit
-from profuse.training.fitting import Prepared, fit_model
+from profuse.training.fitting import Prepared, fit_model, trained_on
 from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
 from profuse.training.scratch import keep, shared_features
@@ -321,6 +321,7 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
     predictor = ClassicalPredictor(
         pipeline=prepared.pipeline, codec=codec, features=best.features, name=name, model=best.fit.model,
         modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
+        trained_on=trained_on(prepared, job.train.model_copy(update={"seed": job.seed})),
     )  # fmt: skip
     predictor.save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}

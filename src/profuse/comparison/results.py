@@ -20,8 +20,8 @@ from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
 from profuse._files import check_size, read_source
 from profuse._json import parse_json
+from profuse._machine import Machine, Plain
 from profuse._saving import write_file
-from profuse.comparison.machine import Machine, Plain
 from profuse.errors import DataError
 from profuse.schema import Task
 

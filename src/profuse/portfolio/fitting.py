@@ -26,6 +26,7 @@ from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
 from profuse.portfolio.selection import select
 from profuse.portfolio.temperature import temperature_of
 from profuse.predictor import MemberFacts, PortfolioPredictor, softened
+from profuse.predictor.trained import TrainedOn
 from profuse.schema import Schema, Task
 from profuse.training.options import TrainOptions
 
@@ -166,6 +167,14 @@ def _fit(
             "seconds": time.perf_counter() - start,
         },
         schema=schema,
+        trained_on=TrainedOn.of(
+            dataset,
+            cut.codec,
+            seed=seed,
+            n_folds=len(cut.folds),
+            class_weight=train.class_weight,
+            options={"portfolio": options, "networks": model, "training": train},
+        ),
     )
     tell(Event("done"))
     return result

@@ -24,8 +24,10 @@ from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import Measured, measure, metrics_for, notes_of_two_classes
+from profuse.predictor.card import Block
 from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, write_predictor
+from profuse.predictor.trained import TrainedOn
 from profuse.registry import part
 from profuse.schema import OnBadFile, Schema, Task
 
@@ -61,6 +63,7 @@ class Predictor(ABC):
         schema: The resolved schema of the training table; None for other data.
         source: The folder that it was read from, "" if it was not.
         decision: Which class is answered.
+        trained_on: The rows that it was fitted to, where that is known.
     """
 
     pipeline: Pipeline
@@ -69,6 +72,7 @@ class Predictor(ABC):
     schema: Schema | None
     source: str
     decision: Decision = MOST_PROBABLE
+    trained_on: TrainedOn | None = None
 
     @property
     def task(self) -> Task:
@@ -170,10 +174,25 @@ class Predictor(ABC):
             CheckpointError: A part has no name.
         """
 
+    def card_made(self) -> Sequence[Block]:
+        """Returns what its card says of how it was made: sentences and tables."""
+        return [f"It is a {type(self).__name__}."]
+
+    def card_scores(self) -> Sequence[Block]:
+        """Returns what its card says of scores that are known from training; nothing where there are none."""
+        return []
+
     def with_decision(self, decision: Decision) -> Self:
         """Returns the same, which answers by another decision."""
+        return self._with("decision", decision)
+
+    def with_trained_on(self, trained_on: TrainedOn | None) -> Self:
+        """Returns the same, which knows what it was fitted to."""
+        return self._with("trained_on", trained_on)
+
+    def _with(self, name: str, value: Any) -> Self:
         made = copy(self)
-        object.__setattr__(made, "decision", decision)  # most predictors are frozen
+        object.__setattr__(made, name, value)  # most predictors are frozen
         return made
 
     def deciding(
@@ -194,6 +213,8 @@ class Predictor(ABC):
 
     def save(self, folder: str | Path) -> None:
         """Writes it into `folder`, replacing a saved model that stands there; `load_model` reads it.
+
+        Beside it stands `card.md`, its card, for people: what it predicts, how it was made, how good it is.
 
         Raises:
             CheckpointError: `folder` holds something else or cannot be written, or a part has no name.

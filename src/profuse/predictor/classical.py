@@ -21,8 +21,10 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ShapeError
 from profuse.predictor.base import Predictor
+from profuse.predictor.card import Block, Table
 from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, SavedPredictor
+from profuse.predictor.trained import TrainedOn
 from profuse.schema import Schema
 
 __all__ = ["ClassicalPredictor", "Features"]
@@ -78,6 +80,7 @@ class ClassicalPredictor(Predictor):
     schema: Schema | None = None
     source: str = ""
     decision: Decision = MOST_PROBABLE
+    trained_on: TrainedOn | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -119,6 +122,12 @@ class ClassicalPredictor(Predictor):
         parts = {m: known.setdefault((m, names[m]), part) for m, part in self.features.parts.items()}
         pipeline = known.setdefault("pipeline", self.pipeline)
         return replace(self, pipeline=pipeline, features=FeaturePipeline(parts, names))
+
+    def card_made(self) -> list[Block]:
+        """See `Predictor.card_made`."""
+        said: list[Block] = [f"One classical model: {self.name!r}."]
+        rows = [(name, str(self.features.names.get(name, ""))) for name in self.modalities]
+        return [*said, Table(("modality", "features"), tuple(rows), 2)] if rows else said
 
     def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
         """See `Predictor.packed`."""

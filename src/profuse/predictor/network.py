@@ -23,8 +23,11 @@ from profuse.errors import CheckpointError, ConfigError
 from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
+from profuse.predictor.card import Block
 from profuse.predictor.decision import MOST_PROBABLE, Decision
+from profuse.predictor.network_card import made_of, scored_as
 from profuse.predictor.saving import PartStore, SavedPredictor, write_predictor
+from profuse.predictor.trained import TrainedOn
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
 from profuse.tokens import Raw
@@ -66,6 +69,7 @@ class NetworkPredictor(Predictor):
     about: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     decision: Decision = MOST_PROBABLE
+    trained_on: TrainedOn | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -151,6 +155,14 @@ class NetworkPredictor(Predictor):
     def sharing(self, known: dict[Any, Any]) -> NetworkPredictor:
         """See `Predictor.sharing`."""
         return replace(self, pipeline=known.setdefault("pipeline", self.pipeline))
+
+    def card_made(self) -> list[Block]:
+        """See `Predictor.card_made`."""
+        return made_of(self)
+
+    def card_scores(self) -> list[Block]:
+        """See `Predictor.card_scores`."""
+        return scored_as(self)
 
     def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
         """See `Predictor.packed`."""

@@ -17,8 +17,11 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import ConfigError, ShapeError
 from profuse.predictor.base import Part, Predictor
+from profuse.predictor.card import Block
 from profuse.predictor.decision import MOST_PROBABLE, Decision
+from profuse.predictor.portfolio_card import made_of, scored_as
 from profuse.predictor.saving import PartStore, SavedPredictor, facts_of, restore_predictor
+from profuse.predictor.trained import TrainedOn
 from profuse.schema import Schema, Task
 
 __all__ = ["MemberFacts", "Parts", "PortfolioPredictor", "softened"]
@@ -104,6 +107,7 @@ class PortfolioPredictor(Predictor):
     schema: Schema | None = None
     source: str = ""
     decision: Decision = MOST_PROBABLE
+    trained_on: TrainedOn | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -198,6 +202,14 @@ class PortfolioPredictor(Predictor):
                 taken = {name: part.each[i] for name, part in inputs.items()}
                 said = self.predictors[i].predict_encoded(taken, None if len(some) == len(lacking) else some)
                 yield some, weights[some, member, None] / len(of), said
+
+    def card_made(self) -> list[Block]:
+        """See `Predictor.card_made`."""
+        return made_of(self)
+
+    def card_scores(self) -> list[Block]:
+        """See `Predictor.card_scores`."""
+        return scored_as(self)
 
     def packed(self, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
         """See `Predictor.packed`."""

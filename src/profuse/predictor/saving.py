@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from profuse._folder import Format, read_folder, write_folder
+from profuse._folder import CARD, Format, read_folder, write_folder
 from profuse._lookup import load, resolve
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.predictor.decision import MOST_PROBABLE, Decision
+from profuse.predictor.described import card_of
+from profuse.predictor.trained import TrainedOn
 from profuse.schema import OnBadFile, Schema
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class _Facts(BaseModel):
     own: dict[str, Any]
     estimator: _Estimator = _Estimator()
     decision: Decision = MOST_PROBABLE
+    trained_on: TrainedOn | None = None
 
 
 def facts_of(predictor: Predictor, parts: PartStore | None = None) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
@@ -131,6 +134,8 @@ def facts_of(predictor: Predictor, parts: PartStore | None = None) -> tuple[dict
     }
     if not predictor.decision.is_most_probable:
         facts["decision"] = predictor.decision.model_dump(mode="json", exclude_none=True)
+    if predictor.trained_on is not None and parts is None:  # what a model of several was fitted to, the whole tells
+        facts["trained_on"] = predictor.trained_on.model_dump(mode="json")
     return facts, weights
 
 
@@ -159,11 +164,14 @@ def restore_predictor(
     saved = SavedPredictor(pipeline, codec, read.modalities, read.table, read.own, parts)
     predictor: Predictor = cls.restore(saved, weights, source)
     read.decision.check(codec.task, codec.n_outputs)
-    return predictor.with_decision(read.decision)
+    trained = read.trained_on
+    if trained is not None and len(trained.counts) not in (0, len(codec.classes)):
+        raise ValueError("trained_on must count the rows of each class")
+    return predictor.with_decision(read.decision).with_trained_on(trained)
 
 
 def write_predictor(folder: str | Path, predictor: Predictor, *, estimator: Mapping[str, Any] | None = None) -> None:
-    """Writes a predictor into `folder`.
+    """Writes a predictor into `folder`, and its card, which is for people: nothing reads it.
 
     Args:
         folder: Where to; see `write_folder`.
@@ -172,7 +180,7 @@ def write_predictor(folder: str | Path, predictor: Predictor, *, estimator: Mapp
     """
     facts, weights = facts_of(predictor)
     facts |= {} if estimator is None else {"estimator": dict(estimator)}
-    write_folder(folder, facts, weights, MODEL)
+    write_folder(folder, facts, weights, MODEL, beside={CARD: card_of(predictor).markdown()})
 
 
 def load_model(folder: str | Path) -> Predictor:

@@ -23,6 +23,7 @@ from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
+from profuse.predictor.trained import TrainedOn
 from profuse.schema import Task
 from profuse.tokens import Raw
 from profuse.training.callbacks import Callers
@@ -33,7 +34,7 @@ from profuse.training.options import TrainOptions
 from profuse.training.together import rows_together
 from profuse.training.weights import ClassWeight, check_class_weight, class_weights, log_class_weights, row_weights
 
-__all__ = ["Prepared", "fit_model"]
+__all__ = ["Prepared", "fit_model", "trained_on"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,6 +319,20 @@ def _fit(
         own_parts=tuple(own),
         valid_prediction=valid_prediction,
         choices={name: choice.words for name, choice in chosen.items()},
+        trained_on=trained_on(prepared, train_options),
+    )
+
+
+def trained_on(prepared: Prepared, train: TrainOptions) -> TrainedOn:
+    """Returns the counts of the training and validation rows, for the card of what was fitted to them."""
+    split = prepared.split
+    return TrainedOn.of(
+        prepared.dataset,
+        prepared.codec,
+        rows=np.concatenate([split.train, split.valid]),
+        n_validation=len(split.valid),
+        seed=train.seed,
+        class_weight=train.class_weight,
     )
 
 

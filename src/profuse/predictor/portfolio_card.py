@@ -1,0 +1,96 @@
+"""What the card of a portfolio says: its members with their weights, and the scores of rows that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from profuse.predictor.card import Block, Table
+from profuse.predictor.described import ends, label_of, number, option_table, share
+
+if TYPE_CHECKING:
+    from profuse.predictor.portfolio import PortfolioPredictor
+
+__all__ = ["made_of", "scored_as"]
+
+
+def made_of(model: PortfolioPredictor) -> list[Block]:
+    """Returns its members, by their weights, and what was left out."""
+    score = f"held-out {label_of(str(model.about.get('metric', 'score')))}"
+    loss = "held-out mean squared error" if model.task == "regression" else "held-out log loss"
+    members = sorted(model.members, key=lambda m: -m.weight)
+    losses = any(m.loss is not None for m in members)
+    columns = ("model", "weight", score, *([loss] if losses else []), "seconds of fits")
+    rows = [
+        (m.name, share(m.weight), _or_none(m.score), *([_or_none(m.loss)] if losses else []), f"{m.seconds:.1f}")
+        for m in members
+    ]
+    kept = sum(m.weight > 0 for m in members)
+    blocks: list[Block] = [
+        f"A portfolio: {kept} of {len(members)} models predict together, by weights that held-out rows chose.",
+        f"Weights differ by which modalities a row lacks, in {len(model.patterns)} patterns. The table is of rows that "
+        "lack none."
+        if len(model.patterns) > 1
+        else "The weights are the same for all rows.",
+        Table(columns, tuple(rows)),
+    ]
+    if (skipped := model.about.get("skipped")) and isinstance(skipped, Mapping):
+        rows = [(str(name), str(why)) for name, why in skipped.items()]
+        blocks.append(Table(("model", "reason"), tuple(rows), 2, "Left out"))
+    return [*blocks, option_table({} if model.trained_on is None else model.trained_on.options)]
+
+
+def scored_as(model: PortfolioPredictor) -> list[Block]:
+    """Returns how good it is on rows that had no part in it, as `about` tells."""
+    about = model.about
+    said: list[Block] = list(_headline(model))
+    if model.task != "regression":
+        at = number(model.temperature)
+        said.append(f"Probabilities were calibrated on held-out rows: temperature {at}.")
+    if isinstance(decided := about.get("decision"), Mapping):
+        said += _decided(model, decided)
+    return [*said, *map(str, about.get("notes", ()))]
+
+
+def _headline(model: PortfolioPredictor) -> list[str]:
+    about = model.about
+    if "metric" not in about:
+        return []
+    label, n_rows = label_of(str(about["metric"])), f"{about['n_rows']:,}"
+    if "score" not in about:
+        return [f"Held-out {label} is not defined on these {n_rows} rows."]
+    value, low, high = about["score"]
+    said = [f"Held-out {label} {number(value)} ({ends(low, high)}) on {n_rows} rows that had no part in the weights."]
+    if "over_trivial" in about:
+        said.append(f"Against always answering the same: {_gain(about['over_trivial'])}.")
+    if "gain" in about and len(model.members) > 1:
+        best = number(float(about["best_member"]))
+        said.append(f"Against its best model alone ({best}), chosen the same way: {_gain(about['gain'])}.")
+    return said
+
+
+def _decided(model: PortfolioPredictor, decided: Mapping[str, Any]) -> list[str]:
+    said = []
+    if "n_answered" in decided:
+        second = str(model.classes[-1])
+        said.append(
+            f"It answers {second!r} in {decided['n_answered']:,} held-out rows, of which {decided['n_right']:,} are; "
+            f"{decided['n_there']:,} are in all."
+        )
+    if "score" in decided:
+        value, low, high = decided["score"]
+        said.append(
+            f"Held-out {label_of(str(decided['metric']))} of its answers {number(value)} ({ends(low, high)}); of the "
+            f"most probable class {number(float(decided['most_probable']))}."
+        )
+    return said
+
+
+def _gain(gain: Sequence[float]) -> str:
+    value, low, high = gain
+    shown = "better" if low > 0 else "worse" if high < 0 else "not shown to differ"
+    return f"{'+' if value > 0 else ''}{number(value)} ({ends(low, high)}), {shown}"
+
+
+def _or_none(value: float | None) -> str:
+    return "not defined" if value is None else number(value)
