@@ -299,7 +299,7 @@ class TestSaved:
         new = learnable(50, seed=2, absent=0.4)
         np.testing.assert_array_equal(again.predict_proba(new), model.predict_proba(new))
         assert (again.members, again.patterns, again.about) == (model.members, model.patterns, dict(model.about))
-        assert sorted(p.suffix for p in (tmp_path / "m").iterdir()) == [".json", ".safetensors", ".safetensors"]
+        assert sorted(p.suffix for p in (tmp_path / "m").iterdir()) == [".json", ".md", ".safetensors", ".safetensors"]
 
     def test_what_predictors_share_is_kept_once(self, model: PortfolioPredictor, tmp_path: Path) -> None:
         model.save(tmp_path / "m")
