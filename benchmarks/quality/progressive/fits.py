@@ -22,11 +22,9 @@ from profuse.data.split import make_split
 from profuse.metrics import primary_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
-from profuse.progressive import ProgressiveFusion
 from profuse.schema import SplitOptions
-from profuse.tokens import Tokens
 from profuse.training.fitting import Prepared
-from profuse.training.loop import batches, predict, train
+from profuse.training.loop import predict, train
 
 __all__ = ["LEVELS", "Fit", "read", "run"]
 
@@ -167,29 +165,13 @@ def _probes(trained: NetworkPredictor, prepared: Prepared, metric: str) -> dict[
     It tells what a branch knows, whatever the head makes of it. From the second round on it knows of the others too.
     (Operators at the levels raw and hierarchical are given tokens before they are mixed.)
     """
-    model = trained.model
-    plain = model.model if isinstance(model, ProgressiveFusion) else model
-    seen: list[dict[str, torch.Tensor]] = []
-
-    def look(_: torch.nn.Module, args: tuple[dict[str, Tokens], ...]) -> None:
-        seen.append({name: tokens.mean() for name, tokens in args[0].items()})
 
     def features(rows: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
-        parts: dict[tuple[str, int], list[torch.Tensor]] = {}
-        for batch, _ in batches(prepared.inputs, torch.as_tensor(rows), 512):
-            seen.clear()
-            with torch.inference_mode():
-                model(batch)
-            for r, by_name in enumerate(seen):
-                for name, values in by_name.items():
-                    parts.setdefault((name, r), []).append(values)
-        return {key: torch.cat(values).double().numpy() for key, values in parts.items()}
+        inputs = {name: raw.rows(torch.as_tensor(rows)) for name, raw in prepared.inputs.items()}
+        states = trained.states_by_round(inputs)
+        return {(name, r): x for name, by_round in states.items() if name for r, x in enumerate(by_round)}
 
-    handle = plain.fusion.register_forward_pre_hook(look)
-    try:
-        train_x, test_x = features(prepared.split.train), features(prepared.split.test)
-    finally:
-        handle.remove()
+    train_x, test_x = features(prepared.split.train), features(prepared.split.test)
     y = prepared.target.numpy()
     train_y, test_y = y[prepared.split.train], y[prepared.split.test]
     found: dict[str, list[float]] = {}

@@ -25,6 +25,7 @@ QUESTIONS = table(
         "misaligned": "profuse.inspect.misaligned:Misaligned",
         "worth": "profuse.inspect.worth:Worth",
         "row": "profuse.inspect.row:Row",
+        "rounds": "profuse.inspect.rounds:RoundByRound",
         "calibration": "profuse.inspect.calibration:Calibration",
         "conformal": "profuse.inspect.coverage:Coverage",
         "audit": "profuse.inspect.audit:Audit",

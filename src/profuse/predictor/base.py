@@ -142,6 +142,24 @@ class Predictor(ABC):
         """
         return None
 
+    def predict_encoded_rounds(self, inputs: Mapping[str, Any]) -> np.ndarray:
+        """Returns what is predicted after each round, `[round, row, output]`; a single one where there are none.
+
+        Args:
+            inputs: What `encode` returned, or rows of it, by modality.
+        """
+        return self.predict_encoded(inputs)[None]
+
+    def states_by_round(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Returns what stands in a network after each round, `[round, row, number]`: by modality, and "" fused.
+
+        By default nothing, as there is no network.
+
+        Args:
+            inputs: What `encode` returned, or rows of it, by modality.
+        """
+        return {}
+
     def representation(self, inputs: Mapping[str, Any]) -> np.ndarray:
         """Returns how it sees rows, `[row, number]`: rows that are near are alike to it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import CheckpointError, ConfigError
+from profuse.fusion import Fused
 from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
@@ -30,7 +31,7 @@ from profuse.predictor.saving import PartStore, SavedPredictor, write_predictor
 from profuse.predictor.trained import TrainedOn
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
-from profuse.tokens import Raw
+from profuse.tokens import Raw, Tokens
 from profuse.training.history import History
 from profuse.training.loop import batches, predict
 from profuse.training.options import TrainOptions
@@ -109,6 +110,45 @@ class NetworkPredictor(Predictor):
         with limit_threads(self.train_options.threads), applied(self.source):
             return torch.cat([o.fused.vector for o in predict(self.model, used)]).double().numpy()
 
+    def predict_encoded_rounds(self, inputs: Mapping[str, Raw]) -> np.ndarray:
+        """See `Predictor.predict_encoded_rounds`."""
+        return self._by_round(inputs, None, None)[0]
+
+    def states_by_round(self, inputs: Mapping[str, Raw]) -> dict[str, np.ndarray]:
+        """Returns of each modality the mean of the tokens that go into the fusion, and the fused vector."""
+        plain, calls = self.model.plain, list[dict[str, Tensor]]()
+
+        def look(_: Any, given: tuple[Mapping[str, Tokens], ...], fused: Fused) -> None:
+            calls.append({**{name: tokens.mean() for name, tokens in given[0].items()}, "": fused.vector})
+
+        def of_rows(values: Sequence[Tensor], n: int) -> Tensor:
+            """Returns the mean over members, which are rows of one call, or calls one after another."""
+            return torch.stack([v.reshape(n, -1, v.shape[-1]).mean(1) for v in values]).mean(0)
+
+        n_calls = 1 if plain.fusion.members == "together" else self.model.n_members
+        used = {name: inputs[name] for name in self.modalities}
+        every = torch.arange(len(next(iter(used.values()))))
+        handle, batched = plain.fusion.register_forward_hook(look), list[list[dict[str, Tensor]]]()
+        try:
+            with limit_threads(self.train_options.threads), applied(self.source), torch.inference_mode():
+                for batch, _ in batches(used, every, max(1, 512 // self.model.n_members)):
+                    calls.clear()
+                    if isinstance(self.model, ProgressiveFusion):
+                        self.model.anytime(batch)
+                    else:
+                        predict(self.model, batch)
+                    n = len(next(iter(batch.values())))
+                    rounds = [calls[i : i + n_calls] for i in range(0, len(calls), n_calls)]
+                    batched.append([{k: of_rows([of[k] for of in r], n) for k in r[0]} for r in rounds])
+        finally:
+            handle.remove()
+        return {
+            name: torch.stack([torch.cat([of[r][name] for of in batched]) for r in range(len(batched[0]))])
+            .double()
+            .numpy()
+            for name in batched[0][0]
+        }
+
     def predict_rounds(
         self, rows: Any, *, rounds: int | None = None, tolerance: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +169,15 @@ class NetworkPredictor(Predictor):
         """
         if not isinstance(self.model, ProgressiveFusion):
             raise ConfigError("predict_rounds: the model must be progressive; got rounds=1. Fit it with rounds=2.")
-        inputs = self.encode(self._taken(rows))
+        return self._by_round(self.encode(self._taken(rows)), rounds, tolerance)
+
+    def _by_round(
+        self, inputs: Mapping[str, Raw], rounds: int | None, tolerance: float | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predictions of encoded rows; see `predict_rounds`. Of a model without rounds the single one."""
+        if not isinstance(self.model, ProgressiveFusion):
+            single = self.predict_encoded(inputs)
+            return single[None], np.ones(len(single), dtype=np.int64)
         used = {name: inputs[name] for name in self.modalities}
         every = torch.arange(len(next(iter(used.values()))))
         with limit_threads(self.train_options.threads), applied(self.source):
