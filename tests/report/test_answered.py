@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pytest
 from hostile import HOSTILE, STEERING
 from made_predictors import data, predictor
+from page_tags import Tags
 from rows_of_kinds import N_ROWS, rows_of_kind
 
 from profuse.data.tensors import from_tensors
 from profuse.inspect import Answer, Estimate, ask
 from profuse.kinds import KINDS, kind_named
 from profuse.report import answer_html
-
-
-class Tags(HTMLParser):
-    """Counts tags, and gathers text."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, tuple[str, ...]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.tags.append((tag, tuple(sorted(a for a, _ in attrs))))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def an_answer(name: str = "text") -> Answer:

@@ -26,6 +26,7 @@ QUESTIONS = table(
         "worth": "profuse.inspect.worth:Worth",
         "row": "profuse.inspect.row:Row",
         "rounds": "profuse.inspect.rounds:RoundByRound",
+        "errors": "profuse.inspect.errors:Errors",
         "calibration": "profuse.inspect.calibration:Calibration",
         "conformal": "profuse.inspect.coverage:Coverage",
         "audit": "profuse.inspect.audit:Audit",

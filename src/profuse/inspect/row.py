@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
+from profuse.inspect._words import answers, plain, short, words
 from profuse.inspect.answer import Answer, Estimate
 
 if TYPE_CHECKING:
@@ -110,12 +111,12 @@ class Row(Question):
         pieces = sum(float(s.values.sum()) for s in made.shares.values())
         top, random = made.removed(_SHARE)
         details = {
-            "id": _plain(row if dataset.ids is None else dataset.ids[row]),
+            "id": plain(row if dataset.ids is None else dataset.ids[row]),
             "row": int(row),
             "output": output,
             "scale": self.scale if predictor.task != "regression" else "value",
-            "predicted": _answers(predictor, said[[row]])[0],
-            "truth": None if dataset.target is None else _plain(dataset.target[row]),
+            "predicted": answers(predictor, said[[row]])[0],
+            "truth": None if dataset.target is None else plain(dataset.target[row]),
             "nothing": made.nothing,
             "whole": made.whole,
             "modalities": {name: made.values[name] for name in made.names},
@@ -200,24 +201,24 @@ class Row(Question):
             v, h = float(shares.values[i]), float(shares.half[i])
             if not v and not h:
                 break
-            result.append(Estimate(f"{name}: {_short(units[i].label)}", v, v - h, v + h, n=1, modalities=(name,)))
+            result.append(Estimate(f"{name}: {short(units[i].label)}", v, v - h, v + h, n=1, modalities=(name,)))
         return result
 
     def _changes(self, predictor: Predictor, made: Explained) -> dict[str, Any]:
         """Returns the smallest set of modalities, and of pieces, without which another class is answered."""
         if predictor.task in ("regression", "multilabel"):
             return {}
-        first = _answers(predictor, made.outputs[(*made.names,)][None])[0]
+        first = answers(predictor, made.outputs[(*made.names,)][None])[0]
         result: dict[str, Any] = {}
         for shown in sorted(made.outputs, key=lambda s: (-len(s), s)):
-            other = _answers(predictor, made.outputs[shown][None])[0]
+            other = answers(predictor, made.outputs[shown][None])[0]
             if other != first:
                 gone = [n for n in made.names if n not in shown]
                 result["modalities"] = {"without": gone, "answer": other}
                 break
-        pieces = made.flipped(lambda outputs: _answers(predictor, outputs))
+        pieces = made.flipped(lambda outputs: answers(predictor, outputs))
         if pieces is not None:
-            result["pieces"] = {"without": [f"{n}: {_short(u.label)}" for n, u in pieces[0]], "answer": pieces[1]}
+            result["pieces"] = {"without": [f"{n}: {short(u.label)}" for n, u in pieces[0]], "answer": pieces[1]}
         return result
 
     def _nearest(
@@ -236,22 +237,22 @@ class Row(Question):
         order = order_by_content(dataset, predictor.modalities)
         others = order[order != row]
         near = others[np.argsort(distance[others], kind="stable")[: self.nearest]]
-        answers = _answers(predictor, said[near])
+        said_near = answers(predictor, said[near])
         return [
             {
-                "id": _plain(i if dataset.ids is None else dataset.ids[i]),
+                "id": plain(i if dataset.ids is None else dataset.ids[i]),
                 "row": int(i),
                 "distance": float(distance[i]),
                 "predicted": answer,
-                "truth": None if dataset.target is None else _plain(dataset.target[i]),
+                "truth": None if dataset.target is None else plain(dataset.target[i]),
             }
-            for i, answer in zip(near, answers, strict=True)
+            for i, answer in zip(near, said_near, strict=True)
         ]
 
     def _notes(self, details: Mapping[str, Any], made: Explained, predictor: Predictor) -> Iterator[str]:
-        truth = "" if details["truth"] is None else f", in truth {_words(details['truth'])}"
+        truth = "" if details["truth"] is None else f", in truth {words(details['truth'])}"
         yield (
-            f"Row {details['id']} is predicted as {_words(details['predicted'])}{truth}: {made.whole:.4f} with what it "
+            f"Row {details['id']} is predicted as {words(details['predicted'])}{truth}: {made.whole:.4f} with what it "
             f"has, {made.nothing:.4f} with nothing: the values share out the difference."
         )
         absent = [n for n in predictor.modalities if n not in made.names]
@@ -261,7 +262,7 @@ class Row(Question):
         for what in ("modalities", "pieces"):
             if what in changes:
                 gone = ", ".join(changes[what]["without"])
-                yield f"Without {gone} the answer would be {_words(changes[what]['answer'])}."
+                yield f"Without {gone} the answer would be {words(changes[what]['answer'])}."
         if predictor.task not in ("regression", "multilabel") and not changes:
             yield "Nothing that was taken away changes the answer."
         removed = details["removed"]
@@ -272,7 +273,7 @@ class Row(Question):
             )
         if details["nearest"]:
             told = [
-                f"{near['id']} ({_words(near['predicted'] if near['truth'] is None else near['truth'])})"
+                f"{near['id']} ({words(near['predicted'] if near['truth'] is None else near['truth'])})"
                 for near in details["nearest"]
             ]
             yield f"Rows that are the most alike to the model: {', '.join(told)}."
@@ -280,35 +281,3 @@ class Row(Question):
             "The residual is what the pieces leave: which modalities come before a piece is drawn at random. Intervals "
             "are of the orders drawn; modalities have none, as all their orders are counted."
         )
-
-
-def _answers(predictor: Predictor, outputs: np.ndarray) -> list[Any]:
-    """Returns what is answered for each row of outputs, as plain values."""
-    if predictor.task == "regression":
-        return [[float(x) for x in of] if len(of) > 1 else float(of[0]) for of in outputs]
-    if predictor.task == "multilabel":
-        return [[str(c) for c, p in zip(predictor.classes, of, strict=True) if p >= 0.5] for of in outputs]
-    return [str(predictor.classes[code]) for code in predictor.decision.codes(outputs)]
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value as JSON has it."""
-    import numpy as np
-
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return value if isinstance(value, int | float | str) else str(value)
-
-
-def _words(value: Any) -> str:
-    """Returns an answer as it is told."""
-    if isinstance(value, list):
-        return ", ".join(map(_words, value)) or "no label"
-    return f"{value:.4g}" if isinstance(value, float) else repr(str(value))
-
-
-def _short(label: str) -> str:
-    """Returns a label of one line."""
-    words = " ".join(label.split())
-    return words if len(words) <= 40 else f"{words[:37]}..."

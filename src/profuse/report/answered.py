@@ -18,6 +18,7 @@ from profuse.data.dataset import Dataset
 from profuse.inspect import Answer, question
 from profuse.kinds import Drawing, kind_named
 from profuse.report.estimates import estimates_plot
+from profuse.report.gallery import errors_on_a_page
 
 __all__ = ["answer_html"]
 
@@ -36,7 +37,7 @@ def answer_html(answer: Answer, rows: Dataset | None = None) -> str:
 
     Args:
         answer: To any question.
-        rows: That were asked about, in the order of the question; of an answer about one row they show it.
+        rows: That were asked about, in the order of the question; of an answer about single rows they show these.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("profuse.report"),
@@ -52,6 +53,7 @@ def answer_html(answer: Answer, rows: Dataset | None = None) -> str:
         visible=visible,
         plot=estimates_plot(answer.estimates),
         row=about,
+        errors=errors_on_a_page(answer, rows, _framed),
         pictures=[] if about is None else _pictures(answer.details, rows),
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.kinds import content
 
-__all__ = ["distinct_rows", "repeated_rows"]
+__all__ = ["distinct_rows", "repeated_rows", "rows_by_content"]
 
 
 def repeated_rows(known: Dataset, new: Dataset) -> np.ndarray:
@@ -24,8 +24,12 @@ def repeated_rows(known: Dataset, new: Dataset) -> np.ndarray:
 
 def distinct_rows(dataset: Dataset) -> np.ndarray:
     """Returns the numbers of the rows that equal no earlier one in every modality, ascending."""
-    nothing = np.zeros(0, dtype=np.int64)
-    return np.sort(np.unique(_numbered(dataset, dataset.rows(nothing)), return_index=True)[1])
+    return np.sort(np.unique(rows_by_content(dataset), return_index=True)[1])
+
+
+def rows_by_content(dataset: Dataset) -> np.ndarray:
+    """Returns a number for each row: the same for rows that are equal in every modality; targets are not read."""
+    return _numbered(dataset, dataset.rows(np.zeros(0, dtype=np.int64)))
 
 
 def _numbered(first: Dataset, second: Dataset) -> np.ndarray:
