@@ -27,6 +27,7 @@ QUESTIONS = table(
         "row": "profuse.inspect.row:Row",
         "rounds": "profuse.inspect.rounds:RoundByRound",
         "errors": "profuse.inspect.errors:Errors",
+        "membership": "profuse.inspect.membership:Membership",
         "calibration": "profuse.inspect.calibration:Calibration",
         "conformal": "profuse.inspect.coverage:Coverage",
         "audit": "profuse.inspect.audit:Audit",
