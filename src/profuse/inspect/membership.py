@@ -90,8 +90,8 @@ class Membership(Question):
         )
         estimates = []
         for name, value, drawn in zip(names, whole, draws.T, strict=True):
-            half = 1.96 * float(np.std(drawn, ddof=1))
-            estimates.append(Estimate(name, float(value), float(value - half), float(value + half), n=len(dataset)))
+            width = 1.96 * float(np.std(drawn, ddof=1))
+            estimates.append(Estimate(name, float(value), float(value - width), float(value + width), n=len(dataset)))
         return Answer(
             question=self.name,
             metric="TPR - FPR",
