@@ -159,7 +159,7 @@ def test_help_lists_the_questions_and_loads_no_torch() -> None:
 def test_a_page_is_written_and_a_row_needs_no_target(model: Path, run: Any, files: Path, tmp_path: Path) -> None:
     table = pd.read_csv(files / "test.csv")
     table.drop(columns=["my label"]).to_csv(tmp_path / "new.csv", index=False)
-    done = run("ask", model, tmp_path / "new.csv", "row", "--set", "id=r1-1", "--out", tmp_path / "row.html")
+    done = run("ask", model, tmp_path / "new.csv", "row", "--id", "r1-1", "--out", tmp_path / "row.html")
     assert done.exit_code == 0, done.stderr
     page = (tmp_path / "row.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")

@@ -58,6 +58,10 @@ def ask(
             help="Of audit: a column of FILE whose groups are compared, a feature or not; repeat.",
         ),
     ] = None,
+    row_id: Annotated[
+        str | None,
+        typer.Option("--id", metavar="ID", help="Of row: which one is explained, its id or its number from 0."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +86,7 @@ def ask(
 
     profuse ask model test.csv missing --set rates=0.2,0.4 --metric auroc --out missing.csv
 
-    profuse ask model test.csv row --set id=17 --out row.html
+    profuse ask model test.csv row --id 17 --out row.html
 
     profuse ask model test.csv audit --group sex --group region
     """
@@ -92,10 +96,10 @@ def ask(
     if out is not None:
         check_output(out, reads=(model, file))
     given = _options(options)
-    if group:
-        if "group" in given:
-            raise typer.BadParameter("must not go with --set group=", param_hint="--group")
-        given["group"] = group
+    for name, value in (("group", group), ("id", row_id)):
+        if value and name in given:
+            raise typer.BadParameter(f"must not go with --set {name}=", param_hint=f"--{name}")
+        given |= {name: value} if value else {}
     made = question_called(question).made(**given, seed=seed, **({} if metric is None else {"metric": metric}))
     predictor = load_model(model)
     rows = predictor.read(
