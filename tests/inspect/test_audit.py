@@ -216,7 +216,7 @@ WORLDS = [
     pytest.param("accuracy", "binary", 2, id="accuracy"),
     pytest.param("log_loss", "multiclass", 3, id="log loss", marks=pytest.mark.slow),
     pytest.param("auroc", "binary", 2, id="auroc", marks=pytest.mark.slow),
-    pytest.param("mae", "regression", 1, id="mae"),
+    pytest.param("mae", "regression", 1, id="mae", marks=pytest.mark.slow),
 ]
 
 

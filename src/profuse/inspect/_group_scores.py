@@ -90,7 +90,7 @@ class Resamples:
         self.clusters = np.unique(clusters, return_inverse=True)[1].reshape(-1)
         n = int(self.clusters.max()) + 1
         drawn = np.random.default_rng([_STREAM, seed]).multinomial(n, np.full(n, 1 / n), size=n_resamples)
-        self.weights = drawn.astype(np.int32)[:, self.clusters]
+        self.weights = drawn.astype(np.float64)[:, self.clusters]
 
     def means(self, values: np.ndarray, among: np.ndarray, width: float = 1.0) -> list[Measure | None]:
         """Returns the mean of each column of `values` over the rows of the same column of `among`; None of no rows.
@@ -101,7 +101,7 @@ class Resamples:
             width: Of the range that values have; finite: the rule of three holds.
         """
         counted = among.astype(np.float64)
-        total, weights = counted.sum(0), self.weights.astype(np.float64)
+        total, weights = counted.sum(0), self.weights
         sums, drawn = np.where(among, values, 0.0), weights @ counted
         with np.errstate(invalid="ignore", divide="ignore"):
             draws = (weights @ sums) / np.where(drawn > 0, drawn, np.nan)
@@ -138,12 +138,12 @@ class Resamples:
 
     def calibration(self, top: np.ndarray, right: np.ndarray, rows: np.ndarray) -> Measure:
         """Returns the calibration error of `rows`, of which there is one; see `calibration_errors`."""
-        here, weights = (top[rows], right[rows]), self.weights[:, rows].astype(np.float64)
+        here, weights = (top[rows], right[rows]), self.weights[:, rows]
         value = float(calibration_errors(*here, np.ones((1, int(rows.sum()))))[0])
         return self._measure(value, calibration_errors(*here, weights), rows, 1.0)
 
     def _drawn(self, where: np.ndarray) -> Sequence[np.ndarray]:
-        return [np.repeat(where, weights[where]) for weights in self.weights]
+        return [np.repeat(where, weights[where].astype(int)) for weights in self.weights]
 
     def _measure(self, value: float, draws: np.ndarray, rows: np.ndarray, width: float) -> Measure:
         n = len(np.unique(self.clusters[rows]))

@@ -34,7 +34,7 @@ def probe(
     Returns:
         None where nothing is left to tell by, or there are too few groups of rows.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     data = dataset.modalities[name]
     if data.frame is not None:
@@ -50,13 +50,14 @@ def probe(
     n_folds = min([_FOLDS, *(len(np.unique(clusters[label == g])) for g in range(masks.shape[1]))])
     if n_folds < 2:
         return None
-    alone = replace(dataset, modalities={name: data})
-    features = FeaturePipeline.fit(alone, some, {name: None})
-    x = features.transform_one(alone, name)[some]
+    only = replace(dataset, modalities={name: data})
+    features = FeaturePipeline.fit(only, some, {name: None})
+    x = features.transform_one(only, name)[some]
     codes = np.array(features.categories.get(name) or [False] * x.shape[1])
     right = np.zeros(len(dataset))
-    folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    for train, test in folds.split(np.zeros((len(some), 1)), label, clusters):
+    alone = len(np.unique(clusters)) == len(clusters)  # each row by itself: the same, and quick
+    folds = (StratifiedKFold if alone else StratifiedGroupKFold)(n_folds, shuffle=True, random_state=seed)
+    for train, test in folds.split(np.zeros((len(some), 1)), label, None if alone else clusters):
         right[some[test]] = _predicted(x, codes, label, train, test, seed) == label[test]
     recalls = [m for m in samples.means(np.repeat(right[:, None], masks.shape[1], 1), masks) if m is not None]
     slack = float(np.linalg.norm([m.slack for m in recalls])) / len(recalls)
