@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
     from profuse.predictor import Predictor
 
-__all__ = ["PATTERN", "Grouping", "columns_of", "groupings", "named"]
+__all__ = ["PATTERN", "Grouping", "columns_of", "groupings", "named", "words_of"]
 
 PATTERN = "modalities"
 _MOST_VALUES = 10  # of a column of numbers that is not cut
@@ -156,7 +156,7 @@ def groupings(cells: pd.DataFrame, *, least: int, crossed: bool) -> list[Groupin
     """
     words, notes = {}, {}
     for name in cells:
-        words[str(name)], notes[str(name)] = _words(cells[name])
+        words[str(name)], notes[str(name)] = words_of(cells[name])
     made = [_grouping((name,), said, notes[name], least) for name, said in words.items()]
     if crossed and len(words) > 1:
         for columns in dict.fromkeys([*combinations(words, 2), tuple(words)]):
@@ -188,7 +188,7 @@ def _few(cells: pd.Series) -> bool:
     return cells.nunique() <= _MOST_WORDS
 
 
-def _words(cells: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+def words_of(cells: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns what each cell is called, "missing" where there is none, and what was cut."""
     notes: tuple[str, ...] = ()
     gone = cells.isna().to_numpy()
