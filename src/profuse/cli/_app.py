@@ -13,6 +13,7 @@ from profuse.cli._output import release_outputs
 from profuse.cli._print import say
 from profuse.cli._process import exit_code, guard_output, stopping
 from profuse.cli.ask import AskCommand, ask
+from profuse.cli.card import card
 from profuse.cli.compare import compare
 from profuse.cli.datasets import datasets
 from profuse.cli.evaluate import evaluate
@@ -113,7 +114,7 @@ def _root(
     """
 
 
-for _command in (compare, fit, predict, evaluate, impute, retrieve, datasets, fusions, parts, schema, report):
+for _command in (compare, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, schema, report):
     app.command()(_command)
 app.command(cls=AskCommand)(ask)
 

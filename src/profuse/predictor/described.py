@@ -33,6 +33,9 @@ __all__ = [
 
 NOT_MEASURED = "Not measured"
 _FEW_ROWS, _FEW_OF_A_CLASS, _LISTED = 1_000, 30, 8
+_CONFIDENTIAL = (
+    "Its folder may hold data of training rows: words, categories, numbers. Keep it as confidential as they are."
+)
 _USE = (
     "What is it for, and who uses it?",
     "What must it not be used for?",
@@ -55,7 +58,7 @@ def card_of(predictor: Predictor, measured: Sequence[Section] = (), limits: Sequ
         Section("How it was made", _sentences_first([*predictor.card_made(), *_made(predictor)])),
         Section("Scores of training", tuple(_scores(predictor))),
         *measured,
-        Section("Limits", (*_limits(predictor), *limits)),
+        Section("Limits", (*_limits(predictor), *limits, _CONFIDENTIAL)),
         Section("Use", tuple(Blank(asks) for asks in _USE)),
     )
     return Card(listed([str(n) for n in predictor.codec.names]), _lede(predictor), sections)
@@ -66,8 +69,10 @@ def _sentences_first(blocks: Sequence[Block]) -> tuple[Block, ...]:
 
 
 def number(value: float) -> str:
-    """`0.81234` -> "0.8123"; large and small ones with four digits."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.4g}"
+    """`0.81234` -> "0.8123"; large ones with four digits, small ones with three."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def ends(low: float, high: float) -> str:
@@ -240,9 +245,6 @@ def _limits(predictor: Predictor) -> list[Block]:
         said.append("What rows it was trained on is not known: nothing tells for which new rows it was made.")
     else:
         said += _limits_of_rows(predictor, trained)
-    said.append(
-        "Its folder may hold data of training rows: words, categories, numbers. Keep it as confidential as they are."
-    )
     return said
 
 

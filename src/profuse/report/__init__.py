@@ -7,12 +7,22 @@ from pathlib import Path
 from profuse._saving import write_file
 from profuse.comparison.results import Results
 from profuse.report.answered import answer_html
+from profuse.report.card import card_html, model_card
 from profuse.report.collect import collect
 from profuse.report.latex import latex_table
 from profuse.report.render_html import render_html
 from profuse.report.render_markdown import render_markdown
 
-__all__ = ["answer_html", "collect", "latex_table", "render_html", "render_markdown", "write_report"]
+__all__ = [
+    "answer_html",
+    "card_html",
+    "collect",
+    "latex_table",
+    "model_card",
+    "render_html",
+    "render_markdown",
+    "write_report",
+]
 
 
 def write_report(results: Results, folder: str | Path) -> Path:
