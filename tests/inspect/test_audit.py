@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,17 @@ def test_rows_of_one_person_are_not_independent() -> None:
     assert "150 groups of rows" in tied.notes[-1]
 
 
+def test_of_a_single_person_nothing_is_said() -> None:
+    data = world(200, noisy=1.0)
+    f = (not_none(data.modalities["cells"].frame)["sex"] == "f").to_numpy()
+    answer = audit(replace(data, groups=np.where(f, 0, np.arange(200))), group="sex", metric="log_loss")
+    assert not answer.shown
+    assert named(answer, "sex=f").high == np.inf
+    assert json.loads(answer.to_json())["estimates"][0]["high"] is None
+    assert "sex=f is a single group of rows: nothing can be said of others like it." in answer.notes
+    assert any(note.startswith("Whether a tells sex cannot be said") for note in answer.notes)
+
+
 # -- numbers
 
 
@@ -295,6 +307,14 @@ def test_missing_cells_are_a_group_and_small_groups_are_one() -> None:
     assert "sex: 1 small group of fewer than 20 rows (15 together) are only among the others." in answer.notes
     values[values == "x"] = "missing"
     assert any(e.name == "sex=missing (no value)" for e in audit(world(), group={"sex": values}, least=10).estimates)
+
+
+def test_long_and_broken_names_stay_apart() -> None:
+    values = np.repeat(
+        np.array(["the very long name of a town, north", "the very long name of a town, south", "a\nb"]), 200
+    )
+    names = [e.name for e in audit(world(), group={"t": values}).estimates if e.score is not None]
+    assert sorted(names) == ["t=a b", "t=the very lon…town, north", "t=the very lon…town, south"]
 
 
 def test_where_no_group_is_named_categories_are_looked_at_else_which_modalities_rows_have() -> None:

@@ -147,7 +147,7 @@ class Lines:
         top, bottom = max(rates, key=lambda g: rates[g]), min(rates, key=lambda g: rates[g])
         classes = self.asked.predictor.classes
         said = str(classes[most[1] if answered.shape[1] == len(classes) else 1])
-        rows_told = "" if len(among) == 1 else (" of this class", " of others")[most[0]]
+        rows_told = "" if len(among) == 1 else (" of this class", " of other classes")[most[0]]
         self.notes.append(
             f"{name}: {said!r} is answered for {rates[top]:.3f} of the rows{rows_told} in {top}, "
             f"{rates[bottom]:.3f} in {bottom}."

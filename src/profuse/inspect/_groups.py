@@ -212,7 +212,7 @@ def words_of(cells: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
 def _shortened(said: np.ndarray) -> np.ndarray:
     """Returns long words cut, where they stay different."""
     whole = sorted(set(said))
-    short = [w if len(w) <= _LONGEST else f"{w[: _LONGEST - 1]}…" for w in whole]
+    short = [w if len(w) <= _LONGEST else f"{w[: _LONGEST // 2]}…{w[1 - _LONGEST // 2 :]}" for w in whole]
     by = dict(zip(whole, short if len(set(short)) == len(short) else whole, strict=True))
     return np.array([by[w] for w in said], dtype=object)
 

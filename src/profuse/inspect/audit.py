@@ -122,6 +122,8 @@ class Audit(Question):
         return self._answer(predictor, dataset, columns_of(self.group, predictor, dataset, None))
 
     def _answer(self, predictor: Predictor, dataset: Dataset, cells: pd.DataFrame) -> Answer:
+        import numpy as np
+
         from profuse.inspect._group_lines import Lines
         from profuse.inspect._group_scores import holm
         from profuse.inspect.asked import predict_without
@@ -135,6 +137,8 @@ class Audit(Question):
         for grouping in found:
             notes += grouping.notes
             alone = len(grouping.columns) == 1
+            single = [k for k, rows in grouping.groups.items() if len(np.unique(lines.samples.clusters[rows])) == 1]
+            notes += [f"{k} is a single group of rows: nothing can be said of others like it." for k in single]
             lines.add(grouping, whole=alone)
             if alone:
                 self._probes(dataset, grouping, used, lines)
@@ -196,7 +200,10 @@ class Audit(Question):
         for name in used:
             found = probe(dataset, name, grouping, lines.samples, seed=self.seed)
             if found is None:
-                lines.notes.append(f"Whether {name} tells {grouping.name} cannot be said: nothing is left to tell by.")
+                lines.notes.append(
+                    f"Whether {name} tells {grouping.name} cannot be said: there is nothing but the column "
+                    "itself, or a group is of one group of rows."
+                )
                 continue
             measure, n = found
             lines.told(f"{name} tells {grouping.name}", measure, n, least=-1.0, most=1.0, modalities=(name,))
@@ -208,7 +215,7 @@ def _told(shown: tuple[str, ...], adjusted: list[float], tests: list[tuple[float
     family = f"after Holm's correction for {n} comparison{'' if n == 1 else 's'}"
     if not shown:
         least = f" (least p {min(adjusted):.2g})" if adjusted else ""
-        return f"No difference between groups is shown {family}{least}: with so few rows none need not mean none."
+        return f"No difference between groups is shown {family}{least}; that does not show that there is none."
     said = [f"{' and '.join(names)} (p {p:.2g})" for p, (_, names) in zip(adjusted, tests, strict=True) if p < 0.05]
     return f"Shown {family}: {', '.join(said)}."
 
