@@ -131,6 +131,7 @@ def _show(results: Results) -> None:
     from profuse.comparison.metric import metric_of
     from profuse.comparison.summary import summarise
     from profuse.report import numbers
+    from profuse.report.advice import advice
     from profuse.report.words import Words
 
     summary = summarise(results)
@@ -158,7 +159,7 @@ def _show(results: Results) -> None:
         say(f"not compared: {skipped.method}: {skipped.reason}")
     caution = words.caution()
     print_notes([*results.dataset.notes, *summary.notes, *([caution] if caution else [])], err=False)
-    say(f"\n{words.headline()}\n{words.lede()}")
+    say(f"\n{words.headline()}\n{words.lede()}\n{advice(results, words.summary, words.labels)}")
     for answer in words.answers():
         if answer["question"] in (
             "How sure?",

@@ -168,6 +168,7 @@ def compare(
     seeds: int | None = None,
     trials: int | None = None,
     metric: str | None = None,
+    margin: float | None = None,
     retrain_without: bool | None = None,
     portfolio: str | None = None,
     questions: Sequence[str] | None = None,

@@ -65,6 +65,11 @@ class CompareOptions(BaseModel):
         None,
         description="Metric that chooses, ranks and is tested, as roc_auc, average_precision, f1 or spearman.",
     )
+    margin: float = Field(
+        0.01,
+        gt=0,
+        description="Differences below it do not matter, in units of the metric: reports then say so (scores up to 1).",
+    )
     retrain_without: Annotated[bool, Shown(common=True)] = Field(
         True,
         description="Whether the best fusion is fitted anew without each modality, at seed 0, to tell what it adds.",

@@ -14,6 +14,7 @@ from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
 from profuse.metrics import metrics_for
+from profuse.report.advice import advice, collect_gains
 from profuse.report.estimates import collect_answers
 from profuse.report.hidden import collect_hidden, hidden_in_words
 from profuse.report.words import Words, labels_of
@@ -55,6 +56,8 @@ def collect(results: Results) -> dict[str, Any]:
         },
         "headline": words.headline(),
         "lede": words.lede(),
+        "advice": advice(results, summary, labels) if summary.rows else "",
+        "gains": collect_gains(results, summary, labels),
         "answers": answers,
         "verdict": _verdict(summary, words),
         "beside": [{"name": m.name, "label": m.label} for m in metrics_beside(results)],

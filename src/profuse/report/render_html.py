@@ -8,6 +8,7 @@ import jinja2
 
 from profuse._escape import visible_values
 from profuse.report import figures, numbers
+from profuse.report.advice import gain_plot
 from profuse.report.collect import ROLES
 from profuse.report.estimates import estimate_of, estimates_plot
 from profuse.report.hidden import gap_plot, subset_plot
@@ -49,7 +50,7 @@ def render_html(collected: dict[str, Any]) -> str:
         **{
             k: v
             for k, v in collected.items()
-            if k not in ("metrics", "confusion", "ablation", "hidden", "asked", "curves", "residuals")
+            if k not in ("metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals")
         },
         by_metric=collected["metrics"],
         n=numbers,
@@ -60,6 +61,7 @@ def render_html(collected: dict[str, Any]) -> str:
         gain=lambda v, **options: numbers.difference(v, metric, **options),
         mark=figures.mark,
         roles=ROLES,
+        gains=gain_plot(collected.get("gains", []), _label(collected), metric),
         scores=figures.score_plot(collected, ROLES) if collected["table"] else None,
         cost=figures.cost_plot(collected),
         curves=figures.curve_panels(collected),
@@ -76,6 +78,12 @@ def render_html(collected: dict[str, Any]) -> str:
             if (rows := [d for d in collected["differences"] if d["kind"] == kind])
         ],
     )
+
+
+def _label(collected: dict[str, Any]) -> str:
+    """Returns what the chosen single modality is called."""
+    single = collected["verdict"]["single"]
+    return next((r["label"] for r in collected["table"] if r["name"] == single), "")
 
 
 def _span(low: float | None, high: float | None, metric: str, *, of_difference: bool) -> str:

@@ -23,6 +23,8 @@ def render_markdown(collected: dict[str, Any]) -> str:
     data, metric = collected["dataset"], collected["metric"]
     name = metric["name"]
     lines = [f"# {markdown(collected['headline'])}", "", markdown(collected["lede"]), ""]
+    if collected.get("advice"):
+        lines += [f"**{markdown(collected['advice'])}**", ""]
     for a in collected["answers"]:
         lines += [f"**{markdown(a['question'])}** {markdown(a['answer'])}", ""]
     if collected["table"]:

@@ -11,6 +11,7 @@ from profuse.comparison.results import Results
 from profuse.comparison.summary import Comparison, Summary
 from profuse.metrics import tell_never
 from profuse.report import numbers
+from profuse.report.margin import within_margin
 
 __all__ = ["Words", "labels_of", "listed"]
 
@@ -57,20 +58,22 @@ class Words:
         simple = self.labels.get(v.classical or "", "")
         if not v.learned and v.helps != "no":
             if self._beats_trivial(v.classical):
-                return f"Deep fusion is not worth it here: it does not clearly beat {self._trivial()}, {simple} does."
+                return f"{self._cap(v.classical or '')} beats {self._trivial()}; deep fusion is not shown to."
             if self._beats_trivial(v.single):
-                return f"Not shown: fusing does not clearly beat {self._trivial()}, {self.labels[v.single]} does."
-            return f"Nothing was learned that clearly beats {self._trivial()}."
+                return f"{self._cap(v.single)} beats {self._trivial()}; fusing is not shown to."
+            return f"Nothing here is shown to beat {self._trivial()}."
         helped_simply = v.classical_over_single is not None and v.classical_over_single.shown == "better"
-        if self.classical_wins and v.helps == "yes":
-            return f"Using all modalities helps, but deep fusion is not worth it here: {simple} is better."
-        if self.classical_wins and helped_simply:
-            return f"Deep fusion is not worth it here: {simple} on all features is better."
+        if self.classical_wins and (v.helps == "yes" or helped_simply):
+            return f"Yes, use all modalities, with {simple}: it is better than deep fusion here."
+        if self.classical_wins:
+            return f"{simple[:1].upper()}{simple[1:]} on all features is better than deep fusion here."
         if v.helps == "yes":
             return f"Yes, fusing helps: {self._gain(v.gain)} over {self.labels[v.single]}{self._of_those_compared()}."
         if v.helps == "no":
             return f"No, fusing does not help: {self.labels[v.single]} is better by {self._gain(v.gain, sign=False)}."
-        return f"Not shown: fusing is not clearly better than {self.labels[v.single]}."
+        if within := within_margin(self.results, self.verdict):
+            return f"Fusing makes no difference that matters: {within} of {self.labels[v.single]}."
+        return f"These rows cannot tell whether fusing beats {self.labels[v.single]}."
 
     def lede(self) -> str:
         """What stands behind the headline, in one or two sentences."""

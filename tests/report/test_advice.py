@@ -1,0 +1,117 @@
+"""What a report advises: the method that the evidence speaks for, and how many rows would tell more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from profuse.comparison.results import Results
+from profuse.comparison.statistics import Sample, paired_difference
+from profuse.comparison.summary import Evidence, summarise
+from profuse.report import collect, render_html, render_markdown
+from profuse.report.advice import advice, collect_gains, gain_plot, recommended, rows_to_show
+from profuse.report.words import labels_of
+
+Example = Callable[..., Results]
+HOW: dict[str, Any] = {"groups": False, "full": False, "resampled": False}
+
+
+def advised(results: Results) -> tuple[str | None, str]:
+    summary = summarise(results)
+    return recommended(results, summary), advice(results, summary, labels_of(results))
+
+
+@pytest.mark.parametrize(
+    ("options", "which"),
+    [
+        ({"gain": 0.1, "n_test": 1200}, "fusion"),
+        ({"gain": -0.1, "n_test": 1200}, "single"),
+        ({"gain": 0.0, "n_test": 1200}, "single"),
+        ({"gain": 0.05, "classical": 0.09, "n_test": 3000}, "classical"),
+    ],
+)
+def test_the_method_is_the_one_that_the_evidence_speaks_for(
+    example: Example, options: dict[str, Any], which: str
+) -> None:
+    results = example(**{**HOW, **options})
+    use, text = advised(results)
+    verdict = summarise(results).verdict
+    assert use == getattr(verdict, which)
+    assert text.startswith(f"Use {labels_of(results)[use or '']}: ")
+    if which != "single":
+        told = Evidence(results).difference(str(use), str(verdict.single))
+        assert told is not None
+        assert f"{abs(100 * told.value):.1f}\N{NO-BREAK SPACE}points" in text
+
+
+def test_where_nothing_beats_the_trivial_answer_no_model_is_advised(example: Example) -> None:
+    results = example(gain=0.0, n_test=1200, **HOW)
+    summary = summarise(results)
+    verdict = replace(summary.verdict, learned=False, helps="not shown")
+    comparisons = tuple(replace(c, p_holm=0.5) if c.kind == "trivial" else c for c in summary.comparisons)
+    told = replace(summary, verdict=verdict, comparisons=comparisons)
+    assert verdict.trivial_gain is not None
+    assert recommended(results, told) is None
+    assert advice(results, told, labels_of(results)).startswith("Use none of these models yet")
+
+
+def test_so_many_rows_have_an_interval_as_wide_as_the_gain() -> None:
+    """Paired scores of 400 rows: what is said to be needed has, when drawn, an interval of about the gain."""
+    rng = np.random.default_rng(0)
+
+    def difference(n: int) -> Any:
+        at = np.arange(n)
+        a, b = (Sample(at, at, rng.binomial(1, p, n).astype(float)) for p in (0.72, 0.70))
+        return paired_difference([a], [b], n_train=1_000_000_000)
+
+    n = rows_to_show(difference(400), 0.05)
+    assert n is not None
+    e = difference(n)
+    assert (e.high - e.low) / 2 == pytest.approx(0.05, rel=0.15)
+
+
+def test_rows_are_asked_for_where_the_gain_cannot_be_told(example: Example) -> None:
+    _, text = advised(example(gain=0.0, n_test=300, **HOW))
+    assert "do not tell whether fusing gains anything" in text
+    assert "test rows are needed" in text
+
+
+def test_a_gain_within_the_margin_is_said_not_to_matter(example: Example) -> None:
+    results = example(gain=0.0, n_test=1200, **HOW)
+    wide = results.model_copy(update={"config": {**results.config, "margin": 0.5}})
+    assert collect(wide)["headline"].startswith("Fusing makes no difference that matters: within 50")
+    assert "fusing makes no difference that matters" in collect(wide)["advice"]
+    assert collect(results)["headline"].startswith("These rows cannot tell")
+
+
+def test_the_picture_holds_what_was_chosen_and_each_other_modality_once(example: Example) -> None:
+    results = example(gain=0.1, n_test=900, **HOW)
+    summary = summarise(results)
+    gains = collect_gains(results, summary, labels_of(results))
+    names, verdict = [g["name"] for g in gains], summary.verdict
+    assert names[:2] == [verdict.fusion, verdict.classical]
+    assert verdict.single not in names
+    alone = [tuple(results.method(n).modalities) for n in names if results.method(n).role == "single"]
+    assert len(set(alone)) == len(alone)
+    for g in gains:
+        told = Evidence(results).difference(g["name"], str(verdict.single))
+        assert told is not None
+        assert g["value"] == told.value
+    plot = gain_plot(gains, "text alone", "accuracy")
+    assert plot is not None
+    assert 0 < plot["zero"] < 100
+    assert gain_plot([], "x", "accuracy") is None
+
+
+def test_the_page_begins_with_the_advice_and_an_older_one_is_drawn_too(example: Example) -> None:
+    collected = collect(example(gain=0.1, n_test=900, **HOW))
+    page = render_html(collected)
+    assert page.index(collected["advice"][:40].replace("'", "&#39;")) < page.index('id="answers"')
+    assert "shown to be better" in page
+    assert collected["advice"].split(":")[0] in render_markdown(collected)
+    old = {k: v for k, v in collected.items() if k not in ("advice", "gains")}
+    assert collected["lede"][:30] in render_html(old)
