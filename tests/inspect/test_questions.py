@@ -272,3 +272,10 @@ def test_rows_of_any_kind_have_an_order_of_their_own(kind: str) -> None:
 def test_two_classes_are_measured_by_auroc_unless_a_metric_is_named() -> None:
     assert ask(PREDICTOR, DATA, "importance").metric == "auroc"
     assert ask(PREDICTOR, DATA, "importance", metric="accuracy").metric == "accuracy"
+
+
+def test_targets_that_are_integers_or_floats_give_one_answer() -> None:
+    target = PREDICTOR.codec.encode(not_none(DATA.target))
+    whole, real = (replace(DATA, target=target.astype(kind)) for kind in (np.int64, np.float64))
+    orders = [order_by_content(rows, PREDICTOR.modalities) for rows in (whole, real)]
+    assert orders[0].tolist() == orders[1].tolist()

@@ -195,13 +195,18 @@ def order_by_content(dataset: Dataset, used: Collection[str]) -> np.ndarray:
     """
     names = sorted(dataset.modalities, key=lambda name: (name in used, name))  # the last key counts most
     keys = [_digests(dataset.modalities[n].values, dataset.modalities[n].present) for n in names]
-    keys += [_digests(values) for values in (dataset.groups, dataset.target) if values is not None]
+    keys += [_digests(_plain(values)) for values in (dataset.groups, dataset.target) if values is not None]
     return np.asarray(np.lexsort(keys))
 
 
 def same_rows(one: ModalityData, other: ModalityData) -> bool:
     """Returns whether the rows that are there hold the same."""
     return bool(np.array_equal(_digests(one.values, one.present), _digests(other.values, other.present)))
+
+
+def _plain(values: Any) -> Any:
+    """Returns numbers as floats: equal targets may be integers by one door and floats by another."""
+    return values.astype(np.float64) if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" else values
 
 
 def _digests(values: Any, present: np.ndarray | None = None) -> np.ndarray:
