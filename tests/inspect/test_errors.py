@@ -20,7 +20,7 @@ from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError
 from profuse.inspect import Answer, ask
 from profuse.inspect.slice_tests import compare_slices
-from profuse.inspect.slices import Slice
+from profuse.inspect.slices import Clusters, Slice, slices_of
 from profuse.inspect.wrong_labels import WrongLabels, WrongNumbers
 from profuse.predictor import Predictor
 from profuse.predictor.saving import PartStore
@@ -186,6 +186,64 @@ def test_p_is_that_of_all_shuffles_by_hand() -> None:
     drawn = np.array([greatest(rng.permutation(loss)) for _ in range(2000)])
     for one in tested:
         assert one.p == pytest.approx((drawn >= one.inside).mean(), abs=0.06)
+
+
+def test_few_groups_show_nothing_and_that_is_told() -> None:
+    made = frame(400, 0)
+    wrong = np.where(made["city"] == "Rome", 0.9, 0.05)
+    few = asked_of(made, wrong, groups=np.arange(400) % 4)
+    assert shown(few) == []
+    assert any("There are 4 groups of rows: too few" in note for note in few.notes)
+    many = asked_of(made, wrong, groups=np.arange(400) % 40)
+    assert shown(many)[0] == "city = Rome"
+    assert not any("too few" in note for note in many.notes)
+
+
+def test_clusters_are_rows_that_are_seen_alike() -> None:
+    rng = np.random.default_rng(0)
+    place = rng.choice(3, 300, p=[0.5, 0.3, 0.2])
+    seen = rng.normal(size=(300, 50)) + 8.0 * np.eye(3)[place] @ rng.normal(size=(3, 50))
+    found = Clusters.of(np.concatenate([seen, np.ones((300, 1))], axis=1), least=20, seed=0)
+    assert all(len(np.unique(place[found.codes == k])) == 1 for k in np.unique(found.codes))
+    assert (np.diff(np.bincount(found.codes)) <= 0).all()
+    middle = found.middle(0, 3)
+    assert (found.codes[middle] == 0).all()
+    assert found.distance[middle].max() <= np.sort(found.distance[found.codes == 0])[2]
+    assert not Clusters.of(np.ones((300, 2)), least=20, seed=0).codes.any()
+
+
+def test_errors_among_rows_that_are_seen_alike_are_found_and_the_cluster_is_described() -> None:
+    made = frame(900, 3)
+    level = np.digitize(made["x"], [-0.5, 0.5])
+    label = np.where(
+        (made["x"] > 0) ^ (np.random.default_rng(0).random(900) < np.where(level == 1, 0.5, 0.05)), "b", "a"
+    )
+
+    def says(data: Dataset) -> np.ndarray:
+        x = data.modalities["table"].values["x"].to_numpy()
+        second = np.clip(0.5 + 0.45 * np.sign(x) * (np.abs(x) > 0.5) + 0.02 * np.sign(x), 0, 1)
+        return np.stack([1 - second, second], axis=1)
+
+    rows = from_tensors({"table": made[["city", "x"]]}, label.astype(object))
+    answer = ask(Said(label, "binary", says), rows, "errors", n_resamples=20)
+    clusters = [n for n in shown(answer) if n.startswith("cluster")]
+    assert clusters
+    assert any(
+        note.startswith(f"Cluster {clusters[0].split()[1]}: ") and "most predicted as" in note for note in answer.notes
+    )
+
+
+def test_slices_of_a_column_are_cells_of_it_once_each() -> None:
+    counts = np.repeat([1.0, 2.0, 3.0, *range(5, 12)], [70, 100, 90, *[20] * 7])
+    rows = from_tensors({"table": pd.DataFrame({"n": counts, "same": 1.0})}, np.array(["a", "b"] * 200, dtype=object))
+    model = Said(np.asarray(rows.target), "binary", lambda d: np.full((len(d), 2), 0.5))
+    clusters = Clusters(np.zeros(400, dtype=int), np.zeros(400))
+    made = slices_of(model, rows, np.full((400, 2), 0.5), np.arange(400) % 2, clusters, least=20)
+    of_n = [s for s in made if s.feature == "table/n"]
+    assert (np.sum([s.rows for s in of_n], axis=0) == 1).all()
+    assert "n = 2" in [s.name for s in of_n]
+    assert {s.feature for s in made} == {"table/n", "truth"}
+    assert [s.paired for s in made if s.feature == "truth"] == [False, False]
 
 
 # -- surest errors

@@ -11,11 +11,14 @@ from profuse.inspect._words import plain, words
 from profuse.inspect.leaking import Leaks
 from profuse.inspect.mistakes import Mistakes
 from profuse.inspect.slice_tests import N_SHUFFLES, Tested
+from profuse.inspect.slices import Clusters
 from profuse.inspect.wrong_labels import BOUND
 
 __all__ = ["of_labels", "of_leaks", "of_residual", "of_rows", "of_slices"]
 
 _TOLD = 5
+_SLICES = 3
+_GROUPS = 10
 
 
 def of_rows(surest: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -32,35 +35,53 @@ def of_rows(surest: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def of_slices(
-    details: Mapping[str, Any], shown: Sequence[Tested], most: int, clusters: np.ndarray, made: Mistakes
+    details: Mapping[str, Any], shown: Sequence[Tested], most: int, clusters: Clusters, made: Mistakes
 ) -> Iterator[str]:
     """Tells which slices are shown to be worse, and what the test is worth."""
     n, nearest = details["looked_at"], [s["name"] for s in details["slices"] if not s["shown"]]
     if not n:
         yield "No slice has enough rows, inside and outside, to be looked at; or all rows have one loss."
         return
-    unit = "signs of the residuals of groups" if len(np.unique(made.asked.clusters)) < len(made.loss) else "losses"
-    how = f"p is corrected for all of them: by the greatest statistic in {N_SHUFFLES} shuffles of the {unit}"
+    n_groups = len(np.unique(made.asked.clusters))
+    grouped = n_groups < len(made.loss)
+    unit = "signs of the errors of groups" if grouped else "errors"
     if shown:
-        best = ", ".join(f"{t.slice.name!r} (p = {t.p:.3f})" for t in shown[:3])
-        more = f", and {len(shown) - most} more in `details`" if len(shown) > most else ""
-        yield (
-            f"Of {n} slices {len(shown)} {'has' if len(shown) == 1 else 'have'} a higher {details['loss']}: {best}"
-            f"{', ...' if len(shown) > 3 else ''}{more}. {how}."
-        )
+        best = ", ".join(f"{t.slice.name!r} (p = {t.p:.3f})" for t in shown[:_SLICES])
+        others = f", and {len(shown) - _SLICES} more" if len(shown) > _SLICES else ""
+        have = "has" if len(shown) == 1 else "have"
+        yield f"Of {n} slices {len(shown)} {have} a higher {details['loss']}: {best}{others}."
     else:
-        yield f"Of {n} slices none is shown to have a higher {details['loss']}. {how}."
+        yield f"Of {n} slices none is shown to have a higher {details['loss']}."
     if nearest:
         yield f"Not shown, but the nearest to it: {', '.join(map(repr, nearest))}."
+    yield f"p is corrected for all {n} slices, by the greatest statistic in {N_SHUFFLES} shuffles of the {unit}."
+    if grouped and n_groups < _GROUPS:
+        yield f"There are {n_groups} groups of rows: too few to show anything of other groups; {_GROUPS} or more may."
+    if details["left_out"]:
+        yield f"{details['left_out']} more slices were not looked at: there are too many columns."
+    if len(shown) > most:
+        yield f"The estimates are of {most} slices; `details` hold all."
     if shown:
         yield (
             "Intervals are of one slice by itself. Those that are chosen for their error are, on the average, a little "
             "less bad than they look; slices may overlap."
         )
     for k in sorted({int(n.split()[1]) for t in shown for n in (t.parts or (t.slice.name,)) if _is_cluster(n)}):
-        rows = np.flatnonzero(clusters == k - 1)
-        near = ", ".join(str(made.told(int(i))["id"]) for i in rows[:_TOLD])
-        yield f"Cluster {k} holds rows that the model sees alike, as {near}: {len(rows)} in all."
+        near = ", ".join(str(made.told(i)["id"]) for i in clusters.middle(k - 1, _TOLD))
+        yield f"Cluster {k}: {_predicted(clusters.codes == k - 1, made)}; in its middle rows {near}."
+
+
+def _predicted(rows: np.ndarray, made: Mistakes) -> str:
+    """Tells what is predicted of rows."""
+    predictor, outputs = made.asked.predictor, made.outputs[rows]
+    if predictor.task in ("regression", "multilabel"):
+        names = predictor.codec.names if predictor.task == "regression" else predictor.classes
+        means = [f"{name} {mean:.4g}" for name, mean in zip(names, outputs.mean(0), strict=True)]
+        return f"{len(outputs)} rows, predicted on average {', '.join(means[:_TOLD])}"
+    counts = np.bincount(predictor.decision.codes(outputs), minlength=len(predictor.classes))
+    most = [k for k in np.argsort(-counts, kind="stable")[:_SLICES] if counts[k]]
+    listed = ", ".join(f"{predictor.classes[k]} ({counts[k] / len(outputs):.0%})" for k in most)
+    return f"{len(outputs)} rows, most predicted as {listed}"
 
 
 def of_labels(labels: Mapping[str, Any], made: Mistakes) -> Iterator[str]:

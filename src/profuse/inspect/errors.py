@@ -89,7 +89,7 @@ class Errors(Question):
         from profuse.inspect.leaking import Leaks
         from profuse.inspect.mistakes import Mistakes
         from profuse.inspect.slice_tests import compare_slices
-        from profuse.inspect.slices import MOST_SLICES, clusters_of, slices_of
+        from profuse.inspect.slices import MOST_SLICES, Clusters, slices_of
         from profuse.inspect.wrong_labels import WrongLabels, WrongNumbers
 
         check_target(dataset)
@@ -97,7 +97,7 @@ class Errors(Question):
         rows = dataset.rows(order)
         asked = self.asked(predictor, rows)
         made = Mistakes.of(asked, rows, order, None if self.metric is None else asked.metric)
-        clusters = clusters_of(predictor.representation(asked.inputs), least=self.least, seed=self.seed)
+        clusters = Clusters.of(predictor.representation(asked.inputs), least=self.least, seed=self.seed)
         single = slices_of(predictor, rows, made.outputs, asked.true, clusters, least=self.least)
         looked = single[:MOST_SLICES]
         tested, n_pairs = compare_slices(made.loss, asked.clusters, looked, least=self.least, seed=self.seed)

@@ -16,7 +16,7 @@ from profuse.inspect._words import short
 from profuse.kinds import kind_named
 from profuse.predictor import Predictor
 
-__all__ = ["MOST_SLICES", "Slice", "clusters_of", "slices_of"]
+__all__ = ["MOST_SLICES", "Clusters", "Slice", "slices_of"]
 
 MOST_SLICES = 1000
 _LEVELS = 20  # of a column
@@ -46,7 +46,7 @@ class Slice:
 
 
 def slices_of(
-    predictor: Predictor, dataset: Dataset, outputs: np.ndarray, true: np.ndarray, clusters: np.ndarray, *, least: int
+    predictor: Predictor, dataset: Dataset, outputs: np.ndarray, true: np.ndarray, clusters: Clusters, *, least: int
 ) -> list[Slice]:
     """Returns all single slices with at least `least` rows inside and outside; of equal ones the first.
 
@@ -55,7 +55,7 @@ def slices_of(
         dataset: The rows.
         outputs: What it predicts.
         true: Targets as metrics take them.
-        clusters: `[row]`: what `clusters_of` returned.
+        clusters: Of the rows.
         least: At least 2.
     """
     results: list[Slice] = []
@@ -68,32 +68,50 @@ def slices_of(
     return results
 
 
-def clusters_of(representation: np.ndarray, *, least: int, seed: int) -> np.ndarray:
-    """Returns a cluster for each row (k-means, 6 at most, the largest is 0); all 0 where rows are alike, or few.
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Rows that a predictor sees alike.
 
-    Args:
-        representation: `[row, number]`.
-        least: Rows that a cluster should have.
-        seed: Of where it starts.
+    Attributes:
+        codes: `[row]`: the cluster of each; the largest is 0.
+        distance: `[row]`: to the middle of its cluster.
     """
-    from sklearn.cluster import KMeans
 
-    values = np.nan_to_num(np.asarray(representation, dtype=np.float64))
-    spread = values.std(0)
-    values = (values[:, spread > 1e-9] - values[:, spread > 1e-9].mean(0)) / spread[spread > 1e-9]
-    n = min(_CLUSTERS, len(values) // (2 * least), len(np.unique(values.round(9), axis=0)))
-    if n < 2 or not values.shape[1]:
-        return np.zeros(len(values), dtype=int)
-    if values.shape[1] > _DIMENSIONS:
-        axes = np.linalg.eigh(values.T @ values)[1][:, -_DIMENSIONS:]
-        values = values @ axes
-    found = KMeans(n, n_init=3, random_state=seed).fit_predict(values)
-    order = np.argsort(-np.bincount(found, minlength=n), kind="stable")
-    return np.asarray(np.argsort(order)[found])
+    codes: np.ndarray
+    distance: np.ndarray
+
+    @classmethod
+    def of(cls, representation: np.ndarray, *, least: int, seed: int) -> Clusters:
+        """Returns at most 6 clusters (k-means); one where rows are alike, or few.
+
+        Args:
+            representation: `[row, number]`.
+            least: Rows that a cluster should have.
+            seed: Of where it starts.
+        """
+        from sklearn.cluster import KMeans
+
+        values = np.nan_to_num(np.asarray(representation, dtype=np.float64))
+        values = values[:, values.std(0) > 1e-9]
+        n = min(_CLUSTERS, len(values) // (2 * least), len(np.unique(values.round(9), axis=0)))
+        if n < 2:
+            return cls(np.zeros(len(values), dtype=int), np.zeros(len(values)))
+        values = (values - values.mean(0)) / values.std(0)
+        if values.shape[1] > _DIMENSIONS:
+            values = values @ np.linalg.eigh(values.T @ values)[1][:, -_DIMENSIONS:]
+        fitted = KMeans(n, n_init=3, random_state=seed).fit(values)
+        rank = np.argsort(np.argsort(-np.bincount(fitted.labels_, minlength=n), kind="stable"))
+        distance = np.linalg.norm(values - fitted.cluster_centers_[fitted.labels_], axis=1)
+        return cls(np.asarray(rank[fitted.labels_]), np.asarray(distance))
+
+    def middle(self, k: int, n: int) -> list[int]:
+        """Returns the n rows of a cluster that are nearest to its middle."""
+        rows = np.flatnonzero(self.codes == k)
+        return [int(i) for i in rows[np.argsort(self.distance[rows], kind="stable")[:n]]]
 
 
 def _every(
-    predictor: Predictor, dataset: Dataset, outputs: np.ndarray, true: np.ndarray, clusters: np.ndarray
+    predictor: Predictor, dataset: Dataset, outputs: np.ndarray, true: np.ndarray, clusters: Clusters
 ) -> Iterator[Slice]:
     used = {name: dataset.modalities[name] for name in sorted(predictor.modalities)}
     columns = [c for data in used.values() if data.frame is not None for c in data.values.columns]
@@ -101,9 +119,9 @@ def _every(
         yield from _of_modality(name, data, twice={c for c in columns if columns.count(c) > 1})
     yield from _of_presence(used)
     yield from _of_target(predictor, outputs, true)
-    n = int(clusters.max()) + 1
+    n = int(clusters.codes.max()) + 1
     for k in range(n if n > 1 else 0):
-        yield Slice(f"cluster {k + 1} of {n}", "cluster", clusters == k)
+        yield Slice(f"cluster {k + 1} of {n}", "cluster", clusters.codes == k)
 
 
 def _of_modality(name: str, data: ModalityData, *, twice: set[str]) -> Iterator[Slice]:
@@ -140,7 +158,8 @@ def _of_column(name: str, cells: pd.Series) -> Iterator[tuple[str, np.ndarray]]:
                 rows = rows & (cells >= low).fillna(value=False).to_numpy(dtype=bool)
             if high is not None:
                 rows = rows & (cells < high).fillna(value=False).to_numpy(dtype=bool)
-            yield f"{name} {_between(low, high)}", rows
+            one = cells[rows].nunique() == 1
+            yield f"{name} = {_said(low)}" if one and low is not None else f"{name} {_between(low, high)}", rows
     else:
         texts = cells.map(lambda v: f"{v:.6g}", na_action="ignore") if numeric else pd.Series(words(cells))
         for level in texts.value_counts().sort_index(key=lambda i: i.astype(str)).nlargest(_LEVELS, keep="first").index:

@@ -102,10 +102,17 @@ def _parts(
     """Returns what a row holds, modality by modality: a text, a picture, lines, or a list of cells."""
     made = []
     for name, data in modalities.items():
-        part: dict[str, Any] = {"name": visible(name), "text": "", "picture": "", "cells": [], "more": 0}
+        part: dict[str, Any] = {
+            "name": visible(name),
+            "text": "",
+            "picture": "",
+            "cells": [],
+            "more": 0,
+            "missing": False,
+        }
         made.append(part)
         if not data.present[row]:
-            part["text"] = "missing"
+            part["missing"] = True
             continue
         kind = kind_named(data.kind)
         units = kind.units(data, row, _CELLS if not kind.is_numbers else 1000)
