@@ -173,6 +173,20 @@ def test_intervals_of_a_slice_hold_the_difference_as_often_as_they_say() -> None
     assert 180 <= held <= 198
 
 
+def test_pairs_of_the_best_are_corrected_for_being_chosen() -> None:
+    alarms, n_first = 0, 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        loss = (rng.random(150) < 0.2).astype(float)
+        slices = [Slice(str(k), str(k), rng.random(150) < 0.45) for k in range(10)]
+        tested, n_pairs = compare_slices(loss, np.arange(150), slices, least=20, seed=seed)
+        assert 20 <= n_pairs <= 28  # of the best eight, those with enough rows
+        alarms += tested[0].p <= 0.05
+        n_first += bool(tested[0].parts)
+    assert alarms <= 11  # without the pairs of each shuffle it is 23
+    assert n_first > 80
+
+
 def test_p_is_that_of_all_shuffles_by_hand() -> None:
     rng = np.random.default_rng(0)
     loss = rng.random(60)
@@ -316,10 +330,11 @@ def test_hardly_any_label_is_suspected_where_none_is_wrong() -> None:
 
 
 def test_the_confident_joint_is_that_of_the_paper() -> None:
-    y = np.array([0, 0, 0, 1, 1, 1])
-    p = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9], [0.4, 0.6], [0.7, 0.3]])
-    # t_0 = 1.7 / 3 = .567, t_1 = 1.8 / 3 = .6: C = [[2, 1], [1, 2]]
-    assert WrongLabels()(y, p) == pytest.approx(2 / 6)
+    y = np.array([0, 0, 0, 1, 1, 1, 1])
+    second = np.array([0.1, 0.4, 0.8, 0.9, 0.6, 0.3, 0.45])
+    # t_0 = 1.7 / 3 = .567, t_1 = 2.25 / 4 = .5625: the last row counts as neither, and C = [[2, 1], [1, 2]]
+    p = np.stack([1 - second, second], axis=1)
+    assert WrongLabels()(y, p) == pytest.approx((1 + 4 / 3) / 7)
     found = WrongLabels().suspects(y, p)
     assert found.rows.tolist() == [2, 5]
     assert found.suggested.tolist() == [1, 0]
