@@ -54,7 +54,10 @@ def of_slices(
         yield f"Of {n} slices none is shown to have a higher {details['loss']}."
     if nearest:
         yield f"Not shown, but the nearest to it: {', '.join(map(repr, nearest))}."
-    yield f"p is corrected for all {n} slices, by the greatest statistic in {N_SHUFFLES} shuffles of the {unit}."
+    yield (
+        f"Excess error: the mean loss in a slice, less that outside. p is corrected for all {n} slices, by the "
+        f"greatest statistic in {N_SHUFFLES} shuffles of the {unit}."
+    )
     if grouped and n_groups < _GROUPS:
         yield f"There are {n_groups} groups of rows: too few to show anything of other groups; {_GROUPS} or more may."
     if details["left_out"]:

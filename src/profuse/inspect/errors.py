@@ -149,7 +149,7 @@ class Errors(Question):
                 notes.of_residual(residual, len(explaining)),
                 *scores.notes,
             ),
-            measures="error in it, less that outside",
+            measures="excess error",
             score=float(made.loss.mean()),
             details=details,
         )

@@ -170,7 +170,7 @@ def _of_column(name: str, cells: pd.Series) -> Iterator[tuple[str, np.ndarray]]:
 def _between(low: Any, high: Any) -> str:
     if low is None:
         return f"below {_said(high)}"
-    return f"from {_said(low)}" if high is None else f"from {_said(low)} to below {_said(high)}"
+    return f"at least {_said(low)}" if high is None else f"from {_said(low)} to below {_said(high)}"
 
 
 def _said(value: Any) -> str:
