@@ -82,6 +82,10 @@ def test_measures_and_errors_of_a_saved_model_are_harmless_too(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     harmless(run("evaluate", model, table))
+    for args in (("card", model), ("card", model, "--data", table)):
+        done = run(*args)
+        assert done.exit_code == 0, done.stderr
+        harmless(done)
     other = tmp_path / f"other{EVIL[:5]}.csv"
     pd.read_csv(table).rename(columns={"note": f"nota{EVIL}"}).to_csv(other, index=False)
     done = run("predict", model, other)

@@ -211,6 +211,10 @@ class TestResult:
         again, new = load_model(tmp_path / "m"), learnable(40, seed=5)
         assert isinstance(again, NetworkPredictor)
         assert again.about == about
+        card = (tmp_path / "m" / "card.md").read_text()
+        assert f"scores AUROC {value:.4f} (95 % interval {low:.4f} to {high:.4f}) on 30 rows" in card
+        assert "| portfolio | folds | 3 |" in card
+        assert "| model | width | 8 |" in card
         np.testing.assert_array_equal(again.predict(new), model.predict(new))
         assert model.evaluate(new).values["auroc"] > 0.85
 

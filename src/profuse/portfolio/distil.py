@@ -113,7 +113,10 @@ def distilled(
     except DataError as error:
         about["notes"] = [str(error)]  # the metric is not defined on these rows
     tell(Event("done"))
-    return replace(result, schema=schema, about=about, decision=decision)
+    known = result.trained_on
+    if known is not None and (changed := options.model_dump(mode="json", exclude_defaults=True)):
+        known = known.model_copy(update={"options": {"portfolio": changed}})
+    return replace(result, schema=schema, about=about, decision=decision, trained_on=known)
 
 
 @dataclass(frozen=True, eq=False)

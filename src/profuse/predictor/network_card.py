@@ -18,6 +18,7 @@ __all__ = ["made_of", "scored_as"]
 def made_of(model: NetworkPredictor) -> list[Block]:
     """Returns its parts, how long it was trained, and the options that differ from the defaults."""
     options = model.model_options.chosen(len(model.modalities), model.task)
+    of_portfolio = {} if model.trained_on is None else model.trained_on.options
     specs, n_members, train = model.pipeline.specs, model.model.n_members, model.train_options
     encoders = [(name, options.encoders.get(name) or kind_named(specs[name].kind).encoder) for name in model.modalities]
     return [
@@ -26,7 +27,9 @@ def made_of(model: NetworkPredictor) -> list[Block]:
         _epochs(model),
         *([f"Seed {train.seed}."] if model.trained_on is None else []),
         Table(("modality", "encoder"), tuple(encoders), 2),
-        option_table({"model": changed_options(model.model_options), "training": changed_options(train)}),
+        option_table(
+            {"model": changed_options(model.model_options), "training": changed_options(train), **of_portfolio}
+        ),
     ]
 
 

@@ -147,7 +147,7 @@ def _answered(predictor: Predictor, dataset: Dataset, asked: Question, told: set
     notes = [note for note in answer.notes if note not in told]
     told.update(notes)
     residual = [] if answer.residual is None else [f"Residual: {number(answer.residual)}."]
-    said = f"A value is {answer.measures or 'what was asked'}{f', in {label}' if answer.metric else ''}."
+    said = f"Values: {answer.measures or 'what was asked'}{f', in {label}' if answer.metric else ''}."
     if answer.shown:
         notes = ["* shown after correction for how many were looked at.", *notes]
     return Section(asked.name.capitalize(), (asked.description, said, Table(columns, tuple(rows)), *residual, *notes))
