@@ -194,7 +194,7 @@ def test_groups_times_and_weights_are_told() -> None:
     x = labelled("binary")["x"]
     assert facts.ranges == {"table": {"x": (x.min(), x.max())}}
     told = said(card_of(predictor("linear", "binary").with_trained_on(facts)), "What it was trained on")
-    assert "in 7 groups; they had times" in told
+    assert "(7 groups); they had times" in told
     assert "different weights" in told
 
 

@@ -107,7 +107,12 @@ def option_table(options: Mapping[str, Mapping[str, Any]]) -> Table | str:
     rows = [(of, name, _told(value)) for of, each in options.items() for name, value in each.items()]
     if not rows:
         return "All options have their defaults."
-    return Table(("of", "option", "value"), tuple(rows), 3, "Options that differ from the defaults")
+    return Table(
+        ("of", "option", "value"),
+        tuple(rows),
+        3,
+        "Options that differ from the defaults: asked for, or chosen by the data",
+    )
 
 
 def _told(value: Any) -> str:
@@ -177,8 +182,8 @@ def _trained(predictor: Predictor) -> list[Block]:
     blocks: list[Block] = [f"{trained.n_rows:,} rows{name}. {_used(trained)}"]
     groups = trained.n_groups
     blocks.append(
-        ("Rows had no groups" if groups is None else f"Rows of one group stayed together, in {groups:,} groups")
-        + ("; they had times, in whose order they were cut." if trained.by_time else ", and no times.")
+        ("Rows had no groups" if groups is None else f"Rows of one group stayed together ({groups:,} groups)")
+        + ("; they had times, in whose order they were cut." if trained.by_time else "; they had no times.")
     )
     blocks.append(
         "Rows or classes had different weights in learning." if trained.weighted else "All rows counted alike."
