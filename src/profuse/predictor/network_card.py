@@ -39,7 +39,9 @@ def _epochs(model: NetworkPredictor) -> str:
         return "How long it was trained is not known."
     kept = f"epoch {history.best_epoch}" if history.best_epoch else "epoch 0, its linear paths alone,"
     last = max(epoch.epoch for epoch in history.epochs)
-    return f"Trained for {last:,} {'epoch' if last == 1 else 'epochs'} on {history.n_train_rows:,} rows in {history.fit_seconds:.1f} s; {kept} was kept."
+    how_long = f"{last:,} {'epoch' if last == 1 else 'epochs'}"
+    seconds = f"{history.fit_seconds:.1f} s"
+    return f"Trained for {how_long} on {history.n_train_rows:,} rows in {seconds}; {kept} was kept."
 
 
 def scored_as(model: NetworkPredictor) -> list[Block]:
