@@ -107,8 +107,8 @@ def of_labels(labels: Mapping[str, Any], made: Mistakes) -> Iterator[str]:
             f"as {number['value']:.1f} ({number['low']:.1f} to {number['high']:.1f}), by confident learning."
         )
         yield (
-            f"If all labels were right and the probabilities hold, {labels['expected']:.1f} would be suspected all the "
-            "same: where classes overlap, look before you relabel."
+            f"By its probabilities the model expects {labels['expected']:.1f} such rows: where classes overlap, or as "
+            "labels were wrong where it learned. So look before you relabel."
         )
     yield "This holds only for rows that the model has not learned from: it agrees with the labels that it has learned."
 

@@ -38,7 +38,7 @@ class Suspects:
         columns: `[suspect]`: which label, or which number; 0 of classes.
         suggested: `[suspect]`: number of a class, 0 or 1 of a label, or a number.
         margin: `[suspect]`: p_j - p_i, or robust standard deviations.
-        expected: How many there would be if all labels were right and the probabilities hold; 0 of numbers.
+        expected: How many there would be if labels were drawn with these probabilities; 0 of numbers.
     """
 
     rows: np.ndarray
