@@ -13,7 +13,7 @@ MISSING ?= profuse-out/missing
 # tests start many processes: each would compile the project anew
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: compare test test-slow test-all lint study-progressive study-portfolio study-missing clean
+.PHONY: compare test test-slow test-all lint docs study-progressive study-portfolio study-missing clean
 
 compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming its report
 	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --no-refit --learning-rate 0.003 --seeds 4 --test-size 0.3 --out $(OUT)
@@ -28,6 +28,9 @@ test-all: test test-slow  ## both
 
 lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+docs: $(VENV)/.docs  ## the site of docs/, in build/site: open index.html there; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 study-progressive: $(VENV)/.dev  ## Progressive Fusion's claims put to the test: hours; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/progressive/study.py --out $(STUDY)
@@ -48,8 +51,12 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.user
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@ $(VENV)/.user
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:  ## removes the environment and what comparisons wrote
-	rm -rf $(VENV) profuse-out
+	rm -rf $(VENV) profuse-out build/site

@@ -64,7 +64,10 @@ def from_tensors(
         target: `[row]` or `[row, target]`; None for prediction.
         presence: Name to bool `[row]`, False = missing; all rows are present where it is not given.
         task: Inferred from the target when None.
-        groups, times, ids, weights: `[row]`; see `Dataset`.
+        groups: `[row]`; see `Dataset`.
+        times: `[row]`; see `Dataset`.
+        ids: `[row]`; see `Dataset`.
+        weights: `[row]`; see `Dataset`.
         kinds: Name to kind.
         rates: Name to samples a second; needed for audio. What is named here is audio.
         ranges: Name to the levels of black and white in pictures that are no bytes; decided on all pictures, and
@@ -157,7 +160,8 @@ def from_frame(
         schema: What is known of the columns; without a target.
         base_dir: See `TableReader`.
         task: Inferred from the target when None.
-        groups, times: `[row]`; see `Dataset`.
+        groups: `[row]`; see `Dataset`.
+        times: `[row]`; see `Dataset`.
         on_bad_file: See `TableReader`.
         name: Of the data set; table if None.
 
