@@ -77,3 +77,16 @@ def test_a_question_that_cannot_be_asked_is_told_and_others_are_answered(tmp_pat
 
 def test_none_is_asked_where_none_is_named(tmp_path: Path) -> None:
     assert compare(data(), questions=("none",), out=tmp_path, **HOW).results.answers == []
+
+
+def test_a_model_that_would_take_long_is_passed_over_and_the_last_is_asked_of_fewer_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from profuse.comparison import questions as module
+
+    monkeypatch.setattr(module, "_MOST_PREDICTIONS", 1)
+    monkeypatch.setattr(module, "_FEWEST_ROWS", 40)
+    found = compare(data(), questions=("importance",), out=tmp_path, **HOW)
+    (asked,) = found.results.answers
+    assert asked.method == found.summary().verdict.classical
+    assert asked.answer["n_rows"] == 40

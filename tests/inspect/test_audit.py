@@ -144,6 +144,7 @@ WORLDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "task", "classes"), WORLDS)
 def test_where_nothing_is_unfair_little_is_shown(metric: str, task: Task, classes: int) -> None:
     alarms = 0
@@ -375,6 +376,7 @@ def test_what_cannot_be_compared_is_told(options: dict[str, Any], error: type[Ex
 # -- every predictor, every door
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression", "two numbers"])
 @pytest.mark.parametrize("kind", ["network", "linear", "gradient_boosting", "portfolio", "trivial"])
 def test_every_predictor_and_task_can_be_audited(kind: str, task: str, tmp_path: Path) -> None:

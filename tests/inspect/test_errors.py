@@ -122,6 +122,7 @@ def test_a_planted_pair_is_found_and_is_told_before_its_parts() -> None:
     assert answer.details["slices"][0]["n"] == inside.sum()
 
 
+@pytest.mark.slow
 def test_without_a_planted_slice_one_answer_in_twenty_names_one() -> None:
     alarms = sum(bool(shown(asked_of(frame(300, s), np.full(300, 0.2), seed=s))) for s in range(100))
     assert alarms <= 10  # 5 are expected; more than 10 are seen in 1 of 100 such tests
@@ -137,6 +138,7 @@ def grouped(seed: int, n_groups: int = 60, size: int = 8) -> tuple[np.ndarray, n
     return loss, groups, slices
 
 
+@pytest.mark.slow
 def test_groups_of_rows_are_no_independent_evidence() -> None:
     def alarms(by_group: bool) -> int:
         count = 0
@@ -162,6 +164,7 @@ def test_a_slice_is_found_in_groups_too_and_its_interval_is_wider() -> None:
     assert tied[0].high - tied[0].low > 1.15 * (free[0].high - free[0].low)
 
 
+@pytest.mark.slow
 def test_intervals_of_a_slice_hold_the_difference_as_often_as_they_say() -> None:
     held = 0
     for seed in range(200):
@@ -173,6 +176,7 @@ def test_intervals_of_a_slice_hold_the_difference_as_often_as_they_say() -> None
     assert 180 <= held <= 198
 
 
+@pytest.mark.slow
 def test_pairs_of_the_best_are_corrected_for_being_chosen() -> None:
     alarms, n_first = 0, 0
     for seed in range(100):

@@ -149,6 +149,7 @@ def test_bits_are_those_of_what_each_modality_alone_predicts() -> None:
     assert abs(answer.residual or 0.0) < 0.01
 
 
+@pytest.mark.slow
 def test_what_shuffled_targets_would_give_is_subtracted() -> None:
     rng = np.random.default_rng(1)
     n = 60

@@ -62,6 +62,7 @@ def test_the_area_is_that_of_scikit_learn() -> None:
     assert answer.estimates[1].value == pytest.approx(wanted - 0.5)
 
 
+@pytest.mark.slow
 def test_without_training_rows_it_is_a_placebo_and_says_so() -> None:
     subject = QuestionSubject(Membership)
     answer = subject.ask()

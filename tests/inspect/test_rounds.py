@@ -75,6 +75,7 @@ def test_scores_are_those_of_rounds_and_steps_add_up() -> None:
     assert answer.details["settled"][-1] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"task": "regression"}, {"task": "multilabel"}, {"rounds": "equilibrium"}])
 def test_other_targets_and_equilibrium_are_answered(options: dict[str, Any]) -> None:
     model, rows = progressive(**{"fusion": "concat", "members": 1, **options})

@@ -150,8 +150,9 @@ def spoiled(n: int, modality: str, cell: Any) -> dict[str, Any]:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("name", [*(pytest.param(n, marks=pytest.mark.slow) for n in PREDICTORS[:-1]), "portfolio"])
+@pytest.mark.parametrize("name", PREDICTORS)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.lists(st.lists(st.booleans(), min_size=len(NAMES), max_size=len(NAMES)), min_size=1, max_size=4))
 def test_any_presence_pattern_gives_a_sound_prediction(name: str, task: str, present: list[list[bool]]) -> None:

@@ -79,6 +79,7 @@ class Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*NETWORKS, PORTFOLIO, "linear"])
 @pytest.mark.parametrize("task", list(ASKED))
 def test_its_figures_are_those_of_evaluate_and_of_the_questions(kind: str, task: str) -> None:
@@ -187,6 +188,7 @@ def test_what_was_asked_for_and_cannot_be_answered_is_an_error() -> None:
         model_card(made, rows_of("binary", 40), group=["color"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*not used. 'shop':profuse.errors.ProfuseWarning")
 def test_groups_are_those_of_the_question_audit() -> None:
     made = predictor("linear", "binary")

@@ -11,7 +11,8 @@ from profuse.comparison.results import Asked
 from profuse.comparison.summary import summarise
 from profuse.errors import ConfigError, DataError
 from profuse.inspect import ask, question
-from profuse.predictor import load_model
+from profuse.inspect.shapley import MOST_EXACT
+from profuse.predictor import Predictor, load_model
 
 if TYPE_CHECKING:
     from profuse.comparison.results import Results
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["asked_of_best", "check_questions"]
 
-_MOST_ROWS = 600
+_MOST_ROWS, _FEWEST_ROWS = 600, 200
+_MOST_PREDICTIONS = 400_000  # rows x models x subsets of the modalities: half a minute or so
 
 
 def check_questions(names: tuple[str, ...]) -> None:
@@ -36,7 +38,8 @@ def check_questions(names: tuple[str, ...]) -> None:
 def asked_of_best(results: Results, run: Run, dataset: Dataset, questions: tuple[str, ...]) -> list[Asked]:
     """Returns the answers of the portfolio, or else of the best fusion, or else of the best classical model.
 
-    A question that cannot be asked of it is not answered, and says why in the results' notes.
+    One that would take long (a portfolio of many models and modalities) is passed over for the next; the last one is
+    asked of fewer rows. A question that cannot be asked of it is not answered, and says why in the results' notes.
 
     Args:
         results: Of the comparison.
@@ -46,14 +49,17 @@ def asked_of_best(results: Results, run: Run, dataset: Dataset, questions: tuple
     """
     verdict = summarise(results).verdict
     together = [m.name for m in results.methods if m.role == "portfolio"]
-    best = next((m for m in (*together, verdict.fusion, verdict.classical) if m is not None), None)
-    if best is None or not questions:
+    candidates = [m for m in (*together, verdict.fusion, verdict.classical) if m is not None]
+    if not candidates or not questions:
         return []
-    seed = min(run.found[best])
-    test = np.asarray(run.found[best][seed].facts["test_rows"])
-    if len(test) > _MOST_ROWS:
-        test = np.sort(np.random.default_rng(seed).permutation(test)[:_MOST_ROWS])
-    predictor, rows, answers = load_model(run.folders[best, seed] / "model"), dataset.rows(test), []
+    for best in candidates:
+        seed = min(run.found[best])
+        test = np.random.default_rng(seed).permutation(run.found[best][seed].facts["test_rows"])
+        predictor = load_model(run.folders[best, seed] / "model")
+        n_rows = _affordable(predictor, len(test))
+        if n_rows >= min(_FEWEST_ROWS, len(test)):
+            break
+    rows, answers = dataset.rows(np.sort(test[: max(n_rows, _FEWEST_ROWS)])), []
     for name in questions:
         try:
             answer = ask(predictor, rows, name, seed=seed)
@@ -62,3 +68,9 @@ def asked_of_best(results: Results, run: Run, dataset: Dataset, questions: tuple
             continue
         answers.append(Asked(method=best, seed=seed, answer=json.loads(answer.to_json())))
     return answers
+
+
+def _affordable(predictor: Predictor, n_rows: int) -> int:
+    """Returns of how many rows all subsets of the modalities are predicted by so many models in moderate time."""
+    n_subsets = 2 ** min(len(predictor.modalities), MOST_EXACT)
+    return min(_MOST_ROWS, n_rows, _MOST_PREDICTIONS // (n_subsets * predictor.n_fits))

@@ -89,6 +89,11 @@ class Predictor(ABC):
     def n_parameters(self) -> int:
         """How many numbers were learned."""
 
+    @property
+    def n_fits(self) -> int:
+        """How many fitted models it asks for a prediction."""
+        return 1
+
     @abstractmethod
     def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Any]:
         """Returns each modality of `dataset` as the model takes it: a `Part` by name.

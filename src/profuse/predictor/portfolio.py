@@ -114,6 +114,11 @@ class PortfolioPredictor(Predictor):
         """Of all predictors."""
         return sum(p.n_parameters for p in self.predictors)
 
+    @property
+    def n_fits(self) -> int:
+        """Of all members."""
+        return len(self.predictors)
+
     def encode(self, dataset: Dataset, kept: dict[Any, Any] | None = None) -> dict[str, Parts]:
         """Returns each modality as each predictor takes it."""
         known = {} if kept is None else kept
