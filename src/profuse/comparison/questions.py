@@ -73,4 +73,4 @@ def asked_of_best(results: Results, run: Run, dataset: Dataset, questions: tuple
 def _affordable(predictor: Predictor, n_rows: int) -> int:
     """Returns of how many rows all subsets of the modalities are predicted by so many models in moderate time."""
     n_subsets = 2 ** min(len(predictor.modalities), MOST_EXACT)
-    return min(_MOST_ROWS, n_rows, _MOST_PREDICTIONS // (n_subsets * predictor.n_fits))
+    return int(min(_MOST_ROWS, n_rows, _MOST_PREDICTIONS // (n_subsets * predictor.n_fits)))
