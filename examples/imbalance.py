@@ -11,6 +11,8 @@ It ends with:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -28,7 +30,7 @@ def made(n: int, seed: int) -> pd.DataFrame:
 def main() -> None:
     rows, new = made(900, seed=0), made(900, seed=1)
     schema = {"target": {"columns": ["state"]}, "modalities": {"note": {"kind": "text", "columns": ["note"]}}}
-    options = {"schema": schema, "width": 16, "epochs": 4, "members": 1}
+    options: dict[str, Any] = {"schema": schema, "width": 16, "epochs": 4, "members": 1}
     plain = profuse.FusionClassifier(**options).fit(rows).predictor_
     careful = plain.deciding(cost={"ill": {"well": 8}})  # a missed ill person costs as much as 8 false alarms
     weighted = profuse.FusionClassifier(**options, class_weight="balanced").fit(rows).predictor_

@@ -28,7 +28,8 @@ class Mine(nn.Module):
 
     def forward(self, numbers: Tensor, key: Tensor) -> Tensor:
         both = torch.cat([self.reader(numbers), self.key(key)], 1)
-        return self.head(self.fusion(both).relu())
+        answer: Tensor = self.head(self.fusion(both).relu())
+        return answer
 
 
 def rows(n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
