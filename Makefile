@@ -30,7 +30,7 @@ lint: $(VENV)/.dev  ## style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 docs: $(VENV)/.docs  ## the site of docs/, in build/site: open index.html there; a warning is an error
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 study-progressive: $(VENV)/.dev  ## Progressive Fusion's claims put to the test: hours; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/progressive/study.py --out $(STUDY)

@@ -51,3 +51,9 @@ def test_every_docstring_that_the_reference_shows_is_there() -> None:
         for dotted in re.findall(r"^::: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             module, _, name = dotted.rpartition(".")
             assert hasattr(import_module(module), name), f"{path.name}: {dotted}"
+
+
+def test_a_warning_ends_the_build() -> None:
+    line = next(line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "mkdocs build" in line)
+    assert "--strict" in line
+    assert not re.search(r" (--quiet|-q)\b", line), "a quiet build does not count warnings, so that none ends it"
