@@ -44,6 +44,26 @@ def nothing_stays_registered() -> Iterator[None]:
             table.registered, table._loaded = before.get(kind, {}), {}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_questions() -> Iterator[None]:
+    """Comparisons ask no questions at their end, which takes half of a small one; `asking` has them asked."""
+    from profuse.comparison import engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "asked_of_best", lambda *given: [])
+        yield
+
+
+@pytest.fixture(scope="module")
+def asking(no_questions: None) -> Iterator[None]:
+    """Comparisons ask questions at their end, as they do."""
+    from profuse.comparison import engine, questions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "asked_of_best", questions.asked_of_best)
+        yield
+
+
 @pytest.fixture(scope="module")
 def few_classical() -> Iterator[None]:
     """Classical models take little time: they take most of that of a small comparison."""

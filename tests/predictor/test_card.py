@@ -266,6 +266,7 @@ def test_a_line_of_each_sort_is_what_it_should_be_in_markdown() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_fit_makes_knows_its_rows(tmp_path: Path) -> None:
     rows = labelled("multiclass")
     made = profuse.fit(
