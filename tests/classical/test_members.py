@@ -41,7 +41,7 @@ from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, ProfuseError, UnknownNameError
 from profuse.schema import Task
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "singles": (), "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,
     "retrain_without": False,

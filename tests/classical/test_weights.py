@@ -18,7 +18,7 @@ from profuse.errors import ConfigError
 from profuse.registry import register
 from profuse.schema import Task
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 
 N = 240
 TRAIN, VALID, NEW = np.arange(120), np.arange(120, 180), np.arange(180, N)

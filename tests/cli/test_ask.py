@@ -41,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {"audit": {"least": 5}}
 """What 30 rows need."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(QUESTIONS))
 def test_every_question_is_answered_as_in_python(name: str, model: Path, run: Any, files: Path) -> None:
     options = OPTIONS.get(name, {})

@@ -28,7 +28,7 @@ from profuse.models.fusion_model import FusionModel
 from profuse.predictor import NetworkPredictor
 from profuse.schema import SplitOptions
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 
 QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "fusions": ["mean"], "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,

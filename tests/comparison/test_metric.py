@@ -29,7 +29,7 @@ from profuse.report import collect, figures, render_html, render_markdown
 from profuse.report.collect import ROLES
 from profuse.report.words import Words
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 SMALL: dict[str, Any] = {
     "rounds": (),
     "seeds": 2,

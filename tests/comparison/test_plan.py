@@ -24,6 +24,8 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.members import Member
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.slow
+
 ONE = 10.0
 """Seconds of a network in a made world, of 100 epochs; a second one on all rows takes as long."""
 

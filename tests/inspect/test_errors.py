@@ -432,6 +432,7 @@ def test_a_target_that_stands_in_a_text_is_told() -> None:
 # -- the question
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("task", TARGETS)
 def test_every_predictor_is_asked_and_details_are_plain(kind: str, task: str) -> None:

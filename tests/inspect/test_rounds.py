@@ -26,6 +26,7 @@ def progressive(task: str = "multiclass", **options: Any) -> tuple[NetworkPredic
     return made, rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fusion", ["concat", "token_transformer", "stagewise", "bottleneck"])
 @pytest.mark.parametrize("members", [1, 2])
 def test_the_last_round_is_the_prediction_and_its_state_the_fused_vector(fusion: str, members: int) -> None:

@@ -25,7 +25,7 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import Decision, PortfolioPredictor
 from profuse.training.options import TrainOptions
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 MEMBERS = (Member("linear", ("a", "b"), "linear"), Member("boosted", ("a", "b"), "gradient_boosting"))
 TUNED = ("f1", "balanced_accuracy", "macro_f1", "accuracy")
 

@@ -33,7 +33,7 @@ from profuse.portfolio.patterns import patterns_of, rows_to_judge
 from profuse.predictor import PortfolioPredictor
 from profuse.training.options import TrainOptions
 
-pytestmark = pytest.mark.usefixtures("few_classical")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 LINEAR = Member("linear", ("a", "b"), "linear")
 BOOSTED = Member("boosted", ("a", "b"), "gradient_boosting")
 NET = Member("net", ("a", "b"), model=ModelOptions(fusion="concat", width=8, members=1))

@@ -58,6 +58,7 @@ def trained(kind: str, task: str) -> Predictor:
 @pytest.mark.parametrize("task", list(TARGETS))
 @pytest.mark.parametrize("kind", [*NETWORKS, PORTFOLIO, "gradient_boosting", "linear", "trivial"])
 class TestEveryPredictor:
+    @pytest.mark.slow
     def test_a_folder_has_a_card_which_stays_when_it_is_saved_again(self, kind: str, task: str, tmp_path: Path) -> None:
         made = trained(kind, task)
         made.save(tmp_path / "m")
@@ -91,6 +92,7 @@ class TestEveryPredictor:
             n = target[name].sum() if made.task == "multilabel" else (target.iloc[:, 0] == name).sum()
             assert counts[str(name)] == (f"{n}", f"{100 * n / 120:.1f} %")
 
+    @pytest.mark.slow
     def test_an_older_folder_has_a_card_that_says_what_is_not_known(self, kind: str, task: str, tmp_path: Path) -> None:
         trained(kind, task).save(tmp_path / "m")
         (tmp_path / "m" / "card.md").unlink()

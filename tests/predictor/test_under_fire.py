@@ -184,6 +184,7 @@ def test_a_row_beyond_all_bounds_is_predicted_or_refused_by_its_number(modality:
                 np.testing.assert_allclose(said[1:], before[1:], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", NAMES)
 def test_a_portfolio_predicts_a_row_beyond_all_bounds_or_refuses_it_by_its_number(modality: str) -> None:
     for cell in CELLS[modality]:

@@ -18,6 +18,8 @@ from profuse.inspect import Answer, Estimate
 from profuse.kinds import KINDS, kind_named
 from profuse.report import answer_html
 
+pytestmark = pytest.mark.slow
+
 
 def errors_of(name: str, given: Any, n: int, said: str = "no") -> tuple[Answer, Any]:
     rates = {"x": 8_000} if kind_named(name).has_rate else None
