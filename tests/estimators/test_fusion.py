@@ -34,6 +34,8 @@ from profuse.schema import Schema
 from profuse.tokens import Tokens
 from profuse.training.fitting import Prepared
 
+pytestmark = pytest.mark.slow
+
 N = 120
 QUICK: dict[str, Any] = {"epochs": 2, "width": 8, "members": 1}
 WORDS = np.array(["alpha beta gamma", "delta epsilon zeta"])

@@ -32,6 +32,8 @@ from profuse.training.fitting import Prepared, fit_model
 from profuse.training.loop import predict
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.slow
+
 K = 3
 TABLE = Spec(kind="table", cardinalities=(0, 3, 0), edges=((-1.0, 0.0, 1.0), (), (-2.0, 0.0, 2.0)))
 SERIES = Spec(kind="series", n_channels=2)

@@ -23,6 +23,8 @@ from profuse.retrieval.measure import content, ranks, scores
 from profuse.retrieval.saving import RETRIEVER
 from profuse.tokens import Raw
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def fitted() -> Retriever:

@@ -19,6 +19,7 @@ from profuse.inspect import QUESTIONS, Answer, Estimate, Question, question
 from profuse.testing import QUESTION_CHECKS, ContractError, check_question
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "check"), list(product(QUESTIONS, QUESTION_CHECKS)))
 def test_the_question_keeps_the_contract(name: str, check: str) -> None:
     check_question(question(name), checks=[check])

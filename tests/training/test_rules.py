@@ -31,6 +31,8 @@ from profuse.training.loop import Recipe, train
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 
+pytestmark = pytest.mark.slow
+
 TRAIN, VALID, TEST = np.arange(120), np.arange(120, 160), np.arange(160, 200)
 MODEL = ModelOptions(fusion="concat", width=8, members=1, dropout=0.0)
 ONE_MEMBER = MODEL.model_copy(update={"members": 1})

@@ -26,6 +26,8 @@ from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 from profuse.training.weights import class_weights, log_class_weights, row_weights
 
+pytestmark = pytest.mark.slow
+
 N = 160
 SPLIT = Split(np.arange(90), np.arange(90, 120), np.arange(120, N))
 ALONE = {name: {"linear_path": False} for name in "ab"}

@@ -171,6 +171,7 @@ WRITTEN: list[tuple[list[str], list[float]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "write"), DOORS)
 @pytest.mark.parametrize(("cells", "numbers"), WRITTEN)
 def test_every_door_gives_the_same_numbers_and_one_new_row_is_read_as_the_table_was(
