@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
@@ -19,6 +18,7 @@ from profuse.inspect import Answer, question
 from profuse.kinds import Drawing, kind_named
 from profuse.report.estimates import estimates_plot
 from profuse.report.gallery import errors_on_a_page
+from profuse.report.pages import page_template
 
 __all__ = ["answer_html"]
 
@@ -39,15 +39,8 @@ def answer_html(answer: Answer, rows: Dataset | None = None) -> str:
         answer: To any question.
         rows: That were asked about, in the order of the question; of an answer about single rows they show these.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("profuse.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     about = visible_values(dict(answer.details)) if "pieces" in answer.details else None
-    return environment.get_template("answer.html").render(
+    return page_template("answer.html").render(
         answer=answer,
         asks=question(answer.question).description,
         visible=visible,

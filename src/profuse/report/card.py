@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from profuse._escape import visible
@@ -21,6 +20,7 @@ from profuse.predictor import Predictor, load_model
 from profuse.predictor.card import Blank, Block, Card, Section, Table
 from profuse.predictor.described import NOT_MEASURED, card_of, label_of, listed, number, share
 from profuse.predictor.trained import ranges_of
+from profuse.report.pages import page_template
 
 __all__ = ["card_html", "model_card"]
 
@@ -208,14 +208,7 @@ def _span(low: float, high: float) -> str:
 
 def card_html(card: Card) -> str:
     """Returns the card as one self-contained page: no script, no network; what is to be filled in is marked."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("profuse.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("card.html").render(
+    return page_template("card.html").render(
         title=card.title,
         lede=card.lede,
         sections=[{"title": s.title, "parts": list(_parts(s.blocks))} for s in card.sections],

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jinja2
-
 from profuse._escape import visible_values
 from profuse.report import figures, numbers
 from profuse.report.advice import gain_plot
 from profuse.report.collect import ROLES
 from profuse.report.estimates import estimate_of, estimates_plot
 from profuse.report.hidden import gap_plot, subset_plot
+from profuse.report.pages import page_template
 from profuse.report.words import listed
 
 __all__ = ["render_html"]
@@ -37,16 +36,9 @@ def render_html(collected: dict[str, Any]) -> str:
         collected: What `profuse.report.collect` returned, or the same read back from JSON.
     """
     collected = visible_values(collected)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("profuse.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metric = collected["metric"]["name"]
     confusion, ablation, hidden = collected["confusion"], collected["ablation"], collected.get("hidden")
-    return environment.get_template("report.html").render(
+    return page_template("report.html").render(
         **{
             k: v
             for k, v in collected.items()
