@@ -15,7 +15,7 @@ from profuse.errors import UnknownNameError
 from profuse.inspect import ask
 from profuse.report import collect, render_html, render_markdown
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("asking")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("asking", "few_classical")]
 HOW: dict[str, Any] = {
     "rounds": (), "seeds": 2, "retrain_without": False, "portfolio": "none", "model": {"members": 1, "width": 8},
     "train": {"epochs": 1}, "n_jobs": 1,
@@ -28,7 +28,7 @@ def data() -> Any:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, asking: None) -> Comparison:
+def found(tmp_path_factory: pytest.TempPathFactory, asking: None, few_classical: None) -> Comparison:
     return compare(data(), questions=("contribution", "importance"), out=tmp_path_factory.mktemp("asked"), **HOW)
 
 

@@ -171,10 +171,10 @@ def test_everything_missing_gives_the_same_prediction_for_every_row(name: str, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", PREDICTORS)
 @pytest.mark.parametrize("modality", NAMES)
-def test_a_row_beyond_all_bounds_is_predicted_or_refused_by_its_number(modality: str, name: str, task: str) -> None:
+def test_a_row_beyond_all_bounds_is_predicted_or_refused_by_its_number(modality: str, name: str) -> None:
+    task = TASKS[(NAMES.index(modality) + PREDICTORS.index(name)) % 2]  # each predictor meets half of it by each task
     whole = {n: asked(rows_of_all_kinds(n, 1), None, name, task) for n in (1, 4)}
     for cell in CELLS[modality]:
         for n, before in whole.items():
