@@ -20,10 +20,11 @@ from sklearn.metrics import accuracy_score
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.inspect import Answer, Estimate, ask
-from profuse.inspect._group_scores import Resamples, calibration_errors, holm
+from profuse.inspect._group_scores import Resamples, calibration_errors
 from profuse.inspect._groups import groupings
 from profuse.inspect._probe import probe
 from profuse.inspect.audit import balancing_weights
+from profuse.inspect.holm import holm
 from profuse.metrics import metric
 from profuse.schema import Task
 from profuse.tokens import Raw

@@ -60,6 +60,7 @@ from scipy import stats
 
 from profuse.comparison.sign_flips import LEAST_PARTS, flip_interval
 from profuse.errors import DataError
+from profuse.inspect.holm import holm
 
 __all__ = [
     "Estimate",
@@ -278,16 +279,6 @@ def seeds_only(values: Sequence[float], *, n_rows: int, n_train: int | None = No
     what = "a t interval, these test rows taken as given" if n_train is None else "the corrected resampled t interval"
     rule = f"{size} seeds: {what}"
     return _t_interval(value, error, size - 1, level, size, n_rows, 0, rule)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns Holm's step-down adjusted p values: `max over j <= i of (k - j) p_(j)`, at most 1."""
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
-    stepped = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    adjusted = np.empty_like(p)
-    adjusted[order] = stepped
-    return [float(v) for v in adjusted]
 
 
 def _combine(

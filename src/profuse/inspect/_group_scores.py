@@ -11,7 +11,7 @@ import numpy as np
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import Metric
 
-__all__ = ["Measure", "Resamples", "calibration_errors", "gap", "holm", "means_rows", "p_of_shares"]
+__all__ = ["Measure", "Resamples", "calibration_errors", "gap", "means_rows", "p_of_shares"]
 
 _STREAM = 1_414_213  # groups, folds or noise drawn with the same seed have nothing to do with the samples
 
@@ -196,16 +196,3 @@ def means_rows(metric: Metric, true: np.ndarray, prediction: np.ndarray) -> bool
     except (ConfigError, DataError):
         return False
     return bool(np.allclose(alone, whole[half]) and np.isclose(whole.mean(), metric(true, prediction)))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p adjusted for how many there are: with the i-th smallest of n (from 0), the maximum of `(n - i) p`.
-
-    Reference:
-        Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return [float(v) for v in adjusted]

@@ -125,8 +125,8 @@ class Audit(Question):
         import numpy as np
 
         from profuse.inspect._group_lines import Lines
-        from profuse.inspect._group_scores import holm
         from profuse.inspect.asked import predict_without
+        from profuse.inspect.holm import holm
 
         asked = self.asked(predictor, dataset)
         used = [n for n in asked.present if n in predictor.modalities]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from profuse.data.dataset import Dataset
+    from profuse.inspect.asked import Asked
     from profuse.predictor import Predictor
 
 __all__ = ["Membership", "advantage", "found_at"]
@@ -62,7 +63,7 @@ class Membership(Question):
         from profuse.inspect.asked import read_asked
 
         asked = self.asked(predictor, dataset)
-        others, other_groups = _losses(predictor, dataset), asked.clusters
+        others, other_groups = _losses(asked), asked.clusters
         if self.train is None:
             half = np.random.default_rng([_STREAM, self.seed]).permutation(np.unique(other_groups))
             is_member = np.isin(other_groups, half[: len(half) // 2])
@@ -74,8 +75,8 @@ class Membership(Question):
             )
         else:
             known = read_asked(predictor, self.train, None, who="membership")
-            members = _losses(predictor, known)
-            member_groups = self.asked(predictor, known).clusters
+            learned = self.asked(predictor, known)
+            members, member_groups = _losses(learned), learned.clusters
             first = f"{len(members)} rows that were fitted to, against {len(others)} that were not."
         rng = np.random.default_rng([_STREAM, self.seed, 1])
         sides = (members, member_groups), (others, other_groups)
@@ -173,13 +174,12 @@ def _resampled(losses: np.ndarray, groups: np.ndarray, rng: np.random.Generator)
     return losses[rows], np.concatenate([np.full(len(rows_of[i]), i) for i in drawn])
 
 
-def _losses(predictor: Predictor, dataset: Dataset) -> np.ndarray:
+def _losses(asked: Asked) -> np.ndarray:
     """Returns -log p(true) of each row, the sum over labels; or the squared error."""
     import numpy as np
 
-    from profuse.inspect.asked import encoded_target
-
-    said, true = predictor.predict_encoded(predictor.encode(dataset)), encoded_target(predictor, dataset)
+    predictor, true = asked.predictor, asked.true
+    said = predictor.predict_encoded(asked.inputs)
     if predictor.task == "regression":
         return np.asarray(np.square(said - true).mean(1))
     p = said.clip(1e-12, 1.0)

@@ -67,7 +67,7 @@ class Noise(Question):
             UnknownNameError: No kind of modality has noise of this name.
             ConfigError: None of the modalities has it.
         """
-        from profuse.inspect.corrupt import USUAL
+        from profuse.inspect.corrupt import USUAL, corrupt
 
         _check_kinds(self.kinds)
         asked = self.asked(predictor, dataset)
@@ -85,22 +85,21 @@ class Noise(Question):
             for name in [n for n in names if n not in some]:
                 lacking.setdefault(name, []).append(kind)
             for level in self.levels:
-                made = noisy_parts(predictor, dataset, some, level, seed=self.seed, noise=kind)
+                noisy_rows = corrupt(dataset, some, level, seed=self.seed, noise=kind)
+                made = {name: predictor.encode_one(noisy_rows, name) for name in some}
                 said = predictor.predict_exchanged(asked.inputs, made, sets_of(some))
                 predictions |= {Condition(noisy, level, how): p for noisy, p in said.items()}
-            notes += self._untouched(dataset, some, kind)
+            notes += self._untouched(dataset, noisy_rows, some, kind)
         notes += [
             f"{n!r} ({dataset.modalities[n].kind}) has no noise called {', '.join(kinds)}: left out there."
             for n, kinds in lacking.items()
         ]
         return answered(self.name, "what is lost to noise", asked, predictions, what="noisy", notes=notes)
 
-    def _untouched(self, dataset: Dataset, names: Sequence[str], kind: str) -> Iterator[str]:
+    def _untouched(self, dataset: Dataset, noisy: Dataset, names: Sequence[str], kind: str) -> Iterator[str]:
         """Yields a note on each modality in which noise of the last level changes nothing."""
         from profuse.inspect.asked import same_rows
-        from profuse.inspect.corrupt import corrupt
 
-        noisy = corrupt(dataset, names, self.levels[-1], seed=self.seed, noise=kind)
         for name in names:
             if self.levels[-1] > 0 and same_rows(noisy.modalities[name], dataset.modalities[name]):
                 yield (

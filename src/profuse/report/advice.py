@@ -62,10 +62,10 @@ def advice(results: Results, summary: Summary, labels: Mapping[str, str]) -> str
         return f"Use none of these models yet: {why}. {_more_rows(results, summary)}".strip()
     e = summary.row(use).estimate
     text = f"Use {labels[use]}: {numbers.score(e.value, metric.name)} {metric.label}"
-    told = Evidence(results).difference(use, v.single) if v.single and use != v.single else None
-    if told is not None and v.single is not None:
-        ends = numbers.interval(told.low, told.high, metric.name, of_difference=True)
-        gain = numbers.difference(told.value, metric.name) + _unit(metric)
+    against = next((c.estimate for c in summary.comparisons if (c.method, c.against) == (use, v.single)), None)
+    if against is not None and v.single is not None:
+        ends = numbers.interval(against.low, against.high, metric.name, of_difference=True)
+        gain = numbers.difference(against.value, metric.name) + numbers.unit(metric.name, metric.label)
         text += f", {gain} against {labels[v.single]} ({ends})"
     text += "."
     if v.helps == "not shown" and use == v.single and v.fusion:
@@ -77,7 +77,9 @@ def advice(results: Results, summary: Summary, labels: Mapping[str, str]) -> str
     elif v.helps == "no" and use == v.single:
         text += " Fusing the modalities makes it worse."
     elif use == v.classical and v.classical_gain is not None:
-        lost = numbers.difference(abs(v.classical_gain.estimate.value), metric.name, sign=False) + _unit(metric)
+        lost = numbers.difference(abs(v.classical_gain.estimate.value), metric.name, sign=False) + numbers.unit(
+            metric.name, metric.label
+        )
         text += f" It is {lost} better than the best deep fusion, {labels[v.fusion or '']}."
     return text.strip()
 
@@ -90,13 +92,9 @@ def _more_rows(results: Results, summary: Summary) -> str:
     n = rows_to_show(v.gain.estimate, _WORTH)
     if n is None or n <= v.gain.estimate.n_rows:
         return ""
-    worth = numbers.difference(_WORTH, metric.name, sign=False) + _unit(metric)
+    worth = numbers.difference(_WORTH, metric.name, sign=False) + numbers.unit(metric.name, metric.label)
     rounded = round(n, -max(0, len(str(n)) - 2))
     return f"To show a gain of {worth}, about {rounded:,} test rows are needed; there are {v.gain.estimate.n_rows:,}."
-
-
-def _unit(metric: Any) -> str:
-    return "" if metric.name in numbers.PERCENT else f" {metric.label}"
 
 
 def collect_gains(results: Results, summary: Summary, labels: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 
 from profuse._escape import visible
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.inspect import Answer
 from profuse.kinds import Drawing, kind_named
+from profuse.report.drawings import framed
 
 __all__ = ["errors_on_a_page"]
 
@@ -25,15 +25,12 @@ _LISTED = 25
 _CARDS = 24
 
 
-def errors_on_a_page(
-    answer: Answer, rows: Dataset | None, framed: Callable[[Drawing, Sequence[Any], Sequence[float]], Markup]
-) -> dict[str, Any] | None:
+def errors_on_a_page(answer: Answer, rows: Dataset | None) -> dict[str, Any] | None:
     """Returns what a page shows of the answer to `errors`, in words; None of other answers.
 
     Args:
         answer: To any question.
         rows: That were asked about, in their order; without them rows are told by their numbers.
-        framed: Draws a picture, or lines.
     """
     details = answer.details
     if "surest" not in details or "labels" not in details:
@@ -43,7 +40,7 @@ def errors_on_a_page(
     shown = {} if rows is None or not same else rows.modalities
     side = _side(shown, len(surest))
     return {
-        "cards": [{**_told(row), "parts": _parts(shown, row["row"], side, framed)} for row in surest],
+        "cards": [{**_told(row), "parts": _parts(shown, row["row"], side)} for row in surest],
         "slices": [
             {
                 "name": visible(s["name"]),
@@ -96,9 +93,7 @@ def _side(modalities: Mapping[str, ModalityData], n_rows: int) -> int:
     return min(_MOST_SIDE, int((_BYTES / (3 * max(n, 1))) ** 0.5))
 
 
-def _parts(
-    modalities: Mapping[str, ModalityData], row: int, side: int, framed: Callable[..., Markup]
-) -> list[dict[str, Any]]:
+def _parts(modalities: Mapping[str, ModalityData], row: int, side: int) -> list[dict[str, Any]]:
     """Returns what a row holds, modality by modality: a text, a picture, lines, or a list of cells."""
     made = []
     for name, data in modalities.items():

@@ -18,5 +18,5 @@ def within_margin(results: Results, verdict: Verdict) -> str:
     e = verdict.gain.estimate
     if not -margin < e.low <= e.high < margin:
         return ""
-    unit = "" if metric.name in numbers.PERCENT else f" {metric.label}"
+    unit = numbers.unit(metric.name, metric.label)
     return f"within {numbers.difference(margin, metric.name, sign=False)}{unit}"

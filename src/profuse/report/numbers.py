@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "difference", "duration", "interval", "p_value", "rate", "score", "times"]
+__all__ = ["count", "difference", "duration", "interval", "p_value", "rate", "score", "times", "unit"]
 
 PERCENT = ("accuracy", "exact_match")
 MINUS = "\N{MINUS SIGN}"
@@ -80,3 +80,8 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "\N{EN DASH}"
     return "< .001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 0.9995 else "1"
+
+
+def unit(metric: str, label: str) -> str:
+    """Returns what follows a difference: "" for points, which say it themselves, the metric's label for all else."""
+    return "" if metric in PERCENT else f" {label}"

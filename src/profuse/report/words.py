@@ -348,7 +348,7 @@ class Words:
         return f"{' once' if once else ','} corrected for asking {c.n_asked} times"
 
     def _unit(self) -> str:
-        return "" if self.metric.name in numbers.PERCENT else f" {self.metric.label}"
+        return numbers.unit(self.metric.name, self.metric.label)
 
     def _scored(self, method: str, *, name: bool = True) -> str:
         e = self.summary.row(method).estimate
