@@ -84,7 +84,7 @@ def test_a_portfolio_is_distilled_into_one_network(run: Any, files: Path, tmp_pa
         (
             ("--threshold", "balanced_accuracy"),
             (
-                "chosen for balanced accuracy on held-out rows",
+                "chosen for balanced accuracy on 90 held-out rows",
                 "Held-out balanced accuracy by thresholds that other rows",
             ),
         ),
@@ -130,7 +130,7 @@ def test_a_fusion_or_a_flag_trains_one_network(run: Any, files: Path, tmp_path: 
         (("--threshold", 2), "threshold must be a metric, or a probability above 0 and below 1; got threshold='2'"),
         (("--cost", "{bg: {small: 2}}"), "class must be a known name; got class='bg'. Did you mean 'big'?"),
         (("--threshold", "f1", "--cost", "{big: {small: 2}}"), "threshold must not go with cost"),
-        (("--network", "--threshold", 0.2, "--preset", "quick"), "must not go with --network"),
+        (("--network", "--threshold", 0.2, "--preset", "quick"), "must not go with --network; got preset='quick'"),
         (("--folds", 1), "folds must be greater than or equal to 2"),
         (("--metric", "r2"), "metric must be one of a binary task"),
         (("--metric", "roc_auk"), "Did you mean 'roc_auc'"),

@@ -226,6 +226,15 @@ class TestResult:
         assert len(model.about["score"]) == 3
 
     @pytest.mark.slow
+    def test_each_model_has_the_threshold_of_its_own_held_out_rows(self, seen: dict[str, list[Any]]) -> None:
+        model = student(learnable(), threshold="f1", metric="accuracy")
+        told, last = model.about["decision"], seen["prepared"][1].split
+        assert told["metric"] == "f1"
+        assert told["n_rows"] == len(last.valid)
+        assert told["threshold"] == model.decision.threshold
+        assert model.about["n_rows"] == len(seen["prepared"][0].split.test)
+
+    @pytest.mark.slow
     def test_weights_count_in_the_network_too(self) -> None:
         data = learnable()
         weights = (np.asarray(data.target) == "yes") * 1.0 + 1e-3
@@ -234,7 +243,7 @@ class TestResult:
         assert heavy.predict_proba(new)[:, 1].mean() > plain.predict_proba(new)[:, 1].mean() + 0.1
 
     def test_what_cannot_be_distilled_is_told(self) -> None:
-        with pytest.raises(ConfigError, match="threshold must be a number where the portfolio is distilled; got"):
-            student(learnable(), threshold="f1")
+        with pytest.raises(ConfigError, match="looks at probabilities: no threshold changes it"):
+            student(learnable(), threshold="auroc")
         with pytest.raises(DataError, match="must have a target"):
             distilled(replace(learnable(), target=None), PortfolioOptions())

@@ -13,6 +13,7 @@ from profuse.errors import ConfigError
 from profuse.models.options import PROGRESSIVE
 
 __all__ = [
+    "Cost",
     "Json",
     "LeftOut",
     "Model",
@@ -20,6 +21,7 @@ __all__ = [
     "SafeCsv",
     "SchemaFile",
     "Targets",
+    "Threshold",
     "Variant",
     "Weight",
     "check_shape",
@@ -81,6 +83,20 @@ Model = Annotated[
 SafeCsv = Annotated[
     bool, typer.Option("--safe-csv", help="Put a ' before cells that a spreadsheet would run as a formula.")
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold", metavar="P",
+        help="Answer the second of two classes where its probability is at least P; the saved model is left as it is.",
+    ),
+]  # fmt: skip
+Cost = Annotated[
+    str | None,
+    typer.Option(
+        "--cost", metavar="YAML",
+        help="Give the cheapest answer, by {class: {answer: cost}}, 1 if not named; the saved model is left as it is.",
+    ),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

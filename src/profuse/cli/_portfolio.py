@@ -140,6 +140,8 @@ def show_distilled(model: NetworkPredictor) -> None:
             f"({numbers.interval(low, high, metric)}) on {n_rows} rows that none of them has learned from."
         )
         say(f"Against the portfolio ({numbers.score(about['portfolio'], metric)}): {_told(about['gain'], metric)}.")
+    for line in decided(model):
+        say(line)
 
 
 def _label(name: str) -> str:
@@ -149,20 +151,22 @@ def _label(name: str) -> str:
     return metric(name).label
 
 
-def decided(model: PortfolioPredictor) -> list[str]:
-    """Returns in words which class a portfolio answers, if not the most probable one, and what that is worth."""
+def decided(model: NetworkPredictor | PortfolioPredictor) -> list[str]:
+    """Returns in words which class a model answers, if not the most probable one, and what that is worth."""
     about = model.about.get("decision")
     if about is None:
         return []
     second, decision, lines = str(model.classes[-1]), model.decision, []
+    # one network has no folds: its validation rows had a part in the epoch, and none in the weights
+    rows, n_rows = ("validation", about["n_rows"]) if "n_rows" in about else ("held-out", model.about["n_rows"])
     if decision.threshold is not None:
-        chosen = f", chosen for {_label(about['metric'])} on held-out rows" if "metric" in about else ""
+        chosen = f", chosen for {_label(about['metric'])} on {n_rows:,} {rows} rows" if "metric" in about else ""
         lines.append(f"{second!r} is answered where its probability is at least {decision.threshold:.3g}{chosen}.")
     else:
         lines.append("The answer is the one with the smallest expected cost.")
     if "n_answered" in about:
         lines.append(
-            f"It answers {second!r} in {about['n_answered']:,} of {model.about['n_rows']:,} held-out rows, of which "
+            f"It answers {second!r} in {about['n_answered']:,} of {n_rows:,} {rows} rows, of which "
             f"{about['n_right']:,} are; {about['n_there']:,} are in all."
         )
     if "score" in about:
@@ -171,8 +175,8 @@ def decided(model: PortfolioPredictor) -> list[str]:
         label = "mean cost" if decision.cost is not None else _label(metric)
         by = " by thresholds that other rows have chosen" if decision.cost is None else ""
         lines.append(
-            f"Held-out {label}{by} {numbers.score(value, metric)} ({numbers.interval(low, high, metric)}) instead of "
-            f"{before} of the most probable class: {_told(about['gain'], metric)}."
+            f"{rows.capitalize()} {label}{by} {numbers.score(value, metric)} ({numbers.interval(low, high, metric)}) "
+            f"instead of {before} of the most probable class: {_told(about['gain'], metric)}."
         )
     return lines
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import Json, Model, NewCategories, Targets
+from profuse.cli._arguments import Cost, Json, Model, NewCategories, Targets, Threshold
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
@@ -21,6 +21,8 @@ def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
     reading: Given,
     target: Targets = None,
+    threshold: Threshold = None,
+    cost: Cost = None,
     new_categories: NewCategories = None,
     as_json: Json = False,
 ) -> None:
@@ -28,13 +30,18 @@ def evaluate(
 
     Stops where the table lacks columns of training, or has classes that training had not.
 
-    [bold]Example[/bold]: profuse evaluate model test.csv
+    [bold]Examples[/bold]
+
+    profuse evaluate model test.csv
+
+    profuse evaluate model test.csv --threshold 0.2
     """
+    from profuse.cli._decided import deciding
     from profuse.data.leaks import copy_notes
     from profuse.metrics import metrics_for
     from profuse.predictor import load_model
 
-    predictor = load_model(model)
+    predictor = deciding(load_model(model), threshold, cost, who="evaluate")
     rows = predictor.read(
         file,
         **reading,

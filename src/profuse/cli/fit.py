@@ -81,7 +81,8 @@ def fit(
     """Fit a portfolio of networks and classical models to all rows of a table, and save it.
 
     Each model predicts rows that it has not learned from; those choose how much each counts, also for rows that lack a
-    modality. With --network, --fusion or --from one network alone is trained; a fraction of the rows chooses its epoch.
+    modality. With --network, --fusion or --from one network alone is trained; a fraction of the rows chooses its epoch,
+    and its threshold where --threshold names a metric.
     Official test rows of a named data set are left out.
 
     [bold]Examples[/bold]
@@ -97,6 +98,8 @@ def fit(
     profuse fit mine.csv --target price --member my_models:make_svm --out model
 
     profuse fit mine.csv --target price --fusion gated --out model
+
+    profuse fit mine.csv --target ill --network --threshold f1 --out model
 
     profuse fit mine.csv --from profuse-out/mine --out model
     """
@@ -115,16 +118,24 @@ def fit(
     if not alone:
         _portfolio(data, out, target, weight, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
+    import numpy as np
+
+    from profuse._options import checked
     from profuse.cli._output import hold_model
+    from profuse.cli._portfolio import decided
     from profuse.data.leaks import copy_notes
+    from profuse.data.target import TargetCodec
     from profuse.datasets import DATASETS
     from profuse.errors import ProfuseWarning
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
     from profuse.inputs import open_data, with_encoders, without_test_rows
+    from profuse.portfolio.decision import AskedDecision
+    from profuse.portfolio.one_network import decide
     from profuse.training.weights import weight_notes
 
-    _not_with(alone[0], several)
+    _not_with(alone[0], {name: value for name, value in several.items() if name not in ("threshold", "cost")})
+    answers = checked(PortfolioOptions, several, where="fit")
     hold_model(out)
     asked: dict[str, Any] = {**reading, **_level_apart(model), **training}
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
@@ -139,6 +150,8 @@ def fit(
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
     dataset = with_encoders(dataset, settings.encoders, into=settings.into or (), who="fit")
+    # what cannot decide is told before anything is fitted
+    AskedDecision.of(answers, TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     fitted = kind(**asked, schema=opened.schema)
     print_notes(
@@ -148,6 +161,7 @@ def fit(
     with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
         fitted.fit(dataset, callbacks=callbacks)
+    fitted.predictor_ = decide(fitted.predictor_, answers, seed=fitted.predictor_.train_options.seed)
     choices = fitted.predictor_.choices.items()
     chosen = [f"Encoder of {name!r}, chosen on validation rows: {words}." for name, words in choices]
     print_notes([*fitted.predictor_.pipeline.notes, *chosen])
@@ -158,6 +172,8 @@ def fit(
     message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     when = f"in epoch {history.best_epoch}" if history.best_epoch else "of the linear paths, as no epoch was better"
     say(f"Validation {unit} {message} {when}, {history.fit_seconds:.1f} s")
+    for line in decided(fitted.predictor_):
+        say(line)
     say(f"Model: {out}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import Model, NewCategories, SafeCsv
+from profuse.cli._arguments import Cost, Model, NewCategories, SafeCsv, Threshold
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import as_csv, print_data, print_notes, safe_csv, say
@@ -46,6 +46,8 @@ def predict(
         typer.Option("--coverage", metavar="SHARE", help="Of new rows that sets or intervals hold; 0.9 if absent."),
     ] = None,
     safe: SafeCsv = False,
+    threshold: Threshold = None,
+    cost: Cost = None,
     new_categories: NewCategories = None,
 ) -> None:
     """Predict the rows of a table with a saved model.
@@ -59,15 +61,18 @@ def predict(
 
     profuse predict model new.csv --out answers.csv
 
+    profuse predict model new.csv --threshold 0.2 --out answers.csv
+
     profuse predict model new.csv --conformal calibration.csv --coverage 0.95 --out answers.csv
     """
+    from profuse.cli._decided import deciding
     from profuse.predictor import load_model
 
     if coverage is not None and conformal is None:
         raise typer.BadParameter("must go with --conformal FILE", param_hint="--coverage")
     if out is not None:
         check_output(out, reads=(model, file, worth, conformal))
-    predictor = load_model(model)
+    predictor = deciding(load_model(model), threshold, cost, who="predict")
     given: dict[str, Any] = {**reading, "new_categories": new_categories or ()}
     rows = predictor.read(file, **given)
     print_notes(rows.notes)

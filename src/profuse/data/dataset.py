@@ -15,7 +15,7 @@ from profuse.errors import DataError
 from profuse.kinds import ModalityData, object_array
 from profuse.schema import Task
 
-__all__ = ["Dataset", "ModalityData", "check_weights", "object_array"]
+__all__ = ["Dataset", "ModalityData", "check_weights", "clusters_of", "object_array"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +104,13 @@ class Dataset:
             if part != "weights" or self.weights is not None:  # data without weights keep the digest they had before
                 _feed(digest, getattr(self, part))
         return digest.hexdigest()
+
+
+def clusters_of(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Returns a number for each of the rows, `[row]`; rows with one number are of one group."""
+    if dataset.groups is None:
+        return np.arange(len(rows))
+    return np.unique(np.asarray(dataset.groups)[rows].astype(str), return_inverse=True)[1]
 
 
 def check_weights(weights: np.ndarray, *, who: str, what: str) -> None:

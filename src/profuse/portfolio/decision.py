@@ -1,9 +1,10 @@
-"""Which class a portfolio answers: as asked, or by a threshold that held-out rows choose; and what that is worth."""
+"""Which class a model answers: as asked, or by a threshold that held-out rows choose; and what that is worth."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -14,12 +15,50 @@ from profuse.metrics import Metric, metric_named, metrics_for
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.fits import score_of
 from profuse.portfolio.options import PortfolioOptions
-from profuse.predictor import MOST_PROBABLE, Decision, check_two_classes
+from profuse.predictor import MOST_PROBABLE, Decision, NetworkPredictor, check_two_classes
 from profuse.schema import Task
 
-__all__ = ["AskedDecision", "best_threshold", "thresholds_of", "what_it_is_worth"]
+__all__ = ["AskedDecision", "HeldOut", "best_threshold", "thresholds_of", "what_it_is_worth"]
 
 _MOST_THRESHOLDS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Rows that the model has not learned from: they choose a threshold, and tell what it is worth.
+
+    Attributes:
+        task: What kind of target.
+        true: Their classes, `[row]`.
+        clusters: `[row]`: rows with one number are not independent.
+        part_of: `[row]`: rows of a part are judged by what the others have chosen.
+    """
+
+    task: Task
+    true: np.ndarray
+    clusters: np.ndarray
+    part_of: np.ndarray
+
+    @classmethod
+    def of_cut(cls, cut: Cut) -> Self:
+        """Returns the rows of a portfolio's folds."""
+        return cls(cut.codec.task, cut.true, cut.clusters, cut.fold_of)
+
+    @classmethod
+    def of_network(cls, network: NetworkPredictor, *, seed: int) -> Self:
+        """Returns the validation rows of a network that was just trained, in five parts that hold whole clusters."""
+        assert network.valid_true is not None
+        assert network.valid_clusters is not None
+        true, clusters = network.valid_true, network.valid_clusters
+        order = np.random.default_rng(seed).permutation(int(clusters.max()) + 1)
+        first = np.zeros(len(order), dtype=np.int64)
+        first[clusters] = true  # parts have about as many rows of each class
+        place = np.empty(len(order), dtype=np.int64)
+        place[np.lexsort((order, first))] = np.arange(len(order))
+        return cls(network.task, true, clusters, place[clusters] % _PARTS)
+
+
+_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -54,12 +93,12 @@ class AskedDecision:
             return self.decision
         return Decision(threshold=best_threshold(self.metric, true, probabilities))
 
-    def out_of_fold(self, probabilities: np.ndarray, cut: Cut) -> np.ndarray:
-        """Returns the class numbers that are answered in each fold, `[row]`, by what other folds have chosen."""
+    def by_others(self, probabilities: np.ndarray, held: HeldOut) -> np.ndarray:
+        """Returns the class numbers that are answered in each part, `[row]`, by what other parts have chosen."""
         answers = np.zeros(len(probabilities), dtype=np.int64)
-        for fold in range(len(cut.folds)):
-            rows, rest = cut.fold_of == fold, cut.fold_of != fold
-            answers[rows] = self.made(probabilities[rest], cut.true[rest]).codes(probabilities[rows])
+        for part in np.unique(held.part_of):
+            rows, rest = held.part_of == part, held.part_of != part
+            answers[rows] = self.made(probabilities[rest], held.true[rest]).codes(probabilities[rows])
         return answers
 
 
@@ -127,13 +166,13 @@ def best_threshold(metric: Metric, true: np.ndarray, probabilities: np.ndarray) 
 
 
 def what_it_is_worth(
-    asked: AskedDecision, decision: Decision, probabilities: np.ndarray, cut: Cut, seed: int
+    asked: AskedDecision, decision: Decision, probabilities: np.ndarray, held: HeldOut, seed: int
 ) -> dict[str, object]:
     """Returns what is told of a decision: how often held-out rows are answered with the second class, and rightly so;
-    and the score, with its ends, of answers that other folds have decided, beside that of the most probable class."""
-    answers, true = asked.out_of_fold(probabilities, cut), cut.true
+    and the score, with its ends, of answers that other parts have decided, beside that of the most probable class."""
+    answers, true = asked.by_others(probabilities, held), held.true
     result: dict[str, object] = dict(decision.model_dump(mode="json", exclude_none=True))
-    if cut.codec.task == "binary":
+    if held.task == "binary":
         said, there = answers == 1, true == 1
         result |= {"n_answered": int(said.sum()), "n_right": int((said & there).sum()), "n_there": int(there.sum())}
     metric = asked.metric if decision.cost is None else MeanCost(decision)
@@ -143,7 +182,7 @@ def what_it_is_worth(
     seen: dict[Hashable, np.ndarray] = {"decided": eye[answers], "most probable": eye[probabilities.argmax(1)]}
     result["metric"] = metric.name
     try:
-        scores = Scores(metric, true, seen, cut.clusters, seed=seed, n_resamples=200)
+        scores = Scores(metric, true, seen, held.clusters, seed=seed, n_resamples=200)
     except DataError:  # not defined on these rows
         return result
     return result | {

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, clusters_of
 from profuse.data.split import Split, split_off
 from profuse.data.target import TargetCodec
-from profuse.errors import ConfigError, DataError
+from profuse.errors import DataError
 from profuse.inspect.intervals import Scores
 from profuse.models.options import ModelOptions
 from profuse.portfolio.decision import AskedDecision
 from profuse.portfolio.fits import Event
 from profuse.portfolio.fitting import fit_portfolio, metric_of
+from profuse.portfolio.one_network import decide
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import NetworkPredictor, PortfolioPredictor
 from profuse.schema import Schema
@@ -46,6 +47,8 @@ def distilled(
     the rows (whole groups; the latest, where rows have times) is kept from it, and of the others it is the held-out
     prediction of its folds; rows that no fold holds out have their target alone. A first network learns from these, and
     is judged beside the portfolio on the fifth: `about`. The one that is returned learns in the same way from all rows.
+    A threshold is chosen by each model's own held-out rows: by the folds of the portfolio, by the validation rows of a
+    network (`decide`).
 
     Args:
         dataset: Rows with a target; official test rows among them are learned from like others.
@@ -57,7 +60,6 @@ def distilled(
         on_event: Told of progress.
 
     Raises:
-        ConfigError: A threshold is to be chosen: no predictions of this network are held out.
         ProfuseError: What `fit_portfolio` and `fit_model` raise.
 
     Reference:
@@ -68,17 +70,12 @@ def distilled(
     """
     options, model, train = options or PortfolioOptions(), model or ModelOptions(), train or TrainOptions()
     tell, start = on_event or (lambda event: None), time.perf_counter()
-    if isinstance(options.threshold, str):
-        raise ConfigError(
-            f"fit: threshold must be a number where the portfolio is distilled; got threshold={options.threshold!r}. "
-            "No predictions of the network are held out to choose it by. Give a number, or costs."
-        )
     if dataset.target is None:
         raise DataError(f"fit: the data set {dataset.name!r} must have a target; it has none. Name one.")
     dataset = replace(dataset, split=None)
     metric = metric_of(options, dataset.task)
     codec = TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names)
-    decision = AskedDecision.of(options, codec).decision
+    AskedDecision.of(options, codec)  # what cannot decide is told before anything is fitted
     learned, judged = split_off(dataset, _JUDGED, seed=train.seed)
     teacher = fit_portfolio(
         dataset.rows(learned), options, model, train, codec=codec, schema=schema, n_jobs=n_jobs, on_event=on_event
@@ -87,12 +84,14 @@ def distilled(
     lesson = _Lesson(dataset, codec, model, train, said)
     tell(Event("distil", 0, 2))
     student, prepared = lesson.learn(learned, judged)
+    student = decide(student, options, seed=train.seed)
     tell(Event("distil", 1, 2))
     result, _ = lesson.learn(np.arange(len(dataset)), judged[:0])
+    result = decide(result, options, seed=train.seed)
     outputs = student.predict_encoded(prepared.inputs, judged)
     predictions: dict[Hashable, np.ndarray] = {
-        "network": decision.seen_by(metric, outputs),
-        "portfolio": decision.seen_by(metric, said[judged]),
+        "network": student.decision.seen_by(metric, outputs),
+        "portfolio": teacher.decision.seen_by(metric, said[judged]),
     }
     about: dict[str, object] = {
         "metric": metric.name,
@@ -103,7 +102,7 @@ def distilled(
         "seconds": time.perf_counter() - start,
     }
     try:
-        true, clusters = prepared.true(judged), _clusters(dataset, judged)
+        true, clusters = prepared.true(judged), clusters_of(dataset, judged)
         found = Scores(metric, true, predictions, clusters, seed=train.seed, n_resamples=200)
         about |= {
             "score": list(found.score("network")),
@@ -116,7 +115,7 @@ def distilled(
     known = result.trained_on
     if known is not None and (changed := options.model_dump(mode="json", exclude_defaults=True)):
         known = known.model_copy(update={"options": {"portfolio": changed}})
-    return replace(result, schema=schema, about=about, decision=decision, trained_on=known)
+    return replace(result, schema=schema, about={**about, **result.about}, trained_on=known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +161,3 @@ def _said(teacher: PortfolioPredictor, dataset: Dataset, learned: np.ndarray, ju
     said[learned] = teacher.held_prediction
     said[judged] = teacher.predict_encoded(teacher.encode(dataset.rows(judged)))
     return said
-
-
-def _clusters(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Returns a number for each of the rows; rows with one number are of one group."""
-    if dataset.groups is None:
-        return np.arange(len(rows))
-    return np.unique(np.asarray(dataset.groups)[rows].astype(str), return_inverse=True)[1]

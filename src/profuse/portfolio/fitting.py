@@ -17,7 +17,7 @@ from profuse.errors import DataError
 from profuse.metrics import Metric, default_metric, metric_named
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
-from profuse.portfolio.decision import AskedDecision, what_it_is_worth
+from profuse.portfolio.decision import AskedDecision, HeldOut, what_it_is_worth
 from profuse.portfolio.estimate import estimate_of, loss_of, nested_outputs, notes_of
 from profuse.portfolio.fits import Event, Fits, Fitted, score_of
 from profuse.portfolio.members import Member, loaded, members_of
@@ -160,7 +160,7 @@ def _fit(
             **(
                 {}
                 if decision.is_most_probable
-                else {"decision": what_it_is_worth(asked, decision, probabilities, cut, seed)}
+                else {"decision": what_it_is_worth(asked, decision, probabilities, HeldOut.of_cut(cut), seed)}
             ),
             "n_folds": len(cut.folds),
             "skipped": {**skipped, **unable},

@@ -29,6 +29,7 @@ __all__ = [
     "number",
     "option_table",
     "share",
+    "worth_of_answers",
 ]
 
 NOT_MEASURED = "Not measured"
@@ -172,6 +173,24 @@ def _decision(predictor: Predictor) -> list[Block]:
         f"{gives}, and answers the one with the smallest expected cost.",
         Table(("true class", *(f"answer {c}" for c in classes)), rows, title="What an answer costs"),
     ]
+
+
+def worth_of_answers(second: str, decided: Mapping[str, Any], rows: str) -> list[str]:
+    """Returns what `about` tells of a threshold or costs, measured on `rows` ("held-out", "validation")."""
+    said = []
+    if "n_answered" in decided:
+        of = f"{decided['n_rows']:,} {rows} rows" if "n_rows" in decided else f"{rows} rows"
+        said.append(
+            f"It answers {second!r} in {decided['n_answered']:,} {'of ' if 'n_rows' in decided else ''}{of}, "
+            f"of which {decided['n_right']:,} are; {decided['n_there']:,} are in all."
+        )
+    if "score" in decided:
+        value, low, high = decided["score"]
+        said.append(
+            f"{rows.capitalize()} {label_of(str(decided['metric']))} of its answers {number(value)} "
+            f"({ends(low, high)}); of the most probable class {number(float(decided['most_probable']))}."
+        )
+    return said
 
 
 def _trained(predictor: Predictor) -> list[Block]:

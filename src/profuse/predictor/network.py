@@ -51,6 +51,8 @@ class NetworkPredictor(Predictor):
         history: Its epochs.
         own_parts: Parts that are the user's own objects, which no name rebuilds.
         valid_prediction: What the model predicted for the validation rows before it was trained anew with them.
+        valid_true: Their targets as metrics take them; not saved, as nothing of them is.
+        valid_clusters: `[row]`: validation rows with one number are not independent.
         about: How good it is on held-out rows, where that is known.
         choices: By modality, what its encoder has chosen for the data, in words; not saved, as the options tell it.
     """
@@ -66,6 +68,8 @@ class NetworkPredictor(Predictor):
     schema: Schema | None = None
     own_parts: tuple[str, ...] = ()
     valid_prediction: np.ndarray | None = None
+    valid_true: np.ndarray | None = None
+    valid_clusters: np.ndarray | None = None
     choices: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from profuse.kinds import kind_named
 from profuse.predictor.card import Block, Table
-from profuse.predictor.described import changed_options, ends, label_of, number, option_table
+from profuse.predictor.described import changed_options, ends, label_of, number, option_table, worth_of_answers
 
 if TYPE_CHECKING:
     from profuse.predictor.network import NetworkPredictor
@@ -54,6 +55,8 @@ def scored_as(model: NetworkPredictor) -> list[Block]:
             f"A network made so scores {label} {number(value)} ({ends(low, high)}) on {about['n_rows']:,} rows that it "
             f"has not learned from; the portfolio that taught it {number(float(about['portfolio']))}."
         )
+    if isinstance(decided := about.get("decision"), Mapping):
+        said += worth_of_answers(str(model.classes[-1]), decided, "validation")
     if history is not None and not math.isnan(history.best.valid_score):
         said.append(
             f"Validation {model.model.head.unit} {number(history.best.valid_score)}, without an interval. These rows "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from profuse.predictor.card import Block, Table
-from profuse.predictor.described import ends, label_of, number, option_table, share
+from profuse.predictor.described import ends, label_of, number, option_table, share, worth_of_answers
 
 if TYPE_CHECKING:
     from profuse.predictor.portfolio import PortfolioPredictor
@@ -48,7 +48,7 @@ def scored_as(model: PortfolioPredictor) -> list[Block]:
         at = number(model.temperature)
         said.append(f"Probabilities were calibrated on held-out rows: temperature {at}.")
     if isinstance(decided := about.get("decision"), Mapping):
-        said += _decided(model, decided)
+        said += worth_of_answers(str(model.classes[-1]), decided, "held-out")
     return [*said, *map(str, about.get("notes", ()))]
 
 
@@ -66,23 +66,6 @@ def _headline(model: PortfolioPredictor) -> list[str]:
     if "gain" in about and len(model.members) > 1:
         best = number(float(about["best_member"]))
         said.append(f"Against its best model alone ({best}), chosen the same way: {_gain(about['gain'])}.")
-    return said
-
-
-def _decided(model: PortfolioPredictor, decided: Mapping[str, Any]) -> list[str]:
-    said = []
-    if "n_answered" in decided:
-        second = str(model.classes[-1])
-        said.append(
-            f"It answers {second!r} in {decided['n_answered']:,} held-out rows, of which {decided['n_right']:,} are; "
-            f"{decided['n_there']:,} are in all."
-        )
-    if "score" in decided:
-        value, low, high = decided["score"]
-        said.append(
-            f"Held-out {label_of(str(decided['metric']))} of its answers {number(value)} ({ends(low, high)}); of the "
-            f"most probable class {number(float(decided['most_probable']))}."
-        )
     return said
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from profuse._cores import limit_threads
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, clusters_of
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds
 from profuse.data.target import TargetCodec
@@ -318,6 +318,8 @@ def _fit(
         history=history,
         own_parts=tuple(own),
         valid_prediction=valid_prediction,
+        valid_true=prepared.true(split.valid),
+        valid_clusters=clusters_of(prepared.dataset, split.valid),
         choices={name: choice.words for name, choice in chosen.items()},
         trained_on=trained_on(prepared, train_options),
     )
