@@ -18,6 +18,9 @@ from profuse.comparison.engine import compare_dataset
 from profuse.comparison.jobs import JobResult
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.predictions import write_predictions
+from profuse.comparison.recommended import shown_method
+from profuse.comparison.results import Results
+from profuse.comparison.summary import summarise
 from profuse.data.dataset import Dataset
 from profuse.models.options import ModelOptions
 from profuse.training.options import TrainOptions
@@ -55,6 +58,23 @@ def check_scores(said: pd.DataFrame, scores: pd.DataFrame, wanted: Wanted) -> No
             assert math.isclose(value, told[(*fit, metric)], rel_tol=1e-4, abs_tol=1e-6), (fit, metric)
 
 
+def check_outputs(out: Path, said: pd.DataFrame, columns: list[str]) -> None:
+    """Checks that what a report draws is what the file says of one method, which is told, at every seed."""
+    results = Results.read(out)
+    (method,) = {m for rows in results.rows.values() for m in rows.outputs}
+    assert method == shown_method(results, summarise(results))
+    for seed, rows in results.rows.items():
+        of = said[(said["method"] == method) & (said["seed"] == seed)]
+        assert len(of) == len(rows.ids) > 0
+        assert of["row"].tolist() == rows.ids.tolist()
+        kept = np.atleast_2d(rows.outputs[method].said.T).T
+        np.testing.assert_allclose(of[columns].to_numpy(), kept, rtol=1e-6)
+        true = of[[c.replace("prediction", "true") if "prediction" in c else "true" for c in columns]].to_numpy()
+        if true.dtype == object:
+            true = np.searchsorted(results.dataset.classes, true.astype(str))
+        np.testing.assert_allclose(np.atleast_2d(rows.outputs[method].true.T).T, true, rtol=1e-12)
+
+
 def test_scores_of_classes_follow_from_the_file_and_a_second_run_adds_its_rows(tmp_path: Path) -> None:
     data = make_product(100)
     ids = np.array([f"r{i}" for i in range(100)], dtype=object)
@@ -79,6 +99,7 @@ def test_scores_of_classes_follow_from_the_file_and_a_second_run_adds_its_rows(t
     assert (again["id"] == ids[again["row"]]).all()
     assert data.target is not None
     assert (again["true"] == data.target[again["row"]]).all()
+    check_outputs(tmp_path, again, ["prob_same"])
     assert again.groupby("seed")["row"].unique().map(sorted).map(tuple).nunique() == 2
 
 
@@ -114,13 +135,14 @@ def test_scores_of_numbers_follow_from_the_file(n_targets: int, tmp_path: Path) 
     true, prediction = (
         (["true"], ["prediction"])
         if n_targets == 1
-        else ([f"{w}_{n}" for n in ("up", "row")] for w in ("true", "prediction"))
+        else [[f"{w}_{n}" for n in ("up", "row")] for w in ("true", "prediction")]
     )
     assert list(said.columns) == ["method", "seed", "row", *true, *prediction]
     check_scores(said, scores, {
         "r2": lambda r: oracle.r2_score(r[true], r[prediction]),
         "mae": lambda r: oracle.mean_absolute_error(r[true], r[prediction]),
     })  # fmt: skip
+    check_outputs(tmp_path, said, list(prediction))
     assert data.target is not None
     np.testing.assert_allclose(said[true].to_numpy(), data.target[said["row"]].reshape(-1, n_targets), rtol=1e-14)
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from profuse.comparison.recommended import recommended
 from profuse.comparison.results import Results
 from profuse.comparison.statistics import Sample, paired_difference
 from profuse.comparison.summary import Evidence, summarise
 from profuse.report import collect, render_html, render_markdown
-from profuse.report.advice import advice, collect_gains, gain_plot, recommended, rows_to_show
+from profuse.report.advice import advice, collect_gains, gain_plot, rows_to_show
 from profuse.report.words import labels_of
 
 Example = Callable[..., Results]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from functools import cache
 from html.parser import HTMLParser
@@ -13,6 +10,7 @@ from typing import Any
 
 import pytest
 from hostile import HOSTILE, STEERING
+from in_chromium import opened, without_policy
 from markdown_it import MarkdownIt
 
 from profuse.comparison.results import Results
@@ -132,25 +130,6 @@ def test_markdown_has_the_same_parts_whatever_the_names(collected: Any, usual_pa
     assert parts(render_markdown(collected(HOSTILE[name]))) == usual_parts
 
 
-def opened(page: str, folder: Path) -> str:
-    """Opens a page in Chromium and returns what it has become, scripts run."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    file = folder / "page.html"
-    file.write_text(page, encoding="utf-8")
-    done = subprocess.run(
-        [
-            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            "--disable-dev-shm-usage", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=2000",
-            "--dump-dom", file.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.slow
 class TestInChromium:
     def test_no_script_runs_that_stands_in_a_name(self, example: Example, tmp_path: Path) -> None:
@@ -158,9 +137,7 @@ class TestInChromium:
         page = render_html(collect(named(example, everything)))
         assert page.count("RAN") > 50
         # the page forbids scripts too: names must be harmless without that
-        bare = re.sub(r"<meta http-equiv=.Content-Security-Policy.*?>", "", page)
-        assert bare != page
-        shown = opened(bare, tmp_path)
+        shown = opened(without_policy(page), tmp_path)
         assert "<title>RAN</title>" not in shown
         assert Shape(shown).tags.count(("script",)) == 0
 

@@ -39,6 +39,7 @@ from profuse.comparison.results import (
     Timing,
 )
 from profuse.comparison.running import Event, Run, run_fits
+from profuse.comparison.shown import add_outputs
 from profuse.comparison.summary import summarise
 from profuse.comparison.time_blocks import time_blocks
 from profuse.data.dataset import Dataset
@@ -122,6 +123,7 @@ def compare_dataset(
             results.dataset.notes += run.notes[n_notes:]
         results.hidden = hidden_scores(results, run, dataset)
         results.answers = asked_of_best(results, run, dataset, options.questions)
+        add_outputs(results, run, dataset)
         write_predictions(out / "predictions.csv", run.found, [m.name for m in results.methods], dataset)
         results.write(out)
         _keep_models(results, run, out)

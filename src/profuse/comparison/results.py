@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +17,11 @@ import numpy as np
 import yaml
 from pydantic import Field, PrivateAttr, ValidationError, field_validator
 
-from profuse._files import check_size, read_source
+from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._machine import Machine, Plain
 from profuse._saving import write_file
+from profuse.comparison.seed_rows import SeedRows, arrays_of, rows_of, storable
 from profuse.errors import DataError
 from profuse.schema import Task
 
@@ -206,23 +206,6 @@ class Skipped(Plain):
     reason: str
 
 
-@dataclass(eq=False)
-class SeedRows:
-    """The test rows of one seed, and what each adds to each method's score, by the metric that counts.
-
-    Attributes:
-        ids: `[row]` of int or str: names of the rows, the same for every seed that shares them.
-        groups: `[row]`, or None: rows with one value are not independent.
-        scores: Method to `[row]`, whose mean is the score: `profuse.metrics.row_scores`.
-        log_errors: Method to `[row]`, of a regression: `profuse.metrics.log_error_scores`, where finite.
-    """
-
-    ids: np.ndarray
-    groups: np.ndarray | None = None
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
-    log_errors: dict[str, np.ndarray] = field(default_factory=dict)
-
-
 class Results(Plain):
     """What a comparison found; see the module. `rows` (by seed) is kept beside the JSON, in `rows.npz`."""
 
@@ -284,7 +267,7 @@ class Results(Plain):
             DataError: A score is not finite, lengths disagree, or another method had other rows at this seed.
         """
         where, values = f"Results.add_rows ({method!r}, seed {seed})", np.asarray(scores, dtype=np.float32)
-        names, grouped = _storable(ids), None if groups is None else _storable(groups)
+        names, grouped = storable(ids), None if groups is None else storable(groups)
         lengths = {len(values), len(names), len(names if grouped is None else grouped)}
         if values.ndim != 1 or len(lengths) != 1 or len(values) == 0:
             raise DataError(
@@ -313,7 +296,7 @@ class Results(Plain):
     def write(self, folder: str | Path) -> None:
         """Writes the four files, each whole or not at all; `results.json` comes last."""
         folder = Path(folder)
-        arrays = {k: v for seed, rows in self._rows.items() for k, v in _arrays(seed, rows).items()}
+        arrays = {k: v for seed, rows in self._rows.items() for k, v in arrays_of(seed, rows).items()}
         save: Any = np.savez_compressed  # its stubs take the arrays for its flag
         save(packed := BytesIO(), **arrays)
         write_file(folder / "rows.npz", packed.getvalue())
@@ -355,41 +338,5 @@ class Results(Plain):
             raise DataError(f"Results.read: {path} must be what profuse wrote; got {message}. Run it again.") from error
         side = path.with_name("rows.npz")
         if side.is_file():
-            results._rows = _rows_of(side)
+            results._rows = rows_of(side)
         return results
-
-
-def _storable(values: np.ndarray | Sequence[object]) -> np.ndarray:
-    """Integers stay; all else becomes text, so that no pickle is needed."""
-    array = np.asarray(values)
-    return array.astype(np.int64) if array.dtype.kind in "iu" else np.asarray([str(v) for v in values], dtype=np.str_)
-
-
-def _arrays(seed: int, rows: SeedRows) -> dict[str, np.ndarray]:
-    arrays = {f"ids_{seed}": rows.ids, f"methods_{seed}": np.asarray(list(rows.scores), dtype=np.str_)}
-    arrays[f"scores_{seed}"] = np.stack(list(rows.scores.values()))
-    if rows.log_errors:
-        arrays[f"log_methods_{seed}"] = np.asarray(list(rows.log_errors), dtype=np.str_)
-        arrays[f"log_errors_{seed}"] = np.stack(list(rows.log_errors.values()))
-    if rows.groups is not None:
-        arrays[f"groups_{seed}"] = rows.groups
-    return arrays
-
-
-def _rows_of(path: Path) -> dict[int, SeedRows]:
-    try:
-        with np.load(BytesIO(read_source(path)), allow_pickle=False) as file:
-            check_size(sum(part.file_size for part in file.zip.infolist()))
-            results = {}
-            for seed in sorted(int(k.removeprefix("ids_")) for k in file.files if k.startswith("ids_")):
-                scores = dict(zip(file[f"methods_{seed}"].tolist(), file[f"scores_{seed}"], strict=True))
-                groups = file[f"groups_{seed}"] if f"groups_{seed}" in file.files else None
-                results[seed] = SeedRows(file[f"ids_{seed}"], groups, scores)
-                if f"log_methods_{seed}" in file.files:
-                    names = file[f"log_methods_{seed}"].tolist()
-                    results[seed].log_errors = dict(zip(names, file[f"log_errors_{seed}"], strict=True))
-            return results
-    except Exception as error:  # a damaged archive fails in a dozen ways
-        raise DataError(
-            f"Results.read: {path} must be arrays that profuse wrote; got {error}. Run it again."
-        ) from error

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from profuse.comparison.metric import metric_of
+from profuse.comparison.recommended import recommended
 from profuse.comparison.results import Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Evidence, Summary
@@ -16,29 +17,9 @@ from profuse.report import numbers
 from profuse.report.figures import axis, mark
 from profuse.report.margin import within_margin
 
-__all__ = ["advice", "collect_gains", "gain_plot", "recommended", "rows_to_show"]
+__all__ = ["advice", "collect_gains", "gain_plot", "rows_to_show"]
 
 _WORTH = 0.02  # of a share or a correlation: a gain that is worth showing
-
-
-def recommended(results: Results, summary: Summary) -> str | None:
-    """Returns the method to use; None where none is shown to have learned anything.
-
-    The portfolio, unless one of what it is held against is shown to be better. Else the best classical model where it
-    is shown to be better than the best fusion, the best fusion where it is shown to be better than the best single
-    modality, and else that, as the simplest. All were chosen by validation rows.
-    """
-    v = summary.verdict
-    held = [c for c in summary.comparisons if c.kind == "portfolio"]
-    together = next((m.name for m in results.methods if m.role == "portfolio"), None)
-    if together is not None and held and not any(c.shown == "worse" for c in held):
-        return together
-    if not v.learned and v.trivial_gain is not None:
-        learned = (c.method for c in summary.comparisons if c.kind == "trivial" and c.shown == "better")
-        return next((m for m in learned if m in (v.single, v.classical)), None)
-    if v.classical_gain is not None and v.classical_gain.shown == "worse":
-        return v.classical
-    return v.fusion if v.helps == "yes" else v.single or v.fusion
 
 
 def rows_to_show(estimate: Estimate, gain: float) -> int | None:

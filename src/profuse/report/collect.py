@@ -10,6 +10,7 @@ import yaml
 
 from profuse.comparison.left_out import LeftOut, left_out
 from profuse.comparison.metric import metric_of, metrics_beside
+from profuse.comparison.recommended import shown_method
 from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
@@ -17,6 +18,7 @@ from profuse.metrics import metrics_for
 from profuse.report.advice import advice, collect_gains
 from profuse.report.estimates import collect_answers
 from profuse.report.hidden import collect_hidden, hidden_in_words
+from profuse.report.outputs import collect_outputs
 from profuse.report.words import Words, labels_of
 
 __all__ = ["ROLES", "collect"]
@@ -67,6 +69,7 @@ def collect(results: Results) -> dict[str, Any]:
         "curves": _curves(results, summary, labels),
         "confusion": _confusion(results, summary, labels),
         "residuals": _residuals(results, summary, labels),
+        "outputs": collect_outputs(results, summary, labels),
         "ablation": ablation,
         "hidden": hidden,
         "asked": collect_answers(results.answers, labels),
@@ -194,7 +197,7 @@ def _curves(results: Results, summary: Summary, labels: dict[str, str]) -> list[
 
 def _confusion(results: Results, summary: Summary, labels: dict[str, str]) -> dict[str, Any] | None:
     by = {c.method: c.counts for c in results.confusion}
-    name = next((n for n in _first_choices(summary) if n in by), None)
+    name = next((n for n in (shown_method(results, summary), *_first_choices(summary)) if n in by), None)
     if name is None:
         return None
     counts = np.asarray(by[name])
@@ -216,7 +219,7 @@ def _confusion(results: Results, summary: Summary, labels: dict[str, str]) -> di
 
 def _residuals(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
     have = {r.method for r in results.residuals}
-    name = next((n for n in _first_choices(summary) if n in have), None)
+    name = next((n for n in (shown_method(results, summary), *_first_choices(summary)) if n in have), None)
     return [{**r.model_dump(), "label": labels[r.method]} for r in results.residuals if r.method == name]
 
 

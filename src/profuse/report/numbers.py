@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "difference", "duration", "interval", "p_value", "rate", "score", "times", "unit"]
+__all__ = [
+    "amount",
+    "count",
+    "difference",
+    "duration",
+    "interval",
+    "p_value",
+    "rate",
+    "score",
+    "short",
+    "times",
+    "unit",
+]
 
 PERCENT = ("accuracy", "exact_match")
+SHARE = "accuracy"
+"""A share of rows is written as this metric is."""
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -63,6 +77,23 @@ def count(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.3g}\N{NO-BREAK SPACE}{letter}"
     return f"{value:,.0f}"
+
+
+def short(value: int) -> str:
+    """`812` -> "812", `12345` -> "12k": where there is room for four characters."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.1f}{letter}" if value < 9.95 * size else f"{value / size:.0f}{letter}"
+    return str(value)
+
+
+def amount(value: float, *, sign: bool = False) -> str:
+    """Three significant digits of a number in the units of a target: `1234.5` -> "1,230", `-0.01234` -> "−0.0123"."""
+    if not math.isfinite(value):
+        return "unknown"
+    size = abs(float(f"{value:.3g}"))
+    text = f"{size:,.0f}" if 100 <= size < 1e9 else f"{size:g}"
+    return (MINUS if value < 0 and size else "+" if sign and size else "") + text
 
 
 def rate(value: float | None) -> str:

@@ -10,7 +10,8 @@ from profuse.report.advice import gain_plot
 from profuse.report.collect import ROLES
 from profuse.report.estimates import estimate_of, estimates_plot
 from profuse.report.hidden import gap_plot, subset_plot
-from profuse.report.pages import page_template
+from profuse.report.outputs import output_plots
+from profuse.report.pages import page_script, page_template
 from profuse.report.words import listed
 
 __all__ = ["render_html"]
@@ -30,7 +31,9 @@ KINDS = {
 
 
 def render_html(collected: dict[str, Any]) -> str:
-    """Returns the report as one self-contained HTML page: no script, no network, no font of its own.
+    """Returns the report as one self-contained HTML page: no network, no font of its own.
+
+    The only script moves the threshold of two classes; the page is whole without it, and no other one may run.
 
     Args:
         collected: What `profuse.report.collect` returned, or the same read back from JSON.
@@ -38,11 +41,13 @@ def render_html(collected: dict[str, Any]) -> str:
     collected = visible_values(collected)
     metric = collected["metric"]["name"]
     confusion, ablation, hidden = collected["confusion"], collected["ablation"], collected.get("hidden")
+    outputs = output_plots(collected.get("outputs"), collected["dataset"]["target_names"][0])
     return page_template("report.html").render(
         **{
             k: v
             for k, v in collected.items()
-            if k not in ("metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals")
+            if k
+            not in ("metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals", "outputs")
         },
         by_metric=collected["metrics"],
         n=numbers,
@@ -58,6 +63,8 @@ def render_html(collected: dict[str, Any]) -> str:
         cost=figures.cost_plot(collected),
         curves=figures.curve_panels(collected),
         residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
+        outputs=outputs,
+        script=page_script("threshold.js") if outputs and outputs["thresholds"] else None,
         confusion=_shaded(confusion) if confusion else None,
         ablation=ablation and {**ablation, "plot": figures.loss_plot(ablation)},
         hidden=hidden and {**hidden, "plot": gap_plot(hidden, metric), "by_subset": subset_plot(hidden, metric)},

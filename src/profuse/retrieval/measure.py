@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
+from profuse.comparison.proportion import wilson
 from profuse.tokens import Raw
 
 __all__ = ["COLUMNS", "DEPTHS", "Validation", "content", "ranks", "reciprocal_rank", "scores"]
@@ -116,7 +117,7 @@ def scores(
     rows: list[tuple[Any, ...]] = []
     for depth in DEPTHS:
         value = float((found <= depth).mean())
-        low, high = _wilson(value, n_clusters)
+        low, high = wilson(value, n_clusters)
         rows.append((f"recall@{depth}", value, low, high, float(_by_chance(n, right, depth).mean()), True))
     half = _Z * 0.5 / n_clusters**0.5
     low, middle, high = np.quantile(found, [max(0.0, 0.5 - half), 0.5, min(1.0, 0.5 + half)])
@@ -124,11 +125,6 @@ def scores(
     chance = depths[bisect_left(depths, 0.5 - 1e-9, key=lambda depth: _by_chance(n, right, depth).mean())]
     rows.append(("median_rank", middle, low, high, float(chance), False))
     return pd.DataFrame([(method, query, item, *row, n, n_clusters) for row in rows], columns=list(COLUMNS))
-
-
-def _wilson(p: float, n: int) -> tuple[float, float]:
-    centre, spread = p + _Z**2 / (2 * n), _Z * (p * (1 - p) / n + _Z**2 / (4 * n**2)) ** 0.5
-    return (max(0.0, (centre - spread) / (1 + _Z**2 / n)), min(1.0, (centre + spread) / (1 + _Z**2 / n)))
 
 
 def _by_chance(n: int, right: np.ndarray, depth: int) -> np.ndarray:
