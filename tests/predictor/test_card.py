@@ -289,3 +289,8 @@ def test_a_fit_counts_the_rows_that_it_sees_and_no_test_rows() -> None:
     assert facts is not None
     assert (facts.n_rows, facts.n_validation, facts.seed) == (70, 20, 2)
     assert sum(facts.counts) == 70
+
+
+def test_a_model_shows_its_card_in_a_notebook() -> None:
+    made = predictor(next(iter(NETWORKS)), "binary")
+    assert made._repr_html_() == card_of(made).html()

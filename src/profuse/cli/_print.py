@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -27,6 +27,8 @@ __all__ = [
     "safe_csv",
     "say",
 ]
+
+_GAP = 3  # between columns on a terminal
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -56,18 +58,36 @@ def console(*, stderr: bool = False) -> Console:
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=240, color_system=None)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Prints `rows` under `columns`; those named in `right` are set to the right."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), spare: Sequence[str] = ()
+) -> None:
+    """Prints `rows` under `columns`.
+
+    Args:
+        columns: Their names.
+        rows: A cell for each column.
+        right: Columns that are set to the right.
+        spare: Columns that are left out, one after the other, on a terminal that is too narrow for all.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     out = console()
+    shown = [[visible(cell) for cell in row] for row in (columns, *rows)]
+    widths = [max(map(cell_len, cells)) + _GAP for cells in zip(*shown, strict=True)]
+    kept = list(range(len(columns)))
+    for name in spare:
+        if sum(widths[i] for i in kept) - _GAP > out.width:
+            kept.remove(list(columns).index(name))
     table = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(Text(visible(name)), justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
+    for i in kept:
+        justify: Literal["left", "right"] = "right" if columns[i] in right else "left"
+        # words give way to numbers: a number in two lines is read wrongly
+        table.add_column(Text(shown[0][i]), justify=justify, overflow="fold", no_wrap=columns[i] in right)
+    for row in shown[1:]:
+        table.add_row(*(Text(row[i]) for i in kept))
     out.print(table)
 
 

@@ -154,7 +154,8 @@ def _show(results: Results) -> None:
             numbers.count(row.n_parameters) if row.n_parameters else "",
         ])  # fmt: skip
     columns = ["", "method", metric.label, "95 % interval", "vs single", "shown", "fit", "parameters"]
-    print_table(columns, rows, right=["", metric.label, "95 % interval", "vs single", "fit", "parameters"])
+    right = ["", metric.label, "95 % interval", "vs single", "fit", "parameters"]
+    print_table(columns, rows, right=right, spare=["parameters", "fit", ""])
     for skipped in results.skipped:
         say(f"not compared: {skipped.method}: {skipped.reason}")
     caution = words.caution()

@@ -29,6 +29,7 @@ from profuse.inputs import Data, Opened, open_data, with_encoders
 from profuse.predictor import Predictor, load_model
 from profuse.progressive import Rounds
 from profuse.report import latex_table, write_report
+from profuse.report.notebook import notebook_html
 from profuse.schema import OnBadFile, Schema, SplitOptions
 
 __all__ = ["Comparison", "compare", "read_options"]
@@ -130,6 +131,10 @@ class Comparison:
                 f"Kept: {there or 'none'}."
             )
         return load_model(kept[at])
+
+    def _repr_html_(self) -> str:
+        """Returns what to do and the ranked table, for notebooks."""
+        return notebook_html(self.results, self.summary())
 
     def __repr__(self) -> str:
         result = self.summary()

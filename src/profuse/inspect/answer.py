@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from profuse._html import axis_of, html_note, html_range, html_table, html_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -92,6 +94,24 @@ class Answer:
         if self.residual is not None:
             lines.append(f"  residual: {self.residual:.4f}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        """Returns the answer for notebooks: estimates with their intervals, drawn and written, and the notes."""
+        axis = axis_of([x for e in self.estimates for x in (e.low, e.value, e.high)])
+        scored, corrected = any(e.score is not None for e in self.estimates), self.shown is not None
+        rows = []
+        for e in self.estimates:
+            ends = f"{e.low:.4f} to {e.high:.4f}" if math.isfinite(e.low) and math.isfinite(e.high) else "not known"
+            row = [e.name, html_range(e.value, e.low, e.high, axis, f"{e.value:.4f}, {ends}"), f"{e.value:.4f}", ends]
+            row += ["" if e.score is None else f"{e.score:.4f}"] if scored else []
+            row += ["shown" if e.name in (self.shown or ()) else ""] if corrected else []
+            rows.append([*row, f"{e.n:,}"])
+        heads = ["", "", self.measures, "95 % interval", *([self.metric] if scored else [])]
+        table = html_table([*heads, *(["shown"] if corrected else []), "rows"], rows, n_words=2)
+        score = "" if self.score is None else f", {self.metric} {self.score:.4f}"
+        head = f"<p><b>{html_text(self.question)}</b>, {self.n_rows:,} rows{html_text(score)}</p>"
+        notes = [*([] if self.residual is None else [f"Residual: {self.residual:.4f}."]), *self.notes]
+        return f"<div>{head}{table}{''.join(map(html_note, notes))}</div>"
 
 
 def _finite(value: object) -> object:

@@ -26,6 +26,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.metrics import Measured, measure, metrics_for, notes_of_two_classes
 from profuse.predictor.card import Block
 from profuse.predictor.decision import MOST_PROBABLE, Decision
+from profuse.predictor.described import card_of
 from profuse.predictor.saving import PartStore, write_predictor
 from profuse.predictor.trained import TrainedOn
 from profuse.registry import part
@@ -200,6 +201,10 @@ class Predictor(ABC):
     def card_made(self) -> Sequence[Block]:
         """Returns what its card says of how it was made: sentences and tables."""
         return [f"It is a {type(self).__name__}."]
+
+    def _repr_html_(self) -> str:
+        """Returns the model's card for notebooks."""
+        return card_of(self).html()
 
     def card_scores(self) -> Sequence[Block]:
         """Returns what its card says of scores that are known from training; nothing where there are none."""

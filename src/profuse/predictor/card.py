@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from profuse._escape import markdown
+from profuse._html import html_table, html_text
 
 __all__ = ["Blank", "Block", "Card", "Section", "Table"]
 
@@ -80,6 +81,23 @@ class Card:
         for section in self.sections:
             lines += [f"## {markdown(section.title)}", "", *_lines(section.blocks)]
         return "\n".join(lines).rstrip() + "\n"
+
+    def html(self) -> str:
+        """Returns the card as a piece of HTML for notebooks; all but the first section are folded."""
+        parts = [f"<h3>{html_text(self.title)}</h3><p>{html_text(self.lede)}</p>"]
+        for i, section in enumerate(self.sections):
+            blocks = "".join(map(_html, section.blocks))
+            summary = f"<summary><b>{html_text(section.title)}</b></summary>"
+            parts.append(f"<details{'' if i else ' open'}>{summary}{blocks}</details>")
+        return f"<div>{''.join(parts)}</div>"
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Table):
+        return html_table(block.columns, block.rows, n_words=block.n_words, title=block.title)
+    if isinstance(block, Blank):
+        return f"<p><b>To be filled in.</b> {html_text(block.asks)}</p>"
+    return f"<p>{html_text(block)}</p>"
 
 
 def _lines(blocks: Sequence[Block]) -> list[str]:
