@@ -177,6 +177,7 @@ def compare(
     retrain_without: bool | None = None,
     portfolio: str | None = None,
     questions: Sequence[str] | None = None,
+    surest: int | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
     model: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,

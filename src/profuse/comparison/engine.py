@@ -41,6 +41,7 @@ from profuse.comparison.results import (
 from profuse.comparison.running import Event, Run, run_fits
 from profuse.comparison.shown import add_outputs
 from profuse.comparison.summary import summarise
+from profuse.comparison.surest import surest_errors
 from profuse.comparison.time_blocks import time_blocks
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
@@ -124,6 +125,7 @@ def compare_dataset(
         results.hidden = hidden_scores(results, run, dataset)
         results.answers = asked_of_best(results, run, dataset, options.questions)
         add_outputs(results, run, dataset)
+        results.surest = surest_errors(results, run, dataset, options.surest)
         write_predictions(out / "predictions.csv", run.found, [m.name for m in results.methods], dataset)
         results.write(out)
         _keep_models(results, run, out)

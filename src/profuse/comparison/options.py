@@ -85,6 +85,12 @@ class CompareOptions(BaseModel):
         ("contribution", "conformal"),
         description="Questions to the model that does best, answered in the report; see 'profuse ask --help'.",
     )
+    surest: Annotated[int, Shown(common=True)] = Field(
+        8,
+        ge=0,
+        le=24,
+        description="Test rows with the surest errors that the report shows, with what they hold; 0 keeps it out.",
+    )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."
     )

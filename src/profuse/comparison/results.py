@@ -23,6 +23,7 @@ from profuse._machine import Machine, Plain
 from profuse._saving import write_file
 from profuse.comparison.seed_rows import SeedRows, arrays_of, rows_of, storable
 from profuse.errors import DataError
+from profuse.inspect.contents import Part
 from profuse.schema import Task
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ __all__ = [
     "Score",
     "SeedRows",
     "Skipped",
+    "Surest",
+    "SurestRow",
     "Timing",
 ]
 
@@ -179,6 +182,26 @@ class Asked(Plain):
     answer: dict[str, Any] = Field(description="The fields of `profuse.inspect.Answer`.")
 
 
+class SurestRow(Plain):
+    """A test row about which a model is wrong, and sure."""
+
+    id: str
+    predicted: list[str | float] = Field(description="A class, the labels, or a number for each target.")
+    truth: list[str | float]
+    sure: float = Field(description="The probability of what is wrong; of numbers, standard deviations of all errors.")
+    parts: list[Part]
+
+
+class Surest(Plain):
+    """The surest errors of one fit, and what the rows hold."""
+
+    method: str
+    seed: int
+    n_wrong: int | None = Field(None, description="Of all its test rows; None of numbers.")
+    n_rows: int
+    rows: list[SurestRow]
+
+
 class Timing(Plain):
     """In which run a fit was timed: seconds of two runs had different loads, and are not compared."""
 
@@ -225,6 +248,7 @@ class Results(Plain):
     timings: list[Timing] = []
     hidden: list[HiddenScore] = Field([], description="Of the best fusion and classical model, and the portfolio.")
     answers: list[Asked] = Field([], description="Of questions to the model that does best.")
+    surest: Surest | None = Field(None, description="Errors of the method that a report shows.")
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 
     @field_validator("config")

@@ -73,6 +73,7 @@ def collect(results: Results) -> dict[str, Any]:
         "ablation": ablation,
         "hidden": hidden,
         "asked": collect_answers(results.answers, labels),
+        "surest": _surest(results, labels),
         "caution": words.caution(),
         "skipped": [s.model_dump() for s in results.skipped],
         "notes": [*results.dataset.notes, *summary.notes],
@@ -81,6 +82,12 @@ def collect(results: Results) -> dict[str, Any]:
         "rule": next((c.estimate.rule for c in summary.comparisons), ""),
         "seeds": sorted({s.seed for s in results.scores}),
     }
+
+
+def _surest(results: Results, labels: dict[str, str]) -> dict[str, Any] | None:
+    if results.surest is None:
+        return None
+    return {**results.surest.model_dump(mode="json"), "label": labels[results.surest.method]}
 
 
 def _finite(value: float | None) -> float | None:

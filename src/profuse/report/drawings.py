@@ -18,8 +18,7 @@ __all__ = ["coloured", "framed", "marked"]
 
 _LEAST_SIDE, _MOST_SIDE = 280, 640  # pixels of a picture
 _SEEN = Markup(
-    '<svg class="seen" viewBox="0 0 {0} {1}" style="max-width:{0}px" role="img" '
-    'aria-label="the row, with what each piece adds as a shade">{2}{3}{4}</svg>'
+    '<svg class="seen" viewBox="0 0 {0} {1}" style="max-width:{0}px" role="img" aria-label="{5}">{2}{3}{4}</svg>'
 )
 _IMAGE = Markup('<image href="data:image/png;base64,{}" width="{}" height="{}" preserveAspectRatio="none"/>')
 _BOX = Markup('<rect x="{}" y="{}" width="{}" height="{}" style="fill:{}"><title>{}</title></rect>')
@@ -45,7 +44,13 @@ def marked(drawing: Drawing, pieces: Sequence[Mapping[str, Any]], shades: Sequen
     return Markup("").join([*parts, visible(drawing.text[at:], lines=True)])
 
 
-def framed(drawing: Drawing, pieces: Sequence[Mapping[str, Any]], shades: Sequence[float]) -> Markup:
+def framed(
+    drawing: Drawing,
+    pieces: Sequence[Mapping[str, Any]],
+    shades: Sequence[float],
+    *,
+    what: str = "the row, with what each piece adds as a shade",
+) -> Markup:
     """Returns a picture, or lines, with their pieces shaded; empty where there is neither."""
     if drawing.picture is None and drawing.lines is None:
         return Markup("")
@@ -63,7 +68,7 @@ def framed(drawing: Drawing, pieces: Sequence[Mapping[str, Any]], shades: Sequen
         label = f"{visible(piece['label'])}: {piece['value']:+.4f}"
         boxes.append(_BOX.format(*(round(x, 1) for x in place), _shade(shade), label))
     lines = Markup("") if drawing.lines is None else _lines(drawing.lines, width, height)
-    return _SEEN.format(width, height, inside, Markup("").join(boxes), lines)
+    return _SEEN.format(width, height, inside, Markup("").join(boxes), lines, what)
 
 
 def coloured(drawing: Drawing) -> bool:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from profuse._escape import visible
-from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.dataset import Dataset
 from profuse.inspect import Answer
-from profuse.kinds import Drawing, kind_named
+from profuse.inspect.contents import Part, contents, side_of_pictures
 from profuse.report.drawings import framed
 
-__all__ = ["errors_on_a_page"]
+__all__ = ["errors_on_a_page", "surest_on_a_page"]
 
-_BYTES = 3_000_000  # of all pictures, before they are written as PNG and as text
-_MOST_SIDE = 320
-_CHARACTERS = 600
-_CELLS = 14
 _LISTED = 25
 _CARDS = 24
 
@@ -38,9 +30,9 @@ def errors_on_a_page(answer: Answer, rows: Dataset | None) -> dict[str, Any] | N
     surest = details["surest"][:_CARDS]
     same = rows is not None and len(rows) == answer.n_rows
     shown = {} if rows is None or not same else rows.modalities
-    side = _side(shown, len(surest))
+    side = side_of_pictures(shown, len(surest))
     return {
-        "cards": [{**_told(row), "parts": _parts(shown, row["row"], side)} for row in surest],
+        "cards": [{**_told(row), "parts": _shown(contents(shown, row["row"], side))} for row in surest],
         "slices": [
             {
                 "name": visible(s["name"]),
@@ -87,45 +79,25 @@ def _words(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else visible(str(value))
 
 
-def _side(modalities: Mapping[str, ModalityData], n_rows: int) -> int:
-    """Returns the greatest side of a picture so that all of them together keep within the size of a page."""
-    n = n_rows * sum(not (kind_named(d.kind).is_words or kind_named(d.kind).is_numbers) for d in modalities.values())
-    return min(_MOST_SIDE, int((_BYTES / (3 * max(n, 1))) ** 0.5))
-
-
-def _parts(modalities: Mapping[str, ModalityData], row: int, side: int) -> list[dict[str, Any]]:
-    """Returns what a row holds, modality by modality: a text, a picture, lines, or a list of cells."""
-    made = []
-    for name, data in modalities.items():
-        part: dict[str, Any] = {
-            "name": visible(name),
-            "text": "",
-            "picture": "",
-            "cells": [],
-            "more": 0,
-            "missing": False,
+def _shown(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Returns what a row holds as the page shows it: pictures and lines as marks."""
+    return [
+        {
+            **{k: getattr(part, k) for k in ("name", "missing", "text", "cells", "more")},
+            "picture": framed(part.drawing, [], [], what=f"{part.name} of the row"),
         }
-        made.append(part)
-        if not data.present[row]:
-            part["missing"] = True
-            continue
-        kind = kind_named(data.kind)
-        units = kind.units(data, row, _CELLS if not kind.is_numbers else 1000)
-        drawing = replace(kind.draw(data, row, units), boxes=(), spans=())
-        if drawing.text:
-            text = visible(drawing.text, lines=True)
-            part["text"] = text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]} ..."
-        elif drawing.picture is not None or drawing.lines is not None:
-            part["picture"] = framed(_small(drawing, side), [], [])
-        else:
-            labels = [visible(u.label) for u in units]
-            part["cells"], part["more"] = labels[:_CELLS], max(0, len(labels) - _CELLS)
-    return made
+        for part in parts
+    ]
 
 
-def _small(drawing: Drawing, side: int) -> Drawing:
-    if drawing.picture is None:
-        return drawing
-    image = Image.fromarray(drawing.picture)
-    image.thumbnail((side, side))
-    return replace(drawing, picture=np.asarray(image))
+def surest_on_a_page(surest: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Returns the cards of a comparison's surest errors, as `profuse.comparison.results.Surest` holds them."""
+    cards = []
+    for row in () if surest is None else surest["rows"]:
+        numbers = any(isinstance(v, float | int) for v in row["truth"])
+        cards.append({
+            "id": _words(row["id"]), "predicted": _words(row["predicted"]), "truth": _words(row["truth"]),
+            "sure": f"{row['sure']:.1f} sd" if numbers else f"{row['sure']:.3f}",
+            "parts": _shown([Part.model_validate(part) for part in row["parts"]]),
+        })  # fmt: skip
+    return cards

@@ -9,6 +9,7 @@ from profuse.report import figures, numbers
 from profuse.report.advice import gain_plot
 from profuse.report.collect import ROLES
 from profuse.report.estimates import estimate_of, estimates_plot
+from profuse.report.gallery import surest_on_a_page
 from profuse.report.hidden import gap_plot, subset_plot
 from profuse.report.outputs import output_plots
 from profuse.report.pages import page_script, page_template
@@ -64,6 +65,7 @@ def render_html(collected: dict[str, Any]) -> str:
         curves=figures.curve_panels(collected),
         residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
         outputs=outputs,
+        surest_cards=surest_on_a_page(collected.get("surest")),
         script=page_script("threshold.js") if outputs and outputs["thresholds"] else None,
         confusion=_shaded(confusion) if confusion else None,
         ablation=ablation and {**ablation, "plot": figures.loss_plot(ablation)},
