@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from profuse._html import axis_of, html_note, html_range, html_table, html_text
 from profuse.comparison.metric import metric_of
+from profuse.comparison.recommended import recommended
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Comparison, Summary
 from profuse.report import numbers
-from profuse.report.advice import advice, recommended
+from profuse.report.advice import advice
 from profuse.report.words import Words
 
 __all__ = ["notebook_html"]

@@ -132,7 +132,7 @@ def _step(found: Mapping[str, Any], threshold: float, hits: int, wrong: int, tar
         ends = wilson(part / total, total * worth) if total else (float("nan"), float("nan"))
         texts[f"{name}_interval"] = numbers.interval(*ends, numbers.SHARE)
     texts["command"] = f"profuse fit DATA --target {shlex.quote(target)} --threshold {threshold:g}"
-    texts["python"] = f"model.deciding(threshold={threshold:g})"
+    texts["again"] = f"profuse predict MODEL DATA --threshold {threshold:g}"
     x, y = 100 * wrong / n_negative, 100 * hits / n_positive
     precise = 100 * hits / (hits + wrong) if hits + wrong else None
     return {
