@@ -24,6 +24,7 @@ ROWS: dict[str, Any] = {
     "audio": [RNG.uniform(-1, 1, 4000 + i) for i in range(N_ROWS)],
     "series": [RNG.normal(size=(5 + i, 2)) for i in range(N_ROWS)],
     "vector": RNG.normal(size=(N_ROWS, 4)),
+    "points": [RNG.normal(size=(40 + 3 * i, 4)) for i in range(N_ROWS)],
 }
 """`N_ROWS` values of each kind, as `from_tensors` takes them; no two rows alike."""
 

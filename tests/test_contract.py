@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from rows_of_kinds import rows_of_kind
 from torch import Tensor, nn
 
 from profuse.data.preprocess import preprocessor
 from profuse.data.preprocess.static import N_PIECES
+from profuse.data.tensors import from_tensors
 from profuse.data.terms import counted
 from profuse.encoders import ENCODERS, Encoder, encoder
 from profuse.errors import ConfigError, ShapeError, UnknownNameError
@@ -93,8 +95,13 @@ def sample(kind: str) -> tuple[Spec, Raw]:
         return Spec(kind="audio", n_channels=32, max_length=48), Raw(normal(10, 40, 32), holes(40))
     if kind == "series":
         return Spec(kind="series", n_channels=3, max_length=30), Raw(normal(10, 20, 3), holes(20))
-    assert kind == "vector", f"add a batch of the kind {kind!r} to sample() in tests/test_contract.py"
-    return Spec(kind="vector", n_channels=6), Raw(normal(10, 6), whole)
+    if kind == "vector":
+        return Spec(kind="vector", n_channels=6), Raw(normal(10, 6), whole)
+    made = preprocessor(kind_named(kind).preprocessor)()  # any other: its rows, as its preprocessor makes them
+    data = from_tensors({"m": (kind, rows_of_kind(kind)[:10])}, presence={"m": whole.numpy()}).modalities["m"]
+    made.fit(data)
+    longer = {"max_length": made.spec.max_length + 10} if made.spec.max_length else {}  # there must be room for padding
+    return made.spec.model_copy(update=longer), made.transform(data)
 
 
 def sample_for(cls: type[Encoder]) -> tuple[Spec, Raw]:

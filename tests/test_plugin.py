@@ -107,7 +107,7 @@ class TestInThisProcess:
         frame = pd.DataFrame({"cloud": clouds, "a": rng.normal(size=60), "b": rng.normal(size=60), "y": near})
         schema = {
             "modalities": {
-                "cloud": {"columns": ["cloud"], "kind": "points"},
+                "cloud": {"columns": ["cloud"], "kind": "clouds"},
                 "ab": {"columns": ["a", "b"], "kind": "vector", "preprocess": "squashed"},
             }
         }

@@ -7,6 +7,7 @@
 | image | arrays `[height, width, channel]` | float `[batch, channel, height, width]` | `[batch]` |
 | audio | waveforms `[sample]` and their rate in Hz | float log-mel `[batch, frame, mel]` | `[batch, frame]` |
 | series | arrays `[time, channel]` | float `[batch, time, channel]` | `[batch, time]` |
+| points | arrays `[point, channel]`, x, y, z first | float `[batch, point, channel + 3]` | `[batch, point]` |
 | vector | array `[row, channel]` | float `[batch, channel]` | `[batch]` |
 """
 

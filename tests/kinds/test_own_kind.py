@@ -33,10 +33,10 @@ from profuse.schema import Modality, Schema
 from profuse.training.options import TrainOptions
 
 
-class Points(Kind):
+class Clouds(Kind):
     """Clouds of points, `[point, 3]`."""
 
-    name = "points"
+    name = "clouds"
     noun = "clouds of points"
     suffixes = (".xyz.npy",)
 
@@ -61,9 +61,9 @@ N_ROWS = 60
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    register("kind", "points", Points())
+    register("kind", "clouds", Clouds())
     yield
-    table("kind").registered.pop("points")
+    table("kind").registered.pop("clouds")
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def frame(clouds: list[np.ndarray], tmp_path: Path) -> pd.DataFrame:
 
 def test_a_column_of_its_files_is_of_its_kind_by_the_longest_ending_that_fits(frame: pd.DataFrame) -> None:
     schema = infer(frame).schema
-    assert schema.modalities["cloud"] == Modality(kind="points", columns=("cloud",))
+    assert schema.modalities["cloud"] == Modality(kind="clouds", columns=("cloud",))
     series = frame.assign(cloud=[f"c{i}.npy" for i in range(N_ROWS)])
     assert infer(series).schema.modalities["cloud"].kind == "series"
 
@@ -99,13 +99,13 @@ def test_it_goes_from_a_table_with_file_names_through_compare_into_a_saved_model
         path, "y", fusions=["concat"], rounds=(), seeds=1, train={"epochs": 2}, out=tmp_path / "out", n_jobs=1
     )
     facts = made.results.dataset.modalities["cloud"]
-    assert (facts.kind, facts.shape, facts.encoder) == ("points", "6 channels", "default")
+    assert (facts.kind, facts.shape, facts.encoder) == ("clouds", "6 channels", "default")
     assert facts.present_fraction == pytest.approx(59 / 60)
     assert made.results.skipped == []
     assert "cloud only" in {method.name for method in made.results.methods}
     model = next((tmp_path / "out" / "models").iterdir())
     loaded = load_model(model)
-    assert {name: p.takes for name, p in loaded.pipeline.preprocessors.items()} == {"table": "table", "cloud": "points"}
+    assert {name: p.takes for name, p in loaded.pipeline.preprocessors.items()} == {"table": "table", "cloud": "clouds"}
 
 
 def test_an_estimator_is_fitted_saved_and_loaded_with_it(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -115,18 +115,18 @@ def test_an_estimator_is_fitted_saved_and_loaded_with_it(frame: pd.DataFrame, tm
     again = FusionClassifier.load(tmp_path / "saved")
     again.base_dir = tmp_path
     assert np.array_equal(model.predict_proba(X), again.predict_proba(X))
-    assert dict(not_none(again.schema_).modalities)["cloud"].kind == "points"
+    assert dict(not_none(again.schema_).modalities)["cloud"].kind == "clouds"
 
 
 def test_a_saved_model_names_the_kind_that_is_not_registered_here(frame: pd.DataFrame, tmp_path: Path) -> None:
     X, y = frame.drop(columns="y"), frame["y"]
     FusionClassifier(fusion="concat", epochs=1, base_dir=tmp_path).fit(X, y).save(tmp_path / "saved")
-    points = table("kind").registered.pop("points")
+    points = table("kind").registered.pop("clouds")
     try:
-        with pytest.raises(CheckpointError, match=r"be known here.*kind='points'.*import the module"):
+        with pytest.raises(CheckpointError, match=r"be known here.*kind='clouds'.*import the module"):
             load_model(tmp_path / "saved")
     finally:
-        register("kind", "points", points)
+        register("kind", "clouds", points)
     assert load_model(tmp_path / "saved").modalities
 
 
@@ -146,23 +146,23 @@ def test_a_retriever_is_asked_by_the_name_of_a_file_of_it(frame: pd.DataFrame, t
     retriever = Retriever(epochs=1, base_dir=tmp_path).fit(rows)
     asked = _question(retriever, "cloud", str(tmp_path / "c5.xyz.npy"))
     read = retriever.read(asked, ["cloud"]).modalities["cloud"]
-    assert (read.kind, len(read)) == ("points", 1)
+    assert (read.kind, len(read)) == ("clouds", 1)
     assert np.array_equal(read.values[0], np.load(tmp_path / "c5.xyz.npy"))
 
 
 def test_arrays_in_python_are_of_it_where_it_is_named(clouds: list[np.ndarray]) -> None:
     values = [None, *clouds[1:]]
-    by_kinds = from_tensors({"cloud": values}, kinds={"cloud": "points"}).modalities["cloud"]
-    by_pair = from_tensors({"cloud": ("points", values)}).modalities["cloud"]
+    by_kinds = from_tensors({"cloud": values}, kinds={"cloud": "clouds"}).modalities["cloud"]
+    by_pair = from_tensors({"cloud": ("clouds", values)}).modalities["cloud"]
     for data in (by_kinds, by_pair):
-        assert data.kind == "points"
+        assert data.kind == "clouds"
         assert not data.present[0]
         assert data.present[1:].all()
         assert np.array_equal(data.values[5], clouds[5])
 
 
 def test_an_estimator_takes_arrays_of_it_by_the_kind_of_training(clouds: list[np.ndarray]) -> None:
-    X = {"cloud": ("points", clouds), "z": np.arange(N_ROWS)[:, None] / N_ROWS}
+    X = {"cloud": ("clouds", clouds), "z": np.arange(N_ROWS)[:, None] / N_ROWS}
     model = FusionClassifier(fusion="concat", epochs=1).fit(X, np.arange(N_ROWS) % 2)
     assert np.array_equal(model.predict_proba(X), model.predict_proba({**X, "cloud": clouds}))
 
@@ -177,7 +177,7 @@ def test_an_estimator_takes_arrays_of_it_by_the_kind_of_training(clouds: list[np
 )
 def test_arrays_that_are_none_are_told_with_their_row(values: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        from_tensors({"cloud": values}, kinds={"cloud": "points"})
+        from_tensors({"cloud": values}, kinds={"cloud": "clouds"})
 
 
 def test_a_file_that_cannot_be_read_is_told_with_row_and_column(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -189,40 +189,40 @@ def test_a_file_that_cannot_be_read_is_told_with_row_and_column(frame: pd.DataFr
 
 
 def test_features_of_another_number_in_one_row_are_told(clouds: list[np.ndarray]) -> None:
-    class Uneven(Points):
-        name = "points"
+    class Uneven(Clouds):
+        name = "clouds"
 
         def features(self, value: np.ndarray) -> np.ndarray:
             return value.ravel()
 
-    table("kind").registered["points"] = Uneven()
-    table("kind")._loaded.pop("points", None)
-    data = from_tensors({"cloud": clouds}, kinds={"cloud": "points"}).modalities["cloud"]
-    with pytest.raises(DataError, match=r"features of kind 'points' must be \[channel\], as many in every row"):
+    table("kind").registered["clouds"] = Uneven()
+    table("kind")._loaded.pop("clouds", None)
+    data = from_tensors({"cloud": clouds}, kinds={"cloud": "clouds"}).modalities["cloud"]
+    with pytest.raises(DataError, match=r"features of kind 'clouds' must be \[channel\], as many in every row"):
         FusionClassifier(fusion="concat", epochs=1).fit(
             Dataset("d", {"cloud": data, "b": data}, np.arange(N_ROWS) % 2, "binary")
         )
 
 
 def test_rows_of_another_kind_than_in_training_are_no_rows_of_it(clouds: list[np.ndarray]) -> None:
-    data = from_tensors({"cloud": clouds}, kinds={"cloud": "points"}).modalities["cloud"]
+    data = from_tensors({"cloud": clouds}, kinds={"cloud": "clouds"}).modalities["cloud"]
     fitted = FeaturePreprocessor()
     fitted.fit(data)
     again = FeaturePreprocessor.from_state(fitted.state())
     assert np.array_equal(again.transform(data).values, fitted.transform(data).values)
-    with pytest.raises(DataError, match="rows must be of kind 'points'; got kind='series'"):
+    with pytest.raises(DataError, match="rows must be of kind 'clouds'; got kind='series'"):
         fitted.transform(replace(data, kind="series"))
 
 
 def test_a_kept_fit_holds_while_the_code_of_the_kind_does(clouds: list[np.ndarray]) -> None:
     y = np.arange(N_ROWS) % 2
-    dataset = from_tensors({"cloud": clouds, "z": np.ones((N_ROWS, 2))}, y, kinds={"cloud": "points"})
+    dataset = from_tensors({"cloud": clouds, "z": np.ones((N_ROWS, 2))}, y, kinds={"cloud": "clouds"})
     methods = [
         Method(name=f"{name} only", role="single", modalities=(name,), model=ModelOptions(fusion="concat"))
         for name in dataset.modalities
     ]
     of = fingerprints(methods, TrainOptions(), dataset)
-    assert of["cloud only"] == [table("kind").fingerprint("points")]
+    assert of["cloud only"] == [table("kind").fingerprint("clouds")]
     assert of["z only"] == []
 
 
@@ -249,9 +249,9 @@ def test_without_features_or_a_preprocessor_it_says_what_is_lacking(clouds: list
 
 @pytest.mark.parametrize("make", [lambda n: Modality(kind=n, columns=("a",)), lambda n: Spec(kind=n)])
 def test_a_name_that_is_no_kind_gets_the_near_ones(make: Callable[[str], object]) -> None:
-    assert "points" in KINDS
-    with pytest.raises(ValueError, match=r"Did you mean 'points'\?"):
-        make("point")
+    assert "clouds" in KINDS
+    with pytest.raises(ValueError, match=r"Did you mean 'clouds'\?"):
+        make("cloud")
 
 
 def test_all_doors_tell_the_near_names(clouds: list[np.ndarray], tmp_path: Path) -> None:
@@ -262,22 +262,22 @@ def test_all_doors_tell_the_near_names(clouds: list[np.ndarray], tmp_path: Path)
     with pytest.raises(UnknownNameError, match="Did you mean 'series'"):
         kind_named("serie")
     path = tmp_path / "schema.yaml"
-    path.write_text("columns: {cloud: point}\nmodalities: {a: {kind: vectro, columns: [b]}}")
-    with pytest.raises(ConfigError, match=r"Did you mean 'vector'.*columns\.cloud.*did you mean 'points'"):
+    path.write_text("columns: {cloud: cloud}\nmodalities: {a: {kind: vectro, columns: [b]}}")
+    with pytest.raises(ConfigError, match=r"Did you mean 'vector'.*columns\.cloud.*did you mean 'clouds'"):
         load_schema(path)
 
 
 def test_a_schema_can_name_it_for_a_column_or_a_modality(frame: pd.DataFrame) -> None:
     for given in (
-        Schema(columns={"cloud": "points"}),
-        Schema(modalities={"shape": Modality(kind="points", columns=("cloud",))}),
+        Schema(columns={"cloud": "clouds"}),
+        Schema(modalities={"shape": Modality(kind="clouds", columns=("cloud",))}),
     ):
         resolved = infer(frame.assign(cloud=[f"c{i}.npy" for i in range(N_ROWS)]), given).schema
-        assert "points" in {m.kind for m in resolved.modalities.values()}
+        assert "clouds" in {m.kind for m in resolved.modalities.values()}
 
 
 def test_its_rows_get_white_noise_where_it_names_no_other(clouds: list[np.ndarray]) -> None:
-    data = from_tensors({"cloud": clouds, "z": np.zeros((N_ROWS, 2))}, np.arange(N_ROWS) % 2, kinds={"cloud": "points"})
+    data = from_tensors({"cloud": clouds, "z": np.zeros((N_ROWS, 2))}, np.arange(N_ROWS) % 2, kinds={"cloud": "clouds"})
     changed = corrupt(data, "cloud", 0.5, seed=0).modalities["cloud"]
     moved = np.concatenate([a - b for a, b in zip(changed.values, data.modalities["cloud"].values, strict=True)])
     unit = spread(np.concatenate([v.ravel() for v in data.modalities["cloud"].values])[:, None])[0]

@@ -22,6 +22,7 @@ ENCODERS = table(
         "multiscale": "profuse.encoders.multiscale:MultiscaleEncoder",
         "tcn": "profuse.encoders.dilated:DilatedEncoder",
         "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
+        "pointset": "profuse.encoders.points:PointSetEncoder",
         "mlp": "profuse.encoders.vector:VectorEncoder",
     },
     derived="profuse.encoders.embedded:EMBEDDED",

@@ -93,19 +93,19 @@ class Kind(ABC):
 
     A kind of your own **must** say its `name` and write `check`: what one row is, as an array. With `read_file` its
     rows can be files that the cells of a table name; with `features` it needs neither a preprocessor nor an encoder of
-    its own. All else has a default. Name one object of the class: `register("kind", "points", Points())`.
+    its own. All else has a default. Name one object of the class: `register("kind", "clouds", Clouds())`.
 
     Example:
         >>> import numpy as np
         >>> from profuse.kinds import Kind
-        >>> class Points(Kind):
-        ...     name = "points"
+        >>> class Clouds(Kind):
+        ...     name = "clouds"
         ...     noun = "clouds of points"
         ...     def check(self, value):
         ...         return np.asarray(value, dtype=np.float32).reshape(-1, 3)
         ...     def features(self, value):
         ...         return np.concatenate([value.mean(0), np.ptp(value, axis=0)])
-        >>> Points().features(np.eye(3)).shape
+        >>> Clouds().features(np.eye(3)).shape
         (6,)
     """
 

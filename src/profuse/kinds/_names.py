@@ -23,6 +23,7 @@ KINDS = table(
         "audio": "profuse.kinds.audio:AUDIO",
         "series": "profuse.kinds.series:SERIES",
         "vector": "profuse.kinds.vector:VECTOR",
+        "points": "profuse.kinds.points:POINTS",
     },
 )
 

@@ -18,7 +18,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: KindName
-    n_channels: int = Field(0, description="Channels of an image, a series, a vector; mel bands of audio.")
+    n_channels: int = Field(0, description="Channels of an image, a series, a vector, points; mel bands of audio.")
     cardinalities: tuple[int, ...] = Field(
         (),
         description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
@@ -43,6 +43,8 @@ class Spec(BaseModel):
     term_columns: tuple[int, ...] = Field(
         (), description="text: the column of each of `terms`, from 1, in what a linear path reads; 0: none."
     )
-    max_length: int = Field(0, description="text, audio, series: the largest number of positions after preprocessing.")
+    max_length: int = Field(
+        0, description="text, audio, series, points: the largest number of positions after preprocessing."
+    )
     is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
     image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

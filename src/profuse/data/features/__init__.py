@@ -26,6 +26,7 @@ FEATURES = table(
         "series": "profuse.data.features.series:SeriesFeatures",
         "path": "profuse.data.features.path:PathFeatures",
         "minirocket": "profuse.data.features.minirocket:RocketFeatures",
+        "points": "profuse.data.features.points:PointFeatures",
         "vector": "profuse.data.features.vector:VectorFeatures",
         "described": "profuse.data.features.described:DescribedFeatures",
     },

@@ -1,4 +1,4 @@
-"""One picture, sound or series from a file or a cell; each fault is a `DataError` without a place.
+"""One picture, sound, series or cloud from a file or a cell; each fault is a `DataError` without a place.
 
 Who calls knows row and column and tells them.
 """

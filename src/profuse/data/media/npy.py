@@ -38,7 +38,7 @@ def read_npy(data: bytes, tell: Tell) -> np.ndarray:
     if dtype.hasobject:
         raise DataError("the array holds Python objects, which are not read")
     if dtype.kind not in "biuf":
-        raise DataError(f"the series must hold numbers; got type {str(dtype)[:60]}")
+        raise DataError(f"the array must hold numbers; got type {str(dtype)[:60]}")
     if any(isinstance(n, bool) or n < 0 for n in shape):
         raise DataError(f"the array is broken: its header tells the shape {shape}")
     n_values, start = math.prod(shape), source.tell()

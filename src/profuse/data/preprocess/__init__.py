@@ -21,6 +21,7 @@ PREPROCESSORS = table(
         "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
         "series": "profuse.data.preprocess.series:SeriesPreprocessor",
         "steps": "profuse.data.preprocess.series:StepPreprocessor",
+        "points": "profuse.data.preprocess.points:PointPreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },

@@ -1,4 +1,4 @@
-"""Columns of file names: pictures, sounds and series that are read, files that are not, and what looks like files."""
+"""Columns of file names: files that some kind reads, files that none reads, and what looks like files."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNREAD = "look like"
 
 
 def file_kind(name: str, sample: Sequence[str]) -> tuple[str, str] | None:
-    """Returns the kind of a column more than half of whose words name pictures, sounds or series, None for others.
+    """Returns the kind of a column more than half of whose words name files of a kind, None for others.
 
     Raises:
         DataError: Most words name files, but of several kinds, of a kind that is not read, or in the web.

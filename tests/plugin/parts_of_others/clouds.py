@@ -9,13 +9,13 @@ import numpy as np
 from profuse.errors import DataError
 from profuse.kinds import Kind
 
-__all__ = ["POINTS", "Points"]
+__all__ = ["CLOUDS", "Clouds"]
 
 
-class Points(Kind):
+class Clouds(Kind):
     """A cloud of points: `[point, 3]`, any number of points in any order."""
 
-    name = "points"
+    name = "clouds"
     noun = "clouds of points"
 
     def check(self, value: Any) -> np.ndarray:
@@ -29,4 +29,4 @@ class Points(Kind):
         return np.concatenate([value.mean(0), value.std(0)])
 
 
-POINTS = Points()
+CLOUDS = Clouds()
