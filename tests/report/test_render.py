@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from not_none import not_none
 
 from profuse.comparison.results import Results
 from profuse.report import collect, figures, render_html, render_markdown, write_report
+from profuse.report.collect import ROLES
+from profuse.report.hidden import gap_plot
 
 Example = Callable[..., Results]
 VOID = {"meta", "br", "link", "input", "img", "hr", "circle", "line", "rect", "path", "polyline"}
@@ -182,6 +185,33 @@ def test_a_method_far_below_does_not_squeeze_the_others(example: Example) -> Non
     rows = {r["name"]: r for g in plot["groups"] for r in g["rows"]}
     assert rows["product"]["off"]
     assert sum(r["off"] for r in rows.values()) == 1
+
+
+def test_groups_of_scores_stand_by_the_rank_of_their_best(example: Example) -> None:
+    collected = collect(example(n_test=100))
+    groups = figures.score_plot(collected, ROLES)["groups"]
+    first = [g["rows"][0]["rank"] for g in groups]
+    assert first == sorted(first)
+    assert first[0] == 1
+    assert all([r["rank"] for r in g["rows"]] == sorted(r["rank"] for r in g["rows"]) for g in groups)
+
+
+def test_the_verdict_stands_beside_the_method_so_that_a_phone_shows_it(example: Example) -> None:
+    page = render_html(collect(example(n_test=100)))
+    heads = re.findall(r"<thead><tr>(.*?)</tr>", page[page.index('id="differences"') :])
+    told = [re.findall(r"<th[^>]*>([^<]*)</th>", head)[:2] for head in heads if "p, all" in head]
+    assert told
+    assert all(two == ["method", "shown"] for two in told)
+    row = re.search(r'class="head">[^<]*</th><td class="l ?[^"]*">(▲ better|▼ worse|not shown)</td>', page)
+    assert row
+
+
+def test_curves_under_missing_modalities_stand_beside_each_other() -> None:
+    points = [{"rate": r, "reached": r, "value": 0.8, "low": 0.7, "high": 0.9} for r in (0.0, 0.5)]
+    curves = [{"label": name, "role": role, "points": points} for name, role in (("a", "fusion"), ("b", "classical"))]
+    svg = str(not_none(gap_plot({"curves": curves}, "accuracy"))["svg"])
+    across = re.findall(r'class="range [a-z]+" x1="([-\d.]+)%"', svg)
+    assert len(across) == len(set(across)) == 4
 
 
 def test_many_ways_of_fusing_are_shown_by_family_and_few_are_not() -> None:

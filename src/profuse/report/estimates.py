@@ -12,6 +12,7 @@ from profuse._escape import visible
 from profuse.comparison.results import Asked
 from profuse.errors import UnknownNameError
 from profuse.inspect import Estimate, question
+from profuse.report import numbers
 from profuse.report.figures import ticks
 
 __all__ = ["collect_answers", "estimate_of", "estimates_plot"]
@@ -64,18 +65,20 @@ def estimates_plot(estimates: Sequence[Estimate]) -> dict[str, Any]:
     modalities = {name for e in estimates for name in e.modalities}
     return {
         "zero": at(0.0),
-        "ticks": [{"at": at(t), "text": f"{t:g}"} for t in ticks(low, high) if low <= t <= high],
+        "ticks": [
+            {"at": at(t), "text": f"{t:g}".replace("-", numbers.MINUS)} for t in ticks(low, high) if low <= t <= high
+        ],
         "estimates": [
             {
                 "name": visible(e.name),
                 "under": ": " in e.name and e.name.split(": ")[0] in modalities,
-                "value": f"{e.value:+.4f}" if signed else f"{e.value:.4f}",
-                "interval": f"{e.low:.4f} to {e.high:.4f}"
+                "value": numbers.four(e.value, sign=signed),
+                "interval": f"{numbers.four(e.low)} to {numbers.four(e.high)}"
                 if e.low < e.high
                 else ""
                 if e.low == e.high
                 else "not known",
-                "score": "" if e.score is None else f"{e.score:.4f}",
+                "score": "" if e.score is None else numbers.four(e.score),
                 "n": f"{e.n:,}",
                 "left": at(min(e.value, 0.0)),
                 "width": round(abs(at(e.value) - at(0.0)), 3),
@@ -86,8 +89,3 @@ def estimates_plot(estimates: Sequence[Estimate]) -> dict[str, Any]:
             for e in estimates
         ],
     }
-
-
-def _point(e: Estimate) -> str:
-    """Returns what stands for an interval that has no width, or no ends."""
-    return "" if e.low == e.high else "not known"

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from profuse.report import numbers
+from profuse.report.labels import beside
 
 __all__ = ["axis", "cost_plot", "curve_panels", "loss_plot", "mark", "residual_plot", "score_plot", "stretched"]
 
@@ -99,6 +100,7 @@ def score_plot(collected: dict[str, Any], roles: dict[str, str]) -> dict[str, An
         if rows:
             groups.append({"role": role, "title": title, "rows": rows})
             keys += [] if any(k["role"] == role for k in keys) else [{"role": role, "title": roles[role]}]
+    groups.sort(key=lambda g: int(g["rows"][0]["rank"]))  # winners first, as in the table
     return {"groups": groups, "keys": keys, "ticks": axis(low, high, metric), "reference": reference}
 
 
@@ -145,13 +147,15 @@ def cost_plot(collected: dict[str, Any]) -> dict[str, Any] | None:
     steps.append((100.0, steps[-1][1]))
     line = " ".join(f"{x:.2f},{y:.2f}" for x, y in steps)
     told = [(r, *place(r)) for r in rows]
+    points = [(r["label"], str(r["rank"]), x, y) for r, x, y in told]
     shapes = [
         mark(r["role"], x, y, f"{r['rank']}. {r['label']}: {numbers.score(r['value'], collected['metric']['name'])}, "
              f"{numbers.duration(r['fit_seconds'])}") for r, x, y in told
     ]  # fmt: skip
     return {
         "svg": stretched(f'<polyline class="frontier" points="{line}"/>') + Markup("").join(shapes),
-        "labels": _numbers([(str(r["rank"]), x, y) for r, x, y in told]),
+        "labels": beside(points, width=560, height=320, names=True),
+        "narrow": beside(points, width=270, height=320, names=False),
         "x": _time_axis(left, right),
         "y": [{**t, "at": t["at"]} for t in axis(low, high, collected["metric"]["name"])],
         "frontier": frontier,
@@ -173,35 +177,6 @@ def _seconds(v: float) -> str:
         if v < 1000
         else numbers.duration(v)
     )
-
-
-def _numbers(
-    points: Sequence[tuple[str, float, float]], width: float = 460, height: float = 320
-) -> list[dict[str, Any]]:
-    """Puts a small number beside each point where it covers no other point or number; by trial, best first."""
-    taken = [(x * width / 100, y * height / 100, 6.0, 6.0) for _, x, y in points]
-    placed = []
-    for text, x, y in points:
-        px, py, half = x * width / 100, y * height / 100, 3.5 * len(text)
-        around = [
-            (9 + half, 0),
-            (-9 - half, 0),
-            (0, -13),
-            (0, 13),
-            *((s * (7 + half), t * 10) for s in (1, -1) for t in (-1, 1)),
-        ]
-        around += [(0, -25), (0, 25), (22 + half, 0), (-22 - half, 0)]
-
-        def covered(move: tuple[float, float], px: float = px, py: float = py, half: float = half) -> float:
-            cx, cy = px + move[0], py + move[1]
-            hits = [(half + w - abs(cx - a), 6 + h - abs(cy - b)) for a, b, w, h in taken]
-            outside = max(0.0, -cx, cx - width, -cy, cy - height)
-            return sum(dx * dy for dx, dy in hits if dx > 0 and dy > 0) + 10 * outside
-
-        dx, dy = min(around, key=covered)
-        taken.append((px + dx, py + dy, half, 6.0))
-        placed.append({"text": text, "left": round(x, 2), "top": round(y, 2), "dx": round(dx, 1), "dy": round(dy, 1)})
-    return placed
 
 
 def stretched(inside: str) -> Markup:

@@ -16,6 +16,7 @@ __all__ = ["collect_hidden", "gap_plot", "hidden_in_words", "subset_plot"]
 
 _HALF = 0.5
 _MOST_SUBSETS = 16
+_ASIDE = 1.4  # percent of the picture between curves, so that no interval covers another
 
 
 def collect_hidden(results: Results, labels: Mapping[str, str]) -> dict[str, Any] | None:
@@ -87,16 +88,17 @@ def gap_plot(hidden: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
     low, high = _range(points)
     last = max(p["reached"] for p in points) or 1.0
 
-    def place(p: Mapping[str, Any], key: str = "value") -> tuple[float, float]:
+    def place(p: Mapping[str, Any], key: str = "value", aside: float = 0.0) -> tuple[float, float]:
         y = 100 * (high - float(p[key])) / (high - low)
-        return 100 * p["reached"] / last, min(max(y, 0.0), 100.0)
+        return 100 * p["reached"] / last + aside, min(max(y, 0.0), 100.0)
 
     lines, marks = Markup(), Markup()
-    for curve in hidden["curves"]:
-        path = " ".join("{:.2f},{:.2f}".format(*place(p)) for p in curve["points"])
+    for k, curve in enumerate(hidden["curves"]):
+        aside = _ASIDE * (k - (len(hidden["curves"]) - 1) / 2)
+        path = " ".join("{:.2f},{:.2f}".format(*place(p, aside=aside)) for p in curve["points"])
         lines += Markup(f'<polyline class="gap {curve["role"]}" points="{path}"/>')
         for p in curve["points"]:
-            x, y = place(p)
+            x, y = place(p, aside=aside)
             if p["low"] is not None and p["high"] is not None:
                 (_, a), (_, b) = place(p, "low"), place(p, "high")
                 marks += Markup(

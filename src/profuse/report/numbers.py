@@ -9,6 +9,7 @@ __all__ = [
     "count",
     "difference",
     "duration",
+    "four",
     "interval",
     "p_value",
     "rate",
@@ -77,6 +78,11 @@ def count(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.3g}\N{NO-BREAK SPACE}{letter}"
     return f"{value:,.0f}"
+
+
+def four(value: float, *, sign: bool = False) -> str:
+    """`-0.01234` -> "−0.0123": four decimals, as answers to questions have."""
+    return f"{value:{'+' if sign else ''}.4f}".replace("-", MINUS)
 
 
 def short(value: int) -> str:
