@@ -45,7 +45,7 @@ def row_answer(name: str, given: Any) -> tuple[Answer, Any]:
 def test_a_page_holds_every_estimate_and_note_and_no_script() -> None:
     page = Tags(answer_html(an_answer()))
     assert "script" not in {tag for tag, _ in page.tags}
-    for told in ("text", "table", "+0.2000", "-0.0500", "0.1000 to 0.3000", "A note on text.", "0.0100", "0.8500"):
+    for told in ("text", "table", "+0.2000", "\u22120.0500", "0.1000 to 0.3000", "A note on text.", "0.0100", "0.8500"):
         assert told in page.text, told
 
 
