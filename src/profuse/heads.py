@@ -160,8 +160,12 @@ class Head(nn.Module, ABC):
         as they do in the log loss. Without the temperature it would turn where confidence does, though more and more
         rows are right.
         """
+        return self.row_errors(outputs, target).mean().item()
+
+    def row_errors(self, outputs: Tensor, target: Tensor) -> Tensor:
+        """Returns the errors of rows, `[row]`, whose mean is `error`; all have one temperature."""
         outputs = outputs * (self.temperature / self._best_temperature(outputs, target))
-        return self._weighed((self.predict(outputs) - self.encode_target(target)).square().sum(-1)).mean().item()
+        return self._weighed((self.predict(outputs) - self.encode_target(target)).square().sum(-1))
 
     def encode_target(self, target: Tensor) -> Tensor:
         """Returns what a perfect prediction would be, `[batch, n_outputs]`."""

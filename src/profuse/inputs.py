@@ -17,6 +17,7 @@ from profuse.data.dataset import Dataset, check_weights
 from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import as_table, column_names, tell
 from profuse.data.preprocess import preprocessor
+from profuse.data.subgroups import subgroup_names
 from profuse.data.table.options import ReadOptions
 from profuse.data.table.reader import TableReader
 from profuse.data.table.schema_file import as_schema
@@ -24,7 +25,7 @@ from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
-from profuse.encoders import ENCODERS, encoder, preprocessor_for
+from profuse.encoders import encoder
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema, SplitOptions, Target, Task
@@ -39,6 +40,7 @@ __all__ = [
     "to_learn_from",
     "training_data",
     "with_encoders",
+    "with_subgroups",
     "with_weights",
     "without_test_rows",
 ]
@@ -82,14 +84,14 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
         chosen = encoders.get(name, data.encoder)
         if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
             continue
-        takes, needed = encoder(chosen).kind, preprocessor_for(chosen)
+        takes = encoder(chosen).kind
         due = preprocessor(kind_named(data.kind).preprocessor).gives or data.kind
-        fits = takes == due if chosen in ENCODERS else preprocessor(chosen).accepts(data.kind)
-        if data.preprocess is None and not fits:
+        if data.preprocess is None and takes != due:
             raise ConfigError(
-                f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which "
-                f"{f'takes {takes!r}' if chosen in ENCODERS else 'does not'}. Name another one, or leave it out."
+                f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which takes {takes!r}. "
+                "Name another one, or leave it out."
             )
+        needed = encoder(chosen).preprocess
         if needed is not None and data.preprocess not in (None, needed):
             raise ConfigError(
                 f"{who}: the encoder {chosen!r} of {name!r} needs the preprocessor {needed!r}; got "
@@ -121,6 +123,7 @@ def open_data(
     who: str = "compare",
     schema: Any = None,
     weight: Any = None,
+    subgroup: Any = None,
     split: SplitOptions | None = None,
     test: str | Path | None = None,
     name: str | None = None,
@@ -131,14 +134,15 @@ def open_data(
 ) -> Opened:
     """Returns the data behind any door, named data sets and files too; see `compare` for the arguments.
 
-    What is set in `split`, and a column that `weight` names, win over the schema's. Without `with_target` the columns
-    `target` of a table are left out.
+    What is set in `split`, and columns that `weight` and `subgroup` name, win over the schema's. Without `with_target`
+    the columns `target` of a table are left out.
     """
     read: dict[str, Any] = {"base_dir": base_dir, "on_bad_file": on_bad_file}
     checked(ReadOptions, read, where=who)
     split = split or SplitOptions()
     asked: dict[str, Any] = {
-        "target": target, "weight": weight, "schema": schema, "split.column": split.column, "test": test,
+        "target": target, "weight": weight, "subgroup": subgroup, "schema": schema, "split.column": split.column,
+        "test": test,
     }  # fmt: skip
     if isinstance(data, str | Path) and str(data) in DATASETS:
         _only(who, f"the named data set {str(data)!r}", **asked)
@@ -151,37 +155,42 @@ def open_data(
         _only(who, f"a Dataset, {data.name!r}", **asked)
         return Opened(data if name is None else replace(data, name=name), split)
     if isinstance(data, Mapping):
-        _only(who, "a dict of arrays", **asked | {"target": None, "weight": None})
+        _only(who, "a dict of arrays", **asked | {"target": None, "weight": None, "subgroup": None})
         if target is None or isinstance(target, str):
             raise DataError(f"{who}: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
-        if isinstance(weight, str):
-            raise DataError(f"{who}: weight must hold the values, one a row, with a dict of arrays; got {weight!r}.")
-        same_order({"X": data, "weight": weight}, where=who)
-        return Opened(_weighted(from_tensors(data, target, name=name or "tensors"), weight, who), split)
+        for what, given in (("weight", weight), ("subgroup", subgroup)):
+            if isinstance(given, str):
+                raise DataError(f"{who}: {what} must hold the values, one a row, with a dict of arrays; got {given!r}.")
+        same_order({"X": data, "weight": weight, "subgroup": subgroup}, where=who)
+        return Opened(_by_row(from_tensors(data, target, name=name or "tensors"), weight, subgroup, who), split)
     if isinstance(data, pd.DataFrame):
         _only(who, "a DataFrame", test=test)
-        same_order({"X": data, "weight": weight}, where=who)
-    elif weight is not None and not isinstance(weight, str):
-        raise ConfigError(f"{who}: weight must name a column of the file; got {type(weight).__name__}. Name one.")
+        same_order({"X": data, "weight": weight, "subgroup": subgroup}, where=who)
+    for what, given in (("weight", weight), ("subgroup", subgroup)):
+        if not (given is None or isinstance(given, str) or isinstance(data, pd.DataFrame)):
+            raise ConfigError(f"{who}: {what} must name a column of the file; got {type(given).__name__}. Name one.")
     known = as_schema(schema)
     known = known.model_copy(update={"split": split.over(known.split)})
     if isinstance(weight, str):
         known, weight = known.model_copy(update={"weight": weight}), None
+    if isinstance(subgroup, str):
+        known, subgroup = known.model_copy(update={"subgroup": subgroup}), None
     columns = column_names(target)
     if target is None or columns is not None:
         reader, dataset = TableReader.fit(
             data, known, target=columns, with_target=with_target, test=test, name=name, **read
         )
-        return Opened(_weighted(dataset, weight, who), reader.schema.split, reader.schema)
+        return Opened(_by_row(dataset, weight, subgroup, who), reader.schema.split, reader.schema)
     if not isinstance(data, pd.DataFrame):
         raise ConfigError(f"{who}: target must name columns of the file; got {type(target).__name__}. Name them.")
     same_order({"X": data, "target": target}, where=who)
     dataset, resolved = training_data(data, target, known, who=who, name=name or "table", **read)
-    return Opened(_weighted(dataset, weight, who), known.split, resolved)
+    return Opened(_by_row(dataset, weight, subgroup, who), known.split, resolved)
 
 
-def _weighted(dataset: Dataset, weights: Any, who: str) -> Dataset:
-    return dataset if weights is None else with_weights(dataset, weights, who=who)
+def _by_row(dataset: Dataset, weights: Any, subgroups: Any, who: str) -> Dataset:
+    dataset = dataset if weights is None else with_weights(dataset, weights, who=who)
+    return dataset if subgroups is None else with_subgroups(dataset, subgroups, who=who)
 
 
 def _check_path(path: Path, who: str) -> None:
@@ -305,6 +314,24 @@ def without_test_rows(dataset: Dataset) -> Dataset:
     if dataset.split is None or not (dataset.split == "test").any():
         return dataset
     return dataset.rows(np.flatnonzero(dataset.split != "test"))
+
+
+def with_subgroups(dataset: Dataset, subgroups: Any, *, who: str) -> Dataset:
+    """Returns the data set with the subgroup of each row, `[row]`.
+
+    Raises:
+        DataError: They are not one value for each row.
+        ConfigError: The data set has subgroups.
+    """
+    if dataset.subgroups is not None:
+        raise ConfigError(f"{who}: subgroups must be given once; got some beside those of the data. Leave one out.")
+    name = getattr(subgroups, "name", None)
+    named = subgroup_names(plain(subgroups), who=who, column=None if name is None else str(name))
+    if len(named) != len(dataset):
+        raise DataError(
+            f"{who}: subgroups must be one for each of {len(dataset)} rows; got {len(named)}. Give as many."
+        )
+    return replace(dataset, subgroups=named)
 
 
 def with_weights(dataset: Dataset, weights: Any, *, who: str, what: str = "weight") -> Dataset:

@@ -171,6 +171,11 @@ class Schema(_Strict):
     weight: str | None = Field(
         None, description="Column that says how much a row counts in learning: no input, and new rows need none."
     )
+    subgroup: str | None = Field(
+        None,
+        description="Column of groups none of which may be served worse (see subgroup_method): no input unless a "
+        "modality names it, and new rows need none.",
+    )
     id: str | None = Field(None, description="Column that names a row; tables are joined by it.")
     id_inferred: bool = Field(False, description="Whether id was inferred: new rows then may lack it, or repeat it.")
     split: SplitOptions = SplitOptions()
@@ -202,7 +207,7 @@ class Schema(_Strict):
     def known_columns(self) -> list[str]:
         """The columns that a resolved schema knows, but the target's: inputs first."""
         inputs = [c for m in self.modalities.values() for c in m.columns]
-        others = [c for c in (self.id, self.split.column, self.weight, *self.ignore) if c is not None]
+        others = [c for c in (self.id, self.split.column, self.weight, self.subgroup, *self.ignore) if c is not None]
         return list(dict.fromkeys([*inputs, *others]))
 
     def only(self, names: Iterable[str]) -> Schema:

@@ -65,6 +65,10 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "modality_dropout": ("0.1", 0.1),
     "balance": ("ogm_ge", "ogm_ge"),
     "balance_options": ("alpha: 0.5", {"alpha": 0.5}),
+    "subgroup_method": ("sampling", "sampling"),
+    "subgroup_all_classes": ("", True),
+    "dro_step": ("0.1", 0.1),
+    "dro_adjustment": ("2", 2.0),
     "device": ("cpu", "cpu"),
     "precision": ("bf16-mixed", "bf16-mixed"),
     "threads": ("2", 2),
@@ -118,6 +122,7 @@ def test_what_is_typed_is_what_the_field_holds(model: type[BaseModel], name: str
     assert given == {name: value}
     assert value != model.model_fields[name].get_default(call_default_factory=True)
     also: dict[str, object] = {"balance": "ogm_ge"} if name == "balance_options" else {}
+    also = {"subgroup_method": "dro"} if name.startswith("dro_") else also
     also = {"rounds": 2} if name in ("start", "gradient_rounds", "supervise") else also
     assert faults_of(model, {**also, **given}) == ()
     assert getattr(model.model_validate({**also, **given}), name) == value

@@ -20,6 +20,7 @@ __all__ = [
     "NewCategories",
     "SafeCsv",
     "SchemaFile",
+    "Subgroup",
     "Targets",
     "Threshold",
     "Variant",
@@ -45,6 +46,15 @@ Weight = Annotated[
         "--weight",
         metavar="COLUMN",
         help="How much each row counts in learning, at least 0; no input, and new rows need none.",
+        rich_help_panel=DATA,
+    ),
+]
+Subgroup = Annotated[
+    str | None,
+    typer.Option(
+        "--subgroup",
+        metavar="COLUMN",
+        help="Groups none of which may be served worse (--subgroup-method); no input, and new rows need none.",
         rich_help_panel=DATA,
     ),
 ]

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SafeCsv, SchemaFile, Targets, Variant, Weight, check_shape, find_members
+from profuse.cli._arguments import (
+    DATA,
+    MODEL,
+    SafeCsv,
+    SchemaFile,
+    Subgroup,
+    Targets,
+    Variant,
+    Weight,
+    check_shape,
+    find_members,
+)
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
@@ -47,6 +58,7 @@ def compare(
     train: Given,
     target: Targets = None,
     weight: Weight = None,
+    subgroup: Subgroup = None,
     test: Annotated[
         Path | None,
         typer.Option("--test", metavar="FILE", help="Test rows, in a file of their own.", rich_help_panel=DATA),
@@ -105,6 +117,7 @@ def compare(
                 data,
                 target,
                 weight=weight,
+                subgroup=subgroup,
                 schema=schema,
                 test=test,
                 on_bad_file=reading.get("on_bad_file", "raise"),

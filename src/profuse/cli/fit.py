@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import DATA, MODEL, SchemaFile, Targets, Variant, Weight, check_shape, find_members
+from profuse.cli._arguments import (
+    DATA,
+    MODEL,
+    SchemaFile,
+    Subgroup,
+    Targets,
+    Variant,
+    Weight,
+    check_shape,
+    find_members,
+)
 from profuse.cli._epochs import epoch_line
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
@@ -48,6 +58,7 @@ def fit(
     several: Given,
     target: Targets = None,
     weight: Weight = None,
+    subgroup: Subgroup = None,
     schema: SchemaFile = None,
     variant: Variant = None,
     comparison: Annotated[
@@ -116,7 +127,8 @@ def fit(
     fuses_alone = "fusion" in model and not several.get("distil")
     alone = [flag for flag, on in (("--network", network), ("--fusion", fuses_alone), ("--from", comparison)) if on]
     if not alone:
-        _portfolio(data, out, target, weight, schema, variant, rows, reading, model, training, several, jobs, compared)
+        named = {"weight": weight, "subgroup": subgroup}
+        _portfolio(data, out, target, named, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
     import numpy as np
 
@@ -132,6 +144,7 @@ def fit(
     from profuse.inputs import open_data, with_encoders, without_test_rows
     from profuse.portfolio.decision import AskedDecision
     from profuse.portfolio.one_network import decide
+    from profuse.training.groups import check_subgroups, told_of_groups
     from profuse.training.weights import weight_notes
 
     _not_with(alone[0], {name: value for name, value in several.items() if name not in ("threshold", "cost")})
@@ -141,22 +154,24 @@ def fit(
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
     asked = asked if compared is None else compared.parameters(asked)
     # before data are read
-    settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit").model
-    check_shape(model, settings.rounds, who="fit")
+    settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit")
+    check_shape(model, settings.model.rounds, who="fit")
     read_as = compared.schema() if compared and schema is None and data not in DATASETS else schema
     opened = open_data(
-        data, target, who="fit", schema=read_as, weight=weight, split=SplitOptions(**rows), variant=variant,
-        on_bad_file=asked.get("on_bad_file", "raise"),
+        data, target, who="fit", schema=read_as, weight=weight, subgroup=subgroup, split=SplitOptions(**rows),
+        variant=variant, on_bad_file=asked.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
-    dataset = with_encoders(dataset, settings.encoders, into=settings.into or (), who="fit")
+    dataset = with_encoders(dataset, settings.model.encoders, into=settings.model.into or (), who="fit")
+    check_subgroups(settings.train, dataset.subgroups, who="fit")
     # what cannot decide is told before anything is fitted
     AskedDecision.of(answers, TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     fitted = kind(**asked, schema=opened.schema)
-    print_notes(
-        [*dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights), *(compared.notes() if compared else ())]
-    )
+    print_notes([
+        *dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights),
+        *told_of_groups(settings.train, dataset.subgroups), *(compared.notes() if compared else ()),
+    ])  # fmt: skip
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
         warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
@@ -196,7 +211,7 @@ def _portfolio(
     data: str,
     out: Path,
     target: list[str] | None,
-    weight: str | None,
+    named: dict[str, Any],
     schema: Path | None,
     variant: str | None,
     rows: Given,
@@ -232,8 +247,8 @@ def _portfolio(
     hold_model(out)
     with asked_members(options.members, who="fit"):  # a fault of theirs is told before data are read
         opened = open_data(
-            data, target, who="fit", schema=schema, weight=weight, split=SplitOptions(**rows), variant=variant,
-            on_bad_file=reading.get("on_bad_file", "raise"),
+            data, target, who="fit", schema=schema, split=SplitOptions(**rows),
+            variant=variant, **named, on_bad_file=reading.get("on_bad_file", "raise"),
         )  # fmt: skip
     known = opened.dataset if compared is None else compared.rows_of(opened.dataset)
     dataset = with_encoders(without_test_rows(known), networks.encoders, into=networks.into or (), who="fit")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import SchemaFile, Targets, Weight
+from profuse.cli._arguments import SchemaFile, Subgroup, Targets, Weight
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import print_data, print_notes, print_table, say
 
@@ -19,6 +19,7 @@ def schema(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl.")],
     target: Targets = None,
     weight: Weight = None,
+    subgroup: Subgroup = None,
     given: SchemaFile = None,
     out: Annotated[
         Path | None,
@@ -37,7 +38,8 @@ def schema(
     if out is not None:
         check_output(out, reads=(file,))
     asked = as_schema(given)
-    result = look(file, asked if weight is None else asked.model_copy(update={"weight": weight}), target=target)
+    named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
+    result = look(file, asked.model_copy(update=named), target=target)
     resolved = result.schema
     levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}

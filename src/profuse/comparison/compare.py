@@ -158,6 +158,7 @@ def compare(
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
     weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
+    subgroup: str | Sequence[object] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
     test: str | Path | None = None,
     name: str | None = None,
@@ -193,6 +194,8 @@ def compare(
         target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
         weight: The column of a file or DataFrame that says how much each row counts in learning, at least 0; or these
             numbers, for a DataFrame or dict. It is no input, new rows need none, and scores count each row once.
+        subgroup: The column of groups none of which may be served worse (`subgroup_method` of `train`), or these
+            values, as `weight`. It is no input unless a modality of the schema names it.
         schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
         test: A file of test rows, beside a file of training rows.
         name: Named in the results.
@@ -219,8 +222,8 @@ def compare(
     resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
     with asked_members(resolved.members, by_value, who="compare"):
         opened = open_data(
-            data, target, schema=schema, weight=weight, split=resolved.split, test=test, name=name, variant=variant,
-            base_dir=base_dir, on_bad_file=on_bad_file,
+            data, target, schema=schema, weight=weight, subgroup=subgroup, split=resolved.split, test=test, name=name,
+            variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
         )  # fmt: skip
         resolved = resolved.model_copy(update={"split": opened.split})
         dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")

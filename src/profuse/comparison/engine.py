@@ -47,10 +47,11 @@ from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
 from profuse.data.split import make_split
 from profuse.data.wording import tell_values
-from profuse.errors import ProfuseError
+from profuse.errors import ConfigError, ProfuseError
 from profuse.kinds import kind_named
 from profuse.metrics import FEW, log_error_scores, row_scores, rows_of_half_the_spread, tell_few
 from profuse.schema import Schema, Spec, SplitOptions
+from profuse.training.groups import NO_PORTFOLIO, check_subgroups, told_of_groups
 from profuse.training.weights import check_class_weight, weight_notes
 
 __all__ = ["Event", "compare_dataset"]
@@ -91,6 +92,8 @@ def compare_dataset(
     check_questions(options.questions)
     options, told = with_metric(options.filled(), dataset)
     told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
+    options, of_groups = _with_subgroups(options, dataset)
+    told += of_groups
     digest = dataset.digest()
     members = asked_members(options.members, who="compare", task=dataset.task)
     with members, held_place(out, dataset, digest), scratch() as folder:
@@ -143,6 +146,22 @@ def _class_weight(options: CompareOptions, dataset: Dataset) -> list[str]:
         f"class_weight = {asked!r} is in the loss of all models: their probabilities are of classes so weighted, and "
         "their log loss is higher for it. Scores count each row once."
     ]
+
+
+def _with_subgroups(options: CompareOptions, dataset: Dataset) -> tuple[CompareOptions, list[str]]:
+    """Checks what is asked for subgroups, and returns the options, and what is to be told of them.
+
+    Raises:
+        ConfigError: A method without subgroups, or the reverse; or a portfolio, which would undo it.
+    """
+    check_subgroups(options.train, dataset.subgroups, who="compare")
+    if options.train.subgroup_method is None:
+        return options, []
+    if options.portfolio == "auto":
+        options = options.model_copy(update={"portfolio": "none"})
+    elif options.portfolio != "none":
+        raise ConfigError(f"compare: {NO_PORTFOLIO}; got portfolio={options.portfolio!r}. Use none.")
+    return options, [*told_of_groups(options.train, dataset.subgroups), f"No portfolio is compared: {NO_PORTFOLIO}."]
 
 
 def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -> Results:

@@ -36,6 +36,8 @@ class Dataset:
         notes: What was counted while reading (skipped files, coerced cells), told to the user.
         variant: Of a named data set that has several; "" for other data.
         weights: `[row]`, at least 0: how much rows count in learning; None: all alike. No score counts by them.
+        subgroups: `[row]`: of which group a row is, where none may be served worse (see `TrainOptions`); unlike those
+            of `groups`, its rows may be on all sides of a split.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset:
     notes: Sequence[str] = field(default_factory=tuple)
     variant: str = ""
     weights: np.ndarray | None = None
+    subgroups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -101,7 +104,7 @@ class Dataset:
             columns = [] if data.frame is None else list(data.frame)
             _feed(digest, [columns, *(_plain(data.values[c]) for c in columns)] if columns else data.values)
         for part in _BY_ROW:
-            if part != "weights" or self.weights is not None:  # data without weights keep the digest they had before
+            if part not in ("weights", "subgroups") or getattr(self, part) is not None:  # data without keep theirs
                 _feed(digest, getattr(self, part))
         return digest.hexdigest()
 
@@ -158,5 +161,5 @@ def _feed(digest: Any, value: Any) -> None:
         digest.update(repr(value).encode())
 
 
-_ONE_AXIS = ("groups", "times", "ids", "split", "weights")
+_ONE_AXIS = ("groups", "times", "ids", "split", "weights", "subgroups")
 _BY_ROW = ("target", *_ONE_AXIS)

@@ -42,7 +42,7 @@ def make_split(dataset: Dataset, options: SplitOptions, *, seed: int) -> Split:
 
     | method | how |
     |---|---|
-    | auto | `dataset.split` where it is given (its test stays fixed; valid is cut from its train, by the first of the following that applies, if it names none); else time if the data set has `times`; else group if it has `groups`; else stratified for classes and labels; else random |
+    | auto | `dataset.split` where it is given (its test stays fixed; valid is cut from its train, by the first of the following that applies, if it names none); else time if the data set has `times`; else group if it has `groups`; else stratified for classes, labels and subgroups; else random |
     | random | any rows |
     | stratified | each class in every part, in proportion: one with two rows is in train and test, one with a single row in train only; labels likewise, rarest first (Sechidis et al. 2011) |
     | group | whole groups, stratified as far as possible: each class that occurs in three groups is in every part |
@@ -162,7 +162,7 @@ def folds(
 
 
 def _method(dataset: Dataset, options: SplitOptions) -> str:
-    has_classes = dataset.target is not None and dataset.task != "regression"
+    has_classes = (dataset.target is not None and dataset.task != "regression") or dataset.subgroups is not None
     method = options.method
     if method == "auto":
         if dataset.times is not None:
@@ -249,14 +249,19 @@ def _units(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _labels(dataset: Dataset, rows: np.ndarray, units: np.ndarray, n_units: int, method: str) -> list[np.ndarray]:
     """Returns, for each class or label, the units in which it occurs; [] where nothing is stratified."""
-    if method not in ("stratified", "group") or dataset.task == "regression" or dataset.target is None:
+    if method not in ("stratified", "group"):
         return [np.arange(n_units)]
+    named = None if dataset.subgroups is None else _codes(dataset.subgroups, "subgroups")[rows]
+    if dataset.task == "regression" or dataset.target is None:
+        return [np.arange(n_units)] if named is None else [np.unique(units[named == g]) for g in np.unique(named)]
     target = np.asarray(dataset.target)[rows]
     if dataset.task == "multilabel":
         has = target.reshape(len(rows), -1) > 0
         results = [np.unique(units[has[:, j]]) for j in range(has.shape[1])]
     else:
         codes = _codes(target, "classes")
+        if named is not None:  # each group of each class in every part
+            codes = codes * (named.max() + 1) + named
         order = np.argsort(codes, kind="stable")
         results = [np.unique(u) for u in np.split(units[order], np.flatnonzero(np.diff(codes[order])) + 1)]
     rest = np.setdiff1d(np.arange(n_units), np.concatenate(results))

@@ -39,6 +39,7 @@ def from_tensors(
     times: Any = None,
     ids: Any = None,
     weights: Any = None,
+    subgroups: Any = None,
     kinds: Mapping[str, str] | None = None,
     rates: Mapping[str, int] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -68,6 +69,7 @@ def from_tensors(
         times: `[row]`; see `Dataset`.
         ids: `[row]`; see `Dataset`.
         weights: `[row]`; see `Dataset`.
+        subgroups: `[row]`; see `Dataset`.
         kinds: Name to kind.
         rates: Name to samples a second; needed for audio. What is named here is audio.
         ranges: Name to the levels of black and white in pictures that are no bytes; decided on all pictures, and
@@ -83,6 +85,7 @@ def from_tensors(
     if not modalities:
         raise ConfigError("from_tensors: at least one modality must be given; got none.")
     by_row: dict[str, Any] = {"groups": groups, "times": times, "ids": ids, "weights": weights}
+    by_row["subgroups"] = subgroups
     same_order({"modalities": modalities, "target": target, "presence": presence, **by_row}, where="from_tensors")
     for what, given in (("presence", presence), ("kinds", kinds), ("rates", rates), ("ranges", ranges)):
         if given is not None and not isinstance(given, Mapping):

@@ -25,7 +25,7 @@ from profuse.errors import CheckpointError, DataError
 from profuse.estimators.options import FitOptions
 from profuse.estimators.settings import around, settings_of
 from profuse.fusion import Fusion
-from profuse.inputs import columns_in, to_learn_from, training_data, with_encoders, with_weights
+from profuse.inputs import columns_in, to_learn_from, training_data, with_encoders, with_subgroups, with_weights
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
@@ -92,6 +92,10 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     modality_dropout: float = 0.0
     balance: str | None = None
     balance_options: Mapping[str, float] | None = None
+    subgroup_method: str | None = None
+    subgroup_all_classes: bool = False
+    dro_step: float = 0.01
+    dro_adjustment: float = 0.0
     device: str = "auto"
     precision: str = "32-true"
     threads: int = 1
@@ -108,6 +112,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         *,
         sample_weight: Sequence[float] | np.ndarray | pd.Series | None = None,
         groups: Sequence[object] | np.ndarray | pd.Series | None = None,
+        subgroups: Sequence[object] | np.ndarray | pd.Series | None = None,
         presence: Mapping[str, Any] | None = None,
         rates: Mapping[str, int] | None = None,
         callbacks: Callers = (),
@@ -123,6 +128,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
                 calibration; or the schema's `weight` names their column. Only ratios matter. Preprocessing and linear
                 paths take all rows alike; of classes, the mean weight of each moves what linear paths answer.
             groups: `[row]`: rows with one value stay on one side of the inner split.
+            subgroups: `[row]`: of which group a row is, where none may be served worse (`subgroup_method`); or the
+                schema's `subgroup` names their column.
             presence: For a dict: bool `[row]` by modality, False where it is missing.
             rates: For a dict: samples a second of its sounds, by modality; those of later rows must be the same.
             callbacks: `Callback` objects, and functions that are called with each `Epoch`: `callbacks=[print]`.
@@ -134,12 +141,15 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         who = type(self).__name__
         called = as_callbacks(callbacks, who=who)
         settings = settings_of(self.get_params(deep=False), who=who)
-        same_order({"X": X, "y": y, "presence": presence, "groups": groups, "sample_weight": sample_weight}, where=who)
+        by_row = {"groups": groups, "subgroups": subgroups, "sample_weight": sample_weight}
+        same_order({"X": X, "y": y, "presence": presence, **by_row}, where=who)
         dataset, schema = training_data(
             X, y, settings.schema, presence=presence, rates=rates, task_of=self._task, **self._reading()
         )
         if sample_weight is not None:
             dataset = with_weights(dataset, sample_weight, who=who, what="sample_weight")
+        if subgroups is not None:
+            dataset = with_subgroups(dataset, subgroups, who=who)
         dataset = to_learn_from(X, dataset, groups, who=who)
         if dataset.task not in self._tasks:
             raise DataError(

@@ -20,7 +20,9 @@ def named_in(schema: Schema) -> set[str]:
     """Returns the columns to which a user's schema gives a part."""
     named = {c for m in schema.modalities.values() for c in m.columns} | set(schema.columns) | set(schema.ignore)
     target = schema.target.columns if schema.target else ()
-    return named | {c for c in (*target, schema.id, schema.split.column, schema.weight) if c is not None}
+    return named | {
+        c for c in (*target, schema.id, schema.split.column, schema.weight, schema.subgroup) if c is not None
+    }
 
 
 def perhaps_added(frame: pd.DataFrame, named: set[str]) -> tuple[str, ...]:

@@ -77,8 +77,7 @@ class FusionModel(Trainable[Output]):
 
     Reference:
         Gorishniy, Kotelnikov, Babenko, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling",
-        ICLR 2025. *Differs from the paper*: members go through any encoders and fusion; after `mix` where that is
-        costly.
+        ICLR 2025. *Differs from the paper*: members go through any encoders and fusion, after a costly `mix`.
     """
 
     def __init__(
@@ -248,12 +247,10 @@ class FusionModel(Trainable[Output]):
         def mean(values: Tensor) -> Tensor:
             return members_apart(values, self.n_members).mean(1)
 
-        fused = output.fused
+        fused, weights = output.fused, {k: mean(v) for k, v in output.fused.weights.items()}
         return Output(
             pool(output.outputs),
-            Fused(
-                mean(fused.vector), penalties=fused.penalties, weights={k: mean(v) for k, v in fused.weights.items()}
-            ),
+            Fused(mean(fused.vector), penalties=fused.penalties, weights=weights),
             {name: pool(part) for name, part in output.parts.items()},
             {name: members_apart(present, self.n_members)[:, 0] for name, present in output.present.items()},
             tuple(pool(outputs) for outputs in output.rounds),
@@ -277,6 +274,9 @@ class FusionModel(Trainable[Output]):
         """Returns the head's loss, without smoothing, its score and its error."""
         head, values = self.head.eval(), torch.cat([o.outputs.float().cpu() for o in outputs])
         return Validation(head.loss(values, target).item(), head.score(values, target), head.error(values, target))
+
+    def row_errors(self, outputs: Sequence[Output], target: Tensor) -> Tensor:
+        return self.head.eval().row_errors(torch.cat([o.outputs.float().cpu() for o in outputs]), target)
 
     def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
         return self.head.weighted(weights)

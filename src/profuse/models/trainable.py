@@ -61,6 +61,17 @@ class Trainable(nn.Module, ABC, Generic[O]):
             target: Of all of them, on the CPU.
         """
 
+    def row_errors(self, outputs: Sequence[O], target: Tensor) -> Tensor:
+        """Returns of what rows the error of `validate` is the mean, `[row]`; the arguments are those of it.
+
+        Raises:
+            ConfigError: It is a mean of no rows.
+        """
+        raise ConfigError(
+            f"{type(self).__name__}: no group of rows can be looked at, as its error is none of rows. Train without "
+            "subgroups."
+        )
+
     def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
         """Returns a context within which rows count by their `weights[batch]` in `loss` and `validate`.
 

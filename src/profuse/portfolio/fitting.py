@@ -13,7 +13,7 @@ from profuse.classical import fittable_to
 from profuse.classical.own import asked_members
 from profuse.data.dataset import Dataset
 from profuse.data.target import TargetCodec
-from profuse.errors import DataError
+from profuse.errors import ConfigError, DataError
 from profuse.metrics import Metric, default_metric, metric_named
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
@@ -28,6 +28,7 @@ from profuse.portfolio.temperature import temperature_of
 from profuse.predictor import MemberFacts, PortfolioPredictor, softened
 from profuse.predictor.trained import TrainedOn
 from profuse.schema import Schema, Task
+from profuse.training.groups import NO_PORTFOLIO, check_subgroups
 from profuse.training.options import TrainOptions
 
 __all__ = ["fit_portfolio", "metric_of"]
@@ -84,6 +85,9 @@ def fit_portfolio(
     options, model, train = options or PortfolioOptions(), model or ModelOptions(), train or TrainOptions()
     if dataset.target is None:
         raise DataError(f"fit: the data set {dataset.name!r} must have a target; it has none. Name one.")
+    check_subgroups(train, dataset.subgroups, who="fit")
+    if train.subgroup_method is not None:
+        raise ConfigError(f"fit: {NO_PORTFOLIO}. Train one network: --network, or FusionClassifier.")
     with asked_members(options.members, who="fit", task=dataset.task):
         return _fit(dataset, options, model, train, members, later, codec, schema, keep_all, n_jobs, on_event)
 

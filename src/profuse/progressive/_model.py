@@ -316,6 +316,9 @@ class ProgressiveFusion(Trainable[Output]):
         """Returns what `FusionModel.validate` does, of the last round."""
         return self.model.validate(outputs, target)
 
+    def row_errors(self, outputs: Sequence[Output], target: Tensor) -> Tensor:
+        return self.model.row_errors(outputs, target)
+
     def weighted(self, weights: Tensor | None) -> AbstractContextManager[None]:
         return self.model.weighted(weights)
 

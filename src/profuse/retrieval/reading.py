@@ -177,6 +177,7 @@ def rows_for(
             schema.id,
             schema.split.column,
             schema.weight,
+            schema.subgroup,
         }
         data = data[[c for c in data.columns if str(c) in known]]
     else:

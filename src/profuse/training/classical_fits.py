@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical
 from profuse.data.feature_pipeline import FeaturePipeline
@@ -60,7 +61,8 @@ def best_fit(
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
-    Rows count by their weights, and by those of their classes; the metric counts each row once.
+    Rows count by their weights, by those of their classes, and by those of their groups
+    (`RowGroups.balancing_weights`); the metric counts each row once.
 
     Args:
         name: Of the model.
@@ -81,7 +83,10 @@ def best_fit(
     refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
     make = made or partial(make_features, prepared)
     inner = _inner_folds(prepared, seed) if classical(name).role == "single" and not brief else None
-    weights = prepared.weights(train.class_weight)
+    weights, groups = prepared.weights(train.class_weight), prepared.groups(train)
+    if groups is not None:
+        balancing = groups.balancing_weights(torch.as_tensor(split.train))
+        weights = balancing if weights is None else weights * balancing
     tried: list[tuple[tuple[float, ...], BestFit]] = []
     for case, trial in _variants(name, modalities, prepared, trials, sets, brief):
         several = {modality: make(modality, chosen) for modality, chosen in case.items()}

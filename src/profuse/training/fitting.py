@@ -28,6 +28,7 @@ from profuse.schema import Task
 from profuse.tokens import Raw
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
+from profuse.training.groups import RowGroups, groups_of
 from profuse.training.history import History
 from profuse.training.loop import Recipe, predict, retrain, train
 from profuse.training.options import TrainOptions
@@ -120,6 +121,13 @@ class Prepared:
         """Returns the weights of all rows, those of their classes in them; None where all count alike."""
         return row_weights(self.class_weights(asked), self.target, self.split, self.dataset.weights, who="fit")
 
+    def groups(self, options: TrainOptions) -> RowGroups | None:
+        """Returns the groups none of which training may serve worse; None where it is not asked to."""
+        classes = None
+        if self.task in ("binary", "multiclass"):
+            classes = self.codec.classes[self.target.numpy()]
+        return groups_of(self.dataset.subgroups, classes, self.split, options, who="fit")
+
     @property
     def learned(self) -> Tensor:
         """What training rows are learned as, and validation rows judged by, as a head's loss takes it."""
@@ -174,9 +182,12 @@ def fit_model(
         operator: The user's own fusion operator.
         callbacks: Called in the training that chooses the epoch.
 
+    With `Dataset.subgroups`, none of them may be served worse (`TrainOptions.subgroup_method`).
+
     Raises:
-        DataError: Weights that are 0 for all training or validation rows.
-        ConfigError: The task has no classes to weigh, or the operator takes no weights.
+        DataError: Weights that are 0 for all training or validation rows; a subgroup of fewer than 2 training rows.
+        ConfigError: Subgroups without a method, or the reverse; the task has no classes to weigh, or the operator
+            takes no weights.
         UnknownNameError: A class that is weighed is not among them.
     """
     with limit_threads(train_options.threads):
@@ -209,7 +220,7 @@ def _fit(
     asked = asked | {name: {**choice.options, **asked.get(name, {})} for name, choice in chosen.items()}
     model_options = model_options.model_copy(update={"encoder_options": asked})
 
-    weights = prepared.weights(train_options.class_weight)
+    weights, groups = prepared.weights(train_options.class_weight), prepared.groups(train_options)
 
     def counted(rows: np.ndarray) -> Tensor:
         """Returns those of the rows that have a weight."""
@@ -266,16 +277,19 @@ def _fit(
             recipe=recipe,
             then=then,
             weights=weights,
+            groups=groups,
         )
         return history, begin
 
     model = build(split.train)
     decider = model.plain.decider
     fitted = decider if decider is not None and decider.out_of_fold else None
-    if weights is not None and decider is not None and (decider.out_of_fold or decider.owns_loss):
+    weighs = weights is not None or (groups is not None and groups.method == "dro")
+    if weighs and decider is not None and (decider.out_of_fold or decider.owns_loss):
         raise ConfigError(
             f"{type(decider).__name__}: it has a loss of its own, which takes no weights; got class_weight="
-            f"{train_options.class_weight!r}{'' if prepared.dataset.weights is None else ' and weights of rows'}. Use "
+            f"{train_options.class_weight!r}{'' if prepared.dataset.weights is None else ' and weights of rows'}"
+            f"{'' if groups is None else f' and subgroup_method={groups.method!r}'}. Use "
             "another operator, or no weights."
         )
     known = np.concatenate([split.train, split.valid])
@@ -300,7 +314,7 @@ def _fit(
             log_weights=log_weights,
         )  # fmt: skip
         goal = prepared.target if prepared.taught is None else prepared.taught
-        seconds = retrain(again, begin, goal, rows, train_options, history, weights)
+        seconds = retrain(again, begin, goal, rows, train_options, history, weights, groups)
         again.head.temperature.copy_(model.head.temperature)
         if fitted is not None:
             assert again.plain.decider is not None

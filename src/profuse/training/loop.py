@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 from profuse._cores import limit_threads
@@ -19,11 +19,13 @@ from profuse.errors import ConfigError, ProfuseError
 from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.averaging import WeightAverage
-from profuse.training.balance import Balance, Losses, ModalityDropout, balance, unimodal_confidence
+from profuse.training.balance import Balance, Losses, ModalityDropout, balance
 from profuse.training.callbacks import Callbacks, Callers
+from profuse.training.groups import RowGroups, shuffled
 from profuse.training.history import Epoch, History
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
+from profuse.training.step import Step, flat
 
 __all__ = ["Recipe", "TrainOptions", "batches", "predict", "retrain", "train"]
 
@@ -46,43 +48,21 @@ class Recipe:
     untrained_counts: bool = False
 
 
-class _Step(nn.Module):
-    """Inputs and target -> losses in one forward call, as wrappers (DDP, precision) need it.
-
-    Returns the whole loss; for a balancing method what its `backward` takes.
-    """
-
-    def __init__(self, model: Trainable[Any], balancing: Balance | None) -> None:
-        super().__init__()
-        self.model = model
-        self._balancing = [balancing]  # no module of this one
-
-    def forward(
-        self,
-        values: dict[str, Tensor],
-        masks: dict[str, Tensor],
-        known: dict[str, Tensor],
-        target: Tensor,
-        weights: Tensor | None = None,
-    ) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
-        output = self.model({name: Raw(values[name], masks[name], known.get(name)) for name in values})
-        (balancing,) = self._balancing
-        with self.model.weighted(weights):
-            if balancing is None:
-                return self.model.loss(output, target), {}, {}
-            return *balancing.losses(output, target), unimodal_confidence(balancing.whole, output, target)
-
-
 def batches(
-    inputs: Mapping[str, Raw], rows: Tensor, size: int, *, generator: Generator | None = None
+    inputs: Mapping[str, Raw],
+    rows: Tensor,
+    size: int,
+    *,
+    generator: Generator | None = None,
+    codes: Tensor | None = None,
 ) -> Iterator[tuple[dict[str, Raw], Tensor]]:
     """Yields batches of the rows `rows`, and their indices; shuffled if a generator is given.
 
     Shuffled batches that would hold a single row are joined to the one before: one row teaches nothing about a
-    batch's spread.
+    batch's spread. With `codes`, the groups of all rows, shuffled batches hold all groups equally often.
     """
     if generator is not None:
-        rows = rows[torch.randperm(len(rows), generator=generator)]
+        rows = rows[shuffled(len(rows), generator, None if codes is None else codes[rows])]
     parts = list(torch.split(rows, size))
     if generator is not None and len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
@@ -124,6 +104,7 @@ def train(
     recipe: Recipe | None = None,
     then: float = 0.0,
     weights: Tensor | None = None,
+    groups: RowGroups | None = None,
 ) -> History:
     """Trains `model` in place and leaves in it the weights of the epoch with the smallest validation error.
 
@@ -140,6 +121,7 @@ def train(
         recipe: What is other than usual.
         then: How much work the caller will do afterwards, in trainings like this one: counted in the time left.
         weights: Of all rows, `[row]`, in the loss of training and in what chooses the epoch; all count alike if None.
+        groups: Of all rows, none of which may be served worse: the worst one's error chooses the epoch.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -165,7 +147,11 @@ def train(
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
         nonlocal best, kept
         with model.weighted(judging):
-            result = model.validate(predict(model, inputs, valid_rows), target[valid_rows])
+            outputs = predict(model, inputs, valid_rows)
+            result = model.validate(outputs, target[valid_rows])
+            if groups is not None:
+                errors = model.row_errors(outputs, target[valid_rows])
+                result = result._replace(error=groups.worst(errors, valid_rows, judging))
         done.append(Epoch(epoch, train_loss, *result))
         _check_finite(result.error, f"the validation error of epoch {epoch}", options)
         if best < 0 or result.error < done[best].valid_error:
@@ -182,7 +168,7 @@ def train(
         began, n_rows = time.perf_counter(), len(train_rows)
         epochs = _epochs(
             model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed,
-            weights=weights,
+            weights=weights, groups=groups,
         )  # fmt: skip
         balances += [] if balancing is None else [balancing.weights()]
         for epoch, (train_loss, n_trained) in enumerate(epochs):
@@ -221,10 +207,12 @@ def retrain(
     options: TrainOptions,
     history: History,
     weights: Tensor | None = None,
+    groups: RowGroups | None = None,
 ) -> float:
     """Trains an untrained model on all of `rows` as an earlier one was, up to the epoch that was chosen for it.
 
-    The learning rate runs as it did, so that it stops where the earlier one's best weights were. `weights` are of rows.
+    The learning rate runs as it did, so that it stops where the earlier one's best weights were. `weights` and `groups`
+    are of rows.
 
     Returns:
         Seconds.
@@ -233,7 +221,7 @@ def retrain(
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
         epochs = _epochs(
             model, inputs, target, rows, options, balancing, Recipe(), sized_for=history.n_train_rows,
-            weights=weights,
+            weights=weights, groups=groups,
         )  # fmt: skip
         next(epochs)  # the untrained model, which may be the best one
         for epoch in range(history.best_epoch):
@@ -295,6 +283,7 @@ def _epochs(
     sized_for: int,
     timed: Callable[[float], None] = lambda seconds: None,
     weights: Tensor | None = None,
+    groups: RowGroups | None = None,
 ) -> Steps[tuple[float, int], None, None]:
     """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
 
@@ -315,7 +304,8 @@ def _epochs(
     n_steps, fused = n_epochs * steps_an_epoch, options.precision != "16-mixed"
     optimizer: Any
     optimizer, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
-    step: Any = _Step(model, balancing)
+    codes = None if groups is None else groups.codes
+    step: Any = Step(model, balancing, None if groups is None else groups.dro(rows))
     if balancing is None:
         step, optimizer = fabric.setup(step, optimizer)
     else:  # they take gradients themselves, which a module that is set up allows in single precision only
@@ -341,15 +331,16 @@ def _epochs(
         with torch.random.fork_rng() if recipe.reseeds else nullcontext():
             if recipe.reseeds:
                 torch.manual_seed(options.seed * 10_007 + epoch)
-            for batch, index in batches(inputs, rows, size, generator=generator):
+            for batch, index in batches(inputs, rows, size, generator=generator, codes=codes):
                 if drop is not None:
                     batch = drop(batch, generator)
                 for part, some in [(batch, None)] if balancing is None else balancing.passes(batch):
                     seen_now = index if some is None else index[some]
                     counted = None if weights is None else fabric.to_device(weights[seen_now])
+                    group = None if codes is None else fabric.to_device(codes[seen_now])
                     with fabric.autocast():
                         loss, own, confidence = step(
-                            *fabric.to_device(_flat(part)), fabric.to_device(target[seen_now]), counted
+                            *fabric.to_device(flat(part)), fabric.to_device(target[seen_now]), counted, group
                         )
                     optimizer.zero_grad()
                     if balancing is None:
@@ -388,9 +379,3 @@ def _check_finite(value: float, what: str, options: TrainOptions) -> None:
             f"train: {what} must stay finite; got {value}. Lower learning_rate (now {options.learning_rate}), or look "
             "for huge numbers in inputs and target."
         )
-
-
-def _flat(batch: Mapping[str, Raw]) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Returns values, masks and contributions, as far as they are known, by modality."""
-    known = {n: raw.contributions for n, raw in batch.items() if raw.contributions is not None}
-    return {n: raw.values for n, raw in batch.items()}, {n: raw.mask for n, raw in batch.items()}, known

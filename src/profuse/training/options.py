@@ -72,6 +72,19 @@ class TrainOptions(BaseModel):
     balance_options: dict[str, int | float] = Field(
         default_factory=dict, description="Options of the balancing method: {alpha: 0.5}."
     )
+    subgroup_method: Annotated[Literal["dro", "sampling"] | None, Shown(common=True)] = Field(
+        None,
+        description="How training keeps a subgroup from being served worse: dro (GroupDRO) or sampling.",
+    )
+    subgroup_all_classes: bool = Field(
+        False, description="Whether a group is a subgroup of all classes; else of one class."
+    )
+    dro_step: float = Field(0.01, gt=0, description="Step size of the weights of groups in dro.")
+    dro_adjustment: float = Field(
+        0.0,
+        ge=0,
+        description="C in dro: C / sqrt(rows of a group) is added to its loss.",
+    )
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Shown(common=True)] = Field(
         "auto", description="Where to train: auto, cpu, cuda or mps."
     )
@@ -99,6 +112,19 @@ class TrainOptions(BaseModel):
             raise ValueError(f"balance_options need a balance; got balance_options={asked}")
         if method is not None and asked == "16-mixed":  # which scales gradients
             raise ValueError("precision must suit the balance; got precision='16-mixed': use bf16-mixed")
+        return asked
+
+    @field_validator("subgroup_method", "dro_step", "dro_adjustment")
+    @classmethod
+    def _fits_groups(cls, asked: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "subgroup_method":
+            if asked == "dro" and info.data.get("balance") is not None:
+                raise ValueError(
+                    f"subgroup_method must be sampling with a balance, which has losses of its own; got "
+                    f"subgroup_method='dro' and balance={info.data['balance']!r}"
+                )
+        elif asked != cls.model_fields[str(info.field_name)].default and info.data.get("subgroup_method") != "dro":
+            raise ValueError(f"{info.field_name} must go with subgroup_method 'dro'; got {info.field_name}={asked}")
         return asked
 
     @field_validator("class_weight", mode="before")

@@ -29,8 +29,9 @@ from profuse.training.balance.mmpareto import MMPareto, pareto_weight
 from profuse.training.balance.ogm_ge import OGMGE
 from profuse.training.balance.uniform import Uniform
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import _flat, _losses, _Step
+from profuse.training.loop import _losses
 from profuse.training.options import TrainOptions
+from profuse.training.step import Step, flat
 
 SPECS = {name: Spec(kind="vector", n_channels=4) for name in "abc"}
 ONE = ModelOptions(fusion="concat", width=8, members=1)
@@ -105,7 +106,7 @@ def test_the_joint_loss_of_a_hybrid_that_is_measured_is_that_which_is_trained() 
     inputs, target = batch(40)
     balancing = Uniform(built)
     joint, own = _losses(built, inputs, target, torch.arange(40), balancing)
-    step, own_of_step, _ = _Step(built, balancing)(*_flat(inputs), target)
+    step, own_of_step, _ = Step(built, balancing)(*flat(inputs), target)
     torch.testing.assert_close(joint, step)
     for name, loss in own_of_step.items():
         torch.testing.assert_close(own[name], loss)

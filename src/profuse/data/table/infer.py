@@ -35,7 +35,8 @@ ReadTarget = tuple[np.ndarray, Task, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a column is taken as what it is; `kind` is a `ColumnKind`, or "target", "weight", "id", "split", "unused"."""
+    """Why a column is taken as what it is; `kind` is a `ColumnKind`, or "target", "weight", "subgroup", "id", "split",
+    or "unused"."""
 
     column: str
     kind: str
@@ -69,7 +70,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     modality, named after the prefix. Numbers, categories and time stamps make the modality `table`; each other
     column is a modality of its own name. The first id-like column without a missing cell becomes `id`; ids, empty
     and constant columns are not used. Which columns hold words, and the order of dates, is kept, so that later
-    tables are read alike. The column of the split is not an input, unless it is a time stamp, nor is that of weights.
+    tables are read alike. The column of the split is not an input, unless it is a time stamp, nor is that of weights,
+    nor, unless a modality names it, that of subgroups.
 
     Args:
         frame: The table; the target may be absent when the schema names none.
@@ -93,6 +95,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
             reasons[name] = ("target", "named as the target")
         elif name == schema.weight:
             reasons[name] = ("weight", "says how much rows count, so it is no input")
+        elif name == schema.subgroup and name not in grouped:
+            reasons[name] = ("subgroup", "says of which group a row is, so it is no input")
         elif name == schema.id:
             reasons[name] = (ID, "named as the id")
         elif name in schema.ignore:
@@ -209,6 +213,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
     known([schema.id], "id")
     known([schema.split.column], "split.column")
     known([schema.weight], "weight")
+    known([schema.subgroup], "subgroup")
     owner: dict[str, str] = {}
     for name, modality in schema.modalities.items():
         known(modality.columns, f"modalities.{name}")
@@ -235,6 +240,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         ("columns", schema.columns),
         ("split.column", [schema.split.column]),
         ("weight", [schema.weight]),
+        ("subgroup", [schema.subgroup]),
     ):
         faults += [f"{where}: {c!r} is the target" for c in names if c in target]
     for where, taken in (("id", (schema.id,)), ("ignore", schema.ignore), ("split.column", (schema.split.column,))):

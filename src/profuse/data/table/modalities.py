@@ -40,9 +40,8 @@ def arrange(schema: Schema, reasons: dict[str, tuple[str, str]]) -> tuple[dict[s
                     reasons[c] = ("category", f"{reasons[c][1]}; in a table modality")
         results[name] = modality.model_copy(update={"kind": kind})
     used = {c for m in results.values() for c in m.columns}
-    free = {
-        c: k for c, (k, _) in reasons.items() if k not in ("target", "weight", "split", ID, UNUSED) and c not in used
-    }
+    no_input = ("target", "weight", "subgroup", "split", ID, UNUSED)
+    free = {c: k for c, (k, _) in reasons.items() if k not in no_input and c not in used}
     single = {c: k for c, k in free.items() if k not in TABLE_COLUMNS}
     constant = [c for c, (k, why) in reasons.items() if k == UNUSED and why.startswith(_ONE_VALUE) and c not in used]
     numbered = families([c for c, k in free.items() if k == "numeric" and c not in schema.columns], constant)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from profuse._options import checked
 from profuse.data.dataset import Dataset
+from profuse.data.subgroups import subgroup_names
 from profuse.data.table.assemble import assemble, check_same_columns
 from profuse.data.table.cells import Cells
 from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
@@ -124,6 +125,10 @@ class TableReader:
         )  # fmt: skip
         file = readable_name(Path(source)) if isinstance(source, str | Path) else table.name
         dataset = replace(dataset, weights=weights_in(inference.frame, schema, who=file))
+        if schema.subgroup is not None:
+            column = schema.subgroup
+            named = subgroup_names(inference.frame[column], who=file, column=column)
+            dataset = replace(dataset, subgroups=named)
         rates = {k: m.rate for k, m in dataset.modalities.items() if m.rate is not None}
         levels = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
         ranges = schema.ranges | {column: both for column, both in levels.items() if both is not None}

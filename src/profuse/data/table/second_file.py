@@ -99,7 +99,8 @@ def _concatenated(first: Dataset, second: Dataset) -> Dataset:
         parts = [getattr(first, what), getattr(second, what)]
         by_row[what] = None if parts[0] is None or parts[1] is None else np.concatenate(parts)
     weights = None if first.weights is None else np.append(first.weights, np.ones(len(second)))  # test rows have none
-    return replace(first, modalities=modalities, weights=weights, **by_row)
+    subgroups = None if first.subgroups is None else np.append(first.subgroups, np.full(len(second), "", object))
+    return replace(first, modalities=modalities, weights=weights, subgroups=subgroups, **by_row)
 
 
 def tell_test_part(dataset: Dataset, split: SplitOptions, train_name: str, test_name: str) -> list[str]:

@@ -1,0 +1,56 @@
+"""One forward call of training: inputs and target -> losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from profuse.models.trainable import Trainable
+from profuse.tokens import Raw
+from profuse.training.balance import Balance, unimodal_confidence
+from profuse.training.groups import GroupDRO
+
+__all__ = ["Step", "flat"]
+
+
+class Step(nn.Module):
+    """Inputs and target -> losses in one forward call, as wrappers (DDP, precision) need it.
+
+    Returns the whole loss; for a balancing method what its `backward` takes.
+    """
+
+    def __init__(self, model: Trainable[Any], balancing: Balance | None, dro: GroupDRO | None = None) -> None:
+        super().__init__()
+        self.model, self.dro = model, dro
+        self._balancing = [balancing]  # no module of this one
+
+    def forward(
+        self,
+        values: dict[str, Tensor],
+        masks: dict[str, Tensor],
+        known: dict[str, Tensor],
+        target: Tensor,
+        weights: Tensor | None = None,
+        codes: Tensor | None = None,
+    ) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
+        output = self.model({name: Raw(values[name], masks[name], known.get(name)) for name in values})
+        (balancing,) = self._balancing
+
+        def loss(counted: Tensor) -> Tensor:
+            with self.model.weighted(counted):
+                return self.model.loss(output, target)
+
+        if self.dro is not None and codes is not None:
+            weights = self.dro.weigh(loss, codes, weights)
+        with self.model.weighted(weights):
+            if balancing is None:
+                return self.model.loss(output, target), {}, {}
+            return *balancing.losses(output, target), unimodal_confidence(balancing.whole, output, target)
+
+
+def flat(batch: Mapping[str, Raw]) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Returns values, masks and contributions, as far as they are known, by modality."""
+    known = {n: raw.contributions for n, raw in batch.items() if raw.contributions is not None}
+    return {n: raw.values for n, raw in batch.items()}, {n: raw.mask for n, raw in batch.items()}, known
