@@ -38,7 +38,7 @@ LAYERS = (
     ("comparison.options",),
     ("training.history", "training.groups"),
     ("training.step",),
-    ("training.callbacks",),
+    ("training.callbacks", "training.choosing"),
     ("training.loop",),
     ("predictor",),
     ("training",),

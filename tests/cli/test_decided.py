@@ -66,6 +66,22 @@ def test_the_threshold_of_one_network_is_chosen_on_validation_rows_which_are_cou
     assert " by thresholds that other rows have chosen" in said
 
 
+@pytest.mark.slow
+def test_a_metric_that_the_loss_does_not_tell_chooses_the_epoch_of_one_network(
+    run: Any, files: Path, tmp_path: Path
+) -> None:
+    args = ("fit", files / "mine.csv", "-t", "high, or low", "--out", tmp_path / "m", "--network", *QUICK)
+    done = run(*args, "--metric", "neg_mean_absolute_error")
+    assert done.exit_code == 0, done.stderr
+    assert ", chosen by mean absolute error, " in done.stdout
+    plain = run(*args, "--metric", "rmse")
+    assert "chosen by" not in plain.stdout
+    assert "does not choose the epoch of a network" in plain.stdout + plain.stderr
+    wrong = run(*args, "--metric", "f1")
+    assert wrong.exit_code == 2
+    assert "metric must be one of a regression task" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,12 +25,12 @@ from profuse.portfolio import fits as fits_module
 from profuse.portfolio import members as members_module
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.estimate import nested_outputs
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fits import Event, Fits, Fitted
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import patterns_of, rows_to_judge
-from profuse.predictor import PortfolioPredictor
+from profuse.predictor import NetworkPredictor, PortfolioPredictor
 from profuse.training.options import TrainOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
@@ -237,16 +237,86 @@ class TestTime:
         model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED))
         assert "would take 62 s more; 20 s were left" in model.about["skipped"]["boosted"]
 
-    def test_a_network_that_is_too_slow_is_trained_for_fewer_epochs(self) -> None:
-        watch = fits_module._Watch(10.0)
+    def test_a_network_that_is_too_slow_is_trained_for_fewer_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = slow_fits(monkeypatch, lambda name, every: 0.0)
+        watch = fits_module._Watch(14.0)
+        clock["now"] = 4.0  # linear paths are solved before the first epoch
         watch.n_epochs, watch.seconds_left = 40, 40.0
         watch.on_first_steps()
         assert watch.stopped
-        assert (watch.too_long, watch.epochs) == (40.0, 9)
+        assert (watch.too_long, watch.epochs, watch.planned) == (40.0, 9, 40)
         quick = fits_module._Watch(100.0)
         quick.n_epochs, quick.seconds_left = 40, 40.0
         quick.on_first_steps()
         assert not quick.stopped
+        none = fits_module._Watch(2.0)
+        clock["now"] = 10.0
+        none.n_epochs, none.seconds_left = 40, 40.0
+        none.on_first_steps()
+        assert none.epochs == 0
+
+    def test_a_third_of_the_time_is_kept_for_the_first_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock, given = slow_fits(monkeypatch, lambda name, every: 0.0), dict[str, float]()
+
+        def greedy(self: Fits, member: Member, i: int, until: float, fitted: list[Fitted], *rest: Any) -> Fitted:
+            """A member that takes all the time that it may."""
+            given[member.name] = until - clock["now"]
+            clock["now"] = max(clock["now"], until) if fitted else 6.0
+            fitted.append(Fitted(member))
+            return fitted[-1]
+
+        monkeypatch.setattr(Fits, "_one", greedy)
+        quick = [replace(LINEAR, name=f"quick {i}") for i in range(9)]
+        several = [*quick, NET, BOOSTED, replace(NET, name="another")]
+        Fits(None, several, [], TrainOptions(), None, 96.0, 1, lambda event: None).run()  # type: ignore[arg-type]
+        assert given["quick 1"] == pytest.approx(0.5 * (90 - 32))  # of 96 seconds a third is not theirs
+        assert given["net"] == pytest.approx(32, abs=0.1)
+        assert sum(list(given.values())[1:]) == pytest.approx(90)
+        clock["now"] = 0.0
+        Fits(None, [LINEAR, NET, BOOSTED], [], TrainOptions(), None, 96.0, 1, lambda event: None).run()  # type: ignore[arg-type]
+        assert given["net"] == pytest.approx(45)  # it may have half of what is left, where that is more
+
+    def test_folds_that_would_take_too_long_have_fewer_epochs_and_that_is_told(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = slow_fits(monkeypatch, lambda name, every: 0.0)
+        whole = Member.fit
+
+        def slow(self: Member, *args: Any, **more: Any) -> Any:
+            result = whole(self, *args, **more)
+            clock["now"] += 10.0 if self.model is not None else 0.0  # longer than its first steps told
+            return result
+
+        monkeypatch.setattr(Member, "fit", slow)
+        data, options = learnable(120), PortfolioOptions(folds=3, time_limit=30)
+        train = TrainOptions(epochs=4)
+        model = fit_portfolio(data, options, train=train, members=(LINEAR, NET), keep_all=True)
+        networks = [p for p in model.predictors if isinstance(p, NetworkPredictor)]
+        # 17 of the 20 seconds that two folds take are left: .9 * 4 * 17 / 20
+        assert [network.train_options.epochs for network in networks] == [4, 3, 3]
+        told = "net is trained for at most 3 epochs instead of 4, as time was limited."
+        assert told in model.about["notes"]
+        free = fit_portfolio(data, PortfolioOptions(folds=3), train=train, members=(LINEAR, NET), keep_all=True)
+        assert "time was limited" not in " ".join(map(str, free.about["notes"]))
+
+    def test_a_fold_that_is_stopped_does_not_undo_those_that_are_done(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        slow_fits(monkeypatch, lambda name, every: 0.0)
+        attempts: list[tuple[int, int | None]] = []
+
+        def attempt(self: Fits, tasks: Sequence[Any]) -> Iterator[Any]:
+            for task in tasks:
+                attempts.append((task.number, task.train.epochs))
+                if task.number == 1 and len(attempts) < 4:
+                    yield fits_module._Result(1, too_long=50.0, epochs=2, planned=4)
+                else:
+                    yield from whole(self, [task])
+
+        whole = Fits._outputs
+        monkeypatch.setattr(Fits, "_outputs", attempt)
+        options, train = PortfolioOptions(folds=3, time_limit=30), TrainOptions(epochs=4)
+        model = fit_portfolio(learnable(120), options, train=train, members=(NET,), keep_all=True)
+        assert attempts == [(0, 4), (1, 4), (2, 4), (1, 2)]
+        assert "net is trained for at most 2 epochs instead of 4" in " ".join(map(str, model.about["notes"]))
 
     def test_no_member_but_the_last_takes_more_than_half_of_the_time_that_is_left(
         self, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,7 @@ class Chosen:
         assert self.method.model is not None
         values = {**self.method.model.model_dump(), **self.options.train.model_dump(exclude={"seed"})}
         values["validation_fraction"] = self.options.split.valid_size
+        values["metric"] = self.options.metric
         if "fusion" in given:
             values["level"] = None
         return {**values, **given}

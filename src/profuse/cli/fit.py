@@ -142,17 +142,19 @@ def fit(
     from profuse.estimators.fusion import FusionClassifier, FusionRegressor
     from profuse.estimators.settings import settings_of
     from profuse.inputs import open_data, with_encoders, without_test_rows
+    from profuse.metrics import metric_named
     from profuse.portfolio.decision import AskedDecision
     from profuse.portfolio.one_network import decide
     from profuse.training.groups import check_subgroups, told_of_groups
     from profuse.training.weights import weight_notes
 
-    _not_with(alone[0], {name: value for name, value in several.items() if name not in ("threshold", "cost")})
+    _not_with(alone[0], {name: value for name, value in several.items() if name not in ("threshold", "cost", "metric")})
     answers = checked(PortfolioOptions, several, where="fit")
     hold_model(out)
     asked: dict[str, Any] = {**reading, **_level_apart(model), **training}
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
     asked = asked if compared is None else compared.parameters(asked)
+    asked |= {"metric": answers.metric} if answers.metric is not None else {}
     # before data are read
     settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit")
     check_shape(model, settings.model.rounds, who="fit")
@@ -164,7 +166,8 @@ def fit(
     dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
     dataset = with_encoders(dataset, settings.model.encoders, into=settings.model.into or (), who="fit")
     check_subgroups(settings.train, dataset.subgroups, who="fit")
-    # what cannot decide is told before anything is fitted
+    # what cannot decide, or measure, is told before anything is fitted
+    metric_named(answers.metric, dataset.task, who="fit")
     AskedDecision.of(answers, TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
     kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
     fitted = kind(**asked, schema=opened.schema)
@@ -186,7 +189,11 @@ def fit(
     unit, score = fitted.predictor_.model.head.unit, history.best.valid_score
     message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     when = f"in epoch {history.best_epoch}" if history.best_epoch else "of the linear paths, as no epoch was better"
-    say(f"Validation {unit} {message} {when}, {history.fit_seconds:.1f} s")
+    label = None if answers.metric is None else metric_named(answers.metric, dataset.task, who="fit").label
+    by = f", chosen by {label}" if history.chosen_by else ""
+    say(f"Validation {unit} {message} {when}{by}, {history.fit_seconds:.1f} s")
+    if label is not None and not history.chosen_by:
+        print_notes([f"{label} does not choose the epoch of a network; the error of validation rows does."])
     for line in decided(fitted.predictor_):
         say(line)
     say(f"Model: {out}")

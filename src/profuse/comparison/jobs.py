@@ -34,7 +34,7 @@ from profuse.inspect.asked import predict_without
 from profuse.metrics import measure, metric_named
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fits import Event, score_of
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
@@ -232,15 +232,21 @@ def read_result(folder: Path) -> JobResult:
 def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     assert job.method.model is not None
     best: NetworkPredictor | None = None
-    seconds, chosen, began = 0.0, 0, time.perf_counter()
+    seconds, chosen, least, began = 0.0, 0, np.inf, time.perf_counter()
+    metric = metric_named(job.metric, prepared.task, who="compare")
     for trial in range(job.trials):
         options, train = _trial(job.method.model, job.train.model_copy(update={"seed": job.seed}), trial, job.seed)
         beats = [Beats(job, trial, began)]
-        model = fit_model(prepared, options, train, modalities=job.method.modalities, callbacks=beats)
+        model = fit_model(prepared, options, train, modalities=job.method.modalities, callbacks=beats, metric=metric)
         assert model.history is not None
         seconds += model.history.fit_seconds
-        if best is None or model.history.best.valid_error < best.history.best.valid_error:  # type: ignore[union-attr]
-            best, chosen = model, trial
+        error = model.history.best.valid_error
+        if metric.chooses_epochs:
+            assert model.valid_prediction is not None
+            value = score_of(metric, prepared.true(prepared.split.valid), model.valid_prediction)
+            error = np.inf if value is None else -value if metric.higher_is_better else value
+        if best is None or error < least:
+            best, chosen, least = model, trial, error
     assert best is not None
     assert best.history is not None
     assert best.valid_prediction is not None

@@ -27,6 +27,7 @@ from profuse.comparison.results import Machine, Skipped
 from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
+from profuse.metrics import metric
 from profuse.schema import Schema
 from profuse.training.scratch import keep
 
@@ -202,7 +203,10 @@ def _key(run: Run, method: Method, seed: int, options: CompareOptions, digest: s
         options.split.model_dump(mode="json"), {**options.train.model_dump(mode="json"), "threads": threads},
         run.prints[method.name],
     ]  # fmt: skip
-    if options.metric is not None and method.chooses(options.trials):  # nothing else depends on it
+    # nothing else depends on it
+    if options.metric is not None and (
+        method.chooses(options.trials) or (method.is_network and metric(options.metric).chooses_epochs)
+    ):
         decides.append(options.metric)
     if method.portfolio is not None and run.portfolio_seconds is not None:
         decides.append(run.portfolio_seconds)

@@ -26,6 +26,7 @@ from profuse.estimators.options import FitOptions
 from profuse.estimators.settings import around, settings_of
 from profuse.fusion import Fusion
 from profuse.inputs import columns_in, to_learn_from, training_data, with_encoders, with_subgroups, with_weights
+from profuse.metrics import metric_named
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.predictor.saving import load_with_estimator
@@ -103,6 +104,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     base_dir: str | Path | None = None
     on_bad_file: OnBadFile = "raise"
     validation_fraction: float = 0.2
+    metric: str | None = None
     random_state: int | np.random.RandomState | None = 0
 
     def fit(
@@ -167,6 +169,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             encoders=around(settings.modules, prepared, settings.model.width, seed=settings.train.seed) or None,
             operator=settings.operator,
             callbacks=called,
+            metric=None if self.metric is None else metric_named(self.metric, dataset.task, who=who),
         )
         return self._take(replace(trained, schema=schema), columns_in(X, schema))
 
@@ -206,6 +209,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         known = {
             "validation_fraction": float(self.validation_fraction),
             "on_bad_file": self.on_bad_file,
+            **({} if self.metric is None else {"metric": self.metric}),
             "random_state": None if self.random_state is None else self.predictor_.train_options.seed,
             "columns": getattr(self, "n_features_in_", None) if names is None else list(names),
         }

@@ -20,6 +20,10 @@ class FitOptions(ReadOptions):
     validation_fraction: Annotated[float, Shown(common=True, metavar="FRACTION")] = Field(
         0.2, gt=0, lt=1, description="Fraction of the rows (of the groups) that choose the epoch."
     )
+    metric: str | None = Field(
+        None,
+        description="Metric that counts: mae, rmsle, spearman and concordance choose the epoch, others leave it be.",
+    )
     random_state: Any = Field(0, description="An int, for equal results again; None for other ones each time.")
 
     @field_validator("random_state")

@@ -29,6 +29,8 @@ class Metric(ABC):
         second_class: Whether of two classes it speaks of the second, so that another order gives another value.
         of_answers: Whether it looks only at which class is answered, that with the largest probability, not at how sure
             that is: then a threshold, or costs, change it.
+        chooses_epochs: Whether, where it is asked for, it chooses a network's epoch too: where a smaller squared error
+            or Brier score is no sign of a better value.
         ranks_like: Of one that tells nothing of rows: the name of one that does and ranks alike.
         least_target: Of a regression; where a target is below it, it is not defined.
     """
@@ -42,6 +44,7 @@ class Metric(ABC):
     proportion: ClassVar[bool] = False
     second_class: ClassVar[bool] = False
     of_answers: ClassVar[bool] = False
+    chooses_epochs: ClassVar[bool] = False
     ranks_like: ClassVar[str] = ""
     least_target: ClassVar[float] = float("-inf")
 

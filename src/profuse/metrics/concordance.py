@@ -24,6 +24,7 @@ class Concordance(Metric):
     name = "concordance"
     label = "concordance"
     tasks = ("regression",)
+    chooses_epochs = True
 
     def score(self, y: Array, p: Array) -> float:
         return float(np.mean([right.sum() / pairs.sum() for right, pairs in _targets(y, p)]))

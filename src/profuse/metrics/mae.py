@@ -19,6 +19,7 @@ class MeanAbsoluteError(Metric):
     range = (0.0, float("inf"))
     unit = "target units"
     tasks = ("regression",)
+    chooses_epochs = True
 
     def score(self, y: Array, p: Array) -> float:
         y, p = columns(y, p)

@@ -22,6 +22,7 @@ class RootMeanSquaredLogError(Metric):
     higher_is_better = False
     range = (0.0, float("inf"))
     tasks = ("regression",)
+    chooses_epochs = True
     least_target = 0.0
 
     def score(self, y: Array, p: Array) -> float:

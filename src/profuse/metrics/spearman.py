@@ -22,6 +22,7 @@ class Spearman(Metric):
     label = "Spearman correlation"
     range = (-1.0, 1.0)
     tasks = ("regression",)
+    chooses_epochs = True
 
     def score(self, y: Array, p: Array) -> float:
         y, p = _varied(y, p)

@@ -27,10 +27,11 @@ from profuse.training.options import TrainOptions
 
 __all__ = ["Event", "Fits", "Fitted", "score_of"]
 
-_FEWEST_EPOCHS = 5
+_FEWEST_EPOCHS = 1  # a network begins as its linear paths
 _MARGIN = 0.9
 _PROBE = 5
-_SHORT = 0.1  # of its epochs, that a network needs
+_RESERVED = 1 / 3  # of the time of all fits, kept for the first network
+_SHORT = 1.5  # epochs, that a network needs with what comes before and after them
 _TURN = 0.5  # of the time that is left, a model may take
 
 
@@ -70,6 +71,7 @@ class Fitted:
         held: What was predicted of held-out rows, by pattern, `[row, output]`.
         seconds: Of all its fits.
         needs: Seconds that it would take at least, where there was not time enough.
+        epochs: Of a network: the most that its fits were to have; those that the shortest of them was given.
     """
 
     member: Member
@@ -77,6 +79,15 @@ class Fitted:
     held: dict[Pattern, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
     needs: float = 0.0
+    epochs: tuple[int, int] = (0, 0)
+
+    @property
+    def note(self) -> str:
+        """Says that its training was made shorter; "" if it was not."""
+        most, given = self.epochs
+        if given == most:
+            return ""
+        return f"{self.member.name} is trained for at most {given} epochs instead of {most}, as time was limited."
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,10 @@ class _Task:
 
 @dataclass(frozen=True, eq=False)
 class _Result:
-    """What a fit has left: all but `number` is empty where it failed, or would take too long (`epochs` would fit)."""
+    """What a fit has left: it failed (`reason`), would take too long (`epochs` would fit), or has all but those.
+
+    `planned` are the epochs that a network was to have; 0 of other models.
+    """
 
     number: int
     predictor: Predictor | None = None
@@ -107,13 +121,15 @@ class _Result:
     reason: str = ""
     too_long: float = 0.0
     epochs: int = 0
+    planned: int = 0
 
 
 class _Watch(Callback):
     """Ends a training that would take longer than is allowed."""
 
     def __init__(self, allowed: float) -> None:
-        self.allowed, self.too_long, self.epochs = allowed, 0.0, 0
+        self.allowed, self.too_long, self.epochs, self.planned = allowed, 0.0, 0, 0
+        self.began = time.perf_counter()
 
     def on_first_steps(self) -> None:
         self._look()
@@ -123,9 +139,11 @@ class _Watch(Callback):
             self._look()
 
     def _look(self) -> None:
-        if self.seconds_left > self.allowed and not self.too_long:
+        self.planned = self.n_epochs
+        allowed = self.allowed - (time.perf_counter() - self.began)  # linear paths were solved before
+        if self.seconds_left > allowed and not self.too_long:
             self.too_long = self.seconds_left
-            self.epochs = math.floor(self.n_epochs * _MARGIN * self.allowed / self.seconds_left)
+            self.epochs = math.floor(self.n_epochs * _MARGIN * max(0.0, allowed) / max(self.seconds_left, 1e-9))
             self.stop()
 
 
@@ -139,13 +157,14 @@ def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
                 return _Result(task.number, too_long=expected)
             predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
             if watch.too_long:
-                return _Result(task.number, too_long=watch.too_long, epochs=watch.epochs)
+                return _Result(task.number, too_long=watch.too_long, epochs=watch.epochs, planned=watch.planned)
             if not len(loaded(task.path).split.test):
-                return _Result(task.number, predictor, sets=sets, seconds=time.perf_counter() - start)
+                taken = time.perf_counter() - start
+                return _Result(task.number, predictor, sets=sets, seconds=taken, planned=watch.planned)
             held = {p: predictor.predict_encoded(hide(inputs, [n for n in p if n in inputs])) for p in task.patterns}
         except ProfuseError as error:
             return _Result(task.number, reason=str(error))
-    return _Result(task.number, predictor, held, sets, time.perf_counter() - start)
+    return _Result(task.number, predictor, held, sets, time.perf_counter() - start, planned=watch.planned)
 
 
 def _expected(task: _Task, metric: Metric) -> float:
@@ -153,6 +172,10 @@ def _expected(task: _Task, metric: Metric) -> float:
     start = time.perf_counter()
     task.member.fit(task.path, task.sets, task.train, metric, every=_PROBE)
     return _PROBE * (time.perf_counter() - start)
+
+
+def _at_most(epochs: int, train: TrainOptions) -> TrainOptions:
+    return train.model_copy(update={"epochs": epochs if train.epochs is None else min(train.epochs, epochs)})
 
 
 def score_of(metric: Metric, true: np.ndarray, prediction: np.ndarray) -> float | None:
@@ -204,14 +227,18 @@ class Fits:
         skipped: dict[str, str] = {}
         self._parts = packed() if self.n_jobs > 1 else b""
         late: list[Fitted] = []
+        network = next((i for i, member in enumerate(self.members) if member.model is not None), -1)
+        reserved = 0.0 if self.deadline is None else _RESERVED * (self.deadline - time.perf_counter())
         for i, member in enumerate(self.members):
             now = time.perf_counter()
             until = math.inf if self.deadline is None or not fitted else self.deadline
             if i + 1 < len(self.members):  # others are to have their turn
-                until = min(until, now + _TURN * (until - now))
+                kept = reserved if i < network else 0.0
+                least = reserved if i == network else 0.0
+                until = min(until, max(now + _TURN * (until - kept - now), now + least))
             result = self._one(member, i, until, fitted, skipped)
             late += [result] if result.needs else []
-        for result in late:  # all that is left is theirs
+        for result in sorted(late, key=lambda r: r.member.model is None):  # all that is left is theirs, networks first
             if self.deadline is not None and result.needs < self.deadline - time.perf_counter():
                 self._one(result.member, self.members.index(result.member), self.deadline, fitted, skipped)
         if not fitted:
@@ -222,7 +249,7 @@ class Fits:
     def _one(self, member: Member, i: int, until: float, fitted: list[Fitted], skipped: dict[str, str]) -> Fitted:
         """Fits a member, and adds it to those fitted, or to those that are not with the reason; tells that."""
         result = Fitted(member)
-        reason = self._fit(result, self.train, i * self._n_fits, until)
+        reason = self._fit(result, i * self._n_fits, until)
         done = Event("member", (i + 1) * self._n_fits, self._n_total, member.name, seconds=result.seconds)
         skipped.pop(member.name, None)
         if reason:
@@ -241,21 +268,22 @@ class Fits:
     def _n_total(self) -> int:
         return self._n_fits * len(self.members)
 
-    def _fit(self, result: Fitted, train: TrainOptions, n_done: int, until: float) -> str:
+    def _fit(self, result: Fitted, n_done: int, until: float) -> str:
         """Fits a member to all folds until then; returns why it is left out, or ""."""
-        member, start = result.member, time.perf_counter()
+        member, start, train = result.member, time.perf_counter(), self.train
         folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
         found: dict[int, _Result] = {}
-        # the first fits are timed before the others begin
-        for some in (range(min(self.n_jobs, len(folds))), range(min(self.n_jobs, len(folds)), len(folds))):
-            left = self._left(found, len(folds))
-            remaining = until - time.perf_counter()
-            if some and remaining <= 0:
+        while todo := [j for j in range(len(folds)) if j not in found]:
+            left, remaining = self._left(found, len(folds)), until - time.perf_counter()
+            if remaining <= 0:
                 return "no time was left for it"
-            if some and remaining < (left or 0.0):
-                result.needs = left or 0.0
-                return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
-            rounds = math.ceil((len(folds) - len(found)) / self.n_jobs)
+            if remaining < (left or 0.0):
+                fewer = math.floor(min(r.planned for r in found.values()) * _MARGIN * remaining / (left or 1.0))
+                if fewer < _FEWEST_EPOCHS:
+                    result.needs = left or 0.0
+                    return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
+                train = _at_most(fewer, train)
+            rounds = math.ceil(len(todo) / self.n_jobs)
             allowed = None if math.isinf(remaining) else remaining / max(1, rounds)
             self.tell(Event("fit", n_done + len(found), self._n_total, member.name, left))
             tasks = [
@@ -264,20 +292,24 @@ class Fits:
                     self.cut.codec.task, tuple(self.patterns), allowed,
                     allowed is not None and not found and member.model is None,
                 )
-                for j in some
+                for j in (todo if found else todo[: self.n_jobs])  # the first fits are timed before the others begin
             ]  # fmt: skip
             for output in self._outputs(tasks):
                 if output.reason:
                     return output.reason
                 if output.too_long:
                     if output.epochs < _FEWEST_EPOCHS:
-                        result.needs = output.too_long * rounds * (1.0 if member.model is None else _SHORT)
+                        shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
+                        result.needs = output.too_long * rounds * shortest
                         return f"a fit would take {output.too_long:.0f} s; {allowed or 0.0:.0f} s were left for it"
-                    fewer = train.model_copy(update={"epochs": output.epochs})
-                    return self._fit(result, fewer, n_done, until)
+                    result.epochs = max(result.epochs[0], output.planned), 0
+                    train = _at_most(output.epochs, train)
+                    continue
                 found[output.number] = output
                 self.tell(Event("fit", n_done + len(found), self._n_total, member.name, self._left(found, len(folds))))
         each = [found[j] for j in range(len(folds))]
+        most = max(result.epochs[0], *(output.planned for output in each))
+        result.epochs = most, min(output.planned for output in each)
         for j, output in enumerate(each):
             assert output.predictor is not None
             result.predictors.append(output.predictor.sharing(self.shared.setdefault(j, {})))

@@ -159,6 +159,7 @@ def _fit(
             **estimate_of(nested, alone, constant, cut, metric, seed),
             "notes": [
                 *notes_of(probabilities, cut, dataset, decision),
+                *(f.note for f in fitted if f.note),
                 *(f"{n} is left out, as it is not for a {task} target: {reason}." for n, reason in unable.items()),
             ],
             **(

@@ -76,14 +76,16 @@ class Member:
             fold: File of the prepared rows; test rows of their split are those held out.
             sets: By modality, the features that are taken, where some were chosen, and how many they are.
             train: Of networks; the seed is of all that is drawn.
-            metric: By which classical models choose.
+            metric: By which classical models choose, and a network where `fit_model` says so.
             callbacks: Of a network's training.
             every: A classical model learns from every so manieth training row, to see how long it takes.
         """
         prepared = loaded(fold)
         held = torch.as_tensor(prepared.split.test)
         if self.model is not None:
-            network = fit_model(prepared, self.model, train, modalities=self.modalities, callbacks=callbacks)
+            network = fit_model(
+                prepared, self.model, train, modalities=self.modalities, callbacks=callbacks, metric=metric
+            )
             return network, {name: raw.rows(held) for name, raw in prepared.inputs.items()}, {}
         if every > 1:  # of rows that count, as those of weight 0 take no time
             rows, weights = prepared.split.train, prepared.dataset.weights

@@ -238,6 +238,7 @@ class NetworkPredictor(Predictor):
                 "fit_seconds": history.fit_seconds,
                 "n_parameters": history.n_parameters,
                 "balance_weights": [dict(weights) for weights in history.balance_weights],
+                **({"chosen_by": history.chosen_by} if history.chosen_by else {}),
             },
         }
         return own | ({"about": dict(self.about)} if self.about else {}), self.model.state_dict()

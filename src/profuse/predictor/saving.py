@@ -97,6 +97,7 @@ class _Estimator(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     validation_fraction: float = Field(0.2, gt=0, lt=1)
+    metric: str | None = None
     on_bad_file: OnBadFile = "raise"
     random_state: int | None = Field(0, ge=0)
     columns: int | list[str] | None = None

@@ -18,6 +18,7 @@ from profuse.data.target import TargetCodec
 from profuse.encoders import Encoder
 from profuse.errors import ConfigError, DataError
 from profuse.fusion import DecisionFusion, Fusion, TargetFacts
+from profuse.metrics import Metric
 from profuse.models.build import Model, build_model
 from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
@@ -28,6 +29,7 @@ from profuse.schema import Task
 from profuse.tokens import Raw
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
+from profuse.training.choosing import worth_by
 from profuse.training.groups import RowGroups, groups_of
 from profuse.training.history import History
 from profuse.training.loop import Recipe, predict, retrain, train
@@ -163,6 +165,7 @@ def fit_model(
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
     callbacks: Callers = (),
+    metric: Metric | None = None,
 ) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
@@ -181,6 +184,7 @@ def fit_model(
         encoders: The user's own encoders, by modality.
         operator: The user's own fusion operator.
         callbacks: Called in the training that chooses the epoch.
+        metric: That counts; it chooses the epoch where it says so (`Metric.chooses_epochs`), each row counting once.
 
     With `Dataset.subgroups`, none of them may be served worse (`TrainOptions.subgroup_method`).
 
@@ -191,7 +195,7 @@ def fit_model(
         UnknownNameError: A class that is weighed is not among them.
     """
     with limit_threads(train_options.threads):
-        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks)
+        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks, metric)
 
 
 def _fit(
@@ -202,6 +206,7 @@ def _fit(
     encoders: Mapping[str, Encoder] | None,
     operator: Fusion | Callable[..., Fusion] | None,
     callbacks: Callers,
+    metric: Metric | None,
 ) -> NetworkPredictor:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
@@ -238,6 +243,8 @@ def _fit(
     together = rows_together(prepared.dataset, split)
 
     learned = prepared.learned
+    # where no group may be served worse, the worst one's error chooses
+    chooses = metric if metric is not None and metric.chooses_epochs and groups is None else None
 
     def build(rows: np.ndarray) -> Model:
         """Returns an untrained model that knows the target of `rows`."""
@@ -278,8 +285,11 @@ def _fit(
             then=then,
             weights=weights,
             groups=groups,
+            worth=None
+            if chooses is None
+            else worth_by(chooses, model.head, prepared.codec, prepared.true(split.valid)),
         )
-        return history, begin
+        return replace(history, chosen_by="" if chooses is None else chooses.name), begin
 
     model = build(split.train)
     decider = model.plain.decider

@@ -10,7 +10,7 @@ __all__ = ["Epoch", "History"]
 
 @dataclass(frozen=True)
 class Epoch:
-    """What happened in an epoch: `valid_score` is in the model's unit; the smallest `valid_error` is chosen.
+    """What happened in an epoch: `valid_score` is in the model's unit; the smallest `valid_error` is chosen by default.
 
     Epoch 0 is the untrained model, which has a `train_loss` of NaN.
     """
@@ -30,6 +30,7 @@ class History:
         n_parameters: Numbers that training has changed.
         balance_weights: What the balancing method, with what it had learned from validation rows, used in each epoch
             up to the best one.
+        chosen_by: The metric that chose the best epoch; "": the smallest validation error.
     """
 
     epochs: tuple[Epoch, ...]
@@ -38,6 +39,7 @@ class History:
     fit_seconds: float
     n_parameters: int = 0
     balance_weights: tuple[Mapping[str, float], ...] = ()
+    chosen_by: str = ""
 
     @property
     def best(self) -> Epoch:

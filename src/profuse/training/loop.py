@@ -21,6 +21,7 @@ from profuse.tokens import Raw
 from profuse.training.averaging import WeightAverage
 from profuse.training.balance import Balance, Losses, ModalityDropout, balance
 from profuse.training.callbacks import Callbacks, Callers
+from profuse.training.choosing import BestEpoch, Worth
 from profuse.training.groups import RowGroups, shuffled
 from profuse.training.history import Epoch, History
 from profuse.training.optimizer import adamw
@@ -105,8 +106,9 @@ def train(
     then: float = 0.0,
     weights: Tensor | None = None,
     groups: RowGroups | None = None,
+    worth: Worth | None = None,
 ) -> History:
-    """Trains `model` in place and leaves in it the weights of the epoch with the smallest validation error.
+    """Trains `model` in place and leaves in it the weights of the best epoch, by validation rows: see `BestEpoch`.
 
     The global random state is left as it was.
 
@@ -122,6 +124,7 @@ def train(
         then: How much work the caller will do afterwards, in trainings like this one: counted in the time left.
         weights: Of all rows, `[row]`, in the loss of training and in what chooses the epoch; all count alike if None.
         groups: Of all rows, none of which may be served worse: the worst one's error chooses the epoch.
+        worth: What chooses the epoch in place of the validation error.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -137,26 +140,21 @@ def train(
     recipe, n_epochs = recipe or Recipe(), options.n_epochs(len(train_rows))
     n_steps = options.steps_an_epoch(len(train_rows))
     called = Callbacks(callbacks, model, n_epochs, n_steps)
-    done: list[Epoch] = []
-    best, kept = -1, {}
+    chosen = BestEpoch(model, by_worth=worth is not None)
     n_parameters = 0
     balances: list[Mapping[str, float]] = []
     judging = None if weights is None else weights[valid_rows] / weights[valid_rows].mean()
 
     def judge(epoch: int, train_loss: float) -> None:
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
-        nonlocal best, kept
+        outputs = predict(model, inputs, valid_rows)
         with model.weighted(judging):
-            outputs = predict(model, inputs, valid_rows)
             result = model.validate(outputs, target[valid_rows])
             if groups is not None:
                 errors = model.row_errors(outputs, target[valid_rows])
                 result = result._replace(error=groups.worst(errors, valid_rows, judging))
-        done.append(Epoch(epoch, train_loss, *result))
         _check_finite(result.error, f"the validation error of epoch {epoch}", options)
-        if best < 0 or result.error < done[best].valid_error:
-            best = len(done) - 1
-            kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        chosen.add(Epoch(epoch, train_loss, *result), 0.0 if worth is None else worth(outputs))
 
     def timed(seconds: float) -> None:
         """Tells what the fit will take, by the mean time of a step."""
@@ -179,8 +177,8 @@ def train(
             n_parameters = n_trained
             judge(epoch, train_loss)
             called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
-            called.call("on_epoch_end", done[-1])
-            if called.stopped or epoch - done[best].epoch >= options.waits(done[best].epoch, n_epochs):
+            called.call("on_epoch_end", chosen.epochs[-1])
+            if called.stopped or epoch - chosen.best >= options.waits(chosen.best, n_epochs):
                 break
             if balancing is not None:
                 balancing.after_epoch(
@@ -191,10 +189,13 @@ def train(
                 )
                 balances.append(balancing.weights())
         epochs.close()
-    model.load_state_dict(kept)
+    chosen.finish()
+    model.load_state_dict(chosen.weights)
     model.to("cpu").eval()
-    seconds, best_epoch = time.perf_counter() - start, done[best].epoch
-    history = History(tuple(done), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch]))
+    seconds, best_epoch = time.perf_counter() - start, chosen.best
+    history = History(
+        tuple(chosen.epochs), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch])
+    )
     called.call("on_fit_end", history)
     return history
 
