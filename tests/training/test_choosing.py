@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from known_answers import make_product
+from not_none import not_none
 from torch import nn
 
 from profuse.data.split import Split
@@ -108,18 +109,18 @@ def test_a_fit_keeps_the_epoch_that_its_metric_chooses(ready: Prepared, monkeypa
     assert model.history is not None
     assert (model.history.best_epoch, model.history.chosen_by) == (2, "mae")
     kept = torch.cat([o.outputs for o in calls[2]]).double().numpy()
-    np.testing.assert_allclose(model.valid_prediction, ready.codec.in_units(kept), rtol=1e-5)
+    np.testing.assert_allclose(not_none(model.valid_prediction), ready.codec.in_units(kept), rtol=1e-5)
 
 
 def test_an_estimator_takes_the_metric_and_keeps_its_name(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3))
     made = FusionRegressor(metric="neg_mean_absolute_error", epochs=2, width=8, members=1).fit(x, np.exp(x[:, 0]))
-    assert made.predictor_.history.chosen_by == "mae"
+    assert not_none(made.predictor_.history).chosen_by == "mae"
     made.save(tmp_path / "m")
     again = FusionRegressor.load(tmp_path / "m")
     assert again.metric == "neg_mean_absolute_error"
-    assert again.predictor_.history.chosen_by == "mae"
+    assert not_none(again.predictor_.history).chosen_by == "mae"
     np.testing.assert_array_equal(again.predict(x), made.predict(x))
     with pytest.raises(UnknownNameError, match="FusionRegressor: metric must be a known name"):
         FusionRegressor(metric="maee").fit(x, x[:, 0])
