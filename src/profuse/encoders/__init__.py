@@ -23,6 +23,7 @@ ENCODERS = table(
         "tcn": "profuse.encoders.dilated:DilatedEncoder",
         "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
         "pointset": "profuse.encoders.points:PointSetEncoder",
+        "cnn3d": "profuse.encoders.volume:VolumeEncoder",
         "mlp": "profuse.encoders.vector:VectorEncoder",
     },
 )

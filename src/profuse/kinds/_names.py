@@ -24,6 +24,7 @@ KINDS = table(
         "series": "profuse.kinds.series:SERIES",
         "vector": "profuse.kinds.vector:VECTOR",
         "points": "profuse.kinds.points:POINTS",
+        "volume": "profuse.kinds.volume:VOLUME",
     },
 )
 

@@ -18,7 +18,9 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: KindName
-    n_channels: int = Field(0, description="Channels of an image, a series, a vector, points; mel bands of audio.")
+    n_channels: int = Field(
+        0, description="Channels of an image, a volume, a series, a vector, points; mel bands of audio."
+    )
     cardinalities: tuple[int, ...] = Field(
         (),
         description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
@@ -47,4 +49,7 @@ class Spec(BaseModel):
         0, description="text, audio, series, points: the largest number of positions after preprocessing."
     )
     is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
+    grid: tuple[int, int, int] = Field(
+        (0, 0, 0), description="volume: depth, height and width in voxels after preprocessing."
+    )
     image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")

@@ -27,6 +27,7 @@ FEATURES = table(
         "path": "profuse.data.features.path:PathFeatures",
         "minirocket": "profuse.data.features.minirocket:RocketFeatures",
         "points": "profuse.data.features.points:PointFeatures",
+        "volume": "profuse.data.features.volume:VolumeFeatures",
         "vector": "profuse.data.features.vector:VectorFeatures",
         "described": "profuse.data.features.described:DescribedFeatures",
     },

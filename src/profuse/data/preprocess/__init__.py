@@ -22,6 +22,7 @@ PREPROCESSORS = table(
         "series": "profuse.data.preprocess.series:SeriesPreprocessor",
         "steps": "profuse.data.preprocess.series:StepPreprocessor",
         "points": "profuse.data.preprocess.points:PointPreprocessor",
+        "volume": "profuse.data.preprocess.volume:VolumePreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },

@@ -8,7 +8,7 @@
 | three words or more on average, or 50 characters, mostly distinct | text |
 | mostly distinct single words without digits (names) | text |
 | more than 30 different phrases made of at most half as many words (job titles) | text |
-| file names ending as pictures, sounds, clouds (`.ply`), or series (`.npy`, `.csv`) do | image, audio, points, series |
+| file names ending as pictures, sounds, series (`.npy`, `.csv`), ... do | image, audio, series, ... |
 | lists (or their text) of numbers: one length / several lengths, lists of lists | vector / series |
 | lists of words | text |
 | dates: `2024-05-31 ...`, `31/5/2024`, `31 May 2024`, `20240531`, `2024-W05` | timestamp |
