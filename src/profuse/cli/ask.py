@@ -9,10 +9,11 @@ import typer
 from typer.core import TyperCommand
 
 from profuse.cli._arguments import Json, Model, NewCategories, Targets
+from profuse.cli._asking import asking_line
 from profuse.cli._options import From, Given
 from profuse.cli._options import options as options_of
 from profuse.cli._output import check_output, write_text
-from profuse.cli._print import as_csv, print_notes, print_table, say
+from profuse.cli._print import as_csv, console, print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def ask(
     """
     from profuse.inspect import question as question_called
     from profuse.predictor import load_model
+    from profuse.predictor.watching import watched
 
     if out is not None:
         check_output(out, reads=(model, file))
@@ -110,7 +112,8 @@ def ask(
         new_categories=new_categories or (),
         who="ask",
     )
-    answer = made.reading(file).ask(predictor, rows)
+    with asking_line(question, console(stderr=True), all_planned=made.plans_all) as tell, watched(tell):
+        answer = made.reading(file).ask(predictor, rows)
     if out is not None:
         write_text(out, _written(answer, rows, out.suffix.lower()))
     if as_json:

@@ -66,6 +66,11 @@ class Question(ABC):
             raise ConfigError(f"ask: {error}.") from None
         return cls(**options)
 
+    @property
+    def plans_all(self) -> bool:
+        """Whether all predictions that an answer needs are asked for at once, so that the time left can be told."""
+        return False
+
     def reading(self, source: Any) -> Self:
         """Returns the question as it is asked of a `Dataset` that was read from the table `source`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from profuse.errors import ConfigError
@@ -32,6 +33,7 @@ def ask(
     metric: str | None = None,
     seed: int | None = None,
     target: Any = None,
+    on_progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Answer:
     """Asks a question of a predictor and rows whose target is known.
@@ -46,6 +48,8 @@ def ask(
         metric: Name of a metric of the task; AUROC of two classes, else the primary one, if None.
         seed: Of all that is drawn at random; 0 if None.
         target: The target's columns, or its values, where the rows do not say.
+        on_progress: Called after each prediction of a fitted model, with how many are done and how many are known to be
+            needed so far; these are all where the question's `plans_all` is True.
         options: Of the question: the keyword-only arguments of its class.
 
     Raises:
@@ -57,9 +61,14 @@ def ask(
         >>> from profuse.inspect import ask
         >>> ask(profuse.load_model("model"), "test.csv", "importance")  # doctest: +SKIP
     """
+    from profuse.predictor.watching import watched
+
     options |= {k: v for k, v in (("metric", metric), ("seed", seed)) if v is not None}
     if isinstance(question, Question):
         if options:
             raise ConfigError(f"ask: options must be given to the question itself; got {', '.join(options)} besides.")
-        return question.ask(predictor, rows, target=target)
-    return question_called(question).made(**options).ask(predictor, rows, target=target)
+        asked = question
+    else:
+        asked = question_called(question).made(**options)
+    with watched(on_progress):
+        return asked.ask(predictor, rows, target=target)

@@ -83,6 +83,11 @@ class Contribution(Question):
             )
         self.how, self.within, self.repeats, self.n_orders = how, within, repeats, n_orders
 
+    @property
+    def plans_all(self) -> bool:
+        """See `Question.plans_all`."""
+        return self.how == "masked" and self.within is None
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

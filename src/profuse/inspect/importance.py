@@ -27,6 +27,11 @@ class Importance(Question):
     name = "importance"
     description = "What is lost when one modality at a time is hidden."
 
+    @property
+    def plans_all(self) -> bool:
+        """See `Question.plans_all`."""
+        return True
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         asked = self.asked(predictor, dataset)

@@ -90,6 +90,11 @@ class Interaction(Question):
             raise ConfigError(f"interaction: bits must have no metric; got metric={metric!r}. Leave it out.")
         self.unit, self.modalities, self.n_rows, self.n_bins = unit, modalities, n_rows, n_bins
 
+    @property
+    def plans_all(self) -> bool:
+        """See `Question.plans_all`."""
+        return self.unit == "bits"
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

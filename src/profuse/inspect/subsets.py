@@ -38,6 +38,11 @@ class Subsets(Question):
     name = "subsets"
     description = "What is gained from each subset of the modalities, over none."
 
+    @property
+    def plans_all(self) -> bool:
+        """See `Question.plans_all`."""
+        return True
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         asked = self.asked(predictor, dataset)

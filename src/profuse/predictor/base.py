@@ -29,6 +29,7 @@ from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.described import card_of
 from profuse.predictor.saving import PartStore, write_predictor
 from profuse.predictor.trained import TrainedOn
+from profuse.predictor.watching import planned
 from profuse.registry import part
 from profuse.schema import OnBadFile, Schema, Task
 
@@ -135,10 +136,11 @@ class Predictor(ABC):
             others: As many rows, of at least the modalities that are exchanged.
             exchanged: Names of modalities.
         """
-        return {
-            names: self.predict_encoded({**inputs, **{name: others[name] for name in names}})
-            for names in dict.fromkeys(exchanged)
-        }
+        every = dict.fromkeys(exchanged)
+        with planned(len(every)):
+            return {
+                names: self.predict_encoded({**inputs, **{name: others[name] for name in names}}) for names in every
+            }
 
     def spread(self, inputs: Mapping[str, Any]) -> np.ndarray | None:
         """Returns how much the models behind a prediction differ, `[row, output]`; None where there is one.

@@ -25,6 +25,7 @@ from profuse.predictor.card import Block, Table
 from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.saving import PartStore, SavedPredictor
 from profuse.predictor.trained import TrainedOn
+from profuse.predictor.watching import predicted
 from profuse.schema import Schema
 
 __all__ = ["ClassicalPredictor", "Features"]
@@ -114,6 +115,7 @@ class ClassicalPredictor(Predictor):
             outputs = self.codec.in_units(self.model.predict(x if rows is None else x[rows]))
             if self.source and not np.isfinite(outputs).all():
                 raise ValueError("predictions that are no finite numbers")
+            predicted()
             return outputs
 
     def sharing(self, known: dict[Any, Any]) -> ClassicalPredictor:

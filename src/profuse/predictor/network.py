@@ -29,6 +29,7 @@ from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.network_card import made_of, scored_as
 from profuse.predictor.saving import PartStore, SavedPredictor, write_predictor
 from profuse.predictor.trained import TrainedOn
+from profuse.predictor.watching import predicted
 from profuse.progressive import ProgressiveFusion
 from profuse.schema import Schema
 from profuse.tokens import Raw, Tokens
@@ -106,6 +107,7 @@ class NetworkPredictor(Predictor):
             outputs = outputs_in_units(self.model, self.codec, used, rows)
             if self.source and not np.isfinite(outputs).all():
                 raise ValueError("predictions that are no finite numbers")
+            predicted()
             return outputs
 
     def representation(self, inputs: Mapping[str, Raw]) -> np.ndarray:

@@ -22,6 +22,7 @@ from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.portfolio_card import made_of, scored_as
 from profuse.predictor.saving import PartStore, SavedPredictor, facts_of, restore_predictor
 from profuse.predictor.trained import TrainedOn
+from profuse.predictor.watching import planned
 from profuse.schema import Schema, Task
 
 __all__ = ["MemberFacts", "Parts", "PortfolioPredictor", "softened"]
@@ -156,8 +157,9 @@ class PortfolioPredictor(Predictor):
         with applied(self.source):
             some = _some(inputs, rows)
             outputs = np.zeros((len(next(iter(some.values()))), self.codec.n_outputs))
-            for index, weights, said in self._each(some):
-                outputs[index] += weights * said
+            with planned(len(self.predictors)):
+                for index, weights, said in self._each(some):
+                    outputs[index] += weights * said
             return softened(self.task, outputs, self.temperature)
 
     def predict_exchanged(
@@ -172,16 +174,20 @@ class PortfolioPredictor(Predictor):
                 patterns[key] = nearest_pattern(self.patterns, names, ~np.stack(present, axis=1))
             n_rows = len(next(iter(inputs.values())))
             outputs = {key: np.zeros((n_rows, self.codec.n_outputs)) for key in every}
+            todo = []
             for i, predictor in enumerate(self.predictors):
                 weights = self.weights[:, self.member_of[i]] / self.member_of.count(self.member_of[i])  # [pattern]
                 alike: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
                 for key in every:
                     if weights[patterns[key]].any():
                         alike.setdefault(tuple(n for n in predictor.modalities if n in key), []).append(key)
-                taken, other = ({n: part.each[i] for n, part in of.items()} for of in (inputs, others))
-                for seen, said in predictor.predict_exchanged(taken, other, alike).items():
-                    for key in alike[seen]:
-                        outputs[key] += weights[patterns[key], None] * said
+                todo.append((predictor, weights, alike))
+            with planned(sum(len(alike) for _, _, alike in todo)):
+                for i, (predictor, weights, alike) in enumerate(todo):
+                    taken, other = ({n: part.each[i] for n, part in of.items()} for of in (inputs, others))
+                    for seen, said in predictor.predict_exchanged(taken, other, alike).items():
+                        for key in alike[seen]:
+                            outputs[key] += weights[patterns[key], None] * said
             return {key: softened(self.task, of, self.temperature) for key, of in outputs.items()}
 
     def spread(self, inputs: Mapping[str, Parts]) -> np.ndarray:
