@@ -161,7 +161,10 @@ def _with_subgroups(options: CompareOptions, dataset: Dataset) -> tuple[CompareO
         options = options.model_copy(update={"portfolio": "none"})
     elif options.portfolio != "none":
         raise ConfigError(f"compare: {NO_PORTFOLIO}; got portfolio={options.portfolio!r}. Use none.")
-    return options, [*told_of_groups(options.train, dataset.subgroups), f"No portfolio is compared: {NO_PORTFOLIO}."]
+    note = (
+        f"Classical models learn with weights that make groups count alike. No portfolio is compared: {NO_PORTFOLIO}."
+    )
+    return options, [*told_of_groups(options.train, dataset.subgroups), note]
 
 
 def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -> Results:

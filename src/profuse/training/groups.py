@@ -219,7 +219,7 @@ def told_of_groups(options: TrainOptions, subgroups: np.ndarray | None) -> list[
     values = sorted(set(map(str, subgroups)) - {""})
     return [
         f"Training {how[options.subgroup_method]}, of {_listed(values)}; the epoch is chosen by the group with the "
-        "largest validation error. Classical models learn with weights that make groups count alike."
+        "largest validation error."
     ]
 
 
