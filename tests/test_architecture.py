@@ -17,7 +17,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 # From the bottom up: a module imports from rows above its own only; those of one row never meet.
 LAYERS = (
     ("errors",),
-    ("_cores", "_escape", "_files", "_json", "_lookup", "_machine", "_optional", "_saving"),
+    ("_cache", "_cores", "_escape", "_files", "_json", "_lookup", "_machine", "_optional", "_part_kinds", "_saving"),
     ("_folder", "_html", "registry"),
     ("_fields", "_options", "_weights", "_workers", "_yaml"),
     ("tokens",),

@@ -90,6 +90,7 @@ def run_page(name: str, blocks: list[Block], *, slow: bool) -> None:
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROFUSE_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
 

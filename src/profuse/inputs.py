@@ -25,7 +25,7 @@ from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
-from profuse.encoders import encoder
+from profuse.encoders import ENCODERS, encoder, preprocessor_for
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema, SplitOptions, Target, Task
@@ -84,14 +84,14 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
         chosen = encoders.get(name, data.encoder)
         if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
             continue
-        takes = encoder(chosen).kind
+        takes, needed = encoder(chosen).kind, preprocessor_for(chosen)
         due = preprocessor(kind_named(data.kind).preprocessor).gives or data.kind
-        if data.preprocess is None and takes != due:
+        fits = takes == due if chosen in ENCODERS else preprocessor(chosen).accepts(data.kind)
+        if data.preprocess is None and not fits:
             raise ConfigError(
-                f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which takes {takes!r}. "
-                "Name another one, or leave it out."
+                f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which "
+                f"{f'takes {takes!r}' if chosen in ENCODERS else 'does not'}. Name another one, or leave it out."
             )
-        needed = encoder(chosen).preprocess
         if needed is not None and data.preprocess not in (None, needed):
             raise ConfigError(
                 f"{who}: the encoder {chosen!r} of {name!r} needs the preprocessor {needed!r}; got "

@@ -14,7 +14,6 @@ import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -23,58 +22,15 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from profuse._lookup import load, resolve
+from profuse._part_kinds import PART_KINDS, Derived, PartKind
 from profuse.errors import ConfigError
 
-__all__ = ["PART_KINDS", "PartKind", "Table", "part", "receive", "register", "registered", "table"]
+__all__ = ["PART_KINDS", "Derived", "PartKind", "Table", "part", "receive", "register", "registered", "table"]
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MEANT_OTHERWISE = ("all", "none")
 """What stands for many names, or for no name, where names are listed."""
-
-
-@dataclass(frozen=True)
-class PartKind:
-    """What is known of a kind of part before any is loaded.
-
-    Attributes:
-        home: The package whose import makes the table.
-        group: The group of entry points.
-        base: The class that every part of the kind is, or inherits from: "module:Class".
-        made: Whether a part is an object of the base; if not, it is a class that inherits from it.
-        around: Of what else a part is made: "module:function", of name and value to a part, or to None where it is
-            none; and what that is, in words.
-    """
-
-    home: str
-    group: str
-    base: str
-    made: bool = False
-    around: tuple[str, str] = ("", "")
-
-
-PART_KINDS: dict[str, PartKind] = {
-    "fusion": PartKind("profuse.fusion", "profuse.fusions", "profuse.fusion:Fusion"),
-    "encoder": PartKind("profuse.encoders", "profuse.encoders", "profuse.encoders:Encoder"),
-    "preprocessor": PartKind(
-        "profuse.data.preprocess", "profuse.preprocessors", "profuse.data.preprocess:Preprocessor"
-    ),
-    "features": PartKind("profuse.data.features", "profuse.features", "profuse.data.features:Features"),
-    "kind": PartKind("profuse.kinds", "profuse.kinds", "profuse.kinds:Kind", made=True),
-    "metric": PartKind("profuse.metrics", "profuse.metrics", "profuse.metrics:Metric"),
-    "question": PartKind("profuse.inspect", "profuse.questions", "profuse.inspect:Question"),
-    "balance": PartKind("profuse.training.balance", "profuse.balances", "profuse.training.balance:Balance"),
-    "dataset": PartKind("profuse.datasets", "profuse.datasets", "profuse.datasets:DatasetInfo", made=True),
-    "classical": PartKind(
-        "profuse.classical",
-        "profuse.classical",
-        "profuse.classical:ClassicalModel",
-        around=(
-            "profuse.classical.own:model_of",
-            "an estimator of scikit-learn (its class, or a function that makes it)",
-        ),
-    ),
-}
 
 
 class Table(Mapping[str, object]):
@@ -85,14 +41,16 @@ class Table(Mapping[str, object]):
     Args:
         kind: A name of `PART_KINDS`.
         builtin: Those of profuse: name to path.
+        derived: Where parts are that other names say: the path of a `Derived`.
 
     Attributes:
         registered: What `register` was given in this process.
     """
 
-    def __init__(self, kind: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, builtin: Mapping[str, str], derived: str = "") -> None:
         self.kind = kind
         self.builtin: Mapping[str, str] = dict(builtin)
+        self._derived = derived
         self.registered: dict[str, object] = {}
         self._loaded: dict[str, object] = {}
 
@@ -141,6 +99,8 @@ class Table(Mapping[str, object]):
             UnknownNameError: There is none; the nearest names are told.
             ConfigError: It cannot be loaded, or is no such part; the message names its package.
         """
+        if name not in self and self._derived and (made := self._by_name.part(name)) is not None:
+            return made
         value = resolve(name, self, where=where, what=what or self.kind)
         if name in self.builtin:
             return load(self.builtin[name])
@@ -148,6 +108,14 @@ class Table(Mapping[str, object]):
             origin = "register" if name in self.registered else _told(self.installed[name])
             self._loaded[name] = self._checked(name, self._load(value, origin), origin)
         return self._loaded[name]
+
+    def knows(self, name: str) -> bool:
+        """Returns whether there is a part of that name, listed or not."""
+        return name in self or (bool(self._derived) and self._by_name.part(name) is not None)
+
+    @property
+    def _by_name(self) -> Derived:
+        return load(self._derived)  # type: ignore[return-value]
 
     def name_of(self, part: object) -> str | None:
         """Returns the name of a part, or None if it has none."""
@@ -193,6 +161,8 @@ class Table(Mapping[str, object]):
 
         It is made of `code_of`, and of the settings that the part has, if any.
         """
+        if name not in self and self.knows(name):
+            return self._by_name.fingerprint(name)
         return "" if name in self.builtin else self.code_of(name) + getattr(self.part(name), "settings", "")
 
     def code_of(self, name: str) -> str:
@@ -249,19 +219,20 @@ class Table(Mapping[str, object]):
 _TABLES: dict[str, Table] = {}
 
 
-def table(kind: str, builtin: Mapping[str, str] | None = None) -> Table:
+def table(kind: str, builtin: Mapping[str, str] | None = None, *, derived: str = "") -> Table:
     """Returns the table of a kind of part; the package that holds the parts makes it by giving its own.
 
     Args:
         kind: A name of `PART_KINDS`.
         builtin: Those of profuse, by the package that makes the table: name to "module:Name".
+        derived: See `Table`.
 
     Raises:
         UnknownNameError: There is no such kind of part.
     """
     known = resolve(kind, PART_KINDS, where="registry", what="kind of part")
     if builtin is not None:
-        _TABLES[kind] = Table(kind, builtin)
+        _TABLES[kind] = Table(kind, builtin, derived)
     elif kind not in _TABLES:
         import_module(known.home)
     return _TABLES[kind]
@@ -283,7 +254,7 @@ def register(kind: str, name: str, part: T | None = None) -> T | Callable[[T], T
     command line, name the part in the entry points of a package: see docs/parts.md.
 
     Args:
-        kind: fusion, encoder, preprocessor, kind, metric, question, balance, dataset or classical.
+        kind: fusion, encoder, preprocessor, features, embedding, kind, metric, question, balance, dataset or classical.
         name: Letters, digits, `_`, `.` and `-`.
         part: The part, or where it is: "module:Name". If not given, what is decorated.
 
@@ -337,6 +308,7 @@ def _home(part: object) -> str | None:
     """Returns the path of a class, a function, or of a path; None for another object, which has none."""
     if isinstance(part, EntryPoint):
         return part.value
+    part = getattr(part, "made_by", part)
     if isinstance(part, type) or (isfunction(part) and part.__name__ != "<lambda>"):
         return f"{part.__module__}:{part.__qualname__}"
     return part if isinstance(part, str) else None

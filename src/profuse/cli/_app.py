@@ -13,6 +13,7 @@ from profuse.cli._output import release_outputs
 from profuse.cli._print import say
 from profuse.cli._process import exit_code, guard_output, stopping
 from profuse.cli.ask import AskCommand, ask
+from profuse.cli.cache import cache
 from profuse.cli.card import card
 from profuse.cli.compare import compare
 from profuse.cli.datasets import datasets
@@ -114,7 +115,9 @@ def _root(
     """
 
 
-for _command in (compare, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, schema, report):
+for _command in (
+    compare, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, cache, schema, report,
+):  # fmt: skip
     app.command()(_command)
 app.command(cls=AskCommand)(ask)
 

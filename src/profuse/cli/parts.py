@@ -17,8 +17,8 @@ def parts(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="Only this kind of part: fusion, encoder, preprocessor, features, kind, metric, question, balance, "
-            "dataset, classical.",
+            help="Only this kind of part: fusion, encoder, preprocessor, features, embedding, kind, metric, "
+            "question, balance, dataset, classical.",
         ),
     ] = None,
     as_json: Json = False,

@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import os
 import shutil
-import sys
 import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from profuse._cache import CACHE_VARIABLE, cache_folder
 from profuse._optional import need
 from profuse.errors import DataError
 
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 ROOT_VARIABLE = "PROFUSE_DATA"
-CACHE_VARIABLE = "PROFUSE_CACHE"
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,6 @@ def entries(folder: str) -> tuple[Entry, ...]:
     lines = files("profuse.datasets").joinpath("digests.txt").read_text(encoding="utf-8").splitlines()
     cells = [line.split() for line in lines if line and not line.startswith("#")]
     return tuple(Entry(d, int(n), p, tuple(urls)) for d, n, p, *urls in cells if p.split("/")[0] == folder)
-
-
-def cache_folder() -> Path:
-    """Returns where fetched files are kept: `PROFUSE_CACHE`, else the user's cache folder."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "profuse"
 
 
 def _candidates(folder: str, root: Path | None) -> tuple[Path, bool]:

