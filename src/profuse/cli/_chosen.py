@@ -58,7 +58,12 @@ class Chosen:
         options = self.options
         # a portfolio's networks have no rounds unless they are asked for here
         plain = {n: v for n, v in options.model.model_dump(exclude_defaults=True).items() if n not in PROGRESSIVE}
-        own = {"preset": self.method.portfolio, "metric": options.metric, "members": options.members or None}
+        own: dict[str, Any] = {
+            "preset": self.method.portfolio,
+            "metric": options.metric,
+            "members": options.members or None,
+        }
+        own["encoders"] = {name: list(several) for name, several in options.encoders.items()} or None
         return (
             {**plain, **model},
             {**options.train.model_dump(exclude_defaults=True), **training},

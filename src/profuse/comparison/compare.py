@@ -24,6 +24,7 @@ from profuse.comparison.results import Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Evidence, Summary, summarise
 from profuse.data.split import check_parts, make_split
+from profuse.encoders import reader_for
 from profuse.errors import ConfigError
 from profuse.inputs import Data, Opened, open_data, with_encoders
 from profuse.predictor import Predictor, load_model
@@ -170,6 +171,7 @@ def compare(
     fusions: Sequence[str] | None = None,
     rounds: Sequence[Rounds] | None = None,
     singles: Sequence[str] | None = None,
+    encoders: Mapping[str, str | Sequence[str]] | None = None,
     members: Members | None = None,
     seeds: int | None = None,
     trials: int | None = None,
@@ -227,6 +229,10 @@ def compare(
         )  # fmt: skip
         resolved = resolved.model_copy(update={"split": opened.split})
         dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")
+        for modality, several in resolved.encoders.items():
+            cells = resolve(modality, dataset.modalities, where="compare", what="modality")
+            for other in several:
+                reader_for(other, cells)  # told before any fit
         opened = replace(opened, dataset=dataset)
         for seed in range(resolved.filled().seeds):
             check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))

@@ -39,6 +39,7 @@ from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
 from profuse.schema import Schema, SplitOptions
+from profuse.training.alternatives import Others
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model, trained_on
 from profuse.training.history import Epoch
@@ -133,7 +134,9 @@ def model_folder(method: str, seed: int) -> str:
     return f"{slug(method)}-seed{seed}"
 
 
-def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path, model: ModelOptions) -> None:
+def prepare(
+    dataset: Dataset, options: SplitOptions, seed: int, path: Path, model: ModelOptions, others: Others | None = None
+) -> None:
     """Splits, fits the preprocessing on the training rows, chooses options of encoders, and leaves all in `path`.
 
     Args:
@@ -142,10 +145,11 @@ def prepare(dataset: Dataset, options: SplitOptions, seed: int, path: Path, mode
         seed: Of the split.
         path: The file.
         model: What all models share.
+        others: Encoders by modality that some models have instead.
     """
     with limit_threads(1):
         prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
-        prepared = prepared.choose(model, dataset.modalities)
+        prepared = prepared.choose(model, dataset.modalities).also(others or {}, model)
     prepared = prepared.sharing(Solved(path.with_suffix(".solved")))  # workers share them
     keep(path, prepared)
 
@@ -231,6 +235,7 @@ def read_result(folder: Path) -> JobResult:
 
 def _deep(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     assert job.method.model is not None
+    prepared = prepared.reading(job.method.model.encoders)
     best: NetworkPredictor | None = None
     seconds, chosen, least, began = 0.0, 0, np.inf, time.perf_counter()
     metric = metric_named(job.metric, prepared.task, who="compare")
@@ -347,7 +352,9 @@ def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
     assert job.method.portfolio is not None
     fitted = fit_portfolio(
         prepared.dataset.rows(known),
-        PortfolioOptions(preset=job.method.portfolio, metric=job.metric, time_limit=job.portfolio_seconds),
+        PortfolioOptions(
+            preset=job.method.portfolio, metric=job.metric, time_limit=job.portfolio_seconds, encoders=job.method.others
+        ),
         job.method.model,
         job.train.model_copy(update={"seed": job.seed}),
         codec=codec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +19,7 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.options import Preset
 from profuse.progressive import Rounds, check_rounds
 from profuse.schema import Task
+from profuse.training.alternatives import others_than, short_names
 
 __all__ = ["ALWAYS", "Method", "methods_asked", "methods_for"]
 
@@ -36,6 +37,7 @@ class Method(BaseModel):
         model: How the model is made; None for a classical or trivial method.
         classical: The name of the classical model; its row's if None.
         portfolio: Of a portfolio: its preset.
+        others: Of a portfolio: encoders by modality, besides those of all models, of which a network takes part.
         left_out: Of an ablation: the modality that it is fitted without.
         default: Whether `fit` makes this model where no operator is named.
     """
@@ -48,6 +50,7 @@ class Method(BaseModel):
     model: ModelOptions | None = None
     classical: str | None = None
     portfolio: Preset | None = None
+    others: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     left_out: str | None = Field(None, exclude=True)
     default: bool = Field(False, exclude=True)
 
@@ -135,6 +138,7 @@ def methods_asked(options: CompareOptions, modalities: Sequence[str], task: Task
         task=task,
         singles=options.singles,
         portfolio=options.portfolio,
+        others=others_than(options.model.encoders, options.encoders),
     )
 
 
@@ -147,6 +151,7 @@ def methods_for(
     task: Task,
     singles: Sequence[str] = ("all",),
     portfolio: Literal["auto", "none"] | Preset = "none",
+    others: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[list[Method], list[Skipped]]:
     """Returns the methods to compare, in the order of the table, and what cannot be, with the reason.
 
@@ -158,6 +163,7 @@ def methods_for(
         task: What is predicted: the default hangs on it, and not every decision operator is defined for all.
         singles: Modalities that are compared by themselves, or ("all",); empty for none.
         portfolio: The preset of one, or "none"; "auto" is none until it is known how long that takes.
+        others: Encoders by modality, besides those of `base`, that are compared too.
 
     Raises:
         ConfigError: Rounds below 2, rounds of `base`, or options of it that contradict an equilibrium.
@@ -174,7 +180,10 @@ def methods_for(
             raise ConfigError(
                 f"compare: rounds of a progressive variant must be at least 2; got rounds={list(rounds)}."
             )
-    names = tuple(sorted(modalities))
+    names, others = tuple(sorted(modalities)), others or {}
+    short = short_names(e for several in others.values() for e in several)
+    for name in others:
+        resolve(name, dict.fromkeys(names), where="compare", what="modality")
     for name in base.into or ():
         resolve(name, dict.fromkeys(names), where="compare", what="modality")
     expanded = [f for asked in fusions for f in (FUSIONS if asked == "all" else [asked])]
@@ -196,12 +205,19 @@ def methods_for(
             Method(name=f"{name} only", role="single", modalities=(name,), model=alone, default=len(names) == 1)
         )
         methods += [
+            Method(name=f"{name} only, {short[e]}", role="single", modalities=(name,), model=_with(alone, name, e))
+            for e in others.get(name, ())
+        ]
+        methods += [
             Method(name=f"{name} {row}", role="single", modalities=(name,), classical=model)
             for model, row in by_hand.items()
         ]
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
     if portfolio not in ("auto", "none"):
-        methods.append(Method(name="portfolio", role="portfolio", modalities=names, model=base, portfolio=portfolio))
+        taken = {m: tuple(several) for m, several in others.items()}
+        methods.append(
+            Method(name="portfolio", role="portfolio", modalities=names, model=base, portfolio=portfolio, others=taken)
+        )
     skipped = [Skipped(method=name, reason=f"is not for a {task} target: {reason}") for name, reason in unable.items()]
     seen = set()
     default = _default(base, len(names), task)
@@ -221,9 +237,16 @@ def methods_for(
         told = {k: v for k, v in base.operator_options.items() if k in (name, base.decision)}
         plain = base.model_copy(update={"fusion": name, "level": level, "rounds": 1, "operator_options": told})
         plain.resolved_level()
-        methods.append(Method(name=label, role=role, modalities=names, model=plain, default=asked == default))
+        made = Method(name=label, role=role, modalities=names, model=plain, default=asked == default)
+        methods.append(made)
+        if asked == default:
+            methods += [
+                Method(name=f"{label}, {m}: {short[e]}", role="fusion", modalities=names, model=_with(plain, m, e))
+                for m, several in others.items()
+                for e in several
+            ]
         if operator.level != "decision" and asked in (default, *expanded):  # baselines are there to be held against
-            methods += _twins(methods[-1], rounds)
+            methods += _twins(made, rounds)
     if len(names) == 1:
         kept = [m for m in methods if m.role not in ("baseline", "fusion")]
         skipped += [
@@ -233,6 +256,12 @@ def methods_for(
         ]
         return kept, skipped
     return methods, skipped
+
+
+def _with(model: ModelOptions, modality: str, encoder: str) -> ModelOptions:
+    """Returns the same with another encoder of a modality, which has its own options."""
+    options = {name: told for name, told in model.encoder_options.items() if name != modality}
+    return model.model_copy(update={"encoders": {**model.encoders, modality: encoder}, "encoder_options": options})
 
 
 def _default(base: ModelOptions, n_modalities: int, task: Task) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from profuse._fields import Shown
-from profuse.models.options import ModelOptions, NRounds
+from profuse.models.options import ModelOptions, NRounds, encoders_named
 from profuse.portfolio.options import Preset, TimeLimit
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
@@ -48,6 +48,13 @@ class CompareOptions(BaseModel):
     )
     singles: Annotated[tuple[str, ...], Shown(common=True, metavar="NAME,..|all|none")] = Field(
         ("all",), description="Modalities that are compared by themselves, all or none."
+    )
+    encoders: Annotated[
+        dict[str, tuple[str, ...]],
+        Shown("none", common=True, metavar="MODALITY=NAME,..", repeated=True),
+    ] = Field(
+        default_factory=dict,
+        description="Other encoders that are compared, by modality: each in the default fusion and alone.",
     )
     members: Annotated[tuple[str, ...], Shown(common=True, flag="--member", metavar="MODULE:ATTR", repeated=True)] = (
         Field(
@@ -119,6 +126,8 @@ class CompareOptions(BaseModel):
         if len(several) > 1 and any(isinstance(a, str) and a in alone for a in several):
             raise ValueError(f"{' and '.join(alone)} must stand alone")
         return () if "none" in alone and list(several) == ["none"] else several
+
+    _named = field_validator("encoders", mode="before")(encoders_named)
 
     @field_validator("split", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from profuse import registry
 from profuse.classical import CLASSICAL
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
+from profuse.encoders import preprocessor_for
 from profuse.kinds import kind_named
 from profuse.metrics import metrics_for
 from profuse.training.options import TrainOptions
@@ -44,7 +45,12 @@ def _parts(method: Method, train: TrainOptions, dataset: Dataset) -> Iterator[tu
             yield from (("features", name) for name in default.feature_sets)
         if options is not None:
             yield "preprocessor", data.preprocess or default.preprocessor
-            yield "encoder", options.encoders.get(modality) or data.encoder or default.encoder
+            yield "encoder", data.encoder or default.encoder
+            named = (options.encoders.get(modality), *method.others.get(modality, ()))
+            for encoder in (name for name in named if name):
+                yield "encoder", encoder
+                if (needed := preprocessor_for(encoder)) is not None:
+                    yield "preprocessor", needed
     if options is not None:
         if method.is_network:
             yield "fusion", options.fusion or ""  # every one names one

@@ -29,6 +29,7 @@ from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, DataError, ProfuseError
 from profuse.metrics import metric
 from profuse.schema import Schema
+from profuse.training.alternatives import others_than
 from profuse.training.scratch import keep
 
 if TYPE_CHECKING:
@@ -293,7 +294,8 @@ def _prepare(source: Path, options: CompareOptions, seed: int, path: Path, paren
     begin(parent, parts)
     # a temporary file of this very run: never a user's
     dataset = pickle.loads(source.read_bytes())
-    prepare(dataset, options.split, seed, path, options.model)
+    others = others_than(options.model.encoders, options.encoders)
+    prepare(dataset, options.split, seed, path, options.model, others)
 
 
 def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:

@@ -56,6 +56,11 @@ class Pipeline:
         return cls(fitted, names)
 
     @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells it from others that are fitted to the same rows: which preprocessor each modality has."""
+        return "pipeline", *sorted(self.names.items())
+
+    @property
     def specs(self) -> dict[str, Spec]:
         """What each modality's encoder is told."""
         return {name: p.spec for name, p in self.preprocessors.items()}

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import cast
 
+from profuse.data.dataset import ModalityData
+from profuse.data.preprocess import preprocessor
 from profuse.encoders._base import Encoder, Rows, Suited, segment_widths, segments
+from profuse.errors import ConfigError
+from profuse.kinds import kind_named
 from profuse.registry import table
 
-__all__ = ["ENCODERS", "Encoder", "Rows", "Suited", "encoder", "preprocessor_for", "segment_widths", "segments"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "Rows",
+    "Suited",
+    "encoder",
+    "preprocessor_for",
+    "reader_for",
+    "segment_widths",
+    "segments",
+]
 
 ENCODERS = table(
     "encoder",
@@ -41,3 +55,23 @@ def preprocessor_for(name: str) -> str | None:
     An encoder that an embedding's name says needs the preprocessor of the same name.
     """
     return encoder(name).preprocess if name in ENCODERS else name
+
+
+def reader_for(name: str, data: ModalityData) -> str:
+    """Returns the name of the preprocessor with which the encoder called `name` reads a modality.
+
+    It is the one that it needs, else the kind's default, else the one that is named for the modality.
+
+    Raises:
+        ConfigError: None of them makes what the encoder takes.
+    """
+    needed, takes = preprocessor_for(name), encoder(name).kind
+    if needed is not None and preprocessor(needed).accepts(data.kind):
+        return needed
+    for known in (kind_named(data.kind).preprocessor, data.preprocess) if needed is None else ():
+        if known is not None and (preprocessor(known).gives or data.kind) == takes:
+            return known
+    raise ConfigError(
+        f"encoders: an encoder must take the kind of its modality, {data.kind!r}; got {name!r}, which does not. Name "
+        "another one, or leave it out."
+    )

@@ -22,7 +22,7 @@ from profuse.errors import ConfigError, UnknownNameError
 from profuse.models.levels import LEVELS_OF, Level
 from profuse.schema import Task
 
-__all__ = ["PROGRESSIVE", "ModelOptions", "NRounds"]
+__all__ = ["PROGRESSIVE", "ModelOptions", "NRounds", "encoders_named"]
 
 PROGRESSIVE = (
     "rounds",
@@ -54,6 +54,22 @@ def _number_or_equilibrium(asked: Any) -> int | Literal["equilibrium"]:
 
 
 NRounds = Annotated[int | Literal["equilibrium"], PlainValidator(_number_or_equilibrium)]
+
+
+def encoders_named(asked: Any, info: ValidationInfo) -> Any:
+    """Checks names of several encoders by modality, `{text: [words, static]}` or `{text: "words,static"}`."""
+    if not isinstance(asked, dict):
+        return asked
+    several = {m: [n.strip() for n in each.split(",")] if isinstance(each, str) else each for m, each in asked.items()}
+    if asked_for(info):
+        from profuse.encoders import encoder
+
+        try:
+            for name in (n for each in several.values() if isinstance(each, list | tuple) for n in each):
+                encoder(str(name))
+        except UnknownNameError as error:
+            raise ValueError(str(error)) from None
+    return several
 
 
 class ModelOptions(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import absent
+from profuse.training.alternatives import others_than
 from profuse.training.fitting import Prepared
 from profuse.training.scratch import keep
 from profuse.training.weights import ClassWeight, check_class_weight, class_weights
@@ -111,7 +112,7 @@ class Cut:
         made = []
         for i, (learned, held) in enumerate(todo):
             tell(i, len(todo))
-            made.append(_fold(dataset, learned, held, codec, model, seed, folder / f"fold{i}.pickle"))
+            made.append(_fold(dataset, learned, held, codec, model, options.encoders, seed, folder / f"fold{i}.pickle"))
         rows = np.concatenate([held for _, held in cuts])
         true = np.asarray(dataset.target)[rows]
         there = {name: np.asarray(data.present)[rows] for name, data in dataset.modalities.items()}
@@ -165,12 +166,15 @@ def _fold(
     held: np.ndarray,
     codec: TargetCodec,
     model: ModelOptions | None,
+    encoders: Mapping[str, Sequence[str]],
     seed: int,
     path: Path,
 ) -> Fold:
     learn, choose = split_off(dataset.rows(learned), _VALIDATION, seed=seed)
     prepared = Prepared.make(dataset, Split(learned[learn], learned[choose], held), classes=codec)
-    prepared = prepared if model is None else prepared.choose(model, dataset.modalities)
+    if model is not None:
+        others = others_than(model.encoders, encoders)
+        prepared = prepared.choose(model, dataset.modalities).also(others, model)
     prepared = prepared.sharing(Solved(path.with_suffix(".solved")))
     keep(path, prepared)
     return Fold(path, prepared.pipeline)

@@ -28,6 +28,7 @@ from profuse.portfolio.temperature import temperature_of
 from profuse.predictor import MemberFacts, PortfolioPredictor, softened
 from profuse.predictor.trained import TrainedOn
 from profuse.schema import Schema, Task
+from profuse.training.alternatives import others_than
 from profuse.training.groups import NO_PORTFOLIO, check_subgroups
 from profuse.training.options import TrainOptions
 
@@ -111,7 +112,8 @@ def _fit(
     codec = codec or TargetCodec.fit(np.asarray(dataset.target), task, names=dataset.target_names)
     asked = AskedDecision.of(options, codec)
     able, unable = fittable_to(task)
-    members = members or members_of(tuple(dataset.modalities), options.preset, model, able)
+    others = others_than(model.encoders, options.encoders)
+    members = members or members_of(tuple(dataset.modalities), options.preset, model, able, others)
     networks = model if any(member.model is not None for member in members) else None
     start = time.perf_counter()
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit

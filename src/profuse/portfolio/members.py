@@ -19,6 +19,7 @@ from profuse.metrics import Metric
 from profuse.models.options import ModelOptions
 from profuse.portfolio.options import Preset
 from profuse.predictor import ClassicalPredictor, Features, Part, Predictor
+from profuse.training.alternatives import short_names
 from profuse.training.callbacks import Callers
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
@@ -81,6 +82,7 @@ class Member:
             every: A classical model learns from every so manieth training row, to see how long it takes.
         """
         prepared = loaded(fold)
+        prepared = prepared if self.model is None else prepared.reading(self.model.encoders)
         held = torch.as_tensor(prepared.split.test)
         if self.model is not None:
             network = fit_model(
@@ -116,7 +118,11 @@ class Member:
 
 
 def members_of(
-    modalities: Sequence[str], preset: Preset, base: ModelOptions, able: Sequence[str] | None = None
+    modalities: Sequence[str],
+    preset: Preset,
+    base: ModelOptions,
+    able: Sequence[str] | None = None,
+    others: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Member]:
     """Returns the models that may take part, in the order of their fits: quick ones first, then the network.
 
@@ -125,6 +131,7 @@ def members_of(
         preset: See `PortfolioOptions`.
         base: Options that all networks share.
         able: Classical models that can learn the task; all if None.
+        others: Encoders by modality, besides those of `base`, of which a network takes part; not in a quick one.
     """
     names = tuple(sorted(modalities))
     roles: Mapping[str, Any] = {name: classical(name).role for name in (fittable() if able is None else able)}
@@ -139,6 +146,8 @@ def members_of(
     made += [Member(name, names, name) for name in quick if not classical(name).slow]
     if preset != "quick":
         made.append(Member("network", names, model=base))
+        short = short_names(e for several in (others or {}).values() for e in several)
+        made += [_encoded(names, base, m, e, short[e]) for m, several in (others or {}).items() for e in several]
     made += [Member(name, names, name) for name in quick if classical(name).slow]
     if preset == "best" and len(names) > 1:
         made += [_network(names, base, fusion) for fusion in ("concat", "mean_logits")]
@@ -149,6 +158,13 @@ def members_of(
 def _network(names: tuple[str, ...], base: ModelOptions, fusion: str) -> Member:
     changes: dict[str, Any] = {"fusion": fusion, "level": None, "operator_options": {}}
     return Member(f"network ({fusion})", names, model=base.model_copy(update=changes))
+
+
+def _encoded(names: tuple[str, ...], base: ModelOptions, modality: str, encoder: str, short: str) -> Member:
+    """Returns the network with another encoder of a modality."""
+    options = {name: told for name, told in base.encoder_options.items() if name != modality}
+    changes: dict[str, Any] = {"encoders": {**base.encoders, modality: encoder}, "encoder_options": options}
+    return Member(f"network ({modality}: {short})", names, model=base.model_copy(update=changes))
 
 
 def _alone(name: str, base: ModelOptions) -> Member:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from profuse._fields import Shown
+from profuse.models.options import encoders_named
 
 __all__ = ["PortfolioOptions", "Preset", "TimeLimit"]
 
@@ -47,6 +48,13 @@ class PortfolioOptions(BaseModel):
             (), description="Estimators of your own that take part: module:attribute, name=module:attribute, or a name."
         )
     )
+    encoders: Annotated[
+        dict[str, tuple[str, ...]],
+        Shown("none", common=True, metavar="MODALITY=NAME,..", repeated=True),
+    ] = Field(
+        default_factory=dict,
+        description="Other encoders of which a network takes part, by modality.",
+    )
     metric: Annotated[str | None, Shown("AUROC of two classes, else the task's primary one", common=True)] = Field(
         None, description="Metric by which the weights of models are chosen, as roc_auc or average_precision."
     )
@@ -68,6 +76,8 @@ class PortfolioOptions(BaseModel):
     folds: Annotated[int | None, Shown("8 of fewer than 1,000 rows, else 5", common=True)] = Field(
         None, ge=2, le=20, description="Parts that rows are cut into; each is predicted by models of the others."
     )
+
+    _named = field_validator("encoders", mode="before")(encoders_named)
 
     @field_validator("threshold", mode="before")
     @classmethod

@@ -122,7 +122,7 @@ class ClassicalPredictor(Predictor):
         """See `Predictor.sharing`."""
         names = self.features.names
         parts = {m: known.setdefault((m, names[m]), part) for m, part in self.features.parts.items()}
-        pipeline = known.setdefault("pipeline", self.pipeline)
+        pipeline = known.setdefault(self.pipeline.key, self.pipeline)
         return replace(self, pipeline=pipeline, features=FeaturePipeline(parts, names))
 
     def card_made(self) -> list[Block]:

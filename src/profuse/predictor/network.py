@@ -208,7 +208,7 @@ class NetworkPredictor(Predictor):
 
     def sharing(self, known: dict[Any, Any]) -> NetworkPredictor:
         """See `Predictor.sharing`."""
-        return replace(self, pipeline=known.setdefault("pipeline", self.pipeline))
+        return replace(self, pipeline=known.setdefault(self.pipeline.key, self.pipeline))
 
     def card_made(self) -> list[Block]:
         """See `Predictor.card_made`."""

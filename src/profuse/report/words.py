@@ -21,9 +21,9 @@ def labels_of(results: Results) -> dict[str, str]:
     labels = {m.name: m.label or m.name for m in results.methods}
     for m in results.methods:
         if m.role == "single" and len(m.modalities) == 1:
-            labels[m.name] = f"{m.modalities[0]} alone" + (" (classical)" if m.family == "classical" else "")
-        if m.default:
-            labels[m.name] += " (default)"
+            rest = " (classical)" if m.family == "classical" else m.name.removeprefix(f"{m.modalities[0]} only")
+            labels[m.name] = f"{m.modalities[0]} alone{rest}"
+        labels[m.name] += " (default)" * m.default
     return labels
 
 

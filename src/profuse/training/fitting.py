@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.predictor.trained import TrainedOn
 from profuse.schema import Task
 from profuse.tokens import Raw
+from profuse.training.alternatives import Alternative, alternatives
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.choosing import worth_by
@@ -55,6 +56,7 @@ class Prepared:
         solved: Linear paths that fits have solved; they share them.
         taught: What networks learn of each row in place of its target, `[row, output]`: probabilities, or encoded
             values. Linear paths are solved, and epochs and temperatures chosen, by the targets themselves.
+        others: What other encoders than those of all models read, by modality and encoder (`also`).
     """
 
     dataset: Dataset
@@ -66,6 +68,7 @@ class Prepared:
     choices: Mapping[str, Choice] | None = None
     solved: Solved = field(default_factory=Solved)
     taught: Tensor | None = None
+    others: Mapping[tuple[str, str], Alternative] = field(default_factory=dict)
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split, *, classes: TargetCodec | None = None) -> Prepared:
@@ -100,6 +103,23 @@ class Prepared:
         specs = {name: self.pipeline.specs[name] for name in sorted(modalities)}
         rows = torch.as_tensor(self.split.train), torch.as_tensor(self.split.valid)
         return replace(self, choices=choose(specs, self.inputs, self.target, *rows, self.named(options, specs)))
+
+    def also(self, encoders: Mapping[str, Sequence[str]], options: ModelOptions) -> Prepared:
+        """Returns the same with what other `encoders` read, by modality; `options` are what all models share."""
+        return replace(self, others=alternatives(self.dataset, self.split, self.target, encoders, options))
+
+    def reading(self, encoders: Mapping[str, str]) -> Prepared:
+        """Returns the same as the encoders of one model read it: other rows where one of them is among `others`."""
+        made = {m: self.others[m, e] for m, e in encoders.items() if (m, e) in self.others}
+        if not made:
+            return self
+        parts, names = dict(self.pipeline.preprocessors), dict(self.pipeline.names)
+        choices = {m: choice for m, choice in (self.choices or {}).items() if m not in made}
+        for m, other in made.items():
+            parts[m], names[m] = other.pipeline.preprocessors[m], other.pipeline.names[m]
+            choices |= {} if other.choice is None else {m: other.choice}
+        inputs = {**self.inputs, **{m: other.raw for m, other in made.items()}}
+        return replace(self, pipeline=Pipeline(parts, names), inputs=inputs, choices=choices, others={})
 
     def sharing(self, solved: Solved) -> Prepared:
         """Returns the same; linear paths are kept where other processes find them."""
