@@ -322,13 +322,9 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
     facts = _facts(job, prepared, prediction, best.valid)
     facts |= {
-        "n_parameters": best.fit.n_parameters,
-        "fit_seconds": best.seconds,
-        "predict_rows_per_second": rate,
-        "chosen_trial": best.trial,
-        "curves": [],
-        "ablation": [],
-    }
+        "n_parameters": best.fit.n_parameters, "fit_seconds": best.seconds, "predict_rows_per_second": rate,
+        "chosen_trial": best.trial, "curves": [], "ablation": [],
+    }  # fmt: skip
     predictor = ClassicalPredictor(
         pipeline=prepared.pipeline, codec=codec, features=best.features, name=name, model=best.fit.model,
         modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
@@ -350,17 +346,11 @@ def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
             beat(job, share=share, spent=done[-1] - began, left=(done[-1] - began) * (1 - share) / share)
 
     assert job.method.portfolio is not None
-    fitted = fit_portfolio(
-        prepared.dataset.rows(known),
-        PortfolioOptions(
-            preset=job.method.portfolio, metric=job.metric, time_limit=job.portfolio_seconds, encoders=job.method.others
-        ),
-        job.method.model,
-        job.train.model_copy(update={"seed": job.seed}),
-        codec=codec,
-        schema=job.schema,
-        on_event=tell,
-    )
+    limits: dict[str, Any] = {"time_limit": job.portfolio_seconds, "encoders": job.method.others}
+    options = PortfolioOptions(preset=job.method.portfolio, metric=job.metric, **limits)
+    train = job.train.model_copy(update={"seed": job.seed})
+    rows = prepared.dataset.rows(known)
+    fitted = fit_portfolio(rows, options, job.method.model, train, codec=codec, schema=job.schema, on_event=tell)
     seconds, start = time.perf_counter() - began, time.perf_counter()
     inputs = fitted.encode(prepared.dataset.rows(split.test))
     prediction = fitted.predict_encoded(inputs)

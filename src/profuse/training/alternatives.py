@@ -17,7 +17,7 @@ from profuse.models.options import ModelOptions
 from profuse.tokens import Raw
 from profuse.training.choices import Choice, choose
 
-__all__ = ["Alternative", "Others", "alternatives", "others_than", "short_names"]
+__all__ = ["Alternative", "Others", "alternatives", "others_than", "replaced", "short_names"]
 
 
 Others = Mapping[str, Sequence[str]]
@@ -67,6 +67,18 @@ def alternatives(
             choice = choose(pipeline.specs, {name: raw}, target, *rows, asked).get(name)
             made[name, encoder] = Alternative(pipeline, raw, choice)
     return made
+
+
+def replaced(
+    pipeline: Pipeline, choices: Mapping[str, Choice], made: Mapping[str, Alternative]
+) -> tuple[Pipeline, dict[str, Choice]]:
+    """Returns the pipeline, and what encoders have chosen, with those of some modalities replaced."""
+    parts, names = dict(pipeline.preprocessors), dict(pipeline.names)
+    chosen = {m: choice for m, choice in choices.items() if m not in made}
+    for m, other in made.items():
+        parts[m], names[m] = other.pipeline.preprocessors[m], other.pipeline.names[m]
+        chosen |= {} if other.choice is None else {m: other.choice}
+    return Pipeline(parts, names), chosen
 
 
 def others_than(encoders: Mapping[str, str], asked: Others) -> dict[str, tuple[str, ...]]:

@@ -27,7 +27,7 @@ from profuse.predictor.network import NetworkPredictor, outputs_in_units
 from profuse.predictor.trained import TrainedOn
 from profuse.schema import Task
 from profuse.tokens import Raw
-from profuse.training.alternatives import Alternative, alternatives
+from profuse.training.alternatives import Alternative, alternatives, replaced
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.choosing import worth_by
@@ -113,13 +113,9 @@ class Prepared:
         made = {m: self.others[m, e] for m, e in encoders.items() if (m, e) in self.others}
         if not made:
             return self
-        parts, names = dict(self.pipeline.preprocessors), dict(self.pipeline.names)
-        choices = {m: choice for m, choice in (self.choices or {}).items() if m not in made}
-        for m, other in made.items():
-            parts[m], names[m] = other.pipeline.preprocessors[m], other.pipeline.names[m]
-            choices |= {} if other.choice is None else {m: other.choice}
+        pipeline, choices = replaced(self.pipeline, self.choices or {}, made)
         inputs = {**self.inputs, **{m: other.raw for m, other in made.items()}}
-        return replace(self, pipeline=Pipeline(parts, names), inputs=inputs, choices=choices, others={})
+        return replace(self, pipeline=pipeline, inputs=inputs, choices=choices, others={})
 
     def sharing(self, solved: Solved) -> Prepared:
         """Returns the same; linear paths are kept where other processes find them."""
@@ -373,13 +369,9 @@ def trained_on(prepared: Prepared, train: TrainOptions) -> TrainedOn:
     """Returns the counts of the training and validation rows, for the card of what was fitted to them."""
     split = prepared.split
     return TrainedOn.of(
-        prepared.dataset,
-        prepared.codec,
-        rows=np.concatenate([split.train, split.valid]),
-        n_validation=len(split.valid),
-        seed=train.seed,
-        class_weight=train.class_weight,
-    )
+        prepared.dataset, prepared.codec, rows=np.concatenate([split.train, split.valid]),
+        n_validation=len(split.valid), seed=train.seed, class_weight=train.class_weight,
+    )  # fmt: skip
 
 
 def _fit_out_of_fold(
