@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from profuse.comparison.critical_diagram import critical_diagram
 from profuse.errors import ConfigError, DataError
 from profuse.metrics import metric
 
@@ -38,6 +39,17 @@ class CriticalDifference:
         ends = [int(np.searchsorted(ranks - r, self.distance, side="left")) for r in ranks]
         runs = [(i, end) for i, end in enumerate(ends) if end - i > 1]
         return [tuple(names[i:end]) for i, end in runs if not any(j < i and end <= e for j, e in runs)]
+
+    def svg(self) -> str:
+        """Returns the diagram as an SVG picture: mean ranks on a line, a bar joins methods of which no two differ."""
+        below = (
+            f"mean ranks on {self.n_datasets} data sets (1 is best); bars join what does not differ at {self.alpha:g} "
+            f"(Nemenyi); all alike: p {'< .001' if self.p < 0.001 else f'= {self.p:.3f}'} (Friedman)"
+        )
+        return critical_diagram(self.ranks, self.distance, self.groups(), below=below)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
 
 
 def critical_difference(frame: pd.DataFrame, name: str, *, alpha: float = 0.05) -> CriticalDifference:
