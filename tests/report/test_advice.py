@@ -116,3 +116,11 @@ def test_the_page_begins_with_the_advice_and_an_older_one_is_drawn_too(example: 
     assert collected["advice"].split(":")[0] in render_markdown(collected)
     old = {k: v for k, v in collected.items() if k not in ("advice", "gains")}
     assert collected["lede"][:30] in render_html(old)
+
+
+def test_gains_of_what_was_not_chosen_stand_by_size() -> None:
+    row = {"role": "single", "low": None, "high": None, "shown": "", "label": ""}
+    values = [(True, -0.1), (True, 0.2), (False, 0.1), (False, -0.3), (False, 0.3)]
+    plot = gain_plot([{**row, "name": str(v), "chosen": c, "value": v} for c, v in values], "text alone", "accuracy")
+    assert plot is not None
+    assert [r["value"] for r in plot["rows"]] == [-0.1, 0.2, 0.3, 0.1, -0.3]

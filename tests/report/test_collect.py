@@ -15,6 +15,7 @@ from profuse.comparison.results import Results, Skipped, Timing
 from profuse.comparison.statistics import holm
 from profuse.comparison.summary import summarise
 from profuse.report import collect, figures, numbers, render_html, render_markdown
+from profuse.report.hidden import subset_plot
 from profuse.report.words import Words, listed
 
 Example = Callable[..., Results]
@@ -331,3 +332,28 @@ def test_the_report_marks_the_default_everywhere_and_tells_what_the_chosen_fusio
     assert itself["verdict"]["fusion"] == "hybrid concat"
     assert which.startswith("Hybrid concat (default) was chosen")
     assert "It is the default network." in which
+
+
+def test_of_many_modalities_sentences_name_the_first_and_count_the_others(example: Example) -> None:
+    collected = collect(example(modalities=tuple("abcdefgh"), n_test=200, by_hand=0.0))
+    answers = {a["question"]: a["answer"] for a in collected["answers"]}
+    matters = answers["Which modality matters?"]
+    assert "without any of the other 5" in matters
+    assert [m for m in "abcdefgh" if f"without {m}" in matters] == sorted(
+        p["modality"] for p in collected["ablation"]["parts"][:3]
+    )
+    read = next(answer for answer in answers.values() if "hand-made features" in answer)
+    shown = [d for d in collected["differences"] if d["kind"] == "hand_made" and d["shown"] != "not shown"]
+    assert f"not shown to differ on {8 - len(shown)} of 8 modalities" in read
+    few = collect(example(modalities=("a", "b", "c"), n_test=200, by_hand=0.0))
+    assert "other" not in next(a["answer"] for a in few["answers"] if a["question"] == "Which modality matters?")
+
+
+@pytest.mark.parametrize(
+    ("shown", "name"),
+    [("abcdef", "all"), ("abcde", "all but f"), ("abcd", "all but e and f"), ("abc", "a + b + c"), ("a", "a")],
+)
+def test_a_subset_of_many_modalities_is_called_by_what_it_lacks(shown: str, name: str) -> None:
+    rows = [{"shown": list(s), "value": 0.5, "low": None, "high": None} for s in ("abcdef", shown)]
+    told = subset_plot({"subsets": rows, "modalities": list("abcdef"), "role": "fusion"}, "accuracy")
+    assert told["rows"][1]["name"] == name

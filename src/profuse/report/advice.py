@@ -124,7 +124,7 @@ def gain_plot(gains: list[dict[str, Any]], single: str, metric: str) -> dict[str
         return float(round(100 * (v - low) / (high - low), 2))
 
     rows = []
-    for g in gains:
+    for g in sorted(gains, key=lambda g: (not g["chosen"], 0.0 if g["chosen"] else -g["value"])):
         line = Markup()
         if g["low"] is not None and g["high"] is not None:
             line = Markup('<line class="range {}" x1="{}%" x2="{}%" y1="50%" y2="50%"/>').format(

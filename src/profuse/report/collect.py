@@ -18,6 +18,7 @@ from profuse.metrics import metrics_for
 from profuse.report.advice import advice, collect_gains
 from profuse.report.estimates import collect_answers
 from profuse.report.hidden import collect_hidden, hidden_in_words
+from profuse.report.matters import matters
 from profuse.report.outputs import collect_outputs
 from profuse.report.words import Words, labels_of
 
@@ -46,7 +47,7 @@ def collect(results: Results) -> dict[str, Any]:
         told = hidden_in_words(hidden, metric.name, metric.higher_is_better)
         answers.append({"question": "What if modalities are missing?", "answer": told})
     if ablation:
-        answers.append({"question": "Which modality matters?", "answer": words.matters(ablation)})
+        answers.append({"question": "Which modality matters?", "answer": matters(ablation)})
     return {
         "created": results.created,
         "dataset": results.dataset.model_dump(mode="json"),

@@ -129,8 +129,18 @@ def subset_plot(hidden: Mapping[str, Any], metric: str) -> dict[str, Any]:
             line = Markup(f'<line class="range {hidden["role"]}" x1="{a:.2f}%" x2="{b:.2f}%" y1="50%" y2="50%"/>')
         there = [m in row["shown"] for m in hidden["modalities"]]
         svg = line + mark(hidden["role"], at(row["value"]), 50)
-        rows.append({**row, "there": there, "all": all(there), "svg": svg})
+        rows.append(
+            {**row, "name": _subset(row["shown"], hidden["modalities"]), "all": all(there), "there": there, "svg": svg}
+        )
     return {"rows": rows, "ticks": axis(low, high, metric), "reference": at(rows[0]["value"])}
+
+
+def _subset(shown: Sequence[str], modalities: Sequence[str]) -> str:
+    """Returns what a subset is called: of many modalities by the few that it lacks."""
+    absent = [m for m in modalities if m not in shown]
+    if not absent:
+        return "all"
+    return f"all but {' and '.join(absent)}" if len(absent) < 3 < len(shown) else " + ".join(shown)
 
 
 def _range(points: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from profuse.comparison.metric import metric_of
 from profuse.comparison.results import Results
@@ -14,6 +13,8 @@ from profuse.report import numbers
 from profuse.report.margin import within_margin
 
 __all__ = ["Words", "labels_of", "listed"]
+
+_MANY = 4  # modalities from which on a sentence does not name each
 
 
 def labels_of(results: Results) -> dict[str, str]:
@@ -203,14 +204,18 @@ class Words:
         pairs = [c for c in self.summary.comparisons if c.kind == "hand_made"]
         if not pairs:
             return ""
-        told = [f"{self._told(c)} on {self.results.method(c.method).modalities[0]}" for c in pairs]
+        listed_ones = pairs if len(pairs) <= _MANY else [c for c in pairs if c.shown != "not shown"]
+        told = [f"{self._told(c)} on {self.results.method(c.method).modalities[0]}" for c in listed_ones]
+        if n_others := len(pairs) - len(told):
+            told.append(f"is not shown to differ on {n_others} of {len(pairs)} modalities")
         worse = [self.results.method(c.method).modalities[0] for c in pairs if c.shown == "worse"]
         end = (
             f" On {listed(worse)} the network is worse: fusions of it are worth less than they could be."
             if worse
             else ""
         )
-        return f"Against the best classical model on hand-made features, a network alone scores {listed(told)}.{end}"
+        scores = "scores " if listed_ones else ""
+        return f"Against the best classical model on hand-made features, a network alone {scores}{listed(told)}.{end}"
 
     def _rounds(self) -> str:
         pairs = [c for c in self.summary.comparisons if c.kind == "plain"]
@@ -300,33 +305,6 @@ class Words:
             weights[m.member] += m.weight / n_seeds
         ordered = sorted(weights.items(), key=lambda pair: -pair[1])
         return [f"{member} ({100 * weight:.0f}\N{NO-BREAK SPACE}%)" for member, weight in ordered if weight >= 0.005]
-
-    @staticmethod
-    def matters(ablation: Mapping[str, Any]) -> str:
-        """What a modality is worth; `ablation` is that of `collect`."""
-        metric = ablation["metric"]
-        hidden = [
-            f"{numbers.difference(p['mean'], metric, sign=False)} without {p['modality']}"
-            if p["mean"] >= 0
-            else f"nothing without {p['modality']}"
-            for p in ablation["parts"]
-        ]
-        whole = numbers.score(ablation["full"], metric)
-        text = (
-            f"With one modality hidden from the finished model, {ablation['method']} ({whole}) loses {listed(hidden)}."
-        )
-        again = [
-            f"{numbers.score(p['trained']['score'], metric)} without {p['modality']} "
-            f"({numbers.difference(-p['trained']['mean'], metric)}, "
-            f"{numbers.interval(-p['trained']['high'], -p['trained']['low'], metric, of_difference=True)})"
-            for p in ablation["parts"]
-            if p["trained"] and p["trained"]["high"] is not None
-        ]
-        if again:
-            text += f" Fitted anew (seed 0), the same fusion reaches {listed(again)}: this is what a modality adds."
-        if ablation["absent"]:
-            text += f" No test row has {listed(ablation['absent'], 'or')}: what that is worth cannot be said."
-        return text
 
     def _gain(self, c: Comparison, *, sign: bool = True) -> str:
         value = c.estimate.value if sign else abs(c.estimate.value)
