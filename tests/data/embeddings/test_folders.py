@@ -13,6 +13,7 @@ from profuse.data.embeddings.folders import digest_of, folder_of
 from profuse.encoders import encoder
 from profuse.encoders.beside import StaticBesideEncoder, WordsBesideEncoder
 from profuse.encoders.embedded_tokens import EmbeddedTokensEncoder
+from profuse.encoders.tuned import LastLayersEncoder, LoraEncoder, WholeEncoder
 from profuse.encoders.vector import VectorEncoder
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.models.options import ModelOptions
@@ -30,6 +31,9 @@ def a_model(folder: Path) -> Path:
     [
         ("hf:anything", VectorEncoder),
         ("hf-tokens:anything", EmbeddedTokensEncoder),
+        ("hf-lora:anything", LoraEncoder),
+        ("hf-last:anything", LastLayersEncoder),
+        ("hf-whole:anything", WholeEncoder),
         ("words+hf:a/b@c", WordsBesideEncoder),
         ("static+hf:/x+y", StaticBesideEncoder),
     ],
@@ -39,7 +43,9 @@ def test_a_name_says_the_encoder_before_any_model_is_looked_for(name: str, cls: 
     assert ModelOptions(encoders={"t": name}).encoders == {"t": name}
 
 
-@pytest.mark.parametrize("name", ["hf:", "hg:x", "cnn+hf:x", "words+hg:x", "words+", "hf"])
+@pytest.mark.parametrize(
+    "name", ["hf:", "hg:x", "cnn+hf:x", "words+hg:x", "words+", "hf", "hf-lora:", "words+hf-lora:x"]
+)
 def test_other_names_are_unknown(name: str) -> None:
     with pytest.raises(UnknownNameError, match="encoder must be a known name"):
         encoder(name)

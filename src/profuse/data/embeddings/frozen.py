@@ -19,7 +19,7 @@ from profuse.data.embeddings._base import Sound
 from profuse.data.embeddings.folders import digest_of, json_in
 from profuse.errors import ConfigError
 
-__all__ = ["frozen", "loaded", "loading", "longest", "quiet", "tokenizer_of"]
+__all__ = ["frozen", "loaded", "loading", "longest", "quiet", "tokenizer_of", "trunk"]
 
 _WHY = "Pretrained encoders"
 _LONGEST = 512
@@ -102,6 +102,14 @@ def fresh(folder: Path) -> Any:
             f"{lacking[0]} first, which would be random. Copy it again."
         )
     return model.eval()
+
+
+def trunk(folder: Path) -> Any:
+    """Returns what reads texts of the model in a folder, its weights held."""
+    with quiet():
+        model = fresh(folder)
+    part = model.text_model if hasattr(model, "text_model") else _encoder_of(model)
+    return part.requires_grad_(False)
 
 
 @lru_cache(maxsize=2)

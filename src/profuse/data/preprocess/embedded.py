@@ -10,9 +10,11 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.embeddings import EMBEDDINGS, embedding
+from profuse.data.embeddings.folders import digest_of, folder_of
 from profuse.data.embeddings.vectors import cells_of, check_takes, identity_of, vectors_of
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.preprocess.beside import beside, parts_of
+from profuse.data.preprocess.trunk import trunk_reader
 from profuse.errors import CheckpointError, DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -136,12 +138,16 @@ class _Embedded:
         """Returns the preprocessor, or None if there is no such embedding."""
         if EMBEDDINGS.knows(name):
             return _class_of(name)
+        if (reader := trunk_reader(name)) is not None:
+            return reader
         first, rest = parts_of(name)
         return beside(name, first, _class_of(rest)) if first and EMBEDDINGS.knows(rest) else None
 
     @staticmethod
     def fingerprint(name: str) -> str:
         """Returns that of the embedding."""
+        if trunk_reader(name) is not None:
+            return digest_of(folder_of(name.partition(":")[2]))
         return EMBEDDINGS.fingerprint(name if EMBEDDINGS.knows(name) else parts_of(name)[1])
 
 

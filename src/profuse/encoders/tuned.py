@@ -1,0 +1,183 @@
+"""Texts by a Hugging Face model that is tuned to the target -> tokens."""
+
+from __future__ import annotations
+
+import copy
+import re
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from profuse._lookup import load
+from profuse.data.embeddings.folders import digest_of, folder_of
+from profuse.encoders._base import Encoder, Stage
+from profuse.encoders.embedded_tokens import EmbeddedTokensEncoder
+from profuse.errors import ConfigError, ShapeError
+from profuse.schema import Spec
+from profuse.tokens import Raw, Tokens
+
+__all__ = ["LastLayersEncoder", "LoraEncoder", "WholeEncoder"]
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
+Which = Literal["lora", "last", "whole"]
+
+
+class LoraEncoder(Encoder):
+    """embed: `h = trunk(tokens; W + s B A)`, then `A h` and `B mean(h)`; mix: as `EmbeddedTokensEncoder`.
+
+    The trunk is the pretrained model in the folder that the spec names. Its weights W stay as they are; learned are
+    their changes, of rank `rank` for the matrices of its layers, which begin at 0. They are scaled by `s`, so that the
+    learning rate and weight decay of a small network suit them: decay draws them back to the pretrained ones. Only
+    changes are saved. The linear path reads the mean of the tokens by the trunk as it was.
+
+    Args:
+        spec: Of a fitted `TrunkPreprocessor`.
+        width: Channels of the tokens.
+        rank: Of a change; not for those of whole matrices.
+        n_layers: How many of the last layers are tuned, where only those are.
+        scale: s.
+        dropout: Probability of dropping a channel of the adapter.
+        linear_path: Whether a ridge regression of the mean token is added to the model's outputs (`Encoder.linear`).
+
+    Shape:
+        `Raw.values[batch, token, 1]` (0 = none), `Raw.mask[batch, token]`, to `[batch, <= 1 + max_tokens, width]`.
+
+    Reference:
+        Hu et al. 2022, LoRA: Low-rank adaptation of large language models. *Differs from the paper*: all matrices of
+        the layers, not those of attention alone.
+    """
+
+    kind: ClassVar[str] = "text"
+    which: ClassVar[Which] = "lora"
+
+    def __init__(
+        self,
+        spec: Spec,
+        width: int,
+        *,
+        rank: int = 8,
+        n_layers: int = 2,
+        scale: float = 0.02,
+        dropout: float = 0.1,
+        linear_path: bool = True,
+    ) -> None:
+        super().__init__(spec, width)
+        who = type(self).__name__
+        if not spec.source:
+            raise ShapeError(f"{who}: the spec must name the folder of a model; got source=''. Name hf-lora:FOLDER.")
+        if rank < 1 or n_layers < 1 or scale <= 0:
+            raise ConfigError(
+                f"{who}: rank and n_layers must be at least 1, and scale above 0; got rank={rank}, "
+                f"n_layers={n_layers}, scale={scale}."
+            )
+        self.scale = scale
+        trunk = _trunk(spec.source, "cpu")
+        shapes = _tuned(trunk, self.which, n_layers)
+        self.first = nn.ParameterDict()
+        self.second = nn.ParameterDict()
+        for name, shape in shapes.items():
+            key = name.replace(".", "/")  # a dot would part the name of a module
+            if self.which == "lora":
+                self.first[key] = nn.Parameter(torch.randn(rank, shape[1]) / shape[1] ** 0.5)
+                self.second[key] = nn.Parameter(torch.zeros(shape[0], rank))
+            else:
+                self.first[key] = nn.Parameter(torch.zeros(shape))
+        channels = int(trunk.config.hidden_size)
+        described = Spec(kind="series", n_channels=channels, max_length=spec.max_length)
+        self.adapter = EmbeddedTokensEncoder(described, width, dropout=dropout, linear_path=linear_path)
+        self.n_linear = self.adapter.n_linear
+        self.stage_widths = self.adapter.stage_widths
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
+        """Returns the defaults, whatever the number of rows."""
+        return cls(spec, width, dropout=dropout)
+
+    def _changes(self) -> dict[str, Tensor]:
+        if self.which != "lora":
+            return {key.replace("/", "."): self.scale * of for key, of in self.first.items()}
+        return {key.replace("/", "."): self.scale * (self.second[key] @ of) for key, of in self.first.items()}
+
+    def _read(self, raw: Raw, changes: dict[str, Tensor]) -> Raw:
+        """Returns the last layer of the trunk, `[batch, token, channel]`."""
+        if raw.values.ndim != 3 or raw.mask.ndim != 2 or raw.values.is_floating_point():
+            raise ShapeError(
+                f"{type(self).__name__}: values must be long [batch, token, 1] and mask [batch, token]; got "
+                f"values={raw.values.dtype}{tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
+            )
+        like = self.adapter.whole.weight
+        trunk = _trunk(self.spec.source, str(like.device))
+        ids = (raw.values[..., 0].masked_fill(~raw.mask, 0) - 1).clamp(min=0)
+        if ids.shape[0] == 0:
+            return Raw(like.new_zeros(*ids.shape, self.adapter.spec.n_channels), raw.mask)
+        weights = {name: p.to(like.dtype) for name, p in trunk.named_parameters()}
+        weights |= {name: weights[name] + change for name, change in changes.items()}
+        first = torch.arange(raw.mask.shape[1], device=ids.device) == 0
+        mask = raw.mask | (first & ~raw.mask.any(1, keepdim=True))  # attention must attend to something
+        out = functional_call(trunk, weights, kwargs={"input_ids": ids, "attention_mask": mask.long()})
+        return Raw(out.last_hidden_state, raw.mask)
+
+    def linear(self, raw: Raw) -> Tensor:
+        """Returns the mean token by the trunk as it was before it was tuned."""
+        if not self.n_linear:
+            return super().linear(raw)
+        with torch.no_grad():
+            if torch.compiler.is_compiling():
+                return self.adapter.linear(self._read(raw, {}))
+            parts = [self.adapter.linear(self._read(part.trim(), {})) for part in _cut(raw)]
+        return torch.cat(parts)
+
+    def embed(self, raw: Raw) -> Tokens:
+        return self.adapter.embed(self._read(raw, self._changes()))
+
+    def mix_stages(self) -> tuple[Stage, ...]:
+        return self.adapter.mix_stages()
+
+    def mix(self, tokens: Tokens) -> Tokens:
+        return self.adapter.mix(tokens)
+
+
+class LastLayersEncoder(LoraEncoder):
+    """The same with changes of any rank, of the last `n_layers` layers alone."""
+
+    which = "last"
+
+
+class WholeEncoder(LoraEncoder):
+    """The same with changes of any rank, of all weights of all layers."""
+
+    which = "whole"
+
+
+def _cut(raw: Raw, n: int = 64) -> list[Raw]:
+    return [raw.rows(rows) for rows in torch.split(torch.arange(len(raw), device=raw.mask.device), n)]
+
+
+def _trunk(source: str, device: str) -> Any:
+    folder = folder_of(source)
+    return _on(source, digest_of(folder), device)
+
+
+@lru_cache(maxsize=4)
+def _on(source: str, digest: str, device: str) -> Any:
+    """Returns the pretrained model, which nobody changes: encoders add what they have learned."""
+    fresh: Any = load("profuse.data.embeddings.frozen:trunk")
+    with torch.device("cpu"):
+        made = fresh(folder_of(source))
+    return made if device == "cpu" else copy.deepcopy(made).to(device)
+
+
+def _tuned(trunk: Any, which: Which, n_layers: int) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the weights that are tuned, by name."""
+    layers = {name: int(m[1]) for name, _ in trunk.named_parameters() if (m := _LAYER.search(name))}
+    if not layers:
+        raise ConfigError(
+            f"hf: a {type(trunk).__name__} must have numbered layers to be tuned; it has none. Use it frozen: "
+            "hf:FOLDER."
+        )
+    first = max(layers.values()) + 1 - n_layers if which == "last" else 0
+    shapes = {name: tuple(p.shape) for name, p in trunk.named_parameters() if layers.get(name, -1) >= first}
+    return {name: shape for name, shape in shapes.items() if which != "lora" or len(shape) == 2}
