@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from profuse.errors import ConfigError
+from profuse.kinds import kind_named
 
 __all__ = ["Embedding", "Sound", "embedding_of"]
 
@@ -78,7 +79,7 @@ class Embedding:
 
     def takes(self, kind: str) -> bool:
         """Returns whether it reads cells of a kind of modality."""
-        return kind != "table" if self.kinds is None else kind in self.kinds
+        return kind_named(kind).columns != "any" if self.kinds is None else kind in self.kinds
 
 
 def embedding_of(name: str, part: object) -> object | None:

@@ -12,6 +12,7 @@ from profuse.data.embeddings import EMBEDDINGS, embedding
 from profuse.data.embeddings._base import Embedding, Sound
 from profuse.data.embeddings.cache import VectorCache, digest_of_cell
 from profuse.errors import ConfigError, DataError
+from profuse.kinds import kind_named
 
 __all__ = ["cells_of", "check_takes", "identity_of", "vectors_of"]
 
@@ -22,7 +23,7 @@ _AT_ONCE = 4096
 def cells_of(data: ModalityData) -> list[Any]:
     """Returns the cells of a modality that are there, as an `Embedding` takes them."""
     cells = [data.values[i] for i in np.flatnonzero(data.present)]
-    if data.kind == "text":
+    if kind_named(data.kind).is_words:
         return [str(cell) for cell in cells]
     if data.rate is not None:
         return [Sound(np.asarray(cell), data.rate) for cell in cells]

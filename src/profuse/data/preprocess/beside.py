@@ -76,7 +76,7 @@ class BesidePreprocessor(Preprocessor):
         self.notes = (*self.words.notes, *self.vector.notes)
 
     def _describe(self) -> None:
-        if self.vector.spec.kind != "vector":
+        if self.vector.spec.max_length:
             raise ConfigError(f"{self.name}: what stands beside words must be one vector a text, not tokens.")
         self.spec: Spec = self.words.spec.model_copy(update={"n_channels": self.vector.spec.n_channels})
 

@@ -80,7 +80,7 @@ class EmbeddingPreprocessor(Preprocessor):
             )
         scaled = [(row - self._mean) / np.float32(self._scale) for row in rows]
         present = torch.from_numpy(np.array(data.present))
-        if self.spec.kind == "vector":
+        if not self.spec.max_length:  # one vector a row
             values = np.zeros((len(data), self.spec.n_channels), dtype=np.float32)
             if scaled:
                 values[data.present] = np.stack(scaled)
