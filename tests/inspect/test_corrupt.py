@@ -219,6 +219,7 @@ ONE_OR_NONE: list[tuple[str, Any]] = [
     ("image", object_array([np.zeros((1, 1, 1), dtype=np.uint8)])),
     ("text", object_array(["a"])),
     ("points", object_array([np.zeros((1, 3))])),
+    ("video", object_array([np.zeros((1, 1, 1, 1), dtype=np.uint8)])),
     ("volume", object_array([np.zeros((1, 1, 1, 1), dtype=np.float32)])),
     ("text", object_array([" two\nlines  "])),
 ]

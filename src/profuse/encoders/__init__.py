@@ -38,6 +38,7 @@ ENCODERS = table(
         "patch": "profuse.encoders.series_patch:SeriesPatchEncoder",
         "pointset": "profuse.encoders.points:PointSetEncoder",
         "cnn3d": "profuse.encoders.volume:VolumeEncoder",
+        "frames": "profuse.encoders.video:VideoEncoder",
         "mlp": "profuse.encoders.vector:VectorEncoder",
     },
     derived="profuse.encoders.embedded:EMBEDDED",

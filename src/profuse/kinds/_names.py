@@ -25,6 +25,7 @@ KINDS = table(
         "vector": "profuse.kinds.vector:VECTOR",
         "points": "profuse.kinds.points:POINTS",
         "volume": "profuse.kinds.volume:VOLUME",
+        "video": "profuse.kinds.video:VIDEO",
     },
 )
 

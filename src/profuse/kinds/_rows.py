@@ -40,8 +40,9 @@ class ModalityData:
         values: By kind: table, a DataFrame with a fresh RangeIndex; vector, float `[row, channel]` (NaN = a
             missing number); text, an object array of str; image, audio, series: an object array, or an array
             with rows first, of `[height, width, channel]` (uint8, or float in 0..1), `[sample]` (float in
-            -1..1), `[time, channel]` (NaN = a missing number); points, volume: object arrays of
-            `[point, channel]`, `[depth, height, width, channel]`. What stands in an absent row is not read.
+            -1..1), `[time, channel]` (NaN = a missing number); points, volume, video: object
+            arrays of `[point, channel]`, `[depth, height, width, channel]`, `[frame, height, width, channel]`. What
+            stands in an absent row is not read.
         present: Bool `[row]`: False where the modality is missing.
         rate: Of kinds that have a rate (audio): samples a second.
         range: Of kinds that have a range (image): the levels that became 0 (black) and 1 (white) in pictures of

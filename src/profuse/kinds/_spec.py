@@ -19,7 +19,7 @@ class Spec(BaseModel):
 
     kind: KindName
     n_channels: int = Field(
-        0, description="Channels of an image, a volume, a series, a vector, points; mel bands of audio."
+        0, description="Channels of an image, a video, a volume, a series, a vector, points; mel bands of audio."
     )
     cardinalities: tuple[int, ...] = Field(
         (),
@@ -47,10 +47,12 @@ class Spec(BaseModel):
     )
     source: str = Field("", description="text: the folder, or the name, of the model that its encoder tunes.")
     max_length: int = Field(
-        0, description="text, audio, series, points: the largest number of positions after preprocessing."
+        0, description="text, audio, series, points, video: the largest number of positions after preprocessing."
     )
     is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
     grid: tuple[int, int, int] = Field(
         (0, 0, 0), description="volume: depth, height and width in voxels after preprocessing."
     )
-    image_size: tuple[int, int] = Field((0, 0), description="image: height and width in pixels after preprocessing.")
+    image_size: tuple[int, int] = Field(
+        (0, 0), description="image, video: height and width in pixels after preprocessing."
+    )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from profuse.data.arrays import floats, narrow_row, no_fit
 from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_audio, resample
+from profuse.data.media.videos import VIDEO_SUFFIXES, read_sound_track
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._units import stretches
@@ -47,10 +48,16 @@ class AudioKind(Kind):
     ) -> ModalityData:
         column = columns[0]
 
-        def one(cell: Any) -> tuple[np.ndarray, int]:
+        def one(cell: Any) -> tuple[np.ndarray, int] | None:
             if not isinstance(cell, str):
                 raise DataError("a sound must be the path of a file; for arrays use from_tensors with rates")
-            return read_audio(cells.path(cell), tell=cells.tell)
+            path = cells.path(cell)
+            if not path.name.lower().endswith(VIDEO_SUFFIXES):
+                return read_audio(path, tell=cells.tell)
+            sound = read_sound_track(path)
+            if sound is None:
+                cells.tell("the video has no sound, which is missing there")
+            return sound
 
         result = cells.each(column, one, self.noun)
         rates = Counter(v[1] for v in result if v is not None)

@@ -28,6 +28,7 @@ FEATURES = table(
         "minirocket": "profuse.data.features.minirocket:RocketFeatures",
         "points": "profuse.data.features.points:PointFeatures",
         "volume": "profuse.data.features.volume:VolumeFeatures",
+        "video": "profuse.data.features.video:VideoFeatures",
         "vector": "profuse.data.features.vector:VectorFeatures",
         "described": "profuse.data.features.described:DescribedFeatures",
     },

@@ -23,6 +23,7 @@ PREPROCESSORS = table(
         "steps": "profuse.data.preprocess.series:StepPreprocessor",
         "points": "profuse.data.preprocess.points:PointPreprocessor",
         "volume": "profuse.data.preprocess.volume:VolumePreprocessor",
+        "video": "profuse.data.preprocess.video:VideoPreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },

@@ -231,7 +231,8 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
                 faults.append(f"modalities.{name}: {column!r} is the weight of rows, which is no input")
             if column in schema.ignore:
                 faults.append(f"modalities.{name}: {column!r} is named in ignore")
-            if owner.setdefault(column, name) != name:
+            other = schema.modalities[owner.setdefault(column, name)]
+            if other is not modality and not _share_files(other, modality):
                 faults.append(f"modalities.{name}: {column!r} belongs to {owner[column]!r} already")
     faults += [f"target: {c!r} stands twice" for c, n in Counter(target).items() if n > 1]
     for where, names in (
@@ -252,6 +253,12 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         )
     if faults:
         raise ConfigError(f"schema: it must fit the table; got {len(faults)} fault(s): {'; '.join(faults)}.")
+
+
+def _share_files(first: Modality, second: Modality) -> bool:
+    """Tells whether two modalities may be made of one column of files: pictures and sound of a video."""
+    kinds = [kind_named(m.kind) for m in (first, second) if m.kind is not None]
+    return len(kinds) == 2 and first.kind != second.kind and all(kind.reads_files for kind in kinds)
 
 
 def _given_kind(name: str, modality: Modality) -> str | None:
