@@ -19,7 +19,7 @@ def found(cells: list[str], **schema: object) -> Inference:
 
 
 @pytest.mark.parametrize(
-    "suffix", [".heic", ".HEIC", ".mat", ".m4a", ".docx", ".pdf", ".mp4", ".npz", ".nii.gz", ".txt", ".svg"]
+    "suffix", [".heic", ".HEIC", ".mat", ".m4a", ".docx", ".pdf", ".wmv", ".npz", ".nrrd.gz", ".txt", ".svg"]
 )
 def test_files_of_a_kind_that_is_not_read_are_an_error_that_names_the_suffix(suffix: str) -> None:
     cells = [f"data/img_{i:03d}{suffix}" for i in range(N)]
@@ -44,6 +44,9 @@ def test_files_of_several_kinds_are_an_error(suffixes: tuple[str, ...]) -> None:
         ([f"a b {i}.PNG" for i in range(N)], "image"),
         ([f"{i}.wav" for i in range(N)], "audio"),
         ([f"{i}.npy" for i in range(N)], "series"),
+        ([f"{i}.ply" for i in range(N)], "points"),
+        ([f"{i}.nii.gz" for i in range(N)], "volume"),
+        ([f"{i}.MP4" for i in range(N)], "video"),
     ],
 )
 def test_files_that_are_read_stay_what_they_are(cells: list[str], kind: str) -> None:
