@@ -108,6 +108,15 @@ def test_videos_of_any_size_and_of_one_frame_are_encoded(n_channels: int, size: 
         assert made.linear(raw).isfinite().all()
 
 
+def test_a_frame_is_seen_with_the_frame_before_it_and_no_other() -> None:
+    made = VideoEncoder.make(Spec(kind="video", n_channels=1, image_size=(8, 8), max_length=5), 8, n_rows=100).eval()
+    values, mask = torch.randn(1, 4, 1, 8, 8), torch.ones(1, 4, dtype=torch.bool)
+    other = values.clone()
+    other[:, 1] += torch.randn(8, 8)
+    changed = (made.embed(Raw(values, mask)).values - made.embed(Raw(other, mask)).values).abs().amax((0, 2)) > 1e-4
+    assert changed.tolist() == [False, True, True, False]
+
+
 def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"image_size=\(0, 0\)"):
         VideoEncoder(Spec(kind="video", n_channels=1), 8)
