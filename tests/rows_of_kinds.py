@@ -25,6 +25,9 @@ ROWS: dict[str, Any] = {
     "series": [RNG.normal(size=(5 + i, 2)) for i in range(N_ROWS)],
     "vector": RNG.normal(size=(N_ROWS, 4)),
     "points": [RNG.normal(size=(40 + 3 * i, 4)) for i in range(N_ROWS)],
+    "document": [
+        f"{['Red', 'Green'][i % 2]} is number {i}. " * (3 + i) + f"The {i}th ends here." for i in range(N_ROWS)
+    ],
     "video": [RNG.integers(0, 256, (3 + i % 4, 9, 12, 3)).astype(np.uint8) for i in range(N_ROWS)],
     "volume": [RNG.normal(size=(9 + i % 3, 12, 10)) + 0.1 * i for i in range(N_ROWS)],
 }

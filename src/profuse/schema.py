@@ -8,6 +8,7 @@
 | audio | waveforms `[sample]` and their rate in Hz | float log-mel `[batch, frame, mel]` | `[batch, frame]` |
 | series | arrays `[time, channel]` | float `[batch, time, channel]` | `[batch, time]` |
 | points | arrays `[point, channel]`, x, y, z first | float `[batch, point, channel + 3]` | `[batch, point]` |
+| document | array of str | as text | as text |
 | video | arrays `[frame, height, width, channel]` | float `[batch, frame, channel, height, width]` | `[batch, frame]` |
 | volume | arrays `[depth, height, width, channel]` | float `[batch, channel, depth, height, width]` | `[batch]` |
 | vector | array `[row, channel]` | float `[batch, channel]` | `[batch]` |

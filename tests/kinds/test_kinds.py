@@ -118,6 +118,7 @@ def test_rows_that_stand_in_two_tables_are_found_and_others_are_not(name: str) -
             {"max_length": 9, "image_size": (8, 6), "n_channels": 3},
             "up to 9 frames of 8 x 6 pixels, 3 channel(s)",
         ),
+        ("document", {"max_length": 9, "vocabulary": 7}, "up to 9 words"),
         ("volume", {"grid": (4, 8, 9), "n_channels": 2}, "4 x 8 x 9 voxels, 2 channel(s)"),
         ("points", {"max_length": 90, "n_channels": 7}, "up to 90 points of 4 channels"),
     ],

@@ -26,6 +26,7 @@ KINDS = table(
         "points": "profuse.kinds.points:POINTS",
         "volume": "profuse.kinds.volume:VOLUME",
         "video": "profuse.kinds.video:VIDEO",
+        "document": "profuse.kinds.document:DOCUMENT",
     },
 )
 

@@ -19,7 +19,7 @@ def found(cells: list[str], **schema: object) -> Inference:
 
 
 @pytest.mark.parametrize(
-    "suffix", [".heic", ".HEIC", ".mat", ".m4a", ".docx", ".pdf", ".wmv", ".npz", ".nrrd.gz", ".txt", ".svg"]
+    "suffix", [".heic", ".HEIC", ".mat", ".m4a", ".docx", ".rtf", ".wmv", ".npz", ".nrrd.gz", ".tex", ".svg"]
 )
 def test_files_of_a_kind_that_is_not_read_are_an_error_that_names_the_suffix(suffix: str) -> None:
     cells = [f"data/img_{i:03d}{suffix}" for i in range(N)]
@@ -47,6 +47,7 @@ def test_files_of_several_kinds_are_an_error(suffixes: tuple[str, ...]) -> None:
         ([f"{i}.ply" for i in range(N)], "points"),
         ([f"{i}.nii.gz" for i in range(N)], "volume"),
         ([f"{i}.MP4" for i in range(N)], "video"),
+        ([f"{i}.pdf" for i in range(N)], "document"),
     ],
 )
 def test_files_that_are_read_stay_what_they_are(cells: list[str], kind: str) -> None:

@@ -15,6 +15,7 @@ from profuse.data.dataset import ModalityData
 from profuse.data.features._base import Features
 from profuse.data.words import ngrams, rows_of_words
 from profuse.errors import DataError
+from profuse.kinds import kind_named
 
 __all__ = ["LsaFeatures", "Terms", "TextDescription"]
 
@@ -192,6 +193,11 @@ class LsaFeatures(Features):
 
     takes = "text"
     alone = False
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Returns whether rows of the kind called `name` are texts."""
+        return kind_named(name).is_words
 
     def __init__(self, n_components: int = 128) -> None:
         self._description = TextDescription(n_components)

@@ -8,6 +8,7 @@ from profuse.data.dataset import ModalityData
 from profuse.data.features._base import Features, Matrix
 from profuse.data.features.lsa import Terms
 from profuse.data.words import rows_of_words
+from profuse.kinds import kind_named
 
 __all__ = ["TfidfFeatures"]
 
@@ -24,6 +25,11 @@ class TfidfFeatures(Features):
 
     takes = "text"
     sparse = True
+
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        """Returns whether rows of the kind called `name` are texts."""
+        return kind_named(name).is_words
 
     def fit(self, data: ModalityData) -> None:
         rows = rows_of_words(data, where="TfidfFeatures")

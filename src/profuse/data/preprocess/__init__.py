@@ -24,6 +24,7 @@ PREPROCESSORS = table(
         "points": "profuse.data.preprocess.points:PointPreprocessor",
         "volume": "profuse.data.preprocess.volume:VolumePreprocessor",
         "video": "profuse.data.preprocess.video:VideoPreprocessor",
+        "document": "profuse.data.preprocess.document:DocumentPreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },

@@ -16,8 +16,8 @@ _NOT_READ = frozenset(
     f".{suffix}"
     for suffix in re.findall(
         r"\w+",
-        "heic heif avif svg svgz raw cr2 cr3 nef arw dng orf psd xcf ai eps ps pdf ico jp2 j2k jxl tga exr hdr "
-        "dicom mha mhd nrrd czi svs ndpi m4a aac wma amr mid midi caf weba ra wmv flv 3gp doc docx odt rtf txt md "
+        "heic heif avif svg svgz raw cr2 cr3 nef arw dng orf psd xcf ai eps ps ico jp2 j2k jxl tga exr hdr "
+        "dicom mha mhd nrrd czi svs ndpi m4a aac wma amr mid midi caf weba ra wmv flv 3gp doc docx odt rtf "
         "tex epub htm html xml json jsonl yaml yml xls xlsx ods ppt pptx parquet feather arrow orc avro mat npz "
         "h5 hdf5 hdf nc pkl pickle pt pth safetensors tfrecord rds rda sav dta edf bdf set fif vhdr c3d zip gz "
         "tgz tar bz2 xz 7z rar stl obj glb gltf off las laz pdb cif sdf mol mol2 fasta fastq fa fq bam sam vcf "
