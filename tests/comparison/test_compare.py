@@ -16,8 +16,9 @@ import torch
 from known_answers import make_product
 
 from profuse.classical import classical, fit_classical, fittable
+from profuse.comparison.cautions import _caution, _caution_of_labels
 from profuse.comparison.compare import Comparison, read_options
-from profuse.comparison.engine import Event, _caution, _caution_of_labels, compare_dataset
+from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions

@@ -15,7 +15,8 @@ from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
 from profuse import from_tensors, register
-from profuse.comparison.engine import Event, _caution_of_class, compare_dataset
+from profuse.comparison.cautions import _caution_of_class
+from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import read_result
 from profuse.comparison.metric import metric_of, metrics_beside, with_metric
 from profuse.comparison.options import CompareOptions

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from in_chromium import opened, without_policy
 
@@ -25,7 +26,7 @@ from profuse.data.tensors import from_tensors
 from profuse.inspect import Answer, Estimate
 from profuse.inspect.contents import contents
 from profuse.predictor.card import Blank, Card, Section, Table
-from profuse.report import answer_html, card_html, collect, render_html
+from profuse.report import answer_html, card_html, collect, profile_html, render_html
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +119,14 @@ def card() -> str:
     return card_html(Card("A model", "Predicts whether a row is well.", sections))
 
 
+def opened_profile() -> str:
+    rows = from_tensors({
+        "text": ("text", ["a few words", None, "x"] * 10), "numbers": ("vector", np.arange(60.0).reshape(30, 2)),
+        "picture": ("image", np.zeros((30, 3, 8, 8), np.uint8)), "cells": pd.DataFrame({"c": list("ab") * 15}),
+    })  # fmt: skip
+    return profile_html(rows).replace("<details>", "<details open>")
+
+
 PAGES: dict[str, Callable[[Example], str]] = {
     "report of two classes": lambda example: report(example, "binary"),
     "report of several classes": lambda example: report(example, "multiclass"),
@@ -125,6 +134,7 @@ PAGES: dict[str, Callable[[Example], str]] = {
     "answer": lambda example: answer(),
     "errors": lambda example: errors(),
     "card": lambda example: card(),
+    "profile": lambda example: opened_profile(),
 }
 
 
@@ -136,7 +146,7 @@ LIGHT, DARK = {"dark": False, "width": 1400}, {"dark": True, "width": 500}
     [
         ("report of two classes", LIGHT), ("report of two classes", DARK), ("report of several classes", LIGHT),
         ("report of numbers", DARK), ("answer", DARK), ("errors", LIGHT), ("errors", DARK), ("card", LIGHT),
-        ("card", DARK),
+        ("card", DARK), ("profile", LIGHT), ("profile", DARK),
     ],
 )  # fmt: skip
 def test_axe_finds_no_fault(example: Example, tmp_path: Path, name: str, how: dict[str, Any]) -> None:

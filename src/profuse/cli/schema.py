@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from profuse.cli._arguments import SchemaFile, Subgroup, Targets, Weight
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import print_data, print_notes, print_table, say
+
+if TYPE_CHECKING:
+    from profuse.schema import Schema
 
 __all__ = ["schema"]
 
@@ -25,18 +28,31 @@ def schema(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="YAML to write, for you to edit and give to --schema."),
     ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile",
+            metavar="FILE.html",
+            help="Page to write: distributions, missing cells, the target by part, and a few rows.",
+        ),
+    ] = None,
 ) -> None:
     """Show what is inferred of each column of a table, and why; write it as YAML to be edited.
 
-    [bold]Example[/bold]: profuse schema mine.csv --target price --out schema.yaml
+    [bold]Examples[/bold]
+
+    profuse schema mine.csv --target price --out schema.yaml
+
+    profuse schema mine.csv --target price --profile mine.html
     """
     import yaml
 
     from profuse.data.table.reader import look
     from profuse.data.table.schema_file import as_schema
 
-    if out is not None:
-        check_output(out, reads=(file,))
+    for path in (out, profile):
+        if path is not None:
+            check_output(path, reads=(file, given))
     asked = as_schema(given)
     named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
     result = look(file, asked.model_copy(update=named), target=target)
@@ -50,6 +66,8 @@ def schema(
     if resolved.target is not None:
         say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(result.frame)} rows")
     print_notes(result.notes, err=False)
+    if profile is not None:
+        _write_profile(profile, file, asked.model_copy(update=named), target)
     # what a terminal of another encoding cannot show is written as YAML's escapes
     shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)
@@ -58,6 +76,17 @@ def schema(
         return
     write_text(out, text)
     say(f"\nSchema: {out}")
+
+
+def _write_profile(path: Path, file: Path, asked: Schema, target: list[str] | None) -> None:
+    """Reads all rows, files that cells name too, and writes the page."""
+    from profuse.inputs import open_data
+    from profuse.report.profile import profile_html
+
+    known = bool(target) or asked.target is not None
+    opened = open_data(file, target, who="schema", schema=asked, with_target=known, on_bad_file="skip")
+    write_text(path, profile_html(opened.dataset, opened.split))
+    say(f"\nProfile: {path}")
 
 
 def _plain(schema: object) -> dict[str, object]:

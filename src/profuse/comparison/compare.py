@@ -181,6 +181,7 @@ def compare(
     portfolio: str | None = None,
     questions: Sequence[str] | None = None,
     surest: int | None = None,
+    profile: bool | None = None,
     split: SplitOptions | Mapping[str, Any] | str | None = None,
     model: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,

@@ -15,6 +15,7 @@ import numpy as np
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.classical.own import asked_members
+from profuse.comparison.cautions import caution_of
 from profuse.comparison.hidden import hidden_scores
 from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import Method, methods_asked
@@ -46,10 +47,10 @@ from profuse.comparison.time_blocks import time_blocks
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
 from profuse.data.split import make_split
-from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, ProfuseError
+from profuse.inspect.profile import profile
 from profuse.kinds import kind_named
-from profuse.metrics import FEW, log_error_scores, row_scores, rows_of_half_the_spread, tell_few
+from profuse.metrics import log_error_scores, row_scores
 from profuse.schema import Schema, Spec, SplitOptions
 from profuse.training.groups import NO_PORTFOLIO, check_subgroups, told_of_groups
 from profuse.training.weights import check_class_weight, weight_notes
@@ -129,6 +130,8 @@ def compare_dataset(
         results.answers = asked_of_best(results, run, dataset, options.questions)
         add_outputs(results, run, dataset)
         results.surest = surest_errors(results, run, dataset, options.surest)
+        if options.profile:
+            results.profile = profile(dataset, make_split(dataset, options.split, seed=0))
         write_predictions(out / "predictions.csv", run.found, [m.name for m in results.methods], dataset)
         results.write(out)
         _keep_models(results, run, out)
@@ -185,12 +188,7 @@ def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -
     if metric.second_class and task == "binary":
         note = f"{metric.label} is of {classes[1]!r}, the second of the classes {classes[0]!r} and {classes[1]!r}."
         results.dataset.notes.append(note[:1].upper() + note[1:])
-    if metric.name == "r2":
-        results.dataset.caution = _caution(true)
-    elif metric.name == "macro_f1" and task == "multilabel":
-        results.dataset.caution = _caution_of_labels(true, classes)
-    elif task == "binary" and not metric.proportion and metric.range == (0.0, 1.0) and metric.name != "brier":
-        results.dataset.caution = _caution_of_class(true, classes, metric.label)
+    results.dataset.caution = caution_of(metric, task, true, classes)
     return results
 
 
@@ -242,46 +240,6 @@ def _add(results: Results, run: Run, method: Method, dataset: Dataset) -> None:
         results.confusion.append(Confusion(method=info.name, counts=counts))
     elif task == "regression":
         results.residuals.append(_residuals(info.name, list(jobs.values()), dataset.target_names[0]))
-
-
-def _caution(true: Sequence[np.ndarray]) -> str:
-    """Tells of a target with such tails that R2 hangs on a few test rows of some seed; see docs/compare.md."""
-    half, n_rows = min(((rows_of_half_the_spread(y), len(y)) for y in true), key=lambda c: c[0] / c[1])
-    if half > 3 and half >= 0.05 * n_rows:
-        return ""
-    return (
-        f"Half of the target's variance over the test rows lies in {half} of {n_rows:,}: R\N{SUPERSCRIPT TWO} hangs on "
-        "them, and its own interval covers less often than it says (60 to 94 % instead of 95 % in simulations). "
-        "Differences of methods are tested by squared errors, which holds. Look at the mean absolute error too."
-    )
-
-
-def _caution_of_labels(true: Sequence[np.ndarray], labels: Sequence[str]) -> str:
-    """Tells of labels that so few test rows have that macro F1 hangs on those; see docs/compare.md."""
-    counts = np.min([y.sum(0) for y in true], axis=0)
-    rare = [label for label, n in zip(labels, counts.tolist(), strict=True) if 0 < n < _FEW]
-    if not rare:
-        return ""
-    are = f"{len(rare)} labels have" if len(rare) > 1 else "1 label has"
-    return (
-        f"{are} fewer than {_FEW} of the {len(true[0]):,} test rows ({tell_values(rare)}): macro F1 hangs on them, and "
-        "at one seed equal methods are shown to differ in up to 13 % of comparisons instead of 5 % (in simulations). "
-        "Look at micro F1 too."
-    )
-
-
-def _caution_of_class(true: Sequence[np.ndarray], classes: Sequence[str], label: str) -> str:
-    """Tells of a class that fewer test rows of some seed have than scores of both classes need."""
-    counts = [np.bincount(y, minlength=2) for y in true]
-    fewest = min(counts, key=np.min)
-    rarer = int(fewest.argmin())
-    if fewest[rarer] >= FEW:
-        return ""
-    return tell_few(label, classes[rarer], int(fewest[rarer]), int(fewest.sum()))
-
-
-_FEW = 4
-"""Test rows of a label from which on differences in macro F1 are tested about as they should."""
 
 
 def _confusion(jobs: list[JobResult], n_classes: int) -> list[list[int]]:

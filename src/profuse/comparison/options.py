@@ -98,6 +98,11 @@ class CompareOptions(BaseModel):
         le=24,
         description="Test rows with the surest errors that the report shows, with what they hold; 0 keeps it out.",
     )
+    profile: Annotated[bool, Shown(common=True)] = Field(
+        True,
+        description="Whether the report shows the data: distributions, missing cells, the target by part, and four "
+        "training rows.",
+    )
     split: Annotated[SplitOptions, Shown("auto")] = Field(
         default_factory=SplitOptions, description="How rows are divided: a method or its options."
     )

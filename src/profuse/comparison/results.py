@@ -24,6 +24,7 @@ from profuse._saving import write_file
 from profuse.comparison.seed_rows import SeedRows, arrays_of, rows_of, storable
 from profuse.errors import DataError
 from profuse.inspect.contents import Part
+from profuse.inspect.profile import Profile
 from profuse.schema import Task
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ class Results(Plain):
     hidden: list[HiddenScore] = Field([], description="Of the best fusion and classical model, and the portfolio.")
     answers: list[Asked] = Field([], description="Of questions to the model that does best.")
     surest: Surest | None = Field(None, description="Errors of the method that a report shows.")
+    profile: Profile | None = Field(None, description="Of the data.")
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 
     @field_validator("config")

@@ -38,6 +38,7 @@ class Dataset:
         weights: `[row]`, at least 0: how much rows count in learning; None: all alike. No score counts by them.
         subgroups: `[row]`: of which group a row is, where none may be served worse (see `TrainOptions`); unlike those
             of `groups`, its rows may be on all sides of a split.
+        reasons: Of a table, by column, and by modality that is made of like columns: what it was taken as, and why.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     variant: str = ""
     weights: np.ndarray | None = None
     subgroups: np.ndarray | None = None
+    reasons: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.modalities:

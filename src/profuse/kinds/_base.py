@@ -257,6 +257,19 @@ class Kind(ABC):
         """Returns the sizes of a fitted modality in words, for reports."""
         return f"{spec.n_channels} channels"
 
+    def cells(self, data: ModalityData) -> pd.DataFrame | None:
+        """Returns the rows as cells of columns, one for each number or category; None of kinds that have none."""
+        return data.frame
+
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Returns how large rows are: by what is counted, "seconds" say, a number for each of them.
+
+        Args:
+            data: All rows.
+            rows: The numbers of present ones.
+        """
+        return {} if self.is_numbers else {"values": np.array([np.size(data.values[i]) for i in rows], dtype=np.int64)}
+
     # Corrupting
 
     def corrupt(self, data: ModalityData, noise: str, level: float, draw: Generator) -> ModalityData:

@@ -13,7 +13,7 @@ import pandas as pd
 from profuse.errors import DataError
 from profuse.kinds._names import KINDS, must_be
 
-__all__ = ["ModalityData", "content", "object_array"]
+__all__ = ["ModalityData", "axis_sizes", "content", "object_array"]
 
 
 def object_array(values: Sequence[Any]) -> np.ndarray:
@@ -80,3 +80,9 @@ class ModalityData:
         """Returns the rows `index` (integers)."""
         values = self.values[index] if self.frame is None else self.frame.iloc[index].reset_index(drop=True)
         return replace(self, values=values, present=self.present[index])
+
+
+def axis_sizes(data: ModalityData, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns the lengths of the first axes of rows that are arrays, by the axes' names."""
+    shapes = [np.shape(data.values[i]) for i in rows]
+    return {name: np.array([s[k] for s in shapes], dtype=np.int64) for k, name in enumerate(names)}

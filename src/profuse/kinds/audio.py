@@ -16,6 +16,7 @@ from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_
 from profuse.data.media.videos import VIDEO_SUFFIXES, read_sound_track
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._rows import axis_sizes
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.samples import SAMPLES
 
@@ -104,6 +105,10 @@ class AudioKind(Kind):
                 )
             _check(given.name, i, rows[i])
         return ModalityData(self.name, object_array(rows), present, given.rate)
+
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        (samples,) = axis_sizes(data, rows, ("samples",)).values()
+        return {"seconds": samples / data.rate} if data.rate else {"samples": samples}
 
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Stretches of time, in four bands of frequency. `where` is (start, stop in s, low, high in Hz)."""

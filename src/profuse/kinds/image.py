@@ -12,6 +12,7 @@ from profuse.data.media import IMAGE_SUFFIXES, LARGEST_SIDE, as_picture, as_shar
 from profuse.data.media.pictures import holds_bytes
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._rows import axis_sizes
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.pixels import PIXELS
 
@@ -95,6 +96,9 @@ class ImageKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"{spec.image_size[0]} x {spec.image_size[1]} pixels, {spec.n_channels} channel(s)"
+
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        return axis_sizes(data, rows, ("pixels high", "pixels wide"))
 
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Patches of a grid. `where` is (top, bottom, left, right)."""

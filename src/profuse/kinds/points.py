@@ -16,6 +16,7 @@ from profuse.data.media.point_files import POINT_SUFFIXES, read_points
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._rows import axis_sizes
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.clouds import CLOUDS
 
@@ -96,6 +97,9 @@ class PointsKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} points of {spec.n_channels - 3} channels"
+
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        return axis_sizes(data, rows, ("points",))
 
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Groups of points that lie together. `where` is (start, stop) along the curve of `curve_order`."""

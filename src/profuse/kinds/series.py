@@ -17,6 +17,7 @@ from profuse.data.table.lists import is_list_text
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._rows import axis_sizes
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.steps import STEPS
 
@@ -119,6 +120,9 @@ class SeriesKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} steps of {spec.n_channels} channel(s)"
+
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        return axis_sizes(data, rows, ("steps",))
 
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Stretches of time, of each channel where there are few. `where` is (start, stop, first channel, stop)."""

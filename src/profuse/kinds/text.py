@@ -63,6 +63,13 @@ class TextKind(Kind):
     def describe(self, spec: Spec) -> str:
         return f"up to {spec.max_length} words"
 
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        texts = [str(data.values[i]) for i in rows]
+        return {
+            "words": np.array([len(t.split()) for t in texts], dtype=np.int64),
+            "characters": np.array([len(t) for t in texts], dtype=np.int64),
+        }
+
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Words; of a text without blanks its characters; neighbours together where there are more than `most`.
 

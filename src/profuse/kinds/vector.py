@@ -100,6 +100,10 @@ class VectorKind(Kind):
             )
         return super().concatenate(name, first, replace(second, values=b))
 
+    def cells(self, data: ModalityData) -> pd.DataFrame:
+        values = np.where(data.present[:, None], np.asarray(data.values, dtype=np.float64), np.nan)
+        return pd.DataFrame(values, columns=[f"number {j}" for j in range(values.shape[1])])
+
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Numbers; neighbours together where there are more than `most`. `where` is (start, stop)."""
         values = np.atleast_1d(data.values[row])

@@ -16,6 +16,7 @@ from profuse.data.volumes import LARGEST_VOLUME_SIDE, as_volume, resampled_volum
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds._rows import axis_sizes
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.voxels import VOXELS
 
@@ -92,6 +93,9 @@ class VolumeKind(Kind):
 
     def describe(self, spec: Spec) -> str:
         return f"{' x '.join(map(str, spec.grid))} voxels, {spec.n_channels} channel(s)"
+
+    def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
+        return axis_sizes(data, rows, ("slices", "voxels high", "voxels wide"))
 
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Boxes of a grid. `where` is (first slice, stop, top, bottom, left, right)."""

@@ -10,6 +10,7 @@ from profuse.report.answered import answer_html
 from profuse.report.card import card_html, model_card
 from profuse.report.collect import collect
 from profuse.report.latex import latex_table
+from profuse.report.profile import profile_html
 from profuse.report.render_html import render_html
 from profuse.report.render_markdown import render_markdown
 
@@ -19,6 +20,7 @@ __all__ = [
     "collect",
     "latex_table",
     "model_card",
+    "profile_html",
     "render_html",
     "render_markdown",
     "write_report",

@@ -75,6 +75,7 @@ def collect(results: Results) -> dict[str, Any]:
         "hidden": hidden,
         "asked": collect_answers(results.answers, labels),
         "surest": _surest(results, labels),
+        "profile": None if results.profile is None else results.profile.model_dump(mode="json"),
         "caution": words.caution(),
         "skipped": [s.model_dump() for s in results.skipped],
         "notes": [*results.dataset.notes, *summary.notes],

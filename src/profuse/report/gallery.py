@@ -11,7 +11,7 @@ from profuse.inspect import Answer
 from profuse.inspect.contents import Part, contents, side_of_pictures
 from profuse.report.drawings import framed
 
-__all__ = ["errors_on_a_page", "surest_on_a_page"]
+__all__ = ["errors_on_a_page", "shown_parts", "surest_on_a_page"]
 
 _LISTED = 25
 _CARDS = 24
@@ -32,7 +32,7 @@ def errors_on_a_page(answer: Answer, rows: Dataset | None) -> dict[str, Any] | N
     shown = {} if rows is None or not same else rows.modalities
     side = side_of_pictures(shown, len(surest))
     return {
-        "cards": [{**_told(row), "parts": _shown(contents(shown, row["row"], side))} for row in surest],
+        "cards": [{**_told(row), "parts": shown_parts(contents(shown, row["row"], side))} for row in surest],
         "slices": [
             {
                 "name": visible(s["name"]),
@@ -79,7 +79,7 @@ def _words(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else visible(str(value))
 
 
-def _shown(parts: Sequence[Part]) -> list[dict[str, Any]]:
+def shown_parts(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Returns what a row holds as the page shows it: pictures and lines as marks."""
     return [
         {
@@ -98,6 +98,6 @@ def surest_on_a_page(surest: Mapping[str, Any] | None) -> list[dict[str, Any]]:
         cards.append({
             "id": _words(row["id"]), "predicted": _words(row["predicted"]), "truth": _words(row["truth"]),
             "sure": f"{row['sure']:.1f} sd" if numbers else f"{row['sure']:.3f}",
-            "parts": _shown([Part.model_validate(part) for part in row["parts"]]),
+            "parts": shown_parts([Part.model_validate(part) for part in row["parts"]]),
         })  # fmt: skip
     return cards

@@ -13,12 +13,17 @@ from profuse.report.gallery import surest_on_a_page
 from profuse.report.hidden import gap_plot, subset_plot
 from profuse.report.outputs import output_plots
 from profuse.report.pages import page_script, page_template
+from profuse.report.profile import profile_on_a_page
 from profuse.report.words import listed
 
 __all__ = ["render_html"]
 
 MAX_CLASSES = 40
 """A confusion matrix of more classes is told as its largest confusions only."""
+_DRAWN = (
+    "metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals", "outputs", "profile"
+)  # fmt: skip
+"""What goes into the page as a picture, or changed in another way."""
 KINDS = {
     "single": "Against the best single modality",
     "concat": "Against concatenation",
@@ -44,12 +49,7 @@ def render_html(collected: dict[str, Any]) -> str:
     confusion, ablation, hidden = collected["confusion"], collected["ablation"], collected.get("hidden")
     outputs = output_plots(collected.get("outputs"), collected["dataset"]["target_names"][0])
     return page_template("report.html").render(
-        **{
-            k: v
-            for k, v in collected.items()
-            if k
-            not in ("metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals", "outputs")
-        },
+        **{k: v for k, v in collected.items() if k not in _DRAWN},
         by_metric=collected["metrics"],
         n=numbers,
         listed=listed,
@@ -65,6 +65,7 @@ def render_html(collected: dict[str, Any]) -> str:
         curves=figures.curve_panels(collected),
         residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
         outputs=outputs,
+        profile=profile_on_a_page(collected.get("profile")),
         surest_cards=surest_on_a_page(collected.get("surest")),
         script=page_script("threshold.js") if outputs and outputs["thresholds"] else None,
         confusion=_shaded(confusion) if confusion else None,

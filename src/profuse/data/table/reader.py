@@ -140,7 +140,7 @@ class TableReader:
             notes += tell_test_part(dataset, split, Path(str(source)).name, Path(test).name)
             auto = split.model_copy(update={"method": "auto"})
             reader = replace(reader, schema=reader.schema.model_copy(update={"split": auto}))
-        return reader, replace(dataset, notes=(*notes, *dataset.notes))
+        return reader, replace(dataset, notes=(*notes, *dataset.notes), reasons=_reasons(inference))
 
     def read(self, source: Source, *, need_target: bool = False, name: str | None = None) -> Dataset:
         """Reads later rows as those of the first table were read.
@@ -214,6 +214,15 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     ranges = {column: levels for column, levels in decided.items() if levels is not None}
     resolved = result.schema.model_copy(update={"ranges": result.schema.ranges | ranges})
     return replace(result, schema=resolved, notes=(*table.notes, *result.notes, *cells.notes))
+
+
+def _reasons(inference: Inference) -> dict[str, tuple[str, str]]:
+    """Returns what each column was taken as, and why; so too of modalities of one kind of column."""
+    found = {r.column: (r.kind, r.reason) for r in inference.reasons}
+    for name, modality in inference.schema.modalities.items():
+        if len({found[c][0] for c in modality.columns}) == 1 and kind_named(str(modality.kind)).columns != "any":
+            found.setdefault(name, found[modality.columns[0]])
+    return found
 
 
 def _check(base_dir: Any, on_bad_file: Any) -> None:
