@@ -20,10 +20,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from profuse.errors import DataError, ProfuseWarning
 
-__all__ = ["claimed", "clear_dead", "naming", "new_folder", "remove", "restore", "scratch", "write_file"]
+__all__ = ["claimed", "clear_dead", "naming", "new_file", "new_folder", "remove", "restore", "scratch", "write_file"]
 
 _HELD: dict[tuple[int, int, str], int] = {}
 """How often a path is claimed, by process, thread and path: who has a claim may claim again."""
@@ -218,8 +219,9 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_file(path: str | Path, content: str | bytes) -> None:
-    """Writes the file `path` (text as UTF-8), whole or not at all; a link is followed.
+@contextmanager
+def new_file(path: str | Path) -> Iterator[IO[bytes]]:
+    """Gives a file to write, which takes the place of `path` in the end, or is gone on an error; a link is followed.
 
     Raises:
         DataError: Another process writes there.
@@ -229,13 +231,25 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     with claimed(path, wait=10.0):
         save = _save(path)
         try:
+            with naming(path), save.open("wb") as file:
+                yield file
             with naming(path):
-                save.write_bytes(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
                 _sync(save)
                 save.replace(path)
                 _sync(path.parent)
         finally:
             save.unlink(missing_ok=True)
+
+
+def write_file(path: str | Path, content: str | bytes) -> None:
+    """Writes the file `path` (text as UTF-8), whole or not at all; a link is followed.
+
+    Raises:
+        DataError: Another process writes there.
+        OSError: It cannot be written: the error names `path`.
+    """
+    with new_file(path) as file:
+        file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Tables are for people: with rules and colours on a terminal, plain aligned text 
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -21,11 +20,13 @@ if TYPE_CHECKING:
 __all__ = [
     "as_csv",
     "console",
+    "csv_text",
     "print_data",
     "print_notes",
     "print_table",
     "safe_csv",
     "say",
+    "tell_changed",
 ]
 
 _GAP = 3  # between columns on a terminal
@@ -93,9 +94,15 @@ def print_table(
 
 def as_csv(table: pd.DataFrame) -> str:
     """Returns a table as CSV that reads as what it was."""
-    text = table.to_csv(index=False, lineterminator="\n")
+    text = csv_text(table)
     # pandas leaves a lone carriage return bare, which ends a line wherever the file is read
-    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text
+    return csv_text(table, quoted=True) if "\r" in text else text
+
+
+def csv_text(table: pd.DataFrame, *, header: bool = True, quoted: bool = False) -> str:
+    """Returns a table as CSV, with quotes around all words if they are asked for."""
+    quoting: Literal[0, 2] = 2 if quoted else 0  # of the module csv: words, or what needs it
+    return table.to_csv(index=False, lineterminator="\n", header=header, quoting=quoting)
 
 
 def safe_csv(text: str, *, safe: bool, separator: str = ",") -> str:
@@ -103,7 +110,12 @@ def safe_csv(text: str, *, safe: bool, separator: str = ",") -> str:
     if not safe:
         return text
     text, n_changed = formula_free(text, separator=separator)
+    tell_changed(n_changed)
+    return text
+
+
+def tell_changed(n_changed: int) -> None:
+    """Tells how many cells of a CSV file were changed to be safe."""
     if n_changed:
         cells = "1 cell that begins" if n_changed == 1 else f"{n_changed} cells that begin"
         print_notes([f"{cells} like a formula {'has' if n_changed == 1 else 'have'} a ' before it (--safe-csv)."])
-    return text

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from profuse.cli._answers import answers_to, is_parquet
 from profuse.cli._arguments import Cost, Model, NewCategories, SafeCsv, Threshold
 from profuse.cli._options import From, Given, options
-from profuse.cli._output import check_output, write_text
-from profuse.cli._print import as_csv, print_data, print_notes, safe_csv, say
+from profuse.cli._output import check_output
+from profuse.cli._print import print_notes, say
 from profuse.data.table.options import ReadOptions
 
 __all__ = ["predict"]
@@ -22,7 +23,8 @@ def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training; no target needed.")],
     reading: Given,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="CSV to write; standard output if absent.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="CSV, or Parquet, to write; standard output if absent."),
     ] = None,
     worth: Annotated[
         Path | None,
@@ -45,6 +47,12 @@ def predict(
         float | None,
         typer.Option("--coverage", metavar="SHARE", help="Of new rows that sets or intervals hold; 0.9 if absent."),
     ] = None,
+    chunk_rows: Annotated[
+        int,
+        typer.Option(
+            "--chunk-rows", min=1, metavar="N", help="Rows read at a time; the predictions are the same for any N."
+        ),
+    ] = 10_000,
     safe: SafeCsv = False,
     threshold: Threshold = None,
     cost: Cost = None,
@@ -53,6 +61,8 @@ def predict(
     """Predict the rows of a table with a saved model.
 
     Writes one line per row: its id (or number, from 0), the prediction, and the probability of each class or label.
+    CSV and Parquet files are read and written in pieces: they may be larger than memory. The file --out is there whole,
+    or not at all.
 
     With --conformal, also the set of classes that holds the true one in a share --coverage of new rows, joined by |; or
     the ends low and high of an interval. 'profuse ask MODEL FILE conformal' tells whether they hold.
@@ -66,35 +76,42 @@ def predict(
     profuse predict model new.csv --conformal calibration.csv --coverage 0.95 --out answers.csv
     """
     from profuse.cli._decided import deciding
-    from profuse.predictor import load_model
+    from profuse.data.wording import rows_from
+    from profuse.inspect.worth import Worth
+    from profuse.predictor import RowsInPieces, load_model
 
     if coverage is not None and conformal is None:
         raise typer.BadParameter("must go with --conformal FILE", param_hint="--coverage")
+    if safe and is_parquet(out):
+        raise typer.BadParameter("is of CSV files; a Parquet file holds no formulas", param_hint="--safe-csv")
     if out is not None:
         check_output(out, reads=(model, file, worth, conformal))
     predictor = deciding(load_model(model), threshold, cost, who="predict")
     given: dict[str, Any] = {**reading, "new_categories": new_categories or ()}
-    rows = predictor.read(file, **given)
-    print_notes(rows.notes)
-    if conformal is None:
-        frame = predictor.predict_frame(rows)
-    else:
+    calibrated, known = None, None
+    if conformal is not None:
         from profuse.inspect.conformal import Conformal
 
-        known = predictor.read(conformal, **given, need_target=True, who="predict --conformal")
-        calibrated = Conformal.fit(predictor, known, coverage=0.9 if coverage is None else coverage)
-        frame = calibrated.predict_frame(rows)
-        print_notes([*known.notes, *frame.attrs["notes"]])
+        told = predictor.read(conformal, **given, need_target=True, who="predict --conformal")
+        print_notes(told.notes)
+        calibrated = Conformal.fit(predictor, told, coverage=0.9 if coverage is None else coverage)
     if worth is not None:
-        from profuse.inspect.worth import Worth
-
         known = predictor.read(worth, **given, need_target=True, who="predict --worth")
         print_notes(known.notes)
-        added = Worth().rows(predictor, known, rows)
-        frame = frame.join(added.set_index(frame.index))
-    text = safe_csv(as_csv(frame), safe=safe)
-    if out is None:
-        print_data(text)
-        return
-    write_text(out, text)
-    say(f"Predictions: {out} ({len(rows)} rows)")
+    rows = RowsInPieces(predictor, file, chunk_rows=chunk_rows, **given)
+    names = [*predictor.codec.names, *map(str, predictor.classes)]
+    quoted = rows.marks or any("\r" in name for name in names)
+    with answers_to(out, quoted=quoted, safe=safe) as answers:
+        for block in rows:
+            with rows_from(block.first):
+                frame = (predictor if calibrated is None else calibrated).predict_frame(block.rows)
+                rows.tell(frame.attrs.pop("notes", ()))
+                if known is not None:
+                    added = Worth().rows(predictor, known, block.rows)
+                    frame = frame.join(added.set_index(frame.index))
+            if block.rows.ids is None:
+                frame["row"] += block.first
+            answers.add(frame)
+    print_notes(rows.notes)
+    if out is not None:
+        say(f"Predictions: {out} ({rows.n_rows} rows)")

@@ -16,7 +16,7 @@ from profuse.data.kept import unlike
 from profuse.data.kind_part import fit_part
 from profuse.data.preprocess import Preprocessor, preprocessor
 from profuse.data.table.reader import TableReader
-from profuse.data.table.unseen import unseen_notes
+from profuse.data.table.unseen import Unseen, unseen_notes
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
 from profuse.kinds import kind_named
@@ -141,8 +141,12 @@ class Pipeline:
         Raises:
             DataError: Nearly all cells of a column are so, and it is not in `accepted`.
         """
+        return unseen_notes(self.unseen(dataset), accepted)
+
+    def unseen(self, dataset: Dataset) -> list[Unseen]:
+        """Returns what each column of categories holds of those that training has not seen."""
         result = (self.preprocessors[name].unseen(data) for name, data in self._data(dataset).items())
-        return unseen_notes(chain.from_iterable(result), accepted)
+        return list(chain.from_iterable(result))
 
     def state(self) -> dict[str, Any]:
         """Returns what was learned: JSON values and NumPy arrays, at any depth of dicts."""

@@ -12,6 +12,7 @@ from profuse._lookup import nearest
 from profuse.data.dataset import ModalityData
 from profuse.data.table.times import parse_times
 from profuse.data.table.values import is_list, match, word, words
+from profuse.data.wording import counted
 from profuse.errors import DataError
 
 __all__ = [
@@ -67,23 +68,23 @@ def numbers(cells: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(cells.dtype):
         x = cells.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        x = np.array([_float(cells.name, row, v) for row, v in cells.items()], dtype=np.float64)
+        x = np.array([_float(cells.name, row, v) for row, v in enumerate(cells)], dtype=np.float64)
     if np.isinf(x).any():
-        row = cells.index[np.isinf(x)][0]
+        row = int(np.flatnonzero(np.isinf(x))[0])
         raise DataError(
-            f"{_WHO}: numbers must be finite; got {x[np.isinf(x)][0]} in column {cells.name!r}, row {row} "
+            f"{_WHO}: numbers must be finite; got {x[np.isinf(x)][0]} in column {cells.name!r}, row {counted(row)} "
             f"({int(np.isinf(x).sum())} such cells). Make them NaN if they mean 'missing'."
         )
     held: np.ndarray = np.clip(x, -LARGEST, LARGEST)
     return held
 
 
-def _float(name: object, row: object, value: Any) -> float:
+def _float(name: object, row: int, value: Any) -> float:
     try:
         return np.nan if pd.isna(value) else float(value)
     except (TypeError, ValueError):
         raise DataError(
-            f"{_WHO}: column {name!r} held numbers in train and must do so here; got {value!r} in row {row}. "
+            f"{_WHO}: column {name!r} held numbers in train and must do so here; got {value!r} in row {counted(row)}. "
             "Make it NaN if it means 'missing'."
         ) from None
 

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["readable_name", "tell_rows", "tell_values"]
+__all__ = ["counted", "readable_name", "rows_from", "tell_rows", "tell_values"]
+
+_FIRST: ContextVar[int] = ContextVar("first row", default=0)
+
+
+@contextmanager
+def rows_from(first: int) -> Iterator[None]:
+    """Messages count rows from `first` on meanwhile: of a piece of a table, those before it are counted too."""
+    token = _FIRST.set(first)
+    try:
+        yield
+    finally:
+        _FIRST.reset(token)
+
+
+def counted(row: int) -> int:
+    """Returns the number that messages give a row: its place in the table, counted from 0, not in a piece of it."""
+    return int(row) + _FIRST.get()
 
 
 def readable_name(path: Path) -> str:
@@ -18,7 +37,7 @@ def readable_name(path: Path) -> str:
 
 def tell_rows(rows: np.ndarray | Iterable[int], *, n: int = 5) -> str:
     """Returns `"3 rows (0, 4, 17; counted from 0)"`; beyond `n` rows only the first are listed."""
-    results = [int(r) for r in rows]
+    results = [counted(r) for r in rows]
     listed = ", ".join(map(str, results[:n])) + (", ..." if len(results) > n else "")
     return f"{len(results)} {'row' if len(results) == 1 else 'rows'} ({listed}; counted from 0)"
 

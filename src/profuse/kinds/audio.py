@@ -14,6 +14,7 @@ import pandas as pd
 from profuse.data.arrays import floats, narrow_row, no_fit
 from profuse.data.media import AUDIO_SUFFIXES, check_waveform, full_scale, read_audio, resample
 from profuse.data.media.videos import VIDEO_SUFFIXES, read_sound_track
+from profuse.data.wording import counted
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._rows import axis_sizes
@@ -72,7 +73,7 @@ class AudioKind(Kind):
             try:
                 waves.append(np.zeros(1, np.float32) if sound is None else resample(sound[0], sound[1], rate))
             except DataError as error:
-                raise DataError(f"row {i} (counted from 0), column {column!r}: {error}.") from error
+                raise DataError(f"row {counted(i)} (counted from 0), column {column!r}: {error}.") from error
         return ModalityData(self.name, object_array(waves), np.array([v is not None for v in result]), rate)
 
     def read_arrays(self, given: Given) -> ModalityData:

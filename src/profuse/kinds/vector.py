@@ -12,7 +12,7 @@ import pandas as pd
 
 from profuse.data.arrays import floats, no_fit
 from profuse.data.media import to_numbers
-from profuse.data.wording import tell_rows
+from profuse.data.wording import counted, tell_rows
 from profuse.errors import DataError
 from profuse.kinds import CellReader, Given, Kind, ModalityData, Unit
 from profuse.kinds._units import stretches
@@ -73,14 +73,14 @@ class VectorKind(Kind):
                 if np.shape(value) != shape:
                     raise DataError(
                         f"modality {name!r}: all vectors must be of one length, {shape}; got {np.shape(value)} in "
-                        f"row {i} (counted from 0). Set kinds to series if they are steps."
+                        f"row {counted(i)} (counted from 0). Set kinds to series if they are steps."
                     )
                 try:
                     rows[i] = value
                 except (TypeError, ValueError):
                     raise DataError(
-                        f"modality {name!r}: vectors must hold numbers; got {value!r:.60} in row {i} (counted from "
-                        "0). Correct it, or set kinds."
+                        f"modality {name!r}: vectors must hold numbers; got {value!r:.60} in row {counted(i)} "
+                        "(counted from 0). Correct it, or set kinds."
                     ) from None
             values = rows
         values = values[:, None] if values.ndim == 1 else values

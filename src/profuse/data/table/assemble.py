@@ -19,7 +19,7 @@ from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
 from profuse.schema import OnBadFile, Schema
 
-__all__ = ["assemble", "check_present", "check_same_columns"]
+__all__ = ["assemble", "check_present", "check_same_columns", "ids_told"]
 
 
 def assemble(
@@ -125,16 +125,35 @@ def _ids(frame: pd.DataFrame, schema: Schema, notes: list[str], *, fitting: bool
         return None
     ids = frame[column]
     missing, twice = np.flatnonzero(ids.isna()), np.flatnonzero(ids.duplicated())
+    note = ids_told(schema, missing, twice, fitting=fitting)
+    if note:
+        notes.append(note)
+        return None
+    return ids.to_numpy(dtype=object)
+
+
+def ids_told(schema: Schema, missing: np.ndarray, twice: np.ndarray, *, fitting: bool = False) -> str:
+    """Returns a note where the ids of new rows cannot name them, "" where they can.
+
+    Args:
+        schema: Resolved.
+        missing: Rows without one.
+        twice: Rows whose id another one before them has.
+        fitting: See `assemble`.
+
+    Raises:
+        DataError: They cannot, and the column was named, or is learned from.
+    """
+    column = schema.id
     if len(missing) or len(twice):
         what = f"missing in {tell_rows(missing)}" if len(missing) else f"again in {tell_rows(twice)}"
         if schema.id_inferred and not fitting:
-            notes.append(f"Column {column!r}: as an id it is {what}; rows are told by their numbers instead.")
-            return None
+            return f"Column {column!r}: as an id it is {what}; rows are told by their numbers instead."
         raise DataError(
             f"id {column!r}: each row must have its own; it is {what}. Correct it; if it names what several rows "
             "share, it is split.column, not id."
         )
-    return ids.to_numpy(dtype=object)
+    return ""
 
 
 def _split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:

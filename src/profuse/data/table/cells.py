@@ -20,12 +20,15 @@ from profuse.data.table.number_format import written_numbers
 from profuse.data.table.spellings import merged
 from profuse.data.table.times import parse_durations, parse_times
 from profuse.data.table.values import is_missing, words
-from profuse.data.wording import tell_rows, tell_values
+from profuse.data.wording import counted, tell_rows, tell_values
 from profuse.errors import DataError, MissingDependencyError
 from profuse.kinds import kind_named
 from profuse.schema import DurationReading, Modality, OnBadFile, TimeReading
 
-__all__ = ["Cells", "as_truth", "object_array"]
+__all__ = ["NOT_ALL_TRUTH", "Cells", "as_truth", "object_array"]
+
+NOT_ALL_TRUTH = "not_all_truth"
+"""`frame.attrs` of a piece of a table names by it the columns that hold other words than true and false elsewhere."""
 
 _REMEDY = (
     "Correct the file or the cell, or go on with on_bad_file='skip' (--on-bad-file skip): it then counts as missing."
@@ -85,7 +88,8 @@ class Cells:
         elif pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
             numbers = pd.Series(cells.to_numpy(dtype=np.float64, na_value=np.nan))
         else:
-            values, lost = written_numbers(name, as_truth(cells), self.numbers.get(name))
+            truth = cells if name in self.frame.attrs.get(NOT_ALL_TRUTH, ()) else as_truth(cells)
+            values, lost = written_numbers(name, truth, self.numbers.get(name))
             numbers = pd.Series(values)
             no_words = np.array([not isinstance(v, str) for v in cells], dtype=bool)
             lost = np.union1d(lost, np.flatnonzero(numbers.isna() & no_words & ~_empty(cells)))
@@ -164,8 +168,8 @@ class Cells:
                 if self.on_bad_file == "raise":
                     place = f" in {str(self.base_dir)!r}" if isinstance(cell, str) and cell.lstrip()[:1] != "[" else ""
                     raise DataError(
-                        f"row {i} (counted from 0), column {name!r}: {what} must be readable; got {told}{place}: "
-                        f"{error}. {_REMEDY}"
+                        f"row {counted(i)} (counted from 0), column {name!r}: {what} must be readable; got "
+                        f"{told}{place}: {error}. {_REMEDY}"
                     ) from error
                 first = first or f"{told}: {error}"
                 bad.append(i)

@@ -67,8 +67,8 @@ def plain_cells(cells: pd.Series) -> pd.Series:
     return pd.Series(plain.array, index=cells.index, name=cells.name)
 
 
-def arrow_cells(values: Any) -> pd.Series:
-    """Returns an Arrow array, plain or chunked, as a column."""
+def arrow_cells(values: Any, *, exact: bool = False) -> pd.Series:
+    """Returns an Arrow array, plain or chunked, as a column; `exact`: whole numbers among missing cells stay so."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -85,7 +85,9 @@ def arrow_cells(values: Any) -> pd.Series:
     elif pa.types.is_time(kind):
         whole = pa.int32() if pa.types.is_time32(kind) else pa.int64()
         values = values.cast(whole).cast(pa.int64()).cast(pa.duration(kind.unit))
-    large = pa.types.is_integer(kind) and values.null_count > 0 and not _fits_float(pc.min_max(values).as_py())
+    large = (
+        pa.types.is_integer(kind) and values.null_count > 0 and (exact or not _fits_float(pc.min_max(values).as_py()))
+    )
     cells: pd.Series = values.to_pandas(integer_object_nulls=large)
     return _durations(cells) if cells.dtype == object else cells
 

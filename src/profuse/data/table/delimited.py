@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,18 @@ from profuse.data.table.number_format import DECIMAL_POINTS
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
 
-__all__ = ["SEPARATORS", "Layout", "layout_of", "read_delimited", "unique_names"]
+__all__ = [
+    "SEPARATORS",
+    "Layout",
+    "Widths",
+    "column_names",
+    "layout_of",
+    "not_a_table",
+    "open_quote",
+    "pandas_options",
+    "read_delimited",
+    "unique_names",
+]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 """What is usual between cells, by suffix."""
@@ -105,17 +116,13 @@ def read_delimited(text: str, path: Path, usual: str, words: Collection[str] | N
     _check_line_ends(text, path)
     layout = layout_of(text, path.name, usual)
     text, separator, header = layout.text, layout.separator, layout.header
-    names = _column_names(header, path)
-    _check_width(text, separator, len(header), path)
+    names = column_names(header, path)
+    widths = Widths(separator, len(header), path, lambda: open_quote(_lines(text), separator))
+    widths.check_lines(_lines(text)) if '"' in text else widths.check_block(text)
     raw = (text if len(header) > 1 else text.lstrip("\r\n")).encode()  # a blank line is a row of a single column
 
     def read(as_words: Iterable[str] = (), **options: Any) -> pd.DataFrame:
-        kept, all_words = set(as_words), [*_ALWAYS, *DOUBTFUL]
-        frame: pd.DataFrame = pd.read_csv(
-            io.BytesIO(raw), sep=separator, low_memory=False, index_col=False, header=0, names=names,
-            skip_blank_lines=len(header) > 1, dtype=dict.fromkeys(kept, "str"), keep_default_na=False,
-            na_values={c: _ALWAYS if c in kept else all_words for c in names} if kept else all_words, **options,
-        )  # fmt: skip
+        frame: pd.DataFrame = pd.read_csv(io.BytesIO(raw), **pandas_options(names, separator, as_words), **options)
         return frame
 
     try:
@@ -125,11 +132,25 @@ def read_delimited(text: str, path: Path, usual: str, words: Collection[str] | N
             frame = read()
             frame.attrs[DECIMAL_POINTS] = _keep_words(frame, raw, separator, read)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
-        line = _open_quote(text, separator)
-        what = f"the quote that opens in line {line} is never closed" if line else f"got {error}"
-        raise DataError(f"{path.name}: the file must be a table; {what}. Check the quotes.") from error
+        raise not_a_table(path, open_quote(_lines(text), separator), error) from error
     frame.attrs["notes"] = list(layout.notes)
     return frame
+
+
+def pandas_options(names: Sequence[str], separator: str, as_words: Iterable[str] = ()) -> dict[str, Any]:
+    """Returns what `pandas.read_csv` is told of a table whose columns `as_words` are text, whatever they hold."""
+    kept, all_words = set(as_words), [*_ALWAYS, *DOUBTFUL]
+    return {
+        "sep": separator, "low_memory": False, "index_col": False, "header": 0, "names": list(names),
+        "skip_blank_lines": len(names) > 1, "dtype": dict.fromkeys(kept, "str"), "keep_default_na": False,
+        "na_values": {c: _ALWAYS if c in kept else all_words for c in names} if kept else all_words,
+    }  # fmt: skip
+
+
+def not_a_table(path: Path, line: int | None, error: Exception) -> DataError:
+    """Returns the error of a text that pandas cannot read; `line` is where a quote opens that is never closed."""
+    what = f"the quote that opens in line {line} is never closed" if line else f"got {error}"
+    return DataError(f"{path.name}: the file must be a table; {what}. Check the quotes.")
 
 
 def unique_names(names: Sequence[str], where: str) -> None:
@@ -145,7 +166,7 @@ def unique_names(names: Sequence[str], where: str) -> None:
         )
 
 
-def _column_names(header: Sequence[str], path: Path) -> list[str]:
+def column_names(header: Sequence[str], path: Path) -> list[str]:
     """Returns a name for each column: those without one are told by their places."""
     names = [name if name.strip() else f"Unnamed: {i}" for i, name in enumerate(header)]
     unique_names(names, path.name)
@@ -244,9 +265,13 @@ def _widths(text: str, separator: str) -> list[int]:
     return (widths[:-1] if len(text) > _HEAD and 1 < len(widths) < _SAMPLE_LINES else widths) or [0]
 
 
-def _open_quote(text: str, separator: str) -> int | None:
+def _lines(text: str) -> Iterable[str]:
+    return io.StringIO(text, newline="")
+
+
+def open_quote(lines: Iterable[str], separator: str) -> int | None:
     """Returns the line in which the last quote opens, if it is never closed."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     begins = 1
     try:
         for _ in reader:
@@ -256,35 +281,52 @@ def _open_quote(text: str, separator: str) -> int | None:
     return None
 
 
-def _check_width(text: str, separator: str, width: int, path: Path) -> None:
-    """Checks that each line has `width` cells: pandas would fill up short ones with missing cells in silence."""
-    bad: tuple[int, int] | None = None
-    if '"' not in text:
+class Widths:
+    """Checks that each line has `width` cells: pandas would fill up short ones with missing cells in silence.
+
+    Blocks without quotes are checked as they come; from the first quote on, the rest is read line by line.
+
+    Args:
+        separator: Between cells.
+        width: Cells of a line.
+        path: The file, for messages.
+        open_quote: Returns the line in which the last quote of the file opens, if it is never closed.
+    """
+
+    def __init__(self, separator: str, width: int, path: Path, open_quote: Callable[[], int | None]) -> None:
+        self.separator, self.width, self.path, self.open_quote = separator, width, path, open_quote
+        self.n_lines = 0
+
+    def check_block(self, text: str) -> None:
+        """Checks lines without quotes; but for the last block of a file the text ends where a line does."""
         raw = np.frombuffer(text.encode(), dtype=np.uint8)
         ends = np.append(np.flatnonzero(raw == 10), len(raw))
         starts = np.append(0, ends[:-1] + 1)
-        cells = np.searchsorted(np.flatnonzero(raw == ord(separator)), np.stack([starts, ends]))
+        cells = np.searchsorted(np.flatnonzero(raw == ord(self.separator)), np.stack([starts, ends]))
         counts = cells[1] - cells[0] + 1
         blank = (ends - starts == 0) | ((ends - starts == 1) & (raw[np.minimum(starts, len(raw) - 1)] == 13))
-        wrong = np.flatnonzero((counts != width) & ~blank)
+        wrong = np.flatnonzero((counts != self.width) & ~blank)
         if len(wrong):
-            bad = int(wrong[0]) + 1, int(counts[wrong[0]])
-    else:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            self._tell(self.n_lines + int(wrong[0]) + 1, int(counts[wrong[0]]))
+        self.n_lines += len(ends) - 1
+
+    def check_lines(self, lines: Iterable[str]) -> None:
+        """Checks the lines that follow, to the end of the file."""
+        reader = csv.reader(lines, delimiter=self.separator)
         begins = 1
         for row in reader:
-            if len(row) != width and row:
-                bad = reader.line_num, len(row)
-                break
+            if len(row) != self.width and row:
+                line = self.n_lines + begins
+                if self.open_quote() == line:
+                    raise DataError(
+                        f"{self.path.name}: every quote must be closed; the one that opens in line {line} is not. "
+                        "Close it, or double a quote that is meant as a sign."
+                    )
+                self._tell(self.n_lines + reader.line_num, len(row))
             begins = reader.line_num + 1
-        line = _open_quote(text, separator) if bad is not None else None
-        if line == begins:
-            raise DataError(
-                f"{path.name}: every quote must be closed; the one that opens in line {line} is not. Close it, or "
-                "double a quote that is meant as a sign."
-            )
-    if bad is not None:
+
+    def _tell(self, line: int, n_cells: int) -> None:
         raise DataError(
-            f"{path.name}: every line must have the {width} cells of the first; line {bad[0]} has {bad[1]}. "
-            f"Cells are separated by {separator!r}: put quotes around cells that hold it, or complete the line."
+            f"{self.path.name}: every line must have the {self.width} cells of the first; line {line} has {n_cells}. "
+            f"Cells are separated by {self.separator!r}: put quotes around cells that hold it, or complete the line."
         )

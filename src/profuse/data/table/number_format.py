@@ -14,7 +14,7 @@ import pandas as pd
 
 from profuse.data.table.missing import is_doubtful, words_of
 from profuse.data.table.numbers import Mark, NumberFormat, Parsed, parse, read_numbers
-from profuse.data.wording import tell_rows
+from profuse.data.wording import counted, tell_rows
 from profuse.errors import DataError
 
 __all__ = [
@@ -176,8 +176,9 @@ def written_numbers(name: str, cells: pd.Series, form: str | None) -> tuple[np.n
     if otherwise.any():
         row = int(rows[np.flatnonzero(otherwise)[0]])
         raise DataError(
-            f"column {name!r}: numbers must be written as {form or '1234.5'}; got {words.iloc[row]!r} in row {row} "
-            "(counted from 0). Write it so; or say in numbers of the schema, in training, how the column writes them."
+            f"column {name!r}: numbers must be written as {form or '1234.5'}; got {words.iloc[row]!r} in row "
+            f"{counted(row)} (counted from 0). Write it so; or say in numbers of the schema, in training, how the "
+            "column writes them."
         )
     return numbers, rows[np.isnan(read)]
 

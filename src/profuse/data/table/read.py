@@ -6,9 +6,11 @@ cells, bytes that are no text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +26,18 @@ from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
 from profuse.schema import Schema
 
-__all__ = ["join_tables", "read_table", "read_training_table"]
+__all__ = [
+    "PARQUET",
+    "format_of",
+    "join_tables",
+    "parquet_errors",
+    "parquet_frame",
+    "read_table",
+    "read_training_table",
+]
 
 _JSON_LINES = (".jsonl", ".ndjson")
-_PARQUET = (".parquet", ".pq")
+PARQUET = (".parquet", ".pq")
 _KNOWN = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .pq"
 
 
@@ -51,6 +61,29 @@ def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.
         MissingDependencyError: A Parquet file, and pyarrow is not installed.
     """
     path = Path(path)
+    suffix, packed = format_of(path)
+    if suffix in PARQUET:
+        frame = _parquet(path)
+    else:
+        text, notes = read_text(path, packed=packed)
+        is_json = suffix in _JSON_LINES
+        frame = read_json_lines(text, path) if is_json else read_delimited(text, path, SEPARATORS[suffix], words)
+        frame.attrs["notes"] = [*notes, *frame.attrs["notes"]]
+    if frame.shape[0] == 0 or frame.shape[1] == 0:
+        n_rows, n_columns = frame.shape
+        raise DataError(
+            f"{path.name}: the table must have at least one row and one column; got {n_rows} rows and {n_columns} "
+            "columns. Add rows, or name another file."
+        )
+    return frame
+
+
+def format_of(path: Path) -> tuple[str, bool]:
+    """Returns the suffix that tells how the file `path` is read, and whether it is packed with gzip.
+
+    Raises:
+        DataError: No such file, no regular one, or an unknown suffix.
+    """
     if path.is_dir():
         raise DataError(f"read_table: the path must be a file; got the folder {str(path)!r}. Name a file in it.")
     if not path.exists():
@@ -67,24 +100,11 @@ def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.
     suffixes = [s.lower() for s in path.suffixes]
     packed = bool(suffixes) and suffixes[-1] == ".gz"
     suffix = suffixes[-2] if packed and len(suffixes) > 1 else suffixes[-1] if suffixes else ""
-    if suffix in _PARQUET and not packed:
-        frame = _parquet(path)
-    elif suffix in SEPARATORS or suffix in _JSON_LINES:
-        text, notes = read_text(path, packed=packed)
-        is_json = suffix in _JSON_LINES
-        frame = read_json_lines(text, path) if is_json else read_delimited(text, path, SEPARATORS[suffix], words)
-        frame.attrs["notes"] = [*notes, *frame.attrs["notes"]]
-    else:
+    if suffix not in (*SEPARATORS, *_JSON_LINES, *(() if packed else PARQUET)):
         raise DataError(
             f"read_table: the suffix must be one of {_KNOWN}; got {path.name!r}. Convert or rename the file."
         )
-    if frame.shape[0] == 0 or frame.shape[1] == 0:
-        n_rows, n_columns = frame.shape
-        raise DataError(
-            f"{path.name}: the table must have at least one row and one column; got {n_rows} rows and {n_columns} "
-            "columns. Add rows, or name another file."
-        )
-    return frame
+    return suffix, packed
 
 
 def read_training_table(path: Path, given: Schema) -> pd.DataFrame:
@@ -167,11 +187,10 @@ def join_tables(tables: Mapping[str, pd.DataFrame], id: str) -> pd.DataFrame:
 
 def _parquet(path: Path) -> pd.DataFrame:
     need("pyarrow", "scale", "reading Parquet files")
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     import_module("pandas.core.arrays.arrow.extension_types")  # without it periods are whole numbers
-    try:
+    with parquet_errors(path):
         with pq.ParquetFile(path) as file:
             about = file.metadata
             unpacked = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
@@ -180,12 +199,25 @@ def _parquet(path: Path) -> pd.DataFrame:
         table.validate(full=True)  # a damaged file may hold text that is no UTF-8
         unique_names(table.column_names, path.name)
         columns = {name: arrow_cells(table[name]) for name in table.column_names}
+    return parquet_frame(table, columns)
+
+
+@contextmanager
+def parquet_errors(path: Path) -> Iterator[None]:
+    """Tells what Arrow cannot read as errors of the file `path`."""
+    import pyarrow as pa
+
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, KeyError) as error:
         if isinstance(error, DataError):
             raise
         told = " ".join(str(error).split())[:300]
         raise DataError(f"{path.name}: the file must be a Parquet table; got {told}. Write it anew.") from error
-    # an index that pandas had put aside is a column like others, and the first
+
+
+def parquet_frame(table: Any, columns: dict[str, pd.Series]) -> pd.DataFrame:
+    """Returns the columns of an Arrow table as a frame; an index that pandas had put aside is a column, the first."""
     index = (table.schema.pandas_metadata or {}).get("index_columns", ())
     held = [name for name in index if isinstance(name, str) and name in columns]
     plain = {"index" if name.startswith("__index_level_") else name: columns.pop(name) for name in held}

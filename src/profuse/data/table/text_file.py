@@ -9,11 +9,17 @@ from pathlib import Path
 from profuse._files import check_size, read_source
 from profuse.errors import DataError
 
-__all__ = ["read_text"]
+__all__ = ["NOT_UTF_8", "encoding_of", "read_text"]
 
 _PIECE = 1 << 24
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+NOT_UTF_8 = "{name}: the text must be UTF-8; byte 0x{byte:02x} in line {line} is not. Save the file as UTF-8."
+
+
+def encoding_of(start: bytes) -> str:
+    """Returns the encoding of a text whose first bytes are `start`: UTF-8, or UTF-16 where it says so."""
+    return "utf-16" if start.startswith(_UTF_16) and not start.startswith(_UTF_32) else "utf-8-sig"
 
 
 def read_text(path: Path, *, packed: bool) -> tuple[str, list[str]]:
@@ -34,7 +40,7 @@ def read_text(path: Path, *, packed: bool) -> tuple[str, list[str]]:
     if not raw.strip():
         raise DataError(f"{path.name}: the table must have at least one row; the file is empty. Name another file.")
     notes = []
-    encoding = "utf-16" if raw.startswith(_UTF_16) and not raw.startswith(_UTF_32) else "utf-8-sig"
+    encoding = encoding_of(raw)
     if encoding == "utf-16":
         notes.append(f"{path.name}: the text is read as UTF-16.")
     try:
@@ -45,10 +51,7 @@ def read_text(path: Path, *, packed: bool) -> tuple[str, list[str]]:
                 f"{path.name}: the text must be UTF-8; got UTF-16 that is cut off. Save it anew."
             ) from error
         line = raw[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path.name}: the text must be UTF-8; byte 0x{raw[error.start]:02x} in line {line} is not. "
-            "Save the file as UTF-8."
-        ) from error
+        raise DataError(NOT_UTF_8.format(name=path.name, byte=raw[error.start], line=line)) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError(f"{path.name}: the file must be text; got a zero byte in line {line}. Is it another format?")

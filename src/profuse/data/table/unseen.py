@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,12 @@ class Unseen:
         n_unseen = int(new[index[index >= 0]].sum())
         names = tuple(str(w) for w in np.asarray(found)[new])
         return cls(column, int((index >= 0).sum()), n_unseen, names, tuple(known), expected)
+
+    def and_in(self, other: Unseen) -> Unseen:
+        """Returns what the rows of both hold, of one column."""
+        words = tuple(dict.fromkeys((*self.words, *other.words)))
+        n_filled, n_unseen = self.n_filled + other.n_filled, self.n_unseen + other.n_unseen
+        return replace(self, n_filled=n_filled, n_unseen=n_unseen, words=words)
 
 
 def new_share(cells: np.ndarray) -> float:

@@ -1,0 +1,192 @@
+"""A table that is larger than memory, a piece at a time: each cell is what it is where the table is read whole.
+
+What a type needs the whole column to tell is told by a first pass: a column is a number where all its cells are. So a
+file is read twice, and nothing of it is kept but what tells the types.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from profuse._files import check_size
+from profuse._optional import need
+from profuse.data.table.cells import NOT_ALL_TRUTH, as_truth
+from profuse.data.table.column_types import arrow_cells
+from profuse.data.table.delimited import SEPARATORS, column_names, not_a_table, pandas_options, unique_names
+from profuse.data.table.read import PARQUET, format_of, parquet_errors, parquet_frame, read_table
+from profuse.data.table.text_pieces import TextPieces
+from profuse.errors import DataError
+
+__all__ = ["TablePieces"]
+
+_LARGEST_WHOLE = 2**53
+
+
+class TablePieces:
+    """The rows of a file in pieces, as often as wanted. CSV, TSV and Parquet are read so; JSON lines are read whole.
+
+    Args:
+        path: See `read_table`.
+        words: See `read_table`.
+        n_rows: Of a piece; the last one may be shorter.
+
+    Attributes:
+        notes: What is to be told of the file.
+
+    Raises:
+        DataError: See `read_table`; or the file changes while it is read.
+    """
+
+    def __init__(self, path: str | Path, words: Collection[str] = (), *, n_rows: int = 10_000) -> None:
+        self.path, self.words, self.n_rows = Path(path), words, n_rows
+        self.notes: tuple[str, ...] = ()
+        self._whole: pd.DataFrame | None = None
+        self._types: dict[str, str] = {}
+        self._not_truth: set[str] = set()
+        suffix, packed = format_of(self.path)
+        self._text: TextPieces | None = None
+        if suffix in SEPARATORS:
+            self._text = TextPieces(self.path, packed=packed, usual=SEPARATORS[suffix])
+            self._names = column_names(self._text.header, self.path)
+            self._text.check()
+            self.notes = tuple(self._text.notes)
+        elif suffix not in PARQUET:
+            self._read_whole()
+            return
+        if not self._decide():
+            self._read_whole()
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        """Yields frames of `n_rows` rows, numbered from 0 in each."""
+        if self._whole is not None:
+            for start in range(0, len(self._whole), self.n_rows):
+                yield self._whole.iloc[start : start + self.n_rows].reset_index(drop=True)
+            return
+        for frame in self._raw(self._types):
+            for name, type_ in self._types.items():
+                if type_ == "object" and frame[name].dtype != object:
+                    frame[name] = frame[name].astype(object)
+                elif type_ == "float64" and frame[name].dtype != np.float64:
+                    frame[name] = frame[name].astype(np.float64)
+            frame.attrs[NOT_ALL_TRUTH] = self._not_truth
+            yield frame
+
+    def _read_whole(self) -> None:
+        self._whole = read_table(self.path, words=self.words)
+        self.notes = tuple(self._whole.attrs.get("notes", ()))
+
+    def _decide(self) -> bool:
+        """Finds the type of each column in a first pass; returns False where only a whole read tells it."""
+        found: dict[str, set[str]] = defaultdict(set)
+        n_rows = 0
+        for frame in self._raw({}):
+            n_rows += len(frame)
+            for name in map(str, frame):
+                found[name].add(_type_of(frame[name]))
+                if isinstance(frame[name].dtype, pd.StringDtype) and as_truth(frame[name]) is frame[name]:
+                    self._not_truth.add(name)
+        if not n_rows or not found:
+            return False  # and the whole read tells what is wrong
+        for name, types in found.items():
+            type_ = _of_arrow_column(types) if self._text is None else _of_text_column(types)
+            if type_ is None:
+                return False
+            self._types[name] = type_
+            if type_ == "str" and types - {"str", "bool", "empty"}:
+                self._not_truth.add(name)
+        return True
+
+    def _raw(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+        return self._of_parquet(types) if self._text is None else self._of_text(self._text, types)
+
+    def _of_text(self, text: TextPieces, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+        options = pandas_options(self._names, text.separator, [w for w in self.words if w in self._names])
+        words = options["dtype"]
+        options["dtype"] = {**{n: t for n, t in types.items() if t in ("str", "float64")}, **words}
+        try:
+            with text.stream() as stream, pd.read_csv(stream, **options, chunksize=self.n_rows) as reader:
+                for frame in reader:
+                    yield frame.reset_index(drop=True)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise not_a_table(self.path, text.open_quote(), error) from error
+
+    def _of_parquet(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+        need("pyarrow", "scale", "reading Parquet files")
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        import_module("pandas.core.arrays.arrow.extension_types")  # without it periods are whole numbers
+        large = {name for name, type_ in types.items() if type_ == "object"}
+        with ExitStack() as stack:
+            with parquet_errors(self.path):
+                file = stack.enter_context(pq.ParquetFile(self.path))
+                about = file.metadata
+                for i in range(about.num_row_groups):
+                    check_size(about.row_group(i).total_byte_size, f"{self.path.name}: a row group")
+                unique_names(file.schema_arrow.names, self.path.name)
+                batches = file.iter_batches(batch_size=self.n_rows)
+            while True:
+                with parquet_errors(self.path):
+                    batch = next(batches, None)
+                    if batch is None:
+                        return
+                    table = pa.Table.from_batches([batch])
+                    table.validate(full=True)  # a damaged file may hold text that is no UTF-8
+                    columns = {n: arrow_cells(table[n], exact=n in large) for n in table.column_names}
+                yield parquet_frame(table, columns)
+
+
+def _type_of(cells: pd.Series) -> str:
+    """Returns what a piece tells of the type of a column."""
+    kind = cells.dtype
+    if isinstance(kind, pd.StringDtype):
+        return "str"
+    if isinstance(kind, np.dtype) and kind.kind in "iu":
+        return f"large {kind}" if cells.min() < -_LARGEST_WHOLE or cells.max() > _LARGEST_WHOLE else str(kind)
+    if kind == np.float64:
+        return "empty" if cells.isna().all() else "float64"
+    if pd.api.types.is_object_dtype(kind):
+        known = cells.dropna()
+        for type_ in (bool, int):
+            if len(known) and all(type(v) is type_ for v in known):
+                return f"some {type_.__name__}"
+    return str(kind)
+
+
+def _of_text_column(types: set[str]) -> str | None:
+    """Returns the type of a column of text whose pieces have `types`: what pandas makes of all its cells.
+
+    None: only a whole read tells it, as of whole numbers beyond 64 bits.
+    """
+    whole = {"int64", "large int64"}
+    held = types - {"empty"}
+    if held - {"str", "bool", "some bool", "float64", *whole}:
+        return None
+    if not held:
+        return "float64"
+    truth = held & {"bool", "some bool"}
+    if "str" in held or (truth and held - truth):
+        return "str"
+    if truth:
+        return "bool" if types == {"bool"} else "object"
+    return "int64" if types <= whole else "float64"
+
+
+def _of_arrow_column(types: set[str]) -> str:
+    """Returns the type of a column of a Parquet file: pieces differ where cells are missing; "": as it is."""
+    if len(types) == 1:
+        return ""
+    if {t for t in types if "int" in t}:
+        missing = types & {"empty", "float64", "some int"}
+        large = any(t.startswith("large") or t == "some int" for t in types)
+        return "" if not missing else "object" if large else "float64"
+    return "object" if types & {"bool", "some bool"} else ""
