@@ -86,9 +86,8 @@ def test_notes_and_errors_count_rows_of_the_file(model: Path, run: Any, new: pd.
 def test_ids_that_repeat_in_another_chunk_give_row_numbers(
     model: Path, run: Any, new: pd.DataFrame, tmp_path: Path
 ) -> None:
-    again = new.copy()
-    again.loc[1099, "row id"] = again.loc[2, "row id"]
-    again.to_csv(tmp_path / "new.csv", index=False)
+    ids = new["row id"].tolist()
+    new.assign(**{"row id": [*ids[:1099], ids[2]]}).to_csv(tmp_path / "new.csv", index=False)
     done = run("predict", model, tmp_path / "new.csv", "--out", tmp_path / "out.csv", "--chunk-rows", 300)
     assert "Column 'row id': as an id it is again in 1 row (1099; counted from 0)" in done.stderr
     assert pd.read_csv(tmp_path / "out.csv")["row"].tolist() == list(range(1100))
@@ -110,7 +109,7 @@ def test_what_stands_at_the_target_stays_where_a_late_row_is_wrong(
 
 
 def test_json_lines_and_safe_cells(model: Path, run: Any, new: pd.DataFrame, tmp_path: Path) -> None:
-    bad = new.assign(**{"row id": "=" + new["row id"], "unit price": 1.0})
+    bad = new.assign(**{"row id": [f"={i}" for i in new["row id"]], "unit price": [1.0] * len(new)})
     bad.to_json(tmp_path / "new.jsonl", orient="records", lines=True)
     out = tmp_path / "out.csv"
     done = run("predict", model, tmp_path / "new.jsonl", "--out", out, "--chunk-rows", 300, "--safe-csv")
