@@ -109,7 +109,9 @@ def test_what_stands_at_the_target_stays_where_a_late_row_is_wrong(
 
 
 def test_json_lines_and_safe_cells(model: Path, run: Any, new: pd.DataFrame, tmp_path: Path) -> None:
-    bad = new.assign(**{"row id": [f"={i}" for i in new["row id"]], "unit price": [1.0] * len(new)})
+    bad = new.copy()
+    bad["row id"] = [f"={i}" for i in new["row id"]]
+    bad["unit price"] = 1.0
     bad.to_json(tmp_path / "new.jsonl", orient="records", lines=True)
     out = tmp_path / "out.csv"
     done = run("predict", model, tmp_path / "new.jsonl", "--out", out, "--chunk-rows", 300, "--safe-csv")
