@@ -18,6 +18,7 @@ from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import as_table, column_names, tell
 from profuse.data.preprocess import preprocessor
 from profuse.data.subgroups import subgroup_names
+from profuse.data.table.database import DatabaseTable
 from profuse.data.table.options import ReadOptions
 from profuse.data.table.reader import TableReader
 from profuse.data.table.schema_file import as_schema
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 
-Data = str | Path | pd.DataFrame | Mapping[str, Any] | Dataset
+Data = str | Path | DatabaseTable | pd.DataFrame | Mapping[str, Any] | Dataset
 
 
 @dataclass(frozen=True, eq=False)

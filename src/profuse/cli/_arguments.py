@@ -5,19 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from profuse.errors import ConfigError
 from profuse.models.options import PROGRESSIVE
 
+if TYPE_CHECKING:
+    from profuse.data.table.database import DatabaseTable
+
 __all__ = [
     "Cost",
+    "FromTable",
     "Json",
     "LeftOut",
     "Model",
     "NewCategories",
+    "Query",
     "SafeCsv",
     "SchemaFile",
     "Subgroup",
@@ -26,6 +31,8 @@ __all__ = [
     "Variant",
     "Weight",
     "check_shape",
+    "data_of",
+    "file_of",
     "find_members",
     "listed",
     "pairs",
@@ -81,6 +88,14 @@ NewCategories = Annotated[
         help="A column that may hold nothing but categories that training has not seen; repeat.",
     ),
 ]  # fmt: skip
+Query = Annotated[
+    str | None,
+    typer.Option("--query", metavar="SQL", help="Of a database: one SELECT; it has an ORDER BY.", rich_help_panel=DATA),
+]
+FromTable = Annotated[
+    str | None,
+    typer.Option("--table", metavar="NAME", help="Of a database: a table in place of a query.", rich_help_panel=DATA),
+]
 Variant = Annotated[
     str | None,
     typer.Option(
@@ -108,6 +123,29 @@ Cost = Annotated[
     ),
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def data_of(data: str, query: str | None, table: str | None) -> str | DatabaseTable:
+    """Returns what is read: a file or named data set as it is, or a table of a database.
+
+    Raises:
+        ConfigError: A query or table of something that is no database, or a database without one; see `DatabaseTable`.
+    """
+    from profuse.data.table.database import DatabaseTable, is_database
+
+    if is_database(data):
+        return DatabaseTable(data, query, table)
+    given = [name for name, value in (("--query", query), ("--table", table)) if value is not None]
+    if given:
+        raise ConfigError(
+            f"{given[0]}: it must go with the URL of a database (duckdb:///file.db); got {data!r}. Leave it out."
+        )
+    return data
+
+
+def file_of(source: str | DatabaseTable) -> Path | None:
+    """Returns the file that is read; None for a database."""
+    return Path(source) if isinstance(source, str) else None
 
 
 def listed(text: str | None) -> tuple[str, ...] | None:

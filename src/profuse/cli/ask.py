@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from profuse.cli._arguments import Json, Model, NewCategories, Targets
+from profuse.cli._arguments import FromTable, Json, Model, NewCategories, Query, Targets, data_of, file_of
 from profuse.cli._asking import asking_line
 from profuse.cli._options import From, Given
 from profuse.cli._options import options as options_of
@@ -37,7 +37,10 @@ class AskCommand(TyperCommand):
 @options_of(reading=From(ReadOptions, only=("on_bad_file",)))
 def ask(
     model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Rows with the columns of training and the target; or a database's URL."),
+    ],
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask; the list stands above.")],
     reading: Given,
     metric: Annotated[
@@ -74,6 +77,8 @@ def ask(
     ] = None,
     target: Targets = None,
     new_categories: NewCategories = None,
+    query: Query = None,
+    table: FromTable = None,
     as_json: Json = False,
 ) -> None:
     """Ask a saved model a question: what it loses without a modality, under noise, whether its probabilities hold.
@@ -95,8 +100,9 @@ def ask(
     from profuse.predictor import load_model
     from profuse.predictor.watching import watched
 
+    source = data_of(file, query, table)
     if out is not None:
-        check_output(out, reads=(model, file))
+        check_output(out, reads=(model, file_of(source)))
     given = _options(options)
     for name, value in (("group", group), ("id", row_id)):
         if value and name in given:
@@ -105,7 +111,7 @@ def ask(
     made = question_called(question).made(**given, seed=seed, **({} if metric is None else {"metric": metric}))
     predictor = load_model(model)
     rows = predictor.read(
-        file,
+        source,
         **reading,
         need_target=made.needs_target,
         target=target,
@@ -113,7 +119,7 @@ def ask(
         who="ask",
     )
     with asking_line(question, console(stderr=True), all_planned=made.plans_all) as tell, watched(tell):
-        answer = made.reading(file).ask(predictor, rows)
+        answer = made.reading(source).ask(predictor, rows)
     if out is not None:
         write_text(out, _written(answer, rows, out.suffix.lower()))
     if as_json:
@@ -136,7 +142,7 @@ def ask(
     if answer.residual is not None:
         say(f"residual: {answer.residual:.4f}")
     score = "" if answer.score is None else f", {answer.metric} {answer.score:.4f}"
-    say(f"{answer.n_rows} rows of {file}{score}")
+    say(f"{answer.n_rows} rows of {source}{score}")
     print_notes([*answer.notes, *rows.notes])
     if out is not None:
         say(f"Answer: {out}")

@@ -10,6 +10,8 @@ import typer
 from profuse.cli._arguments import (
     DATA,
     MODEL,
+    FromTable,
+    Query,
     SafeCsv,
     SchemaFile,
     Subgroup,
@@ -17,6 +19,7 @@ from profuse.cli._arguments import (
     Variant,
     Weight,
     check_shape,
+    data_of,
     find_members,
 )
 from profuse.cli._options import From, Given, options
@@ -48,7 +51,7 @@ def compare(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl) or a named data set (see 'profuse datasets')."
+            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl), a database's URL, or a named data set."
         ),
     ],
     reading: Given,
@@ -65,6 +68,8 @@ def compare(
     ] = None,
     schema: SchemaFile = None,
     variant: Variant = None,
+    query: Query = None,
+    table: FromTable = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -109,12 +114,13 @@ def compare(
     asked = read_options(config, {**what, "split": split, "model": model, "train": train})
     find_members(asked.members)
     check_shape(model, asked.rounds, who="compare")
-    name = Path(data).name.partition(".")[0] or "data"
+    source = data_of(data, query, table)
+    name = (Path(source).name.partition(".")[0] if isinstance(source, str) else source.name) or "data"
     out = out or Path("profuse-out") / name
     with display(name, console(stderr=True)) as progress:
         try:
             result = run(
-                data,
+                source,
                 target,
                 weight=weight,
                 subgroup=subgroup,
@@ -133,8 +139,8 @@ def compare(
             raise typer.Exit(exit_code(error)) from None
     path = result.report(out)
     if safe:  # results are read again from JSON: the tables are for people
-        for table in (out / "results.csv", out / "predictions.csv"):
-            write_text(table, safe_csv(table.read_text(encoding="utf-8"), safe=True))
+        for written in (out / "results.csv", out / "predictions.csv"):
+            write_text(written, safe_csv(written.read_text(encoding="utf-8"), safe=True))
     _show(result.results)
     say(f"\nReport: {path}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from profuse.cli._arguments import Cost, Json, Model, NewCategories, Targets, Threshold
+from profuse.cli._arguments import Cost, FromTable, Json, Model, NewCategories, Query, Targets, Threshold, data_of
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
@@ -18,12 +17,17 @@ __all__ = ["evaluate"]
 @options(reading=From(ReadOptions, only=("on_bad_file",)))
 def evaluate(
     model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training, target included.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Rows with the columns of training and the target; or a database's URL."),
+    ],
     reading: Given,
     target: Targets = None,
     threshold: Threshold = None,
     cost: Cost = None,
     new_categories: NewCategories = None,
+    query: Query = None,
+    table: FromTable = None,
     as_json: Json = False,
 ) -> None:
     """Measure a saved model on the rows of a table: every metric of its task.
@@ -42,8 +46,9 @@ def evaluate(
     from profuse.predictor import load_model
 
     predictor = deciding(load_model(model), threshold, cost, who="evaluate")
+    source = data_of(file, query, table)
     rows = predictor.read(
-        file,
+        source,
         **reading,
         need_target=True,
         target=target,
@@ -68,5 +73,5 @@ def evaluate(
         if m.name in measured.values
     ]
     print_table(["metric", "value", "unit", ""], lines, right=["value"])
-    say(f"{len(rows)} rows of {file}")
+    say(f"{len(rows)} rows of {source}")
     print_notes(notes)

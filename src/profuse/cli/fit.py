@@ -12,12 +12,15 @@ import typer
 from profuse.cli._arguments import (
     DATA,
     MODEL,
+    FromTable,
+    Query,
     SchemaFile,
     Subgroup,
     Targets,
     Variant,
     Weight,
     check_shape,
+    data_of,
     find_members,
 )
 from profuse.cli._epochs import epoch_line
@@ -31,6 +34,7 @@ from profuse.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from profuse.cli._chosen import Chosen
+    from profuse.data.table.database import DatabaseTable
 
 __all__ = ["fit"]
 
@@ -46,7 +50,10 @@ PORTFOLIO = "Portfolio"
 )
 def fit(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl) or a named data set.")
+        str,
+        typer.Argument(
+            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl), a database's URL, or a named data set."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="MODEL", help="Folder for the model.", show_default=False)
@@ -61,6 +68,8 @@ def fit(
     subgroup: Subgroup = None,
     schema: SchemaFile = None,
     variant: Variant = None,
+    query: Query = None,
+    table: FromTable = None,
     comparison: Annotated[
         Path | None,
         typer.Option(
@@ -120,6 +129,8 @@ def fit(
         raise ConfigError(f"fit: method must go with a comparison; got method={method!r}. Add --from RUN.")
     from profuse.cli._chosen import read_chosen
 
+    source = data_of(data, query, table)
+
     compared = None if comparison is None else read_chosen(comparison, method)
     if compared is not None and compared.method.portfolio is not None and not network and "fusion" not in model:
         model, training, several = compared.portfolio_options(model, training, several)
@@ -128,7 +139,7 @@ def fit(
     alone = [flag for flag, on in (("--network", network), ("--fusion", fuses_alone), ("--from", comparison)) if on]
     if not alone:
         named = {"weight": weight, "subgroup": subgroup}
-        _portfolio(data, out, target, named, schema, variant, rows, reading, model, training, several, jobs, compared)
+        _portfolio(source, out, target, named, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
     import numpy as np
 
@@ -158,9 +169,9 @@ def fit(
     # before data are read
     settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit")
     check_shape(model, settings.model.rounds, who="fit")
-    read_as = compared.schema() if compared and schema is None and data not in DATASETS else schema
+    read_as = compared.schema() if compared and schema is None and source not in DATASETS else schema
     opened = open_data(
-        data, target, who="fit", schema=read_as, weight=weight, subgroup=subgroup, split=SplitOptions(**rows),
+        source, target, who="fit", schema=read_as, weight=weight, subgroup=subgroup, split=SplitOptions(**rows),
         variant=variant, on_bad_file=asked.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
@@ -215,7 +226,7 @@ def _not_with(what: str, given: Given) -> None:
 
 
 def _portfolio(
-    data: str,
+    data: str | DatabaseTable,
     out: Path,
     target: list[str] | None,
     named: dict[str, Any],

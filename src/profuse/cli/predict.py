@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from profuse.cli._answers import answers_to, is_parquet
-from profuse.cli._arguments import Cost, Model, NewCategories, SafeCsv, Threshold
+from profuse.cli._arguments import Cost, FromTable, Model, NewCategories, Query, SafeCsv, Threshold, data_of, file_of
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import check_output
 from profuse.cli._print import print_notes, say
@@ -20,7 +20,12 @@ __all__ = ["predict"]
 @options(reading=From(ReadOptions, only=("on_bad_file",)))
 def predict(
     model: Model,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the columns of training; no target needed.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Rows with the columns of training, or a database's URL; no target needed."
+        ),
+    ],
     reading: Given,
     out: Annotated[
         Path | None,
@@ -57,6 +62,8 @@ def predict(
     threshold: Threshold = None,
     cost: Cost = None,
     new_categories: NewCategories = None,
+    query: Query = None,
+    table: FromTable = None,
 ) -> None:
     """Predict the rows of a table with a saved model.
 
@@ -80,12 +87,13 @@ def predict(
     from profuse.inspect.worth import Worth
     from profuse.predictor import RowsInPieces, load_model
 
+    source = data_of(file, query, table)
     if coverage is not None and conformal is None:
         raise typer.BadParameter("must go with --conformal FILE", param_hint="--coverage")
     if safe and is_parquet(out):
         raise typer.BadParameter("is of CSV files; a Parquet file holds no formulas", param_hint="--safe-csv")
     if out is not None:
-        check_output(out, reads=(model, file, worth, conformal))
+        check_output(out, reads=(model, file_of(source), worth, conformal))
     predictor = deciding(load_model(model), threshold, cost, who="predict")
     given: dict[str, Any] = {**reading, "new_categories": new_categories or ()}
     calibrated, known = None, None
@@ -98,7 +106,7 @@ def predict(
     if worth is not None:
         known = predictor.read(worth, **given, need_target=True, who="predict --worth")
         print_notes(known.notes)
-    rows = RowsInPieces(predictor, file, chunk_rows=chunk_rows, **given)
+    rows = RowsInPieces(predictor, source, chunk_rows=chunk_rows, **given)
     names = [*predictor.codec.names, *map(str, predictor.classes)]
     quoted = rows.marks or any("\r" in name for name in names)
     with answers_to(out, quoted=quoted, safe=safe) as answers:

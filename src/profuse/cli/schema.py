@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import SchemaFile, Subgroup, Targets, Weight
+from profuse.cli._arguments import FromTable, Query, SchemaFile, Subgroup, Targets, Weight, data_of, file_of
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import print_data, print_notes, print_table, say
 
 if TYPE_CHECKING:
+    from profuse.data.table.database import DatabaseTable
     from profuse.schema import Schema
 
 __all__ = ["schema"]
 
 
 def schema(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl; or the URL of a database.")
+    ],
     target: Targets = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
     given: SchemaFile = None,
+    query: Query = None,
+    table: FromTable = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="YAML to write, for you to edit and give to --schema."),
@@ -50,12 +55,13 @@ def schema(
     from profuse.data.table.reader import look
     from profuse.data.table.schema_file import as_schema
 
+    source = data_of(file, query, table)
     for path in (out, profile):
         if path is not None:
-            check_output(path, reads=(file, given))
+            check_output(path, reads=(file_of(source), given))
     asked = as_schema(given)
     named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
-    result = look(file, asked.model_copy(update=named), target=target)
+    result = look(source, asked.model_copy(update=named), target=target)
     resolved = result.schema
     levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
@@ -67,7 +73,7 @@ def schema(
         say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(result.frame)} rows")
     print_notes(result.notes, err=False)
     if profile is not None:
-        _write_profile(profile, file, asked.model_copy(update=named), target)
+        _write_profile(profile, source, asked.model_copy(update=named), target)
     # what a terminal of another encoding cannot show is written as YAML's escapes
     shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)
@@ -78,13 +84,13 @@ def schema(
     say(f"\nSchema: {out}")
 
 
-def _write_profile(path: Path, file: Path, asked: Schema, target: list[str] | None) -> None:
+def _write_profile(path: Path, source: str | DatabaseTable, asked: Schema, target: list[str] | None) -> None:
     """Reads all rows, files that cells name too, and writes the page."""
     from profuse.inputs import open_data
     from profuse.report.profile import profile_html
 
     known = bool(target) or asked.target is not None
-    opened = open_data(file, target, who="schema", schema=asked, with_target=known, on_bad_file="skip")
+    opened = open_data(source, target, who="schema", schema=asked, with_target=known, on_bad_file="skip")
     write_text(path, profile_html(opened.dataset, opened.split))
     say(f"\nProfile: {path}")
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
+from profuse.data.table.database import DatabaseTable
 from profuse.data.target import TargetCodec, read_target
 from profuse.data.tensors import as_target, from_tensors, same_order
 from profuse.errors import DataError, ProfuseWarning
@@ -39,7 +40,7 @@ def read_new_rows(
     """Returns rows, read as those of training were; what was counted, new categories too, stands in its notes.
 
     Args:
-        rows: A path, a DataFrame, a 2-D array, a dict of arrays by modality, or a `Dataset`.
+        rows: A path, a `DatabaseTable`, a DataFrame, a 2-D array, a dict of arrays by modality, or a `Dataset`.
         pipeline: Fitted on the training rows.
         schema: Resolved, of the training table; None for other data.
         codec: Of the target of the training rows.
@@ -70,7 +71,7 @@ def read_new_rows(
             f"got {type(rows).__name__}."
         )
     else:
-        is_file = isinstance(rows, str | Path)
+        is_file = isinstance(rows, str | Path | DatabaseTable)
         if not is_file and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
             rows = as_table(rows, who)
         reader = pipeline.reader(schema, codec, target=columns, base_dir=base_dir, on_bad_file=on_bad_file)

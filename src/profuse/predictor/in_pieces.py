@@ -13,6 +13,7 @@ import pandas as pd
 from profuse._folder import applied
 from profuse.data.dataset import Dataset
 from profuse.data.table.assemble import ids_told
+from profuse.data.table.database import DatabaseTable
 from profuse.data.table.infer import plain_names
 from profuse.data.table.missing import without_doubtful, without_missing
 from profuse.data.table.pieces import TablePieces
@@ -50,7 +51,7 @@ class RowsInPieces:
 
     Args:
         predictor: Whose training tells how they are read.
-        path: CSV, TSV or Parquet; JSON lines are read whole, and predicted in blocks.
+        path: CSV, TSV or Parquet; JSON lines and tables of a database are read whole, and predicted in blocks.
         chunk_rows: How many rows are read at a time, at least 1; nothing else hangs on it.
         on_bad_file: See `Predictor.read`.
         new_categories: See `Predictor.read`.
@@ -67,7 +68,7 @@ class RowsInPieces:
     def __init__(
         self,
         predictor: Predictor,
-        path: str | Path,
+        path: str | Path | DatabaseTable,
         *,
         chunk_rows: int = 10_000,
         on_bad_file: OnBadFile = "raise",
@@ -82,7 +83,8 @@ class RowsInPieces:
         if chunk_rows < 1:
             raise DataError(f"predict: chunk_rows must be at least 1; got chunk_rows={chunk_rows}. Use 10000.")
         self.predictor, self.accepted = predictor, (*schema.new_categories, *new_categories)
-        reader = predictor.pipeline.reader(schema, predictor.codec, base_dir=Path(path).parent, on_bad_file=on_bad_file)
+        base = None if isinstance(path, DatabaseTable) else Path(path).parent
+        reader = predictor.pipeline.reader(schema, predictor.codec, base_dir=base, on_bad_file=on_bad_file)
         words = (*schema.words, *reader.words, *(() if schema.id is None else (schema.id,)))
         with applied(predictor.source):
             self._pieces = TablePieces(path, words, n_rows=chunk_rows)

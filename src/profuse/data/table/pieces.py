@@ -19,6 +19,7 @@ from profuse._files import check_size
 from profuse._optional import need
 from profuse.data.table.cells import NOT_ALL_TRUTH, as_truth
 from profuse.data.table.column_types import arrow_cells
+from profuse.data.table.database import DatabaseTable
 from profuse.data.table.delimited import SEPARATORS, column_names, not_a_table, pandas_options, unique_names
 from profuse.data.table.read import PARQUET, format_of, parquet_errors, parquet_frame, read_table
 from profuse.data.table.text_pieces import TextPieces
@@ -33,7 +34,7 @@ class TablePieces:
     """The rows of a file in pieces, as often as wanted. CSV, TSV and Parquet are read so; JSON lines are read whole.
 
     Args:
-        path: See `read_table`.
+        path: See `read_table`; or a table of a database, which is read whole.
         words: See `read_table`.
         n_rows: Of a piece; the last one may be shorter.
 
@@ -44,14 +45,18 @@ class TablePieces:
         DataError: See `read_table`; or the file changes while it is read.
     """
 
-    def __init__(self, path: str | Path, words: Collection[str] = (), *, n_rows: int = 10_000) -> None:
-        self.path, self.words, self.n_rows = Path(path), words, n_rows
+    def __init__(self, path: str | Path | DatabaseTable, words: Collection[str] = (), *, n_rows: int = 10_000) -> None:
+        self.path = Path(path.name) if isinstance(path, DatabaseTable) else Path(path)
+        self.words, self.n_rows = words, n_rows
         self.notes: tuple[str, ...] = ()
         self._whole: pd.DataFrame | None = None
         self._types: dict[str, str] = {}
         self._not_truth: set[str] = set()
-        suffix, packed = format_of(self.path)
         self._text: TextPieces | None = None
+        if isinstance(path, DatabaseTable):
+            self._hold(path.read())
+            return
+        suffix, packed = format_of(self.path)
         if suffix in SEPARATORS:
             self._text = TextPieces(self.path, packed=packed, usual=SEPARATORS[suffix])
             self._names = column_names(self._text.header, self.path)
@@ -79,8 +84,10 @@ class TablePieces:
             yield frame
 
     def _read_whole(self) -> None:
-        self._whole = read_table(self.path, words=self.words)
-        self.notes = tuple(self._whole.attrs.get("notes", ()))
+        self._hold(read_table(self.path, words=self.words))
+
+    def _hold(self, frame: pd.DataFrame) -> None:
+        self._whole, self.notes = frame, tuple(frame.attrs.get("notes", ()))
 
     def _decide(self) -> bool:
         """Finds the type of each column in a first pass; returns False where only a whole read tells it."""

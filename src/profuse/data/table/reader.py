@@ -16,6 +16,7 @@ from profuse.data.dataset import Dataset
 from profuse.data.subgroups import subgroup_names
 from profuse.data.table.assemble import assemble, check_same_columns
 from profuse.data.table.cells import Cells
+from profuse.data.table.database import DatabaseTable
 from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
 from profuse.data.table.missing import without_doubtful, without_missing
 from profuse.data.table.named_target import leave_out_target, named_once, needs_target
@@ -33,8 +34,9 @@ from profuse.schema import OnBadFile, Schema
 
 __all__ = ["Source", "TableReader", "look"]
 
-Source = str | Path | pd.DataFrame | np.ndarray
-"""A file (.csv, .tsv, .jsonl, .ndjson, .parquet), a data frame, or a 2-D array, whose columns are x0, x1, ..."""
+Source = str | Path | DatabaseTable | pd.DataFrame | np.ndarray
+"""A file (.csv, .tsv, .jsonl, .ndjson, .parquet), a table of a database, a data frame, or a 2-D array, whose columns
+are x0, x1, ..."""
 
 
 class _Table(NamedTuple):
@@ -237,6 +239,9 @@ def _table(
         frame = read(path)
         notes = tuple(frame.attrs.get("notes", ()))
         return _Table(frame, path.parent, name or readable_name(path).partition(".")[0], notes)
+    if isinstance(source, DatabaseTable):
+        frame = source.read()
+        return _Table(frame, Path(base_dir or "."), name or source.name, tuple(frame.attrs["notes"]))
     if isinstance(source, np.ndarray) and source.ndim == 2:
         source = pd.DataFrame(source, columns=[f"x{i}" for i in range(source.shape[1])])
     if not isinstance(source, pd.DataFrame):
