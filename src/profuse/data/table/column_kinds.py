@@ -34,7 +34,7 @@ from profuse.data.table.times import in_range, parse_times
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
 
-__all__ = ["ID", "NUMBERS_AS_WORDS", "UNUSED", "column_kind"]
+__all__ = ["ID", "NUMBERS_AS_WORDS", "UNUSED", "column_kind", "is_id_name"]
 
 ID = "id"
 UNUSED = "unused"
@@ -44,6 +44,11 @@ _SAMPLE = 1000
 _ID_NAME = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rowid|row)$|^Unnamed: 0$|[a-z]I[dD]$", re.IGNORECASE)
 _NUMBERS = re.compile(r"\s*[\[({]+\s*[-+.]?\d")
 _CUT_OFF = re.compile(r"\s*\[+\s*[-+.\d][-+.\d\seEnaif,\[\]]*")
+
+
+def is_id_name(name: str) -> bool:
+    """Tells whether a column is named like an id: `id`, `*_id`, `key`, `index`, ..."""
+    return bool(_ID_NAME.search(name))
 
 
 def column_kind(name: str, cells: pd.Series) -> tuple[str, str]:
@@ -88,7 +93,7 @@ def _number_kind(name: str, cells: pd.Series, known: pd.Series) -> tuple[str, st
     constant = _constant(known, len(cells))
     if constant:
         return constant
-    named = bool(_ID_NAME.search(name)) and known.is_unique
+    named = is_id_name(name) and known.is_unique
     if not named and values.min() >= 19_000_101 and values.max() < 21_000_000 and are_compact_dates(known):
         reading = compact_reading(cells)
         return reading.kind, reading.reason
@@ -159,8 +164,8 @@ def _language_kind(name: str, cells: pd.Series, words: Any, sample: list[str]) -
     message = f"{len(words)} distinct, {n_words:.1f} words on average"
     if n_words < 1.5 and distinct == 1 and len(cells) > 1 and len(words) == len(cells):
         digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5
-        if _ID_NAME.search(name) or (digits and len(cells) >= 10):
-            return ID, f"all distinct, and {'named like an id' if _ID_NAME.search(name) else 'with digits'}"
+        if is_id_name(name) or (digits and len(cells) >= 10):
+            return ID, f"all distinct, and {'named like an id' if is_id_name(name) else 'with digits'}"
     if n_letters >= 50 or (n_words >= 3 and (distinct > 0.5 or len(words) > 100)):
         return "text", message
     with_digits = np.mean([any(c.isdigit() for c in w) for w in sample]) > 0.5

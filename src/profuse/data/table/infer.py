@@ -14,6 +14,7 @@ from profuse.data.table.cell_notes import column_notes, target_notes
 from profuse.data.table.column_kinds import ID, NUMBERS_AS_WORDS, UNUSED, column_kind
 from profuse.data.table.column_types import plain_types
 from profuse.data.table.filenames import UNREAD
+from profuse.data.table.group_columns import group_notes
 from profuse.data.table.halves import check_names, check_whole
 from profuse.data.table.missing import notes_on_doubtful, without_doubtful, without_missing
 from profuse.data.table.modalities import arrange
@@ -161,6 +162,8 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     notes += [*numbered, *time_notes(readings), *target_noted, *column_notes(frame, resolved, ids)]
     notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
     notes += notes_on_doubtful(frame, [c for c in words if reasons[c][0] in ("category", "text", "target")])
+    told = {*schema.columns, *schema.new_categories}
+    notes += group_notes(frame, [(c, reasons[c][0]) for c in kinds if c in reasons and c not in told])
     why_each = tuple(Reason(c, k, why) for c, (k, why) in reasons.items())
     return Inference(resolved, why_each, tuple(notes), without_doubtful(frame, kinds), target_read)
 
