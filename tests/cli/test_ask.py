@@ -144,6 +144,13 @@ def test_rows_without_the_target_are_told(model: Path, run: Any, files: Path, tm
     assert not (tmp_path / "answer.csv").exists()
 
 
+def test_the_row_with_the_surest_error_is_that_of_the_target_in_the_file(model: Path, run: Any, files: Path) -> None:
+    surest = json.loads(run("ask", model, files / "test.csv", "errors", "--json").stdout)["details"]["surest"][0]
+    found = json.loads(run("ask", model, files / "test.csv", "row", "--json").stdout)["details"]
+    assert found["row"] == surest["row"]
+    assert found["truth"] == surest["truth"]
+
+
 def test_help_lists_the_questions_and_loads_no_torch() -> None:
     code = (
         "import sys\nfrom typer.testing import CliRunner\nfrom profuse.cli import app\n"

@@ -86,6 +86,15 @@ def test_other_targets_and_equilibrium_are_answered(options: dict[str, Any]) -> 
     assert probed == (options.get("task") != "multilabel")
 
 
+def test_a_probe_is_held_against_one_answer_for_all_rows() -> None:
+    rows = data("binary")[0]
+    answer = ask(predictor("network", "binary"), rows, "rounds", metric="auroc", n_resamples=20)
+    probes = [e for e in answer.estimates if "probe" in e.name]
+    assert probes
+    for probe in probes:  # not against answers that differ from fold to fold, which rank rows wrongly
+        assert probe.value == pytest.approx(probe.score - 0.5)
+
+
 def test_probes_can_be_left_out() -> None:
     answer = ask(predictor("progressive network", "multiclass"), data("multiclass")[0], "rounds", probes=False)
     assert not [e for e in answer.estimates if "probe" in e.name]

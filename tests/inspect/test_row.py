@@ -23,6 +23,7 @@ from profuse.errors import ConfigError, UnknownNameError
 from profuse.inspect import Answer, ask
 from profuse.inspect.pieces import Orders
 from profuse.predictor import Predictor, load_model
+from profuse.predictor.decision import Decision
 from profuse.predictor.saving import PartStore
 from profuse.tokens import Raw
 
@@ -283,3 +284,14 @@ def test_log_odds_and_probabilities_speak_of_the_same_row() -> None:
     p, z = (explained(model, given, scale=s).details for s in ("probability", "log-odds"))
     assert logit(p["whole"]) == pytest.approx(z["whole"])
     assert logit(p["nothing"]) == pytest.approx(z["nothing"])
+
+
+def test_the_surest_error_is_one_of_what_the_decision_answers() -> None:
+    class Careful(Planted):
+        @property
+        def decision(self) -> Decision:
+            return Decision(threshold=0.4)
+
+    given = replace(only("text", n=4), target=np.array(["yes", "yes", "yes", "no"], dtype=object))
+    answer = ask(Careful({"text": 0.0}), given, "row")  # all are predicted .5, so that "yes" is answered
+    assert answer.details["truth"] == "no"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,13 @@ def test_where_no_row_lacks_it_it_is_what_hiding_it_costs_all_rows() -> None:
     assert {e.name: e.value for e in answer.estimates} == pytest.approx(losses)
     assert [e.value for e in answer.estimates] == sorted((e.value for e in answer.estimates), reverse=True)
     assert sum("No row lacks" in note for note in answer.notes) == 2
+
+
+def test_rows_of_one_group_are_told_to_be_drawn_together() -> None:
+    data = world(200)
+    grouped = replace(data, groups=np.arange(200) // 4)
+    for rows, told in ((data, "200 rows"), (grouped, "50 groups of rows")):
+        assert any(f"samples of {told}." in note for note in ask(Bayes(data), rows, "worth").notes)
 
 
 def test_rows_are_told_apart() -> None:

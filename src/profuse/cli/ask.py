@@ -113,7 +113,7 @@ def ask(
     rows = predictor.read(
         source,
         **reading,
-        need_target=made.needs_target,
+        need_target=made.needs_target or None,
         target=target,
         new_categories=new_categories or (),
         who="ask",

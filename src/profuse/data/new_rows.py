@@ -31,7 +31,7 @@ def read_new_rows(
     *,
     who: str,
     presence: Mapping[str, Any] | None = None,
-    need_target: bool = False,
+    need_target: bool | None = False,
     target: Any = None,
     new_categories: Collection[str] = (),
     base_dir: str | Path | None = None,
@@ -46,7 +46,7 @@ def read_new_rows(
         codec: Of the target of the training rows.
         who: Who asks; messages begin with it.
         presence: For a dict: bool `[row]` by modality.
-        need_target: Whether the target is read from a table.
+        need_target: Whether the target is read from a table; None: where it is known of all rows.
         target: Its columns in a table, where they have other names than in training; or its values.
         new_categories: Columns of which nearly all categories may be new, besides those of the schema.
         base_dir: See `TableReader`.
@@ -75,7 +75,7 @@ def read_new_rows(
         if not is_file and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
             rows = as_table(rows, who)
         reader = pipeline.reader(schema, codec, target=columns, base_dir=base_dir, on_bad_file=on_bad_file)
-        dataset = reader.read(rows, need_target=need_target and not has_values, name=None if is_file else who)
+        dataset = reader.read(rows, need_target=need_target if not has_values else False, name=None if is_file else who)
     if has_values:
         dataset = _with_values(dataset, target, codec, who=who)
     accepted = (*(() if schema is None else schema.new_categories), *new_categories)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from profuse.predictor import Predictor
 
-__all__ = ["answers", "plain", "short", "words"]
+__all__ = ["answers", "plain", "resampled", "short", "words"]
 
 
 def answers(predictor: Predictor, outputs: np.ndarray) -> list[Any]:
@@ -29,6 +29,12 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, int | float | str) else str(value)
+
+
+def resampled(clusters: np.ndarray) -> str:
+    """Returns of what bootstrap samples are made: rows, or groups of them, one number `[row]` each."""
+    n = len(set(clusters.tolist()))
+    return f"{n} groups of rows" if n < len(clusters) else f"{n} rows"
 
 
 def words(value: Any) -> str:

@@ -79,7 +79,7 @@ def read_asked(
     if isinstance(rows, Dataset) and target is None:
         dataset = rows  # as it is: whoever has read it may have accepted new categories
     else:
-        dataset = predictor.read(rows, need_target=need_target, target=target, who=who)
+        dataset = predictor.read(rows, need_target=need_target or None, target=target, who=who)
         tell(() if isinstance(rows, Dataset) else dataset.notes, who, stacklevel=stacklevel)
     if need_target:
         check_target(dataset, who=who)

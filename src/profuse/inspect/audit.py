@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from profuse.errors import ConfigError, DataError
 from profuse.inspect._base import Question
+from profuse.inspect._words import resampled
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -148,9 +149,7 @@ class Audit(Question):
         shown = tuple(name for p, (_, names) in zip(adjusted, lines.tests, strict=True) if p < 0.05 for name in names)
         numbers = predictor.task == "regression"
         explained = (_EXPLAINED[0], _ERRORS) if numbers else _EXPLAINED
-        whole = lines.samples
-        n = int(whole.clusters.max()) + 1
-        drawn = f"{n} groups of rows" if n < len(dataset) else f"{len(dataset)} rows"
+        drawn = resampled(lines.samples.clusters)
         return Answer(
             question=self.name,
             metric=asked.metric.name,

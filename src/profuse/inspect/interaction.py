@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
+from profuse.inspect._words import resampled
 from profuse.inspect.answer import Answer, Estimate
 from profuse.inspect.shapley import MOST_EXACT, coalitions, interaction_weights
 
@@ -208,8 +209,7 @@ class Interaction(Question):
                 f"data hold. Up to {max(chance):.4f} bits that shuffled targets would give are subtracted.",
                 told + left,
                 *(f"No row has {name!r}: what it is worth cannot be said of these rows." for name in asked.absent),
-                f"Intervals (95 %): {self.n_resamples} bootstrap samples of {len(set(asked.clusters))} rows, or groups "
-                "of rows where the data have them.",
+                f"Intervals (95 %): {self.n_resamples} bootstrap samples of {resampled(asked.clusters)}.",
             ),
             measures="bits said of the target",
         )

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from profuse.errors import DataError
+from profuse.inspect._words import resampled
 from profuse.metrics import Metric
 
 __all__ = ["Scores", "half_of"]
@@ -68,8 +69,7 @@ class Scores:
             clusters = np.arange(self.n_rows)
         self._n_clusters = len(np.unique(clusters))
         self._draws, n_undefined = _draws(metric, true, distinct, clusters, seed, n_resamples)
-        grouped = self._n_clusters < self.n_rows
-        what = f"{self._n_clusters} groups of rows" if grouped else f"{self.n_rows} rows"
+        what = resampled(clusters)
         self.notes = [f"Intervals (95 %): {len(self._draws)} bootstrap samples of {what}, the same for all estimates."]
         if len(single) == 1 and self.n_rows > 1:
             self.notes.append("All rows are of a single group: the intervals say nothing of other groups.")

@@ -121,7 +121,9 @@ class RoundByRound(Question):
             return {}, f"Branches are not probed: {_FOLDS} folds need {_LEAST_ROWS} rows, and {_FOLDS} of each class."
         n_classes = len(asked.predictor.classes)
         result: dict[Hashable, np.ndarray] = {}
-        result["probe", "", 0] = _cross_predicted(np.zeros((len(asked.true), 1)), asked.true, folds, n_classes)
+        known = np.eye(n_classes)[asked.true] if n_classes else asked.true
+        # of nothing: one answer for all rows; that of a fold without it would tell which rows were held back
+        result["probe", "", 0] = np.broadcast_to(known.mean(0), known.shape)
         for name, by_round in branches.items():
             for r, x in enumerate(by_round, 1):
                 result["probe", name, r] = _cross_predicted(x, asked.true, folds, n_classes)

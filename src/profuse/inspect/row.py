@@ -170,7 +170,8 @@ class Row(Question):
             return int(order[wrong[order].argmax()])
         sure = said.max(1)
         if dataset.target is not None and predictor.task != "multilabel":
-            wrong = said.argmax(1) != encoded_target(predictor, dataset)
+            answered = predictor.decision.codes(said)
+            wrong, sure = answered != encoded_target(predictor, dataset), said[np.arange(len(said)), answered]
             if wrong[order].any():
                 return int(order[np.where(wrong, sure, -1.0)[order].argmax()])
         return int(order[sure[order].argmin()])

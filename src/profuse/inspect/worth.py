@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
+from profuse.inspect._words import resampled
 from profuse.inspect.answer import Answer, Estimate
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Worth(Question):
                 *absent,
                 "A residual is not defined: modalities are collected one at a time, and what two are worth together is "
                 "not the sum. Values hold as far as what is lacking does not hang on what it would have said.",
-                f"Intervals (95 %): {self.n_resamples} bootstrap samples of the rows.",
+                f"Intervals (95 %): {self.n_resamples} bootstrap samples of {resampled(asked.clusters)}.",
             ),
             measures="what collecting it would gain per row",
         )

@@ -258,7 +258,7 @@ class Predictor(ABC):
         presence: Mapping[str, Any] | None = None,
         base_dir: str | Path | None = None,
         on_bad_file: OnBadFile = "raise",
-        need_target: bool = False,
+        need_target: bool | None = False,
         target: Any = None,
         new_categories: Collection[str] = (),
         who: str = "",
@@ -270,7 +270,7 @@ class Predictor(ABC):
             presence: For a dict: bool `[row]` by modality, False where it is missing.
             base_dir: Where relative paths in a frame start; the working directory if None.
             on_bad_file: "raise", or "skip": a broken file counts as missing.
-            need_target: Whether the target is read from a table.
+            need_target: Whether the target is read from a table; None: where it is known of all rows.
             target: Its columns in a table, where they are called otherwise than in training; or its values.
             new_categories: Columns of which nearly all categories may be new, besides those of the schema.
             who: Begins messages; the class's name if empty.

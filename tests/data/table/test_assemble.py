@@ -182,7 +182,7 @@ def test_a_modality_that_is_always_missing_is_an_error(tmp_path: Path) -> None:
     ("edit", "message"),
     [
         (lambda d, f: f.insert(0, "Age", f.pop("age")), "1 are lacking: 'age'. 'Age' is near 'age'"),
-        (lambda d, f: f.__delitem__("y"), "1 are lacking: 'y'"),
+        (lambda d, f: f.__delitem__("y"), "1 are lacking: 'y'. It is the target"),
         (change("y", "odd"), "must occur in the training table; got 'odd' in 1 row (2;"),
         (change("poster", "no.png"), "test file t.csv: row 2 (counted from 0), column 'poster'"),
         (lambda d, f: f.__setitem__("points", "[1, 2]"), "vectors must be of one length in both tables; got 3 and 2"),

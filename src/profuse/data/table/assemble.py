@@ -114,7 +114,12 @@ def check_same_columns(schema: Schema, frame: pd.DataFrame, *, need_target: bool
         raise DataError(
             f"table: it must have the columns of training; {len(lacking)} are lacking: {tell_values(lacking, n=10)}. "
             + (f"{'; '.join(near)}. " if near else "")
-            + "Rename or add them; a column without values may be empty."
+            + (
+                "It is the target, and must be known here: add it, or name its column if it is called otherwise "
+                "(--target). Only predictions need none."
+                if set(lacking) <= set(target)
+                else "Rename or add them; a column without values may be empty."
+            )
         )
     return extra
 

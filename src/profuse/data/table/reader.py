@@ -144,12 +144,13 @@ class TableReader:
             reader = replace(reader, schema=reader.schema.model_copy(update={"split": auto}))
         return reader, replace(dataset, notes=(*notes, *dataset.notes), reasons=_reasons(inference))
 
-    def read(self, source: Source, *, need_target: bool = False, name: str | None = None) -> Dataset:
+    def read(self, source: Source, *, need_target: bool | None = False, name: str | None = None) -> Dataset:
         """Reads later rows as those of the first table were read.
 
         Args:
             source: The table; an array has the columns of the first one, in their order.
-            need_target: Whether the target is read; without it, its columns may be absent.
+            need_target: Whether the target is read; if not, its columns may be absent. None: where it is known of all
+                rows.
             name: Of the data set; the file's name by default.
 
         Raises:
@@ -160,7 +161,7 @@ class TableReader:
         row_id = () if self.schema.id is None else (self.schema.id,)
         return self._read(source, (*self.schema.words, *self.words, *row_id), need_target=need_target, name=name)
 
-    def _read(self, source: Source, words: Collection[str], *, need_target: bool, name: str | None) -> Dataset:
+    def _read(self, source: Source, words: Collection[str], *, need_target: bool | None, name: str | None) -> Dataset:
         schema = self.schema
         if need_target and schema.target is None:
             raise ConfigError("TableReader: a target must be named; the schema has none. Name a column (--target).")
@@ -168,9 +169,12 @@ class TableReader:
         frame = plain_names(table.frame)
         if isinstance(source, np.ndarray):
             self._check_width(frame, table.name)
-        extra = check_same_columns(schema, frame, need_target=need_target)
+        extra = check_same_columns(schema, frame, need_target=bool(need_target))
         frame = without_doubtful(without_missing(frame, schema), schema.columns)
         target: ReadTarget | None = None
+        if need_target is None and schema.target is not None:
+            columns = list(schema.target.columns)
+            need_target = set(columns) <= set(frame.columns) and bool(frame[columns].notna().all(axis=None))
         if need_target and schema.target is not None:
             cells = target_cells(frame, schema)
             target = read_target(cells, schema.target.task, labels=self.labels, fitting=False)
