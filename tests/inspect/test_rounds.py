@@ -92,6 +92,7 @@ def test_a_probe_is_held_against_one_answer_for_all_rows() -> None:
     probes = [e for e in answer.estimates if "probe" in e.name]
     assert probes
     for probe in probes:  # not against answers that differ from fold to fold, which rank rows wrongly
+        assert probe.score is not None
         assert probe.value == pytest.approx(probe.score - 0.5)
 
 

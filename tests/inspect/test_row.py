@@ -288,9 +288,7 @@ def test_log_odds_and_probabilities_speak_of_the_same_row() -> None:
 
 def test_the_surest_error_is_one_of_what_the_decision_answers() -> None:
     class Careful(Planted):
-        @property
-        def decision(self) -> Decision:
-            return Decision(threshold=0.4)
+        decision = Decision(threshold=0.4)
 
     given = replace(only("text", n=4), target=np.array(["yes", "yes", "yes", "no"], dtype=object))
     answer = ask(Careful({"text": 0.0}), given, "row")  # all are predicted .5, so that "yes" is answered
