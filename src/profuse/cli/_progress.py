@@ -51,7 +51,7 @@ class _Best:
         score = scores.get(name, float("nan"))
         sign = 1 if metric(name).higher_is_better else -1
         better = not self.method or sign * score > sign * self.score
-        if better and facts.get("role") != "ablation":
+        if better and facts.get("role") not in ("ablation", "share"):
             self.metric, self.score, self.method = name, score, facts["method"]
         return float(score)
 

@@ -184,6 +184,7 @@ def _show(results: Results) -> None:
         if answer["question"] in (
             "How sure?",
             "At what price?",
+            "Would more rows help?",
             "What would 'profuse fit' make of it?",
         ):  # the report holds them all
             say(f"{answer['question']} {answer['answer']}")

@@ -178,6 +178,7 @@ def compare(
     metric: str | None = None,
     margin: float | None = None,
     retrain_without: bool | None = None,
+    curve: bool | None = None,
     portfolio: str | None = None,
     questions: Sequence[str] | None = None,
     surest: int | None = None,

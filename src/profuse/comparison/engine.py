@@ -40,6 +40,7 @@ from profuse.comparison.results import (
     Timing,
 )
 from profuse.comparison.running import Event, Run, run_fits
+from profuse.comparison.shares import curve_expected, curve_methods, learning_of, shares_for
 from profuse.comparison.shown import add_outputs
 from profuse.comparison.summary import summarise
 from profuse.comparison.surest import surest_errors
@@ -107,10 +108,11 @@ def compare_dataset(
         fit = partial(
             run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
         )
-        alike = without_each(methods, options)
+        alike, shares = without_each(methods, options), shares_for(dataset, options)
+        curve = curve_expected(methods, options, shares)
         if options.retrain_without and len(dataset.modalities) == 1:
             run.notes.append("There is a single modality: nothing is fitted without it.")
-        n_fits = fit(methods, later=alike)  # of the best fusion, which is not known yet
+        n_fits = fit(methods, later=[*alike, *curve])  # of the best methods, which are not known yet
         tell_late(run, options)
         if not run.found:
             reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
@@ -120,12 +122,21 @@ def compare_dataset(
         if best is not None and alike:  # at one seed: more would take a quarter of the whole
             method, n_notes = next(m for m in methods if m.name == best), len(run.notes)
             ablations = [method.without(name) for name in method.modalities]
-            n_fits = fit(ablations, options=options.model_copy(update={"seeds": 1}), n_before=n_fits)
+            n_fits = fit(ablations, options=options.model_copy(update={"seeds": 1}), n_before=n_fits, later=curve)
             tell_late(run, options)
             for ablation in ablations:
                 _add(results, run, ablation, dataset)
             results.skipped = run.skipped
             results.dataset.notes += run.notes[n_notes:]
+        if shares:
+            n_notes, asked = len(run.notes), curve_methods(results, methods, shares)
+            n_fits = fit(asked, n_before=n_fits)
+            tell_late(run, options)
+            results.learning = learning_of(results, run, asked, lambda of, method: _add(of, run, method, dataset))
+            results.skipped = run.skipped
+            results.dataset.notes += run.notes[n_notes:]
+        elif options.curve:
+            results.dataset.notes.append("Training or validation rows are too few for a curve over rows.")
         results.hidden = hidden_scores(results, run, dataset)
         results.answers = asked_of_best(results, run, dataset, options.questions)
         add_outputs(results, run, dataset)

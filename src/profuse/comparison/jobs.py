@@ -28,6 +28,7 @@ from profuse.classical import side_by_side
 from profuse.comparison.beats import Beats, beat
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
+from profuse.data.shares import share_of
 from profuse.data.split import make_split
 from profuse.errors import DataError
 from profuse.inspect.asked import predict_without
@@ -135,8 +136,9 @@ def model_folder(method: str, seed: int) -> str:
 
 
 def prepare(
-    dataset: Dataset, options: SplitOptions, seed: int, path: Path, model: ModelOptions, others: Others | None = None
-) -> None:
+    dataset: Dataset, options: SplitOptions, seed: int, path: Path, model: ModelOptions,
+    others: Others | None = None, share: float = 1.0,
+) -> None:  # fmt: skip
     """Splits, fits the preprocessing on the training rows, chooses options of encoders, and leaves all in `path`.
 
     Args:
@@ -146,9 +148,11 @@ def prepare(
         path: The file.
         model: What all models share.
         others: Encoders by modality that some models have instead.
+        share: Of the rows that are learned from; the others are left out.
     """
     with limit_threads(1):
-        prepared = Prepared.make(dataset, make_split(dataset, options, seed=seed))
+        split = share_of(dataset, options, make_split(dataset, options, seed=seed), share, seed=seed)
+        prepared = Prepared.make(dataset, split)
         prepared = prepared.choose(model, dataset.modalities).also(others or {}, model)
     prepared = prepared.sharing(Solved(path.with_suffix(".solved")))  # workers share them
     keep(path, prepared)
@@ -280,7 +284,7 @@ def _defined(epoch: Epoch) -> dict[str, float | None]:
 
 def _ablation(job: Job, prepared: Prepared, model: NetworkPredictor, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Every score of the test rows with one modality masked, for each."""
-    if len(model.modalities) < 2 or job.method.role == "ablation":
+    if len(model.modalities) < 2 or job.method.role == "ablation" or job.method.share < 1:
         return []
     rows = torch.as_tensor(prepared.split.test)
     return _hidden(model, {name: prepared.inputs[name].rows(rows) for name in model.modalities}, prepared, facts)
@@ -380,7 +384,7 @@ def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) ->
     }
     return {
         "method": job.method.name,
-        "role": job.method.role,
+        "role": job.method.role if job.method.share == 1 else "share",
         "metric": metric_named(job.metric, task, who="compare").name,
         "seed": job.seed,
         "threads": job.train.threads,

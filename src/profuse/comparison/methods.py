@@ -40,6 +40,7 @@ class Method(BaseModel):
         others: Of a portfolio: encoders by modality, besides those of all models, of which a network takes part.
         left_out: Of an ablation: the modality that it is fitted without.
         default: Whether `fit` makes this model where no operator is named.
+        share: Of the rows that are learned from; its name tells a smaller one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +54,7 @@ class Method(BaseModel):
     others: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     left_out: str | None = Field(None, exclude=True)
     default: bool = Field(False, exclude=True)
+    share: float = Field(1.0, gt=0, le=1, exclude=True)
 
     @property
     def estimator(self) -> str:
@@ -89,6 +91,12 @@ class Method(BaseModel):
             "name": f"{self.name} without {modality}", "role": "ablation", "modalities": rest,
             "model": self.model.model_copy(update=changes), "left_out": modality, "default": False,
         })  # fmt: skip
+
+    def at_share(self, share: float) -> Method:
+        """Returns the same method, fitted to a share of the rows that are learned from: 1/2, 1/4, ..."""
+        classical = self.estimator if self.model is None else None
+        name = f"{self.name} at 1/{round(1 / share)} of the rows"
+        return self.model_copy(update={"name": name, "share": share, "classical": classical, "default": False})
 
     def info(self) -> MethodInfo:
         """Returns what results say of it."""

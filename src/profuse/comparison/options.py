@@ -81,6 +81,11 @@ class CompareOptions(BaseModel):
         True,
         description="Whether the best fusion is fitted anew without each modality, at seed 0, to tell what it adds.",
     )
+    curve: Annotated[bool, Shown(common=True)] = Field(
+        False,
+        description="Whether the best fusion, single modality and classical model are fitted to 1/16, 1/8, 1/4 and 1/2 "
+        "of the training rows too, to tell whether more rows would help.",
+    )
     portfolio: Annotated[
         Literal["auto", "none", "quick", "default", "best"], Shown(common=True, metavar="auto|none|quick|default|best")
     ] = Field(

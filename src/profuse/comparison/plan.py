@@ -20,6 +20,7 @@ from profuse._workers import begin, outputs_of, packed
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.results import Skipped
 from profuse.comparison.running import Event, Run, prepare_seeds
+from profuse.comparison.shares import curve_expected, shares_for
 from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
 from profuse.data.wording import tell_values
@@ -89,8 +90,10 @@ def plan(
     def methods(made: CompareOptions) -> list[Method]:
         return methods_asked(made, list(dataset.modalities), dataset.task)[0]
 
+    shares = shares_for(dataset, options)
+
     def expected(made: CompareOptions) -> float:
-        return expected_seconds(methods(made), made, measured.method, measured.fit_seconds(made), n_jobs)
+        return expected_seconds(methods(made), made, measured.method, measured.fit_seconds(made), n_jobs, shares)
 
     plain = methods(options.model_copy(update={"fusions": ()}))
     limit = limit_of(options, len(dataset), len(run.methods) / max(1, len(plain)))
@@ -158,8 +161,8 @@ def _measured(
     n_rows = len(dataset)
     if not isinstance(options.time_limit, float) and options.train.n_epochs(n_rows) < _WORTH_TIMING:
         return None
-    parts, total = packed() if n_jobs > 1 else b"", _n_fits(run.methods, options)
-    prepare_seeds(run, [0], parts, dataset, options, n_jobs, lambda: tell(Event("prepare", 0, total)))
+    parts, total = packed() if n_jobs > 1 else b"", _n_fits(run.methods, options, shares_for(dataset, options))
+    prepare_seeds(run, [(0, 1.0)], parts, dataset, options, n_jobs, lambda: tell(Event("prepare", 0, total)))
     task = run.scratch / "seed0.pickle", method, options.train, os.getpid(), parts
     with outputs_of(_time, [task], min(n_jobs, 2)) as outputs:  # in a process of its own, if fits are
         seconds, again, epochs = next(iter(outputs))
@@ -187,15 +190,24 @@ def tell_late(run: Run, options: CompareOptions) -> None:
     run.late = []
 
 
-def expected_seconds(methods: list[Method], options: CompareOptions, method: str, seconds: float, n_jobs: int) -> float:
+def expected_seconds(
+    methods: list[Method],
+    options: CompareOptions,
+    method: str,
+    seconds: float,
+    n_jobs: int,
+    shares: Sequence[float] = (),
+) -> float:
     """Returns the seconds of all fits, where one of `method`, the default network, takes `seconds`."""
     several = [m for m in methods if m.portfolio is None or options.time_limit == "none"]  # it has time of its own
     fits = [(m, seed) for seed in range(options.seeds) for m in several]
-    return TimeLeft(fits, n_jobs, without_each(methods, options), {method: seconds}).seconds() or 0.0
+    later = [*without_each(methods, options), *curve_expected(methods, options, shares)]
+    return TimeLeft(fits, n_jobs, later, {method: seconds}).seconds() or 0.0
 
 
-def _n_fits(methods: Sequence[Method], options: CompareOptions) -> int:
-    return options.seeds * len(methods) + len(without_each(methods, options))
+def _n_fits(methods: Sequence[Method], options: CompareOptions, shares: Sequence[float]) -> int:
+    later = len(without_each(methods, options)) + len(curve_expected(methods, options, shares))
+    return options.seeds * len(methods) + later
 
 
 def without_each(methods: Sequence[Method], options: CompareOptions) -> list[Method]:
@@ -210,8 +222,8 @@ def made_smaller(
     """Returns options by which the comparison is expected to end in time, and what is other in them.
 
     In this order, as far as it takes: no fits without each modality; none anew on training and validation rows; two
-    seeds; fewer epochs, 40 at least; no progressive variants; one seed; fewer epochs, 20 at least, and 5 where the
-    limit is the user's own. Where it is not, what the user has set stays.
+    seeds; fewer epochs, 40 at least; no progressive variants; no curve over rows; one seed; fewer epochs, 20 at least,
+    and 5 where the limit is the user's own. Where it is not, what the user has set stays.
 
     Args:
         options: What is asked for.
@@ -267,6 +279,7 @@ _LEVELS: list[tuple[dict[str, Any], float]] = [
     (_NO_REFIT, math.inf),
     ({"seeds": 2}, 40),
     ({"rounds": ()}, 40),
+    ({"curve": False}, 40),
     ({"seeds": 1}, 20),
 ]
 """What is made smaller, one after the other, and the fewest epochs that are accepted by then."""
@@ -284,6 +297,7 @@ def _told(asked: CompareOptions, made: CompareOptions, epochs: int, limit: float
         "refit": (asked.train.refit, made.train.refit),
         "seeds": (asked.seeds, made.seeds),
         "rounds": (",".join(map(str, asked.rounds)) or "none", ",".join(map(str, made.rounds)) or "none"),
+        "curve": (asked.curve, made.curve),
         "epochs": (asked.train.epochs or epochs, made.train.epochs or epochs),
     }
     changed = [

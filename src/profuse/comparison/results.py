@@ -21,6 +21,7 @@ from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._machine import Machine, Plain
 from profuse._saving import write_file
+from profuse.comparison.learning import Learning
 from profuse.comparison.seed_rows import SeedRows, arrays_of, rows_of, storable
 from profuse.errors import DataError
 from profuse.inspect.contents import Part
@@ -250,6 +251,7 @@ class Results(Plain):
     hidden: list[HiddenScore] = Field([], description="Of the best fusion and classical model, and the portfolio.")
     answers: list[Asked] = Field([], description="Of questions to the model that does best.")
     surest: Surest | None = Field(None, description="Errors of the method that a report shows.")
+    learning: Learning | None = Field(None, description="Scores over rows, where they were asked for.")
     profile: Profile | None = Field(None, description="Of the data.")
     _rows: dict[int, SeedRows] = PrivateAttr(default_factory=dict)
 

@@ -138,10 +138,11 @@ def run_fits(
         for job in missing
     ]
     if missing:
-        parts, seeds = packed() if n_jobs > 1 else b"", {job.seed for job in missing}
+        parts = packed() if n_jobs > 1 else b""
+        cuts = {(job.seed, job.method.share) for job in missing}
         kept = tuple(result.facts for by_seed in run.found.values() for result in by_seed.values())
         told = partial(Event, n_done=done, n_total=total, kept=kept)
-        prepare_seeds(run, seeds, parts, dataset, options, n_jobs, lambda: tell(told("prepare")))
+        prepare_seeds(run, cuts, parts, dataset, options, n_jobs, lambda: tell(told("prepare")))
         left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
         if run.expected and not n_before:
             tell(told("plan", left=left.seconds()))
@@ -151,29 +152,29 @@ def run_fits(
 
 def prepare_seeds(
     run: Run,
-    seeds: Iterable[int],
+    cuts: Iterable[tuple[int, float]],
     parts: bytes,
     dataset: Dataset,
     options: CompareOptions,
     n_jobs: int,
     tell: Callable[[], None],
 ) -> None:
-    """Leaves the prepared data of each seed, unless they are there."""
-    seeds = sorted(s for s in seeds if not _prepared(run, s).exists())
-    if not seeds:
+    """Leaves the prepared data of each seed and share of the rows, unless they are there."""
+    cuts = sorted(cut for cut in cuts if not _prepared(run, *cut).exists())
+    if not cuts:
         return
     tell()
     source = run.scratch / "dataset.pickle"
     if not source.exists():
         keep(source, dataset)
-    todo = [(source, options, s, _prepared(run, s), os.getpid(), parts) for s in seeds]
+    todo = [(source, options, *cut, _prepared(run, *cut), os.getpid(), parts) for cut in cuts]
     with outputs_of(_prepare, todo, n_jobs) as outputs:
         for _ in outputs:
             tell()
 
 
-def _prepared(run: Run, seed: int) -> Path:
-    return run.scratch / f"seed{seed}.pickle"
+def _prepared(run: Run, seed: int, share: float = 1.0) -> Path:
+    return run.scratch / (f"seed{seed}.pickle" if share == 1 else f"seed{seed}-{round(1 / share)}th.pickle")
 
 
 def _jobs(
@@ -183,7 +184,7 @@ def _jobs(
     for seed in range(options.seeds):
         for method in methods:
             name = f"{slug(method.name)}-seed{seed}-{_key(run, method, seed, options, digest, options.train.threads)}"
-            heartbeat, prepared = run.scratch / f"{name}.beat", _prepared(run, seed)
+            heartbeat, prepared = run.scratch / f"{name}.beat", _prepared(run, seed, method.share)
             run.folders[method.name, seed] = run.work / name
             yield Job(
                 method,
@@ -290,12 +291,14 @@ def _fit(
             tell(now(result.facts))
 
 
-def _prepare(source: Path, options: CompareOptions, seed: int, path: Path, parent: int, parts: bytes) -> None:
+def _prepare(
+    source: Path, options: CompareOptions, seed: int, share: float, path: Path, parent: int, parts: bytes
+) -> None:
     begin(parent, parts)
     # a temporary file of this very run: never a user's
     dataset = pickle.loads(source.read_bytes())
     others = others_than(options.model.encoders, options.encoders)
-    prepare(dataset, options.split, seed, path, options.model, others)
+    prepare(dataset, options.split, seed, path, options.model, others, share)
 
 
 def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
@@ -311,7 +314,7 @@ def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
     except ProfuseError as error:
         return job, str(error), 0.0
     except Exception as error:
-        if job.method.role != "ablation":
+        if job.method.role != "ablation" and job.method.share == 1:
             raise
         # nobody asked for it: an operator of the user's own that needs all modalities must not end the comparison
         return job, f"{type(error).__name__}: {error}", 0.0

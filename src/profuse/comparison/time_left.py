@@ -109,6 +109,9 @@ class _Expected:
     def seconds(self, method: Method) -> float:
         if method.name in self.known:
             return self.known[method.name]
+        return method.share * self._of_all_rows(method)
+
+    def _of_all_rows(self, method: Method) -> float:
         if method.portfolio is not None:
             one = self.ratio[False] * sum(self.alone.get(name, self.mean) for name in method.modalities)
             return _FOLDS * (one + (len(method.modalities) + 3) * self.classical)

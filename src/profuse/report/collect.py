@@ -18,6 +18,7 @@ from profuse.metrics import metrics_for
 from profuse.report.advice import advice, collect_gains
 from profuse.report.estimates import collect_answers
 from profuse.report.hidden import collect_hidden, hidden_in_words
+from profuse.report.learning import collect_learning, learning_in_words
 from profuse.report.matters import matters
 from profuse.report.outputs import collect_outputs
 from profuse.report.words import Words, labels_of
@@ -46,6 +47,10 @@ def collect(results: Results) -> dict[str, Any]:
     if hidden:
         told = hidden_in_words(hidden, metric.name, metric.higher_is_better)
         answers.append({"question": "What if modalities are missing?", "answer": told})
+    learning = collect_learning(results, labels)
+    if learning:
+        told = learning_in_words(learning, metric.name)
+        answers.append({"question": "Would more rows help?", "answer": told})
     if ablation:
         answers.append({"question": "Which modality matters?", "answer": matters(ablation)})
     return {
@@ -73,6 +78,7 @@ def collect(results: Results) -> dict[str, Any]:
         "outputs": collect_outputs(results, summary, labels),
         "ablation": ablation,
         "hidden": hidden,
+        "learning": learning,
         "asked": collect_answers(results.answers, labels),
         "surest": _surest(results, labels),
         "profile": None if results.profile is None else results.profile.model_dump(mode="json"),

@@ -11,6 +11,7 @@ from profuse.report.collect import ROLES
 from profuse.report.estimates import estimate_of, estimates_plot
 from profuse.report.gallery import surest_on_a_page
 from profuse.report.hidden import gap_plot, subset_plot
+from profuse.report.learning import learning_plot
 from profuse.report.outputs import output_plots
 from profuse.report.pages import page_script, page_template
 from profuse.report.profile import profile_on_a_page
@@ -21,7 +22,8 @@ __all__ = ["render_html"]
 MAX_CLASSES = 40
 """A confusion matrix of more classes is told as its largest confusions only."""
 _DRAWN = (
-    "metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals", "outputs", "profile"
+    "metrics", "confusion", "ablation", "hidden", "asked", "gains", "curves", "residuals", "outputs", "profile",
+    "learning"
 )  # fmt: skip
 """What goes into the page as a picture, or changed in another way."""
 KINDS = {
@@ -47,6 +49,7 @@ def render_html(collected: dict[str, Any]) -> str:
     collected = visible_values(collected)
     metric = collected["metric"]["name"]
     confusion, ablation, hidden = collected["confusion"], collected["ablation"], collected.get("hidden")
+    learning = collected.get("learning")
     outputs = output_plots(collected.get("outputs"), collected["dataset"]["target_names"][0])
     return page_template("report.html").render(
         **{k: v for k, v in collected.items() if k not in _DRAWN},
@@ -71,6 +74,7 @@ def render_html(collected: dict[str, Any]) -> str:
         confusion=_shaded(confusion) if confusion else None,
         ablation=ablation and {**ablation, "plot": figures.loss_plot(ablation)},
         hidden=hidden and {**hidden, "plot": gap_plot(hidden, metric), "by_subset": subset_plot(hidden, metric)},
+        learning=learning and {**learning, "plot": learning_plot(learning, metric)},
         asked=[
             {**of, "plot": estimates_plot([*map(estimate_of, of["estimates"])])} for of in collected.get("asked", ())
         ],
