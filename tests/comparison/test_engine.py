@@ -15,8 +15,8 @@ from profuse.comparison.jobs import JobResult
 from profuse.comparison.methods import Method, methods_for
 from profuse.comparison.results import DatasetFacts, Machine, Results
 from profuse.comparison.running import Run
-from profuse.comparison.time_blocks import time_blocks
 from profuse.data.dataset import Dataset
+from profuse.data.time_blocks import time_blocks
 from profuse.models.options import ModelOptions
 
 ROWS = {0: [7, 3, 30, 21], 2: [1, 39, 8, 12]}

@@ -17,7 +17,7 @@ from profuse.comparison.statistics import (
     r2_interval,
     seeds_only,
 )
-from profuse.comparison.time_blocks import time_blocks
+from profuse.data.time_blocks import time_blocks
 from profuse.errors import DataError
 
 

@@ -127,3 +127,62 @@ def test_many_rows_choose_once_and_a_weight_that_is_next_to_nothing_is_none() ->
     weights = select(predictions, true, metric("auroc"), metric("log_loss"))
     assert weights[2] == 0.0
     assert (weights[:2] > 0.3).all()
+
+
+def test_clusters_of_one_row_each_and_one_cluster_of_all_change_nothing() -> None:
+    predictions, true = said(700, (1.0, 1.5, 2.0))
+    plain = select(predictions, true, metric("log_loss"))
+    for clusters in (np.random.default_rng(0).permutation(700), np.zeros(700, dtype=int)):
+        np.testing.assert_array_equal(select(predictions, true, metric("log_loss"), clusters=clusters), plain)
+
+
+def test_the_fewer_clusters_the_more_equal_are_the_weights_of_members_that_are_good() -> None:
+    """Of C clusters 10 / (10 + C) of the weight is divided among the good ones, and none of that among the others."""
+    predictions, true = said(1200, (1.0, 1.6, 1.7, 100.0))
+    trivial = np.full((1, len(true), 2), 0.5)
+    members = np.concatenate([predictions, trivial])
+    smallest = []
+    for n_clusters in (5, 20, 100, 400):
+        clusters = np.arange(1200) % n_clusters
+        weights = select(members, true, metric("auroc"), clusters=clusters, trivial=4)
+        assert weights.sum() == pytest.approx(1.0)
+        assert weights[:3].min() >= (10 / (10 + n_clusters)) / 3 - 1e-9
+        assert weights[4] == 0.0
+        assert weights[3] < 0.05
+        smallest.append(weights[:3].min())
+    assert smallest == sorted(smallest, reverse=True)
+    assert smallest[0] > smallest[-1] + 0.05
+
+
+def test_gains_are_over_the_worst_member_where_none_is_trivial() -> None:
+    predictions, true = said(600, (1.0, 1.3, 100.0))
+    weights = select(predictions, true, metric("auroc"), clusters=np.arange(600) % 2)
+    assert weights[2] < 0.05
+    assert weights[:2].min() > 0.35
+
+
+def test_what_is_best_in_one_long_block_does_not_get_all_the_weight() -> None:
+    """One of ten blocks has most of what the first member is better by; elsewhere the second is better."""
+    rng = np.random.default_rng(0)
+    blocks, true = np.repeat(np.arange(10), 100), rng.normal(size=(1000, 1))
+    errors = np.where(blocks[:, None] == 3, 0.0, 0.75) + 0.02 * rng.normal(size=(1000, 1))
+    other = np.where(blocks[:, None] == 3, 2.0, 0.70) + 0.02 * rng.normal(size=(1000, 1))
+    members = np.stack([true + errors, true + other])
+    alone = select(members, true, metric("mse"))
+    together = select(members, true, metric("mse"), clusters=blocks)
+    assert alone[0] > 0.85
+    assert together[1] > alone[1] + 0.05
+
+
+def test_clusters_are_known_by_any_numbers() -> None:
+    predictions, true = said(300, (1.0, 1.5, 2.0))
+    clusters = np.arange(300) % 7
+    plain = select(predictions, true, metric("log_loss"), clusters=clusters)
+    np.testing.assert_allclose(select(predictions, true, metric("log_loss"), clusters=clusters * 10 + 3), plain)
+
+
+def test_many_rows_in_few_clusters_are_bagged_too() -> None:
+    predictions, true = said(6_000, (1.5, 1.5, 40.0))
+    weights = select(predictions, true, metric("auroc"), clusters=np.arange(6_000) % 8)
+    assert weights[2] < 0.05
+    assert weights[:2].min() > 0.35

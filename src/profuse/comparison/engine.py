@@ -44,10 +44,10 @@ from profuse.comparison.shares import curve_expected, curve_methods, learning_of
 from profuse.comparison.shown import add_outputs
 from profuse.comparison.summary import summarise
 from profuse.comparison.surest import surest_errors
-from profuse.comparison.time_blocks import time_blocks
 from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
 from profuse.data.split import make_split
+from profuse.data.time_blocks import time_blocks
 from profuse.errors import ConfigError, ProfuseError
 from profuse.inspect.profile import profile
 from profuse.kinds import kind_named

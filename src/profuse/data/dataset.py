@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from profuse.data.time_blocks import time_blocks
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
 from profuse.kinds import ModalityData, object_array
@@ -111,11 +112,22 @@ class Dataset:
         return digest.hexdigest()
 
 
-def clusters_of(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Returns a number for each of the rows, `[row]`; rows with one number are of one group."""
-    if dataset.groups is None:
-        return np.arange(len(rows))
-    return np.unique(np.asarray(dataset.groups)[rows].astype(str), return_inverse=True)[1]
+def clusters_of(dataset: Dataset, rows: np.ndarray | None = None) -> np.ndarray:
+    """Returns a number for each of the rows, `[row]`; rows with one number are not independent.
+
+    They are of one group; where rows have times and no groups, of one block of time (`time_blocks`), as neighbours in
+    time are alike; else each row is by itself. Numbers are 0, 1, ... without gaps.
+
+    Args:
+        dataset: The data.
+        rows: Which; all if None.
+    """
+    rows = np.arange(len(dataset)) if rows is None else rows
+    if dataset.groups is not None:
+        return np.unique(np.asarray(dataset.groups)[rows].astype(str), return_inverse=True)[1]
+    if dataset.times is not None and len(rows):
+        return np.unique(time_blocks(np.asarray(dataset.times)[rows]), return_inverse=True)[1]
+    return np.arange(len(rows))
 
 
 def check_weights(weights: np.ndarray, *, who: str, what: str) -> None:

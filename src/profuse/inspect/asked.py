@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.dataset import Dataset, ModalityData, clusters_of
 from profuse.data.new_rows import tell
 from profuse.errors import ConfigError, DataError
 from profuse.inspect.answer import Estimate
@@ -94,7 +94,7 @@ class Asked:
         predictor: What is asked.
         inputs: Every modality of the pipeline, encoded, also those that the predictor does not use.
         true: The targets as metrics take them.
-        clusters: `[row]`: rows with one number are not independent; every row its own where the data have no groups.
+        clusters: `[row]`: rows with one number are not independent; see `clusters_of`.
         metric: In which is measured.
         seed: Of the bootstrap.
         n_resamples: Bootstrap samples.
@@ -112,11 +112,7 @@ class Asked:
     def of(cls, predictor: Predictor, dataset: Dataset, metric: Metric, *, seed: int, n_resamples: int) -> Asked:
         """Encodes the rows of `dataset`, which has a target."""
         true = encoded_target(predictor, dataset)
-        n_rows = len(dataset)
-        clusters = np.arange(n_rows)
-        if dataset.groups is not None:
-            clusters = np.unique(np.asarray(dataset.groups).astype(str), return_inverse=True)[1]
-        return cls(predictor, predictor.encode(dataset), true, clusters, metric, seed, n_resamples)
+        return cls(predictor, predictor.encode(dataset), true, clusters_of(dataset), metric, seed, n_resamples)
 
     @property
     def present(self) -> list[str]:

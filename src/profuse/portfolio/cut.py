@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, clusters_of
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, folds, split_off
 from profuse.data.target import TargetCodec
@@ -123,7 +123,7 @@ class Cut:
             rows=rows,
             fold_of=np.repeat(np.arange(len(cuts)), [len(held) for _, held in cuts]),
             true=true.astype(np.float64).reshape(len(rows), -1) if dataset.task == "regression" else codec.encode(true),
-            clusters=np.arange(len(rows)) if groups is None else np.unique(groups[rows], return_inverse=True)[1],
+            clusters=clusters_of(dataset, rows),
             dependent=by_time or groups is not None,
             names=tuple(sorted(there)),
             lacking=absent(there),

@@ -28,13 +28,18 @@ def loss_of(task: Task) -> Metric | None:
     return metric_called(_LOSSES[task]) if task in _LOSSES else None
 
 
-def nested_outputs(held: np.ndarray, cut: Cut, metric: Metric, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def nested_outputs(
+    held: np.ndarray, cut: Cut, metric: Metric, seed: int, trivial: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns what the portfolio, and the best member, predict of the rows of folds that had no part in choosing."""
     together, alone = np.zeros(held.shape[1:]), np.zeros(held.shape[1:])
     loss = loss_of(cut.codec.task)
     for fold in range(len(cut.folds)):
         rows, rest = np.flatnonzero(cut.fold_of == fold), np.flatnonzero(cut.fold_of != fold)
-        together[rows] = mixed(held[:, rows], select(held[:, rest], cut.true[rest], metric, loss, seed=seed))
+        weights = select(
+            held[:, rest], cut.true[rest], metric, loss, clusters=cut.clusters[rest], trivial=trivial, seed=seed
+        )
+        together[rows] = mixed(held[:, rows], weights)
         alone[rows] = held[best_single(held[:, rest], cut.true[rest], metric), rows]
     return together, alone
 

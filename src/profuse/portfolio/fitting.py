@@ -136,9 +136,10 @@ def _fit(
             loaded.cache_clear()
     tell(Event("select"))
     held = {p: np.stack([f.held[p] for f in fitted]) for p in patterns}
-    weights = np.stack([_weights(held[p], p, cut, metric, seed) for p in patterns])
-    nested, alone = nested_outputs(held[()], cut, metric, seed)
-    constant = next((f.held[()] for f in fitted if f.member.is_trivial), None)
+    trivial = next((i for i, f in enumerate(fitted) if f.member.is_trivial), None)
+    weights = np.stack([_weights(held[p], p, cut, metric, seed, trivial) for p in patterns])
+    nested, alone = nested_outputs(held[()], cut, metric, seed, trivial)
+    constant = None if trivial is None else held[()][trivial]
     least = 1.0 if cut.dependent else 0.0
     temperature = temperature_of(task, nested, cut.true, at_least=least, weights=cut.weights)
     probabilities = softened(task, nested, temperature)
@@ -210,9 +211,12 @@ def _absent_in(dataset: Dataset) -> Mapping[str, np.ndarray]:
     return {name: np.asarray(data.present) for name, data in dataset.modalities.items()}
 
 
-def _weights(held: np.ndarray, pattern: Pattern, cut: Cut, metric: Metric, seed: int) -> np.ndarray:
+def _weights(
+    held: np.ndarray, pattern: Pattern, cut: Cut, metric: Metric, seed: int, trivial: int | None
+) -> np.ndarray:
     rows = rows_to_judge(pattern, cut.names, cut.lacking)
-    return select(held[:, rows], cut.true[rows], metric, loss_of(cut.codec.task), seed=seed)
+    loss, clusters = loss_of(cut.codec.task), cut.clusters[rows]
+    return select(held[:, rows], cut.true[rows], metric, loss, clusters=clusters, trivial=trivial, seed=seed)
 
 
 def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFacts:

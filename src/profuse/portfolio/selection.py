@@ -13,6 +13,7 @@ _MOST_STEPS = 40
 _PATIENCE = 10  # steps without a better score
 _N_BAGS, _FEW_ROWS, _MANY_ROWS = 12, 500, 5_000  # below the first with half of the members, from the second on without
 _MOST_ROWS, _FEWEST_MEMBERS, _LEAST = 20_000, 2, 0.01
+_DRAWN, _HALF = 10.0, 0.5  # clusters that count as much as knowing nothing; of the best gain
 
 
 def mixed(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -26,7 +27,14 @@ def best_single(predictions: np.ndarray, true: np.ndarray, metric: Metric) -> in
 
 
 def select(
-    predictions: np.ndarray, true: np.ndarray, metric: Metric, loss: Metric | None = None, *, seed: int = 0
+    predictions: np.ndarray,
+    true: np.ndarray,
+    metric: Metric,
+    loss: Metric | None = None,
+    *,
+    clusters: np.ndarray | None = None,
+    trivial: int | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """Returns weights `[member]` that add up to 1: greedy selection with replacement, on bootstrapped rows.
 
@@ -36,11 +44,18 @@ def select(
     averaged: below 500 rows, which do not tell well which of many means is best, with half of the members each; from
     5,000 rows on once, with all rows and members. A weight below .01 becomes 0.
 
+    Rows that are not independent tell less: with C clusters of them (groups, blocks of time) the samples are of
+    clusters, and of all weight 10 / (10 + C) is divided alike among the members whose gain over the trivial answer
+    is at least half of the best one's. What is best in a few years, or for a few patients, is often not what is best
+    in others.
+
     Args:
         predictions: `[member, row, output]`, of rows that no member has learned from.
         true: The rows' targets, as the metric takes them.
         metric: By which is chosen.
         loss: Tells means apart that the metric scores alike, as accuracy does often.
+        clusters: `[row]`: rows with one number are not independent; all are if None.
+        trivial: The member that always gives the same answer; gains are over the worst one where there is none.
         seed: Of what is drawn.
 
     Reference:
@@ -48,26 +63,51 @@ def select(
         2.3.
 
     *Differs from the paper*: begins with the one best member, not with the N best; rows are drawn, not only members;
-    ties go by the loss.
+    ties go by the loss; weights are drawn towards equal ones where rows are not independent.
     """
     n_members, n_rows = predictions.shape[:2]
     if n_members == 1:
         return np.ones(1)
     rng, ties = np.random.default_rng(seed), loss if loss is not None and loss.name != metric.name else None
-    if n_rows > _MOST_ROWS:  # which tell enough
-        some = np.sort(rng.permutation(n_rows)[:_MOST_ROWS])
+    alike = None if clusters is None or len(np.unique(clusters)) in (1, n_rows) else clusters
+    most = _MOST_ROWS if alike is None else _MANY_ROWS  # all twelve samples are of so many
+    if n_rows > most:  # which tell enough
+        some = np.sort(rng.permutation(n_rows)[:most])
         predictions, true = predictions[:, some], true[some]
-    if n_rows >= _MANY_ROWS:
+        alike = None if alike is None else alike[some]
+    if alike is None and n_rows >= _MANY_ROWS:
         return _greedy(predictions, true, metric, ties)
-    n_taken = n_members if n_rows >= _FEW_ROWS else max(_FEWEST_MEMBERS, (n_members + 1) // 2)
+    rows_of = _rows_by(np.arange(len(true)) if alike is None else alike)
+    n_parts = len(rows_of)
+    n_taken = n_members if n_parts >= _FEW_ROWS else max(_FEWEST_MEMBERS, (n_members + 1) // 2)
     weights = np.zeros(n_members)
     for _ in range(_N_BAGS):
-        rows = rng.integers(n_rows, size=n_rows)
+        rows = np.concatenate([rows_of[i] for i in rng.integers(n_parts, size=n_parts)])
         members = np.sort(rng.permutation(n_members)[:n_taken])
         weights[members] += _greedy(predictions[members][:, rows], true[rows], metric, ties)
     weights /= weights.sum()
+    if alike is not None:
+        share = _DRAWN / (_DRAWN + n_parts)
+        weights = (1 - share) * weights + share * _level(predictions, true, metric, trivial)
     weights[weights < _LEAST] = 0.0  # not worth its predictions
     return np.asarray(weights / weights.sum())
+
+
+def _rows_by(clusters: np.ndarray) -> list[np.ndarray]:
+    """Returns the rows of each cluster."""
+    order = np.argsort(clusters, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1)
+
+
+def _level(predictions: np.ndarray, true: np.ndarray, metric: Metric, trivial: int | None) -> np.ndarray:
+    """Returns equal weights of the members whose gain over the trivial one is at least half of the best one's."""
+    scores = np.array([_score(metric, true, p) for p in predictions])
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return np.full(len(scores), 1 / len(scores))
+    least = scores[trivial] if trivial is not None and np.isfinite(scores[trivial]) else finite.min()
+    good = scores - least >= _HALF * (finite.max() - least)
+    return np.asarray(good / good.sum())
 
 
 def _greedy(predictions: np.ndarray, true: np.ndarray, metric: Metric, ties: Metric | None) -> np.ndarray:
