@@ -49,6 +49,20 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_in_arrays_that_nobody_may_write_to_are_read_without_a_warning(kind: str) -> None:
+    """As pandas returns them."""
+    rows = data("binary")[0].rows(np.arange(40))
+    for modality in rows.modalities.values():
+        modality.present.flags.writeable = False
+    asked = predictor(kind, "binary")
+    torch.set_warn_always(True)  # else it warns once in a process
+    try:
+        assert len(asked.predict_encoded(asked.encode(rows))) == 40
+    finally:
+        torch.set_warn_always(False)
+
+
 @pytest.mark.parametrize(("kind", "task"), MADE)
 class TestEveryPredictor:
     @pytest.mark.slow

@@ -102,7 +102,7 @@ class ClassicalPredictor(Predictor):
             if name in self.features.parts:
                 with applied(self.source):
                     values = self.features.transform_one(dataset, name)
-            made[key] = Features(values, torch.as_tensor(dataset.modalities[name].present))
+            made[key] = Features(values, torch.tensor(dataset.modalities[name].present))
         return made[key]
 
     def predict_encoded(self, inputs: Mapping[str, Features], rows: np.ndarray | None = None) -> np.ndarray:

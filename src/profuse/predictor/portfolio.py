@@ -125,7 +125,7 @@ class PortfolioPredictor(Predictor):
         known = {} if kept is None else kept
         each = [predictor.encode(dataset, known) for predictor in self.predictors]
         return {
-            name: Parts(tuple(parts[name] for parts in each), torch.as_tensor(data.present))
+            name: Parts(tuple(parts[name] for parts in each), torch.tensor(data.present))
             for name, data in dataset.modalities.items()
             if name in self.pipeline.preprocessors
         }
@@ -134,7 +134,7 @@ class PortfolioPredictor(Predictor):
         """See `Predictor.encode_one`; what several predictors take alike is made once."""
         known = {} if kept is None else kept
         each = tuple(predictor.encode_one(dataset, name, known) for predictor in self.predictors)
-        return Parts(each, torch.as_tensor(dataset.modalities[name].present))
+        return Parts(each, torch.tensor(dataset.modalities[name].present))
 
     def member_outputs(self, inputs: Mapping[str, Parts], member: int) -> np.ndarray:
         """Returns what one member predicts alone, the mean of its fits, as `predict_encoded` does.
