@@ -50,6 +50,7 @@ LAYERS = (
     ("inputs",),
     ("estimators", "retrieval", "imputation"),
     ("comparison.compare", "portfolio.fit"),
+    ("comparison.shards",),
     ("cli",),
     ("__main__",),
 )

@@ -21,6 +21,7 @@ from profuse.cli.evaluate import evaluate
 from profuse.cli.fit import fit
 from profuse.cli.fusions import fusions
 from profuse.cli.impute import impute
+from profuse.cli.merge import merge
 from profuse.cli.parts import parts
 from profuse.cli.predict import predict
 from profuse.cli.report import report
@@ -116,7 +117,7 @@ def _root(
 
 
 for _command in (
-    compare, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, cache, schema, report,
+    compare, merge, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, cache, schema, report,
 ):  # fmt: skip
     app.command()(_command)
 app.command(cls=AskCommand)(ask)

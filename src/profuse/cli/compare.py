@@ -34,7 +34,7 @@ from profuse.training.options import TrainOptions
 if TYPE_CHECKING:
     from profuse.comparison.results import Results
 
-__all__ = ["compare"]
+__all__ = ["compare", "show"]
 
 HOW = "Comparison"
 SPLIT = "Split"
@@ -87,6 +87,15 @@ def compare(
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Fits at a time (as many as cores may be used).", rich_help_panel=HOW),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Do one of N shares of the fits alone, for a cluster; 'profuse merge' makes the comparison of all.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
     safe: SafeCsv = False,
 ) -> None:
     """Compare ways of fusing on your data, beside each modality alone and classical models; write a report.
@@ -117,6 +126,17 @@ def compare(
     source = data_of(data, query, table)
     name = (Path(source).name.partition(".")[0] if isinstance(source, str) else source.name) or "data"
     out = out or Path("profuse-out") / name
+    if shard is not None:
+        from profuse.comparison.shards import compare_shard
+
+        with display(name, console(stderr=True)) as progress:
+            place = compare_shard(
+                source, target, shard=shard, out=out, options=asked, weight=weight, subgroup=subgroup, schema=schema,
+                test=test, variant=variant, on_bad_file=reading.get("on_bad_file", "raise"), n_jobs=jobs,
+                on_event=progress,
+            )  # fmt: skip
+        say(f"Shard {shard}: {place}. When all are done: profuse merge {out}")
+        return
     with display(name, console(stderr=True)) as progress:
         try:
             result = run(
@@ -141,11 +161,11 @@ def compare(
     if safe:  # results are read again from JSON: the tables are for people
         for written in (out / "results.csv", out / "predictions.csv"):
             write_text(written, safe_csv(written.read_text(encoding="utf-8"), safe=True))
-    _show(result.results)
+    show(result.results)
     say(f"\nReport: {path}")
 
 
-def _show(results: Results) -> None:
+def show(results: Results) -> None:
     """Prints the ranked table and the answers."""
     from profuse.comparison.metric import metric_of
     from profuse.comparison.summary import summarise

@@ -33,7 +33,7 @@ from profuse.report import latex_table, write_report
 from profuse.report.notebook import notebook_html
 from profuse.schema import OnBadFile, Schema, SplitOptions
 
-__all__ = ["Comparison", "compare", "read_options"]
+__all__ = ["Comparison", "compare", "opened_for", "read_options"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,24 +225,36 @@ def compare(
     given["members"] = names or None
     resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
     with asked_members(resolved.members, by_value, who="compare"):
-        opened = open_data(
-            data, target, schema=schema, weight=weight, subgroup=subgroup, split=resolved.split, test=test, name=name,
+        opened, resolved = opened_for(
+            data, target, resolved, schema=schema, weight=weight, subgroup=subgroup, test=test, name=name,
             variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
         )  # fmt: skip
-        resolved = resolved.model_copy(update={"split": opened.split})
-        dataset = with_encoders(opened.dataset, resolved.model.encoders, who="compare")
-        for modality, several in resolved.encoders.items():
-            cells = resolve(modality, dataset.modalities, where="compare", what="modality")
-            for other in several:
-                reader_for(other, cells)  # told before any fit
-        opened = replace(opened, dataset=dataset)
-        for seed in range(resolved.filled().seeds):
-            check_parts(opened.dataset, make_split(opened.dataset, resolved.split, seed=seed))
         run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)
         if out is not None:
             return Comparison(run(Path(out)), Path(out))
         with scratch() as folder:
             return Comparison(run(folder))
+
+
+def opened_for(data: Data, target: Any, options: CompareOptions, **how: Any) -> tuple[Opened, CompareOptions]:
+    """Returns the data, checked for what is asked, and the options with the split that a schema may say.
+
+    Args:
+        data: See `compare`.
+        target: See `compare`.
+        options: What is compared.
+        how: See `open_data`.
+    """
+    opened = open_data(data, target, split=options.split, **how)
+    options = options.model_copy(update={"split": opened.split})
+    dataset = with_encoders(opened.dataset, options.model.encoders, who="compare")
+    for modality, several in options.encoders.items():
+        cells = resolve(modality, dataset.modalities, where="compare", what="modality")
+        for other in several:
+            reader_for(other, cells)  # told before any fit
+    for seed in range(options.filled().seeds):
+        check_parts(dataset, make_split(dataset, options.split, seed=seed))
+    return replace(opened, dataset=dataset), options
 
 
 def _run(

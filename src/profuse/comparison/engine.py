@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.classical.own import asked_members
+from profuse.comparison.asked import told_of_classes, with_subgroups
 from profuse.comparison.cautions import caution_of
 from profuse.comparison.hidden import hidden_scores
 from profuse.comparison.jobs import JobResult, model_folder
@@ -48,15 +50,14 @@ from profuse.data.dataset import Dataset
 from profuse.data.leaks import tell_leaks
 from profuse.data.split import make_split
 from profuse.data.time_blocks import time_blocks
-from profuse.errors import ConfigError, ProfuseError
+from profuse.errors import ProfuseError
 from profuse.inspect.profile import profile
 from profuse.kinds import kind_named
 from profuse.metrics import log_error_scores, row_scores
 from profuse.schema import Schema, Spec, SplitOptions
-from profuse.training.groups import NO_PORTFOLIO, check_subgroups, told_of_groups
-from profuse.training.weights import check_class_weight, weight_notes
+from profuse.training.weights import weight_notes
 
-__all__ = ["Event", "compare_dataset"]
+__all__ = ["Event", "compare_dataset", "fit_share"]
 
 
 def compare_dataset(
@@ -90,24 +91,8 @@ def compare_dataset(
             estimator, or is one of another task.
         ProfuseError: Every fit failed.
     """
-    until = time.time() + options.time_limit if isinstance(options.time_limit, float) else None
-    check_questions(options.questions)
-    options, told = with_metric(options.filled(), dataset)
-    told += [*_class_weight(options, dataset), *weight_notes(dataset.weights)]
-    options, of_groups = _with_subgroups(options, dataset)
-    told += of_groups
-    digest = dataset.digest()
-    members = asked_members(options.members, who="compare", task=dataset.task)
-    with members, held_place(out, dataset, digest), scratch() as folder:
-        methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
-        run = Run(methods, list(skipped), out / "work", folder, notes=told, until=until)
-        tell = on_event or (lambda event: None)
-        n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
-        options = plan(run, dataset, digest, options, n_jobs, tell)
+    with _begun(dataset, options, out, schema, n_jobs, on_event) as (run, options, digest, fit, tell):
         methods = run.methods  # a time limit may have made them fewer
-        fit = partial(
-            run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
-        )
         alike, shares = without_each(methods, options), shares_for(dataset, options)
         curve = curve_expected(methods, options, shares)
         if options.retrain_without and len(dataset.modalities) == 1:
@@ -150,35 +135,66 @@ def compare_dataset(
     return results
 
 
-def _class_weight(options: CompareOptions, dataset: Dataset) -> list[str]:
-    """Checks the weights of classes before anything is fitted, and returns what is to be told of them."""
-    asked = options.train.class_weight
-    if asked is None:
-        return []
-    check_class_weight(asked, dataset.task, sorted(set(map(str, np.asarray(dataset.target)))), who="compare")
-    return [
-        f"class_weight = {asked!r} is in the loss of all models: their probabilities are of classes so weighted, and "
-        "their log loss is higher for it. Scores count each row once."
-    ]
+def fit_share(
+    dataset: Dataset,
+    options: CompareOptions,
+    out: Path,
+    share: tuple[int, int],
+    *,
+    schema: Schema | None = None,
+    n_jobs: int | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> tuple[str, list[str], list[str]]:
+    """Does a share of the fits of a comparison, and leaves them in the folder `work` of `out`; nothing else.
 
+    Args:
+        dataset: See `compare_dataset`.
+        options: See `compare_dataset`; their time limit is none, so that all shares plan the same.
+        out: See `compare_dataset`.
+        share: Which one, from 1, and of how many.
+        schema: See `compare_dataset`.
+        n_jobs: See `compare_dataset`.
+        on_event: See `compare_dataset`.
 
-def _with_subgroups(options: CompareOptions, dataset: Dataset) -> tuple[CompareOptions, list[str]]:
-    """Checks what is asked for subgroups, and returns the options, and what is to be told of them.
-
-    Raises:
-        ConfigError: A method without subgroups, or the reverse; or a portfolio, which would undo it.
+    Returns:
+        The digest of the data, the folders of the share's fits, and what is told of fits that failed.
     """
-    check_subgroups(options.train, dataset.subgroups, who="compare")
-    if options.train.subgroup_method is None:
-        return options, []
-    if options.portfolio == "auto":
-        options = options.model_copy(update={"portfolio": "none"})
-    elif options.portfolio != "none":
-        raise ConfigError(f"compare: {NO_PORTFOLIO}; got portfolio={options.portfolio!r}. Use none.")
-    note = (
-        f"Classical models learn with weights that make groups count alike. No portfolio is compared: {NO_PORTFOLIO}."
-    )
-    return options, [*told_of_groups(options.train, dataset.subgroups), note]
+    with _begun(dataset, options, out, schema, n_jobs, on_event) as (run, options, digest, fit, tell):
+        run.share = share
+        n_fits = fit(run.methods)
+        tell(Event("done", n_fits, n_fits))
+        names = [run.folders[method, seed].name for method, by_seed in run.found.items() for seed in by_seed]
+        return digest, sorted(names), [f"{s.method}: {s.reason}" for s in run.skipped]
+
+
+@contextmanager
+def _begun(
+    dataset: Dataset,
+    options: CompareOptions,
+    out: Path,
+    schema: Schema | None,
+    n_jobs: int | None,
+    on_event: Callable[[Event], None] | None,
+) -> Iterator[tuple[Run, CompareOptions, str, Callable[..., int], Callable[[Event], None]]]:
+    """Gives what a comparison begins with: what is planned, the options that are followed, and what does the fits."""
+    until = time.time() + options.time_limit if isinstance(options.time_limit, float) else None
+    check_questions(options.questions)
+    options, told = with_metric(options.filled(), dataset)
+    told += [*told_of_classes(options, dataset), *weight_notes(dataset.weights)]
+    options, of_groups = with_subgroups(options, dataset)
+    told += of_groups
+    digest = dataset.digest()
+    members = asked_members(options.members, who="compare", task=dataset.task)
+    with members, held_place(out, dataset, digest), scratch() as folder:
+        methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
+        run = Run(methods, list(skipped), out / "work", folder, notes=told, until=until)
+        tell = on_event or (lambda event: None)
+        n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
+        options = plan(run, dataset, digest, options, n_jobs, tell)
+        fit = partial(
+            run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
+        )
+        yield run, options, digest, fit, tell
 
 
 def _collect(dataset: Dataset, digest: str, options: CompareOptions, run: Run) -> Results:

@@ -83,6 +83,8 @@ class Run:
         portfolio_seconds: How long the portfolio of a seed may take.
         late: Methods and seeds that were left out for lack of time.
         expected: Seconds of a fit of a method, before one was timed.
+        share: Which of the fits are done, from 1, and of how many shares: those of equal size in the order of a digest
+            of method and seed.
     """
 
     methods: list[Method]
@@ -98,6 +100,7 @@ class Run:
     portfolio_seconds: float | None = None
     late: list[tuple[str, int]] = field(default_factory=list)
     expected: Mapping[str, float] = field(default_factory=dict)
+    share: tuple[int, int] = (1, 1)
 
 
 def run_fits(
@@ -128,7 +131,7 @@ def run_fits(
         later: Methods that are fitted after these, once each.
     """
     run.prints |= fingerprints(methods, options.train, dataset)
-    jobs = list(_jobs(run, methods, options, digest, schema))
+    jobs = _shared(list(_jobs(run, methods, options, digest, schema)), run.share)
     missing = [job for job in jobs if not _finished(job, run)]
     _tell_threads(run, missing, options, digest)
     done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + len(later)
@@ -148,6 +151,17 @@ def run_fits(
             tell(told("plan", left=left.seconds()))
         _fit(run, missing, parts, done, total, n_jobs, left, tell)
     return n_before + len(jobs)
+
+
+def _shared(jobs: list[Job], share: tuple[int, int]) -> list[Job]:
+    """Returns the jobs of a share, in their order."""
+
+    def place(job: Job) -> str:
+        return hashlib.sha256(f"{job.method.name}|{job.seed}".encode()).hexdigest()
+
+    which, n_shares = share
+    mine = {id(job) for job in sorted(jobs, key=place)[which - 1 :: n_shares]}
+    return [job for job in jobs if id(job) in mine]
 
 
 def prepare_seeds(
