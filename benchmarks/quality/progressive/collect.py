@@ -16,8 +16,8 @@ from settings import SETTINGS
 from study import chosen_rate, models_of
 
 from profuse.comparison.statistics import Estimate, Parts, Sample, paired_difference, pooled, seeds_only
-from profuse.comparison.time_blocks import time_blocks
 from profuse.data.split import make_split
+from profuse.data.time_blocks import time_blocks
 from profuse.inspect.curves import effective, relative
 from profuse.schema import SplitOptions
 

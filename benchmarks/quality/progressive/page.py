@@ -22,7 +22,7 @@ from settings import SETTINGS
 from volatility import forecasts, read_returns
 
 from profuse.comparison.statistics import Estimate, Sample, paired_difference
-from profuse.comparison.time_blocks import time_blocks
+from profuse.data.time_blocks import time_blocks
 from profuse.datasets import load
 from profuse.datasets.synthetic.pointer import Pointer
 

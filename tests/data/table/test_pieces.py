@@ -85,6 +85,7 @@ def test_cells_of_a_parquet_file_are_those_of_a_whole_read(data: Any, n_rows: in
         ("one.csv", "a\n1\n\n2\n"),
         ("blank.csv", "a,b\n\n1,x\n\n2,y"),
         ("inch.csv", 'a,b\n1,5" pipe\n2,y\n3,"z ""q"""\n'),
+        ("returns.csv", 'a,b\n1,"a long text\rwith returns\rin it"\n2,y\n'),
         ("accents.csv", "a,b\n1,é\n2,日本\n"),
     ],
 )
