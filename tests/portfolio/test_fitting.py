@@ -244,7 +244,7 @@ class TestTime:
         watch.n_epochs, watch.seconds_left = 40, 40.0
         watch.on_first_steps()
         assert watch.stopped
-        assert (watch.too_long, watch.epochs, watch.planned) == (40.0, 9, 40)
+        assert (watch.too_long, watch.before, watch.epochs, watch.planned) == (40.0, 4.0, 9, 40)
         quick = fits_module._Watch(100.0)
         quick.n_epochs, quick.seconds_left = 40, 40.0
         quick.on_first_steps()
@@ -254,6 +254,18 @@ class TestTime:
         none.n_epochs, none.seconds_left = 40, 40.0
         none.on_first_steps()
         assert none.epochs == 0
+
+    def test_linear_paths_count_in_what_a_network_would_take(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = Fits._outputs
+
+        def outputs(self: Fits, tasks: list[Any]) -> Any:
+            if tasks[0].member.model is None:
+                return whole(self, tasks)
+            return [fits_module._Result(t.number, too_long=1.0, before=500.0, planned=40) for t in tasks]
+
+        monkeypatch.setattr(Fits, "_outputs", outputs)
+        model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=300), members=(LINEAR, NET))
+        assert model.about["skipped"][NET.name].startswith("a fit would take 501 s; ")
 
     def test_a_third_of_the_time_is_kept_for_the_first_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock, given = slow_fits(monkeypatch, lambda name, every: 0.0), dict[str, float]()
@@ -492,6 +504,14 @@ class TestWhatIsTold:
         assert low <= 0 <= high or high < 0
         assert model.members[0].weight > 0.2  # the mean shrinks what the others make of noise
         assert model.about["score"][0] > -0.1
+
+    def test_always_the_same_answer_ranks_nothing(self) -> None:
+        rng = np.random.default_rng(1)
+        target = np.repeat(["no", "yes"], [14, 10])
+        data = from_tensors({"a": rng.normal(size=(24, 3)), "b": rng.normal(size=(24, 3))}, target)
+        model = fitted(data, Member("trivial", (), "trivial"), LINEAR, metric="roc_auc")
+        assert model.members[0].score == 0.5  # though its answer differs from fold to fold
+        assert model.about["over_trivial"][0] == pytest.approx(model.about["score"][0] - 0.5)
 
     def test_what_is_there_is_told_as_better_than_always_the_same(self) -> None:
         model = fitted(learnable(), Member("trivial", (), "trivial"), LINEAR)

@@ -82,6 +82,15 @@ class Fitted:
     epochs: tuple[int, int] = (0, 0)
 
     @property
+    def measured(self) -> np.ndarray:
+        """What its score is told by: of held-out rows, by a trivial model one answer for all.
+
+        Its answers differ from fold to fold, by what the others lack: they rank rows against the target.
+        """
+        held = self.held[()]
+        return np.broadcast_to(held.mean(0), held.shape) if self.member.is_trivial else held
+
+    @property
     def note(self) -> str:
         """Says that its training was made shorter; "" if it was not."""
         most, given = self.epochs
@@ -110,6 +119,8 @@ class _Task:
 class _Result:
     """What a fit has left: it failed (`reason`), would take too long (`epochs` would fit), or has all but those.
 
+    `too_long` are the seconds that its epochs would take, `before` those of its linear paths, before the first epoch.
+
     `planned` are the epochs that a network was to have; 0 of other models.
     """
 
@@ -120,6 +131,7 @@ class _Result:
     seconds: float = 0.0
     reason: str = ""
     too_long: float = 0.0
+    before: float = 0.0
     epochs: int = 0
     planned: int = 0
 
@@ -129,6 +141,7 @@ class _Watch(Callback):
 
     def __init__(self, allowed: float) -> None:
         self.allowed, self.too_long, self.epochs, self.planned = allowed, 0.0, 0, 0
+        self.before = 0.0
         self.began = time.perf_counter()
 
     def on_first_steps(self) -> None:
@@ -140,9 +153,10 @@ class _Watch(Callback):
 
     def _look(self) -> None:
         self.planned = self.n_epochs
-        allowed = self.allowed - (time.perf_counter() - self.began)  # linear paths were solved before
+        spent = time.perf_counter() - self.began  # linear paths were solved before
+        allowed = self.allowed - spent
         if self.seconds_left > allowed and not self.too_long:
-            self.too_long = self.seconds_left
+            self.too_long, self.before = self.seconds_left, spent
             self.epochs = math.floor(self.n_epochs * _MARGIN * max(0.0, allowed) / max(self.seconds_left, 1e-9))
             self.stop()
 
@@ -157,7 +171,10 @@ def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
                 return _Result(task.number, too_long=expected)
             predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
             if watch.too_long:
-                return _Result(task.number, too_long=watch.too_long, epochs=watch.epochs, planned=watch.planned)
+                return _Result(
+                    task.number, too_long=watch.too_long, before=watch.before, epochs=watch.epochs,
+                    planned=watch.planned,
+                )  # fmt: skip
             if not len(loaded(task.path).split.test):
                 taken = time.perf_counter() - start
                 return _Result(task.number, predictor, sets=sets, seconds=taken, planned=watch.planned)
@@ -257,7 +274,7 @@ class Fits:
             self.tell(replace(done, skipped=reason))
             return result
         fitted.append(result)
-        self.tell(replace(done, score=score_of(self.metric, self.cut.true, result.held[()])))
+        self.tell(replace(done, score=score_of(self.metric, self.cut.true, result.measured)))
         return result
 
     @property
@@ -300,8 +317,9 @@ class Fits:
                 if output.too_long:
                     if output.epochs < _FEWEST_EPOCHS:
                         shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
-                        result.needs = output.too_long * rounds * shortest
-                        return f"a fit would take {output.too_long:.0f} s; {allowed or 0.0:.0f} s were left for it"
+                        result.needs = (output.before + output.too_long * shortest) * rounds
+                        whole = output.before + output.too_long
+                        return f"a fit would take {whole:.0f} s; {allowed or 0.0:.0f} s were left for it"
                     result.epochs = max(result.epochs[0], output.planned), 0
                     train = _at_most(output.epochs, train)
                     continue

@@ -139,7 +139,7 @@ def _fit(
     trivial = next((i for i, f in enumerate(fitted) if f.member.is_trivial), None)
     weights = np.stack([_weights(held[p], p, cut, metric, seed, trivial) for p in patterns])
     nested, alone = nested_outputs(held[()], cut, metric, seed, trivial)
-    constant = None if trivial is None else held[()][trivial]
+    constant = None if trivial is None else fitted[trivial].measured
     least = 1.0 if cut.dependent else 0.0
     temperature = temperature_of(task, nested, cut.true, at_least=least, weights=cut.weights)
     probabilities = softened(task, nested, temperature)
@@ -220,7 +220,7 @@ def _weights(
 
 
 def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFacts:
-    held = fitted.held[()]
+    held = fitted.measured
     loss = loss_of(cut.codec.task)
     return MemberFacts(
         name=fitted.member.name,
