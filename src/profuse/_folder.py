@@ -324,7 +324,8 @@ def _contents(folder: Path, where: str, form: Format) -> dict[str, bytes]:
         restore(folder)
         for name in (_FACTS, *_FILES):
             if not (folder / name).is_file():
-                raise _other(where, f"{name} is not there", form)
+                swapped = "it is a file, perhaps swapped with another argument"
+                raise _other(where, swapped if folder.is_file() else f"{name} is not there", form)
         return {name: read_source(folder / name) for name in (_FACTS, *_FILES)}
     except (DataError, OSError, ValueError) as error:  # a zero byte in the path is a ValueError
         raise CheckpointError(f"{where} must be readable; got {_brief(error)}. Name another folder.") from error

@@ -133,6 +133,14 @@ def change(path: Path, **facts: object) -> None:
     path.write_text(json.dumps(told))
 
 
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    with pytest.raises(
+        CheckpointError, match=r"rows\.csv must be the folder of a saved model; it is a file, perhaps sw"
+    ):
+        load_model(tmp_path / "rows.csv")
+
+
 def test_a_changed_fact_is_found(trained: NetworkPredictor, tmp_path: Path) -> None:
     trained.save(tmp_path / "m")
     path = tmp_path / "m" / "model.json"
