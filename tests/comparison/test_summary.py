@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from profuse.comparison.results import DatasetFacts, MethodInfo, ModalityFacts, Results, Score
-from profuse.comparison.summary import summarise
+from profuse.comparison.summary import Evidence, summarise
 
 
 def _results(accuracy: dict[str, float], valid: dict[str, float] | None = None, *, n_rows: int = 2000) -> Results:
@@ -146,3 +146,37 @@ def test_the_chosen_fusion_is_held_against_the_default_unless_it_is_that(gated: 
     (concat,) = (m for m in itself.methods if m.name == "concat")
     concat.default = True
     assert [c for c in summarise(itself).comparisons if c.kind == "default"] == []
+
+
+def test_a_difference_to_the_trivial_answer_is_as_sure_as_the_others(example_of_two_seeds: Results) -> None:
+    """The trivial answer has no seed of its own: its difference takes what all methods say of the seeds' variance."""
+    evidence = Evidence(example_of_two_seeds)
+    against = evidence.difference("concat", "trivial")
+    score = evidence.row(example_of_two_seeds.method("concat")).estimate
+    assert against is not None
+    assert against.degrees > 3
+    assert against.high - against.low < 2 * (score.high - score.low)
+    back = evidence.difference("trivial", "concat")
+    assert back is not None
+    assert (back.low, back.high) == pytest.approx((-against.high, -against.low))
+
+
+@pytest.fixture
+def example_of_two_seeds() -> Results:
+    rng, skills = (
+        np.random.default_rng(2),
+        {"trivial": 0.4, "a only": 0.6, "b only": 0.62, "concat": 0.8, "gated": 0.79},
+    )
+    facts = DatasetFacts(name="made", task="multiclass", n_rows=600, n_train=300, n_valid=150, n_test=150,
+                         classes=["x", "y", "z"], modalities={"a": ModalityFacts(kind="vector")})  # fmt: skip
+    roles = {"trivial": "trivial", "a only": "single", "b only": "single"}
+    names = [*skills, "linear"]
+    results = Results(dataset=facts, methods=[MethodInfo(name=n, role=roles.get(n, "fusion")) for n in names])
+    for seed in range(2):
+        for name in names:
+            luck = {"trivial": 0.0, "concat": 0.1 - 0.2 * seed}.get(name, 0.01 * rng.normal())
+            right = rng.random(150) < skills.get(name, 0.7) + luck
+            results.scores.append(Score(dataset="made", method=name, seed=seed, split="test", metric="accuracy",
+                                        value=float(right.mean()), n_rows=150))  # fmt: skip
+            results.add_rows(name, seed, right, ids=np.arange(150))
+    return results

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from not_none import not_none
 
@@ -357,3 +358,16 @@ def test_a_subset_of_many_modalities_is_called_by_what_it_lacks(shown: str, name
     rows = [{"shown": list(s), "value": 0.5, "low": None, "high": None} for s in ("abcdef", shown)]
     told = subset_plot({"subsets": rows, "modalities": list("abcdef"), "role": "fusion"}, "accuracy")
     assert told["rows"][1]["name"] == name
+
+
+def test_the_confusion_matrix_counts_predictions_and_says_of_how_many_rows(example: Example) -> None:
+    results = example(n_test=60, n_classes=3)
+    confusion = collect(results)["confusion"]
+    counts = np.asarray(confusion["counts"])
+    assert confusion["n_predictions"] == counts.sum()
+    assert confusion["n_rows"] == summarise(results).rows[0].estimate.n_rows
+    assert [m["count"] for m in confusion["most"]] == sorted((m["count"] for m in confusion["most"]), reverse=True)
+    page = render_html(collect(results))
+    first = confusion["most"][0]
+    assert f"{confusion['n_predictions']:,} predictions of {confusion['n_rows']:,} test rows" in page
+    assert f"{first['true']} taken for {first['predicted']} ({first['count']} times, " in page

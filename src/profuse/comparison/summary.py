@@ -13,6 +13,7 @@ from profuse.comparison.metric import metric_of, unvaried
 from profuse.comparison.results import MethodInfo, Results, Score
 from profuse.comparison.statistics import (
     Estimate,
+    Parts,
     Sample,
     holm,
     interval,
@@ -292,10 +293,19 @@ class Evidence:
                 right,
                 n_train=self.results.dataset.n_train,
                 proportion=self.proportion,
-                parts=self.pooled.difference(a, b) if self.pooled else None,
+                parts=self._parts(a, b),
                 unvaried=self.unvaried,
             )
         return self._by_seed([self.sign * (ours[s].value - theirs[s].value) for s in seeds], ours[seeds[0]].n_rows)
+
+    def _parts(self, a: str, b: str) -> Parts | None:
+        """What all methods say of the seeds' variance of a difference; the trivial answer has none of its own."""
+        if self.pooled is None:
+            return None
+        trivial = [m.name for m in self.methods if m.role == "trivial"]
+        if b in trivial:
+            return self.pooled.score(a)
+        return self.pooled.score(b) if a in trivial else self.pooled.difference(a, b)
 
     def _kept(self, method: str, seeds: Sequence[int] | dict[int, Score]) -> list[Sample]:
         """The samples of `seeds`, or none at all where any of them is lacking."""

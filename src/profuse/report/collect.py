@@ -229,7 +229,11 @@ def _confusion(results: Results, summary: Summary, labels: dict[str, str]) -> di
         if i != j
     ]
     wrong.sort(key=lambda w: (-w["count"], w["true"], w["predicted"]))
-    return {"method": labels[name], "classes": classes, "counts": counts.tolist(), "most": wrong[:3]}
+    row = next((r for r in summary.rows if r.method.name == name), None)
+    return {
+        "method": labels[name], "classes": classes, "counts": counts.tolist(), "most": wrong[:3],
+        "n_predictions": int(counts.sum()), "n_rows": int(counts.sum()) if row is None else row.estimate.n_rows,
+    }  # fmt: skip
 
 
 def _residuals(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
