@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from profuse.data.dataset import Dataset, clusters_of
+from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.data.table.values import words
 from profuse.schema import SplitOptions
@@ -38,7 +38,8 @@ def share_of(dataset: Dataset, options: SplitOptions, split: Split, share: float
 
 def _order(dataset: Dataset, rows: np.ndarray, by_time: bool, draw: np.random.Generator, share: float) -> np.ndarray:
     """Returns places in `rows`: of whole groups, in their order, until the share is reached."""
-    units = np.unique(clusters_of(dataset, rows), return_inverse=True)[1]
+    groups = np.arange(len(rows)) if dataset.groups is None else np.asarray(dataset.groups)[rows].astype(str)
+    units = np.unique(groups, return_inverse=True)[1]
     n_units = int(units.max()) + 1
     codes = _codes(dataset, rows)
     if by_time:
