@@ -60,6 +60,35 @@ def test_where_nothing_beats_the_trivial_answer_no_model_is_advised(example: Exa
     assert advice(results, told, labels_of(results)).startswith("Use none of these models yet")
 
 
+def test_a_method_that_is_shown_to_be_better_is_advised_though_validation_rows_chose_none_such(
+    example: Example,
+) -> None:
+    results = example(gain=0.0, n_test=1200, **HOW)
+    summary = summarise(results)
+    v = summary.verdict
+    assert recommended(results, summary) == v.single
+    others = [
+        c.method
+        for c in summary.comparisons
+        if c.kind == "single" and c.method not in (v.fusion, v.single, v.classical)
+    ]
+    first, second = others[:2]
+    comparisons = tuple(
+        replace(c, p_holm=0.001, estimate=replace(c.estimate, value=0.1, low=0.05, high=0.15))
+        if c.kind == "single" and c.method in (first, second)
+        else c
+        for c in summary.comparisons
+    )
+    valid = {first: 0.2, second: 0.3}
+    rows = tuple(replace(r, valid=valid.get(r.method.name, r.valid)) for r in summary.rows)
+    told = replace(summary, comparisons=comparisons, rows=rows)
+    assert recommended(results, told) == second
+    labels = labels_of(results)
+    text = advice(results, told, labels)
+    assert text.startswith(f"Use {labels[second]}: ")
+    assert f"Validation rows preferred {labels[str(v.fusion)]}" in text
+
+
 def test_so_many_rows_have_an_interval_as_wide_as_the_gain() -> None:
     """Paired scores of 400 rows: what is said to be needed has, when drawn, an interval of about the gain."""
     rng = np.random.default_rng(0)

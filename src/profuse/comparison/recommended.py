@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from profuse.comparison.metric import metric_of
 from profuse.comparison.results import Results
 from profuse.comparison.summary import Summary
 
@@ -13,7 +16,9 @@ def recommended(results: Results, summary: Summary) -> str | None:
 
     The portfolio, unless one of what it is held against is shown to be better. Else the best classical model where it
     is shown to be better than the best fusion, the best fusion where it is shown to be better than the best single
-    modality, and else that, as the simplest. All were chosen by validation rows.
+    modality, and else that, as the simplest. All were chosen by validation rows. Where another way of fusing, or
+    another model on all features, is shown to be better than the single modality (corrected for all that were held
+    against it), then of those the one that validation rows prefer.
     """
     v = summary.verdict
     held = [c for c in summary.comparisons if c.kind == "portfolio"]
@@ -25,7 +30,12 @@ def recommended(results: Results, summary: Summary) -> str | None:
         return next((m for m in learned if m in (v.single, v.classical)), None)
     if v.classical_gain is not None and v.classical_gain.shown == "worse":
         return v.classical
-    return v.fusion if v.helps == "yes" else v.single or v.fusion
+    if v.helps == "yes" or v.single is None:
+        return v.fusion
+    better = {c.method for c in summary.comparisons if c.kind == "single" and c.shown == "better"}
+    sign = 1 if metric_of(results).higher_is_better else -1
+    rows = [r for r in summary.rows if r.method.name in better]
+    return max(rows, key=lambda r: -math.inf if r.valid is None else sign * r.valid).method.name if rows else v.single
 
 
 def shown_method(results: Results, summary: Summary) -> str | None:

@@ -55,6 +55,8 @@ def advice(results: Results, summary: Summary, labels: Mapping[str, str]) -> str
         else:
             more = _more_rows(results, summary)
             text += f" It is the simplest: these rows do not tell whether fusing gains anything. {more}"
+    elif use not in (v.fusion, v.single, v.classical) and results.method(use).role != "portfolio" and v.fusion:
+        text += f" Validation rows preferred {labels[v.fusion]}, which is not shown to gain anything."
     elif v.helps == "no" and use == v.single:
         text += " Fusing the modalities makes it worse."
     elif use == v.classical and v.classical_gain is not None:
