@@ -327,7 +327,8 @@ class TestTime:
         monkeypatch.setattr(Fits, "_outputs", attempt)
         options, train = PortfolioOptions(folds=3, time_limit=30), TrainOptions(epochs=4)
         model = fit_portfolio(learnable(120), options, train=train, members=(NET,), keep_all=True)
-        assert attempts == [(0, 4), (1, 4), (2, 4), (1, 2)]
+        assert attempts[:4] == [(0, 4), (1, 4), (2, 4), (1, 2)]
+        assert attempts[4:] == [(0, 4), (1, 4), (2, 4)]  # the clock stands still: there is time for another network
         assert "net is trained for at most 2 epochs instead of 4" in " ".join(map(str, model.about["notes"]))
 
     def test_no_member_but_the_last_takes_more_than_half_of_the_time_that_is_left(
@@ -342,7 +343,13 @@ class TestTime:
     def test_what_was_too_slow_for_its_turn_has_the_time_that_others_have_left(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        slow_fits(monkeypatch, lambda name, every: (10.0 if name == "boosted" else 0.0) / every)
+        probes = list[str]()
+
+        def seconds(name: str, every: int) -> float:
+            probes.extend([name] if every > 1 else [])
+            return (10.0 if name == "boosted" else 0.0) / every
+
+        slow_fits(monkeypatch, seconds)
         several, seen = (LINEAR, BOOSTED, replace(LINEAR, name="last")), list[Event]()
         model = fit_portfolio(
             learnable(120), PortfolioOptions(folds=3, time_limit=50), members=several, on_event=seen.append
@@ -351,6 +358,29 @@ class TestTime:
         assert model.about["skipped"] == {}
         told = [(e.member, bool(e.skipped)) for e in seen if e.stage == "member"]
         assert told == [("linear", False), ("boosted", True), ("last", False), ("boosted", False)]
+        assert probes == ["boosted", "last"]  # how long it takes is known when it is tried again
+
+    def test_a_shortened_network_is_joined_by_a_second_one_in_the_time_that_is_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock, whole = slow_fits(monkeypatch, lambda name, every: 0.0), Member.fit
+
+        def slow(self: Member, fold: Path, sets: Any, train: TrainOptions, *args: Any, **more: Any) -> Any:
+            result = whole(self, fold, sets, train, *args, **more)
+            seconds = 2.5 * (train.epochs or 1) if self.model is not None else 12.0 * (self.name == "boosted")
+            clock["now"] += seconds / more.get("every", 1)
+            return result
+
+        monkeypatch.setattr(Member, "fit", slow)
+        several, train = (LINEAR, NET, BOOSTED, replace(LINEAR, name="last")), TrainOptions(epochs=4)
+        data, options = learnable(120), PortfolioOptions(folds=3, time_limit=60)
+        model = fit_portfolio(data, options, train=train, members=several, keep_all=True)
+        # 26.6 s of 54 are left when all had their turn: no time for three fits of 12 s, but for .9 * 3 * 26.6 / 25
+        assert [m.name for m in model.members] == ["linear", "net", "last", "net (again)"]
+        networks = [p for p in model.predictors if isinstance(p, NetworkPredictor)]
+        assert [n.train_options.epochs for n in networks] == [4, 3, 3, 2, 2, 2]
+        assert [n.train_options.seed for n in networks] == [0, 0, 0, 1, 1, 1]
+        assert "net (again) is trained for at most 2 epochs instead of 4" in " ".join(map(str, model.about["notes"]))
 
     def test_the_first_member_is_fitted_however_little_time_there_is(self) -> None:
         model = fit_portfolio(learnable(60), PortfolioOptions(folds=2, time_limit=1e-9), members=(LINEAR, BOOSTED))

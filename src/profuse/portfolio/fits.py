@@ -33,6 +33,7 @@ _PROBE = 5
 _RESERVED = 1 / 3  # of the time of all fits, kept for the first network
 _SHORT = 1.5  # epochs, that a network needs with what comes before and after them
 _TURN = 0.5  # of the time that is left, a model may take
+_WORTH_AGAIN = 2 / 3  # of its epochs, from which on a network is trained once more in the time that is left
 
 
 @dataclass(frozen=True)
@@ -257,24 +258,54 @@ class Fits:
             late += [result] if result.needs else []
         for result in sorted(late, key=lambda r: r.member.model is None):  # all that is left is theirs, networks first
             if self.deadline is not None and result.needs < self.deadline - time.perf_counter():
-                self._one(result.member, self.members.index(result.member), self.deadline, fitted, skipped)
+                self._one(
+                    result.member, self.members.index(result.member), self.deadline, fitted, skipped, probes=False
+                )
         if not fitted:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
             raise ProfuseError(f"fit: at least one model must be fitted; none was. {reasons}")
+        self._again(fitted)
         return fitted, skipped
 
-    def _one(self, member: Member, i: int, until: float, fitted: list[Fitted], skipped: dict[str, str]) -> Fitted:
+    def _again(self, fitted: list[Fitted]) -> None:
+        """Trains a network that had fewer epochs once more, for as many as time is left, and adds it to those fitted.
+
+        It begins anew, from another seed, and is a member beside the first one: held-out rows weigh both.
+        """
+        if self.deadline is None:
+            return
+        for first in [f for f in fitted if f.epochs[1] < f.epochs[0]]:
+            most, given = first.epochs
+            an_epoch = max(first.seconds, 1e-9) / given
+            n_epochs = min(most, math.floor(_MARGIN * (self.deadline - time.perf_counter()) / an_epoch))
+            if n_epochs < _WORTH_AGAIN * given:
+                continue
+            train = _at_most(n_epochs, self.train.model_copy(update={"seed": self.train.seed + 1}))
+            again = replace(first.member, name=f"{first.member.name} (again)")
+            result = Fitted(again, epochs=(most, 0))
+            at = (self.members.index(first.member) + 1) * self._n_fits
+            if not self._fit(result, at - self._n_fits, self.deadline, train):
+                self._add(result, at, fitted)
+
+    def _add(self, result: Fitted, n_done: int, fitted: list[Fitted]) -> None:
+        """Adds a member to those fitted, and tells its score."""
+        fitted.append(result)
+        score = score_of(self.metric, self.cut.true, result.measured)
+        self.tell(Event("member", n_done, self._n_total, result.member.name, score=score, seconds=result.seconds))
+
+    def _one(
+        self, member: Member, i: int, until: float, fitted: list[Fitted], skipped: dict[str, str], probes: bool = True
+    ) -> Fitted:
         """Fits a member, and adds it to those fitted, or to those that are not with the reason; tells that."""
         result = Fitted(member)
-        reason = self._fit(result, i * self._n_fits, until)
-        done = Event("member", (i + 1) * self._n_fits, self._n_total, member.name, seconds=result.seconds)
+        reason = self._fit(result, i * self._n_fits, until, self.train, probes=probes)
+        n_done = (i + 1) * self._n_fits
         skipped.pop(member.name, None)
         if reason:
             skipped[member.name] = reason
-            self.tell(replace(done, skipped=reason))
-            return result
-        fitted.append(result)
-        self.tell(replace(done, score=score_of(self.metric, self.cut.true, result.measured)))
+            self.tell(Event("member", n_done, self._n_total, member.name, seconds=result.seconds, skipped=reason))
+        else:
+            self._add(result, n_done, fitted)
         return result
 
     @property
@@ -285,9 +316,12 @@ class Fits:
     def _n_total(self) -> int:
         return self._n_fits * len(self.members)
 
-    def _fit(self, result: Fitted, n_done: int, until: float) -> str:
-        """Fits a member to all folds until then; returns why it is left out, or ""."""
-        member, start, train = result.member, time.perf_counter(), self.train
+    def _fit(self, result: Fitted, n_done: int, until: float, train: TrainOptions, *, probes: bool = True) -> str:
+        """Fits a member to all folds until then; returns why it is left out, or "".
+
+        A classical model is first seen on a share of the rows, unless it was (`probes`).
+        """
+        member, start = result.member, time.perf_counter()
         folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
         found: dict[int, _Result] = {}
         while todo := [j for j in range(len(folds)) if j not in found]:
@@ -307,7 +341,7 @@ class Fits:
                 _Task(
                     member, j, folds[j].path, self.sets.setdefault(j, {}), train, self.metric.name,
                     self.cut.codec.task, tuple(self.patterns), allowed,
-                    allowed is not None and not found and member.model is None,
+                    probes and allowed is not None and not found and member.model is None,
                 )
                 for j in (todo if found else todo[: self.n_jobs])  # the first fits are timed before the others begin
             ]  # fmt: skip

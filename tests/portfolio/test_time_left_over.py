@@ -1,0 +1,105 @@
+"""Time that a limit leaves when all members had their turn: another network is trained in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from profuse.metrics import metric
+from profuse.models.options import ModelOptions
+from profuse.portfolio.fits import Event, Fits, Fitted
+from profuse.portfolio.members import Member
+from profuse.training.options import TrainOptions
+
+QUICK = Member("quick", ("a",), "linear")
+NET = Member("net", ("a",), model=ModelOptions())
+
+
+@dataclass
+class Outcome:
+    members: list[Fitted]
+    skipped: dict[str, str]
+    calls: list[tuple[str, int | None, int, float]]
+    events: list[Event]
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    deadline: float | None,
+    seconds: Callable[[str], float],
+    epochs: tuple[int, int],
+    members: tuple[Member, ...] = (QUICK, NET, replace(QUICK, name="last")),
+    reason: str = "",
+) -> Outcome:
+    """Fits on a clock that stands still but for them; a network has `epochs`, (at most, given), at its first time."""
+    clock, calls, events = {"now": 0.0}, list[tuple[str, int | None, int, float]](), list[Event]()
+    monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+    true = np.array([0, 1, 0, 1])
+
+    def fit(self: Fits, result: Fitted, n_done: int, until: float, train: TrainOptions, **more: Any) -> str:
+        began = clock["now"]
+        calls.append((result.member.name, train.epochs, train.seed, until))
+        result.seconds = seconds(result.member.name)
+        clock["now"] += result.seconds
+        if "again" in result.member.name and reason:
+            return reason
+        if result.member.model is not None:
+            result.epochs = epochs if train.epochs is None else (result.epochs[0], train.epochs)
+        result.held = {(): np.eye(2)[true]}
+        assert clock["now"] >= began
+        return ""
+
+    monkeypatch.setattr(Fits, "_fit", fit)
+    cut: Any = SimpleNamespace(folds=[0, 1], whole=None, true=true)
+    fits = Fits(cut, members, [()], TrainOptions(), metric("accuracy"), deadline, 1, events.append)
+    fitted, skipped = fits.run()
+    return Outcome(fitted, skipped, calls, events)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "most", "given", "expected"),
+    [
+        (100.0, 80, 10, 31),  # 70 s are left, and 20 s were had by 10 epochs: .9 * 10 * 70 / 20
+        (100.0, 20, 10, 20),  # no more than without a limit
+        (50.0, 80, 10, 9),  # 20 s: about as many
+        (46.0, 80, 10, 7),
+        (44.0, 80, 10, None),  # 14 s would do for 6 of 10 epochs: too short to be of use
+        (100.0, 10, 10, None),  # it had all its epochs
+        (None, 80, 10, None),
+    ],
+)
+def test_a_shortened_network_is_joined_by_another_for_which_time_is_left(
+    monkeypatch: pytest.MonkeyPatch, deadline: float | None, most: int, given: int, expected: int | None
+) -> None:
+    result = run(monkeypatch, deadline, lambda name: 20.0 if name == "net" else 5.0, (most, given))
+    names = [f.member.name for f in result.members]
+    if expected is None:
+        assert names == ["quick", "net", "last"]
+        return
+    assert names == ["quick", "net", "last", "net (again)"]
+    # of another seed: what two seeds say together is better than what either says
+    assert result.calls[-1] == ("net (again)", expected, 1, deadline)
+    assert result.members[-1].epochs == (most, expected)
+    told = f"net (again) is trained for at most {expected} epochs instead of {most}, as time was limited."
+    assert result.members[-1].note == ("" if expected == most else told)
+    assert [e.member for e in result.events if e.stage == "member"] == names
+
+
+def test_what_could_not_be_done_in_what_was_left_is_no_model_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = run(monkeypatch, 100.0, lambda name: 20.0, (80, 10), reason="no time was left for it")
+    assert [f.member.name for f in result.members] == ["quick", "net", "last"]
+    assert "net (again)" not in result.skipped
+
+
+def test_each_shortened_network_has_its_turn_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = (QUICK, NET, replace(NET, name="other"))
+    result = run(monkeypatch, 60.0, lambda name: 0.0 if name == "quick" else 10.0, (80, 10), both)
+    assert [name for name, *_ in result.calls] == ["quick", "net", "other", "net (again)", "other (again)"]
+    assert [epochs for _, epochs, *_ in result.calls[3:]] == [36, 27]
