@@ -19,7 +19,7 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.decision import AskedDecision, HeldOut, what_it_is_worth
 from profuse.portfolio.estimate import estimate_of, loss_of, nested_outputs, notes_of
-from profuse.portfolio.fits import Event, Fits, Fitted, score_of
+from profuse.portfolio.fits import Event, Fits, Fitted, score_of, workers_started
 from profuse.portfolio.members import Member, loaded, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
@@ -118,16 +118,17 @@ def _fit(
     start = time.perf_counter()
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
     with scratch() as folder:
-        cut = Cut.make(
-            dataset,
-            options,
-            networks,
-            seed,
-            folder,
-            lambda i, n: tell(Event("prepare", i, n)),
-            codec,
-            train.class_weight,
-        )
+        with workers_started(n_jobs):
+            cut = Cut.make(
+                dataset,
+                options,
+                networks,
+                seed,
+                folder,
+                lambda i, n: tell(Event("prepare", i, n)),
+                codec,
+                train.class_weight,
+            )
         patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
         fits = Fits(cut, members, patterns, train, metric, deadline, n_jobs, tell)
         try:
