@@ -12,6 +12,7 @@ import pytest
 
 from profuse import from_tensors
 from profuse.portfolio import fits, fitting
+from profuse.portfolio.cut import Cut
 from profuse.portfolio.fits import workers_started
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member
@@ -23,10 +24,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What happened, in order; nothing runs in other processes."""
     seen: list[Any] = []
 
+    def drained(n: int) -> Iterator[None]:
+        for _ in range(n):
+            seen.append("ready")
+            yield None
+
     @contextmanager
     def outputs_of(call: Any, todo: Any, n_jobs: int, *, who: str) -> Iterator[Iterator[Any]]:
         seen.append(("began", len(list(todo)), n_jobs))
-        yield (seen.append("ready") for _ in range(n_jobs))
+        yield drained(n_jobs)
         seen.append("closed")
 
     monkeypatch.setattr(fits, "outputs_of", outputs_of)
@@ -51,7 +57,7 @@ def test_what_a_worker_is_given_can_be_done_in_it() -> None:
 
 def test_folds_are_prepared_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    make = fitting.Cut.make
+    make = Cut.make
 
     @contextmanager
     def started(n_jobs: int) -> Iterator[None]:
@@ -64,7 +70,7 @@ def test_folds_are_prepared_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
         return make(*args)
 
     monkeypatch.setattr(fitting, "workers_started", started)
-    monkeypatch.setattr(fitting.Cut, "make", cut)
+    monkeypatch.setattr(Cut, "make", cut)
     data = from_tensors({"a": np.arange(20.0)[:, None]}, np.arange(20) % 2)
     fit_portfolio(data, PortfolioOptions(folds=2), members=[Member("trivial", (), "trivial")])
     assert order == ["1 started", "cut", "waited"]
