@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,12 +12,12 @@ import numpy as np
 import pytest
 
 from profuse import from_tensors
-from profuse.portfolio import fits, fitting
+from profuse.portfolio import fitting, workers
 from profuse.portfolio.cut import Cut
-from profuse.portfolio.fits import workers_started
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member
 from profuse.portfolio.options import PortfolioOptions
+from profuse.portfolio.workers import workers_started
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         yield drained(n_jobs)
         seen.append("closed")
 
-    monkeypatch.setattr(fits, "outputs_of", outputs_of)
+    monkeypatch.setattr(workers, "outputs_of", outputs_of)
     return seen
 
 
@@ -51,8 +52,14 @@ def test_one_process_starts_no_other(seen: list[Any]) -> None:
     assert seen == ["work"]
 
 
-def test_what_a_worker_is_given_can_be_done_in_it() -> None:
-    assert fits._ready(os.getpid(), b"") is None  # type: ignore[func-returns-value]
+@pytest.mark.slow
+def test_a_worker_has_then_loaded_what_fits_need() -> None:
+    code = (
+        "import os, sys; from profuse.portfolio.workers import _ready; _ready(os.getpid(), b'');"
+        "print({'torch', 'sklearn', 'lightning_fabric', 'profuse.portfolio.fits'} - set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
 
 
 def test_folds_are_prepared_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from profuse.schema import Task
 from profuse.training.callbacks import Callback
 from profuse.training.options import TrainOptions
 
-__all__ = ["Event", "Fits", "Fitted", "score_of", "workers_started"]
+__all__ = ["Event", "Fits", "Fitted", "score_of"]
 
 _FEWEST_EPOCHS = 1  # a network begins as its linear paths
 _MARGIN = 0.9
@@ -161,23 +160,6 @@ class _Watch(Callback):
             self.too_long, self.before = self.seconds_left, spent
             self.epochs = math.floor(self.n_epochs * _MARGIN * max(0.0, allowed) / max(self.seconds_left, 1e-9))
             self.stop()
-
-
-@contextmanager
-def workers_started(n_jobs: int) -> Iterator[None]:
-    """Has the worker processes of `Fits` load what they need while this process does the work inside of the `with`."""
-    if n_jobs == 1:
-        yield
-        return
-    with outputs_of(_ready, [(os.getpid(), packed())] * n_jobs, n_jobs, who="fit") as outputs:
-        yield
-        for _ in outputs:
-            pass
-
-
-def _ready(parent: int, parts: bytes) -> None:
-    begin(parent, parts)
-    import lightning_fabric  # noqa: F401  # costs seconds, which are not the first network's
 
 
 def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:

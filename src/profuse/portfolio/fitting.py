@@ -19,12 +19,13 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.decision import AskedDecision, HeldOut, what_it_is_worth
 from profuse.portfolio.estimate import estimate_of, loss_of, nested_outputs, notes_of
-from profuse.portfolio.fits import Event, Fits, Fitted, score_of, workers_started
+from profuse.portfolio.fits import Event, Fits, Fitted, score_of
 from profuse.portfolio.members import Member, loaded, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
 from profuse.portfolio.selection import select
 from profuse.portfolio.temperature import temperature_of
+from profuse.portfolio.workers import workers_started
 from profuse.predictor import MemberFacts, PortfolioPredictor, softened
 from profuse.predictor.trained import TrainedOn
 from profuse.schema import Schema, Task
