@@ -27,5 +27,6 @@ def _ready(parent: int, parts: bytes) -> None:
     begin(parent, parts)
     # they cost seconds, which are not the first model's
     import lightning_fabric  # noqa: F401
+    import sklearn.ensemble  # noqa: F401
 
     import profuse.portfolio.fits  # noqa: F401
