@@ -81,7 +81,9 @@ class TestMatrix:
     def test_a_model_of_all_modalities_takes_one_set_a_kind_sparse_where_it_can(self, name: str) -> None:
         (sets,) = feature_sets_for(name, {kind: kind for kind in KINDS.builtin})
         assert list(sets) == list(KINDS.builtin)
-        assert {m for m, s in sets.items() if features_named(s).sparse} == ({"text"} if name == "linear" else set())
+        assert {m for m, s in sets.items() if features_named(s).sparse} == (
+            {"text", "document"} if name == "linear" else set()
+        )
         assert sets["table"] == "table"
 
     def test_a_single_one_takes_each_full_set_and_never_a_sparse_one_where_it_takes_none(

@@ -56,9 +56,10 @@ def schema(
     from profuse.data.table.schema_file import as_schema
 
     source = data_of(file, query, table)
-    for path in (out, profile):
-        if path is not None:
-            check_output(path, reads=(file_of(source), given))
+    if out is not None:  # a schema may be filled in where it stands: it is read whole before
+        check_output(out, reads=(file_of(source),))
+    if profile is not None:
+        check_output(profile, reads=(file_of(source), given))
     asked = as_schema(given)
     named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
     result = look(source, asked.model_copy(update=named), target=target)
