@@ -19,4 +19,5 @@ def wilson(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre, spread = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    return (max(0.0, (centre - spread) / (1 + z**2 / n)), min(1.0, (centre + spread) / (1 + z**2 / n)))
+    low, high = ((centre + side * spread) / (1 + z**2 / n) for side in (-1, 1))
+    return (max(0.0, min(p, low)), min(1.0, max(p, high)))  # of 0 and 1 an end is the share, up to rounding
