@@ -131,7 +131,11 @@ class TestNoLeak:
         true, p = rng.integers(0, 2, 600), rng.random((40, 600))
         held = np.stack([1 - p, p], axis=2)
         cut: Any = SimpleNamespace(
-            codec=SimpleNamespace(task="binary"), folds=range(5), fold_of=np.arange(600) % 5, true=true
+            codec=SimpleNamespace(task="binary"),
+            folds=range(5),
+            fold_of=np.arange(600) % 5,
+            true=true,
+            clusters=np.arange(600),
         )
         together, alone = nested_outputs(held, cut, metric("accuracy"), 0)
         best = max(metric("accuracy")(true, p) for p in held)
