@@ -204,7 +204,7 @@ def alive(session: int) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])  # SIGINT: tests/cli/test_compare.py
 def test_a_signal_ends_the_workers_and_what_it_leaves_goes(number: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
     (tmp_path / "tmp").mkdir()

@@ -209,10 +209,13 @@ class Exported(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [{"entry": "input", "start": "learned"}, {"entry": "early", "gradient_rounds": 1}, {"entry": "later"}],
+    ("feedback", "options"),
+    [
+        *((feedback, {"entry": "input", "start": "learned"}) for feedback in FEEDBACKS),
+        ("add", {"entry": "early", "gradient_rounds": 1}),
+        ("gate", {"entry": "later"}),
+    ],
 )
-@pytest.mark.parametrize("feedback", FEEDBACKS)
 def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None:
     options = ModelOptions(members=1, width=8, rounds=3, feedback=feedback, **options)
     kinds = {name: KINDS[name] for name in ("number", "curve", "point")}
