@@ -9,12 +9,11 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from profuse.kinds.noise.corruption import Corruption, by_row, cut, spread
+from profuse.kinds.noise.corruption import Corruption, by_row, cut, of_rows, spread
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
     from profuse.kinds._rows import ModalityData
 
 __all__ = ["CLOUDS"]
-
-Change = Callable[[np.ndarray, float, "Generator"], np.ndarray]
-
-
-def _made(description: str, change: Change) -> Corruption:
-    """Returns a corruption of single clouds."""
-
-    def of(data: ModalityData, p: float, draw: Generator) -> Any:
-        def changed(row: Any, own: Generator) -> np.ndarray:
-            cloud = np.asarray(row)
-            return cut(change(cloud.astype(np.float64), p, own), cloud.dtype)
-
-        return by_row(data, draw, changed)
-
-    return Corruption(description, of)
 
 
 def _radius(cloud: np.ndarray) -> float:
@@ -96,9 +80,9 @@ CLOUDS = {
     "white": Corruption(
         "White noise is added: p/2 of a cloud's radius to each coordinate, p spreads to other channels.", _white
     ),
-    "dropped": _made("Each point, with probability p, is left out; one stays.", _dropped),
-    "covered": _made("The .8p of the points that lie farthest to one side are left out.", _covered),
-    "outliers": _made("Each point, with probability p/2, lies anywhere in the cloud's box.", _outliers),
-    "turned": _made("The cloud is turned by 180p degrees about an axis through its middle.", _turned),
-    "stretched": _made("Each axis is multiplied by 1 + p, or divided by it, about the cloud's middle.", _stretched),
+    "dropped": of_rows("Each point, with probability p, is left out; one stays.", _dropped),
+    "covered": of_rows("The .8p of the points that lie farthest to one side are left out.", _covered),
+    "outliers": of_rows("Each point, with probability p/2, lies anywhere in the cloud's box.", _outliers),
+    "turned": of_rows("The cloud is turned by 180p degrees about an axis through its middle.", _turned),
+    "stretched": of_rows("Each axis is multiplied by 1 + p, or divided by it, about the cloud's middle.", _stretched),
 }

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
     from profuse.kinds._rows import ModalityData
 
-__all__ = ["Change", "Corruption", "by_row", "cut", "exchanged", "run", "spread"]
+__all__ = ["Change", "Corruption", "RowChange", "by_row", "cut", "exchanged", "of_levels", "of_rows", "run", "spread"]
 
 Change = Callable[["ModalityData", float, "Generator"], Any]
 """Returns new values of the rows that have the modality, for a level above 0 to 1; it changes nothing in place."""
+
+RowChange = Callable[[np.ndarray, float, "Generator"], np.ndarray]
+"""Returns one row changed, float64, for a level and with draws of its own."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,34 @@ def by_row(data: ModalityData, draw: Generator, change: Callable[[Any, Generator
     for i in np.flatnonzero(data.present):
         values[i] = change(data.values[i], np.random.default_rng(seeds[i]))
     return values
+
+
+def of_rows(description: str, change: RowChange) -> Corruption:
+    """Returns a corruption that changes the numbers of single rows; their type stays."""
+
+    def of(data: ModalityData, p: float, draw: Generator) -> Any:
+        def changed(row: Any, own: Generator) -> np.ndarray:
+            values = np.asarray(row)
+            return cut(change(values.astype(np.float64), p, own), values.dtype)
+
+        return by_row(data, draw, changed)
+
+    return Corruption(description, of)
+
+
+def of_levels(description: str, change: RowChange) -> Corruption:
+    """Returns a corruption that changes single pictures or videos, whose levels are 0 to 1 for it; their type stays."""
+
+    def of(data: ModalityData, p: float, draw: Generator) -> Any:
+        def changed(row: Any, own: Generator) -> np.ndarray:
+            levels = np.asarray(row)
+            most = 255.0 if levels.dtype == np.uint8 else 1.0
+            x = np.clip(change(levels.astype(np.float64) / most, p, own), 0.0, 1.0) * most
+            return np.asarray(np.rint(x) if levels.dtype == np.uint8 else x, dtype=levels.dtype)
+
+        return by_row(data, draw, changed)
+
+    return Corruption(description, of)
 
 
 def exchanged(hit: np.ndarray, draw: Generator) -> np.ndarray:

@@ -8,36 +8,17 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from profuse.kinds.noise.corruption import Corruption, by_row, run
+from profuse.kinds.noise.corruption import of_levels, run
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from profuse.kinds._rows import ModalityData
 
 __all__ = ["FRAMES"]
-
-Change = Callable[[np.ndarray, float, "Generator"], np.ndarray]
-
-
-def _made(description: str, change: Change) -> Corruption:
-    """Returns a corruption that changes videos of 0 to 1."""
-
-    def of(data: ModalityData, p: float, draw: Generator) -> Any:
-        def changed(row: Any, own: Generator) -> np.ndarray:
-            video = np.asarray(row)
-            most = 255.0 if video.dtype == np.uint8 else 1.0
-            x = np.clip(change(video.astype(np.float64) / most, p, own), 0.0, 1.0) * most
-            return np.asarray(np.rint(x) if video.dtype == np.uint8 else x, dtype=video.dtype)
-
-        return by_row(data, draw, changed)
-
-    return Corruption(description, of)
 
 
 def _white(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
@@ -87,11 +68,11 @@ def _shaken(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
 
 
 FRAMES = {
-    "white": _made("White noise, whose deviation is p/2 of the range, is added to each pixel.", _white),
-    "covered": _made("A rectangle of p/2 of the area has the mean colour in all frames.", _covered),
-    "frozen": _made("A run of p of the frames shows the frame before it.", _frozen),
-    "blur": _made("A Gaussian blur of each frame, whose deviation is p/10 of the shorter side.", _blur),
-    "contrast": _made("Contrast is 1 - .95p of what it was.", _contrast),
-    "flicker": _made("Each frame is lighter or darker by up to p/2 of the range.", _flicker),
-    "shaken": _made("Each frame is moved by up to p/4 of its sides; its edge fills what is left.", _shaken),
+    "white": of_levels("White noise, whose deviation is p/2 of the range, is added to each pixel.", _white),
+    "covered": of_levels("A rectangle of p/2 of the area has the mean colour in all frames.", _covered),
+    "frozen": of_levels("A run of p of the frames shows the frame before it.", _frozen),
+    "blur": of_levels("A Gaussian blur of each frame, whose deviation is p/10 of the shorter side.", _blur),
+    "contrast": of_levels("Contrast is 1 - .95p of what it was.", _contrast),
+    "flicker": of_levels("Each frame is lighter or darker by up to p/2 of the range.", _flicker),
+    "shaken": of_levels("Each frame is moved by up to p/4 of its sides; its edge fills what is left.", _shaken),
 }

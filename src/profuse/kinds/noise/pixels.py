@@ -9,36 +9,17 @@ Reference:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from profuse.kinds.noise.corruption import Corruption, by_row, run
+from profuse.kinds.noise.corruption import of_levels, run
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from profuse.kinds._rows import ModalityData
 
 __all__ = ["PIXELS"]
-
-Change = Callable[[np.ndarray, float, "Generator"], np.ndarray]
-
-
-def _made(description: str, change: Change) -> Corruption:
-    """Returns a corruption that changes pictures of 0 to 1."""
-
-    def of(data: ModalityData, p: float, draw: Generator) -> Any:
-        def changed(row: Any, own: Generator) -> np.ndarray:
-            picture = np.asarray(row)
-            most = 255.0 if picture.dtype == np.uint8 else 1.0
-            x = np.clip(change(picture.astype(np.float64) / most, p, own), 0.0, 1.0) * most
-            return np.asarray(np.rint(x) if picture.dtype == np.uint8 else x, dtype=picture.dtype)
-
-        return by_row(data, draw, changed)
-
-    return Corruption(description, of)
 
 
 def _white(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
@@ -104,14 +85,14 @@ def _shifted(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
 
 
 PIXELS = {
-    "white": _made("White noise, whose deviation is p/2 of the range, is added to each pixel.", _white),
-    "covered": _made("A rectangle of p/2 of the area has the mean colour of the picture.", _covered),
-    "blur": _made("A Gaussian blur, whose deviation is p/10 of the shorter side.", _blur),
-    "contrast": _made("Contrast is 1 - .95p of what it was.", _contrast),
-    "brightness": _made("The picture is lighter or darker by p/2 of the range.", _brightness),
-    "jpeg": _made("The picture is saved as JPEG of quality 80 - 79p.", _jpeg),
-    "pixelate": _made("The picture has 1 - .9p of its pixels a side.", _pixelate),
-    "shifted": _made(
+    "white": of_levels("White noise, whose deviation is p/2 of the range, is added to each pixel.", _white),
+    "covered": of_levels("A rectangle of p/2 of the area has the mean colour of the picture.", _covered),
+    "blur": of_levels("A Gaussian blur, whose deviation is p/10 of the shorter side.", _blur),
+    "contrast": of_levels("Contrast is 1 - .95p of what it was.", _contrast),
+    "brightness": of_levels("The picture is lighter or darker by p/2 of the range.", _brightness),
+    "jpeg": of_levels("The picture is saved as JPEG of quality 80 - 79p.", _jpeg),
+    "pixelate": of_levels("The picture has 1 - .9p of its pixels a side.", _pixelate),
+    "shifted": of_levels(
         "The picture is moved by p/2 of its side in any direction; its edge fills what is left.", _shifted
     ),
 }

@@ -9,34 +9,17 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from profuse.kinds.noise.corruption import Corruption, by_row, cut, run
+from profuse.kinds.noise.corruption import of_rows, run
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-    from profuse.kinds._rows import ModalityData
 
 __all__ = ["VOXELS"]
-
-Change = Callable[[np.ndarray, float, "Generator"], np.ndarray]
-
-
-def _made(description: str, change: Change) -> Corruption:
-    """Returns a corruption of single volumes."""
-
-    def of(data: ModalityData, p: float, draw: Generator) -> Any:
-        def changed(row: Any, own: Generator) -> np.ndarray:
-            volume = np.asarray(row)
-            return cut(change(volume.astype(np.float64), p, own), volume.dtype)
-
-        return by_row(data, draw, changed)
-
-    return Corruption(description, of)
 
 
 def _white(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
@@ -87,11 +70,13 @@ def _shifted(x: np.ndarray, p: float, draw: Generator) -> np.ndarray:
 
 
 VOXELS = {
-    "white": _made("White noise, whose deviation is p of that of the levels, is added to each voxel.", _white),
-    "covered": _made("A box of p/2 of the volume has its mean level.", _covered),
-    "gap": _made("A run of p of the slices has the mean level.", _gap),
-    "blur": _made("A Gaussian blur, whose deviation is p/10 of each side.", _blur),
-    "contrast": _made("Contrast is 1 - .95p of what it was.", _contrast),
-    "bias": _made("Levels grow along a direction, up to exp(p) times at its end, and fall behind.", _bias),
-    "shifted": _made("The volume is moved by p/2 of its side in any direction; its edge fills what is left.", _shifted),
+    "white": of_rows("White noise, whose deviation is p of that of the levels, is added to each voxel.", _white),
+    "covered": of_rows("A box of p/2 of the volume has its mean level.", _covered),
+    "gap": of_rows("A run of p of the slices has the mean level.", _gap),
+    "blur": of_rows("A Gaussian blur, whose deviation is p/10 of each side.", _blur),
+    "contrast": of_rows("Contrast is 1 - .95p of what it was.", _contrast),
+    "bias": of_rows("Levels grow along a direction, up to exp(p) times at its end, and fall behind.", _bias),
+    "shifted": of_rows(
+        "The volume is moved by p/2 of its side in any direction; its edge fills what is left.", _shifted
+    ),
 }
