@@ -28,6 +28,7 @@ from profuse.errors import DataError
 __all__ = ["TablePieces"]
 
 _LARGEST_WHOLE = 2**53
+_BEYOND = r"\s*[-+]?\d{19,}\s*"  # whole numbers that may not fit 64 bits with a sign
 
 
 class TablePieces:
@@ -156,7 +157,8 @@ def _type_of(cells: pd.Series) -> str:
     """Returns what a piece tells of the type of a column."""
     kind = cells.dtype
     if isinstance(kind, pd.StringDtype):
-        return "str"
+        # blank cells beside these are missing or texts, as the whole column has it
+        return "beyond 64 bits" if cells.str.fullmatch(_BEYOND).any() else "str"
     if isinstance(kind, np.dtype) and kind.kind in "iu":
         return f"large {kind}" if cells.min() < -_LARGEST_WHOLE or cells.max() > _LARGEST_WHOLE else str(kind)
     if kind == np.float64:
