@@ -67,6 +67,15 @@ def test_a_blank_before_a_whole_number_beyond_64_bits_is_what_a_whole_read_makes
     pd.testing.assert_frame_equal(whole_of(TablePieces(path, n_rows=n_rows)), whole, check_exact=True)
 
 
+def test_long_codes_that_are_words_are_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{10**24 + i},{i}\n" for i in range(9)))
+    pieces = TablePieces(path, ("a",), n_rows=2)
+    assert pieces._whole is None
+    pd.testing.assert_frame_equal(whole_of(pieces), read_table(path, words=("a",)), check_exact=True)
+    assert TablePieces(path, n_rows=2)._whole is not None
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), n_rows=st.integers(1, 9))
 def test_cells_of_a_parquet_file_are_those_of_a_whole_read(data: Any, n_rows: int, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ class TablePieces:
         for frame in self._raw({}):
             n_rows += len(frame)
             for name in map(str, frame):
-                found[name].add(_type_of(frame[name]))
+                found[name].add("str" if name in self.words else _type_of(frame[name]))  # words are texts by themselves
                 if isinstance(frame[name].dtype, pd.StringDtype) and as_truth(frame[name]) is frame[name]:
                     self._not_truth.add(name)
         if not n_rows or not found:
