@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from profuse.errors import ConfigError
 
-__all__ = ["ResidualMLP", "check_layers"]
+__all__ = ["ResidualMLP", "check_attention", "check_layers", "heads_for"]
 
 
 def check_layers(who: str, **values: float) -> None:
@@ -27,6 +27,24 @@ def check_layers(who: str, **values: float) -> None:
     ]
     if faults:
         raise ConfigError(f"{who}: {'; '.join(faults)}.")
+
+
+def check_attention(who: str, width: int, *, n_blocks: int, n_heads: int, augment: float) -> None:
+    """Checks the blocks of attention of an encoder that changes its training rows.
+
+    Raises:
+        ConfigError: They cannot be.
+    """
+    if n_blocks < 1 or n_heads < 1 or width % n_heads or augment < 0:
+        raise ConfigError(
+            f"{who}: n_blocks and n_heads must be at least 1, width a multiple of n_heads, augment at least 0; got "
+            f"n_blocks={n_blocks}, n_heads={n_heads}, width={width}, augment={augment}."
+        )
+
+
+def heads_for(width: int) -> int:
+    """Returns as many heads, up to 4, as divide the width."""
+    return next(n for n in (4, 3, 2, 1) if width % n == 0)
 
 
 class ResidualMLP(nn.Module):

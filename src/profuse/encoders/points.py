@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from profuse.data.cloud_shapes import cloud_shapes, n_shape_numbers
 from profuse.encoders._base import Encoder, Stage, chain
-from profuse.encoders._mlp import check_layers
+from profuse.encoders._mlp import check_attention, check_layers, heads_for
 from profuse.encoders._steps import clean_steps
-from profuse.errors import ConfigError, ShapeError
+from profuse.errors import ShapeError
 from profuse.layers.attention import AttentionBlock
 from profuse.layers.sequence import ChannelDropout, runs, stride_for
 from profuse.schema import Spec
@@ -88,11 +88,7 @@ class PointSetEncoder(Encoder):
         super().__init__(spec, width)
         who = "PointSetEncoder"
         check_layers(who, max_tokens=max_tokens, hidden_width=hidden_width, dropout=dropout)
-        if n_blocks < 1 or n_heads < 1 or width % n_heads or augment < 0:
-            raise ConfigError(
-                f"{who}: n_blocks and n_heads must be at least 1, width a multiple of n_heads, augment at least 0; got "
-                f"n_blocks={n_blocks}, n_heads={n_heads}, width={width}, augment={augment}."
-            )
+        check_attention(who, width, n_blocks=n_blocks, n_heads=n_heads, augment=augment)
         if spec.n_channels < 6:
             raise ShapeError(
                 f"{who}: the spec must have x, y, z and the cloud's middle, 6 channels; got "
@@ -113,7 +109,7 @@ class PointSetEncoder(Encoder):
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
         """Returns two blocks below 10,000 rows, three from there on; as many heads, up to 4, as divide the width."""
-        n_heads = next(n for n in (4, 3, 2, 1) if width % n == 0)
+        n_heads = heads_for(width)
         n_blocks, hidden_width = (2, 64) if n_rows < 10_000 else (3, 128)
         return cls(spec, width, n_blocks=n_blocks, n_heads=n_heads, hidden_width=hidden_width, dropout=dropout)
 

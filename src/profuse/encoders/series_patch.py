@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._mlp import heads_for
 from profuse.encoders._series import SeriesDescription
 from profuse.encoders._steps import StepFeatures, check_series, clean_steps
 from profuse.errors import ConfigError
@@ -85,7 +86,7 @@ class SeriesPatchEncoder(Encoder):
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
         """Returns two blocks below 10,000 rows, three from there on; as many heads, up to 4, as divide the width."""
-        n_heads = next(n for n in (4, 3, 2, 1) if width % n == 0)
+        n_heads = heads_for(width)
         return cls(spec, width, n_blocks=2 if n_rows < 10_000 else 3, n_heads=n_heads, dropout=dropout)
 
     def embed(self, raw: Raw) -> Tokens:

@@ -12,9 +12,9 @@ from profuse.data.motion import motion_numbers, n_motion_numbers
 from profuse.encoders._augment import affine
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._hog import PictureDescription
-from profuse.encoders._mlp import check_layers
+from profuse.encoders._mlp import check_attention, check_layers, heads_for
 from profuse.encoders._stem import Stem, n_groups, patch_side
-from profuse.errors import ConfigError, ShapeError
+from profuse.errors import ShapeError
 from profuse.layers.attention import AttentionBlock
 from profuse.layers.sequence import ChannelDropout, Positions
 from profuse.schema import Spec
@@ -85,11 +85,7 @@ class VideoEncoder(Encoder):
         super().__init__(spec, width)
         who = "VideoEncoder"
         check_layers(who, dim=dim, dropout=dropout)
-        if n_blocks < 1 or n_heads < 1 or width % n_heads or augment < 0:
-            raise ConfigError(
-                f"{who}: n_blocks and n_heads must be at least 1, width a multiple of n_heads, augment at least 0; got "
-                f"n_blocks={n_blocks}, n_heads={n_heads}, width={width}, augment={augment}."
-            )
+        check_attention(who, width, n_blocks=n_blocks, n_heads=n_heads, augment=augment)
         if spec.n_channels < 1 or min(spec.image_size) < 1:
             raise ShapeError(
                 f"{who}: the spec must have a channel and a size of frames; got n_channels={spec.n_channels}, "
@@ -112,7 +108,7 @@ class VideoEncoder(Encoder):
     @classmethod
     def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> Self:
         """Returns two blocks below 5,000 rows, three from there on; as many heads, up to 4, as divide the width."""
-        n_heads = next(n for n in (4, 3, 2, 1) if width % n == 0)
+        n_heads = heads_for(width)
         n_blocks, dim = (2, 24) if n_rows < 5_000 else (3, 32)
         return cls(spec, width, dim=dim, n_blocks=n_blocks, n_heads=n_heads, dropout=dropout)
 
