@@ -194,6 +194,11 @@ def test_wrong_sizes_are_refused() -> None:
     spec = Spec(kind="points", n_channels=6, max_length=9)
     with pytest.raises(ConfigError, match="width a multiple of n_heads.*n_heads=3, width=8"):
         PointSetEncoder(spec, 8, n_heads=3)
+    for name in ("n_heads", "n_blocks"):
+        with pytest.raises(ConfigError, match=f"must be at least 1.*{name}=0"):
+            PointSetEncoder(spec, 8, **{name: 0})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="augment at least 0.*augment=-1"):
+        PointSetEncoder(spec, 8, augment=-1)
     made = PointPreprocessor()
     made.fit(of([np.zeros((2, 3)), np.ones((2, 3))]))
     with pytest.raises(DataError, match=r"row 0 must be a cloud \[point, 3\], not empty; got shape=\(2, 4\)"):

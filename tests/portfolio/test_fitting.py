@@ -17,7 +17,8 @@ from known_answers import make_product
 from profuse import fit, from_tensors, load_model
 from profuse._folder import digest_of
 from profuse.classical import linear
-from profuse.data.dataset import Dataset
+from profuse.data.dataset import Dataset, clusters_of
+from profuse.data.split import folds
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, UnknownNameError
 from profuse.metrics import metric
 from profuse.models.options import ModelOptions
@@ -30,6 +31,7 @@ from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import patterns_of, rows_to_judge
+from profuse.portfolio.selection import select
 from profuse.predictor import NetworkPredictor, PortfolioPredictor
 from profuse.training.options import TrainOptions
 
@@ -88,6 +90,8 @@ class TestNoLeak:
         first = members_module.loaded(cut.folds[0].path).split
         assert len(first.train) + len(first.valid) >= 120  # half of the rows: what a few suffice for is not favoured
         assert len(cut.rows) == pytest.approx(120, abs=40)
+        np.testing.assert_array_equal(cut.clusters, clusters_of(data, cut.rows))
+        assert len(np.unique(cut.clusters)) == 5  # blocks of time
         assert cut.whole is not None
         split = members_module.loaded(cut.whole.path).split
         assert len(split.train) + len(split.valid) == 240
@@ -124,6 +128,34 @@ class TestNoLeak:
             assert member.score > 0.99
         assert model.members[3].score is not None
         assert model.members[3].score > 0.99
+
+    def test_weights_and_their_estimate_are_chosen_by_rows_with_their_clusters(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of the whole, of each pattern of absence, and in each fold that judges."""
+        seen: list[np.ndarray | None] = []
+
+        def spied(*args: Any, **how: Any) -> np.ndarray:
+            seen.append(how.get("clusters"))
+            return select(*args, **how)
+
+        monkeypatch.setattr("profuse.portfolio.fitting.select", spied)
+        monkeypatch.setattr("profuse.portfolio.estimate.select", spied)
+        groups = np.repeat(np.arange(20), 8)
+        data = replace(learnable(160), groups=groups)
+        fitted(data, LINEAR, BOOSTED)
+        rows = np.concatenate([held for _, held in folds(data, np.arange(160), 3, 0)])
+        of = clusters_of(data, rows)
+        n_whole = len(seen) - 3
+        assert n_whole >= 1
+        for clusters in seen[:n_whole]:
+            assert clusters is not None
+            np.testing.assert_array_equal(clusters, of)
+        for clusters in seen[n_whole:]:
+            assert clusters is not None
+            assert len(clusters) < 160
+            assert 0 < len(set(clusters.tolist())) < 20
+            assert set(np.bincount(clusters).tolist()) == {0, 8}
 
     def test_the_estimate_is_not_of_the_rows_that_chose(self) -> None:
         """Of forty members that know nothing, the best on the rows that choose looks far better than chance."""

@@ -53,6 +53,12 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"duckdb": f"duckdb:///{folder}/shop.db", "sqlite": f"sqlite:///{folder}/shop.sqlite"}
 
 
+def test_a_database_that_others_read_is_read_beside_them(databases: dict[str, str]) -> None:
+    """DuckDB opens a file that is read elsewhere for reading only."""
+    with duckdb.connect(databases["duckdb"].removeprefix("duckdb:///"), read_only=True):
+        assert len(read_database(databases["duckdb"], table="sales")) == len(_ROWS)
+
+
 def _checked(frame: pd.DataFrame) -> None:
     assert list(frame) == ["id", "price", "n", "ok", "day", "moment", "word", "none_yet"]
     plain = plain_names(frame)
