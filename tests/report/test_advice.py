@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.recommended import recommended
-from profuse.comparison.results import Results
+from profuse.comparison.results import DatasetFacts, Results
 from profuse.comparison.statistics import Sample, paired_difference
 from profuse.comparison.summary import Evidence, summarise
 from profuse.report import collect, render_html, render_markdown
 from profuse.report.advice import advice, collect_gains, gain_plot, rows_to_show
+from profuse.report.margin import margin_set
 from profuse.report.words import labels_of
 
 Example = Callable[..., Results]
@@ -108,6 +110,29 @@ def test_rows_are_asked_for_where_the_gain_cannot_be_told(example: Example) -> N
     _, text = advised(example(gain=0.0, n_test=300, **HOW))
     assert "do not tell whether fusing gains anything" in text
     assert "test rows are needed" in text
+
+
+@pytest.mark.parametrize(("margin", "said"), [(0.01, "a gain of 2.0 points"), (0.005, "a gain of 0.5 points")])
+def test_as_many_rows_are_asked_for_as_would_show_a_gain_of_the_margin_that_was_set(
+    margin: float, said: str, example: Example
+) -> None:
+    results = example(gain=0.0, n_test=300, **HOW)
+    _, text = advised(results.model_copy(update={"config": {**results.config, "margin": margin}}))
+    assert said in text.replace("\N{NO-BREAK SPACE}", " ")
+    gain = summarise(results).verdict.gain
+    assert gain is not None
+    n = rows_to_show(gain.estimate, {0.01: 0.02}.get(margin, margin))
+    assert n is not None
+    assert int(text.split("about ")[1].split(" ")[0].replace(",", "")) == pytest.approx(n, rel=0.05)
+
+
+def test_the_usual_margin_of_reports_is_that_of_the_options() -> None:
+    usual = CompareOptions.model_fields["margin"].default
+    results = Results(
+        dataset=DatasetFacts(name="d", task="binary", n_rows=3, n_train=1, n_valid=1, n_test=1, modalities={})
+    )
+    assert margin_set(results.model_copy(update={"config": {"margin": usual}})) is None
+    assert margin_set(results.model_copy(update={"config": {"margin": 0.2}})) == 0.2
 
 
 def test_a_gain_within_the_margin_is_said_not_to_matter(example: Example) -> None:

@@ -185,7 +185,7 @@ def tell_late(run: Run, options: CompareOptions) -> None:
         seeds = sorted({seed for name, seed in run.late if name in some})
         run.notes.append(
             f"{over.capitalize()} all was fitted: {tell_values(some)} {'lacks' if len(some) == 1 else 'lack'} "
-            f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, and count by the others."
+            f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}."
         )
     run.late = []
 

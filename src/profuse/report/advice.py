@@ -15,11 +15,11 @@ from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Evidence, Summary
 from profuse.report import numbers
 from profuse.report.figures import axis, mark
-from profuse.report.margin import within_margin
+from profuse.report.margin import margin_set, within_margin
 
 __all__ = ["advice", "collect_gains", "gain_plot", "rows_to_show"]
 
-_WORTH = 0.02  # of a share or a correlation: a gain that is worth showing
+_WORTH = 0.02  # of a share or a correlation: a gain that is worth showing, where no margin is set
 
 
 def rows_to_show(estimate: Estimate, gain: float) -> int | None:
@@ -72,10 +72,11 @@ def _more_rows(results: Results, summary: Summary) -> str:
     v, metric = summary.verdict, metric_of(results)
     if v.gain is None or metric.range[1] - metric.range[0] > 1.0:
         return ""
-    n = rows_to_show(v.gain.estimate, _WORTH)
+    gain = margin_set(results) or _WORTH
+    n = rows_to_show(v.gain.estimate, gain)
     if n is None or n <= v.gain.estimate.n_rows:
         return ""
-    worth = numbers.difference(_WORTH, metric.name, sign=False) + numbers.unit(metric.name, metric.label)
+    worth = numbers.difference(gain, metric.name, sign=False) + numbers.unit(metric.name, metric.label)
     rounded = round(n, -max(0, len(str(n)) - 2))
     return f"To show a gain of {worth}, about {rounded:,} test rows are needed; there are {v.gain.estimate.n_rows:,}."
 

@@ -14,6 +14,7 @@ from profuse.comparison.recommended import shown_method
 from profuse.comparison.results import Ablation, Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Summary, summarise
+from profuse.comparison.unequal_seeds import shifts
 from profuse.metrics import metrics_for
 from profuse.report.advice import advice, collect_gains
 from profuse.report.estimates import collect_answers
@@ -127,7 +128,7 @@ def _verdict(summary: Summary, words: Words) -> dict[str, Any]:
 
 
 def _table(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
-    scores, beside = _test_scores(results), metrics_beside(results)
+    means, beside = _means(results, _test_scores(results)), metrics_beside(results)
     return [
         {
             "rank": rank,
@@ -140,7 +141,7 @@ def _table(results: Results, summary: Summary, labels: dict[str, str]) -> list[d
             "default": r.method.default,
             "modalities": r.method.modalities,
             **_estimate(r.estimate),
-            "beside": [_mean(scores.get((r.method.name, m.name))) for m in beside],
+            "beside": [means.get(m.name, {}).get(r.method.name) for m in beside],
             "seed_spread": _finite(r.seed_spread),
             "valid": _finite(r.valid),
             "n_parameters": r.n_parameters,
@@ -151,17 +152,26 @@ def _table(results: Results, summary: Summary, labels: dict[str, str]) -> list[d
     ]
 
 
-def _test_scores(results: Results) -> dict[tuple[str, str], list[float]]:
-    """By method and metric, the scores of the seeds on the test rows."""
-    found: dict[tuple[str, str], list[float]] = {}
+Scores = dict[str, dict[str, dict[int, float]]]
+
+
+def _test_scores(results: Results) -> Scores:
+    """By metric, method and seed, the scores on the test rows."""
+    found: Scores = {}
     for s in results.scores:
         if s.split == "test":
-            found.setdefault((s.method, s.metric), []).append(s.value)
+            found.setdefault(s.metric, {}).setdefault(s.method, {})[s.seed] = s.value
     return found
 
 
-def _mean(values: list[float] | None) -> float | None:
-    return float(np.mean(values)) if values else None
+def _means(results: Results, scores: Scores) -> dict[str, dict[str, float]]:
+    """By metric and method the mean over seeds, of methods that lack seeds set against the others."""
+    aside = {m.name for m in results.methods if m.role in ("trivial", "ablation")}
+    shifted = {name: shifts({m: v for m, v in of.items() if m not in aside}) for name, of in scores.items()}
+    return {
+        name: {m: float(np.mean(list(v.values()))) + shifted[name].get(m, 0.0) for m, v in of.items()}
+        for name, of in scores.items()
+    }
 
 
 def _differences(summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
@@ -179,14 +189,14 @@ def _metrics(results: Results, summary: Summary, labels: dict[str, str]) -> dict
     found = _test_scores(results)
     first = metric_of(results).name
     several = sorted(metrics_for(results.dataset.task), key=lambda m: m.name != first)
-    known = [m for m in several if any(k[1] == m.name for k in found)]
+    known, means = [m for m in several if m.name in found], _means(results, found)
     rows = []
     for r in summary.rows:
         cells = []
         for m in known:
-            values = found.get((r.method.name, m.name), [])
+            values = list(found[m.name].get(r.method.name, {}).values())
             cells.append({
-                "mean": _mean(values),
+                "mean": means[m.name].get(r.method.name),
                 "spread": float(np.std(values, ddof=1)) if len(values) > 1 else None,
             })  # fmt: skip
         rows.append({"label": labels[r.method.name], "cells": cells})
