@@ -14,7 +14,9 @@ from profuse.errors import DataError
 from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._rows import axis_sizes
 from profuse.kinds._units import stretches
+from profuse.kinds.noise.lens import LENS
 from profuse.kinds.noise.pixels import PIXELS
+from profuse.kinds.noise.weather import WEATHER
 
 __all__ = ["IMAGE", "ImageKind"]
 
@@ -31,7 +33,7 @@ class ImageKind(Kind):
     feature_sets = ("image", "hog")
     encoder = "cnn"
     has_range = True
-    corruptions = PIXELS
+    corruptions = {**PIXELS, **LENS, **WEATHER}
     usual = ("white", "covered")
 
     def check(self, value: Any) -> np.ndarray:
