@@ -84,8 +84,29 @@ def test_a_plasma_fractal_goes_from_0_to_1_and_has_more_power_at_long_waves() ->
     by_band = [power[(wave > a) & (wave <= b)].mean() for a, b in ((0.01, 0.04), (0.04, 0.1), (0.1, 0.25), (0.25, 0.5))]
     assert by_band == sorted(by_band, reverse=True)
     assert by_band[0] > 100 * by_band[-1]
+    rough = [(fields - np.roll(fields, lag, axis=1)).std() for lag in (2, 16)]
+    assert 0.1 < rough[0] / rough[1] < 0.35  # 8 ** -0.81 is .19; steps of one size would make it near 1
     there = np.abs(np.diff(fields, axis=1)).mean()  # it goes on at the other side
     assert np.abs(fields[:, 0] - fields[:, -1]).mean() == pytest.approx(there, rel=0.35)
+
+
+class OneStep:
+    """Draws a step of 1 for the first middle, and none after."""
+
+    n_calls = 0
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
+        self.n_calls += 1
+        return np.full(shape, float(self.n_calls == 1))
+
+
+def test_a_plasma_fractal_without_steps_lies_evenly_between_its_corners() -> None:
+    field = plasma(16, OneStep())  # type: ignore[arg-type]
+    assert (field[0, 0], field[8, 8], field[0, 8], field[8, 0]) == (0, 1, 0.5, 0.5)
+    assert np.allclose(field, field.T)
+    assert np.allclose(field, np.roll(field[::-1], 1, axis=0))
+    quarter = (field[0, 0] + field[0, 8] + field[8, 0] + field[8, 8]) / 4
+    assert field[4, 4] == field[12, 4] == quarter
 
 
 # -- snow and dirt
@@ -151,7 +172,8 @@ def test_a_lens_out_of_focus_makes_a_disk_of_a_point() -> None:
     kernel = disk(4.0)
     assert kernel.shape == (9, 9)
     assert kernel.sum() == pytest.approx(1)
-    inside = kernel[np.hypot(*np.meshgrid(np.arange(9) - 4, np.arange(9) - 4)) <= 3.4]
+    inside = kernel[np.hypot(*np.meshgrid(np.arange(9) - 4, np.arange(9) - 4)) <= 2.9]
     assert np.allclose(inside, inside[0])
     assert inside[0] == pytest.approx(1 / (np.pi * 16), rel=0.05)
+    assert 0 < disk(0.2)[0, 1] < disk(0.6)[0, 1]
     assert disk(0.0).ravel().tolist() == [1.0]

@@ -4,8 +4,8 @@ Reference:
     Hendrycks and Dietterich 2019, Benchmarking Neural Network Robustness to Common Corruptions and Perturbations.
 
 *Differs from the paper*: levels are continuous, and sizes are shares of a picture's shorter side. Motion goes in any
-direction and is even along its way, about where a thing was; the paper's weights fall off to one side. The disk has
-soft edges in place of a blur after it.
+direction and is even along its way, about where a thing was; the paper's weights fall off to one side. The disk is
+shared out among pixels, in place of a blur after it.
 """
 
 from __future__ import annotations
@@ -35,23 +35,27 @@ def convolved(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 def segment(length: float, angle: float) -> np.ndarray:
     """Returns a kernel, odd sides, whose sum is 1: a line of `length` pixels through the middle, `angle` in radians."""
     n = math.ceil(length / 2) + 1
-    kernel = np.zeros((2 * n + 1, 2 * n + 1))
     steps = np.linspace(-length / 2, length / 2, 4 * n + 1)
-    places = [n + steps * math.sin(angle), n + steps * math.cos(angle)]
-    low = [np.floor(p).astype(int) for p in places]
-    far = [p - at for p, at in zip(places, low, strict=True)]
-    for i in (0, 1):  # each point is shared out among the four pixels around it
-        for j in (0, 1):
-            weights = np.abs(1 - i - far[0]) * np.abs(1 - j - far[1])
-            np.add.at(kernel, (np.minimum(low[0] + i, 2 * n), np.minimum(low[1] + j, 2 * n)), weights)
-    return np.asarray(kernel / kernel.sum())
+    return _pixels(steps * math.sin(angle), steps * math.cos(angle), n)
 
 
 def disk(radius: float) -> np.ndarray:
-    """Returns a kernel, odd sides, whose sum is 1: a disk of `radius` pixels, its edge one pixel wide."""
+    """Returns a kernel, odd sides, whose sum is 1: a disk of `radius` pixels."""
     n = math.ceil(radius)
-    away = np.hypot(*np.meshgrid(np.arange(-n, n + 1), np.arange(-n, n + 1)))
-    kernel = np.clip(radius + 0.5 - away, 0.0, 1.0)
+    fine = np.linspace(-radius, radius, 8 * n + 1)  # less than a quarter of a pixel apart
+    y, x = (axis.ravel() for axis in np.meshgrid(fine, fine, indexing="ij"))
+    inside = np.hypot(y, x) <= radius
+    return _pixels(y[inside], x[inside], n)
+
+
+def _pixels(y: np.ndarray, x: np.ndarray, n: int) -> np.ndarray:
+    """Returns points as pixels from -n to n each way, whose sum is 1: each is shared out among the four around it."""
+    kernel = np.zeros((2 * n + 1, 2 * n + 1))
+    i, j = np.floor(y).astype(int), np.floor(x).astype(int)
+    for down in (0, 1):
+        for right in (0, 1):
+            weights = np.abs(1 - down - (y - i)) * np.abs(1 - right - (x - j))
+            np.add.at(kernel, (np.minimum(n + i + down, 2 * n), np.minimum(n + j + right, 2 * n)), weights)
     return np.asarray(kernel / kernel.sum())
 
 
