@@ -66,6 +66,22 @@ class Question(ABC):
             raise ConfigError(f"ask: {error}.") from None
         return cls(**options)
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """Returns an answer in one sentence: the head of its page. By default it names the largest estimate.
+
+        Args:
+            answer: To this question.
+        """
+        from profuse.inspect._words import ends_of
+
+        known = [e for e in answer.estimates if e.value == e.value]
+        if not known:
+            return cls.description
+        e = max(known, key=lambda e: abs(e.value))
+        measured = answer.measures or answer.question
+        return f"{measured[:1].upper()}{measured[1:]}: most, {ends_of(e)}, for {e.name}."
+
     @property
     def plans_all(self) -> bool:
         """Whether all predictions that an answer needs are asked for at once, so that the time left can be told."""

@@ -64,6 +64,16 @@ def worst(losses: Iterable[Estimate], metric: str) -> str:
     return f"Worst: {e.name}: {metric} {e.score:.4f}, {e.value:.4f} lost."
 
 
+def worst_headline(answer: Answer) -> str:
+    """Returns the condition that costs most in one sentence."""
+    from profuse.inspect._words import ends_of
+
+    e = max(answer.estimates, key=lambda e: e.value)
+    if e.low <= 0:
+        return f"Nothing is shown to be lost; most, at {e.name}, {ends_of(e)} of {answer.metric}."
+    return f"{answer.metric} falls behind by at most {ends_of(e)}, at {e.name}."
+
+
 def answered(
     question: str,
     measures: str,

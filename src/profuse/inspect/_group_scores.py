@@ -44,6 +44,10 @@ class Measure:
         """Returns the same plus a number."""
         return Measure(self.value + by, self.draws + by, self.n, self.slack)
 
+    def spread(self, factor: float) -> Measure:
+        """Returns the same with `factor` times the standard error."""
+        return Measure(self.value, self.value + factor * (self.draws - self.value), self.n, factor * self.slack)
+
     @property
     def error(self) -> float:
         """The standard error."""

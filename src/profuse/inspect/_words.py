@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from profuse.inspect.answer import Estimate
     from profuse.predictor import Predictor
 
-__all__ = ["answers", "plain", "resampled", "short", "words"]
+__all__ = ["answers", "ends_of", "plain", "resampled", "short", "words"]
 
 
 def answers(predictor: Predictor, outputs: np.ndarray) -> list[Any]:
@@ -19,6 +20,13 @@ def answers(predictor: Predictor, outputs: np.ndarray) -> list[Any]:
     if predictor.task == "multilabel":
         return [[str(c) for c, p in zip(predictor.classes, of, strict=True) if p >= 0.5] for of in outputs]
     return [str(predictor.classes[code]) for code in predictor.decision.codes(outputs)]
+
+
+def ends_of(e: Estimate, *, sign: int = 1, places: int = 4) -> str:
+    """Returns a value with its interval: "0.0569 (0.0366 to 0.0773)"; those of its negative where `sign` is -1."""
+    low, high = sorted((sign * e.low, sign * e.high))
+    known = low == low and high == high and low != high
+    return f"{sign * e.value:.{places}f}" + (f" ({low:.{places}f} to {high:.{places}f})" if known else "")
 
 
 def plain(value: Any) -> Any:

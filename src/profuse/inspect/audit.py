@@ -34,7 +34,10 @@ _HIDDEN = (
     "Without a modality: how much more hiding it costs the group than the others. A gap that it adds: best less worst "
     "with it, less the same without it; below 0, it narrows the gap."
 )
-_TELLS = "A modality tells a group: balanced accuracy of a logistic regression on its features, less chance."
+_TELLS = (
+    "A modality tells a group: balanced accuracy of a logistic regression on its features, out of fold, less chance; "
+    "its interval is wider than that of samples of rows, as rows share fits and fits share rows."
+)
 
 
 class Audit(Question):
@@ -97,6 +100,11 @@ class Audit(Question):
         made = copy(self)
         made.source = source
         return made
+
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        return answer.notes[0]
 
     def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
         """See `Question.ask`; columns of the table that are no features may be groups."""

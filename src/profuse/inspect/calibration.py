@@ -52,6 +52,16 @@ class Calibration(Question):
         self.metric = "ece"
         return super().metric_for(task)
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        found, expected = answer.estimates[:2]
+        than = "more than chance explains" if found.value > expected.high else "no more than chance explains"
+        return (
+            f"Probabilities are {found.value:.3f} off on average, {than}: calibrated ones would be "
+            f"{expected.low:.3f} to {expected.high:.3f} off."
+        )
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         import numpy as np

@@ -88,6 +88,15 @@ class Contribution(Question):
         """See `Question.plans_all`."""
         return self.how == "masked" and self.within is None
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        whole = [e for e in answer.estimates if e.modalities == (e.name,)] or list(answer.estimates)
+        e = max(whole, key=lambda e: e.value)
+        return f"{e.name} contributes most to {answer.metric}: {ends_of(e)}."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

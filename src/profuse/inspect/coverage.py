@@ -77,6 +77,18 @@ class Coverage(Question):
             raise ConfigError(f"conformal: metric must be left out; got metric={self.metric!r}. It measures coverage.")
         return Held()
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        whole, asked = answer.estimates[0], answer.estimates[0].value - (answer.residual or 0.0)
+        worst = min(answer.estimates, key=lambda e: e.value)
+        held = "Intervals hold" if answer.metric == "width" else "Sets hold"
+        value, low, high, least = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high, worst.value))
+        told = (
+            f"{held} the truth in {value} % of the rows ({low} to {high} %), {round(100 * asked, 1):g} % were asked for"
+        )
+        return f"{told}." if worst is whole else f"{told}; at worst, {worst.name}, in {least} %."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         import numpy as np

@@ -75,6 +75,22 @@ class Errors(Question):
 
         return self.answer(predictor, read_asked(predictor, rows, target, who="ask"))
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        shown = [e for e in answer.estimates if not e.name.startswith("(")]
+        if not shown:
+            return "No slice of the rows is shown to be predicted worse than the others."
+        e, many = (
+            shown[0],
+            f"{len(shown)} slices are predicted worse" if len(shown) > 1 else "One slice is predicted worse",
+        )
+        return (
+            f"{many} than other rows, {'first ' if len(shown) > 1 else ''}{e.name}: by {ends_of(e)} of {answer.metric}."
+        )
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

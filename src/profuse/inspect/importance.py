@@ -32,6 +32,16 @@ class Importance(Question):
         """See `Question.plans_all`."""
         return True
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        e = max(answer.estimates, key=lambda e: e.value)
+        if e.low <= 0:
+            return f"No modality is shown to matter: {e.name} most, without which {answer.metric} loses {ends_of(e)}."
+        return f"{e.name} matters most: without it {answer.metric} loses {ends_of(e)}."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         asked = self.asked(predictor, dataset)

@@ -96,6 +96,25 @@ class Interaction(Question):
         """See `Question.plans_all`."""
         return self.unit == "bits"
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        pairs = [e for e in answer.estimates if len(e.modalities) == 2 and e.name == " + ".join(e.modalities)]
+        if not pairs:
+            return super().headline(answer)
+        e = max(pairs, key=lambda e: abs(e.value))
+        if e.low <= 0 <= e.high:
+            return f"No pair is shown to gain or lose by being together: {e.name} most, {ends_of(e)} {answer.metric}."
+        if e.value > 0:
+            return (
+                f"{e.name} need each other most: together they gain {ends_of(e)} {answer.metric} more than each alone."
+            )
+        return (
+            f"{e.name} say most alike: together they gain {ends_of(e, sign=-1)} {answer.metric} less than each alone."
+        )
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

@@ -52,6 +52,15 @@ class Membership(Question):
         super().__init__(seed=seed, n_resamples=n_resamples)
         self.train = train
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        e = answer.estimates[0]
+        give = "give" if e.low > 0 else "are not shown to give"
+        return f"Predictions {give} away which rows the model has learned from: an attack gains {ends_of(e)}."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from profuse._lookup import resolve
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
-from profuse.inspect._conditions import LEVELS, Condition, answered, check_levels, sets_of
+from profuse.inspect._conditions import LEVELS, Condition, answered, check_levels, sets_of, worst_headline
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class Misaligned(Question):
             raise ConfigError(f"misaligned: what must be 'rows' or 'time'; got what={what!r}.")
         self.what = what
         self.modalities = (modalities,) if isinstance(modalities, str) else modalities
+
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        return worst_headline(answer)
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

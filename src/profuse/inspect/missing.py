@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.inspect._base import Question
-from profuse.inspect._conditions import worst
+from profuse.inspect._conditions import worst, worst_headline
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -162,6 +162,11 @@ class Missing(Question):
         self.rates = given
         self.protocol = protocol
         self.rates_by_modality = by
+
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        return worst_headline(answer)
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

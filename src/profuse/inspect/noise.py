@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from profuse._lookup import nearest, resolve
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.inspect._base import Question
-from profuse.inspect._conditions import LEVELS, Condition, answered, check_levels, sets_of
+from profuse.inspect._conditions import LEVELS, Condition, answered, check_levels, sets_of, worst_headline
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ class Noise(Question):
         self.modalities = (modalities,) if isinstance(modalities, str) else modalities
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
             raise ConfigError(f"noise: kinds must be names of noise, each once; got kinds={list(self.kinds)}.")
+
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        return worst_headline(answer)
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

@@ -58,6 +58,19 @@ class RoundByRound(Question):
             raise ConfigError(f"rounds: probes must be true or false; got probes={probes!r}. The default is true.")
         self.probes = probes
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        gains = [e for e in answer.estimates if e.name.startswith("round ")]
+        if len(gains) < 2:
+            return "The model has one round: there is nothing that feedback could gain."
+        last = max(gains[1:], key=lambda e: e.value)
+        if last.low <= 0:
+            return f"No round after the first is shown to gain: {last.name} most, {ends_of(last)} of {answer.metric}."
+        return f"After the first, {last.name} gains most: {ends_of(last)} of {answer.metric}."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         from profuse.inspect.asked import hide

@@ -43,6 +43,18 @@ class Subsets(Question):
         """See `Question.plans_all`."""
         return True
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        scored = [e for e in answer.estimates if e.score is not None]
+        whole = max(scored, key=lambda e: len(e.modalities))
+        fewer = [e for e in scored if len(e.modalities) < len(whole.modalities)]
+        all_of_them = f"{whole.name} scores {answer.metric} {whole.score:.4f}"
+        if not fewer:
+            return f"{all_of_them}."
+        best = max(fewer, key=lambda e: e.value)
+        return f"{all_of_them}; the best with fewer modalities, {best.name}, {best.score:.4f}."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""
         asked = self.asked(predictor, dataset)

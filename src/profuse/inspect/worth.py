@@ -69,6 +69,16 @@ class Worth(Question):
         known = {m.name: m for m in metrics_for(task)}
         return next(known[name] for name in _LOSSES if name in known)
 
+    @classmethod
+    def headline(cls, answer: Answer) -> str:
+        """See `Question.headline`."""
+        from profuse.inspect._words import ends_of
+
+        e = max(answer.estimates, key=lambda e: e.value)
+        if e.low <= 0:
+            return f"Collecting a modality is not shown to gain: {e.name} most, {ends_of(e)} {answer.metric} per row."
+        return f"Collecting {e.name} gains most: {ends_of(e)} {answer.metric} per row that lacks it."
+
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
 

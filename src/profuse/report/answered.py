@@ -27,10 +27,12 @@ def answer_html(answer: Answer, rows: Dataset | None = None) -> str:
         answer: To any question.
         rows: That were asked about, in the order of the question; of an answer about single rows they show these.
     """
+    asked = question(answer.question)
     about = visible_values(dict(answer.details)) if "pieces" in answer.details else None
     return page_template("answer.html").render(
         answer=answer,
-        asks=question(answer.question).description,
+        asks=asked.description,
+        headline=visible(asked.headline(answer)),
         visible=visible,
         plot=estimates_plot(answer.estimates),
         row=about,
