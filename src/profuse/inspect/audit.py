@@ -40,6 +40,9 @@ _TELLS = (
 )
 
 
+_NAMED = 3  # of what is shown, in the head of a page
+
+
 class Audit(Question):
     """`score(group) - score(all other rows)` for each group, in the metric's direction; below 0 it is served worse.
 
@@ -104,7 +107,11 @@ class Audit(Question):
     @classmethod
     def headline(cls, answer: Answer) -> str:
         """See `Question.headline`."""
-        return answer.notes[0]
+        shown = answer.shown or ()
+        if not shown:
+            return "No difference between groups is shown."
+        more = f" and {len(shown) - _NAMED} more" if len(shown) > _NAMED else ""
+        return f"Groups are shown to differ: {', '.join(shown[:_NAMED])}{more}."
 
     def ask(self, predictor: Predictor, rows: Any, *, target: Any = None) -> Answer:
         """See `Question.ask`; columns of the table that are no features may be groups."""
