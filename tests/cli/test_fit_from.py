@@ -173,6 +173,19 @@ def test_data_without_the_columns_or_of_other_modalities_are_told(run: Any, comp
     assert "the task must be that of" in " ".join(done.stderr.split())
 
 
+def test_another_target_than_that_of_the_run_is_told_with_what_to_do(run: Any, compared: Path, tmp_path: Path) -> None:
+    file = compared.parent / "mine.csv"
+    done = run("fit", file, "--from", compared, "--target", "size", "--out", tmp_path / "m")
+    assert done.exit_code == 2
+    told = " ".join(done.stderr.split())
+    had = Results.read(compared).dataset.target_names[0]
+    assert f"the target must be that of the comparison {compared}, {had!r}" in told
+    assert f"got target='size' of {file}" in told
+    assert f"profuse compare {file} --target size --out NEW" in told
+    assert "schema" not in told
+    assert not (tmp_path / "m").exists()
+
+
 def test_trials_are_told_and_not_taken_over(run: Any, compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared, tmp_path / "run")
     facts = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))

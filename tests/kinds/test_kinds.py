@@ -108,6 +108,8 @@ def test_rows_that_stand_in_two_tables_are_found_and_others_are_not(name: str) -
     ("name", "sizes", "words"),
     [
         ("table", {"cardinalities": (0, 3)}, "2 columns"),
+        ("table", {"cardinalities": (0, 0, 0, 3), "n_columns": 2}, "2 columns"),
+        ("table", {"cardinalities": (0, 0, 0), "n_columns": 1}, "1 column"),
         ("text", {"max_length": 9, "vocabulary": 7}, "up to 9 words"),
         ("image", {"image_size": (8, 16), "n_channels": 3}, "8 x 16 pixels, 3 channel(s)"),
         ("audio", {"max_length": 9, "n_channels": 40}, "up to 9 frames of 40 mel bands"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ class Chosen:
         method: How the model is made.
         options: Of the comparison.
         task: What is predicted.
+        target_names: The columns that it stands in.
     """
 
     run: Path
     method: Method
     options: CompareOptions
     task: Task
+    target_names: tuple[str, ...]
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what an estimator takes; what was `given` wins, and a fusion brings its own level."""
@@ -86,6 +89,26 @@ class Chosen:
                 "one is not there. Run compare again with the same --out, or give --schema."
             )
         return load_model(kept[0]).schema
+
+    def check_target(self, asked: Sequence[str] | None, source: object) -> None:
+        """Checks that another target is not asked for than the comparison had.
+
+        Args:
+            asked: Columns that the target is asked to be; None: those of the comparison.
+            source: The file that is learned from.
+
+        Raises:
+            ConfigError: It is another one.
+        """
+        if asked is None or set(asked) == set(self.target_names):
+            return
+        wanted, had = ", ".join(asked), ", ".join(self.target_names)
+        options = " ".join(f"--target {shlex.quote(name)}" for name in asked)
+        raise ConfigError(
+            f"fit: the target must be that of the comparison {self.run}, {had!r}, as what it chose is chosen for that "
+            f"one; got target={wanted!r} of {source}. Leave --target out; or compare by the other one first: profuse "
+            f"compare {shlex.quote(str(source))} {options} --out NEW; or fit without --from."
+        )
 
     def notes(self) -> list[str]:
         """Tells what is trained, and what of it is not taken over."""
@@ -155,4 +178,4 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
             f"fit: the method must be a network or the portfolio; got method={name!r}, a classical model. "
             f"Name another one with --method, or use the fitted ones that the comparison has kept in models/: {there}."
         )
-    return Chosen(run, method, options, facts.task)
+    return Chosen(run, method, options, facts.task, tuple(facts.target_names))

@@ -132,6 +132,8 @@ def fit(
     source = data_of(data, query, table)
 
     compared = None if comparison is None else read_chosen(comparison, method)
+    if compared is not None and schema is None:  # a schema of the user's own has its own target
+        compared.check_target(target, source)
     if compared is not None and compared.method.portfolio is not None and not network and "fusion" not in model:
         model, training, several = compared.portfolio_options(model, training, several)
         schema, comparison = compared.schema() if schema is None else schema, None  # type: ignore[assignment]

@@ -25,6 +25,9 @@ class Spec(BaseModel):
         (),
         description="table: for each column, 0 if numeric, else its number of codes (code 0 is 'not seen in train').",
     )
+    n_columns: int = Field(
+        0, description="table: columns of the data, of which a time stamp gives several numbers; 0 if not known."
+    )
     edges: tuple[tuple[float, ...], ...] = Field(
         (),
         description="table, vector: for each column (channel), ascending bin edges in its scaled units; () if it has "

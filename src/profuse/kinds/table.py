@@ -64,7 +64,8 @@ class TableKind(Kind):
         return replace(first, values=values, present=np.concatenate([first.present, second.present]))
 
     def describe(self, spec: Spec) -> str:
-        return f"{len(spec.cardinalities)} columns"
+        n = spec.n_columns or len(spec.cardinalities)
+        return f"{n} column{'' if n == 1 else 's'}"
 
     def units(self, data: ModalityData, row: int, most: int) -> Sequence[Unit]:
         """Cells that are filled; neighbours together where there are more than `most`. `where` are their columns."""

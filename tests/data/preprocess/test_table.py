@@ -185,6 +185,7 @@ def test_a_time_stamp_becomes_trend_and_the_cycles_that_train_spans() -> None:
     hours = pd.date_range("2021-03-01", periods=24 * 20, freq="h")
     pre = fitted({"t": hours})
     assert pre.names == ("t", "t.week_sin", "t.week_cos", "t.day_sin", "t.day_cos")
+    assert (pre.spec.n_columns, len(pre.spec.cardinalities)) == (1, 5)  # of the data, and what the encoder is given
     assert fitted({"t": hours[::24]}).names == ("t", "t.week_sin", "t.week_cos")
     assert fitted({"t": pd.date_range("2018-01-01", periods=800, freq="D")}).names[1:3] == ("t.year_sin", "t.year_cos")
 

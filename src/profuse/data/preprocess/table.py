@@ -188,7 +188,9 @@ class TablePreprocessor(Preprocessor):
             cardinalities.extend(0 for _ in column.numbers)
             edges.extend(number.edges for number in column.numbers)
             names.extend(number.name for number in column.numbers)
-        self.spec = Spec(kind="table", cardinalities=tuple(cardinalities), edges=tuple(edges))
+        self.spec = Spec(
+            kind="table", cardinalities=tuple(cardinalities), n_columns=len(self._columns), edges=tuple(edges)
+        )
         self.names = tuple(names)
 
 
