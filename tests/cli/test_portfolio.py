@@ -148,14 +148,17 @@ def test_bad_options_are_told_and_nothing_is_written(
     assert not (tmp_path / "m").exists()
 
 
-def test_a_time_limit_leaves_models_out_and_names_them(run: Any, files: Path, tmp_path: Path) -> None:
+def test_a_time_limit_that_allows_no_real_model_is_an_error_and_saves_nothing(
+    run: Any, files: Path, tmp_path: Path
+) -> None:
     args = ("--schema", files / "schema.yaml", "--out", tmp_path / "m", "--folds", 2, "--time-limit", "0.01s")
     result = run("fit", files / "mine.csv", *args, "--jobs", 1)
-    assert result.exit_code == 0, result.stderr
+    assert result.exit_code == 2
     assert "network: left out: " in result.stderr
-    model = load_model(tmp_path / "m")
-    assert isinstance(model, PortfolioPredictor)
-    assert "network" in model.about["skipped"]
+    told = " ".join(result.stderr.split())
+    assert "time_limit must leave time for one model besides the trivial one" in told
+    assert "or no limit" in told
+    assert not (tmp_path / "m").exists()
 
 
 def test_on_a_terminal_a_bar_says_what_is_fitted_and_what_it_takes() -> None:

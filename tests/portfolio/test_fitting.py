@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from known_answers import make_product
+from not_none import not_none
 
 from profuse import fit, from_tensors, load_model
 from profuse._folder import digest_of
@@ -421,6 +424,31 @@ class TestTime:
     def test_the_first_member_is_fitted_however_little_time_there_is(self) -> None:
         model = fit_portfolio(learnable(60), PortfolioOptions(folds=2, time_limit=1e-9), members=(LINEAR, BOOSTED))
         assert [m.name for m in model.members] == ["linear"]
+
+    def test_a_limit_that_allows_the_trivial_model_alone_is_told_with_one_that_allows_another(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow_fits(monkeypatch, lambda name, every: 0.0 if name == "trivial" else 30.0 / every)
+        trivial, ask = Member("trivial", (), "trivial"), partial(fit_portfolio, learnable(120))
+        message = r"time_limit=20 seconds, left out are 'linear' \(a fit would take 30 s.*and 1 more.*time-limit (\d+)s"
+        with pytest.raises(ConfigError, match=message) as told:
+            ask(PortfolioOptions(folds=3, time_limit=20), members=(trivial, LINEAR, BOOSTED))
+        enough = int(not_none(re.search(r"time-limit (\d+)s", str(told.value)))[1])
+        model = ask(PortfolioOptions(folds=3, time_limit=enough), members=(trivial, LINEAR, BOOSTED))
+        assert [m.name for m in model.members][:2] == ["trivial", "linear"]
+        assert ask(PortfolioOptions(folds=3, time_limit=20), members=(trivial,)).members  # it was asked for
+
+    def test_where_all_but_the_trivial_model_fail_it_is_told_why(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = Member.fit
+
+        def fails(self: Member, *args: Any, **more: Any) -> Any:
+            if self.name != "trivial":
+                raise DataError("it cannot be learned.")
+            return whole(self, *args, **more)
+
+        monkeypatch.setattr(Member, "fit", fails)
+        with pytest.raises(ProfuseError, match="got none: 'linear': it cannot be learned, and 1 more. Mend"):
+            fitted(learnable(120), Member("trivial", (), "trivial"), LINEAR, BOOSTED)
 
     @pytest.mark.parametrize(
         ("given", "seconds"), [("90s", 90.0), ("10m", 600.0), ("1.5h", 5400.0), ("7", 7.0), (3, 3.0)]

@@ -221,6 +221,7 @@ class Fits:
     Attributes:
         sets: By fold, the features that each modality's own classical model has chosen, and how many they are.
         shared: By fold, fitted parts that its predictors share.
+        needs: Seconds that the quickest of those needs for which there was no time, as far as it is known.
     """
 
     cut: Cut
@@ -233,6 +234,7 @@ class Fits:
     tell: Callable[[Event], None]
     sets: dict[int, dict[str, tuple[str, int]]] = field(default_factory=dict)
     shared: dict[int, dict[Any, Any]] = field(default_factory=dict)
+    needs: float | None = None
     _parts: bytes = b""
 
     def run(self) -> tuple[list[Fitted], dict[str, str]]:
@@ -256,6 +258,7 @@ class Fits:
                 until = min(until, max(now + _TURN * (until - kept - now), now + least))
             result = self._one(member, i, until, fitted, skipped)
             late += [result] if result.needs else []
+        self.needs = min((result.needs for result in late), default=None)
         for result in sorted(late, key=lambda r: r.member.model is None):  # all that is left is theirs, networks first
             if self.deadline is not None and result.needs < self.deadline - time.perf_counter():
                 self._one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from profuse.classical import fittable_to
 from profuse.classical.own import asked_members
 from profuse.data.dataset import Dataset
 from profuse.data.target import TargetCodec
-from profuse.errors import ConfigError, DataError
+from profuse.errors import ConfigError, DataError, ProfuseError
 from profuse.metrics import Metric, default_metric, metric_named
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
@@ -136,6 +137,7 @@ def _fit(
             fitted, skipped = fits.run()
         finally:
             loaded.cache_clear()
+        _check_learned(fitted, members, skipped, options.time_limit, time.perf_counter() - start, fits.needs)
     tell(Event("select"))
     held = {p: np.stack([f.held[p] for f in fitted]) for p in patterns}
     trivial = next((i for i, f in enumerate(fitted) if f.member.is_trivial), None)
@@ -188,6 +190,48 @@ def _fit(
     )
     tell(Event("done"))
     return result
+
+
+def _check_learned(
+    fitted: Sequence[Fitted],
+    members: Sequence[Member],
+    skipped: Mapping[str, str],
+    limit: float | None,
+    seconds: float,
+    needs: float | None,
+) -> None:
+    """Checks that a model was fitted besides the trivial one, which reads no data.
+
+    Args:
+        fitted: The members that were.
+        members: Those that were asked for.
+        skipped: Why others were not.
+        limit: Seconds that all may take.
+        seconds: Those that were taken.
+        needs: See `Fits`.
+
+    Raises:
+        ConfigError: A time limit left no time for any.
+        ProfuseError: All failed.
+    """
+    if any(not f.member.is_trivial for f in fitted) or all(member.is_trivial for member in members):
+        return
+    name, reason = next(iter(skipped.items()))
+    others = f", and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+    if limit is None:
+        raise ProfuseError(
+            f"fit: one model must be fitted besides the trivial one, which always gives the same answer; got none: "
+            f"{name!r}: {reason.rstrip('.')}{others}. Mend what the reason says, or ask for other models."
+        )
+    # a model may take half of the time that is left; where none was measured, what came before is all that is known
+    enough = max(2 * limit, (seconds + 2 * (needs or seconds)) / (1 - _SELECTION))
+    step = 5 if enough < 60 else 30
+    enough = step * math.ceil(enough / step)
+    raise ConfigError(
+        "fit: time_limit must leave time for one model besides the trivial one, which always gives the same answer; "
+        f"got time_limit={limit:g} seconds, left out are {name!r} ({reason.rstrip('.')}){others}. "
+        f"Give it about {enough} s (--time-limit {enough}s), or no limit."
+    )
 
 
 def metric_of(options: PortfolioOptions, task: Task) -> Metric:
