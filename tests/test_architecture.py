@@ -187,6 +187,24 @@ def has_a_vague_name(path: str, tree: ast.Module) -> list[str]:
     return [f"{part} says nothing" for part in path.removesuffix(".py").split("/") if part.lstrip("_") in vague]
 
 
+FACTORIES = ("arange", "empty", "eye", "full", "linspace", "logspace", "ones", "tensor", "zeros")
+
+
+def holds_a_tensor_anywhere(path: str, tree: ast.Module) -> list[str]:
+    """A module may be imported first where models are made on the device `meta`: a constant says its own device."""
+    return [
+        f"line {call.lineno}: a tensor made on import must have device='cpu'"
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and isinstance(call.func.value, ast.Name)
+        and (call.func.value.id, call.func.attr in FACTORIES) == ("torch", True)
+        and "device" not in {keyword.arg for keyword in call.keywords}
+    ]
+
+
 RULES: dict[str, Callable[[str, ast.Module], list[str]]] = {
     rule.__name__: rule
     for rule in (
@@ -198,6 +216,7 @@ RULES: dict[str, Callable[[str, ast.Module], list[str]]] = {
         swallows,
         exports_wrongly,
         has_a_vague_name,
+        holds_a_tensor_anywhere,
     )
 }
 
@@ -245,6 +264,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
         ("exports_wrongly", "model.py", "def f(): ..."),
         ("exports_wrongly", "model.py", "__all__ = ['g']\ndef f(): ..."),
         ("has_a_vague_name", "data/_utils.py", ""),
+        ("holds_a_tensor_anywhere", "layers/new.py", "STEPS = torch.linspace(0, 1, 9)"),
     ],
 )
 def test_the_rule_catches_what_breaks_it(rule: str, path: str, text: str) -> None:
@@ -263,6 +283,8 @@ def test_the_rule_catches_what_breaks_it(rule: str, path: str, text: str) -> Non
         ("borrows_what_is_private", "data/preprocess/new.py", "from profuse._files import read_source"),
         ("climbs", "__init__.py", "from profuse.cli import main"),
         ("prints", "cli/show.py", "print('here it may')"),
+        ("holds_a_tensor_anywhere", "layers/new.py", "STEPS = torch.linspace(0, 1, 9, device='cpu')"),
+        ("holds_a_tensor_anywhere", "layers/new.py", "def f(): return torch.linspace(0, 1, 9)"),
         ("prints", "train.py", "console.print('a method is something else')"),
         ("exports_wrongly", "model.py", "from x import f\n__all__ = ['f', 'g']\ng: int = 1"),
     ],

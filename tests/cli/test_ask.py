@@ -122,6 +122,11 @@ def test_the_answer_is_written(name: str, model: Path, run: Any, files: Path, tm
         (("calibration", "--metric", "auroc"), "calibration: metric must be 'ece'"),
         (("importance", "--group", "colour"), "importance has the options metric, seed, n_resamples; got 'group'"),
         (("audit", "--group", "colour", "--set", "group=note"), "must not go with --set group="),
+        (
+            ("importance", "--retrain", "mine.csv"),
+            "importance has the options metric, seed, n_resamples; got 'retrain'",
+        ),
+        (("missing", "--retrain", "nosuch.csv"), "the file must exist; got 'nosuch.csv'"),
         (("audit", "--group", "color"), "audit: group must be a known name; got group='color'. Did you mean 'colour'"),
         (("audit", "--group", "my label"), "group must not be the target"),
         (("importance", "--out", "nosuch/answer.csv"), "there is no folder"),
@@ -134,6 +139,19 @@ def test_what_cannot_be_asked_is_one_message(
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
     assert done.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_model_loaded_in_a_new_process_is_fitted_anew_as_it_was(model: Path, files: Path) -> None:
+    command = [
+        sys.executable, "-m", "profuse", "ask", model, files / "test.csv", "missing", "--set", "rates=0.3",
+        "--retrain", files / "mine.csv", "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = {e["name"]: e for e in json.loads(done.stdout)["estimates"]}
+    used = profuse.load_model(model).modalities
+    assert {f"without {name}, retrained" for name in used} <= set(lines)
+    assert lines["all, retrained"]["value"] == 0  # the same rows, options and seed
 
 
 def test_rows_without_the_target_are_told(model: Path, run: Any, files: Path, tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def ask(
             help="Of audit: a column of FILE whose groups are compared, a feature or not; repeat.",
         ),
     ] = None,
+    retrain: Annotated[
+        str | None,
+        typer.Option(
+            "--retrain",
+            metavar="TRAIN",
+            help="Of missing: training rows; the model's own options are fitted to them anew without each modality.",
+        ),
+    ] = None,
     row_id: Annotated[
         str | None,
         typer.Option("--id", metavar="ID", help="Of row: which one is explained, its id or its number from 0."),
@@ -84,13 +92,15 @@ def ask(
     """Ask a saved model a question: what it loses without a modality, under noise, whether its probabilities hold.
 
     Every answer has its 95 % interval over the rows (over groups, where the table has them), and says what it leaves
-    unexplained. Nothing is trained.
+    unexplained. Nothing is trained, but with --retrain.
 
     [bold]Examples[/bold]
 
     profuse ask model test.csv importance
 
     profuse ask model test.csv missing --set rates=0.2,0.4 --metric auroc --out missing.csv
+
+    profuse ask model test.csv missing --retrain train.csv
 
     profuse ask model test.csv row --id 17 --out row.html
 
@@ -104,7 +114,7 @@ def ask(
     if out is not None:
         check_output(out, reads=(model, file_of(source)))
     given = _options(options)
-    for name, value in (("group", group), ("id", row_id)):
+    for name, value in (("group", group), ("id", row_id), ("retrain", retrain)):
         if value and name in given:
             raise typer.BadParameter(f"must not go with --set {name}=", param_hint=f"--{name}")
         given |= {name: value} if value else {}

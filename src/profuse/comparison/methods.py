@@ -80,16 +80,9 @@ class Method(BaseModel):
         """Returns the same fusion, with the same options, of the other modalities."""
         assert self.model is not None
         rest = tuple(m for m in self.modalities if m != modality)
-        changes = {
-            **{
-                field: {k: v for k, v in getattr(self.model, field).items() if k in rest}
-                for field in ("encoders", "encoder_options")
-            },
-            "into": tuple(m for m in self.model.into or () if m in rest) or None,
-        }
         return self.model_copy(update={
             "name": f"{self.name} without {modality}", "role": "ablation", "modalities": rest,
-            "model": self.model.model_copy(update=changes), "left_out": modality, "default": False,
+            "model": self.model.of_modalities(rest), "left_out": modality, "default": False,
         })  # fmt: skip
 
     def at_share(self, share: float) -> Method:

@@ -8,9 +8,9 @@ from torch import Tensor
 __all__ = ["cloud_shapes", "n_shape_numbers"]
 
 _N_SEEN, _N_PAIRED = 256, 64  # points that are looked at; that are paired
-_RADII = torch.linspace(0.25, 2.0, 8)
-_DISTANCES = torch.linspace(0.2, 3.0, 15)
-_KNOTS = torch.linspace(-2.0, 2.0, 5)  # of a grid about the middle, in radii
+_RADII = torch.linspace(0.25, 2.0, 8, device="cpu")
+_DISTANCES = torch.linspace(0.2, 3.0, 15, device="cpu")
+_KNOTS = torch.linspace(-2.0, 2.0, 5, device="cpu")  # of a grid about the middle, in radii
 _SMALL = 1e-6
 
 

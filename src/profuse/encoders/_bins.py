@@ -13,7 +13,7 @@ from profuse.layers.ridge import Ridge
 __all__ = ["bins_suited"]
 
 _LEAST_ROWS, _MAX_ROWS = 20, 500
-_PENALTIES = torch.logspace(-5, 1, 13, dtype=torch.float64)  # per row
+_PENALTIES = torch.logspace(-5, 1, 13, dtype=torch.float64, device="cpu")  # per row
 
 
 @torch.no_grad()

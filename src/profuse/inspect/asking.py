@@ -38,8 +38,8 @@ def ask(
 ) -> Answer:
     """Asks a question of a predictor and rows whose target is known.
 
-    The answer depends on what the rows hold and on the seed, not on the order of the rows. Nothing is trained, and the
-    predictor stays as it is.
+    The answer depends on what the rows hold and on the seed, not on the order of the rows. The predictor stays as it
+    is.
 
     Args:
         predictor: A network or a classical model: see `profuse.load_model`, `Comparison.predictor`, `predictor_`.

@@ -9,6 +9,7 @@ from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.inspect._base import Question
 from profuse.inspect._conditions import worst, worst_headline
+from profuse.inspect._retrained import refits, retrained
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class Missing(Question):
         rates: r, 0 to 1 each, 1 excluded.
         protocol: Which modalities are removed.
         rates_by_modality: By name, 0 to 1, in place of `rates` and `protocol`; 0 for those that are not named.
+        retrain: Training rows, as `Predictor.read` takes them, to which the model's own options are fitted anew
+            without each modality; see `retrained`. Only networks and classical models can be. None: nothing is fitted.
         metric: See `Question`.
         seed: Of what is removed and of the bootstrap.
         n_resamples: See `Question`.
@@ -131,6 +134,7 @@ class Missing(Question):
         rates: float | Sequence[float] = RATES,
         protocol: Protocol = "random",
         rates_by_modality: Mapping[str, float] | None = None,
+        retrain: Any = None,
         metric: str | None = None,
         seed: int = 0,
         n_resamples: int = 200,
@@ -162,6 +166,7 @@ class Missing(Question):
         self.rates = given
         self.protocol = protocol
         self.rates_by_modality = by
+        self.retrain = retrain
 
     @classmethod
     def headline(cls, answer: Answer) -> str:
@@ -173,11 +178,14 @@ class Missing(Question):
 
         Raises:
             UnknownNameError: A modality in `rates_by_modality` that the rows have not.
+            ConfigError: Of `retrain`: the model cannot be fitted anew, or uses one modality.
+            DataError: Of `retrain`: the rows cannot be read, have no target, or cannot be learned from.
         """
         import numpy as np
         import torch
 
         asked = self.asked(predictor, dataset)
+        again = None if self.retrain is None else refits(asked, dataset, self.retrain)
         names = sorted(asked.inputs)
         present = torch.stack([asked.inputs[name].present for name in names], dim=1).numpy()
         predictions: dict[Any, np.ndarray] = {(): predictor.predict_encoded(asked.inputs)}
@@ -186,6 +194,7 @@ class Missing(Question):
             left = {n: asked.inputs[n].without(torch.from_numpy(~kept[:, i])) for i, n in enumerate(names)}
             predictions[condition] = predictor.predict_encoded(left)
             reached[condition] = 1 - kept.mean(0)
+        predictions |= {} if again is None else again
         scores = asked.scores(predictions)
         losses = tuple(asked.loss(scores, c, c, at=float(np.mean(r))) for c, r in reached.items())
         if self.protocol == "random" and self.rates_by_modality is None:
@@ -195,14 +204,16 @@ class Missing(Question):
                 f"{c}: {', '.join(f'{n} {share:.3f}' for n, share in zip(names, r, strict=True))}"
                 for c, r in reached.items()
             )
+        lines, verdicts = ((), ()) if again is None else retrained(asked, scores)
         return Answer(
             question=self.name,
             metric=asked.metric.name,
             n_rows=len(dataset),
-            estimates=losses,
+            estimates=(*losses, *lines),
             residual=None,
             notes=(
                 worst(losses, asked.metric.name),
+                *verdicts,
                 f"Reached rates: {told}. "
                 f"{100 * (1 - present.mean()):.1f} % is missing already, and one modality of a row remains.",
                 "A residual is not defined: the rates are points of one curve, not parts of a whole. One draw of what "

@@ -20,10 +20,10 @@ __all__ = ["LinearPath"]
 _LARGEST = 20_000_000  # numbers of a matrix that is solved
 _MOST_PAIRED = 2048  # rows or numbers whose pairs are solved; rows beyond either limit are left out evenly
 _ENOUGH_ROWS = 500  # to choose how a part is read
-_PENALTIES = torch.logspace(-6, 2, 33, dtype=torch.float64)  # per row
-_LOG_SCALES = torch.linspace(math.log(0.1), math.log(100), 9, dtype=torch.float64)
-_BETWEEN = torch.tensor([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75], dtype=torch.float64)
-_SCALES = torch.logspace(-1, 2, 31, dtype=torch.float64)
+_PENALTIES = torch.logspace(-6, 2, 33, dtype=torch.float64, device="cpu")  # per row
+_LOG_SCALES = torch.linspace(math.log(0.1), math.log(100), 9, dtype=torch.float64, device="cpu")
+_BETWEEN = torch.tensor([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75], dtype=torch.float64, device="cpu")
+_SCALES = torch.logspace(-1, 2, 31, dtype=torch.float64, device="cpu")
 Parts = Mapping[str, tuple[Tensor, Tensor]]
 
 

@@ -16,7 +16,7 @@ _FARTHEST = math.log(1e3)  # from where the search begins
 _STEPS = 30
 _GAIN = 1e-4  # of the loss, which is worth another step
 _EACH = 4  # penalty is tried at first
-_FACTORS = torch.linspace(-2.0, 5.0, 8, dtype=torch.float64)  # logarithms
+_FACTORS = torch.linspace(-2.0, 5.0, 8, dtype=torch.float64, device="cpu")  # logarithms
 _LEAST = 1e-8  # of what is not explained: a row may hold all that tells a direction
 
 

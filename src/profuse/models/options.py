@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -206,6 +207,14 @@ class ModelOptions(BaseModel):
             return self.model_copy(update={"fusion": "attention_pooling", "unimodal_loss_weight": 0.0})
         level = self.level or (None if task == "regression" else "hybrid")
         return self.model_copy(update={"fusion": "concat", "level": level})
+
+    def of_modalities(self, names: Collection[str]) -> ModelOptions:
+        """Returns the options of the same model of `names` alone: what is said of other modalities is left out."""
+        kept: dict[str, Any] = {
+            field: {name: of for name, of in getattr(self, field).items() if name in names}
+            for field in ("encoders", "encoder_options")
+        }
+        return self.model_copy(update={**kept, "into": tuple(m for m in self.into or () if m in names) or None})
 
     def resolved_level(self) -> Level:
         """Returns the level, the operator's own when none is given.

@@ -1,0 +1,143 @@
+"""What a model loses without a modality, and what it would lose trained without it, on tasks whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from made_predictors import PORTFOLIO, data, frame, predictor
+
+from profuse.data.dataset import Dataset, ModalityData
+from profuse.data.split import Split
+from profuse.errors import ConfigError, DataError
+from profuse.inspect import Answer, ask
+from profuse.models.options import ModelOptions
+from profuse.predictor import NetworkPredictor, Predictor
+from profuse.testing.question import QuestionSubject
+from profuse.training.fitting import Prepared, fit_model
+from profuse.training.options import TrainOptions
+from profuse.training.retraining import Retraining
+
+SPREAD = 2.0  # of what only `own` knows; `first` and `second` hold the same number, of deviation 1
+
+
+def made(n: int, seed: int) -> Dataset:
+    """`y = both + 2 own`: `first` and `second` are the same, `own` stands alone, `idle` says nothing."""
+    rng = np.random.default_rng(seed)
+    both, own, idle = rng.normal(size=(3, n, 1))
+    there = np.ones(n, dtype=bool)
+    values = {"first": both, "second": both.copy(), "own": own, "idle": idle}
+    modalities = {name: ModalityData("vector", x, there) for name, x in values.items()}
+    target = (both + SPREAD * own)[:, 0] + 0.1 * rng.normal(size=n)
+    return Dataset("made", modalities, target, "regression", target_names=("y",))
+
+
+TRAIN, TEST = made(300, 0), made(200, 1)
+
+
+def fitted(classical: str = "linear") -> Predictor:
+    """A classical model of `TRAIN`, by the same door as it is fitted anew."""
+    prepared = Prepared.make(TRAIN, Split(np.arange(240), np.arange(240, 300), np.empty(0, dtype=np.int64)))
+    from profuse.predictor import ClassicalPredictor
+    from profuse.training.classical_fits import best_fit
+
+    best = best_fit(classical, sorted(TRAIN.modalities), prepared, TrainOptions(), trials=1, seed=0)
+    return ClassicalPredictor(
+        pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=classical,
+        model=best.fit.model, modalities=tuple(sorted(TRAIN.modalities)),
+    )  # fmt: skip
+
+
+@lru_cache
+def answer() -> Answer:
+    return ask(fitted(), TEST, "missing", rates=0.3, retrain=TRAIN, metric="mse")
+
+
+def test_what_stands_nowhere_else_is_lost_by_the_retrained_model_too_and_what_stands_twice_is_not() -> None:
+    by = {e.name: e for e in answer().estimates}
+    assert abs(by["all, retrained"].value) < 0.02
+    assert by["own hidden"].value == pytest.approx(SPREAD**2, rel=0.25)
+    assert by["without own, retrained"].value == pytest.approx(SPREAD**2, rel=0.25)
+    assert by["without own, retrained"].low > 1
+    for name in ("first", "second"):
+        assert by[f"{name} hidden"].value == pytest.approx(0.25, rel=0.3)  # ridge gives each copy half of the weight
+        assert by[f"{name} hidden"].low > 0
+        assert abs(by[f"without {name}, retrained"].value) < 0.02
+        assert by[f"{name}: recovered"].low > 0
+    for name in ("own", "first", "idle"):
+        recovered = by[f"{name} hidden"].value - by[f"without {name}, retrained"].value
+        assert by[f"{name}: recovered"].value == pytest.approx(recovered)
+        assert by[f"{name}: recovered"].n == len(TEST)
+    told = {n.split("'")[1]: n for n in answer().notes if n.startswith("'")}
+    assert "cannot do without it: hidden" in told["own"]
+    assert "leans on it and could do without" in told["first"]
+    assert "not shown: hidden it costs" in told["idle"]
+
+
+def test_scores_beside_the_losses_are_those_of_the_models_named() -> None:
+    by = {e.name: e for e in answer().estimates}
+    whole = answer().score
+    assert whole is not None
+    for name, score in (("own hidden", 1), ("without own, retrained", 1), ("all, retrained", 1)):
+        assert by[name].score == pytest.approx(whole + score * by[name].value)
+    assert by["own: recovered"].score == by["without own, retrained"].score
+    assert [e.name for e in answer().estimates][:2] == ["rate 0.3", "all, retrained"]
+
+
+def test_a_network_fitted_anew_to_its_own_rows_is_itself_and_lacks_what_it_is_trained_without() -> None:
+    rows = TRAIN.rows(np.arange(60))
+    prepared = Prepared.make(rows, Retraining.of(fitted(), rows, who="test").prepared.split)
+    options = ModelOptions(width=8, members=1, rounds=2, into=("own", "first"), encoders={"own": "mlp"})
+    network = fit_model(prepared, options, TrainOptions(epochs=1))
+    again = Retraining.of(network, rows, who="test")
+    same = again.without(())
+    assert np.array_equal(same.predict(TEST), network.predict(TEST))
+    less = again.without(("own",))
+    assert isinstance(less, NetworkPredictor)
+    assert less.modalities == ("first", "idle", "second")
+    assert less.model_options.into == ("first",)
+    assert "own" not in less.model_options.encoders
+    other = replace(TEST, modalities={**TEST.modalities, "own": TRAIN.rows(np.arange(200)).modalities["own"]})
+    assert np.array_equal(less.predict(other), less.predict(TEST))
+    last = again.without(("first", "second", "idle"))
+    assert isinstance(last, NetworkPredictor)
+    assert last.modalities == ("own",)
+    assert last.model_options.fusion is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (PORTFOLIO, r"a network or a classical model .*got a PortfolioPredictor\. Ask a model of 'profuse fit --net"),
+        ("trivial", "of two modalities or more"),
+    ],
+)
+def test_what_cannot_be_fitted_anew_is_told_before_anything_is_fitted(
+    kind: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Retraining, "without", None)
+    with pytest.raises(ConfigError, match=message):
+        ask(predictor(kind, "binary"), data("binary")[0], "missing", rates=0.3, retrain=data("binary")[0])
+
+
+def test_a_predictor_of_ones_own_and_parts_of_ones_own_cannot_be_fitted_anew() -> None:
+    subject = QuestionSubject(lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match="missing: the predictor must be a network or a classical model .*Formula"):
+        ask(subject.predictor, subject.dataset, "missing", retrain=subject.dataset)
+    network: Any = predictor("network", "binary")
+    with pytest.raises(ConfigError, match="the user's own fusion operator, of which"):
+        Retraining.of(replace(network, own_parts=("fusion operator",)), data("binary")[0], who="missing")
+    with pytest.raises(ConfigError, match="learned from the predictions of a portfolio"):
+        Retraining.of(replace(network, about={"n_taught": 3}), data("binary")[0], who="missing")
+
+
+def test_rows_to_retrain_with_must_have_a_target_and_known_classes() -> None:
+    rows = frame(40)[["x", "colour", "note"]]
+    with pytest.raises(DataError, match=r"target|size"):
+        ask(predictor("linear", "binary"), data("binary")[0], "missing", retrain=rows)
+    other = rows.assign(size=["tiny", "big"] * 20)
+    with pytest.raises(DataError, match="tiny"):
+        ask(predictor("linear", "binary"), data("binary")[0], "missing", retrain=other)
