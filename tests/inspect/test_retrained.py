@@ -11,9 +11,10 @@ import pytest
 from made_predictors import PORTFOLIO, data, frame, predictor
 
 from profuse.data.dataset import Dataset, ModalityData
-from profuse.data.split import Split
+from profuse.data.split import Split, split_off
 from profuse.errors import ConfigError, DataError
 from profuse.inspect import Answer, ask
+from profuse.inspect.missing import Missing
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, Predictor
 from profuse.testing.question import QuestionSubject
@@ -75,6 +76,10 @@ def test_what_stands_nowhere_else_is_lost_by_the_retrained_model_too_and_what_st
     assert "cannot do without it: hidden" in told["own"]
     assert "leans on it and could do without" in told["first"]
     assert "not shown: hidden it costs" in told["idle"]
+    headline = Missing.headline(answer())
+    assert headline.endswith(" It cannot do without own.")
+    assert "at rate 0.3" in headline
+    assert "cannot" not in Missing.headline(ask(fitted(), TEST, "missing", rates=0.3))
 
 
 def test_scores_beside_the_losses_are_those_of_the_models_named() -> None:
@@ -89,9 +94,10 @@ def test_scores_beside_the_losses_are_those_of_the_models_named() -> None:
 
 def test_a_network_fitted_anew_to_its_own_rows_is_itself_and_lacks_what_it_is_trained_without() -> None:
     rows = TRAIN.rows(np.arange(60))
-    prepared = Prepared.make(rows, Retraining.of(fitted(), rows, who="test").prepared.split)
-    options = ModelOptions(width=8, members=1, rounds=2, into=("own", "first"), encoders={"own": "mlp"})
-    network = fit_model(prepared, options, TrainOptions(epochs=1))
+    learn, choose = split_off(rows, 0.35, seed=5)  # as the estimator divides them
+    prepared = Prepared.make(rows, Split(learn, choose, np.empty(0, dtype=np.int64)))
+    options = ModelOptions(fusion="gated", width=8, members=1, rounds=2, into=("own", "first"), encoders={"own": "mlp"})
+    network = fit_model(prepared, options, TrainOptions(epochs=1, seed=5))
     again = Retraining.of(network, rows, who="test")
     same = again.without(())
     assert np.array_equal(same.predict(TEST), network.predict(TEST))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from profuse.errors import ConfigError
-from profuse.inspect.answer import Estimate
+from profuse.inspect.answer import Answer, Estimate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from profuse.inspect.asked import Asked
     from profuse.inspect.intervals import Scores
 
-__all__ = ["refits", "retrained"]
+__all__ = ["needed_told", "refits", "retrained"]
 
 _HIDDEN, _AGAIN = "hidden", "retrained"
 
@@ -65,7 +65,7 @@ def retrained(asked: Asked, scores: Scores) -> tuple[tuple[Estimate, ...], tuple
     lines, notes = [control], []
     for name in asked.used:
         hidden = asked.loss(scores, f"{name} hidden", (_HIDDEN, name), modalities=(name,))
-        alone = asked.loss(scores, f"without {name}, retrained", (_AGAIN, name), modalities=(name,))
+        alone = asked.loss(scores, _without(name), (_AGAIN, name), modalities=(name,))
         regained = asked.loss(
             scores, f"{name}: recovered", (_HIDDEN, name), better=(_AGAIN, name), of=(_AGAIN, name), modalities=(name,)
         )
@@ -82,6 +82,19 @@ def retrained(asked: Asked, scores: Scores) -> tuple[tuple[Estimate, ...], tuple
             "those that it has learned from. Hold lines of retrained models against this one."
         )
     return tuple(lines), tuple(notes)
+
+
+def needed_told(answer: Answer) -> str:
+    """Returns a sentence on what the model cannot do without; "" where it was not fitted anew."""
+    alone = [e for e in answer.estimates if len(e.modalities) == 1 and e.name == _without(e.modalities[0])]
+    if not alone:
+        return ""
+    needed = [e.modalities[0] for e in alone if e.low > 0]
+    return f" It cannot do without {' and '.join(needed)}." if needed else " Of no modality is it shown to be needed."
+
+
+def _without(name: str) -> str:
+    return f"without {name}, retrained"
 
 
 def _verdict(name: str, label: str, hidden: Estimate, alone: Estimate, regained: Estimate) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, ShapeError
 from profuse.inspect._base import Question
 from profuse.inspect._conditions import worst, worst_headline
-from profuse.inspect._retrained import refits, retrained
+from profuse.inspect._retrained import needed_told, refits, retrained
 from profuse.inspect.answer import Answer
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class Missing(Question):
     @classmethod
     def headline(cls, answer: Answer) -> str:
         """See `Question.headline`."""
-        return worst_headline(answer)
+        curve = replace(answer, estimates=tuple(e for e in answer.estimates if e.at is not None))
+        return f"{worst_headline(curve)}{needed_told(answer)}"
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.
