@@ -143,7 +143,7 @@ def test_what_cannot_be_asked_is_one_message(
 
 @pytest.mark.slow
 def test_a_model_loaded_in_a_new_process_is_fitted_anew_as_it_was(model: Path, files: Path) -> None:
-    command = [
+    command: list[str | Path] = [
         sys.executable, "-m", "profuse", "ask", model, files / "test.csv", "missing", "--set", "rates=0.3",
         "--retrain", files / "mine.csv", "--json",
     ]  # fmt: skip
