@@ -109,6 +109,17 @@ def test_methods_are_compared_by_flipped_signs_row_by_row_and_seeds_add_their_pa
     assert wider.high > found.high
 
 
+@pytest.mark.parametrize("all_degrees", [1.0, 2.0, 2.5, 3.0, 3.7, 5.0, 8.5, 4999.0])
+def test_a_difference_far_beyond_doubt_has_an_interval_and_a_p_of_about_0(all_degrees: float) -> None:
+    n = 5_000
+    x = (1.0 + 0.01 * np.random.default_rng(0).normal(size=n)) / n
+    low, high, p = flip_interval(
+        x, np.full(n, 1 / n), level=0.95, degrees=n - 1.0, beside=1e-6, all_degrees=all_degrees
+    )
+    assert 0.9 < low < x.sum() < high < 1.1
+    assert 0 <= p < (1e-2 if all_degrees < 3 else 1e-6)
+
+
 def test_with_few_groups_the_t_interval_stands() -> None:
     groups = np.repeat(np.arange(LEAST_PARTS - 1), 4)
     x, ids = np.random.default_rng(6).normal(0.5, 1, len(groups)), np.arange(len(groups))

@@ -167,6 +167,7 @@ def compare(
 
 def show(results: Results) -> None:
     """Prints the ranked table and the answers."""
+    from profuse.comparison.alike import letters
     from profuse.comparison.metric import metric_of
     from profuse.comparison.summary import summarise
     from profuse.report import numbers
@@ -174,6 +175,7 @@ def show(results: Results) -> None:
     from profuse.report.words import Words
 
     summary = summarise(results)
+    alike = letters(results, summary)
     metric = metric_of(results)
     words = Words(results, summary)
     rows = []
@@ -187,14 +189,17 @@ def show(results: Results) -> None:
             words.labels[row.method.name],
             numbers.score(e.value, metric.name),
             numbers.interval(e.low, e.high, metric.name),
+            alike.get(name, ""),
             "" if against is None else numbers.difference(against.estimate.value, metric.name, unit=False),
             "" if against is None else against.shown,
             numbers.duration(row.fit_seconds),
             numbers.count(row.n_parameters) if row.n_parameters else "",
         ])  # fmt: skip
-    columns = ["", "method", metric.label, "95 % interval", "vs single", "shown", "fit", "parameters"]
+    columns = ["", "method", metric.label, "95 % interval", "alike", "vs single", "shown", "fit", "parameters"]
     right = ["", metric.label, "95 % interval", "vs single", "fit", "parameters"]
-    print_table(columns, rows, right=right, spare=["parameters", "fit", ""])
+    print_table(columns, rows, right=right, spare=["parameters", "fit", "", "alike"])
+    if alike:
+        say("alike: methods that share a letter are not shown to differ (paired, corrected for all pairs)")
     for skipped in results.skipped:
         say(f"not compared: {skipped.method}: {skipped.reason}")
     caution = words.caution()

@@ -108,5 +108,5 @@ def flip_interval(
     return mean - half(-1), mean + half(1), p_value(-1 if mean > 0 else 1)
 
 
-_MOST = 37.0
-"""Deviates beyond it have no share that is a float."""
+_MOST = 30.0
+"""Of deviates: beyond it the inverse of a t distribution of few degrees of freedom is infinite, with either sign."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from profuse.comparison.alike import letters
 from profuse.comparison.left_out import LeftOut, left_out
 from profuse.comparison.metric import metric_of, metrics_beside
 from profuse.comparison.recommended import shown_method
@@ -129,11 +130,13 @@ def _verdict(summary: Summary, words: Words) -> dict[str, Any]:
 
 def _table(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
     means, beside = _means(results, _test_scores(results)), metrics_beside(results)
+    alike = letters(results, summary)
     return [
         {
             "rank": rank,
             "name": r.method.name,
             "label": labels[r.method.name],
+            "alike": alike.get(r.method.name, ""),
             "role": r.method.role,
             "family": r.method.family,
             "level": r.method.level,

@@ -65,6 +65,7 @@ def render_html(collected: dict[str, Any]) -> str:
         gains=gain_plot(collected.get("gains", []), _label(collected), metric),
         scores=figures.score_plot(collected, ROLES) if collected["table"] else None,
         cost=figures.cost_plot(collected),
+        lettered=any(r.get("alike") for r in collected["table"]),
         curves=figures.curve_panels(collected),
         residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
         outputs=outputs,

@@ -12,6 +12,7 @@ from profuse.report.words import listed
 __all__ = ["render_markdown"]
 
 DASH = "\N{EN DASH}"
+ALIKE = "Methods that share a letter are not shown to differ (paired, corrected for all pairs)."
 
 
 def render_markdown(collected: dict[str, Any]) -> str:
@@ -29,11 +30,13 @@ def render_markdown(collected: dict[str, Any]) -> str:
         lines += [f"**{markdown(a['question'])}** {markdown(a['answer'])}", ""]
     if collected["table"]:
         beside = collected["beside"]
-        head = ["#", "method", metric["label"], "95 % interval", *(b["label"] for b in beside)]
+        lettered = any(r.get("alike") for r in collected["table"])
+        head = ["#", "method", metric["label"], "95 % interval", *["alike"] * lettered, *(b["label"] for b in beside)]
         head += ["seeds", "test rows", "parameters", "fit", "rows/s"]
         rows = [
             [
                 str(r["rank"]), r["label"], numbers.score(r["value"], name), _ends(r, name),
+                *[r.get("alike", "")] * lettered,
                 *(DASH if v is None else numbers.score(v, b["name"]) for v, b in zip(r["beside"], beside, strict=True)),
                 str(r["n_seeds"]), f"{r['n_rows']:,}", numbers.count(r["n_parameters"]) if r["n_parameters"] else DASH,
                 numbers.duration(r["fit_seconds"]), numbers.rate(r["rows_per_second"]),
@@ -41,7 +44,7 @@ def render_markdown(collected: dict[str, Any]) -> str:
             for r in collected["table"]
         ]  # fmt: skip
         caution = [f"**Caution.** {markdown(collected['caution'])}", ""] if collected["caution"] else []
-        lines += ["## All methods", "", *caution, *_table(head, rows), ""]
+        lines += ["## All methods", "", *caution, *_table(head, rows), "", *[ALIKE, ""] * lettered]
     if collected["differences"]:
         head = ["method", "against", "difference", "95 % interval", "shown", "p", "p, all comparisons"]
         rows = [

@@ -1,0 +1,103 @@
+"""Letters say which methods are shown to differ, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from profuse.comparison.alike import letters, letters_of
+from profuse.comparison.results import DatasetFacts, MethodInfo, ModalityFacts, Results, Score
+from profuse.comparison.statistics import holm
+from profuse.comparison.summary import Evidence, summarise
+from profuse.report import collect, render_html, render_markdown
+
+
+def _apart(of: dict[str, str]) -> set[tuple[str, str]]:
+    """Pairs without a letter in common; a letter may have a number behind it."""
+    sets = {name: set(re.findall(r"[a-z]\d*", text)) for name, text in of.items()}
+    return {(a, b) for a, b in combinations(of, 2) if not sets[a] & sets[b]}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_two_have_no_letter_in_common_exactly_if_they_differ(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = [f"m{i}" for i in range(9)]
+    different = [pair for pair in combinations(names, 2) if rng.random() < 0.1 * seed]
+    assert _apart(letters_of(names, different)) == set(different)
+
+
+@pytest.mark.parametrize(
+    ("different", "said"),
+    [
+        ([], ["a", "a", "a"]),
+        ([("x", "y"), ("x", "z")], ["a", "b", "b"]),
+        ([("x", "z")], ["a", "ab", "b"]),  # the one between is like both
+        ([("x", "y")], ["a", "b", "ab"]),  # what is alike need not stand side by side
+        ([("x", "y"), ("x", "z"), ("y", "z")], ["a", "b", "c"]),
+    ],
+)
+def test_letters_begin_at_the_top_and_are_as_few_as_can_be(different: list[tuple[str, str]], said: list[str]) -> None:
+    assert list(letters_of(["x", "y", "z"], different).values()) == said
+
+
+def test_more_letters_than_the_alphabet_has_stay_apart() -> None:
+    names = [f"m{i}" for i in range(30)]
+    of = letters_of(names, list(combinations(names, 2)))
+    assert len(set(of.values())) == 30
+    assert _apart(of) == set(combinations(names, 2))
+
+
+@pytest.fixture
+def results() -> Results:
+    """1,000 rows: of four methods the first two are right about nearly the same ones."""
+    n = 1000
+    facts = DatasetFacts(
+        name="d", task="binary", classes=["no", "yes"], n_rows=3 * n, n_train=n, n_valid=n, n_test=n,
+        modalities={m: ModalityFacts(kind="table") for m in "ab"},
+    )  # fmt: skip
+    results = Results(dataset=facts)
+    rng = np.random.default_rng(0)
+    for name, role, share in (("concat", "baseline", 0.84), ("gated", "fusion", 0.835), ("a only", "single", 0.7)):
+        results.methods.append(MethodInfo(name=name, role=role, modalities=["a"] if role == "single" else ["a", "b"]))
+        for seed in range(2):
+            right = rng.random(n) < share
+            results.add_rows(name, seed, right.astype(float), ids=np.arange(n))
+            for split in ("test", "valid"):
+                results.scores.append(
+                    Score(dataset="d", method=name, seed=seed, split=split, metric="accuracy", value=right.mean(),
+                          n_rows=n)
+                )  # fmt: skip
+    return results
+
+
+def test_methods_share_a_letter_where_their_corrected_p_is_not_below_5_percent(results: Results) -> None:
+    summary, evidence = summarise(results), Evidence(results)
+    of = letters(results, summary)
+    assert list(of) == [row.method.name for row in summary.rows]
+    pairs = list(combinations(of, 2))
+    p = [evidence.difference(*pair) for pair in pairs]
+    adjusted = holm([1.0 if e is None or e.p is None else e.p for e in p])
+    assert _apart(of) == {pair for pair, q in zip(pairs, adjusted, strict=True) if q < 0.05}
+    assert sorted(of.values()) == ["a", "a", "b"]
+
+
+def test_the_report_shows_them_and_says_what_they_mean(results: Results) -> None:
+    data = collect(results)
+    assert [r["alike"] for r in data["table"]] == ["a", "a", "b"]
+    page, text = render_html(data), render_markdown(data)
+    for told in (page, text):
+        assert "share a letter are not shown to differ" in told
+    row = next(line for line in text.splitlines() if line.startswith("| 3 |"))
+    assert "| b |" in row
+    older = {**data, "table": [{k: v for k, v in r.items() if k != "alike"} for r in data["table"]]}
+    assert "share a letter" not in render_html(older) + render_markdown(older)
+
+
+def test_one_method_has_no_letter(results: Results) -> None:
+    results.methods = results.methods[:1]
+    results.scores = [s for s in results.scores if s.method == "concat"]
+    assert letters(results, summarise(results)) == {}
+    assert "share a letter" not in render_html(collect(results))
