@@ -165,6 +165,7 @@ def make_results(
                     results.curves.append(
                         CurvePoint(
                             method=info.name, seed=s, epoch=epoch, train_loss=0.1 + 2 * fall, valid_score=1 - fall,
+                            train_eval_loss=0.2 + 1.9 * fall if epoch % 3 < 2 else None,
                             valid_loss=0.3 + 1.9 * fall + 0.004 * epoch + rng.uniform(0, 0.05),
                         )
                     )  # fmt: skip

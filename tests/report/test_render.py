@@ -232,6 +232,21 @@ def test_many_ways_of_fusing_are_shown_by_family_and_few_are_not() -> None:
     assert many["keys"] == [{"role": "fusion", "title": "Fusion"}]
 
 
+def test_losses_of_training_and_validation_rows_are_drawn_in_one_measure_where_it_is_known() -> None:
+    """Equal losses lie on each other; results of earlier versions have none, and are told of as they were."""
+    alike: list[list[float | None]] = [[0, None, 0.7, 0.5, 0.7], [1, 9.0, 0.5, 0.6, None], [2, 9.0, 0.4, 0.6, 0.4]]
+    older = [row[:4] for row in alike]
+    drawn = {}
+    for name, seed in (("alike", alike), ("older", older)):
+        collected = {"curves": [{"label": "concat", "name": "concat", "seeds": [seed]}]}
+        (panel,) = figures.curve_panels(collected)
+        drawn[name] = dict(re.findall(r'class="(train|valid)" points="([^"]*)"', str(panel["svg"])))
+        assert figures.measured_alike(collected) == (name == "alike")
+    train, valid = (drawn["alike"][k].split() for k in ("train", "valid"))
+    assert train == [valid[0], valid[2]]
+    assert drawn["older"]["train"].split() != train
+
+
 def test_the_untrained_model_is_no_epoch_in_the_count_of_a_learning_curve() -> None:
     seeds = [[[0, None, 0.7, 0.5], [1, 0.6, 0.5, 0.6]], [[1, 0.6, 0.5, 0.6], [2, 0.5, 0.4, 0.7], [3, 0.4, 0.4, 0.7]]]
     (panel,) = figures.curve_panels({"curves": [{"label": "concat", "name": "concat", "seeds": seeds}]})

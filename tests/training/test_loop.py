@@ -74,6 +74,25 @@ def test_the_loss_falls_on_every_task(task: str) -> None:
     assert model.history.epochs[-1].train_loss < model.history.epochs[1].train_loss
 
 
+def test_training_rows_are_measured_as_validation_rows_are_and_nothing_else_changes() -> None:
+    data = product()
+    rows, other = torch.arange(60), torch.arange(60, 100)
+    found = {}
+    for looks in (False, True):
+        model = built()
+        history = train(model, data.inputs, data.target, rows, rows, OPTIONS, looks=looks)
+        found[looks] = history, torch.cat([p.detach().flatten() for p in model.parameters()])
+    (plain, before), (looked, after) = found[False], found[True]
+    assert torch.equal(before, after)
+    assert [e.valid_loss for e in plain.epochs] == [e.valid_loss for e in looked.epochs]
+    assert all(math.isnan(e.train_eval_loss) for e in plain.epochs)
+    known = [e for e in looked.epochs if not math.isnan(e.train_eval_loss)]
+    assert 2 <= len(known) <= 22
+    assert [e.train_eval_loss for e in known] == pytest.approx([e.valid_loss for e in known])  # the same rows
+    apart = train(built(), data.inputs, data.target, rows, other, OPTIONS, looks=True).epochs
+    assert any(abs(e.train_eval_loss - e.valid_loss) > 1e-3 for e in apart)
+
+
 def test_two_runs_with_one_seed_give_the_same_numbers() -> None:
     data = product()
     one, same, other = (fit_model(data, MODEL, OPTIONS.model_copy(update={"seed": s})) for s in (0, 0, 1))

@@ -125,12 +125,16 @@ COLUMNS: tuple[str, ...] = tuple(Score.model_fields)
 
 
 class CurvePoint(Plain):
-    """One epoch of one fit; `valid_score` is accuracy, macro F1 or R2; epoch 0 is the untrained model."""
+    """One epoch of one fit; `valid_score` is accuracy, macro F1 or R2; epoch 0 is the untrained model.
+
+    `train_loss` is of the steps; `train_eval_loss` is measured on training rows as `valid_loss` is, in some epochs.
+    """
 
     method: str
     seed: int
     epoch: int
     train_loss: float | None = None
+    train_eval_loss: float | None = None
     valid_loss: float | None = None
     valid_score: float | None = None
 

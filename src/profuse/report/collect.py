@@ -218,7 +218,8 @@ def _first_choices(summary: Summary) -> list[str]:
 def _curves(results: Results, summary: Summary, labels: dict[str, str]) -> list[dict[str, Any]]:
     by: dict[str, dict[int, list[list[float | None]]]] = {}
     for p in sorted(results.curves, key=lambda p: p.epoch):
-        by.setdefault(p.method, {}).setdefault(p.seed, []).append([p.epoch, p.train_loss, p.valid_loss, p.valid_score])
+        values = [p.epoch, p.train_loss, p.valid_loss, p.valid_score, p.train_eval_loss]
+        by.setdefault(p.method, {}).setdefault(p.seed, []).append(values)
     chosen = [n for n in _first_choices(summary) if n in by][:MAX_CURVES]
     return [{"label": labels[n], "name": n, "seeds": list(by[n].values())} for n in chosen]
 

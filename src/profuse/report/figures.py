@@ -14,7 +14,17 @@ from markupsafe import Markup, escape
 from profuse.report import numbers
 from profuse.report.labels import beside
 
-__all__ = ["axis", "cost_plot", "curve_panels", "loss_plot", "mark", "residual_plot", "score_plot", "stretched"]
+__all__ = [
+    "axis",
+    "cost_plot",
+    "curve_panels",
+    "loss_plot",
+    "mark",
+    "measured_alike",
+    "residual_plot",
+    "score_plot",
+    "stretched",
+]
 
 SHAPES = {
     "fusion": '<circle r="5.5"/>',
@@ -185,12 +195,16 @@ def stretched(inside: str) -> Markup:
 
 
 def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
-    """One panel a method: training and validation loss by epoch, a thin line a seed; one loss axis for all panels."""
+    """One panel a method: training and validation loss by epoch, a thin line a seed; one loss axis for all panels.
+
+    That of training is measured as that of validation is, where results have that; in older ones it is of the steps.
+    """
     panels = collected["curves"]
     points = [p for c in panels for s in c["seeds"] for p in s]
     if not points:
         return []
-    losses = [v for p in points for v in p[1:3] if v is not None]
+    of_train = 4 if measured_alike(collected) else 1
+    losses = [v for p in points for v in (p[of_train], p[2]) if v is not None]
     ordered = sorted(losses)
     low, high = ordered[0], ordered[min(int(0.985 * len(ordered)), len(ordered) - 1)]  # the first steps may be huge
     high = high if high > low else low + 1.0
@@ -220,12 +234,19 @@ def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     results = []
     for c in panels:
-        lines = "".join(line(s, 1, "train") for s in c["seeds"]) + "".join(line(s, 2, "valid") for s in c["seeds"])
+        lines = "".join(line(s, of_train, "train") for s in c["seeds"]) + "".join(
+            line(s, 2, "valid") for s in c["seeds"]
+        )
         epochs = [max(p[0] for p in s) for s in c["seeds"]]  # epoch 0 is the untrained model
         results.append(
             {"label": c["label"], "svg": stretched(lines), "x": x, "y": y, "epochs": (min(epochs), max(epochs))}
         )
     return results
+
+
+def measured_alike(collected: dict[str, Any]) -> bool:
+    """Whether losses of training and validation rows are of one measure."""
+    return any(p[4] is not None for c in collected["curves"] for s in c["seeds"] for p in s if len(p) > 4)
 
 
 def residual_plot(sample: dict[str, Any]) -> dict[str, Any]:

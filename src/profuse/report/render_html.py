@@ -67,6 +67,7 @@ def render_html(collected: dict[str, Any]) -> str:
         cost=figures.cost_plot(collected),
         lettered=any(r.get("alike") for r in collected["table"]),
         curves=figures.curve_panels(collected),
+        measured_alike=figures.measured_alike(collected),
         residuals=[figures.residual_plot(r) for r in collected["residuals"] if r["true"]],
         outputs=outputs,
         profile=profile_on_a_page(collected.get("profile")),

@@ -301,6 +301,7 @@ def _fit(
             then=then,
             weights=weights,
             groups=groups,
+            looks=True,
             worth=None
             if chooses is None
             else worth_by(chooses, model.head, prepared.codec, prepared.true(split.valid)),

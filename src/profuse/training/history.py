@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,9 @@ __all__ = ["Epoch", "History"]
 class Epoch:
     """What happened in an epoch: `valid_score` is in the model's unit; the smallest `valid_error` is chosen by default.
 
-    Epoch 0 is the untrained model, which has a `train_loss` of NaN.
+    Epoch 0 is the untrained model, which has a `train_loss` of NaN. That is the mean of the epoch's steps, with
+    dropout, noise and penalties. `train_eval_loss` is measured as `valid_loss` is, on a sample of training rows: in
+    about twenty epochs, else it is NaN.
     """
 
     epoch: int
@@ -20,6 +23,7 @@ class Epoch:
     valid_loss: float
     valid_score: float
     valid_error: float
+    train_eval_loss: float = math.nan
 
 
 @dataclass(frozen=True)

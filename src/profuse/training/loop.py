@@ -107,6 +107,7 @@ def train(
     weights: Tensor | None = None,
     groups: RowGroups | None = None,
     worth: Worth | None = None,
+    looks: bool = False,
 ) -> History:
     """Trains `model` in place and leaves in it the weights of the best epoch, by validation rows: see `BestEpoch`.
 
@@ -125,6 +126,7 @@ def train(
         weights: Of all rows, `[row]`, in the loss of training and in what chooses the epoch; all count alike if None.
         groups: Of all rows, none of which may be served worse: the worst one's error chooses the epoch.
         worth: What chooses the epoch in place of the validation error.
+        looks: Whether some training rows are measured as validation rows are, in some epochs.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -144,6 +146,8 @@ def train(
     n_parameters = 0
     balances: list[Mapping[str, float]] = []
     judging = None if weights is None else weights[valid_rows] / weights[valid_rows].mean()
+    looked_at = _spaced(train_rows, min(_LOOKED_AT, len(valid_rows)))
+    looking = None if weights is None else weights[looked_at] / weights[looked_at].mean()
 
     def judge(epoch: int, train_loss: float) -> None:
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
@@ -154,7 +158,12 @@ def train(
                 errors = model.row_errors(outputs, target[valid_rows])
                 result = result._replace(error=groups.worst(errors, valid_rows, judging))
         _check_finite(result.error, f"the validation error of epoch {epoch}", options)
-        chosen.add(Epoch(epoch, train_loss, *result), 0.0 if worth is None else worth(outputs))
+        of_train = math.nan
+        if looks and (epoch <= 1 or epoch % math.ceil(n_epochs / _LOOKS) == 0):
+            known = predict(model, inputs, looked_at)
+            with model.weighted(looking):
+                of_train = model.validate(known, target[looked_at]).loss
+        chosen.add(Epoch(epoch, train_loss, *result, of_train), 0.0 if worth is None else worth(outputs))
 
     def timed(seconds: float) -> None:
         """Tells what the fit will take, by the mean time of a step."""
@@ -370,6 +379,12 @@ def _epochs(
         average.swap()
 
 
+def _spaced(rows: Tensor, n: int) -> Tensor:
+    """Returns `n` rows at equal distances, or all where there are fewer."""
+    return rows[torch.linspace(0, len(rows) - 1, min(n, len(rows))).round().long()]
+
+
+_LOOKED_AT, _LOOKS = 512, 20  # training rows that are measured as validation rows are, at most; in how many epochs
 _TIMED = 6
 """Steps from whose time, but for the first one's, that of a fit is told."""
 
