@@ -56,6 +56,21 @@ def test_bins_count_every_number_that_is_there(read: Dataset) -> None:
     assert (of.low, of.median, of.high) == tuple(f"{v:.4g}" for v in (known.min(), known.median(), known.max()))
 
 
+def test_as_rows_it_holds_each_column_and_size_once_with_what_is_missing_and_its_values(read: Dataset) -> None:
+    made = profile(read)
+    rows = {(modality, name): rest for modality, name, *rest in made.rows()}
+    known = table()["size"].dropna()
+    said = f"{known.min():.4g} to {known.max():.4g}, median {known.median():.4g}"
+    (cells,) = {modality for modality, name in rows if name == "size"}
+    assert rows[cells, "size"] == ["numbers", "30 (15.0 %)", said]
+    assert rows[cells, "colour"] == ["categories", "20 (10.0 %)", "red (100), blue (60), green (20)"]
+    assert rows["note", "words"][:2] == ["text", "0"]
+    assert len(rows) == len(made.rows())
+    page = made._repr_html_()
+    assert "200 rows" in page
+    assert all(said in page for said in ("colour", "30 (15.0 %)", "red (100)"))
+
+
 @pytest.mark.parametrize("far", [1e6, -1e6])
 def test_far_numbers_do_not_squeeze_the_others(far: float) -> None:
     rows = from_tensors({"x": np.append(np.linspace(0, 1, 160), far)[:, None]})

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from in_chromium import opened, without_policy
 
+from profuse.comparison.learning import Learning, ShareGain, ShareScore
 from profuse.comparison.recommended import shown_method
 from profuse.comparison.results import Results, Surest, SurestRow
 from profuse.comparison.seed_rows import Outputs
@@ -64,6 +65,18 @@ def axe(page: str, folder: Path, *, dark: bool, width: int) -> dict[str, Any]:
     return found
 
 
+def learning(method: str) -> Learning:
+    """Scores over rows: a curve with intervals, and one without."""
+    points = [
+        ShareScore(method=m, share=s, n_train=400 * s, value=0.6 + s / 10, low=low, high=high, n_seeds=2, n_rows=60)
+        for m, low, high in ((method, 0.5, 0.8), ("text only", None, None))
+        for s in (0.25, 0.5, 1.0)
+    ]
+    doubling = ShareGain(method=method, against=method, share=1.0, value=0.02, low=0.0, high=0.1)
+    ahead = [doubling.model_copy(update={"against": "text only", "share": s}) for s in (0.25, 0.5, 1.0)]
+    return Learning(points=points, gains=ahead, doublings=[doubling])
+
+
 def report(example: Example, task: str) -> str:
     kind: dict[str, Any] = (
         {"task": "regression"} if task == "regression" else {"n_classes": 2 if task == "binary" else 6}
@@ -79,6 +92,8 @@ def report(example: Example, task: str) -> str:
             "regression": Outputs(said[:, None], said[:, None] + rng.normal(0, 0.1, (120, 1))),
         }
         rows.outputs = {method: outputs[task]}
+    if task == "multiclass":
+        results.learning = learning(method)
     if task == "binary":
         results.dataset.task, results.dataset.classes = "binary", ["ill", "well"]
     rows_seen = from_tensors({"text": ("text", ["a few words"]), "picture": ("image", np.zeros((1, 3, 8, 8), np.uint8)),
@@ -145,6 +160,7 @@ LIGHT, DARK = {"dark": False, "width": 1400}, {"dark": True, "width": 500}
     ("name", "how"),
     [
         ("report of two classes", LIGHT), ("report of two classes", DARK), ("report of several classes", LIGHT),
+        ("report of several classes", DARK),
         ("report of numbers", DARK), ("answer", DARK), ("errors", LIGHT), ("errors", DARK), ("card", LIGHT),
         ("card", DARK), ("profile", LIGHT), ("profile", DARK),
     ],

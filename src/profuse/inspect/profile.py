@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field
 
 from profuse._escape import visible
+from profuse._html import html_table
 from profuse._machine import Plain
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split
@@ -17,7 +18,19 @@ from profuse.data.table.values import words
 from profuse.inspect.contents import Part, contents
 from profuse.kinds import ModalityData, kind_named
 
-__all__ = ["Column", "Count", "Example", "Modality", "Pattern", "Profile", "Size", "Spread", "TargetPart", "profile"]
+__all__ = [
+    "HEADS",
+    "Column",
+    "Count",
+    "Example",
+    "Modality",
+    "Pattern",
+    "Profile",
+    "Size",
+    "Spread",
+    "TargetPart",
+    "profile",
+]
 
 _MOST_COLUMNS = 60
 _MOST_SIZED = 2_000  # rows
@@ -125,6 +138,40 @@ class Profile(Plain):
     more_patterns: int = 0
     target: list[TargetPart] = []
     examples: list[Example] = []
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Returns a row for each column and each size: modality, column, what it holds, missing, and its values."""
+        made = []
+        for m in self.modalities:
+            gone = _share(self.n_rows - m.n_present, self.n_rows)
+            if not m.columns and not m.sizes:
+                made.append((m.name, "", m.kind, gone, ""))
+            for c in m.columns:
+                top = ", ".join(f"{t.label} ({t.n:,})" for t in c.top[:3])
+                others = f", and {c.distinct - 3:,} more" if c.distinct > 3 else ""
+                values = _told(c.spread) if c.spread else top + others * bool(top)
+                made.append((m.name, c.name, c.kind, _share(c.missing, self.n_rows), values))
+            made += [(m.name, s.name, m.kind, gone, _told(s.spread)) for s in m.sizes]
+        return made
+
+    def _repr_html_(self) -> str:
+        """Returns the profile for notebooks, as one table."""
+        head = f"<p><b>{self.n_rows:,} rows</b></p>"
+        return f"<div>{head}{html_table(HEADS, self.rows(), n_words=5)}</div>"
+
+
+HEADS = ("modality", "column", "holds", "missing", "values")
+"""Of `Profile.rows`."""
+
+
+def _share(n: int, n_rows: int) -> str:
+    return f"{n:,} ({100 * n / n_rows:.1f} %)" if n else "0"
+
+
+def _told(spread: Spread) -> str:
+    if spread.low == spread.high:
+        return f"always {spread.low}"
+    return f"{spread.low} to {spread.high}, median {spread.median}"
 
 
 def profile(dataset: Dataset, split: Split | None = None, *, n_examples: int = 4, seed: int = 0) -> Profile:

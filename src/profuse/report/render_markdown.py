@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from profuse._escape import markdown
+from profuse.inspect.profile import HEADS, Profile
 from profuse.report import numbers
 from profuse.report.words import listed
 
@@ -79,11 +80,16 @@ def render_markdown(collected: dict[str, Any]) -> str:
             f"{data['n_test']:,} test), {data['task']}, target {listed(data['target_names'])}; {listed(kinds)}."
         ),
         "",
+        *_profile(collected.get("profile")),
         *(f"- {markdown(n)}" for n in collected["notes"]),
     ]
     if collected["rule"]:
         lines += ["", f"Intervals: {markdown(collected['rule'])}."]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _profile(of: dict[str, Any] | None) -> list[str]:
+    return [] if of is None else [*_table(HEADS, Profile.model_validate(of).rows()), ""]
 
 
 def _without(ablation: dict[str, Any]) -> list[str]:
