@@ -39,7 +39,8 @@ from profuse.training.balance import BALANCES
 from profuse.training.options import TrainOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
-OWN = sorted(path.relative_to(DOCS).as_posix() for path in [*DOCS.glob("*.md"), *DOCS.glob("fusion/*.md")])
+FOLDERS = ("*.md", "fusion/*.md", "tutorials/*.md")
+OWN = sorted(path.relative_to(DOCS).as_posix() for pattern in FOLDERS for path in DOCS.glob(pattern))
 PAGES = [*OWN, "../README.md", "../CONTRIBUTING.md"]
 FENCE = re.compile(r"(?P<slow><!-- slow -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
