@@ -18,7 +18,10 @@ from profuse.errors import ConfigError
 from profuse.layers.members import MemberLinear
 from profuse.schema import Task
 
-__all__ = ["ClassHead", "Head", "LabelsHead", "ValuesHead", "head_for"]
+__all__ = ["QUANTILES", "ClassHead", "Head", "LabelsHead", "QuantileHead", "ValuesHead", "head_for"]
+
+QUANTILES = (0.05, 0.5, 0.95)
+"""Of which a `QuantileHead` learns; the middle one is what it predicts."""
 
 _PRIOR = 0.1  # scale of the logarithm of a temperature, before rows are seen
 
@@ -32,7 +35,7 @@ class Head(nn.Module, ABC):
 
     Args:
         width: Channels of the joint vector.
-        n_outputs: Classes, labels or target values.
+        n_outputs: Classes, labels or target values, times `columns`.
         dropout: Probability of dropping a channel of the vector while training.
         label_smoothing: Label smoothing, 0 to 1: the share of the target's mass that is spread evenly.
         n_members: With more than 1, the batch holds each row for that many members, one after another, and each member
@@ -46,6 +49,8 @@ class Head(nn.Module, ABC):
     """How outputs become predictions."""
     unit: ClassVar[str]
     """What `score` measures; larger is better."""
+    columns: ClassVar[int] = 1
+    """Outputs for each class, label or value."""
 
     def __init__(
         self,
@@ -76,6 +81,24 @@ class Head(nn.Module, ABC):
         """`[batch, width]` -> `[batch, n_outputs]`."""
         outputs: Tensor = self.linear(self.dropout(self.norm(vector)))
         return outputs
+
+    @property
+    def n_values(self) -> int:
+        """Classes, labels or target values."""
+        return self.n_outputs // self.columns
+
+    def add_linear(self, outputs: Tensor, linear: Tensor) -> Tensor:
+        """Returns outputs `[batch, n_outputs]` with what a linear path adds to them, `[batch, n_values]`."""
+        return outputs + linear
+
+    def begin(self, residuals: Tensor) -> None:
+        """Makes the head of an untrained model add nothing to its linear path.
+
+        Args:
+            residuals: `[row, n_values]`: what the path leaves of the targets of rows that it was not solved on.
+        """
+        for weight in self.linear.parameters():
+            nn.init.zeros_(weight)
 
     def loss(self, outputs: Tensor, target: Tensor, rows: Tensor | None = None) -> Tensor:
         """Returns the mean loss of the rows where `rows[batch]` (bool) is True, of all if None; 0 if of none."""
@@ -240,10 +263,83 @@ class ValuesHead(Head):
         return outputs
 
     def score(self, outputs: Tensor, target: Tensor) -> float:
-        spread = (target - target.mean(0)).square().mean(0)
-        r2 = 1 - (outputs - target).square().mean(0) / spread
-        # targets have unit variance in training: below this they are constant here, and R2 is not defined
-        return r2.masked_fill(spread < 1e-10, float("nan")).nanmean().item()
+        return _r2(outputs, target)
+
+
+class QuantileHead(Head):
+    """Quantiles q of one or many numbers: the mean over q and targets of `max(q (y - p_q), (q - 1) (y - p_q))`.
+
+    Of each target the head makes three numbers m, a and b; `m - softplus(a)`, m and `m + softplus(b)` are its
+    quantiles `QUANTILES`, which so cannot cross. A linear path moves them alike. Where an operator that joins outputs
+    has put them into another order, they are sorted (Chernozhukov et al. 2010). The median is predicted.
+
+    Reference:
+        Koenker, Bassett, "Regression Quantiles", Econometrica 46 (1978): the loss.
+    """
+
+    link = "identity"
+    unit = "R2"
+    columns = len(QUANTILES)
+
+    def __init__(
+        self, width: int, n_outputs: int, *, dropout: float = 0.1, label_smoothing: float = 0.0, n_members: int = 1
+    ) -> None:
+        super().__init__(width, n_outputs, dropout=dropout, label_smoothing=label_smoothing, n_members=n_members)
+        if n_outputs % self.columns:
+            raise ConfigError(
+                f"QuantileHead: n_outputs must be {self.columns} for each value; got n_outputs={n_outputs}."
+            )
+
+    def forward(self, vector: Tensor) -> Tensor:
+        middle, low, high = self._by_value(super().forward(vector)).unbind(-1)
+        return torch.stack([middle - F.softplus(low), middle, middle + F.softplus(high)], dim=-1).flatten(-2)
+
+    def _by_value(self, outputs: Tensor) -> Tensor:
+        return outputs.reshape(*outputs.shape[:-1], self.n_values, self.columns)
+
+    def quantiles(self, outputs: Tensor) -> Tensor:
+        """`[batch, n_outputs]` -> `[batch, n_values, quantile]`, ascending."""
+        return self._by_value(outputs).sort(dim=-1).values
+
+    def add_linear(self, outputs: Tensor, linear: Tensor) -> Tensor:
+        return outputs + linear.repeat_interleave(self.columns, dim=-1)
+
+    def begin(self, residuals: Tensor) -> None:
+        super().begin(residuals)
+        at = torch.tensor(QUANTILES, dtype=torch.float64, device=residuals.device)
+        low, middle, high = torch.quantile(residuals.double(), at, dim=0)
+        widths = [torch.expm1(w.clamp(min=1e-3)).log() for w in (middle - low, high - middle)]  # softplus turned round
+        bias = torch.stack([middle, *widths], dim=-1).flatten()
+        assert isinstance(self.linear.bias, Tensor)
+        self.linear.bias.data.copy_(bias.expand_as(self.linear.bias))
+
+    def _best_temperature(self, outputs: Tensor, target: Tensor) -> float:
+        return 1.0
+
+    def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        q = outputs.new_tensor(QUANTILES)
+        above = target[..., None] - self._by_value(outputs)
+        return torch.maximum(q * above, (q - 1) * above).mean((-2, -1))
+
+    def row_errors(self, outputs: Tensor, target: Tensor) -> Tensor:
+        return self._weighed(self.row_losses(outputs, target))
+
+    def pool(self, outputs: Tensor) -> Tensor:
+        return outputs.mean(1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return self.quantiles(outputs)[..., self.columns // 2]
+
+    def score(self, outputs: Tensor, target: Tensor) -> float:
+        return _r2(self.predict(outputs), target)
+
+
+def _r2(predicted: Tensor, target: Tensor) -> float:
+    """Returns the mean R2 of targets `[row, value]`; NaN where none varies."""
+    spread = (target - target.mean(0)).square().mean(0)
+    r2 = 1 - (predicted - target).square().mean(0) / spread
+    # targets have unit variance in training: below this they are constant here, and R2 is not defined
+    return r2.masked_fill(spread < 1e-10, float("nan")).nanmean().item()
 
 
 HEADS: dict[str, type[Head]] = {
@@ -254,6 +350,20 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-def head_for(task: Task) -> type[Head]:
-    """Returns the class of head for `task`."""
-    return resolve(task, HEADS, where="profuse", what="task")
+def head_for(task: Task, asked: Literal["mean", "quantile"] = "mean") -> type[Head]:
+    """Returns the class of head for `task`.
+
+    Args:
+        task: What is predicted.
+        asked: Of numbers: their mean, or quantiles.
+
+    Raises:
+        ConfigError: Quantiles of what is no number.
+    """
+    if asked == "mean":
+        return resolve(task, HEADS, where="profuse", what="task")
+    if task != "regression":
+        raise ConfigError(
+            f"profuse: head must be 'mean' for a {task} target; got head={asked!r}. Only numbers have quantiles."
+        )
+    return QuantileHead

@@ -46,6 +46,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "width": ("8", 8),
     "dropout": ("0.3", 0.3),
     "label_smoothing": ("0.2", 0.2),
+    "head": ("quantile", "quantile"),
     "unimodal_loss_weight": ("0.25", 0.25),
     "members": ("4", 4),
     "encoders": ("picture=vit", {"picture": "vit"}),
@@ -155,10 +156,14 @@ def helped(run: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     return lambda command: " ".join(re.sub(r"[│╭╮╰╯─]", " ", run(command, "--help").stdout).split())
 
 
+FITS: dict[type[BaseModel], set[str]] = {ModelOptions: {"level"}, TrainOptions: set()}
+"""The level stands before the name of the fusion."""
+
+
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        ("fit", {ModelOptions: {"level"}, TrainOptions: set()}),  # the level stands before the name of the fusion
+        ("fit", FITS),
         ("compare", {
             ModelOptions: {"fusion", "level", "rounds"},  # which the comparison sets itself
             TrainOptions: {"seed"},

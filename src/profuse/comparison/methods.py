@@ -12,8 +12,8 @@ from profuse.classical import classical, fittable_to
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import MethodInfo, Role, Skipped
 from profuse.errors import ConfigError
-from profuse.fusion import FUSIONS, DecisionFusion, Fusion, Link, fusion
-from profuse.heads import head_for
+from profuse.fusion import FUSIONS, DecisionFusion, Fusion, fusion
+from profuse.heads import Head, head_for
 from profuse.models.levels import LEVELS
 from profuse.models.options import ModelOptions
 from profuse.portfolio.options import Preset
@@ -216,8 +216,11 @@ def methods_for(
     methods += [Method(name=name, role=role, modalities=names) for name, role in roles.items() if role == "classical"]
     if portfolio not in ("auto", "none"):
         taken = {m: tuple(several) for m, several in others.items()}
+        averaged = base.model_copy(update={"head": "mean"})
         methods.append(
-            Method(name="portfolio", role="portfolio", modalities=names, model=base, portfolio=portfolio, others=taken)
+            Method(
+                name="portfolio", role="portfolio", modalities=names, model=averaged, portfolio=portfolio, others=taken
+            )
         )
     skipped = [Skipped(method=name, reason=f"is not for a {task} target: {reason}") for name, reason in unable.items()]
     seen = set()
@@ -230,7 +233,7 @@ def methods_for(
             continue
         seen.add(label)
         operator = fusion(name)
-        reason = _not_for(operator, len(names), head_for(task).link)
+        reason = _not_for(operator, len(names), head_for(task, base.head))
         if reason:
             skipped.append(Skipped(method=label, reason=reason))
             continue
@@ -283,9 +286,11 @@ def _twins(method: Method, rounds: Sequence[Rounds]) -> list[Method]:
     ]  # fmt: skip
 
 
-def _not_for(operator: type[Fusion], n_modalities: int, link: Link) -> str:
-    if issubclass(operator, DecisionFusion) and link not in operator.links:
-        return f"is defined for {' and '.join(operator.links)} outputs; this task's are {link}"
+def _not_for(operator: type[Fusion], n_modalities: int, head: type[Head]) -> str:
+    if issubclass(operator, DecisionFusion) and head.link not in operator.links:
+        return f"is defined for {' and '.join(operator.links)} outputs; this task's are {head.link}"
+    if issubclass(operator, DecisionFusion) and operator.out_of_fold and head.columns > 1:
+        return f"is fitted to one number of each value; heads here have {head.columns}"
     if operator.max_modalities is not None and n_modalities > operator.max_modalities:
         return f"takes at most {operator.max_modalities} modalities; there are {n_modalities}"
     if n_modalities < operator.min_modalities:

@@ -74,6 +74,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     width: int = 64
     dropout: float = 0.2
     label_smoothing: float = 0.1
+    head: str = "mean"
     unimodal_loss_weight: float = 0.5
     members: int | None = None
     encoders: Mapping[str, EncoderLike] | None = None
@@ -348,9 +349,18 @@ class FusionRegressor(RegressorMixin, _FusionEstimator):  # type: ignore[misc]
     _tasks = ("regression",)
 
     def predict(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
-        """Returns the predicted numbers, `[row]` or `[row, target]` as y was."""
+        """Returns the predicted numbers, `[row]` or `[row, target]` as y was; medians of `head="quantile"`."""
         dataset = self._rows(X, presence)
         return self.predictor_.predict(dataset)
+
+    def predict_quantiles(self, X: Input, *, presence: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Returns the .05, .5 and .95 quantiles, `[row, quantile]` or `[row, target, quantile]`, of `head="quantile"`.
+
+        Raises:
+            ConfigError: The model has not learned quantiles.
+        """
+        dataset = self._rows(X, presence)
+        return self.predictor_.predict_quantiles(dataset)
 
     def _task(self, y: Any) -> Task:
         return "regression"

@@ -12,10 +12,17 @@ The score of classes is 1 - p(true class): if p is right, no other sets with tha
 That of numbers is max_j |y_j - prediction_j| / (std_j difficulty_j): the intervals of several targets hold
 together. The difficulty of a row is how much the models of a portfolio differ about it; it is 1 elsewhere.
 
+A model that predicts quantiles l_j and h_j (`ModelOptions.head`) has the score max_j max(l_j - y_j, y_j - h_j) / std_j,
+below 0 where all lie inside: its intervals are [l_j - q std_j, h_j + q std_j], each row as wide as the model says, and
+moved out, or in, by as much as makes the coverage hold (conformalised quantile regression). One that is turned round,
+as q is far below 0, is its middle.
+
 Reference:
     Vovk, Gammerman, Shafer 2005, Algorithmic Learning in a Random World (also the categories of Mondrian).
     Sadinle, Lei, Wasserman 2019, Least Ambiguous Set-Valued Classifiers with Bounded Error Levels.
     Lei, G'Sell, Rinaldo, Tibshirani, Wasserman 2018, Distribution-Free Predictive Inference for Regression.
+    Romano, Patterson, Candes 2019, Conformalized Quantile Regression (equation 6). *Differs from the paper*: targets
+    are counted in standard deviations, several together, and no interval is empty.
 """
 
 from __future__ import annotations
@@ -61,20 +68,27 @@ class Said:
         codec: Of the target.
         outputs: Probabilities `[row, class]`, or values `[row, target]`.
         difficulty: `[row, target]`, above 0, in standard deviations of the target; ones where it is not known.
+        band: `[row, target, 2]`, low and high quantiles that were predicted; None where none were.
     """
 
     codec: TargetCodec
     outputs: np.ndarray
     difficulty: np.ndarray
+    band: np.ndarray | None = None
 
     @classmethod
-    def of(cls, codec: TargetCodec, outputs: np.ndarray, spread: np.ndarray | None) -> Said:
+    def of(
+        cls, codec: TargetCodec, outputs: np.ndarray, spread: np.ndarray | None, band: np.ndarray | None = None
+    ) -> Said:
         """Takes how much models differ, `[row, target]`, for the difficulty, with `LEAST` of a standard deviation."""
         difficulty = np.ones_like(outputs) if spread is None else spread / codec.std + LEAST
-        return cls(codec, outputs, difficulty)
+        return cls(codec, outputs, difficulty, band)
 
     def scores(self, true: np.ndarray) -> np.ndarray:
         """Returns how far targets are from it, `[row]`: class numbers, or values `[row, target]`."""
+        if self.band is not None:
+            outside = np.maximum(self.band[..., 0] - true, true - self.band[..., 1])
+            return np.asarray((outside / self.codec.std).max(1))
         if self.codec.task == "regression":
             return np.asarray((np.abs(true - self.outputs) / self._units()).max(1))
         return np.asarray(1 - self.outputs[np.arange(len(true)), true])
@@ -85,6 +99,11 @@ class Said:
 
     def intervals(self, quantiles: np.ndarray) -> np.ndarray:
         """Returns the ends of each interval, `[row, target, 2]`."""
+        if self.band is not None:
+            out = quantiles[:, None] * self.codec.std
+            low, high = self.band[..., 0] - out, self.band[..., 1] + out
+            middle = self.band.mean(2)
+            return np.asarray(np.stack([np.minimum(low, middle), np.maximum(high, middle)], axis=2))
         half = np.asarray(quantiles[:, None] * self._units())
         return np.asarray(np.stack([self.outputs - half, self.outputs + half], axis=2))
 
@@ -93,6 +112,8 @@ class Said:
         if self.codec.task != "regression":
             return np.asarray(self.sets(quantiles).sum(1), dtype=np.float64)
         unit = self.codec.std if self.codec.n_outputs > 1 else np.ones(1)
+        if self.band is not None:
+            return np.asarray((np.diff(self.intervals(quantiles), axis=2)[..., 0] / unit).mean(1))
         return np.asarray((2 * quantiles[:, None] * self._units() / unit).mean(1))
 
     def _units(self) -> np.ndarray:

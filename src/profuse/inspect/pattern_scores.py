@@ -37,8 +37,9 @@ MOST_TOLD = 8
 def said(predictor: Predictor, inputs: Mapping[str, Part]) -> Said:
     """Returns what is predicted for encoded rows."""
     outputs = predictor.predict_encoded(inputs)
-    spread = predictor.spread(inputs) if predictor.task == "regression" else None
-    return Said.of(predictor.codec, outputs, spread)
+    if predictor.task != "regression":
+        return Said.of(predictor.codec, outputs, None)
+    return Said.of(predictor.codec, outputs, predictor.spread(inputs), predictor.band(inputs))
 
 
 def presence(inputs: Mapping[str, Part], names: tuple[str, ...]) -> np.ndarray:

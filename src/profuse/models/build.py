@@ -68,7 +68,8 @@ def build_model(
             made[name] = cls_.make(specs[name], options.width, n_rows=n_rows, dropout=options.dropout)
             if name in options.encoder_options:
                 made[name] = made[name].with_options(options.encoder_options[name])
-        kind = head_for(task)
+        kind = head_for(task, options.head)
+        n_columns = n_outputs * kind.columns
 
         cls: Any = fusion(named) if operator is None else operator
         one = getattr(cls, "members", "together") == "one" or getattr(cls, "n_remembered", 0) > 0
@@ -77,7 +78,7 @@ def build_model(
         def head(width: int) -> nn.Module:
             return kind(
                 width,
-                n_outputs,
+                n_columns,
                 dropout=options.dropout,
                 label_smoothing=options.label_smoothing,
                 n_members=n_members,
@@ -94,7 +95,7 @@ def build_model(
             own_heads = {name: head(widths[name]) for name in made}
         decision = None
         if level == "decision":
-            widths, width = dict.fromkeys(widths, n_outputs), n_outputs
+            widths, width = dict.fromkeys(widths, n_columns), n_columns
         else:
             width = options.width
         if level == "hybrid":
@@ -102,7 +103,7 @@ def build_model(
             if not issubclass(joined, DecisionFusion):
                 raise ConfigError(f"build_model: decision must name a decision operator; got {options.decision!r}.")
             own = options.operator_options.get(options.decision, {})
-            decision = joined(dict.fromkeys([*made, JOINT], n_outputs), n_outputs, link=kind.link, **own)
+            decision = joined(dict.fromkeys([*made, JOINT], n_columns), n_columns, link=kind.link, **own)
         if isinstance(operator, Fusion):
             operator = copy.deepcopy(operator)
         else:
@@ -119,6 +120,12 @@ def build_model(
                     f"build_model: fusion must return a Fusion; got a {type(operator).__name__}. Inherit from "
                     "profuse.fusion.Fusion."
                 )
+        decider = operator if isinstance(operator, DecisionFusion) else decision
+        if kind.columns > 1 and decider is not None and decider.out_of_fold:
+            raise ConfigError(
+                f"{type(decider).__name__}: it is fitted to what is predicted of each value, one number; got "
+                f"head={options.head!r}, which has {kind.columns}. Use another operator, or head='mean'."
+            )
         model = FusionModel(
             made,
             operator,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from profuse.layers.landmarks import Reading
 from profuse.models.fusion_model import FusionModel
@@ -31,7 +31,7 @@ def fit_linear(
     solved: Solved | None = None,
     log_weights: Tensor | None = None,
 ) -> dict[str, Raw]:
-    """Solves the linear paths of an untrained model; its heads start at 0, so that its outputs are those of the paths.
+    """Solves the linear paths of an untrained model; its heads add nothing to what the paths predict.
 
     A network that learned beside what the paths make of the rows they were solved on would learn beside residuals that
     are too small. So the inputs are returned with what the paths add to each row (`Raw.contributions`): to a row that
@@ -61,8 +61,7 @@ def fit_linear(
     for name in task.solutions:
         if log_weights is not None:
             paths.path(name).bias += log_weights.to(paths.path(name).bias)
-        for weight in heads[name].linear.parameters():  # type: ignore[union-attr]
-            nn.init.zeros_(weight)
+        heads[name].begin(task.residuals(name))  # type: ignore[operator]
     return {**inputs, **{n: Raw(inputs[n].values, inputs[n].mask, task.contributions(n)) for n in parts}}
 
 
@@ -99,6 +98,12 @@ class _Task:
         nothing = torch.zeros_like(self.goal).to(self.paths.path(readers[0]).weight)
         known = [self.solutions[n].contributions[name] if n in self.solutions else nothing for n in readers]
         return torch.stack(known, dim=1)
+
+    def residuals(self, name: str) -> Tensor:
+        """Returns what a solved path leaves of the goals that it learned from, each row solved without it."""
+        path, seen = self.paths.path(name), self._index(name, self.rows)
+        made = torch.stack([part[seen] for part in self.solutions[name].contributions.values()]).sum(0)
+        return self.goal[seen] - made - path.bias
 
     def _key(self, name: str, seen: Tensor, choosing: Tensor | None) -> str:
         """Returns a key of all that the solution of a path depends on: not its name, so that models share them."""

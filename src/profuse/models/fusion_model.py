@@ -187,14 +187,14 @@ class FusionModel(Trainable[Output]):
         """
         tokens, fused = self._mixed(dict(embedded), rest or {})
         parts = {n: h(tokens[n].mean()) for n, h in zip(self.names, self.own_heads, strict=False)}
-        parts = {n: part + linear[n] if n in linear else part for n, part in parts.items()}
+        parts = {n: self.head.add_linear(part, linear[n]) if n in linear else part for n, part in parts.items()}
         present = {n: tokens[n].present for n in parts}
         if self.level == "decision":
             fused = self.fusion({n: Tokens.vector(p, present[n]) for n, p in parts.items()})
             return Output(fused.vector, fused, parts, present, (fused.vector,))
         fused = self._fused(tokens) if fused is None else fused
         outputs = self.head(fused.vector)
-        outputs = outputs + linear[JOINT] if JOINT in linear else outputs
+        outputs = self.head.add_linear(outputs, linear[JOINT]) if JOINT in linear else outputs
         if self.decision is not None:
             anything = self.fusion.present(tokens).any(1)
             parts, present = {**parts, JOINT: outputs}, {**present, JOINT: anything}

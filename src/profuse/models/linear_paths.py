@@ -63,7 +63,7 @@ class LinearPaths(nn.Module):
         for name, group in groups.items():
             path = LinearPath(
                 group,
-                head.n_outputs,
+                head.n_values,
                 link=head.link,
                 n_landmarks=n_landmarks,
                 like=joined,
@@ -98,7 +98,7 @@ class LinearPaths(nn.Module):
         return [n for n in self.names if n in (JOINT, name)] if name in self._sources else []
 
     def forward(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, Tensor]:
-        """Returns what is added to the outputs of each of `names`, `[batch, n_outputs]`.
+        """Returns what is added to the outputs of each of `names`, `[batch, n_values]`; see `Head`.
 
         Contributions that come with a modality are taken as they are; a modality without is computed.
         """

@@ -113,6 +113,10 @@ class ModelOptions(BaseModel):
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout probability in encoders, fusion and head.")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Label smoothing; not for regression.")
+    head: Annotated[Literal["mean", "quantile"], Shown(common=True)] = Field(
+        "mean",
+        description="Of numbers, what is predicted: mean, or quantile, the median with the .05 and .95 quantiles.",
+    )
     unimodal_loss_weight: Annotated[float, Shown(common=True)] = Field(
         0.5, ge=0, description="Weight of the modalities' own losses, each with its own head."
     )

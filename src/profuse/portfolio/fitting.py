@@ -91,6 +91,11 @@ def fit_portfolio(
     check_subgroups(train, dataset.subgroups, who="fit")
     if train.subgroup_method is not None:
         raise ConfigError(f"fit: {NO_PORTFOLIO}. Train one network: --network, or FusionClassifier.")
+    if model.head != "mean":
+        raise ConfigError(
+            f"fit: head must be 'mean' in a portfolio, which averages what models predict; got head={model.head!r}. "
+            "Train one network: --network, or FusionRegressor."
+        )
     with asked_members(options.members, who="fit", task=dataset.task):
         return _fit(dataset, options, model, train, members, later, codec, schema, keep_all, n_jobs, on_event)
 

@@ -150,6 +150,10 @@ class Predictor(ABC):
         """
         return None
 
+    def band(self, inputs: Mapping[str, Any]) -> np.ndarray | None:
+        """Returns the outer quantiles that were learned, `[row, target, 2]` in the target's units; None of others."""
+        return None
+
     def predict_encoded_rounds(self, inputs: Mapping[str, Any]) -> np.ndarray:
         """Returns what is predicted after each round, `[round, row, output]`; a single one where there are none.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor
@@ -19,8 +20,9 @@ from profuse._weights import with_weights
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
-from profuse.errors import CheckpointError, ConfigError
+from profuse.errors import CheckpointError, ConfigError, DataError
 from profuse.fusion import Fused
+from profuse.heads import QUANTILES, QuantileHead
 from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
@@ -109,6 +111,56 @@ class NetworkPredictor(Predictor):
                 raise ValueError("predictions that are no finite numbers")
             predicted()
             return outputs
+
+    def band(self, inputs: Mapping[str, Raw]) -> np.ndarray | None:
+        """See `Predictor.band`."""
+        if not isinstance(self.model.head, QuantileHead):
+            return None
+        return self._quantiles(inputs)[..., [0, -1]]
+
+    def predict_quantiles(self, rows: Any) -> np.ndarray:
+        """Returns the quantiles `profuse.heads.QUANTILES`, ascending: `[row, quantile]`, or `[row, target, quantile]`.
+
+        Raises:
+            ConfigError: The model has not learned quantiles.
+        """
+        if not isinstance(self.model.head, QuantileHead):
+            raise ConfigError(
+                "predict_quantiles: the model must have learned quantiles; got head='mean'. Fit a regression with "
+                "head='quantile'."
+            )
+        made = self._quantiles(self.encode(self._taken(rows)))
+        return made[:, 0] if self.codec.flat else made
+
+    def _quantiles(self, inputs: Mapping[str, Raw]) -> np.ndarray:
+        """Returns `[row, target, quantile]`, in the target's units."""
+        used, head = {name: inputs[name] for name in self.modalities}, self.model.head
+        assert isinstance(head, QuantileHead)
+        with limit_threads(self.train_options.threads), applied(self.source):
+            outputs = torch.cat([o.outputs for o in predict(self.model, used)])
+            each = head.quantiles(outputs).double().numpy()
+        return np.stack([self.codec.in_units(each[..., k]) for k in range(each.shape[-1])], axis=-1)
+
+    def predict_frame(self, rows: Any) -> pd.DataFrame:
+        """See `Predictor.predict_frame`; of a model of quantiles `q05` and `q95` (`TARGET_q05`) stand behind the rest.
+
+        Raises:
+            DataError: Two columns would have one name.
+        """
+        dataset = self._taken(rows)
+        frame = super().predict_frame(dataset)
+        band = self.band(self.encode(dataset)) if isinstance(self.model.head, QuantileHead) else None
+        for j, target in enumerate(self.codec.names if band is not None else ()):
+            for k, q in enumerate((QUANTILES[0], QUANTILES[-1])):
+                name = f"{'' if self.codec.n_outputs == 1 else f'{target}_'}q{100 * q:02.0f}"
+                if name in frame:
+                    raise DataError(
+                        f"predict: names of the columns written must differ; got {name!r} more than once, as a target "
+                        "is called so. Rename it in the training table and fit again, or use predict_quantiles."
+                    )
+                assert band is not None
+                frame[name] = band[:, j, k]
+        return frame
 
     def representation(self, inputs: Mapping[str, Raw]) -> np.ndarray:
         """Returns the fused vector of each row, in the last round."""
