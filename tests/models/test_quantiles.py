@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 from sklearn.linear_model import QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
@@ -15,14 +16,17 @@ from sklearn.metrics import mean_pinball_loss
 import profuse
 from profuse.comparison.methods import methods_for
 from profuse.data.dataset import Dataset
+from profuse.data.split import Split
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, DataError
-from profuse.heads import QUANTILES
+from profuse.heads import QUANTILES, QuantileHead
 from profuse.inspect import ask
 from profuse.inspect.conformal import Conformal
 from profuse.models.build import build_model
+from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
+from profuse.training.fitting import Prepared
 
 SMALL: dict[str, Any] = {"head": "quantile", "width": 8, "members": 1}
 
@@ -85,6 +89,20 @@ def test_a_column_of_predictions_must_not_be_called_like_a_target() -> None:
             model.predict_frame(new)
     finally:
         model.codec.names = kept
+
+
+def test_an_untrained_model_is_as_wide_as_what_its_linear_path_leaves() -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(400, 1))
+    rows = from_tensors({"a": x, "b": draw.normal(size=(400, 1))}, (x + 0.1 * draw.normal(size=x.shape))[:, 0])
+    every = np.arange(400)
+    ready = Prepared.make(rows, Split(every, every[:50], every[:0]))
+    model = build_model(ready.pipeline.specs, "regression", 1, ModelOptions(**SMALL), n_rows=400, seed=0).plain
+    fit_linear(model, ready.inputs, ready.target, torch.as_tensor(every))
+    head = model.eval().head
+    assert isinstance(head, QuantileHead)
+    width = head.quantiles(model(ready.inputs).outputs).diff(dim=-1).sum(-1).detach().numpy() * ready.codec.std[0]
+    assert width == pytest.approx(np.full((400, 1), 2 * 1.645 * 0.1), rel=0.2)
 
 
 def test_what_has_no_quantiles_says_so() -> None:
