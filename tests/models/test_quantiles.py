@@ -26,6 +26,7 @@ from profuse.models.build import build_model
 from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
+from profuse.predictor import NetworkPredictor
 from profuse.training.fitting import Prepared
 
 SMALL: dict[str, Any] = {"head": "quantile", "width": 8, "members": 1}
@@ -65,6 +66,7 @@ def test_a_saved_model_says_the_same(tmp_path: Path) -> None:
     model, new = fitted(), made(50, 1)[0]
     model.save(tmp_path / "model")
     again = profuse.load_model(tmp_path / "model")
+    assert isinstance(again, NetworkPredictor)
     assert np.array_equal(again.predict_quantiles(new), model.predict_quantiles(new))
     loaded = profuse.FusionRegressor.load(tmp_path / "model")
     assert loaded.head == "quantile"
@@ -114,7 +116,7 @@ def test_what_has_no_quantiles_says_so() -> None:
     specs = plain.predictor_.pipeline.specs
     for task in ("binary", "multilabel"):
         with pytest.raises(ConfigError, match="Only numbers have quantiles"):
-            build_model(specs, task, 2, ModelOptions(head="quantile"), n_rows=50, seed=0)  # type: ignore[arg-type]
+            build_model(specs, task, 2, ModelOptions(head="quantile"), n_rows=50, seed=0)
     with pytest.raises(ConfigError, match="head must be 'mean' in a portfolio"):
         fit_portfolio(rows, model=ModelOptions(head="quantile"))
 
