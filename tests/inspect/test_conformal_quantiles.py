@@ -53,10 +53,10 @@ def test_intervals_are_moved_by_the_quantile_and_hold_the_targets_whose_score_is
     of, y = said(200, 2)
     assert of.band is not None
     ends = of.intervals(np.full(200, q))
-    wide = np.asarray(of.band[..., 1] - of.band[..., 0] + 2 * q * of.codec.std > 0).all(1)
+    wide = (of.band[..., 1] - of.band[..., 0] + 2 * q * of.codec.std > 0).all(1)
     moved = np.stack([of.band[..., 0] - q * of.codec.std, of.band[..., 1] + q * of.codec.std], axis=-1)
     assert np.allclose(ends[wide], moved[wide])
-    held = np.asarray((ends[..., 0] <= y) & (y <= ends[..., 1])).all(1)
+    held: np.ndarray = np.all((ends[..., 0] <= y) & (y <= ends[..., 1]), axis=1)
     assert np.array_equal(held[wide], of.scores(y)[wide] <= q)
     assert (ends[..., 0] <= ends[..., 1]).all()
     sizes = ((ends[..., 1] - ends[..., 0]) / of.codec.std).mean(1)
