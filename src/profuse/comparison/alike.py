@@ -46,9 +46,7 @@ def letters_of(names: Sequence[str], different: Collection[tuple[str, str]]) -> 
     for pair in different:
         split = [column - {one} for column in columns if column.issuperset(pair) for one in pair]
         columns = [column for column in columns if not column.issuperset(pair)]
-        for new in split:
-            if not any(new <= column for column in columns):
-                columns = [column for column in columns if not column <= new] + [new]
+        columns += [new for new in split if not any(new < column for column in columns)]
     at = {name: i for i, name in enumerate(names)}
     columns.sort(key=lambda column: sorted(at[name] for name in column))
     return {name: "".join(_letter(k) for k, column in enumerate(columns) if name in column) for name in names}
