@@ -114,6 +114,15 @@ def test_a_network_fitted_anew_to_its_own_rows_is_itself_and_lacks_what_it_is_tr
     assert last.model_options.fusion is None
 
 
+def test_rows_that_are_asked_about_and_fitted_to_are_told() -> None:
+    assert not [n for n in answer().notes if "retrain with holds" in n]
+    rows = np.r_[np.arange(200, 230), 0:3]
+    both = TRAIN.rows(rows)
+    other = replace(both, target=np.where(np.arange(33) < 5, 99.0, np.asarray(both.target)))
+    notes = ask(fitted(), other, "missing", rates=0.3, retrain=TRAIN, n_resamples=20).notes
+    assert [n for n in notes if n.startswith("28 of the 33 rows asked about hold what a row to retrain with holds")]
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

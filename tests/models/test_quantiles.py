@@ -14,7 +14,9 @@ from sklearn.linear_model import QuantileRegressor
 from sklearn.metrics import mean_pinball_loss
 
 import profuse
+from profuse.cli._chosen import Chosen
 from profuse.comparison.methods import methods_for
+from profuse.comparison.options import CompareOptions
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.data.tensors import from_tensors
@@ -126,6 +128,16 @@ def test_an_operator_that_is_fitted_to_single_numbers_takes_no_quantiles(where: 
     specs, options = fitted().predictor_.pipeline.specs, ModelOptions(**{"fusion": "concat", **SMALL, **where})
     with pytest.raises(ConfigError, match="Stacking: .* one number; got head='quantile'"):
         build_model(specs, "regression", 1, options, n_rows=50, seed=0)
+
+
+def test_the_portfolio_of_a_comparison_of_quantiles_is_fitted_to_means() -> None:
+    base = ModelOptions(head="quantile", width=8, feedback="gate")
+    method = methods_for("ab", [], rounds=(), base=base, task="regression", portfolio="quick")[0]
+    (chosen,) = (m for m in method if m.portfolio is not None)
+    made = Chosen(Path(), chosen, CompareOptions(model=base), "regression", ("y",))
+    model, _, several = made.portfolio_options({}, {}, {})
+    assert model == {"width": 8}
+    assert several["preset"] == "quick"
 
 
 def test_a_comparison_leaves_out_what_takes_no_quantiles_and_its_portfolio_predicts_means() -> None:

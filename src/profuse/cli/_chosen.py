@@ -59,8 +59,9 @@ class Chosen:
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Returns the options of a portfolio's networks, of their training, and its own; what was given wins."""
         options = self.options
-        # a portfolio's networks have no rounds unless they are asked for here
-        plain = {n: v for n, v in options.model.model_dump(exclude_defaults=True).items() if n not in PROGRESSIVE}
+        # a portfolio's networks have no rounds unless they are asked for here, and no quantiles
+        apart = (*PROGRESSIVE, "head")
+        plain = {n: v for n, v in options.model.model_dump(exclude_defaults=True).items() if n not in apart}
         own: dict[str, Any] = {
             "preset": self.method.portfolio,
             "metric": options.metric,

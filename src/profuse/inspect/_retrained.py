@@ -19,8 +19,8 @@ __all__ = ["needed_told", "refits", "retrained"]
 _HIDDEN, _AGAIN = "hidden", "retrained"
 
 
-def refits(asked: Asked, dataset: Dataset, train: Any) -> dict[Any, np.ndarray]:
-    """Returns predictions with each modality hidden, and of the model fitted anew: with all, and without each.
+def refits(asked: Asked, dataset: Dataset, train: Any) -> tuple[dict[Any, np.ndarray], tuple[str, ...]]:
+    """Returns predictions with each modality hidden, and of the model fitted anew: with all, and without each; notes.
 
     Args:
         asked: The rows that are asked about.
@@ -31,7 +31,7 @@ def refits(asked: Asked, dataset: Dataset, train: Any) -> dict[Any, np.ndarray]:
         ConfigError: The predictor cannot be fitted anew, or uses one modality.
         DataError: The rows cannot be read, have no target, or cannot be learned from.
     """
-    from profuse.inspect.asked import predict_without, read_asked
+    from profuse.inspect.asked import n_shared, predict_without, read_asked
     from profuse.training.retraining import Retraining
 
     predictor = asked.predictor
@@ -48,7 +48,12 @@ def refits(asked: Asked, dataset: Dataset, train: Any) -> dict[Any, np.ndarray]:
     for gone in ((), *((name,) for name in names)):
         fitted = again.without(gone)
         found[_AGAIN, *gone] = fitted.predict_encoded(fitted.encode(dataset))
-    return found
+    if not (n := n_shared(dataset, rows, predictor.modalities)):
+        return found, ()
+    return found, (
+        f"{n} of the {len(dataset)} rows asked about hold what a row to retrain with holds: of rows that a model has "
+        "learned from, what is lost without a modality says little. Ask about others.",
+    )
 
 
 def retrained(asked: Asked, scores: Scores) -> tuple[tuple[Estimate, ...], tuple[str, ...]]:

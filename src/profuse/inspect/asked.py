@@ -24,6 +24,7 @@ __all__ = [
     "check_target",
     "encoded_target",
     "hide",
+    "n_shared",
     "order_by_content",
     "predict_without",
     "read_asked",
@@ -198,6 +199,18 @@ def order_by_content(dataset: Dataset, used: Collection[str]) -> np.ndarray:
 def same_rows(one: ModalityData, other: ModalityData) -> bool:
     """Returns whether the rows that are there hold the same."""
     return bool(np.array_equal(_digests(one.values, one.present), _digests(other.values, other.present)))
+
+
+def n_shared(rows: Dataset, others: Dataset, names: Collection[str]) -> int:
+    """Returns how many of the rows hold, in the modalities `names` and the target, what one of `others` holds."""
+    seen, known = ({*zip(*_row_keys(d, names), strict=True)} for d in (rows, others))
+    shared = seen & known
+    return sum(key in shared for key in zip(*_row_keys(rows, names), strict=True))
+
+
+def _row_keys(dataset: Dataset, names: Collection[str]) -> list[np.ndarray]:
+    keys = [_digests(dataset.modalities[n].values, dataset.modalities[n].present) for n in sorted(names)]
+    return [*keys, _digests(_plain(np.asarray(dataset.target)))]
 
 
 def _plain(values: Any) -> Any:

@@ -187,7 +187,7 @@ class Missing(Question):
         import torch
 
         asked = self.asked(predictor, dataset)
-        again = None if self.retrain is None else refits(asked, dataset, self.retrain)
+        again, told_of_rows = ({}, ()) if self.retrain is None else refits(asked, dataset, self.retrain)
         names = sorted(asked.inputs)
         present = torch.stack([asked.inputs[name].present for name in names], dim=1).numpy()
         predictions: dict[Any, np.ndarray] = {(): predictor.predict_encoded(asked.inputs)}
@@ -196,7 +196,7 @@ class Missing(Question):
             left = {n: asked.inputs[n].without(torch.from_numpy(~kept[:, i])) for i, n in enumerate(names)}
             predictions[condition] = predictor.predict_encoded(left)
             reached[condition] = 1 - kept.mean(0)
-        predictions |= {} if again is None else again
+        predictions |= again
         scores = asked.scores(predictions)
         losses = tuple(asked.loss(scores, c, c, at=float(np.mean(r))) for c, r in reached.items())
         if self.protocol == "random" and self.rates_by_modality is None:
@@ -206,7 +206,7 @@ class Missing(Question):
                 f"{c}: {', '.join(f'{n} {share:.3f}' for n, share in zip(names, r, strict=True))}"
                 for c, r in reached.items()
             )
-        lines, verdicts = ((), ()) if again is None else retrained(asked, scores)
+        lines, verdicts = retrained(asked, scores) if again else ((), ())
         return Answer(
             question=self.name,
             metric=asked.metric.name,
@@ -216,6 +216,7 @@ class Missing(Question):
             notes=(
                 worst(losses, asked.metric.name),
                 *verdicts,
+                *told_of_rows,
                 f"Reached rates: {told}. "
                 f"{100 * (1 - present.mean()):.1f} % is missing already, and one modality of a row remains.",
                 "A residual is not defined: the rates are points of one curve, not parts of a whole. One draw of what "
