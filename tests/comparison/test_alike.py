@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from profuse.comparison import alike
 from profuse.comparison.alike import letters, letters_of
 from profuse.comparison.results import DatasetFacts, MethodInfo, ModalityFacts, Results, Role, Score
 from profuse.comparison.statistics import holm
@@ -99,6 +100,19 @@ def test_methods_share_a_letter_where_their_corrected_p_is_not_below_5_percent(s
     assert _apart(of) == {pair for pair, q in zip(pairs, adjusted, strict=True) if q < 0.05}
     assert sorted(of.values()) == (["a", "a", "a"] if shares is NEARLY else ["a", "a", "b"])
     assert any(e is not None and e.p is not None and e.p < 0.05 for e in p)
+
+
+def test_of_many_methods_the_first_have_letters_that_are_corrected_for_all_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alike, "_LETTERED", 2)
+    results = made({"concat": 0.84, "gated": 0.8, "a only": 0.7})
+    summary = summarise(results)
+    difference = Evidence(results).difference("concat", "gated")
+    assert difference is not None
+    assert (difference.p or 0) < 0.05 < 3 * (difference.p or 0)  # two alone would be told apart
+    assert letters(results, summary) == {"concat": "a", "gated": "a"}
+    assert [r["alike"] for r in collect(results)["table"]] == ["a", "a", ""]
 
 
 def test_the_report_shows_them_and_says_what_they_mean(results: Results) -> None:

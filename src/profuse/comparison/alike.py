@@ -11,6 +11,7 @@ Reference:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from itertools import combinations
 
@@ -20,18 +21,24 @@ from profuse.comparison.summary import Evidence, Summary
 
 __all__ = ["letters", "letters_of"]
 
+_LETTERED = 50
+
 
 def letters(results: Results, summary: Summary) -> dict[str, str]:
     """Returns the letters of each method, from the top of the table; none of a single one.
+
+    Of more than 50 methods the first 50 have letters, corrected for the pairs of all: pairs take milliseconds each, and
+    their number grows with the square.
 
     Args:
         results: Of a comparison.
         summary: Of them.
     """
-    names, evidence = [row.method.name for row in summary.rows], Evidence(results)
+    names, evidence = [row.method.name for row in summary.rows[:_LETTERED]], Evidence(results)
+    n_others = math.comb(len(summary.rows), 2) - math.comb(len(names), 2)
     pairs = list(combinations(names, 2))
     found = [evidence.difference(*pair) for pair in pairs]  # without a seed in common nothing is shown
-    adjusted = holm([1.0 if e is None or e.p is None else e.p for e in found])
+    adjusted = holm([*(1.0 if e is None or e.p is None else e.p for e in found), *[1.0] * n_others])[: len(pairs)]
     return letters_of(names, [pair for pair, p in zip(pairs, adjusted, strict=True) if p < 0.05]) if pairs else {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from profuse._html import axis_of, html_note, html_range, html_table, html_text
+from profuse.comparison.alike import letters
 from profuse.comparison.metric import metric_of
 from profuse.comparison.recommended import recommended
 from profuse.comparison.results import Results
@@ -17,6 +18,8 @@ __all__ = ["notebook_html"]
 def notebook_html(results: Results, summary: Summary) -> str:
     """Returns the headline, what to do, each method's score with its interval, and gains over the best single modality.
 
+    Letters say which methods cannot be told apart: see `profuse.comparison.alike`.
+
     Args:
         results: Of the comparison.
         summary: Of them.
@@ -24,21 +27,25 @@ def notebook_html(results: Results, summary: Summary) -> str:
     metric, words = metric_of(results), Words(results, summary)
     against = {c.method: c for c in summary.comparisons if c.against == summary.verdict.single}
     ends = [x for c in against.values() for x in (c.estimate.low, c.estimate.value, c.estimate.high)]
+    alike = letters(results, summary)
     axis, use, rows = axis_of(ends), recommended(results, summary), []
     for row in summary.rows:
         e, c = row.estimate, against.get(row.method.name)
         scores = [numbers.score(e.value, metric.name), numbers.interval(e.low, e.high, metric.name)]
-        rows.append([words.labels[row.method.name], *_gain(c, axis, metric.name), *scores])
+        rows.append(
+            [words.labels[row.method.name], alike.get(row.method.name, ""), *_gain(c, axis, metric.name), *scores]
+        )
     single = words.labels.get(summary.verdict.single or "", "the best single modality")
-    heads = ["method", f"gain over {single}", "", "", metric.label, "95 % interval"]
+    heads = ["method", "alike", f"gain over {single}", "", "", metric.label, "95 % interval"]
     bold = next((i for i, row in enumerate(summary.rows) if row.method.name == use), None)
     said = f"<p><b>{html_text(words.headline())}</b></p><p>{html_text(advice(results, summary, words.labels))}</p>"
     notes = [
+        *(["alike: methods that share a letter are not shown to differ."] if alike else []),
         *results.dataset.notes,
         *summary.notes,
         *(f"Not compared: {s.method}: {s.reason}" for s in results.skipped),
     ]
-    table = html_table(heads, rows, n_words=2, bold=bold)
+    table = html_table(heads, rows, n_words=3, bold=bold)
     return f"<div>{said}{table}{''.join(map(html_note, notes))}</div>"
 
 
