@@ -92,6 +92,7 @@ def test_scores_beside_the_losses_are_those_of_the_models_named() -> None:
     assert [e.name for e in answer().estimates][:2] == ["rate 0.3", "all, retrained"]
 
 
+@pytest.mark.slow
 def test_a_network_fitted_anew_to_its_own_rows_is_itself_and_lacks_what_it_is_trained_without() -> None:
     rows = TRAIN.rows(np.arange(60))
     learn, choose = split_off(rows, 0.35, seed=5)  # as the estimator divides them
