@@ -10,6 +10,9 @@ from profuse.encoders import encoder
 from profuse.encoders._series import SeriesDescription
 from profuse.encoders._views import row_views
 from profuse.layers.linear_path import LinearPath
+from profuse.models.build import build_model
+from profuse.models.fit_linear import fit_linear
+from profuse.models.options import ModelOptions
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -99,10 +102,12 @@ def test_rows_of_any_length_and_of_no_change_are_finite_and_have_a_gradient() ->
         assert values.grad.isfinite().all()
 
 
-def test_no_number_of_noise_varies_by_a_fifth_and_many_channels_give_few() -> None:
+def test_numbers_of_noise_vary_by_more_than_a_fifth_and_many_channels_give_few() -> None:
     generator = torch.Generator().manual_seed(0)
     made = SeriesDescription(spec(3))
-    assert made(whole(torch.randn(100, T, 3, generator=generator))).std(0).max() < 0.2
+    noise = whole(torch.randn(100, T, 3, generator=generator))
+    made.settle(noise)
+    assert (made(noise).std(0) > 1).double().mean() > 0.95  # `Landmarks` takes a fifth for noise
     many = SeriesDescription(spec(100))
     assert set(many.sizes) == {"length", "own", "steps", "levels", "views", "ranks"}
     assert many(whole(torch.randn(2, T, 100, generator=generator))).shape == (2, many.out_width)
@@ -148,3 +153,75 @@ def test_a_ridge_of_eighty_rows_learns_what_one_part_tells(kind: str) -> None:
     path, here = LinearPath({"x": numbers.shape[1]}, 2, link="softmax"), torch.ones(80, dtype=torch.bool)
     path.fit({"x": (numbers[:80], here)}, torch.eye(2)[label[:80]])
     assert (path({"x": (numbers[80:], here)}).argmax(1) == label[80:]).double().mean() > 0.85
+
+
+@pytest.mark.parametrize("levels", [True, False])
+def test_answers_are_shares_above_the_quantiles_of_training_of_steps_and_changes(levels: bool) -> None:
+    made, x = SeriesDescription(spec(1), levels=levels).double(), draw(40, 1)
+    made.settle(whole(x))
+    got = (parts_of(made, whole(x))["answers"]).unflatten(1, (-1, 2, 84))
+    rows = x[..., 0].numpy()
+    seen = np.stack([rows, np.diff(rows, axis=1, prepend=rows[:, :1])], axis=1)
+    if not levels:
+        deviation = np.stack([rows.std(1), np.sqrt(np.square(np.diff(rows, axis=1)).mean(1))], axis=1)
+        middle = np.stack([rows.mean(1), np.zeros(40)], axis=1)
+        seen = (seen - middle[..., None]) / deviation[..., None]
+        seen[:, 1, 0] = 0.0
+    bank = made.answers
+    ranks = (np.arange(1, 169) * (np.sqrt(5) - 1) / 2 % 1).reshape(84, 2)
+    for k in (0, 41, 83):
+        taps = np.convolve
+        weight = bank.kernels[k, 0].numpy()[::-1]  # convolve turns it round
+        mixed = (bank.reads[0, k].numpy()[:, None] * seen).sum(1)
+        z = np.stack([taps(row, weight, mode="same") for row in mixed])
+        for i in range(2):
+            threshold = np.sort(z.ravel())[int(ranks[k, i] * z.size)]
+            assert float(bank.thresholds[0, k, i]) == pytest.approx(threshold, abs=1e-4)
+            share = (z > threshold).mean(1)
+            np.testing.assert_allclose(got[:, 0, i, k] / got[:, 0, i, k].max(), share / share.max(), atol=0.03)
+
+
+def test_padding_and_absent_rows_change_no_threshold_and_no_share() -> None:
+    x = draw(6, 2).float()
+    one, other = SeriesDescription(spec()), SeriesDescription(spec())
+    one.settle(whole(x))
+    longer = torch.cat([x, torch.full((6, 9, 2), 50.0)], dim=1)
+    mask = torch.cat([torch.ones(6, T), torch.zeros(6, 9)], dim=1).bool()
+    other.settle(Raw(longer, mask))
+    torch.testing.assert_close(one.answers.thresholds, other.answers.thresholds)
+    torch.testing.assert_close(one(whole(x)), other(Raw(longer, mask)), atol=1e-3, rtol=1e-4)
+    SeriesDescription(spec()).settle(Raw(longer, torch.zeros_like(mask)))  # nobody is there
+
+
+def ripples(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two classes of small ripples, quick or slow, beside spikes a hundred times as large."""
+    rng = np.random.default_rng(seed)
+    label, t = rng.integers(0, 2, 160), np.arange(T)
+    x = 0.05 * np.sin(2 * np.pi * (t / np.where(label, 4, 9)[:, None] + rng.uniform(0, 1, (160, 1))))
+    spikes = rng.uniform(0, 1, (160, T)) < 0.1
+    x = x + np.where(spikes, rng.normal(0, 8, (160, T)), 0.0)
+    return torch.tensor(x, dtype=torch.float32)[..., None], torch.tensor(label)
+
+
+def test_what_is_small_beside_spikes_is_seen() -> None:
+    x, label = ripples(0)
+    made = encoder("multiscale").make(spec(1), 8, n_rows=100)
+    made.settle_linear(whole(x[:80]))
+    numbers, here = made.linear(whole(x)), torch.ones(80, dtype=torch.bool)
+    path = LinearPath({"x": made.n_linear}, 2, link="softmax", natural={"x": made.linear_spreads()})
+    path.fit({"x": (numbers[:80], here)}, torch.eye(2)[label[:80]])
+    assert (path({"x": (numbers[80:], here)}).argmax(1) == label[80:]).double().mean() > 0.9
+
+
+def test_thresholds_come_from_the_rows_that_are_learned_from() -> None:
+    x, label = ripples(1)
+    x[80:] += 1e3
+    made = build_model({"x": spec(1)}, "binary", 2, ModelOptions(), n_rows=80, seed=0)
+    inputs = {"x": whole(x)}
+    fit_linear(made.plain, inputs, label, torch.arange(80))
+    alone = SeriesDescription(spec(1))
+    alone.settle(whole(x[:80]))
+    description = made.plain.encoder_of["x"].description
+    assert isinstance(description, SeriesDescription)
+    assert torch.equal(description.answers.thresholds, alone.answers.thresholds)
+    assert alone.answers.thresholds.abs().max() > 0

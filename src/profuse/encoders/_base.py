@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse._options import check_keywords
+from profuse.encoders._description import Description
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
@@ -112,7 +113,7 @@ class Encoder(nn.Module, ABC):
         self.stage_widths: tuple[int, ...] = (width,)
         self.n_places = 1
         self.n_linear = 0
-        self.description: nn.Module | None = None
+        self.description: Description | None = None
 
     @classmethod
     @abstractmethod
@@ -172,13 +173,24 @@ class Encoder(nn.Module, ABC):
         numbers: Tensor = self.description(raw)
         return numbers
 
+    def settle_linear(self, raw: Raw) -> None:
+        """Takes from training rows what `linear` measures by, into the encoder's buffers; called before it is read.
+
+        Args:
+            raw: Training rows; the target is not seen.
+        """
+        if self.description is not None:
+            self.description.settle(raw)
+
     def linear_spreads(self) -> Tensor | None:
         """Returns by how much the numbers of `linear` vary in the data's own unit, `[n_linear]`, 0 to leave one out.
 
         A linear path may then let numbers count as much as they vary, where training rows say so. None where they have
         no unit in common, or `linear` keeps the data's own.
         """
-        return None
+        if self.description is None or not self.description.weighed:
+            return None
+        return torch.ones(self.n_linear)
 
     def forward(self, raw: Raw) -> Tokens:
         """Returns `mix(embed(raw))`, 0 at masked tokens; a model calls the two itself, with feedback between them."""

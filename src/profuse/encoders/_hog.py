@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from profuse.encoders._description import UNIT, Description
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -85,18 +86,22 @@ class GradientHistograms(nn.Module):
         return blocks.flatten(1)
 
 
-class PictureDescription(nn.Module):
+class PictureDescription(Description):
     """[gradients, thumbnail, colours]: of a picture, in which nothing is learned.
 
-    Gradient histograms of at most 48 pixels a side, at most 16 x 16 pixels, and of colours the share of the pixels in
-    each of 4 x 4 x 4 ranges, with mean squares of about 1, 1/2 and 1/4 in a row: no number varies so much that a
-    `LinearPath` scales it by itself, so that these shares last.
+    Gradient histograms of at most 48 pixels a side, at most 16 x 16 pixels, and of colours the square root of the share
+    of the pixels in each of 4 x 4 x 4 ranges, with mean squares of about 1, 1/2 and 1/4 in a row. Roots, as shares
+    themselves differ in the ranges of the background alone.
+
+    Reference:
+        Arandjelovic, Zisserman: Three things everyone should know to improve object retrieval, CVPR 2012 (roots).
 
     *Differs from* the features `hog`: pixels are standardised by channel, so that colours are cut at the quartiles of a
     normal distribution; parts are scaled by their number, not by their variance in training.
 
     Args:
         spec: Channels and size of the pictures.
+        unit: What all numbers are multiplied by.
 
     Attributes:
         out_width: Numbers of a row.
@@ -106,8 +111,11 @@ class PictureDescription(nn.Module):
         any gradient where a row is absent.
     """
 
-    def __init__(self, spec: Spec) -> None:
+    weighed = True
+
+    def __init__(self, spec: Spec, *, unit: float = UNIT) -> None:
         super().__init__()
+        self.unit = unit
         shrink = min(1.0, _MAX_SIDE / max(spec.image_size))
         sides = [max(1, math.floor(side * shrink + 0.5)) for side in spec.image_size]
         for axis, old, new in zip(("down", "across"), spec.image_size, sides, strict=True):
@@ -138,8 +146,8 @@ class PictureDescription(nn.Module):
             pair = 4 * level[:, 0] + level[:, 1]
             of_pair, of_third = pair[:, None] == self.codes[:16, None], level[:, 2, None] == self.codes[:4, None]
             counts = of_pair.to(pictures.dtype) @ of_third.to(pictures.dtype).transpose(1, 2)
-            parts.append(counts.flatten(1) / level.shape[2])
-        return torch.cat([part * share**0.5 for part, share in zip(parts, _SHARES, strict=False)], dim=1)
+            parts.append((counts.flatten(1) / level.shape[2]).sqrt())
+        return torch.cat([self.unit * part * share**0.5 for part, share in zip(parts, _SHARES, strict=False)], dim=1)
 
 
 def _differences(side: int) -> Tensor:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["KernelBank", "dilations"]
+__all__ = ["KernelBank", "KernelShares", "dilations"]
 
 _TAPS = 9
 _MANY = 64  # channels
+_MOST_EXAMPLES, _MOST_ANSWERS = 64, 4096  # rows, and answers of a kernel, whose quantiles are taken
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def dilations(max_length: int, n: int) -> tuple[int, ...]:
@@ -88,4 +92,62 @@ class KernelBank(nn.Module):
                 # what is masked is 0 and lies above a negative threshold, below a positive one
                 above = (z.detach() - threshold * level).sign().sum(2) + math.copysign(1, threshold) * n_masked
                 features.append((above / n + 1) / 2)
+        return torch.cat(features, dim=1)
+
+
+class KernelShares(KernelBank):
+    """`share(z > b)` of `z = k * x`, for each kernel k and each of its thresholds b: `KernelBank` in fixed units.
+
+    Thresholds are quantiles of what a kernel answers to training rows, 0 until `settle` has seen some: other quantiles
+    for each kernel, those of the golden ratio, so that all kernels together see the whole range.
+
+    Args:
+        n_channels: Channels that are read.
+        max_length: The longest series, which sets the dilations.
+        n_thresholds: Of each kernel.
+        n_dilations: Dilations, at most.
+        seed: Of the random choices.
+
+    Shape:
+        `[row, channel, time]`, 0 where masked, and `mask[row, time]` -> `[row, out_width]`.
+
+    Reference:
+        Dempster, Schmidt, Webb 2021, MiniRocket, section 3.
+    """
+
+    thresholds: Tensor
+
+    def __init__(
+        self, n_channels: int, max_length: int, *, n_thresholds: int = 2, n_dilations: int = 4, seed: int = 0
+    ) -> None:
+        super().__init__(n_channels, max_length, n_dilations=n_dilations, seed=seed)
+        n_kernels = len(self.kernels)
+        self.register_buffer("thresholds", torch.zeros(len(self.dilations), n_kernels, n_thresholds, device="cpu"))
+        self.out_width = self.thresholds.numel()
+
+    def _answers(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields for each dilation the answers `[row, kernel, step]` and which of them are real, `[row, step]`."""
+        for reads, dilation in zip(self.reads, self.dilations, strict=True):
+            yield self._responses(x, reads, dilation), mask[:, :: max(1, dilation // 2)]
+
+    @torch.no_grad()
+    def settle(self, x: Tensor, mask: Tensor) -> None:
+        """Takes the thresholds of some of these rows."""
+        there = mask.any(1).nonzero()[:, 0]
+        some = there[torch.from_numpy(np.random.RandomState(0).permutation(len(there))[:_MOST_EXAMPLES])]
+        if not len(some):
+            return
+        n_kernels, n = self.thresholds.shape[1:]
+        ranks = (torch.arange(1, 1 + n_kernels * n, dtype=torch.float64) * _GOLDEN % 1).reshape(n_kernels, n)
+        for made, (z, real) in zip(self.thresholds, self._answers(x[some], mask[some]), strict=True):
+            answers = z.transpose(0, 1).flatten(1)[:, real.flatten()]
+            answers = answers[:, :: -(-answers.shape[1] // _MOST_ANSWERS)].sort(dim=1).values
+            made.copy_(answers.gather(1, (ranks * answers.shape[1]).long()))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        features = []
+        for levels, (z, real) in zip(self.thresholds, self._answers(x, mask), strict=True):
+            n = real.sum(1).clamp(min=1)[:, None]
+            above = [((z.detach() > level[:, None]) & real[:, None]).sum(2) / n for level in levels.unbind(1)]
+            features += [share.to(x.dtype) for share in above]
         return torch.cat(features, dim=1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from profuse.encoders._kernels import KernelBank
+from profuse.encoders._description import UNIT, Description
+from profuse.encoders._kernels import KernelBank, KernelShares
 from profuse.encoders._views import resampled, row_views
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -20,7 +22,6 @@ _RANKS = (0, 3, 8, 16, 24, 32, 40, 48, 55, 60, 63)
 _FEW_RANKS = (0, 16, 32, 48, 63)
 _N_DIRECTIONS, _N_PARTS = 8, 4
 _MOST_CHANNELS, _MOST_POINTS, _WIDEST = 32, 24, 128
-_UNIT = 0.3  # so that no number varies by a fifth, and shares last in a `LinearPath`
 # by part: its numbers' usual deviation, and the part's share
 _SCALES = {
     "length": (0.2, 0.1),
@@ -31,19 +32,22 @@ _SCALES = {
     "ranks": (0.2, 0.5),
     "rms": (0.15, 0.7),
     "shares": (0.05, 0.35),
+    "answers": (0.15, 2.5),
     "power": (1.3, 1.0),
     "lags": (0.2, 0.5),
     "directions": (0.8, 0.5),
 }
 
 
-class SeriesDescription(nn.Module):
+class SeriesDescription(Description):
     """Numbers that describe a row, in which nothing is learned, each part at its share of their square.
 
     - `length`; `own`, `steps` and `levels`: mean, spread and roughness of each channel, the row at even times, and its
       quantiles, in the units of the preprocessor: what only levels tell;
     - `views` at even times and `ranks`, quantiles in units of the row (`row_views`);
     - `rms` and `shares`: what the fixed kernels answer, and how much of it lies above -0.5 rms (`KernelBank`);
+    - `answers`: how much of what such kernels answer to the steps and their changes, in the units of the preprocessor
+      (in units of the row without `levels`), lies above quantiles of training (`KernelShares`);
     - `power` of the 16 lowest frequencies and `lags`, autocorrelations, of each channel;
     - `directions` of a path: how far it goes into each of eight, in each quarter.
 
@@ -74,7 +78,9 @@ class SeriesDescription(nn.Module):
             sizes |= {"own": 3 * n, "steps": n * self.n_points, "levels": n * len(_FEW_RANKS)}
         if n <= _MOST_CHANNELS:
             self.kernels = KernelBank(2 * n, self.max_length)
+            self.answers = KernelShares(2 * n, self.max_length, seed=1)
             sizes |= {"rms": self.kernels.out_width // 4, "shares": self.kernels.out_width // 4}
+            sizes["answers"] = self.answers.out_width
             sizes |= {"power": n * _N_WAVES, "lags": n * len(_LAGS)}
         if self.is_path:
             sizes["directions"] = _N_DIRECTIONS * _N_PARTS
@@ -88,9 +94,25 @@ class SeriesDescription(nn.Module):
         self.register_buffer("quarters", quarters, persistent=False)
         self.register_buffer("compass", torch.arange(_N_DIRECTIONS + 1, device="cpu").float(), persistent=False)
 
+    weighed = True
+
     waves: Tensor
     quarters: Tensor
     compass: Tensor
+
+    def settle(self, raw: Raw) -> None:
+        """Takes thresholds of `answers`."""
+        if "answers" in self.sizes:
+            x = raw.values.masked_fill(~raw.mask[..., None], 0.0)
+            self.answers.settle(*self._answering(x, row_views(x, raw.mask, is_path=self.is_path)[0], raw.mask))
+
+    def _answering(self, x: Tensor, views: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the kernels of `answers` see, `[row, channel, time]`, and which steps are real."""
+        if "own" in self.sizes:
+            before = F.pad(x, (0, 0, 1, 0))[:, :-1]
+            real = mask & F.pad(mask, (1, 0))[:, :-1]
+            views = torch.cat([x, (x - before).masked_fill(~real[..., None], 0.0)], dim=2)
+        return views.transpose(1, 2).contiguous(), mask
 
     def forward(self, raw: Raw) -> Tensor:
         mask = raw.mask
@@ -111,13 +133,14 @@ class SeriesDescription(nn.Module):
             answers = answers.unflatten(1, (len(self.kernels.dilations), 4, -1))
             # what hardly answers at all is one thing, however little
             parts |= {"rms": (answers[:, :, 0].exp() + 0.3).log(), "shares": answers[:, :, 1]}
+            parts["answers"] = self.answers(*self._answering(x, views, mask))
             parts |= {"power": self._power(shape), "lags": _lags(shape)}
         if self.is_path:
             parts["directions"] = self._directions(shape[..., :2])
         scaled = []
         for name, size in self.sizes.items():
             usual, share = _SCALES[name]
-            scaled.append(parts[name].flatten(1) * (_UNIT / usual * (share / size) ** 0.5))
+            scaled.append(parts[name].flatten(1) * (UNIT / usual * (share / size) ** 0.5))
         return torch.cat(scaled, dim=1)
 
     def _power(self, shape: Tensor) -> Tensor:

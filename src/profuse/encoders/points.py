@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from profuse.data.cloud_shapes import cloud_shapes, n_shape_numbers
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._description import Description
 from profuse.encoders._mlp import check_attention, check_layers, heads_for
 from profuse.encoders._steps import clean_steps
 from profuse.errors import ShapeError
@@ -23,7 +24,7 @@ __all__ = ["CloudDescription", "PointSetEncoder"]
 _SMALL = 1e-4  # of the unit of length, squared
 
 
-class CloudDescription(nn.Module):
+class CloudDescription(Description):
     """`profuse.data.cloud_shapes` of a cloud: what a linear path reads.
 
     Shape:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from profuse.data.motion import motion_numbers, n_motion_numbers
 from profuse.encoders._augment import affine
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._description import Description
 from profuse.encoders._hog import PictureDescription
 from profuse.encoders._mlp import check_attention, check_layers, heads_for
 from profuse.encoders._stem import Stem, n_groups, patch_side
@@ -23,7 +24,7 @@ from profuse.tokens import Raw, Tokens
 __all__ = ["VideoDescription", "VideoEncoder"]
 
 
-class VideoDescription(nn.Module):
+class VideoDescription(Description):
     """[description of the mean frame, `profuse.data.motion`]: what a linear path reads.
 
     Shape:
@@ -32,7 +33,9 @@ class VideoDescription(nn.Module):
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.pictures = PictureDescription(Spec(kind="image", n_channels=spec.n_channels, image_size=spec.image_size))
+        self.pictures = PictureDescription(
+            Spec(kind="image", n_channels=spec.n_channels, image_size=spec.image_size), unit=1.0
+        )
         self.out_width = self.pictures.out_width + n_motion_numbers(spec.image_size)
 
     def forward(self, raw: Raw) -> Tensor:

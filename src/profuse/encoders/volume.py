@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from profuse.data.volume_shapes import n_volume_numbers, volume_shapes
 from profuse.encoders._base import Encoder, Stage, chain
+from profuse.encoders._description import Description
 from profuse.encoders._stem import n_groups
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
@@ -22,7 +23,7 @@ _MAX_SIDE = 8  # places a side that `embed` leaves, about
 _SMALL = 1e-4  # of the unit of levels, squared
 
 
-class VolumeDescription(nn.Module):
+class VolumeDescription(Description):
     """`profuse.data.volume_shapes` of a volume: what a linear path reads.
 
     Shape:

@@ -45,6 +45,7 @@ class LinearPaths(nn.Module):
 
     Attributes:
         names: `JOINT` and the modalities' names, as far as there are paths.
+        sources: The modalities that they read.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class LinearPaths(nn.Module):
         sizes = {name: encoder.n_linear for name, encoder in encoders.items() if encoder.n_linear}
         groups = ({JOINT: sizes} if joint and sizes else {}) | ({n: {n: s} for n, s in sizes.items()} if own else {})
         self.names = tuple(groups)
-        self._sources = tuple(sizes) if groups else ()
+        self.sources = tuple(sizes) if groups else ()
         # a list, not a ModuleDict: a modality may be called "type" or hold a dot
         self.paths = nn.ModuleList()
         further = {name: encoder.linear_frequencies for name, encoder in encoders.items()}
@@ -88,14 +89,14 @@ class LinearPaths(nn.Module):
                 nothing is kept.
         """
         parts = {}
-        for n in self._sources:
+        for n in self.sources:
             read = partial(_read, encoders[n], inputs[n])
             parts[n] = read() if kept is None else kept(encoders[n], inputs[n], read), inputs[n].present
         return parts
 
     def readers(self, name: str) -> list[str]:
         """Returns which of `names` read this modality, in the order of `Raw.contributions`."""
-        return [n for n in self.names if n in (JOINT, name)] if name in self._sources else []
+        return [n for n in self.names if n in (JOINT, name)] if name in self.sources else []
 
     def forward(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, Tensor]:
         """Returns what is added to the outputs of each of `names`, `[batch, n_values]`; see `Head`.
@@ -103,7 +104,7 @@ class LinearPaths(nn.Module):
         Contributions that come with a modality are taken as they are; a modality without is computed.
         """
         added: dict[str, list[Tensor]] = {name: [] for name in self.names}
-        for n in self._sources:
+        for n in self.sources:
             known = inputs[n].contributions
             if known is None:
                 known = self.contributions(n, encoders[n].linear(inputs[n]), inputs[n].present)
