@@ -79,6 +79,11 @@ def test_without_an_estimate_the_headline_is_what_the_question_asks() -> None:
     assert question("row").headline(bare) == question("row").description
 
 
+def test_a_single_estimate_is_told_by_itself() -> None:
+    one = replace(answer("row"), estimates=(A,), measures="")
+    assert question("row").headline(one) == "Text: 0.1000 (0.0800 to 0.1200)."
+
+
 def test_the_page_is_headed_by_the_sentence() -> None:
     page = answer_html(answer("importance", A, B))
     head = page.split("<h1>")[1].split("</h1>")[0]

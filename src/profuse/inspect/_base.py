@@ -79,8 +79,9 @@ class Question(ABC):
         if not known:
             return cls.description
         e = max(known, key=lambda e: abs(e.value))
-        measured = answer.measures or answer.question
-        return f"{measured[:1].upper()}{measured[1:]}: most, {ends_of(e)}, for {e.name}."
+        measured = answer.measures or (answer.question if len(known) > 1 else e.name)
+        most = f"most, {ends_of(e)}, for {e.name}" if len(known) > 1 else ends_of(e)
+        return f"{measured[:1].upper()}{measured[1:]}: {most}."
 
     @property
     def plans_all(self) -> bool:
