@@ -37,7 +37,7 @@ PAIR = ("a", "b")
         (answer("interaction", estimate("a + b", -0.1, 0.02, None, *PAIR)),
          "a + b say most alike: together they gain 0.1000 (0.0800 to 0.1200) accuracy less"),
         (answer("interaction", estimate("a + b", 0.0, 0.02, None, *PAIR)), "No pair is shown"),
-        (answer("missing", B, A), "accuracy falls behind by at most 0.1000 (0.0800 to 0.1200), at text."),
+        (answer("missing", replace(B, at=0.1), replace(A, at=0.3)), "accuracy falls behind by at most 0.1000 (0.0800 to 0.1200), at text."),
         (answer("noise", *NEITHER), "Nothing is shown to be lost; most, at text, "),
         (answer("misaligned", A), "accuracy falls behind by at most 0.1"),
         (answer("worth", B, A, metric="log_loss"), "Collecting text gains most: 0.1"),
