@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from profuse._fields import Shown
 from profuse._lookup import nearest
-from profuse.kinds import KINDS, KindName, Spec, kind_named
+from profuse.kinds import KINDS, KindName, LevelRange, Spec, kind_named, pairs_of
 
 __all__ = [
     "NUMBER_FORMAT",
@@ -153,9 +153,9 @@ class Schema(_Strict):
         default_factory=dict,
         description="How times are written, by column: the order of dates, the unit since 1970, or durations.",
     )
-    ranges: dict[str, tuple[float, float]] = Field(
+    ranges: dict[str, LevelRange] = Field(
         default_factory=dict,
-        description="Levels of black and white in pictures of more than 8 bits, by column.",
+        description="Levels of black and white in pictures of more than 8 bits, by column: one pair, or one a channel.",
     )
     merge_spellings: tuple[str, ...] = Field(
         (), description="Columns of words, the target too, in which blanks and case do not count: 'Yes ' is 'yes'."
@@ -185,8 +185,8 @@ class Schema(_Strict):
 
     @field_validator("ranges")
     @classmethod
-    def _are_ranges(cls, given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        for name, (black, white) in given.items():
+    def _are_ranges(cls, given: dict[str, LevelRange]) -> dict[str, LevelRange]:
+        for name, black, white in ((name, *pair) for name, levels in given.items() for pair in pairs_of(levels)):
             if not (math.isfinite(black) and math.isfinite(white) and black < white):
                 raise ValueError(f"black must be below white, and both finite; got {name}: [{black:g}, {white:g}]")
         return given

@@ -21,6 +21,7 @@ from profuse.data.table.reader import TableReader
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
 from profuse.inputs import training_data
+from profuse.kinds import pairs_of
 from profuse.schema import Schema
 
 N = 12
@@ -202,7 +203,7 @@ def test_pictures_of_later_rows_have_the_levels_of_training(tmp_path: Path, door
     if door == "dict":
         given = {"x": [dark.astype(np.float32)[:, :, None]], "table": rows[["area"]]}
     data = read_new_rows(given, pipeline, kept, base_dir=tmp_path, who="Forest").modalities["x"]
-    black, white = kept.ranges["x"]
+    ((black, white),) = pairs_of(kept.ranges["x"])
     assert data.range == dataset.modalities["x"].range == (black, white)
     shares = np.asarray(data.values[0], dtype=np.float64)[:, :, 0] / (255 if data.values[0].dtype == np.uint8 else 1)
     assert shares == pytest.approx((dark - black) / (white - black), abs=1 / 255)

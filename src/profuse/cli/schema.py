@@ -14,6 +14,7 @@ from profuse.cli._print import print_data, print_notes, print_table, say
 
 if TYPE_CHECKING:
     from profuse.data.table.database import DatabaseTable
+    from profuse.kinds import LevelRange
     from profuse.schema import Schema
 
 __all__ = ["schema"]
@@ -64,7 +65,7 @@ def schema(
     named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
     result = look(source, asked.model_copy(update=named), target=target)
     resolved = result.schema
-    levels = {c: f"; levels {black:g} (black) to {white:g} (white)" for c, (black, white) in resolved.ranges.items()}
+    levels = {column: _levels(of) for column, of in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
     print_table(
         ["column", "kind", "modality", "why"],
@@ -94,6 +95,17 @@ def _write_profile(path: Path, source: str | DatabaseTable, asked: Schema, targe
     opened = open_data(source, target, who="schema", schema=asked, with_target=known, on_bad_file="skip")
     write_text(path, profile_html(opened.dataset, opened.split))
     say(f"\nProfile: {path}")
+
+
+def _levels(of: LevelRange) -> str:
+    """Returns levels of pictures as words behind the reason of a column's kind."""
+    from profuse.kinds import pairs_of
+
+    pairs = pairs_of(of)
+    if len(pairs) == 1:
+        return f"; levels {pairs[0][0]:g} (black) to {pairs[0][1]:g} (white)"
+    said = ", ".join(f"{low:g} to {high:g}" for low, high in pairs[:6])
+    return f"; {len(pairs)} channels of levels {said}{', ...' if len(pairs) > 6 else ''}"
 
 
 def _plain(schema: object) -> dict[str, object]:

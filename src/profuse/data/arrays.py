@@ -13,7 +13,7 @@ from profuse.data.media import to_float32
 from profuse.data.table.column_types import plain_cells, plain_types
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import Given, kind_named
+from profuse.kinds import Given, LevelRange, kind_named
 
 __all__ = ["floats", "modality", "narrow_row", "no_fit", "plain"]
 
@@ -40,7 +40,7 @@ def modality(
     kind: str | None,
     presence: Any,
     rate: int | None,
-    levels: tuple[float, float] | None,
+    levels: LevelRange | None,
     notes: list[str],
 ) -> ModalityData:
     """Returns the rows of one modality; what was counted is added to `notes`."""

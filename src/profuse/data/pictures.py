@@ -14,7 +14,7 @@ from torch import Tensor
 from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
 
-__all__ = ["check_pictures", "is_grey", "resize", "resized_pictures"]
+__all__ = ["check_pictures", "n_channels_of", "resize", "resized_pictures"]
 
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of red, green, blue: ITU-R BT.601
 _CHUNK_VALUES = 1 << 24  # numbers held at once beside the result: 64 MB of float32
@@ -27,11 +27,12 @@ def resized_pictures(
     """Yields rows and their pictures `[row, n_channels, *size]` in 0..1; rows of one shape go together.
 
     Transparency is laid over white; colour becomes luma where there is one channel, and grey is repeated for three.
+    Other channels stay as they are.
 
     Args:
         data: Pictures.
         index: Which rows.
-        n_channels: 1 or 3.
+        n_channels: Of all of them, see `n_channels_of`.
         size: Height and width, pixels.
     """
     values = data.values
@@ -48,20 +49,47 @@ def resized_pictures(
             yield some, resize(_to_channels(stack, n_channels), size)
 
 
-def check_pictures(data: ModalityData, index: NDArray[np.intp], who: str) -> None:
-    """Refuses what is no picture, naming the row; `who` begins the message."""
+def check_pictures(data: ModalityData, index: NDArray[np.intp], who: str, n_channels: int | None = None) -> None:
+    """Refuses what is no picture, or not of `n_channels` as in training, naming the row; `who` begins the message."""
+    counted = n_channels not in (None, 1, 3)
     for i in index:
-        what = _fault(np.asarray(data.values[i]))
+        picture = np.asarray(data.values[i])
+        n = 0 if _is_coloured(picture) else picture.shape[-1]
+        what = _fault(picture) or (f"shape={picture.shape}" if n_channels and n != counted * n_channels else "")
         if what:
+            wanted = f"{n_channels} channels, as in training" if counted else "channels: 1, 3, 4 or any other number"
             raise DataError(
-                f"{who}: row {i} must be a picture [height, width, 1, 3 or 4 channels], uint8 or "
+                f"{who}: row {i} must be a picture [height, width, {wanted}], uint8 or "
                 f"float in 0..1; got {what}. Convert it, or mark the row as absent."
             )
 
 
+def n_channels_of(data: ModalityData, index: NDArray[np.intp], who: str) -> int:
+    """Returns 1 if all pictures are grey, 3 if they are grey or coloured, else how many channels all have.
+
+    Raises:
+        DataError: Not all have as many; the row is told, and `who` begins the message.
+    """
+    pictures = [np.asarray(data.values[i]) for i in index]
+    counts = np.array([0 if _is_coloured(p) else p.shape[2] for p in pictures])
+    others = np.flatnonzero(counts != counts[0])
+    if len(others):
+        first, other = np.shape(pictures[0]), np.shape(pictures[others[0]])
+        raise DataError(
+            f"{who}: row {index[others[0]]} must be a picture of the same channels as row {index[0]}, shape={first}; got "
+            f"shape={other}. Convert it, or mark the row as absent."
+        )
+    return int(counts[0]) or (1 if all(_is_grey(p) for p in pictures) else 3)
+
+
+def _is_coloured(picture: NDArray[Any]) -> bool:
+    """Tells whether it is grey or of colours, which are made alike; of bytes a fourth channel is opacity."""
+    return picture.ndim == 2 or picture.shape[-1] in (1, 3) or (picture.shape[-1] == 4 and picture.dtype == np.uint8)
+
+
 def _fault(picture: NDArray[Any]) -> str:
     """Returns what is wrong with `picture`, or ""."""
-    if picture.ndim not in (2, 3) or 0 in picture.shape or (picture.ndim == 3 and picture.shape[2] not in (1, 3, 4)):
+    if picture.ndim not in (2, 3) or 0 in picture.shape:
         return f"shape={picture.shape}"
     if picture.dtype == np.uint8 or picture.dtype == bool:
         return ""
@@ -71,7 +99,7 @@ def _fault(picture: NDArray[Any]) -> str:
     return "" if low >= -1e-6 and high <= 1 + 1e-6 else f"values from {low:g} to {high:g}"
 
 
-def is_grey(picture: NDArray[Any]) -> bool:
+def _is_grey(picture: NDArray[Any]) -> bool:
     """Tells whether the colours of every pixel are equal."""
     if picture.ndim == 2 or picture.shape[2] == 1:
         return True
@@ -86,7 +114,7 @@ def _to_channels(stack: NDArray[Any], n_channels: int) -> Tensor:
     if stack.dtype == np.uint8:
         values /= 255
     values = values[:, None] if values.ndim == 3 else values.permute(0, 3, 1, 2)
-    if values.shape[1] == 4:
+    if values.shape[1] == 4 and stack.dtype == np.uint8:
         alpha = values[:, 3:]
         values = values[:, :3] * alpha + (1 - alpha)
     if values.shape[1] == n_channels:

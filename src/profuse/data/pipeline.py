@@ -19,7 +19,7 @@ from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import Unseen, unseen_notes
 from profuse.data.target import TargetCodec
 from profuse.errors import DataError
-from profuse.kinds import kind_named
+from profuse.kinds import LevelRange, kind_named
 from profuse.schema import OnBadFile, Schema, Spec, Target
 from profuse.tokens import Raw
 
@@ -72,7 +72,7 @@ class Pipeline:
         return {name: int(rate) for name, rate in rates.items() if rate is not None}
 
     @property
-    def ranges(self) -> dict[str, tuple[float, float]]:
+    def ranges(self) -> dict[str, LevelRange]:
         """Levels of black and white of each image modality, as in training."""
         ranges = {name: getattr(p, "range", None) for name, p in self.preprocessors.items()}
         return {name: levels for name, levels in ranges.items() if levels is not None}

@@ -23,7 +23,7 @@ from profuse.data.table.spellings import merged
 from profuse.data.table.times import given_times
 from profuse.data.task import read_target
 from profuse.errors import ConfigError, DataError
-from profuse.kinds import KINDS, kind_named, must_be
+from profuse.kinds import KINDS, LevelRange, kind_named, must_be
 from profuse.schema import OnBadFile, Schema, Task
 
 __all__ = ["as_target", "from_frame", "from_tensors", "same_order"]
@@ -42,7 +42,7 @@ def from_tensors(
     subgroups: Any = None,
     kinds: Mapping[str, str] | None = None,
     rates: Mapping[str, int] | None = None,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
+    ranges: Mapping[str, LevelRange] | None = None,
     name: str = "tensors",
 ) -> Dataset:
     """Returns a `Dataset` of NumPy arrays, torch tensors, lists or data frames, one a modality, rows first.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from profuse._lookup import lazily
 from profuse.kinds._names import KINDS, KindName, kind_named, must_be
-from profuse.kinds._spec import Spec
+from profuse.kinds._spec import LevelRange, Spec, pairs_of
 
 if TYPE_CHECKING:
     from profuse.kinds._base import CellReader, Given, Kind
@@ -26,6 +26,7 @@ __all__ = [
     "Given",
     "Kind",
     "KindName",
+    "LevelRange",
     "ModalityData",
     "Spec",
     "Unit",
@@ -33,6 +34,7 @@ __all__ = [
     "kind_named",
     "must_be",
     "object_array",
+    "pairs_of",
 ]
 
 # names of kinds, which schemas and options hold, load no NumPy

@@ -14,7 +14,7 @@ import pandas as pd
 from profuse._lookup import resolve
 from profuse.errors import ConfigError, DataError
 from profuse.kinds._rows import ModalityData, content, object_array
-from profuse.kinds._spec import Spec
+from profuse.kinds._spec import LevelRange, Spec
 from profuse.kinds._units import Drawing, Unit
 from profuse.kinds.noise.corruption import Corruption
 from profuse.kinds.noise.numbers import ARRAYS
@@ -31,13 +31,13 @@ class CellReader(Protocol):
     Attributes:
         frame: The table, rows numbered from 0.
         rates: Samples a second by modality, where they are fixed already.
-        ranges: Levels of black and white by column, where they are fixed already.
+        ranges: Levels of black and white by column, or of each channel, where they are fixed already.
         notes: What was counted; add sentences.
     """
 
     frame: pd.DataFrame
     rates: dict[str, int]
-    ranges: dict[str, tuple[float, float]]
+    ranges: dict[str, LevelRange]
     notes: list[str]
 
     def each(self, name: str, read: Callable[[Any], Any], what: str) -> list[Any]:
@@ -79,7 +79,7 @@ class Given:
     values: Any
     present: np.ndarray
     rate: int | None
-    range: tuple[float, float] | None
+    range: LevelRange | None
     notes: list[str]
 
     @property
@@ -206,7 +206,7 @@ class Kind(ABC):
         values = cells.each(columns[0], one, self.noun)
         return ModalityData(self.name, object_array(values), np.array([v is not None for v in values], dtype=bool))
 
-    def read_range(self, cells: CellReader, column: str) -> tuple[float, float] | None:
+    def read_range(self, cells: CellReader, column: str) -> LevelRange | None:
         """Returns the range that `read_cells` would decide on; None for kinds that have none."""
         return None
 

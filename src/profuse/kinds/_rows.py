@@ -12,6 +12,7 @@ import pandas as pd
 
 from profuse.errors import DataError
 from profuse.kinds._names import KINDS, must_be
+from profuse.kinds._spec import LevelRange
 
 __all__ = ["ModalityData", "axis_sizes", "content", "object_array"]
 
@@ -46,7 +47,7 @@ class ModalityData:
         present: Bool `[row]`: False where the modality is missing.
         rate: Of kinds that have a rate (audio): samples a second.
         range: Of kinds that have a range (image): the levels that became 0 (black) and 1 (white) in pictures of
-            more than 8 bits.
+            more than 8 bits, or those of each channel.
         preprocess: Name of a preprocessor, or None for the kind's default.
         encoder: Name of an encoder, or None for the kind's default.
     """
@@ -55,7 +56,7 @@ class ModalityData:
     values: Any
     present: np.ndarray
     rate: int | None = None
-    range: tuple[float, float] | None = None
+    range: LevelRange | None = None
     preprocess: str | None = None
     encoder: str | None = None
 

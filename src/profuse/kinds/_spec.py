@@ -6,7 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from profuse.kinds._names import KindName
 
-__all__ = ["Spec"]
+__all__ = ["LevelRange", "Spec", "pairs_of"]
+
+LevelRange = tuple[float, float] | tuple[tuple[float, float], ...]
+"""Levels of black and white of pictures: of all channels alike, or of each."""
+
+
+def pairs_of(levels: LevelRange) -> tuple[tuple[float, float], ...]:
+    """Returns the pairs of black and white in a range: one, or one a channel."""
+    each = tuple(pair for pair in levels if isinstance(pair, tuple))
+    return each or (levels,)  # type: ignore[return-value]
 
 
 class Spec(BaseModel):

@@ -35,6 +35,7 @@ class Drawing:
         lines: `[step, line]`, NaN = missing.
         boxes: Of each unit in `picture` or `lines`: (left, right, top, bottom), shares of its sides.
         axes: What stands along the sides: horizontal, vertical.
+        note: How levels became what is seen, where that is not plain.
     """
 
     text: str = ""
@@ -43,6 +44,7 @@ class Drawing:
     lines: np.ndarray | None = None
     boxes: Sequence[tuple[float, float, float, float]] = ()
     axes: tuple[str, str] = ("", "")
+    note: str = ""
 
 
 def stretches(length: int, most: int) -> Sequence[tuple[int, int]]:

@@ -64,6 +64,7 @@ def _pictures(details: Mapping[str, Any], rows: Dataset | None) -> list[dict[str
                 "picture": framed(drawing, pieces, shades),
                 "plain": framed(replace(drawing, boxes=()), pieces, shades) if coloured(drawing) else "",
                 "axes": drawing.axes,
+                "note": visible(drawing.note),
                 "listed": [
                     {
                         "label": visible(pieces[i]["label"]),

@@ -133,14 +133,14 @@ def test_a_deep_picture_is_shrunk_and_stood_upright(tmp_path: Path, channels: in
     assert found[262:].max() == 0
 
 
-def test_a_transparent_level_is_opacity_and_nan_is_refused(tmp_path: Path) -> None:
+def test_a_transparent_level_is_opacity_and_infinity_is_refused(tmp_path: Path) -> None:
     content = png(DEEP[..., :1])
     chunk = struct.pack(">H", int(DEEP[0, 0, 0]))
     chunk = struct.pack(">I", 2) + b"tRNS" + chunk + struct.pack(">I", zlib.crc32(b"tRNS" + chunk))
     found, _ = read(tmp_path / "x.png", content[:33] + chunk + content[33:])
     np.testing.assert_array_equal(found[..., 3] == 0, DEEP[..., 0] == DEEP[0, 0, 0])
     broken = np.ones((4, 4), np.float32)
-    broken[1, 1] = np.nan
+    broken[1, 1] = np.inf
     Image.fromarray(broken).save(tmp_path / "x.tif")
     with pytest.raises(DataError, match="levels of the picture must be finite; 1 are not"):
         read(tmp_path / "x.tif")

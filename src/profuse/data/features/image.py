@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from profuse.data.dataset import ModalityData
 from profuse.data.features._base import Features
-from profuse.data.features._pictures import Components, colour_histograms, gradient_histograms, shape_of
+from profuse.data.features._pictures import Components, Stretch, colour_histograms, gradient_histograms, shape_of
 from profuse.data.pictures import check_pictures, resized_pictures
 
 __all__ = ["ImageFeatures"]
@@ -35,6 +35,7 @@ class ImageFeatures(Features):
 
     def fit(self, data: ModalityData) -> None:
         self._size, self._n_channels = shape_of(data, _WHO, most=_MAX_SIDE)
+        self._stretch = Stretch.fit(data, self._n_channels, self._size)
         index = np.flatnonzero(data.present)
         some = np.sort(np.random.default_rng(0).permutation(index)[:_MAX_FIT_ROWS])
         pixels, gradients, _ = self._describe(data, some)
@@ -42,7 +43,7 @@ class ImageFeatures(Features):
 
     def transform(self, data: ModalityData) -> NDArray[np.float64]:
         index = np.flatnonzero(data.present)
-        check_pictures(data, index, _WHO)
+        check_pictures(data, index, _WHO, self._n_channels)
         pixels, gradients, colours = self._describe(data, index)
         known = np.concatenate([self._pixels.project(pixels), self._gradients.project(gradients), colours], axis=1)
         x = np.full((len(data), known.shape[1]), np.nan)
@@ -56,7 +57,8 @@ class ImageFeatures(Features):
         places = []
         for rows, pictures in resized_pictures(data, index, self._n_channels, self._size):
             for start in range(0, len(rows), _BLOCK_ROWS):  # a few hundred at a time stay in the processor's cache
-                parts.append(_descriptions(pictures[start : start + _BLOCK_ROWS].double().numpy()))
+                some = self._stretch.of(pictures[start : start + _BLOCK_ROWS].double().numpy())
+                parts.append(_descriptions(some))
             places.append(rows)
         order = np.argsort(np.concatenate(places), kind="stable") if places else np.zeros(0, dtype=np.intp)
         return [np.concatenate(columns)[order] for columns in zip(*parts, strict=True)]
@@ -65,6 +67,7 @@ class ImageFeatures(Features):
         return {
             "size": list(self._size),
             "n_channels": self._n_channels,
+            "stretch": self._stretch.state(),
             "pixels": self._pixels.state(),
             "gradients": self._gradients.state(),
         }
@@ -74,6 +77,7 @@ class ImageFeatures(Features):
         made = cls()
         height, width = state["size"]
         made._size, made._n_channels = (int(height), int(width)), int(state["n_channels"])
+        made._stretch = Stretch.from_state(state.get("stretch"), made._n_channels)
         made._pixels = Components.from_state(state["pixels"])
         made._gradients = Components.from_state(state["gradients"])
         return made

@@ -11,9 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from profuse._files import check_size
+from profuse.data.media.bands import stands_apart
+from profuse.data.media.tiff_bands import unmeasured_level
 from profuse.errors import DataError
 
-__all__ = ["deep_levels", "is_deep"]
+__all__ = ["deep_levels", "is_deep", "shrunk", "upright"]
 
 _GREY = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 # Pillow's names for "take the upper byte of each two", and for what takes the other byte of the same two
@@ -43,13 +45,15 @@ def is_deep(picture: Any) -> bool:
 def deep_levels(picture: Any, file: BinaryIO | None, largest: int) -> np.ndarray:
     """Returns float32 `[height, width, 1, 3 or 4]`, upright, no side above `largest`; a fourth channel is opacity 0..1.
 
+    Of one channel, NaN is what was not measured, as is the level that GDAL_NODATA names.
+
     Args:
         picture: A Pillow picture, not loaded if it is of a file.
         file: Its file; None where it is of none.
         largest: Pixels of the longest side.
 
     Raises:
-        DataError: A level is not finite.
+        DataError: A level is infinite, or NaN in a picture of colours.
     """
     cost = _GREY_COST if picture.mode in _GREY else _COLOUR_COST
     check_size(cost * picture.size[0] * picture.size[1], "the picture")
@@ -65,7 +69,7 @@ def deep_levels(picture: Any, file: BinaryIO | None, largest: int) -> np.ndarray
         values = _grey(picture)
     else:
         raise DataError(f"the picture has 16 bits in a form that is not read ({', '.join(sorted(raw))})")
-    finite = np.isfinite(values)
+    finite = np.isfinite(values) | (np.isnan(values) if values.shape[2] == 1 else False)
     if not finite.all():
         raise DataError(f"the levels of the picture must be finite; {int((~finite).sum())} are not")
     if transparent is not None and values.shape[2] in (1, 3) and not isinstance(transparent, bytes):
@@ -74,7 +78,7 @@ def deep_levels(picture: Any, file: BinaryIO | None, largest: int) -> np.ndarray
     if values.shape[2] == 4 and (values[..., 3] == 1).all():
         values = values[..., :3]
     # EXIF comes last: a PNG is loaded for it
-    return _upright(_shrunk(values.astype(np.float32, copy=False), largest), picture.getexif().get(0x0112))
+    return upright(shrunk(values.astype(np.float32, copy=False), largest), picture.getexif().get(0x0112))
 
 
 def _raw_modes(picture: Any) -> set[str]:
@@ -91,7 +95,11 @@ def _grey(picture: Any) -> np.ndarray:
         values = values.view(np.uint32)
     if _is_signed(picture):  # and those as not
         values = values.view(np.int8)
-    return values.astype(np.float32)[..., None]
+    levels = values.astype(np.float32)[..., None]
+    no_data = unmeasured_level(tags.get(42113))
+    if no_data is not None:
+        levels[levels == np.float32(no_data)] = np.nan
+    return levels
 
 
 def _colours(picture: Any, file: BinaryIO) -> np.ndarray:
@@ -150,20 +158,36 @@ def _grey_and_opacity(data: bytes) -> np.ndarray:
     return np.stack([grey, grey, grey, opacity], axis=2)
 
 
-def _shrunk(values: np.ndarray, largest: int) -> np.ndarray:
-    from PIL import Image
+def shrunk(values: np.ndarray, largest: int) -> np.ndarray:
+    """Returns float32 `[height, width, channel]` with no side above `largest`, as means of the pixels that are there.
 
+    Where half of them or more were not measured (NaN, or 0 that stands apart from all other levels of the one channel),
+    the mean was not.
+    """
     if max(values.shape[:2]) <= largest:
         return values
     channels = []
     for channel in np.moveaxis(values, 2, 0):
-        one = Image.fromarray(np.ascontiguousarray(channel))
-        one.thumbnail((largest, largest), Image.Resampling.BOX)
-        channels.append(np.asarray(one))
-    return np.stack(channels, axis=2)
+        hole = 0.0 if values.shape[2] == 1 and stands_apart(channel) else np.nan
+        measured = channel != 0 if hole == 0 else ~np.isnan(channel)
+        if measured.all():
+            channels.append(_thumbnail(channel, largest))
+            continue
+        share = _thumbnail(measured.astype(np.float32), largest)
+        total = _thumbnail(np.where(measured, channel, 0), largest)
+        channels.append(np.where(share > 0.5, total / np.maximum(share, 0.5), hole))
+    return np.stack(channels, axis=2).astype(np.float32, copy=False)
 
 
-def _upright(values: np.ndarray, orientation: object) -> np.ndarray:
+def _thumbnail(channel: np.ndarray, largest: int) -> np.ndarray:
+    from PIL import Image
+
+    one = Image.fromarray(np.ascontiguousarray(channel, dtype=np.float32))
+    one.thumbnail((largest, largest), Image.Resampling.BOX)
+    return np.asarray(one)
+
+
+def upright(values: np.ndarray, orientation: object) -> np.ndarray:
     """Undoes what the EXIF tag of that name says."""
     if orientation in (5, 6, 7, 8):
         values = values.swapaxes(0, 1)

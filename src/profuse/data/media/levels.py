@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from profuse.data.media.bands import Bands, band_shares, stands_apart
+from profuse.data.media.ranges import BYTES, FULL_SCALES, full_scale_range, is_whole
 from profuse.data.wording import tell_rows
+from profuse.errors import DataError
+from profuse.kinds import LevelRange, pairs_of
 
 __all__ = ["as_shares", "picture_range"]
 
-BYTES = (0.0, 255.0)
-_FULL_SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
-_CENTRE = (0.001, 0.999)
-_OUTLYING = 100.0  # times the width of the centre
 _SAMPLE = 1 << 21
 _FAINT = 0.01  # of the range
 
 
 def as_shares(
-    pictures: Sequence[np.ndarray | None], known: tuple[float, float] | None
-) -> tuple[list[np.ndarray | None], tuple[float, float], list[str]]:
+    pictures: Sequence[np.ndarray | None], known: LevelRange | None
+) -> tuple[list[np.ndarray | None], LevelRange, list[str]]:
     """Returns the pictures as bytes or as float32 0..1, the range of their levels, and what is to be told.
 
     Args:
-        pictures: Bytes, or float32 levels; see `profuse.data.media.pictures`. None where there is none.
+        pictures: Bytes, float32 levels, or `Bands`; see `profuse.data.media.pictures`. None where there is none.
         known: The levels of black and white, where they are decided already; otherwise they are by all `pictures`.
 
     Returns:
-        Levels become `(level - black) / (white - black)`, held within 0..1. Bytes stay bytes: they are 0..255.
+        Levels become `(level - black) / (white - black)`, held within 0..1, with opacity laid over white. Bytes stay
+        bytes: they are 0..255. Where pictures have channels that are no colours, or pixels that were not measured, each
+        channel has a range of its own (`profuse.data.media.bands`).
+
+    Raises:
+        DataError: Pictures with such channels stand beside others.
     """
+    there = [p for p in pictures if p is not None]
+    if there and _by_channel(there, known):
+        if any(not isinstance(p, Bands) and (p.dtype == np.uint8 or p.shape[2] == 4) for p in there):
+            there_too = [i for i, p in enumerate(pictures) if p is not None and not isinstance(p, Bands)]
+            raise DataError(
+                f"pictures must be all of bytes, colours and opacity, or none: others have counted channels or pixels "
+                f"that were not measured; got such in {tell_rows(there_too)}"
+            )
+        out, ranges, notes = band_shares(pictures, known)
+        return out, ranges, notes + _told_constant(out, alike=known is None)
+    return _shares(pictures, None if known is None else pairs_of(known)[0])
+
+
+def _by_channel(there: Sequence[np.ndarray], known: LevelRange | None) -> bool:
+    """Tells whether each channel has a range of its own."""
+    if any(isinstance(p, Bands) for p in there) or (known is not None and len(pairs_of(known)) > 1):
+        return True
+    levels = [p for p in there if not isinstance(p, Bands) and p.dtype != np.uint8]
+    if any(np.isnan(p).any() for p in levels):
+        return True
+    if known is not None or len(levels) < len(there) or any(p.shape[2] != 1 for p in levels):
+        return False
+    step = max(1, sum(p.size for p in levels) // _SAMPLE)
+    return stands_apart(np.concatenate([p.ravel()[::step] for p in levels]))
+
+
+def _shares(
+    pictures: Sequence[np.ndarray | None], known: tuple[float, float] | None
+) -> tuple[list[np.ndarray | None], tuple[float, float], list[str]]:
     notes: list[str] = []
     deep = [i for i, picture in enumerate(pictures) if picture is not None and picture.dtype != np.uint8]
     black, white = known or picture_range(pictures[i] for i in deep)
@@ -39,15 +72,15 @@ def as_shares(
         levels = np.asarray(pictures[i])
         colours = _colours(levels)
         low, high = black, white
-        if (black, white) == BYTES and np.median(colours) > white and _is_whole(colours):
-            low, high = 0.0, next((s for s in _FULL_SCALES if s >= colours.max()), float(colours.max()))
+        if (black, white) == BYTES and np.median(colours) > white and is_whole(colours):
+            low, high = 0.0, next((s for s in FULL_SCALES if s >= colours.max()), float(colours.max()))
             others.append(i)
         shares = (colours.astype(np.float64) - low) / (high - low)
         if shares.min() < -1e-6 or shares.max() > 1 + 1e-6:
             beyond.append(i)
         widths.append(float(np.ptp(shares)))
         scaled = np.clip(shares, 0.0, 1.0).astype(np.float32)
-        out[i] = np.concatenate([scaled, levels[..., 3:]], axis=2) if levels.shape[2] == 4 else scaled
+        out[i] = scaled * levels[..., 3:] + (1 - levels[..., 3:]) if levels.shape[2] == 4 else scaled
     said = f"levels {black:g} (black) to {white:g} (white)"
     if deep and known is None and (black, white) != (0.0, 1.0):
         notes.append(f"{len(deep)} pictures of more than 8 bits are read by {said}; `ranges` sets another")
@@ -71,39 +104,14 @@ def as_shares(
 def picture_range(deep: Iterable[np.ndarray | None]) -> tuple[float, float]:
     """Returns the levels of black and white of pictures of more than 8 bits; 0 and 255 where there is none.
 
-    0 to 1 or -1 to 1, if all levels lie there; 0 to the full scale of 8, 10, 12, 14 or 16 bits, the smallest that
-    holds all whole levels; 0 to 255 for fractions of such; else the smallest and the largest level, rounded to two
-    digits. Single levels that lie a hundred times the width of the middle 99.8 % away from the rest are left out.
+    See `profuse.data.media.ranges.full_scale_range`; opacity does not count.
     """
     kept = [_colours(p) for p in deep if p is not None]
-    if not kept:
-        return BYTES
-    low, high = float(min(k.min() for k in kept)), float(max(k.max() for k in kept))
-    step = max(1, sum(k.size for k in kept) // _SAMPLE)
-    some = np.concatenate([k.ravel()[::step] for k in kept]).astype(np.float64)
-    centre = np.quantile(some, _CENTRE)
-    if high - low > _OUTLYING * (centre[1] - centre[0]) > 0:
-        low, high = float(centre[0]), float(centre[1])
-    if low >= 0 and high <= 1:
-        return (0.0, 1.0)
-    if low >= -1 and high <= 1:
-        return (-1.0, 1.0)
-    if low >= 0 and high <= _FULL_SCALES[-1] and all(_is_whole(k) for k in kept):
-        return (0.0, next(s for s in _FULL_SCALES if s >= high))
-    if low >= 0 and 64 < high <= 255:
-        return BYTES
-    unit = 10.0 ** (math.floor(math.log10(max(high - low, abs(high), 1e-30))) - 1)
-    black = 0.0 if 0 <= low <= high / 2 else math.floor(low / unit) * unit
-    white = math.ceil(high / unit) * unit
-    return float(f"{black:.6g}"), float(f"{white if white > black else black + unit:.6g}")
+    return full_scale_range(kept) if kept else BYTES
 
 
 def _colours(levels: np.ndarray) -> np.ndarray:
     return levels[..., :3] if levels.shape[2] == 4 else levels
-
-
-def _is_whole(levels: np.ndarray) -> bool:
-    return bool((levels == np.rint(levels)).all())
 
 
 def _told_constant(pictures: Sequence[np.ndarray | None], *, alike: bool) -> list[str]:

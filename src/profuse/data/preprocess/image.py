@@ -8,13 +8,16 @@ import numpy as np
 import torch
 
 from profuse.data.dataset import ModalityData
-from profuse.data.pictures import check_pictures, is_grey, resized_pictures
+from profuse.data.pictures import check_pictures, n_channels_of, resized_pictures
 from profuse.data.preprocess._base import Preprocessor
 from profuse.errors import ConfigError, DataError
+from profuse.kinds import LevelRange, pairs_of
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
 __all__ = ["ImagePreprocessor"]
+
+_LEAST_OF_BYTES, _LEAST = 1e-4, 1e-6  # deviations below which a channel is constant
 
 
 class ImagePreprocessor(Preprocessor):
@@ -24,7 +27,8 @@ class ImagePreprocessor(Preprocessor):
     `max_size`, each at least `min_size`. Every picture is resized to it (bilinear, with antialiasing), so that
     one of another aspect is stretched: nothing is cut off and no border is invented, and where aspects vary
     they are seldom the signal. Transparency is laid over white. If all training pictures are grey there is one
-    channel and colour is reduced to luma (ITU-R BT.601); otherwise three, and grey is repeated.
+    channel and colour is reduced to luma (ITU-R BT.601); otherwise three, and grey is repeated. Channels that are no
+    colours (2, or more than 3) stay as they are.
 
     Args:
         min_size: Smallest height and width, pixels.
@@ -42,7 +46,7 @@ class ImagePreprocessor(Preprocessor):
                 f"ImagePreprocessor: 1 <= min_size <= max_size must hold; got min_size={min_size}, max_size={max_size}."
             )
         self.min_size, self.max_size = min_size, max_size
-        self.range: tuple[float, float] | None = None
+        self.range: LevelRange | None = None
 
     def fit(self, data: ModalityData) -> None:
         """Learns size, channels, mean and standard deviation."""
@@ -58,8 +62,8 @@ class ImagePreprocessor(Preprocessor):
         median = np.median(shapes, axis=0)
         shrink = min(1.0, self.max_size / median.max())
         height, width = (int(max(self.min_size, np.floor(side * shrink + 0.5))) for side in median)
-        grey = all(is_grey(np.asarray(data.values[i])) for i in index)
-        self.spec = Spec(kind="image", n_channels=1 if grey else 3, image_size=(height, width))
+        n_channels = n_channels_of(data, index, "ImagePreprocessor")
+        self.spec = Spec(kind="image", n_channels=n_channels, image_size=(height, width))
 
         total, squares, n_pixels = np.zeros(self.spec.n_channels), np.zeros(self.spec.n_channels), 0
         for _, pictures in resized_pictures(data, index, self.spec.n_channels, self.spec.image_size):
@@ -68,18 +72,20 @@ class ImagePreprocessor(Preprocessor):
             squares += values.square().sum((0, 2, 3)).numpy()
             n_pixels += values.shape[0] * height * width
         self.mean = total / n_pixels
-        # a channel that never varies carries nothing: it becomes 0, not a quotient by 0
+        # a channel that never varies carries nothing: it becomes 0, not a quotient by 0. Of 16 bits or more a pattern
+        # may fill but a few of all levels
+        least = _LEAST_OF_BYTES if all(np.asarray(data.values[i]).dtype == np.uint8 for i in index) else _LEAST
         deviation = np.sqrt(np.maximum(squares / n_pixels - self.mean**2, 0.0))
-        self.std = np.where(deviation > 1e-4, deviation, 1.0)
+        self.std = np.where(deviation > least, deviation, 1.0)
 
     def transform(self, data: ModalityData) -> Raw:
         """Returns float32 `[row, channel, height, width]` and mask `[row]`; absent rows hold 0.
 
         Raises:
-            DataError: A picture is not `[height, width, 1, 3 or 4]`, empty, not finite or out of range.
+            DataError: A picture has other channels than those of training, or is empty, not finite or out of range.
         """
         index = np.flatnonzero(data.present)
-        check_pictures(data, index, "ImagePreprocessor")
+        check_pictures(data, index, "ImagePreprocessor", self.spec.n_channels)
         values = torch.zeros(len(data), self.spec.n_channels, *self.spec.image_size)
         mean = torch.tensor(self.mean, dtype=torch.float32)[:, None, None]
         std = torch.tensor(self.std, dtype=torch.float32)[:, None, None]
@@ -92,7 +98,7 @@ class ImagePreprocessor(Preprocessor):
             "min_size": self.min_size,
             "max_size": self.max_size,
             "image_size": list(self.spec.image_size),
-            "range": None if self.range is None else list(self.range),
+            "range": None if self.range is None else [list(pair) for pair in pairs_of(self.range)],
             "mean": self.mean,
             "std": self.std,
         }
@@ -102,7 +108,11 @@ class ImagePreprocessor(Preprocessor):
         new = cls(min_size=state["min_size"], max_size=state["max_size"])
         new.mean, new.std = np.asarray(state["mean"]), np.asarray(state["std"])
         levels = state.get("range")  # models saved before there was one lack it
-        new.range = None if levels is None else (float(levels[0]), float(levels[1]))
+        levels = (
+            [levels] if levels and not isinstance(levels[0], (list, tuple)) else levels
+        )  # nor did all have channels
+        pairs = tuple((float(black), float(white)) for black, white in levels or ())
+        new.range = None if not pairs else pairs if len(pairs) > 1 else pairs[0]
         height, width = state["image_size"]
         new.spec = Spec(kind="image", n_channels=len(new.mean), image_size=(height, width))
         return new

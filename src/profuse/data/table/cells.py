@@ -22,7 +22,7 @@ from profuse.data.table.times import parse_durations, parse_times
 from profuse.data.table.values import is_missing, words
 from profuse.data.wording import counted, tell_rows, tell_values
 from profuse.errors import DataError, MissingDependencyError
-from profuse.kinds import kind_named
+from profuse.kinds import LevelRange, kind_named
 from profuse.schema import DurationReading, Modality, OnBadFile, TimeReading
 
 __all__ = ["NOT_ALL_TRUTH", "Cells", "as_truth", "object_array"]
@@ -56,7 +56,7 @@ class Cells:
     on_bad_file: OnBadFile = "raise"
     rates: dict[str, int] = field(default_factory=dict)
     dates: dict[str, TimeReading] = field(default_factory=dict)
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: dict[str, LevelRange] = field(default_factory=dict)
     spellings: Collection[str] = ()
     numbers: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
