@@ -279,6 +279,8 @@ def test_what_was_not_measured_has_the_nearest_level_and_a_channel_says_so(value
     np.testing.assert_array_equal(
         found[..., n] == 0, np.isin(np.arange(120).reshape(10, 12), [27, 28, 29, 39, 40, 41, 51, 52, 53])
     )
+    black, white = np.array(ranges[:n]).T
+    np.testing.assert_allclose(found[1, 4, :n], (pictures[0][1, 4] - black) / (white - black), rtol=1e-6)
     np.testing.assert_array_equal(found[2, 4], [*found[1, 4, :n], 0])
     assert any("7.5 % of their pixels are" in note and f"channel {n} says where" in note for note in notes)
     again, kept, _ = as_shares(given[:1], ranges)
