@@ -76,8 +76,8 @@ def n_channels_of(data: ModalityData, index: NDArray[np.intp], who: str) -> int:
     if len(others):
         first, other = np.shape(pictures[0]), np.shape(pictures[others[0]])
         raise DataError(
-            f"{who}: row {index[others[0]]} must be a picture of the same channels as row {index[0]}, shape={first}; got "
-            f"shape={other}. Convert it, or mark the row as absent."
+            f"{who}: row {index[others[0]]} must be a picture of the same channels as row {index[0]}, shape={first}; "
+            f"got shape={other}. Convert it, or mark the row as absent."
         )
     return int(counts[0]) or (1 if all(_is_grey(p) for p in pictures) else 3)
 
