@@ -41,11 +41,7 @@ def read(folder: Path, text: str | bytes, name: str = "x.csv") -> tuple[np.ndarr
         (NAMED.iloc[[4, 1, 3]], {}, "read as an index and left out"),
         (NAMED.reset_index(), {"index": False}, "read as an index and left out"),
         (NAMED.set_axis(list("uvwxyz")), {}, "read as an index and left out"),
-        (STAMPED, {}, "a column of time stamps in the series is left out"),
-        (STAMPED.reset_index(), {}, "a column of time stamps in the series is left out"),
-        (STAMPED, {"header": False}, "a column of time stamps in the series is left out"),
         (STAMPED, {"date_format": "%d/%m/%Y %H:%M"}, "a column of time stamps in the series is left out"),
-        (STAMPED.iloc[[2, 0, 1]], {}, "the time stamps of the series are in no order"),
         (NAMED, {"index": False, "sep": ";", "decimal": ","}, "read as decimal commas"),
         (NAMED, {"sep": ";", "decimal": ","}, "separated by semicolons"),
         (NAMED, {"index": False, "sep": "\t"}, "separated by tabs"),
@@ -201,3 +197,44 @@ def test_a_series_above_the_bound_of_memory_is_refused(
     (tmp_path / "x.csv").write_text("5,6\n" * 2_000)
     with pytest.raises(DataError, match="in memory, and the limit is 100 KiB"):
         read_series(tmp_path / name)
+
+
+@pytest.mark.parametrize("options", [{}, {"header": False}, {"date_format": "%Y/%m/%d %H:%M:%S"}, {"sep": ";"}])
+def test_stamps_with_the_year_first_are_seconds_since_the_earliest(tmp_path: Path, options: dict[str, Any]) -> None:
+    file = io.BytesIO()
+    STAMPED.to_csv(file, **options)
+    values, told = read(tmp_path, file.getvalue())
+    seconds = (STAMPED.index - STAMPED.index[0]).total_seconds()
+    np.testing.assert_allclose(values, np.column_stack([seconds, STAMPED.to_numpy(dtype=float)]), rtol=1e-6)
+    assert "a column of time stamps in the series is read as seconds since the earliest" in told
+
+
+@pytest.mark.parametrize(
+    ("cells", "seconds", "remark"),
+    [
+        (["2024-05-31", "2024-06-02", "2024-06-03"], [0, 172_800, 259_200], ""),
+        (["2024-05-31T14:00:00Z", "2024-05-31T14:00:01.5Z", "2024-05-31 16:00:09+02:00"], [0, 1.5, 9], ""),
+        (["2024-05-31 14:00", "", "2024-05-31 14:02"], [0, 60, 120], "1 time stamps of the series are missing"),
+        (["2024-05-31 14:02", "2024-05-31 14:00", "2024-05-31 14:02"], [0, 120, 120], "put in theirs"),
+    ],
+)
+def test_steps_stand_at_their_times(tmp_path: Path, cells: list[str], seconds: list[float], remark: str) -> None:
+    values, told = read(tmp_path, "x,when\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)))
+    np.testing.assert_allclose(values[:, 1], seconds)
+    order = [1, 0, 2] if "theirs" in remark else [0, 1, 2]
+    assert values[:, 0].tolist() == order
+    assert remark in told
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["2024-05-31", "2024-05-32"], "line 3: a time stamp must be a date; got '2024-05-32'"),
+        (["2024-05-31", "", "2024-05-30"], "line 3: a series whose time stamps are in no order must have all of them"),
+    ],
+)
+def test_stamps_that_are_no_dates_or_lack_in_no_order_are_errors(
+    tmp_path: Path, cells: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, "x,when\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells)))

@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from profuse.data.dataset import ModalityData
-from profuse.data.preprocess.series import SeriesPreprocessor
+from profuse.data.preprocess.series import SeriesPreprocessor, StepPreprocessor
 from profuse.errors import ConfigError, DataError
+from profuse.estimators.fusion import FusionClassifier
 
 
 def series(*rows: Any) -> ModalityData:
@@ -157,3 +159,83 @@ def test_huge_numbers_never_become_nan(huge: float) -> None:
         found = made.transform(ModalityData("series", wild, everywhere))
         assert torch.isfinite(found.values).all()
         assert found.values.abs().max() <= 8
+
+
+def seldom(seed: int = 0, n: int = 30) -> list[np.ndarray]:
+    """A dense channel beside one that is measured at a tenth of the steps."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.normal(5, 2, (int(rng.integers(10, 30)), 2)) for _ in range(n)]
+    for row in rows:
+        row[rng.random(len(row)) > 0.1, 1] = np.nan
+        row[int(rng.integers(len(row))), 1] = rng.normal(5, 2)
+    return rows
+
+
+def test_a_sparse_channel_has_its_last_value_and_how_long_ago_it_was() -> None:
+    rows = seldom()
+    made = fitted(*rows)
+    assert made.notes[0] == (
+        "channels 1 lack more than half of their numbers: two more channels hold the last that was measured, and how "
+        "long ago that was."
+    )
+    raw = made.transform(series(*rows))
+    ages: list[list[float]] = []
+    for i, row in enumerate(rows):
+        last, age, longest = 0.0, np.inf, max(map(len, rows))
+        ages.append([])
+        for t in range(len(row)):
+            last, age = (float(raw.values[i, t, 1]), 0.0) if not np.isnan(row[t, 1]) else (last, age + 1)
+            assert raw.values[i, t, 3] == pytest.approx(last, abs=1e-6)
+            ages[-1].append(np.log1p(min(age, longest)))
+    flat = np.concatenate(ages)
+    np.testing.assert_allclose(raw.values[..., 4][raw.mask], (flat - flat.mean()) / flat.std(), atol=1e-4)
+    plain = StepPreprocessor()
+    plain.fit(series(*rows))
+    assert torch.equal(plain.transform(series(*rows)).values, raw.values[..., :3])  # and nothing else has changed
+
+
+def test_ages_are_told_by_the_clock_and_channels_by_their_given_number() -> None:
+    rows = [np.column_stack([np.cumsum(r[:, 0] ** 2), r]) for r in seldom(1)]
+    made = fitted(*rows)
+    assert made.notes[0] == "channel 0 is a clock: durations of steps."
+    assert made.notes[1].startswith("channels 2 lack more")
+    wait = np.array([[0.0, 1, 5], [1, 1, np.nan], [50, 1, np.nan]])
+    quick = wait * [0.1, 1, 1]
+    slow, fast = made.transform(series(wait, quick)).values[..., -1]
+    assert slow[0] == fast[0]
+    assert slow[2] > fast[2] + 0.5
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_what_is_rebuilt_of_sparse_channels_is_equal(looks: bool) -> None:
+    rows = seldom()
+    made = (SeriesPreprocessor if looks else StepPreprocessor)()
+    made.fit(series(*rows))
+    state = made.state()
+    again = type(made).from_state(state)
+    assert torch.equal(again.transform(series(*rows[:3])).values, made.transform(series(*rows[:3])).values)
+    for name in ("sparse", "longest", "age_center", "age_scale"):
+        del state[name]
+    assert (
+        SeriesPreprocessor.from_state(state).transform(series(*rows)).values.shape[2] == 3
+    )  # saved before there were any
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::profuse.errors.ProfuseWarning")
+def test_the_last_value_of_a_sparse_channel_is_learned_as_steps_alone_do_not_show_it() -> None:
+    rng = np.random.default_rng(0)
+    rows, y = [], []
+    for _ in range(600):
+        row = rng.normal(size=(int(rng.integers(20, 40)), 2)).cumsum(0) / 4
+        row[:, 1] = np.where(rng.random(len(row)) < 0.1, rng.normal(size=len(row)), np.nan)
+        row[int(rng.integers(len(row))), 1] = rng.normal()
+        rows.append(row)
+        y.append(int(row[~np.isnan(row[:, 1]), 1][-1] > 0))
+    right = {}
+    for name in ("series", "steps"):
+        schema = {"modalities": {"x": {"kind": "series", "columns": ["x"], "preprocess": name}}}
+        frame = pd.DataFrame({"x": pd.Series(rows, dtype=object)})
+        model = FusionClassifier(epochs=6, members=1, random_state=0, schema=schema).fit(frame[:300], y[:300])
+        right[name] = float((model.predict(frame[300:]) == np.array(y[300:])).mean())
+    assert right["series"] > max(0.8, right["steps"] + 0.05)

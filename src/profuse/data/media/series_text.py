@@ -6,7 +6,8 @@
 | cells separated by commas, semicolons, tabs or blanks | told where it is not what the suffix says |
 | a first line of words, or of the numbers 0, 1, 2, ... or 1, 2, 3, ... | names of the channels; told if numbers |
 | a first column without a name beside others with one, or named `index` and counting | an index: left out, told |
-| a column of time stamps | left out, told |
+| a column of time stamps, the year first | seconds since the earliest, told; steps are put in their order |
+| another column of time stamps | left out, told |
 | empty cells, `nan`, `NA`, `null`, ... | missing numbers |
 | `1,5` where cells are not separated by commas | a decimal comma, told |
 """
@@ -22,6 +23,7 @@ from itertools import pairwise
 import numpy as np
 
 from profuse._files import check_size
+from profuse.data.media.series_times import are_stamps, in_order, seconds_of
 from profuse.data.media.source import Tell
 from profuse.data.table.missing import DOUBTFUL, MISSING
 from profuse.errors import DataError
@@ -75,7 +77,7 @@ def parse_series(data: bytes, *, tabs: bool, tell: Tell) -> tuple[np.ndarray, tu
     body = lines[1:] if names is not None else lines
     if not body:
         raise DataError("the series must hold numbers; got names alone")
-    kept = _channels(names, body, tell)
+    kept, stamps = _channels(names, body, tell)
     if not kept:
         raise DataError("the series must hold a channel of numbers beside index and time stamps")
     values = np.empty((len(body), len(kept)))
@@ -89,6 +91,12 @@ def parse_series(data: bytes, *, tabs: bool, tell: Tell) -> tuple[np.ndarray, tu
         raise DataError(
             f"line {number}: numbers must be at most {_LARGEST} in size; got {cells[kept[too_large[0, 1]]][:40]!r}"
         )
+    if stamps is not None:
+        cells = ["" if c.lower() in _MISSING else c for c in (cells[stamps] for _, cells in body)]
+        times = seconds_of(cells, [number for number, _ in body], tell)
+        at = sum(place < stamps for place in kept)
+        values = np.insert(values, at, times, axis=1)[in_order(times, tell)]
+        kept.insert(at, stamps)
     return values, None if names is None else tuple(names[place] for place in kept)
 
 
@@ -221,8 +229,9 @@ def _counts(cells: list[str]) -> bool:
     return any(cells == [str(start + i) for i in range(len(cells))] for start in (0, 1))
 
 
-def _channels(names: list[str] | None, body: list[Line], tell: Tell) -> list[int]:
-    """Returns the places of the channels: all but an index and time stamps."""
+def _channels(names: list[str] | None, body: list[Line], tell: Tell) -> tuple[list[int], int | None]:
+    """Returns the places of the channels, all but an index and time stamps, and that of stamps that can be read."""
+    stamps: int | None = None
     kept = list(range(len(body[0][1])))
     if names is not None and len(names) > 1 and names[0].strip().lower() in _INDEX_NAMES:
         first = [cells[0] for _, cells in body]
@@ -238,15 +247,12 @@ def _channels(names: list[str] | None, body: list[Line], tell: Tell) -> list[int
         column = [cells[place] for _, cells in body if cells[place].lower() not in _MISSING]
         if column and all(_TIME.fullmatch(cell) and not _NUMBER.fullmatch(cell) for cell in column):
             kept.remove(place)
+            if stamps is None and are_stamps(column):
+                stamps = place
+                tell("a column of time stamps in the series is read as seconds since the earliest")
+                continue
             tell("a column of time stamps in the series is left out: its steps count as evenly spaced")
-            if column != sorted(column) and column != sorted(column, reverse=True) and _sorts(column):
-                tell("the time stamps of the series are in no order; its steps are taken as they stand")
-    return kept
-
-
-def _sorts(column: list[str]) -> bool:
-    """Tells whether the stamps sort as they are written: the year first."""
-    return all(re.match(r"\d{4}", cell) for cell in column)
+    return kept, stamps
 
 
 def _runs(cells: list[str]) -> bool:

@@ -55,7 +55,7 @@ def find_path(rows: Sequence[np.ndarray], clock: int | None) -> tuple[int, int] 
 
     They are the only two besides the clock and marks (channels of whole numbers that change at few steps), their ranges
     are alike within a factor of 5, and the way they go turns little from one 32nd to the next. There are marks, or the
-    rows differ in length: windows of two sensors have neither.
+    rows differ in length: windows of two sensors have neither. Both are known at half of the steps or more.
 
     Args:
         rows: Float `[time, channel]`, NaN = missing.
@@ -70,6 +70,8 @@ def find_path(rows: Sequence[np.ndarray], clock: int | None) -> tuple[int, int] 
     lengths = np.array([len(row) for row in some])
     if len(pair) != 2 or not (marks or lengths.std() > 0.05 * lengths.mean()):
         return None
+    if np.isnan(np.concatenate([row[:, pair] for row in some])).any(1).mean() > 0.5:
+        return None  # sensors of several rates, of which hardly a step would be left
     paths = [row[~np.isnan(row).any(1)] for row in (r[:, pair] for r in some)]
     paths = [path for path in paths if len(path) > 2]
     if len(paths) < 0.5 * len(some):

@@ -9,6 +9,7 @@ import torch
 
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
+from profuse.data.preprocess._carried import carried, find_sparse, log_ages
 from profuse.data.preprocess._paths import along, durations, find_clock, find_path, usual_step
 from profuse.data.series import series_rows
 from profuse.errors import ConfigError
@@ -34,13 +35,15 @@ class SeriesPreprocessor(Preprocessor):
     `s = max(ceil(L95 / max_length), ceil(L / max_length))`, `L` its own length and `L95` the 95th percentile in
     train, so that all but the longest keep one unit of time.
 
-    What two kinds of columns mean is found in the training rows, told in `notes`, and off in `StepPreprocessor`:
+    What three kinds of columns mean is found in the training rows, told in `notes`, and off in `StepPreprocessor`:
 
     - a **clock**, a channel that never falls and mostly rises, becomes the logarithm of each step's duration (in usual
       ones), and the time since the row's beginning behind all channels; where all steps last alike it is left out;
     - a **path**, two channels of a pen's position (see `profuse.data.preprocess._paths.find_path`), comes first, both
       in one unit, and the row is read at up to 128 even distances along it: as many where a hand was quick as where it
-      was slow. How quick it was stays in the durations.
+      was slow. How quick it was stays in the durations;
+    - a **sparse** channel, which lacks more than half of its numbers, gets two more: at each step the last value that
+      was measured (the median before the first), and `log(1 + time since then)`, in usual steps, standardised.
 
     Args:
         max_length: The largest number of steps.
@@ -52,12 +55,14 @@ class SeriesPreprocessor(Preprocessor):
         ConfigError: `max_length` below 1.
 
     Reference:
-        Holzmüller et al. 2024, Better by default, appendix C (robust scaling and smooth clipping).
+        Holzmüller et al. 2024, Better by default, appendix C (robust scaling and smooth clipping). Lipton, Kale, Wetzel
+        2016, Directly modeling missing data in sequences with RNNs; Che et al. 2018, Recurrent neural networks for
+        multivariate time series with missing values (values carried forward, indicators, time since the last).
     """
 
     takes = "series"
     looks = True
-    """Whether clocks and paths are looked for."""
+    """Whether clocks, paths and sparse channels are looked for."""
 
     def __init__(self, *, max_length: int = 1024) -> None:
         if max_length < 1:
@@ -67,6 +72,8 @@ class SeriesPreprocessor(Preprocessor):
         self._clock: int | None = None
         self._path: tuple[int, int] | None = None
         self._usual, self._is_even, self._n_points, self._n_given = 1.0, False, 0, 0
+        self._sparse, self._longest = np.zeros(0, dtype=np.int64), 0.0
+        self._age_center, self._age_scale = np.zeros(0), np.ones(0)
 
     def _look(self, rows: list[np.ndarray]) -> tuple[str, ...]:
         """Finds the clock and the path; returns what is told of them."""
@@ -129,9 +136,21 @@ class SeriesPreprocessor(Preprocessor):
         lengths = lengths[lengths > 0]
         self._stride = int(np.ceil(np.percentile(lengths, 95) / self.max_length))
         shortened = np.minimum(self.max_length, -(-lengths // self._stride))
+        self._sparse = find_sparse(numbers) if self.looks else self._sparse
+        if len(self._sparse):
+            self._fit_ages([self._shorten(row) for row in rows if len(row)])
+            given = [
+                *(self._path or ()),
+                *(c for c in range(self._n_given) if c not in (self._clock, *(self._path or ()))),
+            ]
+            told = ", ".join(str(given[c]) for c in self._sparse[:10]) + (", ..." if len(self._sparse) > 10 else "")
+            seen += (
+                f"channels {told} lack more than half of their numbers: two more channels hold the last that was "
+                "measured, and how long ago that was.",
+            )
         self.spec = Spec(
             kind="series",
-            n_channels=numbers.shape[1] + len(self._indicated),
+            n_channels=numbers.shape[1] + len(self._indicated) + 2 * len(self._sparse),
             max_length=int(shortened.max()),
             is_path=self._path is not None,
         )
@@ -144,6 +163,18 @@ class SeriesPreprocessor(Preprocessor):
         n_missing = int(np.isnan(numbers).sum())
         if n_missing:
             self.notes += (f"{n_missing} of {numbers.size} numbers are missing: set to the median, with indicators.",)
+
+    def _times(self, row: np.ndarray) -> np.ndarray:
+        """Returns when each step of an arranged and shortened row was, in usual steps."""
+        if self._clock is not None and self._path is None and not self._is_even:
+            return np.asarray(np.maximum.accumulate(np.nan_to_num(row[:, -1])) / self._usual)
+        return np.arange(len(row)) * float(self._stride)
+
+    def _fit_ages(self, rows: list[np.ndarray]) -> None:
+        times = [self._times(row) for row in rows]
+        self._longest = max(float(t[-1]) for t in times) + 1.0
+        logs = log_ages([carried(r, self._sparse, t)[1] for r, t in zip(rows, times, strict=True)], self._longest)
+        self._age_center, self._age_scale = logs.mean(0), np.maximum(logs.std(0), 1e-6)
 
     def _shorten(self, row: np.ndarray) -> np.ndarray:
         """Returns the means over `s` steps in a row, of the numbers that are there."""
@@ -161,10 +192,15 @@ class SeriesPreprocessor(Preprocessor):
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
         numbers = np.concatenate(rows) if rows else np.zeros((0, len(self._center)))
-        z = (numbers - self._center) / self._scale
-        z /= np.sqrt(1.0 + np.square(z / _BOUND))
+        z = _bounded((numbers - self._center) / self._scale)
         missing = np.isnan(z)
-        steps = np.concatenate([np.where(missing, 0.0, z), missing[:, self._indicated]], axis=1)
+        parts = [np.where(missing, 0.0, z), missing[:, self._indicated]]
+        if len(self._sparse) and rows:
+            both = [carried(row, self._sparse, self._times(row)) for row in rows]
+            last = (np.concatenate([v for v, _ in both]) - self._center[self._sparse]) / self._scale[self._sparse]
+            ages = (log_ages([a for _, a in both], self._longest) - self._age_center) / self._age_scale
+            parts += [np.nan_to_num(_bounded(last)), ages]
+        steps = np.concatenate(parts, axis=1)
         values = np.zeros((*mask.shape, steps.shape[1]), dtype=np.float32)
         values[mask] = steps
         unexpected = int(missing.sum() - missing[:, self._indicated].sum())
@@ -187,6 +223,10 @@ class SeriesPreprocessor(Preprocessor):
             "usual": self._usual,
             "is_even": self._is_even,
             "n_points": self._n_points,
+            "sparse": self._sparse,
+            "longest": self._longest,
+            "age_center": self._age_center,
+            "age_scale": self._age_scale,
             "notes": list(self.notes),
         }
 
@@ -203,12 +243,20 @@ class SeriesPreprocessor(Preprocessor):
         self._path = None if state["path"] is None else (int(state["path"][0]), int(state["path"][1]))
         self._usual, self._is_even = float(state["usual"]), bool(state["is_even"])
         self._n_points = int(state["n_points"])
+        if "sparse" in state:  # models saved before there were any lack them
+            self._sparse, self._longest = np.asarray(state["sparse"], dtype=np.int64), float(state["longest"])
+            self._age_center = np.asarray(state["age_center"], dtype=np.float64)
+            self._age_scale = np.asarray(state["age_scale"], dtype=np.float64)
         self.notes = tuple(state["notes"])
         return self
 
 
+def _bounded(z: np.ndarray) -> np.ndarray:
+    return np.asarray(z / np.sqrt(1.0 + np.square(z / _BOUND)))
+
+
 class StepPreprocessor(SeriesPreprocessor):
-    """As `SeriesPreprocessor`, with every channel read as it is given: neither clocks nor paths are looked for.
+    """As `SeriesPreprocessor`, with every channel as it is given: neither clocks, paths nor sparse ones are looked for.
 
     Args:
         max_length: The largest number of steps.
