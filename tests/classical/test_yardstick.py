@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from profuse.classical import ClassicalFit, fit_classical
+from profuse.classical._base import Problem
 from profuse.classical._machines import Rows, Setting, _Fitter
+from profuse.classical.gradient_boosting import GradientBoosting
 from profuse.classical.yardstick import Yardstick
 from profuse.metrics import measure, metric
 from profuse.schema import Task
@@ -227,3 +230,17 @@ def test_levels_beside_numbers_that_follow_from_them_are_solved_with_any_penalty
     for penalty in (1e-5, 1e-4, 1e-3, 1e-2):
         made = fitter(Setting("line", "each", penalty))
         np.testing.assert_allclose(made.scores(x[:50]), known[:50, :1], atol=0.05)
+
+
+def test_boosting_learns_from_a_fold_that_lacks_a_column() -> None:
+    x, y = problem("binary", n=80)
+    x = np.insert(x, 1, np.nan, axis=1)
+    x[70, 1] = 1.0  # a row that is held out
+    made = GradientBoosting("binary", 2)
+    part = Problem(x, y, np.arange(60), np.arange(60, 80), np.zeros(0, dtype=np.intp))
+    made.fit(part, settings=GradientBoosting.trials[0], seed=0, refit=False)
+    plain = GradientBoosting("binary", 2)
+    plain.fit(replace(part, x=np.delete(x, 1, axis=1)), settings=GradientBoosting.trials[0], seed=0, refit=False)
+    np.testing.assert_allclose(made.predict(x), plain.predict(np.delete(x, 1, axis=1)))
+    again = GradientBoosting.from_state(made.state(), "binary", 2)
+    np.testing.assert_array_equal(again.predict(x), made.predict(x))

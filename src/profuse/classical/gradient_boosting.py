@@ -47,7 +47,11 @@ class GradientBoosting(ScikitModel):
         # on few rows the time goes into scanning bins, and 64 are as good as 256; but each level needs its own
         n_bins = int(levels[named].max(initial=63 if len(rows) < 5_000 else 255))
         rare_together = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=n_bins)
-        columns = make_column_transformer((rare_together, codes[named]), remainder="passthrough")
+        parts: list[tuple[Any, np.ndarray]] = [(rare_together, codes[named])]
+        empty = np.setdiff1d(np.flatnonzero(np.isnan(x[rows]).all(0)), codes[named])
+        if len(empty):  # a fold may lack the few numbers of a column, of which no bin can be made
+            parts.append(("drop", empty))
+        columns = make_column_transformer(*parts, remainder="passthrough")
         cls = HistGradientBoostingRegressor if self.task == "regression" else HistGradientBoostingClassifier
         model = cls(
             max_iter=_MOST_TREES,
