@@ -204,6 +204,8 @@ def test_ages_are_told_by_the_clock_and_channels_by_their_given_number() -> None
     slow, fast = made.transform(series(wait, quick)).values[..., -1]
     assert slow[0] == fast[0]
     assert slow[2] > fast[2] + 0.5
+    other_unit = fitted(*[row * [60, 1, 1] for row in rows]).transform(series(wait * [60, 1, 1])).values[0, :, -1]
+    torch.testing.assert_close(other_unit, slow, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("looks", [True, False])
