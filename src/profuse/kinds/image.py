@@ -209,7 +209,7 @@ def _seen(picture: np.ndarray, n: int, levels: LevelRange | None) -> tuple[np.nd
     told = []
     for c, (a, b) in enumerate(zip(low, high, strict=True)):
         black, white = pairs[c if len(pairs) > 1 else 0]
-        told.append(f"{black + a * (white - black):.4g} to {black + b * (white - black):.4g}")
+        told.append(f"{black + a * (white - black):.6g} to {black + b * (white - black):.6g}")
     names = ("red", "green", "blue") if len(told) == 3 else ("grey",)
     said = ", ".join(f"{name}: channel {c}, {levels}" for c, (name, levels) in enumerate(zip(names, told, strict=True)))
     return shown, f"{said} (of {n} channel{'s' if n > 1 else ''})"

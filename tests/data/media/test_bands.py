@@ -336,15 +336,15 @@ def test_a_pattern_in_the_lowest_levels_is_standardised_and_described_like_any_o
 
 @pytest.mark.parametrize(
     ("n", "note"),
-    [(2, "grey: channel 0, 0 to 4095 (of 2 channels)"), (6, "red: channel 0, 0 to 4095, green: channel 1, ")],
+    [(2, "grey: channel 0, 0 to 16383 (of 2 channels)"), (6, "red: channel 0, 0 to 16383, green: channel 1, ")],
 )
 def test_a_report_shows_the_first_channels_and_says_their_levels(n: int, note: str) -> None:
-    pictures = [RNG.integers(0, 4096, (9, 8, n)).astype(np.uint16) for _ in range(3)]
-    data = from_tensors({"x": ("image", pictures)}).modalities["x"]
+    pictures = [RNG.integers(0, 16384, (9, 8, n)).astype(np.uint16) for _ in range(3)]
+    data = from_tensors({"x": ("image", pictures)}, ranges={"x": (0, 16383)}).modalities["x"]
     drawing = kind_named("image").draw(data, 1, [])
     assert drawing.picture is not None
     assert note in drawing.note
-    first = np.rint(pictures[1][..., 0] / 4095 * 255)
+    first = np.rint(pictures[1][..., 0] / 16383 * 255)
     np.testing.assert_array_equal(drawing.picture[..., 0], first)
 
 

@@ -167,6 +167,7 @@ def npy(header: str, version: int = 1, numbers: int = 5) -> bytes:
         (npy((HEADER % 5).replace("<f8", "<M8[s]")), "must hold numbers; got type datetime64[s]"),
         (npy((HEADER % 2).replace("<f8", "<U4")), "must hold numbers; got type <U4"),
         (npy(HEADER % 0, numbers=0), "not empty; got shape (0, 1)"),
+        (npy(HEADER % "1, 5, 1"), "got shape (1, 5, 1). If it is a picture, say kind image in the schema"),
         (npy(HEADER % "5")[:30], "its header cannot be read"),
         (b"\x93NUMPY", "its header cannot be read"),
         (b"\x80\x04N.", "its header cannot be read"),

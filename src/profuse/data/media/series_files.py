@@ -46,7 +46,8 @@ def _series(values: np.ndarray) -> np.ndarray:
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2 or values.size == 0:
-        raise DataError(f"the series must be [time] or [time, channel] and not empty; got shape {values.shape}")
+        hint = ". If it is a picture, say kind image in the schema" if values.ndim == 3 and values.size else ""
+        raise DataError(f"the series must be [time] or [time, channel] and not empty; got shape {values.shape}{hint}")
     if np.isinf(values).any():
         raise DataError(
             f"the series must be finite; infinite at step {int(np.flatnonzero(np.isinf(values).any(1))[0])}"
