@@ -37,6 +37,7 @@ def operators() -> list[tuple[str, str | None]]:
 
 
 SLOW_CASES = set(product(("vit", "cnn", "audio_cnn"), ("learns", "moved_is_known")))
+SLOW_CASES |= set(product(("patch", "gru", "tcn"), ("learns",)))
 
 
 def case(*values: Any) -> Any:

@@ -127,7 +127,7 @@ def test_threads_are_limited_and_given_back() -> None:
 ALONE = {name: {"linear_path": False} for name in "ab"}
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_fit_and_its_predictions_take_the_threads_that_are_asked_for(
     threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

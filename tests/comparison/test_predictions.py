@@ -75,6 +75,7 @@ def check_outputs(out: Path, said: pd.DataFrame, columns: list[str]) -> None:
         np.testing.assert_allclose(np.atleast_2d(rows.outputs[method].true.T).T, true, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_scores_of_classes_follow_from_the_file_and_a_second_run_adds_its_rows(tmp_path: Path) -> None:
     data = make_product(100)
     ids = np.array([f"r{i}" for i in range(100)], dtype=object)

@@ -43,6 +43,7 @@ def test_a_fixed_threshold_is_one_of_the_probability_of_the_class_it_names(
     np.testing.assert_allclose(fixed.predict_proba(rows[NEW]), plain.predict_proba(rows[NEW]), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_tuned_threshold_finds_the_rare_class(plain: FusionClassifier, rows: pd.DataFrame, ill: np.ndarray) -> None:
     tuned = TunedThresholdClassifierCV(clone(plain), scoring="balanced_accuracy", cv=3).fit(rows[LEARN], ill[LEARN])
     assert tuned.classes_.tolist() == ["ill", "well"]

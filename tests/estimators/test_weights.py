@@ -62,6 +62,7 @@ def test_saved_and_copied_it_is_the_same(X: pd.DataFrame, y: np.ndarray, tmp_pat
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_scikit_learn_sees_that_rows_may_be_weighted_and_gives_their_part_to_each_fold(
     X: pd.DataFrame, y: np.ndarray
 ) -> None:

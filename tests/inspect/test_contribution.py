@@ -37,7 +37,10 @@ def product_and_sum(x: dict[str, Any]) -> np.ndarray:
     return np.asarray(x["a"] * x["b"] + x["c"])
 
 
-@pytest.mark.parametrize("options", [{}, {"how": "permuted"}, {"within": None, "how": "permuted", "repeats": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"how": "permuted"}, marks=pytest.mark.slow), {"within": None, "how": "permuted", "repeats": 2}],
+)
 def test_it_keeps_the_contract(options: Any) -> None:
     check_question(lambda: Contribution(**options))
 
