@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperGroup
 
+from profuse.cli._launch import LINE
 from profuse.cli._output import release_outputs
 from profuse.cli._print import say
 from profuse.cli._process import exit_code, guard_output, stopping
@@ -42,6 +43,7 @@ class _Group(TyperGroup):
         end = args.index("--") if "--" in args else len(args)
         if "--debug" in args[:end]:  # anywhere on the line, as people add it to the end of what just failed
             args = ["--debug", *(a for a in args[:end] if a != "--debug"), *args[end:]]
+        LINE[:] = args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

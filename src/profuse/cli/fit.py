@@ -30,7 +30,7 @@ from profuse.estimators.options import FitOptions
 from profuse.models.options import ModelOptions
 from profuse.portfolio.options import PortfolioOptions
 from profuse.schema import SplitOptions
-from profuse.training.options import TrainOptions
+from profuse.training.options import ProcessOptions, TrainOptions
 
 if TYPE_CHECKING:
     from profuse.cli._chosen import Chosen
@@ -47,6 +47,7 @@ PORTFOLIO = "Portfolio"
     model=From(ModelOptions, MODEL, without=("level",)),  # stands before the name of the fusion
     training=From(TrainOptions, MODEL),
     several=From(PortfolioOptions, PORTFOLIO),
+    processes=From(ProcessOptions, MODEL),
 )
 def fit(
     data: Annotated[
@@ -63,6 +64,7 @@ def fit(
     model: Given,
     training: Given,
     several: Given,
+    processes: Given,
     target: Targets = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
@@ -121,10 +123,15 @@ def fit(
 
     profuse fit mine.csv --target ill --network --threshold f1 --out model
 
+    profuse fit mine.csv --target ill --network --encoder note=hf-whole:FOLDER --devices 4 --out model
+
     profuse fit mine.csv --from profuse-out/mine --out model
     """
+    from profuse._options import checked
+    from profuse.cli._launch import check_one_process, launched, quieten, together
     from profuse.errors import ConfigError
 
+    quieten()
     if method is not None and comparison is None:
         raise ConfigError(f"fit: method must go with a comparison; got method={method!r}. Add --from RUN.")
     from profuse.cli._chosen import read_chosen
@@ -139,13 +146,16 @@ def fit(
         schema, comparison = compared.schema() if schema is None else schema, None  # type: ignore[assignment]
     fuses_alone = "fusion" in model and not several.get("distil")
     alone = [flag for flag, on in (("--network", network), ("--fusion", fuses_alone), ("--from", comparison)) if on]
+    asked_processes = checked(ProcessOptions, processes, where="fit")
     if not alone:
+        check_one_process(
+            asked_processes, who="a portfolio", instead="Add --network; fits of a portfolio run side by side (--jobs)."
+        )
         named = {"weight": weight, "subgroup": subgroup}
         _portfolio(source, out, target, named, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
     import numpy as np
 
-    from profuse._options import checked
     from profuse.cli._output import hold_model
     from profuse.cli._portfolio import decided
     from profuse.data.leaks import copy_notes
@@ -163,7 +173,6 @@ def fit(
 
     _not_with(alone[0], {name: value for name, value in several.items() if name not in ("threshold", "cost", "metric")})
     answers = checked(PortfolioOptions, several, where="fit")
-    hold_model(out)
     asked: dict[str, Any] = {**reading, **_level_apart(model), **training}
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
     asked = asked if compared is None else compared.parameters(asked)
@@ -171,27 +180,36 @@ def fit(
     # before data are read
     settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit")
     check_shape(model, settings.model.rounds, who="fit")
-    read_as = compared.schema() if compared and schema is None and source not in DATASETS else schema
-    opened = open_data(
-        source, target, who="fit", schema=read_as, weight=weight, subgroup=subgroup, split=SplitOptions(**rows),
-        variant=variant, on_bad_file=asked.get("on_bad_file", "raise"),
-    )  # fmt: skip
-    dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
-    dataset = with_encoders(dataset, settings.model.encoders, into=settings.model.into or (), who="fit")
-    check_subgroups(settings.train, dataset.subgroups, who="fit")
-    # what cannot decide, or measure, is told before anything is fitted
-    metric_named(answers.metric, dataset.task, who="fit")
-    AskedDecision.of(answers, TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
-    kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
-    fitted = kind(**asked, schema=opened.schema)
-    print_notes([
-        *dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights),
-        *told_of_groups(settings.train, dataset.subgroups), *(compared.notes() if compared else ()),
-    ])  # fmt: skip
-    say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
-    with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
-        warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
-        fitted.fit(dataset, callbacks=callbacks)
+    if launched(asked_processes, settings.train.device):
+        return
+    with together(asked_processes, settings.train.device) as first:
+        if first:
+            hold_model(out)
+        read_as = compared.schema() if compared and schema is None and source not in DATASETS else schema
+        opened = open_data(
+            source, target, who="fit", schema=read_as, weight=weight, subgroup=subgroup, split=SplitOptions(**rows),
+            variant=variant, on_bad_file=asked.get("on_bad_file", "raise"),
+        )  # fmt: skip
+        dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
+        dataset = with_encoders(dataset, settings.model.encoders, into=settings.model.into or (), who="fit")
+        check_subgroups(settings.train, dataset.subgroups, who="fit")
+        # what cannot decide, or measure, is told before anything is fitted
+        metric_named(answers.metric, dataset.task, who="fit")
+        AskedDecision.of(answers, TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
+        kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
+        fitted = kind(**asked, schema=opened.schema)
+        print_notes([
+            *dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights),
+            *told_of_groups(settings.train, dataset.subgroups), *(compared.notes() if compared else ()),
+        ])  # fmt: skip
+        say(
+            f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True
+        )
+        with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
+            warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
+            fitted.fit(dataset, callbacks=callbacks)
+    if not first:
+        return
     fitted.predictor_ = decide(fitted.predictor_, answers, seed=fitted.predictor_.train_options.seed)
     choices = fitted.predictor_.choices.items()
     chosen = [f"Encoder of {name!r}, chosen on validation rows: {words}." for name, words in choices]

@@ -56,6 +56,7 @@ from profuse.kinds import kind_named
 from profuse.metrics import log_error_scores, row_scores
 from profuse.schema import Schema, Spec, SplitOptions
 from profuse.training.weights import weight_notes
+from profuse.training.world import one_process
 
 __all__ = ["Event", "compare_dataset", "fit_share"]
 
@@ -88,9 +89,10 @@ def compare_dataset(
             targets, or not on validation or test rows.
         UnknownNameError: There is no such metric, question or member, or no class that `class_weight` names.
         ConfigError: The metric is not of this task, or tells nothing of rows; or a member cannot be imported, is no
-            estimator, or is one of another task.
+            estimator, or is one of another task; or several processes do one fit here.
         ProfuseError: Every fit failed.
     """
+    one_process("compare", "Its fits run side by side: n_jobs, or in shares on several machines.")
     with _begun(dataset, options, out, schema, n_jobs, on_event) as (run, options, digest, fit, tell):
         methods = run.methods  # a time limit may have made them fewer
         alike, shares = without_each(methods, options), shares_for(dataset, options)

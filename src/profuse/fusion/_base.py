@@ -91,6 +91,8 @@ class Fusion(nn.Module, ABC):
     members: ClassVar[MemberRows] = "together"
     """How it takes the members of a model that has several: all their rows as one batch; each member's by themselves,
     where penalties compare rows and a copy of a row is not another row; or not, where it keeps training rows."""
+    compares_rows: ClassVar[bool] = False
+    """Whether its penalties compare the rows of a batch with each other, so that a part of the batch has others."""
     n_remembered: int = 0
     """Training rows, at most, that `remember` is given; 0 for an operator that keeps none."""
     progress: float = 1.0

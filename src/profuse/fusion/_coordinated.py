@@ -42,6 +42,7 @@ class CoordinatedFusion(Fusion):
     """
 
     members: ClassVar[MemberRows] = "apart"
+    compares_rows: ClassVar[bool] = True
     penalty_name: ClassVar[str]
     """The name of the penalty among `Fused.penalties`."""
 

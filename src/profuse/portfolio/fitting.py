@@ -33,6 +33,7 @@ from profuse.schema import Schema, Task
 from profuse.training.alternatives import others_than
 from profuse.training.groups import NO_PORTFOLIO, check_subgroups
 from profuse.training.options import TrainOptions
+from profuse.training.world import one_process
 
 __all__ = ["fit_portfolio", "metric_of"]
 
@@ -82,9 +83,11 @@ def fit_portfolio(
     Raises:
         DataError: There is no target, or there are too few rows to cut.
         UnknownNameError: There is no such metric, or no such member.
-        ConfigError: A member of `options` cannot be imported, is no estimator, or is one of another task.
+        ConfigError: A member of `options` cannot be imported, is no estimator, or is one of another task; or several
+            processes do one fit here.
         ProfuseError: No model could be fitted.
     """
+    one_process("fit_portfolio", "Its fits run side by side: n_jobs.")
     options, model, train = options or PortfolioOptions(), model or ModelOptions(), train or TrainOptions()
     if dataset.target is None:
         raise DataError(f"fit: the data set {dataset.name!r} must have a target; it has none. Name one.")

@@ -28,12 +28,13 @@ from profuse.predictor.trained import TrainedOn
 from profuse.schema import Task
 from profuse.tokens import Raw
 from profuse.training.alternatives import Alternative, alternatives, replaced
+from profuse.training.batches import predict, predict_in_shares
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.choosing import worth_by
 from profuse.training.groups import RowGroups, groups_of
 from profuse.training.history import History
-from profuse.training.loop import Recipe, predict, retrain, train
+from profuse.training.loop import Recipe, retrain, train
 from profuse.training.options import TrainOptions
 from profuse.training.together import rows_together
 from profuse.training.weights import ClassWeight, check_class_weight, class_weights, log_class_weights, row_weights
@@ -289,6 +290,7 @@ def _fit(
         )  # fmt: skip
         # the model begins as its linear paths, which may be the best there is
         recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
+        worth = None if chooses is None else worth_by(chooses, model.head, prepared.codec, prepared.true(split.valid))
         history = train(
             model,
             begin,
@@ -302,9 +304,7 @@ def _fit(
             weights=weights,
             groups=groups,
             looks=True,
-            worth=None
-            if chooses is None
-            else worth_by(chooses, model.head, prepared.codec, prepared.true(split.valid)),
+            worth=worth,
         )
         return replace(history, chosen_by="" if chooses is None else chooses.name), begin
 
@@ -328,7 +328,7 @@ def _fit(
         seconds = _fit_out_of_fold(fitted, build, fit, prepared)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
     valid_rows = torch.as_tensor(split.valid)
-    outputs = torch.cat([output.outputs.float().cpu() for output in predict(model, known_inputs, valid_rows)])
+    outputs = torch.cat([output.outputs.float().cpu() for output in predict_in_shares(model, known_inputs, valid_rows)])
     with model.weighted(None if weights is None else weights[valid_rows] / weights[valid_rows].mean()):
         model.head.calibrate(outputs, prepared.target[valid_rows])
     valid_prediction = outputs_in_units(model, prepared.codec, known_inputs, split.valid)

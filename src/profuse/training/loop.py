@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Generator as Steps
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -20,17 +20,17 @@ from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.averaging import WeightAverage
 from profuse.training.balance import Balance, Losses, ModalityDropout, balance
+from profuse.training.batches import batches, predict, predict_in_shares
 from profuse.training.callbacks import Callbacks, Callers
 from profuse.training.choosing import BestEpoch, Worth
-from profuse.training.groups import RowGroups, shuffled
+from profuse.training.groups import RowGroups
 from profuse.training.history import Epoch, History
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 from profuse.training.step import Step, flat
+from profuse.training.world import check_shareable, world
 
 __all__ = ["Recipe", "TrainOptions", "batches", "predict", "retrain", "train"]
-
-O = TypeVar("O")  # noqa: E741  # an output
 
 
 @dataclass(frozen=True)
@@ -47,50 +47,6 @@ class Recipe:
     optimizer: Callable[..., tuple[torch.optim.Optimizer, LRScheduler]] = field(default_factory=lambda: adamw)
     reseeds: bool = True
     untrained_counts: bool = False
-
-
-def batches(
-    inputs: Mapping[str, Raw],
-    rows: Tensor,
-    size: int,
-    *,
-    generator: Generator | None = None,
-    codes: Tensor | None = None,
-) -> Iterator[tuple[dict[str, Raw], Tensor]]:
-    """Yields batches of the rows `rows`, and their indices; shuffled if a generator is given.
-
-    Shuffled batches that would hold a single row are joined to the one before: one row teaches nothing about a
-    batch's spread. With `codes`, the groups of all rows, shuffled batches hold all groups equally often.
-    """
-    if generator is not None:
-        rows = rows[shuffled(len(rows), generator, None if codes is None else codes[rows])]
-    parts = list(torch.split(rows, size))
-    if generator is not None and len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    for part in parts:
-        yield {name: raw.rows(part).trim() for name, raw in inputs.items()}, part
-
-
-def predict(
-    model: Trainable[O], inputs: Mapping[str, Raw], rows: Tensor | None = None, *, batch_size: int = 512
-) -> list[O]:
-    """Runs the model over rows (all if None) in evaluation mode and returns the batches' outputs.
-
-    A batch is of `batch_size` rows, of all members together.
-    """
-    was_training = model.training
-    device = next(model.parameters()).device
-    if rows is None:
-        rows = torch.arange(len(next(iter(inputs.values()))))
-    model.eval()
-    try:
-        with torch.inference_mode():
-            return [
-                model({name: raw.to(device) for name, raw in batch.items()})
-                for batch, _ in batches(inputs, rows, max(1, batch_size // model.n_members))
-            ]
-    finally:
-        model.train(was_training)
 
 
 def train(
@@ -138,10 +94,11 @@ def train(
         )
     import lightning_fabric  # noqa: F401  # costs seconds, which are not the fit's
 
+    check_shareable(model, options)
     start = time.perf_counter()
     recipe, n_epochs = recipe or Recipe(), options.n_epochs(len(train_rows))
     n_steps = options.steps_an_epoch(len(train_rows))
-    called = Callbacks(callbacks, model, n_epochs, n_steps)
+    called = Callbacks(callbacks if world().first else (), model, n_epochs, n_steps)
     chosen = BestEpoch(model, by_worth=worth is not None)
     n_parameters = 0
     balances: list[Mapping[str, float]] = []
@@ -151,7 +108,7 @@ def train(
 
     def judge(epoch: int, train_loss: float) -> None:
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
-        outputs = predict(model, inputs, valid_rows)
+        outputs = predict_in_shares(model, inputs, valid_rows)
         with model.weighted(judging):
             result = model.validate(outputs, target[valid_rows])
             if groups is not None:
@@ -160,10 +117,11 @@ def train(
         _check_finite(result.error, f"the validation error of epoch {epoch}", options)
         of_train = math.nan
         if looks and (epoch <= 1 or epoch % math.ceil(n_epochs / _LOOKS) == 0):
-            known = predict(model, inputs, looked_at)
+            known = predict_in_shares(model, inputs, looked_at)
             with model.weighted(looking):
                 of_train = model.validate(known, target[looked_at]).loss
-        chosen.add(Epoch(epoch, train_loss, *result, of_train), 0.0 if worth is None else worth(outputs))
+        judged = Epoch(epoch, train_loss, *result, of_train), 0.0 if worth is None else worth(outputs)
+        chosen.add(*world().from_first(judged))
 
     def timed(seconds: float) -> None:
         """Tells what the fit will take, by the mean time of a step."""
@@ -187,7 +145,7 @@ def train(
             judge(epoch, train_loss)
             called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
             called.call("on_epoch_end", chosen.epochs[-1])
-            if called.stopped or epoch - chosen.best >= options.waits(chosen.best, n_epochs):
+            if world().from_first(called.stopped) or epoch - chosen.best >= options.waits(chosen.best, n_epochs):
                 break
             if balancing is not None:
                 balancing.after_epoch(
@@ -302,10 +260,7 @@ def _epochs(
     Yields:
         The epoch's mean loss, and how many numbers have been trained so far; first, before any epoch, NaN and 0.
     """
-    # costs seconds: only where training starts
-    from lightning_fabric import Fabric
-
-    fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)
+    fabric, alone = world().fabric(options), world().n_processes == 1
     generator = Generator().manual_seed(options.seed) if recipe.reseeds else torch.default_generator
     drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
     rates = options.model_dump(include={"learning_rate", "weight_decay", "warmup_fraction"})
@@ -315,7 +270,7 @@ def _epochs(
     optimizer: Any
     optimizer, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
     codes = None if groups is None else groups.codes
-    step: Any = Step(model, balancing, None if groups is None else groups.dro(rows))
+    step: Any = Step(model, balancing, None if groups is None else groups.dro(rows), None if alone else world().whole)
     if balancing is None:
         step, optimizer = fabric.setup(step, optimizer)
     else:  # they take gradients themselves, which a module that is set up allows in single precision only
@@ -340,10 +295,13 @@ def _epochs(
         total, seen = torch.zeros((), dtype=torch.float64), 0
         with torch.random.fork_rng() if recipe.reseeds else nullcontext():
             if recipe.reseeds:
-                torch.manual_seed(options.seed * 10_007 + epoch)
+                torch.manual_seed(options.seed * 10_007 + epoch + world().seed)
             for batch, index in batches(inputs, rows, size, generator=generator, codes=codes):
                 if drop is not None:
                     batch = drop(batch, generator)
+                if not alone:  # of the same batch
+                    mine = torch.arange(len(index))[world().at_least_one(len(index))]
+                    batch = {name: raw.rows(mine).trim() for name, raw in batch.items()}
                 for part, some in [(batch, None)] if balancing is None else balancing.passes(batch):
                     seen_now = index if some is None else index[some]
                     counted = None if weights is None else fabric.to_device(weights[seen_now])

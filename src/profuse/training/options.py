@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Real
 from typing import Annotated, Any, Literal
 
@@ -14,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from profuse._fields import Shown
 from profuse._options import asked_for, check_keywords
-from profuse.errors import UnknownNameError
+from profuse.errors import ConfigError, UnknownNameError
 
-__all__ = ["Precision", "TrainOptions"]
+__all__ = ["Precision", "ProcessOptions", "Started", "TrainOptions", "started_processes"]
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -184,6 +185,76 @@ class TrainOptions(BaseModel):
         Few rows are too dear to be kept back, and where time runs on, the validation rows are the freshest.
         """
         return by_time or n_rows < 2_000 if self.refit is None else self.refit
+
+
+class ProcessOptions(BaseModel):
+    """Of how many processes one fit is: how it is done, not what comes of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    devices: Annotated[int | None, Shown("as many as torchrun has started, else 1")] = Field(
+        None, ge=1, le=1024, description="Processes on each machine, one for each GPU."
+    )
+    nodes: Annotated[int | None, Shown("as many as torchrun has started them on, else 1")] = Field(
+        None, ge=1, description="Machines; with several, start profuse by torchrun."
+    )
+    strategy: Literal["auto", "ddp"] = Field(
+        "auto", description="How several processes learn together: ddp (gradients are averaged); auto is that."
+    )
+
+    @property
+    def several(self) -> bool:
+        """Whether several are asked for."""
+        return (self.devices or 1) * (self.nodes or 1) > 1
+
+    def check_started(self, started: Started | None) -> None:
+        """Checks that as many were started as are asked for.
+
+        Raises:
+            ConfigError: Others.
+        """
+        devices, nodes = (started.n_local, started.n_nodes) if started is not None else (1, 1)
+        if (self.devices or devices, self.nodes or nodes) == (devices, nodes):
+            return
+        n_devices, n_nodes = self.devices or devices, self.nodes or nodes
+        how = (f"--nnodes {n_nodes} " if n_nodes > 1 else "") + f"--nproc-per-node {n_devices}"
+        raise ConfigError(
+            f"processes: as many must be started as are asked for; got devices={n_devices}, nodes={n_nodes}, and "
+            f"{devices * nodes} started. Start them with: torchrun {how} -m profuse fit ..."
+        )
+
+
+@dataclass(frozen=True)
+class Started:
+    """Where among the processes that torchrun has started this one is.
+
+    Attributes:
+        rank: Its number among all.
+        local_rank: Its number on this machine.
+        n: How many there are.
+        n_local: How many on each machine.
+    """
+
+    rank: int
+    local_rank: int
+    n: int
+    n_local: int
+
+    @property
+    def n_nodes(self) -> int:
+        """On how many machines they are."""
+        return self.n // self.n_local
+
+
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def started_processes(environment: Mapping[str, str]) -> Started | None:
+    """Returns what torchrun says in the variables of the environment; None where it has not started several."""
+    if any(name not in environment for name in _TORCHRUN):
+        return None
+    started = Started(*(int(environment[name]) for name in _TORCHRUN[:4]))
+    return started if started.n > 1 else None
 
 
 def _is_weight(weight: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,11 +19,24 @@ class Step(nn.Module):
     """Inputs and target -> losses in one forward call, as wrappers (DDP, precision) need it.
 
     Returns the whole loss; for a balancing method what its `backward` takes.
+
+    Args:
+        model: What is trained.
+        balancing: The balancing method, if any.
+        dro: The weights of groups, if any.
+        whole: Brings the outputs of all processes together, where there are several: inputs are then those of one, and
+            target, weights and codes of the whole batch. `(output, rows of the batch) -> output`.
     """
 
-    def __init__(self, model: Trainable[Any], balancing: Balance | None, dro: GroupDRO | None = None) -> None:
+    def __init__(
+        self,
+        model: Trainable[Any],
+        balancing: Balance | None,
+        dro: GroupDRO | None = None,
+        whole: Callable[[Any, int], Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.model, self.dro = model, dro
+        self.model, self.dro, self.whole = model, dro, whole
         self._balancing = [balancing]  # no module of this one
 
     def forward(
@@ -36,6 +49,8 @@ class Step(nn.Module):
         codes: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
         output = self.model({name: Raw(values[name], masks[name], known.get(name)) for name in values})
+        if self.whole is not None:
+            output = self.whole(output, len(target))
         (balancing,) = self._balancing
 
         def loss(counted: Tensor) -> Tensor:

@@ -98,6 +98,7 @@ class SharedPrivate(Fusion):
     """
 
     members: ClassVar[MemberRows] = "apart"
+    compares_rows: ClassVar[bool] = True
     formula: ClassVar[str] = (
         "MLP(Transformer([s_1; ...; s_M; p_1; ...; p_M])), s_m = sigmoid(S u_m), p_m = sigmoid(P_m u_m)"
     )
