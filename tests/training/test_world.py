@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,7 @@ def test_penalties_are_means_of_rows_unless_an_operator_says_that_it_compares_ro
     assert alike != cls.compares_rows
 
 
-@pytest.mark.parametrize("fit", [fit_portfolio, lambda data: compare_dataset(data, CompareOptions(), "out")])
+@pytest.mark.parametrize("fit", [fit_portfolio, lambda data: compare_dataset(data, CompareOptions(), Path("out"))])
 def test_what_is_many_fits_is_no_fit_of_several_processes(fit: Callable[..., Any], two: None) -> None:
     with pytest.raises(ConfigError, match="it must run in one process; got 2. Its fits run side by side"):
         fit(prepared().dataset)
