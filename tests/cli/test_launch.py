@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from profuse import load_model
 from profuse.cli import _launch
 
 Run = Callable[..., Any]
@@ -105,3 +108,15 @@ def test_torchrun_with_a_portfolio_is_an_error(
         monkeypatch.setenv(name, "2")
     result = run("fit", files / "mine.csv", "--target", "my label", "--out", tmp_path / "m")
     assert "not with a portfolio; got 2 processes. Add --network" in result.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_that_the_command_starts_save_one_model_and_speak_once(files: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "profuse", "fit", files / "mine.csv", "--schema", files / "schema.yaml"]
+    command += ["--network", "--epochs", "1", "--members", "1", "--device", "cpu", "--devices", "2"]
+    done = subprocess.run([*command, "--out", tmp_path / "m"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Validation accuracy") == done.stdout.count("Model: ") == 1
+    assert done.stderr.count("mine: 90 rows") == 1
+    assert "Warning" not in done.stderr
+    assert len(load_model(tmp_path / "m").predict_frame(pd.read_csv(files / "test.csv"))) == 30
