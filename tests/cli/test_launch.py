@@ -112,7 +112,15 @@ def test_torchrun_with_a_portfolio_is_an_error(
 
 @pytest.mark.slow
 def test_two_processes_that_the_command_starts_save_one_model_and_speak_once(files: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "profuse", "fit", files / "mine.csv", "--schema", files / "schema.yaml"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "profuse",
+        "fit",
+        files / "mine.csv",
+        "--schema",
+        files / "schema.yaml",
+    ]
     command += ["--network", "--epochs", "1", "--members", "1", "--device", "cpu", "--devices", "2"]
     done = subprocess.run([*command, "--out", tmp_path / "m"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
