@@ -57,3 +57,12 @@ def test_a_warning_ends_the_build() -> None:
     line = next(line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "mkdocs build" in line)
     assert "--strict" in line
     assert not re.search(r" (--quiet|-q)\b", line), "a quiet build does not count warnings, so that none ends it"
+
+
+def test_no_table_is_cut_by_a_blank_line() -> None:
+    """A row after a blank line begins a table of its own, so that a line of dashes must come next."""
+    for path in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        lines = re.sub(r"(?ms)^```.*?^```", "", path.read_text(encoding="utf-8")).splitlines()
+        first = [i for i, line in enumerate(lines) if line.startswith("|") and not lines[i - 1].startswith("|")]
+        cut = [lines[i] for i in first if not re.match(r"\|[ :|-]+\|$", (lines[i + 1 :] or [""])[0])]
+        assert not cut, f"{path.name}: {cut}"

@@ -22,7 +22,14 @@ import numpy as np
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import claimed, new_folder, restore
-from profuse.errors import CheckpointError, DataError, MissingDependencyError, ProfuseError, UnknownNameError
+from profuse.errors import (
+    CheckpointError,
+    DataError,
+    MissingDependencyError,
+    NotHereError,
+    ProfuseError,
+    UnknownNameError,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -291,6 +298,11 @@ def read_folder(folder: str | Path, rebuild: Callable[[dict[str, Any], dict[str,
         return rebuild(put_arrays(facts, arrays), of_torch.load(contents["weights.safetensors"]))
     except (CheckpointError, MissingDependencyError):
         raise
+    except NotHereError as error:
+        raise CheckpointError(
+            f"{where}: the pretrained model that it reads must be where it was when it was fitted; got: {error} A path "
+            "that is not whole begins in the working directory: begin where it was fitted, or fit with a whole path."
+        ) from error
     except UnknownNameError as error:
         raise CheckpointError(
             f"{where}: its parts must fit each other, and be known here; got: {error} If it is a part of your own, "
@@ -325,7 +337,8 @@ def _contents(folder: Path, where: str, form: Format) -> dict[str, bytes]:
         for name in (_FACTS, *_FILES):
             if not (folder / name).is_file():
                 swapped = "it is a file, perhaps swapped with another argument"
-                raise _other(where, swapped if folder.is_file() else f"{name} is not there", form)
+                lacking = f"{name} is not there" + _inside(folder)
+                raise _other(where, swapped if folder.is_file() else lacking, form)
         return {name: read_source(folder / name) for name in (_FACTS, *_FILES)}
     except (DataError, OSError, ValueError) as error:  # a zero byte in the path is a ValueError
         raise CheckpointError(f"{where} must be readable; got {_brief(error)}. Name another folder.") from error
@@ -335,6 +348,14 @@ def _other(where: str, holds: str, form: Format) -> CheckpointError:
     return CheckpointError(
         f"{where} must be the folder of a saved {form.what}; {holds}. Name a folder that {form.writers} wrote."
     )
+
+
+def _inside(folder: Path) -> str:
+    """Returns which saved things the folder of a comparison holds; "" of another folder."""
+    kept = sorted(str(inside.parent) for inside in folder.glob(f"models/*/{_FACTS}"))
+    if not kept:
+        return ""
+    return f", as it holds a comparison, whose models are {', '.join(kept[:3])}{', ...' if len(kept) > 3 else ''}"
 
 
 def _brief(error: Exception) -> str:

@@ -11,6 +11,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MissingDependencyError",
+    "NotHereError",
     "ProfuseError",
     "ProfuseWarning",
     "ShapeError",
@@ -32,6 +33,10 @@ class ConfigError(ProfuseError, ValueError):
 
 class DataError(ProfuseError, ValueError):
     """The data cannot be used as they are: the message names file, row or column, and the remedy."""
+
+
+class NotHereError(ConfigError):
+    """A pretrained model that is named is not on this machine."""
 
 
 class CheckpointError(ProfuseError, RuntimeError):

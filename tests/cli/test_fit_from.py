@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from known_answers import make_product
@@ -230,3 +231,18 @@ def test_the_portfolio_of_a_comparison_is_fitted_with_its_options_and_schema(
     assert model.schema == load_model(compared / "models" / model_folder("trivial", 0)).schema
     refused = run(*args, "--method", "linear", "--out", tmp_path / "n")
     assert "the method must be a network or the portfolio" in refused.stderr
+
+
+def test_the_metric_that_chose_the_epoch_is_told_though_the_command_line_names_none(run: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"size": rng.normal(size=80), "age": rng.normal(size=80)})
+    table["price"] = table["size"] + table["age"] + 0.1 * rng.normal(size=80)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    one = ("--time-limit", "none", "--questions", "none", "--no-profile", "--rounds", "none")
+    args = ("compare", tmp_path / "t.csv", "-t", "price", *QUICK, "--width", 8, *one, "--out", tmp_path / "run")
+    done = run(*args, "--metric", "mae")
+    assert done.exit_code == 0, done.stderr
+    chosen = ("--from", tmp_path / "run", "--method", "table only")
+    done = run("fit", tmp_path / "t.csv", *chosen, "--out", tmp_path / "m")
+    assert done.exit_code == 0, done.stderr
+    assert ", chosen by mean absolute error, " in done.stdout

@@ -496,3 +496,11 @@ def test_the_primary_metric_tells_of_rows_and_stays_the_first(task: Any) -> None
     want = {"regression": "r2", "multilabel": "macro_f1"}.get(task, "accuracy")
     assert primary_metric(task).name == metrics_for(task)[0].name == want
     assert metric_named(None, task, who="x", by_rows=True).name == want
+
+
+def test_a_metric_that_nobody_knows_here_may_be_one_of_your_own() -> None:
+    with pytest.raises(UnknownNameError, match="import the module that registers it, or install its package"):
+        metric_named("zzqx_17", "multiclass", who="report")
+    with pytest.raises(UnknownNameError) as caught:
+        metric_named("acuracy", "multiclass", who="report")
+    assert "registers it" not in str(caught.value)

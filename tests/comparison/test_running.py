@@ -24,7 +24,8 @@ from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Machine, Results
 from profuse.comparison.running import Run, _jobs
-from profuse.errors import DataError
+from profuse.data.tensors import from_tensors
+from profuse.errors import DataError, ProfuseError
 from profuse.models.options import ModelOptions
 from profuse.training.options import TrainOptions
 
@@ -320,3 +321,15 @@ def test_a_fit_of_other_data_code_or_versions_is_another_fit(monkeypatch: pytest
 def test_what_does_not_change_a_fit_leaves_it_as_it_is() -> None:
     assert folders(retrain_without=True) == folders(fusions=("gated",)) == folders()
     assert folders(seeds=2) == folders()
+
+
+def test_where_all_methods_fail_for_one_reason_it_is_told_once(tmp_path: Path) -> None:
+    groups = np.where(np.arange(60) < 59, "a", "b")
+    data = from_tensors({"x": np.arange(60.0)[:, None]}, np.arange(60) % 2 == 1, subgroups=groups)
+    options = CompareOptions.model_validate({
+        "seeds": 1, "portfolio": "none", "train": {"subgroup_method": "sampling", "epochs": 1},
+    })  # fmt: skip
+    with pytest.raises(ProfuseError, match="none did") as caught:
+        compare_dataset(data, options, out=tmp_path / "out", n_jobs=1)
+    assert str(caught.value).count("must have at least 2") == 1
+    assert "; trivial, x only, " in str(caught.value)

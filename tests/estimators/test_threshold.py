@@ -57,3 +57,13 @@ def test_a_fitted_classifier_goes_in_frozen(plain: FusionClassifier, rows: pd.Da
     assert tuned.estimator_.estimator is plain
     scores = [balanced_accuracy_score(ill[NEW], model.predict(rows[NEW])) for model in (plain, tuned)]
     assert scores[1] >= scores[0]
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_probabilities_sum_to_1_as_doubles_do(n_classes: int) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % n_classes
+    x = pd.DataFrame({"a": rng.normal(size=60) + y, "b": rng.normal(size=60)})
+    probabilities = FusionClassifier(epochs=1, width=8).fit(x, y).predict_proba(x)
+    assert probabilities.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=0, atol=1e-14)

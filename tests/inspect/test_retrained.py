@@ -7,9 +7,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_predictors import PORTFOLIO, data, frame, predictor
 
+from profuse import FusionClassifier
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.split import Split, split_off
 from profuse.errors import ConfigError, DataError
@@ -157,3 +159,39 @@ def test_rows_to_retrain_with_must_have_a_target_and_known_classes() -> None:
     other = rows.assign(size=["tiny", "big"] * 20)
     with pytest.raises(DataError, match="tiny"):
         ask(predictor("linear", "binary"), data("binary")[0], "missing", retrain=other)
+
+
+def table(n: int) -> pd.DataFrame:
+    """Rows of two modalities: those of site b, where `size` tells the class the other way, count nine times."""
+    rng = np.random.default_rng(0)
+    site, size = np.where(np.arange(n) % 4, "a", "b"), rng.normal(size=n)
+    told = np.where((size > 0) == (site == "a"), "yes", "no")
+    return pd.DataFrame(
+        {"size": size, "age": rng.normal(size=n), "n": np.where(site == "b", 9.0, 1.0), "site": site, "ill": told}
+    )
+
+
+OF_ROWS = {
+    "weight": ({"weight": "n", "ignore": ["site"]}, {}),
+    "subgroup": ({"subgroup": "site", "ignore": ["n"]}, {"subgroup_method": "sampling"}),
+}
+
+
+@pytest.mark.parametrize("role", OF_ROWS)
+def test_what_rows_count_in_learning_counts_in_the_fits_anew_too(role: str) -> None:
+    named, training = OF_ROWS[role]
+    parts = {"size": {"columns": ["size"]}, "age": {"columns": ["age"]}}
+    schema = {"target": {"columns": ["ill"]}, "modalities": parts, **named}
+    rows = table(60)
+    model = FusionClassifier(schema=schema, epochs=2, width=8, members=1, **training).fit(rows).predictor_
+    asked = ask(model, rows, "missing", rates=0.3, retrain=rows, metric="log_loss", n_resamples=20)
+    by = {e.name: e for e in asked.estimates}
+    assert by["all, retrained"].value == 0
+    column = str(named[role])
+    read = model.read(rows, need_target=True, to_learn=True)
+    kept = read.weights if role == "weight" else read.subgroups
+    assert kept is not None
+    assert [str(value).removeprefix("site=") for value in kept] == [str(value) for value in rows[column]]
+    assert model.read(rows, need_target=True).weights is None
+    with pytest.raises(DataError, match=f"columns of weights and of subgroups; '{column}' is lacking. Add it"):
+        ask(model, rows, "missing", rates=0.3, retrain=rows.drop(columns=column))

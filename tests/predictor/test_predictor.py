@@ -31,7 +31,7 @@ from profuse.cli import app
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.metrics import measure, metrics_for
-from profuse.predictor import Predictor, load_model
+from profuse.predictor import Predictor, RowsInPieces, load_model
 
 DOORS = ("path", "frame", "dict", "Dataset")
 
@@ -264,6 +264,14 @@ class TestEveryKind:
         without = type(asked)(**{**vars(asked), "schema": None})
         with pytest.raises(DataError, match=r"rows must be what they were in training, a dict of modalities \['note'"):
             without.predict(inputs(3))
+        with pytest.raises(
+            DataError, match=r"got the file 'new.csv'\. The model has learned from arrays or a named data"
+        ):
+            without.predict("new.csv")
+        with pytest.raises(
+            DataError, match=r"got the file 'new.csv'\. The model has learned from arrays or a named data"
+        ):
+            RowsInPieces(without, "new.csv")
         with pytest.raises(DataError, match="presence belongs to a dict of arrays; got it with DataFrame"):
             asked.read(inputs(3), presence={"table": [True] * 3})
 

@@ -277,3 +277,18 @@ def test_not_json_is_told(trained: NetworkPredictor, tmp_path: Path) -> None:
     (tmp_path / "m" / "model.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"model\.json must be readable"):
         load_model(tmp_path / "m")
+
+
+def test_the_folder_of_a_comparison_is_told_by_the_models_that_it_holds(tmp_path: Path) -> None:
+    for name in ("concat-seed0", "linear-seed0"):
+        inside = tmp_path / "run" / "models" / name
+        inside.mkdir(parents=True)
+        (inside / "model.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CheckpointError) as caught:
+        load_model(tmp_path / "run")
+    first, second = (str(tmp_path / "run" / "models" / name) for name in ("concat-seed0", "linear-seed0"))
+    assert f"model.json is not there, as it holds a comparison, whose models are {first}, {second}." in str(
+        caught.value
+    )
+    with pytest.raises(CheckpointError, match="model.json is not there. Name a folder"):
+        load_model(tmp_path)

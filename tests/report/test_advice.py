@@ -178,3 +178,15 @@ def test_gains_of_what_was_not_chosen_stand_by_size() -> None:
     plot = gain_plot([{**row, "name": str(v), "chosen": c, "value": v} for c, v in values], "text alone", "accuracy")
     assert plot is not None
     assert [r["value"] for r in plot["rows"]] == [-0.1, 0.2, 0.3, 0.1, -0.3]
+
+
+@pytest.mark.parametrize(("score", "asks"), [(0.9, True), (0.99, False), (1.0, False)])
+def test_no_rows_are_asked_for_where_less_than_such_a_gain_is_left(score: float, asks: bool, example: Example) -> None:
+    results = example(gain=0.0, n_test=300, **HOW)
+    summary = summarise(results)
+    single = summary.verdict.single
+    changed = {r.method.name: replace(r, estimate=replace(r.estimate, value=score)) for r in summary.rows}
+    rows = tuple(changed[r.method.name] if r.method.name == single else r for r in summary.rows)
+    text = advice(results, replace(summary, rows=rows), labels_of(results))
+    assert ("test rows are needed" in text) is asks
+    assert ("No rows could show a gain of" in text) is not asks

@@ -221,7 +221,8 @@ def fit(
     message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     when = f"in epoch {history.best_epoch}" if history.best_epoch else "of the linear paths, as no epoch was better"
     label = None if answers.metric is None else metric_named(answers.metric, dataset.task, who="fit").label
-    by = f", chosen by {label}" if history.chosen_by else ""
+    chooser = history.chosen_by and metric_named(history.chosen_by, dataset.task, who="fit").label
+    by = f", chosen by {chooser}" if chooser else ""
     say(f"Validation {unit} {message} {when}{by}, {history.fit_seconds:.1f} s")
     if label is not None and not history.chosen_by:
         print_notes([f"{label} does not choose the epoch of a network; the error of validation rows does."])

@@ -40,6 +40,7 @@ from profuse.comparison.results import (
     Results,
     Score,
     Timing,
+    each_once,
 )
 from profuse.comparison.running import Event, Run, run_fits
 from profuse.comparison.shares import curve_expected, curve_methods, learning_of, shares_for
@@ -102,8 +103,7 @@ def compare_dataset(
         n_fits = fit(methods, later=[*alike, *curve])  # of the best methods, which are not known yet
         tell_late(run, options)
         if not run.found:
-            reasons = "; ".join(f"{s.method}: {s.reason}" for s in run.skipped)
-            raise ProfuseError(f"compare: at least one fit must succeed; none did. {reasons}")
+            raise ProfuseError(f"compare: at least one fit must succeed; none did. {each_once(run.skipped)}")
         results = _collect(dataset, digest, options, run)
         best = summarise(results).verdict.fusion
         if best is not None and alike:  # at one seed: more would take a quarter of the whole

@@ -50,6 +50,7 @@ __all__ = [
     "Surest",
     "SurestRow",
     "Timing",
+    "each_once",
 ]
 
 FORMAT = 1
@@ -233,6 +234,14 @@ class Skipped(Plain):
 
     method: str
     reason: str
+
+
+def each_once(skipped: Sequence[Skipped]) -> str:
+    """Tells why methods did not run, each reason once: "trivial, linear: failed at seed 0: ...; concat: ..."."""
+    names = dict[str, list[str]]()
+    for one in skipped:
+        names.setdefault(one.reason.strip(), []).append(one.method)
+    return "; ".join(f"{', '.join(of)}: {reason}" for reason, of in names.items())
 
 
 class Results(Plain):

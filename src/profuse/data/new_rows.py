@@ -20,7 +20,7 @@ from profuse.errors import DataError, ProfuseWarning
 from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema
 
-__all__ = ["as_table", "column_names", "read_new_rows", "tell"]
+__all__ = ["as_table", "column_names", "no_table", "read_new_rows", "tell"]
 
 
 def read_new_rows(
@@ -36,6 +36,7 @@ def read_new_rows(
     new_categories: Collection[str] = (),
     base_dir: str | Path | None = None,
     on_bad_file: OnBadFile = "raise",
+    to_learn: bool = False,
 ) -> Dataset:
     """Returns rows, read as those of training were; what was counted, new categories too, stands in its notes.
 
@@ -51,6 +52,7 @@ def read_new_rows(
         new_categories: Columns of which nearly all categories may be new, besides those of the schema.
         base_dir: See `TableReader`.
         on_bad_file: See `TableReader`.
+        to_learn: Whether a model learns from the rows of a table, which then need the columns of weights and subgroups.
 
     Raises:
         DataError: The rows are no input of the kind in training, or cannot be read.
@@ -66,20 +68,29 @@ def read_new_rows(
     elif isinstance(rows, Mapping):
         dataset = _of_arrays(rows, pipeline, schema, presence, who=who, base_dir=base_dir)
     elif schema is None:
-        raise DataError(
-            f"{who}: rows must be what they were in training, a dict of modalities {sorted(pipeline.preprocessors)}; "
-            f"got {type(rows).__name__}."
-        )
+        raise no_table(rows, pipeline, who=who)
     else:
         is_file = isinstance(rows, str | Path | DatabaseTable)
         if not is_file and not (isinstance(rows, np.ndarray) and rows.ndim == 2):
             rows = as_table(rows, who)
         reader = pipeline.reader(schema, codec, target=columns, base_dir=base_dir, on_bad_file=on_bad_file)
-        dataset = reader.read(rows, need_target=need_target if not has_values else False, name=None if is_file else who)
+        needed, name = need_target if not has_values else False, None if is_file else who
+        dataset = reader.read(rows, need_target=needed, name=name, to_learn=to_learn)
     if has_values:
         dataset = _with_values(dataset, target, codec, who=who)
     accepted = (*(() if schema is None else schema.new_categories), *new_categories)
     return replace(dataset, notes=(*dataset.notes, *pipeline.unseen_notes(dataset, accepted)))
+
+
+def no_table(rows: Any, pipeline: Pipeline, *, who: str) -> DataError:
+    """Returns the error of rows that are a table, of a model that has learned from none."""
+    is_file = isinstance(rows, str | Path | DatabaseTable)
+    return DataError(
+        f"{who}: rows must be what they were in training, a dict of modalities {sorted(pipeline.preprocessors)}; got "
+        + (f"the file {str(rows)!r}" if is_file else type(rows).__name__)
+        + ". The model has learned from arrays or a named data set, not from a table: ask it in Python, as "
+        "profuse.load_model(folder).evaluate(profuse.load_dataset(name)); or fit it to a table."
+    )
 
 
 def column_names(target: Any) -> tuple[str, ...] | None:

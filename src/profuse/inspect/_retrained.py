@@ -40,7 +40,7 @@ def refits(asked: Asked, dataset: Dataset, train: Any) -> tuple[dict[Any, np.nda
             f"missing: retrain must be asked of a model of two modalities or more; got modalities="
             f"{list(predictor.modalities)}. Without its only one a model has nothing to learn from."
         )
-    rows = read_asked(predictor, train, None, who="missing", stacklevel=7)
+    rows = read_asked(predictor, train, None, who="missing", stacklevel=7, to_learn=True)
     again = Retraining.of(predictor, rows, who="missing")
     names = asked.used
     hidden = predict_without(predictor, asked.inputs, [(name,) for name in names])

@@ -70,7 +70,14 @@ def encoded_target(predictor: Predictor, dataset: Dataset) -> np.ndarray:
 
 
 def read_asked(
-    predictor: Predictor, rows: Any, target: Any, *, who: str, stacklevel: int = 5, need_target: bool = True
+    predictor: Predictor,
+    rows: Any,
+    target: Any,
+    *,
+    who: str,
+    stacklevel: int = 5,
+    need_target: bool = True,
+    to_learn: bool = False,
 ) -> Dataset:
     """Returns rows, with a target where it is needed, as `Predictor.read` takes them; their notes are warnings.
 
@@ -80,7 +87,7 @@ def read_asked(
     if isinstance(rows, Dataset) and target is None:
         dataset = rows  # as it is: whoever has read it may have accepted new categories
     else:
-        dataset = predictor.read(rows, need_target=need_target or None, target=target, who=who)
+        dataset = predictor.read(rows, need_target=need_target or None, target=target, to_learn=to_learn, who=who)
         tell(() if isinstance(rows, Dataset) else dataset.notes, who, stacklevel=stacklevel)
     if need_target:
         check_target(dataset, who=who)

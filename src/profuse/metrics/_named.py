@@ -26,6 +26,8 @@ ALIASES: Mapping[str, str] = {
 }
 """Other names, most of them scikit-learn's, to ours. A metric that is registered under one of them is meant itself."""
 
+_OF_YOUR_OWN = " If it is one of your own, import the module that registers it, or install its package."
+
 
 def our_name(name: str, known: Iterable[str]) -> str:
     """Returns the name that is ours of a metric that is called so elsewhere; any other as it is."""
@@ -37,7 +39,7 @@ def named(name: str, metrics: Mapping[str, Metric], task: Task, *, who: str, by_
     own = our_name(name, metrics)
     if own not in metrics:
         close = nearest(name, [*metrics, *ALIASES])
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else _OF_YOUR_OWN
         raise UnknownNameError(
             f"{who}: metric must be a known name; got metric={name!r}.{hint} {_told(metrics, task, by_rows=by_rows)}"
         )

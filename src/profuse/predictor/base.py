@@ -265,6 +265,7 @@ class Predictor(ABC):
         need_target: bool | None = False,
         target: Any = None,
         new_categories: Collection[str] = (),
+        to_learn: bool = False,
         who: str = "",
     ) -> Dataset:
         """Returns rows, read as those of training were; the notes of what was counted stand in the data set.
@@ -277,6 +278,7 @@ class Predictor(ABC):
             need_target: Whether the target is read from a table; None: where it is known of all rows.
             target: Its columns in a table, where they are called otherwise than in training; or its values.
             new_categories: Columns of which nearly all categories may be new, besides those of the schema.
+            to_learn: Whether a model learns from them: weights and subgroups are read of a table too.
             who: Begins messages; the class's name if empty.
 
         Raises:
@@ -286,7 +288,7 @@ class Predictor(ABC):
             return read_new_rows(
                 rows, self.pipeline, self.schema, self.codec, who=who or type(self).__name__, presence=presence,
                 need_target=need_target, target=target, new_categories=new_categories, base_dir=base_dir,
-                on_bad_file=on_bad_file,
+                on_bad_file=on_bad_file, to_learn=to_learn,
             )  # fmt: skip
 
     def predict(self, rows: Any) -> np.ndarray:

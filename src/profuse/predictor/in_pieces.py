@@ -12,6 +12,7 @@ import pandas as pd
 
 from profuse._folder import applied
 from profuse.data.dataset import Dataset
+from profuse.data.new_rows import no_table
 from profuse.data.table.assemble import ids_told
 from profuse.data.table.database import DatabaseTable
 from profuse.data.table.infer import plain_names
@@ -76,10 +77,7 @@ class RowsInPieces:
     ) -> None:
         schema = predictor.schema
         if schema is None:
-            raise DataError(
-                f"predict: rows must be what they were in training, a dict of modalities "
-                f"{sorted(predictor.pipeline.preprocessors)}; got the file {str(path)!r}."
-            )
+            raise no_table(path, predictor.pipeline, who="predict")
         if chunk_rows < 1:
             raise DataError(f"predict: chunk_rows must be at least 1; got chunk_rows={chunk_rows}. Use 10000.")
         self.predictor, self.accepted = predictor, (*schema.new_categories, *new_categories)

@@ -350,5 +350,5 @@ def outputs_in_units(
 ) -> np.ndarray:
     """Returns what `model` predicts for rows (all if None): probabilities, or values in the target's units."""
     outputs = torch.cat([o.outputs for o in predict(model, inputs, None if rows is None else torch.as_tensor(rows))])
-    values: np.ndarray = model.head.predict(outputs).double().numpy()
+    values: np.ndarray = model.head.predict(outputs.double()).numpy()  # so that probabilities sum to 1 as doubles do
     return codec.in_units(values)

@@ -68,7 +68,7 @@ def advice(results: Results, summary: Summary, labels: Mapping[str, str]) -> str
 
 
 def _more_rows(results: Results, summary: Summary) -> str:
-    """Returns how many rows would show a gain that matters."""
+    """Returns how many rows would show a gain that matters, or that too little is left to gain."""
     v, metric = summary.verdict, metric_of(results)
     if v.gain is None or metric.range[1] - metric.range[0] > 1.0:
         return ""
@@ -77,6 +77,9 @@ def _more_rows(results: Results, summary: Summary) -> str:
     if n is None or n <= v.gain.estimate.n_rows:
         return ""
     worth = numbers.difference(gain, metric.name, sign=False) + numbers.unit(metric.name, metric.label)
+    single = summary.row(v.single or "")
+    if abs(metric.range[metric.higher_is_better] - single.estimate.value) < gain:
+        return f"No rows could show a gain of {worth}: {single.method.label} leaves less than that to gain."
     rounded = round(n, -max(0, len(str(n)) - 2))
     return f"To show a gain of {worth}, about {rounded:,} test rows are needed; there are {v.gain.estimate.n_rows:,}."
 

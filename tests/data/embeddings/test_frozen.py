@@ -206,8 +206,10 @@ def test_a_second_run_and_a_loaded_model_encode_nothing_and_a_changed_model_is_t
     with pytest.raises(CheckpointError, match="it must be the one that the model was fitted with"):
         FusionClassifier.load(tmp_path / "model")
     shutil.rmtree(folder)
-    with pytest.raises(CheckpointError, match="there is no such folder"):
+    with pytest.raises(CheckpointError, match="there is no such folder") as caught:
         FusionClassifier.load(tmp_path / "model")
+    assert "the pretrained model that it reads must be where it was when it was fitted" in str(caught.value)
+    assert "Save it again" not in str(caught.value)
 
 
 def test_a_real_model_knows_what_texts_mean(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from pathlib import Path
 
@@ -133,3 +134,13 @@ def test_passages_are_told_by_how_they_begin_and_end() -> None:
     assert units[1].label == "2: word25 word26 word27 word28 ... word47 word48 word49"
     kept = np.array([[True, False, True, True]])
     assert str(kind.keep(data, 0, units, kept).values[0]).split()[24:26] == ["word24", "word50"]
+
+
+def test_the_parser_of_a_broken_file_says_nothing_beside_the_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(DataError, match="the PDF file is broken"):
+        read(tmp_path, pdf(["one"])[:200])
+    assert caplog.records == []
+    logging.getLogger("pypdf._reader").warning("heard")
+    assert [record.getMessage() for record in caplog.records] == ["heard"]  # it is as it was

@@ -92,3 +92,9 @@ def test_pictures_in_the_web_are_told_to_be_fetched() -> None:
 )
 def test_words_that_are_no_files_are_not_told_as_such(cells: list[str]) -> None:
     assert not any("files" in n for n in found(cells).notes)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".NII.gz", ".png"])
+def test_the_reason_names_the_whole_suffix_by_which_files_are_read(suffix: str) -> None:
+    reasons = {r.column: r.reason for r in found([f"scans/s{i}{suffix}" for i in range(N)]).reasons}
+    assert reasons["file"].startswith(f"file names that end in {suffix!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from profuse._optional import need
-from profuse.errors import ConfigError, DataError
+from profuse.errors import ConfigError, DataError, NotHereError
 
 __all__ = ["digest_of", "folder_of", "json_in"]
 
@@ -34,7 +34,7 @@ def folder_of(name: str) -> Path:
         return _with_weights(local.resolve(), name)
     repository, _, revision = name.partition("@")
     if not _REPOSITORY.fullmatch(repository) or local.is_absolute():
-        raise ConfigError(
+        raise NotHereError(
             f"hf: {name!r} must be a folder on this machine, or OWNER/NAME of the Hugging Face hub; there is no such "
             "folder. Correct the path."
         )
@@ -55,7 +55,7 @@ def _of_hub(repository: str, revision: str | None, name: str) -> Path:
     except Exception as error:  # no network, a proxy, no such model, no right to it: a dozen classes of three packages
         reason = error
     said = " ".join(str(reason).split())[:200]
-    raise ConfigError(
+    raise NotHereError(
         f"hf: the model {name!r} must be a folder, or on this machine already, or on a hub that can be reached; got "
         f"{type(reason).__name__}: {said}. Download it where there is a network, and give the folder: hf:/path/of/it."
     ) from reason

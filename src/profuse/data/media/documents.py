@@ -56,7 +56,8 @@ def _plain(data: bytes) -> str:
 def _pdf(data: bytes, tell: Tell) -> str:
     pypdf = need("pypdf", "document", "reading PDF files")
     logger = logging.getLogger("pypdf")
-    was, logger.disabled = logger.disabled, True  # what it would say is said by the errors
+    was = logger.level
+    logger.setLevel(logging.CRITICAL + 1)  # and of its modules' loggers; what they would say is said by the errors
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -78,7 +79,7 @@ def _pdf(data: bytes, tell: Tell) -> str:
         reason = " ".join(str(error).split()).rstrip(".")[:120] or type(error).__name__
         raise DataError(f"the PDF file is broken ({reason})") from error
     finally:
-        logger.disabled = was
+        logger.setLevel(was)
     lacking = sum(not page.strip() for page in pages)
     if lacking == len(pages):
         raise DataError("the PDF file holds no text: scanned pages are not read")

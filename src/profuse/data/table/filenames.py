@@ -51,12 +51,12 @@ def file_kind(name: str, sample: Sequence[str]) -> tuple[str, str] | None:
     suffixes = Counter[str]()
     for word in words:
         lower = word.lower()
-        kind = _kind_of(lower, read)
+        end, kind = _kind_of(lower, read)
         suffix = lower[lower.rfind(".") :] if "." in lower else ""
         kind = kind or ("" if suffix in _NOT_READ and len(lower) > len(suffix) else None)
         if kind is not None and "\n" not in word:
             by_kind[kind] += 1
-            suffixes[word[word.rfind(".") :]] += 1
+            suffixes[word[-len(end or suffix) :]] += 1
     if sum(by_kind.values()) <= 0.5 * len(words):
         return None
     kind, n = by_kind.most_common(1)[0]
@@ -90,10 +90,10 @@ def unread_files(sample: Sequence[str]) -> str:
     return ""
 
 
-def _kind_of(name: str, read: Sequence[Kind]) -> str | None:
-    """Returns the kind with the longest of the endings that fit a file's name; the first of those, or None."""
-    fits = [(len(end), kind.name) for kind in read for end in kind.suffixes if name.endswith(end)]
-    return max(fits, key=lambda fit: fit[0])[1] if fits else None
+def _kind_of(name: str, read: Sequence[Kind]) -> tuple[str, str | None]:
+    """Returns the longest of the endings that fit a file's name, and its kind, the first of those; "" and None."""
+    fits = [(end, kind.name) for kind in read for end in kind.suffixes if name.endswith(end)]
+    return max(fits, key=lambda fit: len(fit[0])) if fits else ("", None)
 
 
 def _listed(read: Sequence[Kind]) -> str:

@@ -126,11 +126,7 @@ class TableReader:
             name=table.name, fitting=with_target,
         )  # fmt: skip
         file = readable_name(Path(source)) if isinstance(source, str | Path) else table.name
-        dataset = replace(dataset, weights=weights_in(inference.frame, schema, who=file))
-        if schema.subgroup is not None:
-            column = schema.subgroup
-            named = subgroup_names(inference.frame[column], who=file, column=column)
-            dataset = replace(dataset, subgroups=named)
+        dataset = _to_learn(dataset, inference.frame, schema, file)
         rates = {k: m.rate for k, m in dataset.modalities.items() if m.rate is not None}
         levels = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
         ranges = schema.ranges | {column: both for column, both in levels.items() if both is not None}
@@ -144,7 +140,9 @@ class TableReader:
             reader = replace(reader, schema=reader.schema.model_copy(update={"split": auto}))
         return reader, replace(dataset, notes=(*notes, *dataset.notes), reasons=_reasons(inference))
 
-    def read(self, source: Source, *, need_target: bool | None = False, name: str | None = None) -> Dataset:
+    def read(
+        self, source: Source, *, need_target: bool | None = False, name: str | None = None, to_learn: bool = False
+    ) -> Dataset:
         """Reads later rows as those of the first table were read.
 
         Args:
@@ -152,6 +150,7 @@ class TableReader:
             need_target: Whether the target is read; if not, its columns may be absent. None: where it is known of all
                 rows.
             name: Of the data set; the file's name by default.
+            to_learn: Whether a model learns from the rows: the columns of weights and of subgroups are read too.
 
         Raises:
             ConfigError: A target is needed, and the schema names none.
@@ -159,9 +158,18 @@ class TableReader:
                 told.
         """
         row_id = () if self.schema.id is None else (self.schema.id,)
-        return self._read(source, (*self.schema.words, *self.words, *row_id), need_target=need_target, name=name)
+        words = (*self.schema.words, *self.words, *row_id)
+        return self._read(source, words, need_target=need_target, name=name, to_learn=to_learn)
 
-    def _read(self, source: Source, words: Collection[str], *, need_target: bool | None, name: str | None) -> Dataset:
+    def _read(
+        self,
+        source: Source,
+        words: Collection[str],
+        *,
+        need_target: bool | None,
+        name: str | None,
+        to_learn: bool = False,
+    ) -> Dataset:
         schema = self.schema
         if need_target and schema.target is None:
             raise ConfigError("TableReader: a target must be named; the schema has none. Name a column (--target).")
@@ -182,6 +190,8 @@ class TableReader:
             frame, schema, target, folder=table.folder, on_bad_file=self.on_bad_file, rates=self.rates,
             name=table.name, fitting=False,
         )  # fmt: skip
+        if to_learn:
+            dataset = _to_learn(dataset, frame, schema, table.name)
         known = [f"Columns that the schema does not know are not used: {tell_values(extra)}."] if extra else []
         return replace(dataset, notes=(*table.notes, *known, *dataset.notes))
 
@@ -220,6 +230,19 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     ranges = {column: levels for column, levels in decided.items() if levels is not None}
     resolved = result.schema.model_copy(update={"ranges": result.schema.ranges | ranges})
     return replace(result, schema=resolved, notes=(*table.notes, *result.notes, *cells.notes))
+
+
+def _to_learn(dataset: Dataset, frame: pd.DataFrame, schema: Schema, who: str) -> Dataset:
+    """Returns rows with the weights and subgroups that the schema names columns of."""
+    if lacking := [c for c in (schema.weight, schema.subgroup) if c is not None and c not in frame.columns]:
+        raise DataError(
+            f"{who}: rows to learn from must have the columns of weights and of subgroups; {tell_values(lacking)} "
+            "is lacking. Add it: the model was trained with it."
+        )
+    groups = None
+    if schema.subgroup is not None:
+        groups = subgroup_names(frame[schema.subgroup], who=who, column=schema.subgroup)
+    return replace(dataset, weights=weights_in(frame, schema, who=who), subgroups=groups)
 
 
 def _reasons(inference: Inference) -> dict[str, tuple[str, str]]:
