@@ -171,7 +171,7 @@ def table(n: int) -> pd.DataFrame:
     )
 
 
-OF_ROWS = {
+OF_ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "weight": ({"weight": "n", "ignore": ["site"]}, {}),
     "subgroup": ({"subgroup": "site", "ignore": ["n"]}, {"subgroup_method": "sampling"}),
 }
