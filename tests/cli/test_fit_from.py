@@ -14,11 +14,13 @@ from known_answers import make_product
 
 from profuse import load_model, register
 from profuse.comparison.jobs import model_folder
+from profuse.comparison.recommended import recommended
 from profuse.comparison.results import Results
 from profuse.comparison.summary import summarise
 from profuse.datasets import DatasetInfo
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, PortfolioPredictor
+from profuse.report.words import labels_of
 from profuse.training.options import TrainOptions
 
 QUICK = ("--seeds", 1, "--epochs", 1, "--jobs", 1, "--no-retrain-without")
@@ -246,3 +248,18 @@ def test_the_metric_that_chose_the_epoch_is_told_though_the_command_line_names_n
     done = run("fit", tmp_path / "t.csv", *chosen, "--out", tmp_path / "m")
     assert done.exit_code == 0, done.stderr
     assert ", chosen by mean absolute error, " in done.stdout
+
+
+def test_where_the_report_says_to_use_another_method_than_is_trained_a_note_tells_it(
+    run: Any, compared: Path, tmp_path: Path
+) -> None:
+    results = Results.read(compared)
+    advised = recommended(results, summarise(results))
+    assert advised not in (None, summarise(results).verdict.fusion)  # one epoch of a fusion beats nothing
+    called = labels_of(results)[str(advised)]
+    args = ("fit", compared.parent / "mine.csv", "--from", compared, "--out", tmp_path / "m")
+    said = run(*args)
+    assert f"its report says to use {called!r}" in " ".join(said.stderr.split()), said.stderr
+    named = run(*args, "--method", "hybrid concat")
+    assert named.exit_code == 0, named.stderr
+    assert "its report says" not in named.stderr

@@ -13,6 +13,7 @@ from profuse._options import checked
 from profuse.comparison.jobs import model_folder
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.options import CompareOptions
+from profuse.comparison.recommended import recommended
 from profuse.comparison.results import Results
 from profuse.comparison.summary import summarise
 from profuse.data.dataset import Dataset
@@ -36,6 +37,7 @@ class Chosen:
         options: Of the comparison.
         task: What is predicted.
         target_names: The columns that it stands in.
+        advised: What the report says to use, as it calls it, where that is another one and none was named; else "".
     """
 
     run: Path
@@ -43,6 +45,7 @@ class Chosen:
     options: CompareOptions
     task: Task
     target_names: tuple[str, ...]
+    advised: str = ""
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns what an estimator takes; what was `given` wins, and a fusion brings its own level."""
@@ -114,6 +117,11 @@ class Chosen:
     def notes(self) -> list[str]:
         """Tells what is trained, and what of it is not taken over."""
         notes = [f"The method is {self.method.name!r} of {self.run}."]
+        if self.advised:
+            notes.append(
+                f"That is its best fusion by validation; its report says to use {self.advised!r}: a network is "
+                f"fitted by --method {shlex.quote(self.advised)}, a classical model is kept in {self.run / 'models'}."
+            )
         if self.options.trials > 1 and self.method.is_network:
             notes.append(
                 f"The comparison tried {self.options.trials} configurations of it at each seed; trained is the first, "
@@ -157,9 +165,10 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
     options = checked(CompareOptions, config, where=str(run / "results.json"))
     facts = results.dataset
     methods, _ = methods_asked(options, list(facts.modalities), facts.task)
+    best = None
     if name is None:
-        verdict = summarise(results).verdict
-        name = verdict.fusion or verdict.single or ""
+        summary = summarise(results)
+        name, best = summary.verdict.fusion or summary.verdict.single or "", recommended(results, summary)
     ran, labels = {m.name: m for m in results.methods if m.role != "ablation"}, labels_of(results)
     known = {skipped.method: skipped.method for skipped in results.skipped}
     known |= {shown: m.name for m in ran.values() for shown in (m.label or m.name, labels[m.name])}
@@ -179,4 +188,5 @@ def read_chosen(run: Path, name: str | None) -> Chosen:
             f"fit: the method must be a network or the portfolio; got method={name!r}, a classical model. "
             f"Name another one with --method, or use the fitted ones that the comparison has kept in models/: {there}."
         )
-    return Chosen(run, method, options, facts.task, tuple(facts.target_names))
+    advised = labels[best] if best is not None and best != asked else ""
+    return Chosen(run, method, options, facts.task, tuple(facts.target_names), advised)
