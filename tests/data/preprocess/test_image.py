@@ -204,3 +204,15 @@ def test_ten_thousand_pictures_take_seconds() -> None:
     made = fitted(data)
     made.transform(data)
     assert time.perf_counter() - start < 30
+
+
+def test_a_model_keeps_one_range_of_levels_as_it_did_before_pictures_had_many_channels() -> None:
+    """Pipelines refuse a state that they would not keep themselves: models of earlier versions must still be theirs."""
+    data = ModalityData("image", np.zeros((2, 8, 8, 3), dtype=np.uint8), np.ones(2, dtype=bool), range=(0.0, 255.0))
+    fitted = ImagePreprocessor().fit(data, np.arange(2))
+    assert fitted.state()["range"] == [0.0, 255.0]
+    again = ImagePreprocessor.from_state(fitted.state())
+    assert again.range == (0.0, 255.0)
+    assert again.state()["range"] == [0.0, 255.0]
+    again.range = ((0.0, 1.0), (0.0, 9.0))
+    assert ImagePreprocessor.from_state(again.state()).range == again.range

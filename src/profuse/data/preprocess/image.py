@@ -98,7 +98,7 @@ class ImagePreprocessor(Preprocessor):
             "min_size": self.min_size,
             "max_size": self.max_size,
             "image_size": list(self.spec.image_size),
-            "range": None if self.range is None else [list(pair) for pair in pairs_of(self.range)],
+            "range": _stored(self.range),
             "mean": self.mean,
             "std": self.std,
         }
@@ -116,3 +116,9 @@ class ImagePreprocessor(Preprocessor):
         height, width = state["image_size"]
         new.spec = Spec(kind="image", n_channels=len(new.mean), image_size=(height, width))
         return new
+
+
+def _stored(levels: LevelRange | None) -> list[Any] | None:
+    """Returns levels as models keep them: one pair is flat, as it was when all pictures had one."""
+    pairs = [] if levels is None else [list(pair) for pair in pairs_of(levels)]
+    return pairs if len(pairs) > 1 else next(iter(pairs), None)
