@@ -285,8 +285,7 @@ class NetworkPredictor(Predictor):
             "history": None
             if history is None
             else {
-                # JSON has no NaN
-                "epochs": [{k: v if math.isfinite(v) else None for k, v in vars(e).items()} for e in history.epochs],
+                "epochs": [e.to_json() for e in history.epochs],
                 "best_epoch": history.best_epoch,
                 "n_train_rows": history.n_train_rows,
                 "fit_seconds": history.fit_seconds,

@@ -29,7 +29,7 @@ def facts_of(fitted: Fitted) -> tuple[dict[str, Any], dict[str, Any]]:
         "training": fitted.training.model_dump(mode="json"),
         "n_rows": fitted.n_rows,
         "schema": None if schema is None else schema.model_dump(mode="json"),
-        "history": [] if history is None else [vars(e) for e in history.epochs],
+        "history": [] if history is None else [e.to_json() for e in history.epochs],
         "best_epoch": None if history is None else history.best_epoch,
         "method": fitted.method,
         "validation": fitted.validation,
@@ -58,7 +58,7 @@ def restored(facts: dict[str, Any], weights: dict[str, Any]) -> Fitted:
     kinds = {name: preprocessor.takes for name, preprocessor in pipeline.preprocessors.items()}
     if schema is not None and (odd := schema.unlike(kinds)) is not None:
         raise ValueError(f"the schema must have modality {odd!r}, of the kind that its preprocessor takes")
-    epochs = tuple(Epoch(**e) for e in facts["history"])
+    epochs = tuple(Epoch.from_json(e) for e in facts["history"])
     history = History(epochs, facts["best_epoch"], n_rows, 0.0) if epochs else None
     training = RetrievalTraining.model_validate(facts["training"])
     return Fitted(spaces, method, facts["validation"], pipeline, options, training, n_rows, schema, history)

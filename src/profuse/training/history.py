@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Epoch", "History"]
 
@@ -24,6 +25,16 @@ class Epoch:
     valid_score: float
     valid_error: float
     train_eval_loss: float = math.nan
+
+    def to_json(self) -> dict[str, float | None]:
+        """Returns the fields by name; None for NaN, which JSON has not."""
+        return {name: value if math.isfinite(value) else None for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, float | None]) -> Epoch:
+        """Returns the epoch whose `to_json` this is."""
+        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in fields.items()}
+        return cls(**known)
 
 
 @dataclass(frozen=True)
