@@ -84,6 +84,7 @@ class TestInThisProcess:
         cls: Any = registry.part("fusion", NAMES["fusion"])
         check_fusion(cls, checks=[c for c in FUSION_CHECKS if c not in SLOW_CHECKS and c != "documented"])
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("few_classical")
     def test_a_comparison_uses_all_of_them_by_name(self, tmp_path: Path) -> None:
         found = profuse.compare("rings", out=tmp_path / "o", n_jobs=1, **OPTIONS)

@@ -62,6 +62,7 @@ def test_a_model_has_learned_with_them_and_needs_them_no_more(run: Any, files: P
     assert share[1] > share[0] + 0.1
 
 
+@pytest.mark.slow
 def test_a_comparison_has_them_and_fit_takes_them_over(run: Any, files: Path, tmp_path: Path) -> None:
     args = ("--seeds", 1, "--rounds", "none", "--epochs", 2, "--width", 8, "--jobs", 1, "--no-retrain-without")
     done = run("compare", files / "mine.csv", "-t", "ill", "--weight", "n", *args, "--out", tmp_path / "c")

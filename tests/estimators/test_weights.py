@@ -75,6 +75,7 @@ def test_scikit_learn_sees_that_rows_may_be_weighted_and_gives_their_part_to_eac
     assert calibrated.predict_proba(X).shape == (N, 2)
 
 
+@pytest.mark.slow
 def test_weights_of_rows_come_in_any_form(X: pd.DataFrame, y: np.ndarray) -> None:
     weights = np.where(y == "ill", 4.0, 1.0)
     first = FusionClassifier(**QUICK).fit(X, y, sample_weight=weights)

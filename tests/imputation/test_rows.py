@@ -102,7 +102,7 @@ def test_other_rows_and_their_order_change_nothing(fitted: Made, method: str, or
         same(ours, theirs)
 
 
-@pytest.mark.parametrize("method", ["ridge", "flow", "mean"])
+@pytest.mark.parametrize("method", ["ridge", pytest.param("flow", marks=pytest.mark.slow), "mean"])
 def test_errors_of_rows_filled_one_by_one_are_independent(method: str) -> None:
     """With shared draws all samples of one number would lie on one side of the answer."""
     rng = np.random.default_rng(0)

@@ -129,7 +129,11 @@ def test_rows_that_are_asked_about_and_fitted_to_are_told() -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (PORTFOLIO, r"a network or a classical model .*got a PortfolioPredictor\. Ask a model of 'profuse fit --net"),
+        pytest.param(
+            PORTFOLIO,
+            r"a network or a classical model .*got a PortfolioPredictor\. Ask a model of 'profuse fit --net",
+            marks=pytest.mark.slow,
+        ),
         ("trivial", "of two modalities or more"),
     ],
 )

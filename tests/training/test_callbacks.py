@@ -63,7 +63,7 @@ def test_each_hook_is_called_once_in_its_place() -> None:
     assert notes.calls[-1] == trained.history
 
 
-@pytest.mark.parametrize("fusion", ["concat", "stacking"])
+@pytest.mark.parametrize("fusion", ["concat", pytest.param("stacking", marks=pytest.mark.slow)])
 def test_watching_changes_no_number_and_folds_are_not_watched(fusion: str) -> None:
     notes = Notes()
     functions: list[Epoch] = []

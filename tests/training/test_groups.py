@@ -71,7 +71,17 @@ def test_with_a_single_group_training_is_plain_training_bit_for_bit(method: str,
     assert [e.train_loss for e in fits[0].history.epochs] == [e.train_loss for e in fits[1].history.epochs]  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("model", [{}, {"members": 2}, {"rounds": 2}, {"fusion": "gated"}, {"fusion": "mean_logits"}])
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        *(
+            pytest.param(m, marks=pytest.mark.slow)
+            for m in ({"rounds": 2}, {"fusion": "gated"}, {"fusion": "mean_logits"})
+        ),
+        {"members": 2},
+    ],
+)
 def test_several_groups_change_what_is_learned(model: dict[str, Any]) -> None:
     states = [
         fitted(data, model=model, **train).model.state_dict()
