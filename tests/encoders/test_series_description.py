@@ -225,3 +225,18 @@ def test_thresholds_come_from_the_rows_that_are_learned_from() -> None:
     assert isinstance(description, SeriesDescription)
     assert torch.equal(description.answers.thresholds, alone.answers.thresholds)
     assert alone.answers.thresholds.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", ["multiscale", "gru", "tcn", "patch", "cnn", "vit", "pointset"])
+def test_rows_choose_whether_numbers_of_series_and_pictures_count_by_their_share_or_alike(name: str) -> None:
+    cls = encoder(name)
+    of_kind = {
+        "series": spec(),
+        "image": Spec(kind="image", n_channels=3, image_size=(16, 16)),
+        "points": Spec(kind="points", n_channels=3, max_length=16),
+    }[cls.kind]
+    made = build_model(
+        {"x": of_kind}, "binary", 2, ModelOptions(encoders={"x": name}), n_rows=80, seed=0
+    ).plain.linear_paths
+    ways = {way.as_given for way in made.path(made.names[0]).landmarks["x"].candidates}
+    assert ways == ({False} if cls.kind == "points" else {False, True})
