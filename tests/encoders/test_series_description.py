@@ -233,7 +233,7 @@ def test_rows_choose_whether_numbers_of_series_and_pictures_count_by_their_share
     of_kind = {
         "series": spec(),
         "image": Spec(kind="image", n_channels=3, image_size=(16, 16)),
-        "points": Spec(kind="points", n_channels=3, max_length=16),
+        "points": Spec(kind="points", n_channels=6, max_length=16),
     }[cls.kind]
     made = build_model(
         {"x": of_kind}, "binary", 2, ModelOptions(encoders={"x": name}), n_rows=80, seed=0
