@@ -270,7 +270,7 @@ def test_accuracy_balanced_accuracy_and_log_loss_stand_beside_it_in_the_table(re
     for row in collected["table"]:
         means = [values(results, b["name"], "test")[row["name"]] for b in collected["beside"]]
         assert row["beside"] == pytest.approx(means)
-    assert "| AUROC | 95 % interval | accuracy | balanced accuracy | log loss |" in render_markdown(collected)
+    assert "| AUROC | 95 % interval | alike | accuracy | balanced accuracy | log loss |" in render_markdown(collected)
     assert "<th>accuracy</th><th>balanced accuracy</th><th>log loss</th>" in render_html(collected)
 
 
