@@ -106,7 +106,7 @@ def test_numbers_of_noise_vary_by_more_than_a_fifth_and_many_channels_give_few()
     generator = torch.Generator().manual_seed(0)
     made = SeriesDescription(spec(3))
     noise = whole(torch.randn(100, T, 3, generator=generator))
-    made.settle(noise)
+    made.settle(noise, torch.arange(100))
     assert (made(noise).std(0) > 1).double().mean() > 0.95  # `Landmarks` takes a fifth for noise
     many = SeriesDescription(spec(100))
     assert set(many.sizes) == {"length", "own", "steps", "levels", "views", "ranks"}
@@ -158,7 +158,7 @@ def test_a_ridge_of_eighty_rows_learns_what_one_part_tells(kind: str) -> None:
 @pytest.mark.parametrize("levels", [True, False])
 def test_answers_are_shares_above_the_quantiles_of_training_of_steps_and_changes(levels: bool) -> None:
     made, x = SeriesDescription(spec(1), levels=levels).double(), draw(40, 1)
-    made.settle(whole(x))
+    made.settle(whole(x), torch.arange(len(x)))
     got = (parts_of(made, whole(x))["answers"]).unflatten(1, (-1, 2, 84))
     rows = x[..., 0].numpy()
     seen = np.stack([rows, np.diff(rows, axis=1, prepend=rows[:, :1])], axis=1)
@@ -184,13 +184,13 @@ def test_answers_are_shares_above_the_quantiles_of_training_of_steps_and_changes
 def test_padding_and_absent_rows_change_no_threshold_and_no_share() -> None:
     x = draw(6, 2).float()
     one, other = SeriesDescription(spec()), SeriesDescription(spec())
-    one.settle(whole(x))
+    one.settle(whole(x), torch.arange(6))
     longer = torch.cat([x, torch.full((6, 9, 2), 50.0)], dim=1)
     mask = torch.cat([torch.ones(6, T), torch.zeros(6, 9)], dim=1).bool()
-    other.settle(Raw(longer, mask))
+    other.settle(Raw(longer, mask), torch.arange(6))
     torch.testing.assert_close(one.answers.thresholds, other.answers.thresholds)
     torch.testing.assert_close(one(whole(x)), other(Raw(longer, mask)), atol=1e-3, rtol=1e-4)
-    SeriesDescription(spec()).settle(Raw(longer, torch.zeros_like(mask)))  # nobody is there
+    SeriesDescription(spec()).settle(Raw(longer, torch.zeros_like(mask)), torch.arange(6))  # nobody is there
 
 
 def ripples(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -206,7 +206,7 @@ def ripples(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_what_is_small_beside_spikes_is_seen() -> None:
     x, label = ripples(0)
     made = encoder("multiscale").make(spec(1), 8, n_rows=100)
-    made.settle_linear(whole(x[:80]))
+    made.settle_linear(whole(x), torch.arange(80))
     numbers, here = made.linear(whole(x)), torch.ones(80, dtype=torch.bool)
     path = LinearPath({"x": made.n_linear}, 2, link="softmax", natural={"x": made.linear_spreads()})
     path.fit({"x": (numbers[:80], here)}, torch.eye(2)[label[:80]])
@@ -220,7 +220,7 @@ def test_thresholds_come_from_the_rows_that_are_learned_from() -> None:
     inputs = {"x": whole(x)}
     fit_linear(made.plain, inputs, label, torch.arange(80))
     alone = SeriesDescription(spec(1))
-    alone.settle(whole(x[:80]))
+    alone.settle(whole(x[:80]), torch.arange(80))
     description = made.plain.encoder_of["x"].description
     assert isinstance(description, SeriesDescription)
     assert torch.equal(description.answers.thresholds, alone.answers.thresholds)

@@ -173,14 +173,15 @@ class Encoder(nn.Module, ABC):
         numbers: Tensor = self.description(raw)
         return numbers
 
-    def settle_linear(self, raw: Raw) -> None:
+    def settle_linear(self, raw: Raw, rows: Tensor) -> None:
         """Takes from training rows what `linear` measures by, into the encoder's buffers; called before it is read.
 
         Args:
-            raw: Training rows; the target is not seen.
+            raw: All rows; the target is not seen.
+            rows: Those that are learned from.
         """
         if self.description is not None:
-            self.description.settle(raw)
+            self.description.settle(raw, rows)
 
     def linear_spreads(self) -> Tensor | None:
         """Returns by how much the numbers of `linear` vary in the data's own unit, `[n_linear]`, 0 to leave one out.

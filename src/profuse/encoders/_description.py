@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from profuse.tokens import Raw
 
@@ -28,5 +28,10 @@ class Description(nn.Module):
 
     out_width: int
 
-    def settle(self, raw: Raw) -> None:
-        """Takes what numbers are measured by, from training rows, into buffers; nothing unless a subclass does."""
+    def settle(self, raw: Raw, rows: Tensor) -> None:
+        """Takes what numbers are measured by, from training rows, into buffers; nothing unless a subclass does.
+
+        Args:
+            raw: All rows.
+            rows: Those that are learned from.
+        """

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ __all__ = ["KernelBank", "KernelShares", "dilations"]
 
 _TAPS = 9
 _MANY = 64  # channels
-_MOST_EXAMPLES, _MOST_ANSWERS = 64, 4096  # rows, and answers of a kernel, whose quantiles are taken
+_MOST_ANSWERS = 4096  # of a kernel, whose quantiles are taken
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -79,12 +78,16 @@ class KernelBank(nn.Module):
         z: Tensor = F.conv1d(x, weights, padding=padding, stride=step, dilation=dilation, groups=groups)
         return z
 
+    def _answers(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields for each dilation the answers `[row, kernel, step]` and which are real, `[row, 1, step]`."""
+        for reads, dilation in zip(self.reads, self.dilations, strict=True):
+            yield self._responses(x, reads, dilation), mask[:, None, :: max(1, dilation // 2)]
+
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         features = []
-        for reads, dilation in zip(self.reads, self.dilations, strict=True):
-            real = mask[:, None, :: max(1, dilation // 2)]
+        for z, real in self._answers(x, mask):
             n = real.sum(2).clamp(min=1)
-            z = self._responses(x, reads, dilation).masked_fill(~real, 0.0)
+            z = z.masked_fill(~real, 0.0)
             rms = (z.square().sum(2) / n + 1e-8).sqrt()
             features.append(rms.log())
             n_masked, level = (~real).sum(2), rms.detach()[..., None]  # a step function has no gradient
@@ -125,21 +128,12 @@ class KernelShares(KernelBank):
         self.register_buffer("thresholds", torch.zeros(len(self.dilations), n_kernels, n_thresholds, device="cpu"))
         self.out_width = self.thresholds.numel()
 
-    def _answers(self, x: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields for each dilation the answers `[row, kernel, step]` and which of them are real, `[row, step]`."""
-        for reads, dilation in zip(self.reads, self.dilations, strict=True):
-            yield self._responses(x, reads, dilation), mask[:, :: max(1, dilation // 2)]
-
     @torch.no_grad()
     def settle(self, x: Tensor, mask: Tensor) -> None:
-        """Takes the thresholds of some of these rows."""
-        there = mask.any(1).nonzero()[:, 0]
-        some = there[torch.from_numpy(np.random.RandomState(0).permutation(len(there))[:_MOST_EXAMPLES])]
-        if not len(some):
-            return
+        """Takes the thresholds of these rows, at least one of which has a step."""
         n_kernels, n = self.thresholds.shape[1:]
         ranks = (torch.arange(1, 1 + n_kernels * n, dtype=torch.float64) * _GOLDEN % 1).reshape(n_kernels, n)
-        for made, (z, real) in zip(self.thresholds, self._answers(x[some], mask[some]), strict=True):
+        for made, (z, real) in zip(self.thresholds, self._answers(x, mask), strict=True):
             answers = z.transpose(0, 1).flatten(1)[:, real.flatten()]
             answers = answers[:, :: -(-answers.shape[1] // _MOST_ANSWERS)].sort(dim=1).values
             made.copy_(answers.gather(1, (ranks * answers.shape[1]).long()))
@@ -147,7 +141,7 @@ class KernelShares(KernelBank):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         features = []
         for levels, (z, real) in zip(self.thresholds, self._answers(x, mask), strict=True):
-            n = real.sum(1).clamp(min=1)[:, None]
-            above = [((z.detach() > level[:, None]) & real[:, None]).sum(2) / n for level in levels.unbind(1)]
+            n = real.sum(2).clamp(min=1)
+            above = [((z.detach() > level[:, None]) & real).sum(2) / n for level in levels.unbind(1)]
             features += [share.to(x.dtype) for share in above]
         return torch.cat(features, dim=1)

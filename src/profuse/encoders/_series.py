@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from profuse.encoders._description import UNIT, Description
 from profuse.encoders._kernels import KernelBank, KernelShares
-from profuse.encoders._views import resampled, row_views
+from profuse.encoders._views import resampled, row_views, step_changes
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -22,6 +22,7 @@ _RANKS = (0, 3, 8, 16, 24, 32, 40, 48, 55, 60, 63)
 _FEW_RANKS = (0, 16, 32, 48, 63)
 _N_DIRECTIONS, _N_PARTS = 8, 4
 _MOST_CHANNELS, _MOST_POINTS, _WIDEST = 32, 24, 128
+_EXAMPLES = 64  # rows of which thresholds are taken
 # by part: its numbers' usual deviation, and the part's share
 _SCALES = {
     "length": (0.2, 0.1),
@@ -100,19 +101,21 @@ class SeriesDescription(Description):
     quarters: Tensor
     compass: Tensor
 
-    def settle(self, raw: Raw) -> None:
-        """Takes thresholds of `answers`."""
-        if "answers" in self.sizes:
-            x = raw.values.masked_fill(~raw.mask[..., None], 0.0)
-            self.answers.settle(*self._answering(x, row_views(x, raw.mask, is_path=self.is_path)[0], raw.mask))
+    def settle(self, raw: Raw, rows: Tensor) -> None:
+        """Takes thresholds of `answers`, of 64 of the rows that have a series."""
+        there = rows[raw.present[rows]]
+        if "answers" not in self.sizes or not len(there):
+            return
+        some = raw.rows(there[torch.from_numpy(np.random.RandomState(0).permutation(len(there))[:_EXAMPLES])])
+        x = some.values.masked_fill(~some.mask[..., None], 0.0)
+        views, _ = row_views(x, some.mask, is_path=self.is_path)
+        self.answers.settle(self._answering(x, views, some.mask), some.mask)
 
-    def _answering(self, x: Tensor, views: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what the kernels of `answers` see, `[row, channel, time]`, and which steps are real."""
+    def _answering(self, x: Tensor, views: Tensor, mask: Tensor) -> Tensor:
+        """Returns what the kernels of `answers` see, `[row, channel, time]`."""
         if "own" in self.sizes:
-            before = F.pad(x, (0, 0, 1, 0))[:, :-1]
-            real = mask & F.pad(mask, (1, 0))[:, :-1]
-            views = torch.cat([x, (x - before).masked_fill(~real[..., None], 0.0)], dim=2)
-        return views.transpose(1, 2).contiguous(), mask
+            views = torch.cat([x, step_changes(x, mask)[0]], dim=2)
+        return views.transpose(1, 2).contiguous()
 
     def forward(self, raw: Raw) -> Tensor:
         mask = raw.mask
@@ -133,7 +136,7 @@ class SeriesDescription(Description):
             answers = answers.unflatten(1, (len(self.kernels.dilations), 4, -1))
             # what hardly answers at all is one thing, however little
             parts |= {"rms": (answers[:, :, 0].exp() + 0.3).log(), "shares": answers[:, :, 1]}
-            parts["answers"] = self.answers(*self._answering(x, views, mask))
+            parts["answers"] = self.answers(self._answering(x, views, mask), mask)
             parts |= {"power": self._power(shape), "lags": _lags(shape)}
         if self.is_path:
             parts["directions"] = self._directions(shape[..., :2])

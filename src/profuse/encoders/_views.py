@@ -6,7 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["resampled", "row_views"]
+__all__ = ["resampled", "row_views", "step_changes"]
+
+
+def step_changes(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns `x_t - x_{t-1}`, 0 unless both steps are real, `[row, time, channel]`, and 1 where both are, else 0.
+
+    Args:
+        x: `[row, time, channel]`, 0 where masked.
+        mask: `[row, time]` bool.
+    """
+    real = mask[..., None].to(x.dtype)
+    pair = real * F.pad(real, (0, 0, 1, 0))[:, :-1]
+    return (x - F.pad(x, (0, 0, 1, 0))[:, :-1]) * pair, pair
 
 
 def row_views(x: Tensor, mask: Tensor, *, is_path: bool = False) -> tuple[Tensor, Tensor]:
@@ -25,11 +37,10 @@ def row_views(x: Tensor, mask: Tensor, *, is_path: bool = False) -> tuple[Tensor
         `[row, time, 2 channel]`, 0 where masked, and `[row, 3 channel]`.
     """
     real = mask[..., None].to(x.dtype)
-    pair = real * F.pad(real, (0, 0, 1, 0))[:, :-1]
+    change, pair = step_changes(x, mask)
     n, n_pairs = (part.sum(1, keepdim=True).clamp(min=1) for part in (real, pair))
     mean = x.sum(1, keepdim=True) / n
     centered = (x - mean) * real
-    change = (x - F.pad(x, (0, 0, 1, 0))[:, :-1]) * pair
     variance, square = centered.square().sum(1, keepdim=True) / n, change.square().sum(1, keepdim=True) / n_pairs
     own = torch.cat([mean, 0.5 * (variance + _SMALL).log(), 0.5 * (square + _SMALL).log()], dim=2)[:, 0]
     if is_path:

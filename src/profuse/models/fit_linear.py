@@ -54,7 +54,7 @@ def fit_linear(
     """
     paths = model.linear_paths
     for name in paths.sources:
-        model.encoder_of[name].settle_linear(inputs[name].rows(rows))
+        model.encoder_of[name].settle_linear(inputs[name], rows)
     parts = paths.parts(model.encoder_of, inputs, None if solved is None else solved.read)
     goal = model.head.encode_target(target).reshape(len(target), -1)
     task = _Task(paths, parts, goal, rows, held, None if like is None else like.linear_paths, together, solved)
