@@ -51,6 +51,8 @@ class Head(nn.Module, ABC):
     """What `score` measures; larger is better."""
     columns: ClassVar[int] = 1
     """Outputs for each class, label or value."""
+    quantile_levels: ClassVar[tuple[float, ...]] = ()
+    """Which quantiles it learns, ascending; none of most."""
 
     def __init__(
         self,
@@ -90,6 +92,10 @@ class Head(nn.Module, ABC):
     def add_linear(self, outputs: Tensor, linear: Tensor) -> Tensor:
         """Returns outputs `[batch, n_outputs]` with what a linear path adds to them, `[batch, n_values]`."""
         return outputs + linear
+
+    def quantiles(self, outputs: Tensor) -> Tensor:
+        """`[batch, n_outputs]` -> `[batch, n_values, quantile]`, ascending, those of `quantile_levels`."""
+        return outputs.new_zeros(len(outputs), self.n_values, 0)
 
     def begin(self, residuals: Tensor) -> None:
         """Makes the head of an untrained model add nothing to its linear path.
@@ -280,6 +286,7 @@ class QuantileHead(Head):
     link = "identity"
     unit = "R2"
     columns = len(QUANTILES)
+    quantile_levels = QUANTILES
 
     def __init__(
         self, width: int, n_outputs: int, *, dropout: float = 0.1, label_smoothing: float = 0.0, n_members: int = 1
@@ -298,7 +305,6 @@ class QuantileHead(Head):
         return outputs.reshape(*outputs.shape[:-1], self.n_values, self.columns)
 
     def quantiles(self, outputs: Tensor) -> Tensor:
-        """`[batch, n_outputs]` -> `[batch, n_values, quantile]`, ascending."""
         return self._by_value(outputs).sort(dim=-1).values
 
     def add_linear(self, outputs: Tensor, linear: Tensor) -> Tensor:

@@ -128,8 +128,8 @@ def _run(command: Sequence[str], n: int) -> int:
             return 0
         code = running[failed].returncode
         # a first process that ends by itself says what the other has said, or a fault of its own
-        told = code > 0 if failed == 0 else _ends(running[0])
-        if not told:
+        has_message = code > 0 if failed == 0 else _ends(running[0])
+        if not has_message:
             said[failed].seek(0)
             words = said[failed].read()[-_LAST:].strip().removeprefix("Error: ")
             say(f"Error: process {failed + 1} of {n} has failed: {words or _how(code)}", err=True)

@@ -37,8 +37,8 @@ def letters(results: Results, summary: Summary) -> dict[str, str]:
     names, evidence = [row.method.name for row in summary.rows[:_LETTERED]], Evidence(results)
     n_others = math.comb(len(summary.rows), 2) - math.comb(len(names), 2)
     pairs = list(combinations(names, 2))
-    found = [evidence.difference(*pair) for pair in pairs]  # without a seed in common nothing is shown
-    adjusted = holm([*(1.0 if e is None or e.p is None else e.p for e in found), *[1.0] * n_others])[: len(pairs)]
+    differences = [evidence.difference(*pair) for pair in pairs]  # without a seed in common nothing is shown
+    adjusted = holm([*(1.0 if e is None or e.p is None else e.p for e in differences), *[1.0] * n_others])[: len(pairs)]
     return letters_of(names, [pair for pair, p in zip(pairs, adjusted, strict=True) if p < 0.05]) if pairs else {}
 
 

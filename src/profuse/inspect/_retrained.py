@@ -44,13 +44,13 @@ def refits(asked: Asked, dataset: Dataset, train: Any) -> tuple[dict[Any, np.nda
     again = Retraining.of(predictor, rows, who="missing")
     names = asked.used
     hidden = predict_without(predictor, asked.inputs, [(name,) for name in names])
-    found: dict[Any, np.ndarray] = {(_HIDDEN, name): hidden[name,] for name in names}
+    predictions: dict[Any, np.ndarray] = {(_HIDDEN, name): hidden[name,] for name in names}
     for gone in ((), *((name,) for name in names)):
         fitted = again.without(gone)
-        found[_AGAIN, *gone] = fitted.predict_encoded(fitted.encode(dataset))
+        predictions[_AGAIN, *gone] = fitted.predict_encoded(fitted.encode(dataset))
     if not (n := n_shared(dataset, rows, predictor.modalities)):
-        return found, ()
-    return found, (
+        return predictions, ()
+    return predictions, (
         f"{n} of the {len(dataset)} rows asked about hold what a row to retrain with holds: of rows that a model has "
         "learned from, what is lost without a modality says little. Ask about others.",
     )
@@ -104,14 +104,14 @@ def _without(name: str) -> str:
 
 def _verdict(name: str, label: str, hidden: Estimate, alone: Estimate, regained: Estimate) -> str:
     """Returns what the estimates of a modality say of it, as far as their intervals tell."""
-    told = f"hidden it costs {hidden.value:.4f} {label}, trained without it {alone.value:.4f}"
+    costs = f"hidden it costs {hidden.value:.4f} {label}, trained without it {alone.value:.4f}"
     needed, leans = alone.low > 0, regained.low > 0
     if needed and leans:
-        return f"{name!r}: the model cannot do without it, and leans on it more than it must: {told}."
+        return f"{name!r}: the model cannot do without it, and leans on it more than it must: {costs}."
     if needed:
-        return f"{name!r}: the model cannot do without it: {told}."
+        return f"{name!r}: the model cannot do without it: {costs}."
     if leans:
-        return f"{name!r}: the model leans on it and could do without: {told}, which is not shown to be above 0."
+        return f"{name!r}: the model leans on it and could do without: {costs}, which is not shown to be above 0."
     if hidden.low > 0:
-        return f"{name!r}: whether the model could do without it cannot be told of these rows: {told}."
-    return f"{name!r}: that the model needs it is not shown: {told}."
+        return f"{name!r}: whether the model could do without it cannot be told of these rows: {costs}."
+    return f"{name!r}: that the model needs it is not shown: {costs}."

@@ -84,10 +84,10 @@ class Coverage(Question):
         worst = min(answer.estimates, key=lambda e: e.value)
         held = "Intervals hold" if answer.metric == "width" else "Sets hold"
         value, low, high, least = (f"{100 * x:.1f}" for x in (whole.value, whole.low, whole.high, worst.value))
-        told = (
+        whole_said = (
             f"{held} the truth in {value} % of the rows ({low} to {high} %), {round(100 * asked, 1):g} % were asked for"
         )
-        return f"{told}." if worst is whole else f"{told}; at worst, {worst.name}, in {least} %."
+        return f"{whole_said}." if worst is whole else f"{whole_said}; at worst, {worst.name}, in {least} %."
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""

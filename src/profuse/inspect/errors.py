@@ -83,13 +83,10 @@ class Errors(Question):
         shown = [e for e in answer.estimates if not e.name.startswith("(")]
         if not shown:
             return "No slice of the rows is shown to be predicted worse than the others."
-        e, many = (
-            shown[0],
-            f"{len(shown)} slices are predicted worse" if len(shown) > 1 else "One slice is predicted worse",
-        )
-        return (
-            f"{many} than other rows, {'first ' if len(shown) > 1 else ''}{e.name}: by {ends_of(e)} of {answer.metric}."
-        )
+        by = f"{shown[0].name}: by {ends_of(shown[0])} of {answer.metric}."
+        if len(shown) == 1:
+            return f"One slice is predicted worse than other rows, {by}"
+        return f"{len(shown)} slices are predicted worse than other rows, first {by}"
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

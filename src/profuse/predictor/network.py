@@ -22,7 +22,6 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.errors import CheckpointError, ConfigError, DataError
 from profuse.fusion import Fused
-from profuse.heads import QUANTILES, QuantileHead
 from profuse.models.build import Model, build_model
 from profuse.models.options import ModelOptions
 from profuse.predictor.base import Predictor
@@ -114,7 +113,7 @@ class NetworkPredictor(Predictor):
 
     def band(self, inputs: Mapping[str, Raw]) -> np.ndarray | None:
         """See `Predictor.band`."""
-        if not isinstance(self.model.head, QuantileHead):
+        if not self.model.head.quantile_levels:
             return None
         return self._quantiles(inputs)[..., [0, -1]]
 
@@ -124,7 +123,7 @@ class NetworkPredictor(Predictor):
         Raises:
             ConfigError: The model has not learned quantiles.
         """
-        if not isinstance(self.model.head, QuantileHead):
+        if not self.model.head.quantile_levels:
             raise ConfigError(
                 "predict_quantiles: the model must have learned quantiles; got head='mean'. Fit a regression with "
                 "head='quantile'."
@@ -135,7 +134,6 @@ class NetworkPredictor(Predictor):
     def _quantiles(self, inputs: Mapping[str, Raw]) -> np.ndarray:
         """Returns `[row, target, quantile]`, in the target's units."""
         used, head = {name: inputs[name] for name in self.modalities}, self.model.head
-        assert isinstance(head, QuantileHead)
         with limit_threads(self.train_options.threads), applied(self.source):
             outputs = torch.cat([o.outputs for o in predict(self.model, used)])
             each = head.quantiles(outputs).double().numpy()
@@ -149,9 +147,10 @@ class NetworkPredictor(Predictor):
         """
         dataset = self._taken(rows)
         frame = super().predict_frame(dataset)
-        band = self.band(self.encode(dataset)) if isinstance(self.model.head, QuantileHead) else None
+        levels = self.model.head.quantile_levels
+        band = self.band(self.encode(dataset)) if levels else None
         for j, target in enumerate(self.codec.names if band is not None else ()):
-            for k, q in enumerate((QUANTILES[0], QUANTILES[-1])):
+            for k, q in enumerate((levels[0], levels[-1])):
                 name = f"{'' if self.codec.n_outputs == 1 else f'{target}_'}q{100 * q:02.0f}"
                 if name in frame:
                     raise DataError(

@@ -42,12 +42,11 @@ class _Page:
     order: str
 
     def one(self, tag: int, default: int = 0) -> int:
-        found = self.tags.get(tag)
-        return int(found[0]) if found else default
+        values = self.tags.get(tag)
+        return int(values[0]) if values else default
 
     def many(self, tag: int) -> tuple[int, ...]:
-        found = self.tags.get(tag, ())
-        return tuple(found)
+        return tuple(self.tags.get(tag, ()))
 
     @property
     def n_samples(self) -> int:
@@ -88,8 +87,8 @@ class _Page:
         said, dtype = first.tags.get(_DESCRIPTION, b""), self.dtype
         if self.n_samples != 1 or self.one(_PHOTOMETRIC, 1) not in _GREY or dtype is None:
             return False
-        told = isinstance(said, bytes) and said.startswith((b"ImageJ", b'{"shape"'))
-        return (dtype.itemsize > 1 or told) and self.size == first.size and dtype == first.dtype
+        of_stack = isinstance(said, bytes) and said.startswith((b"ImageJ", b'{"shape"'))
+        return (dtype.itemsize > 1 or of_stack) and self.size == first.size and dtype == first.dtype
 
 
 def read_bands(file: BinaryIO, tell: Tell) -> tuple[np.ndarray, int] | None:
@@ -128,9 +127,9 @@ def read_bands(file: BinaryIO, tell: Tell) -> tuple[np.ndarray, int] | None:
     return values, first.one(_ORIENTATION, 1)
 
 
-def unmeasured_level(told: object) -> float | None:
+def unmeasured_level(tag: object) -> float | None:
     """Returns the level that GDAL_NODATA, a word, tells to mean "not measured"; None if it tells none."""
-    word = told.decode("ascii", "replace") if isinstance(told, bytes) else str(told or "")
+    word = tag.decode("ascii", "replace") if isinstance(tag, bytes) else str(tag or "")
     try:
         return float(word.strip("\0 "))
     except ValueError:
