@@ -139,13 +139,13 @@ class Tokens:
 
     def zeroed(self) -> Tokens:
         """Returns the same tokens with 0 wherever the mask is False, whatever stood there (NaN too)."""
-        return Tokens(self.values.masked_fill(~self.mask[..., None], 0.0), self.mask)
+        return Tokens(torch.where(self.mask[..., None], self.values, 0.0), self.mask)
 
     def mean(self) -> Tensor:
         """Returns the mean of the real tokens, `[batch, channel]`; 0 where there is none."""
         # a sum of many may be beyond what half precision holds, their mean is not
         wide = torch.promote_types(self.values.dtype, torch.float32)
-        total = self.values.masked_fill(~self.mask[..., None], 0.0).sum(1, dtype=wide)
+        total = torch.where(self.mask[..., None], self.values, 0.0).sum(1, dtype=wide)
         return (total / self.mask.sum(1, keepdim=True).clamp(min=1)).to(self.values.dtype)
 
     def max(self) -> Tensor:

@@ -31,6 +31,7 @@ from profuse.cli import app
 from profuse.data.dataset import Dataset
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseWarning, UnknownNameError
 from profuse.metrics import measure, metrics_for
+from profuse.models.linear_paths import LinearPaths
 from profuse.predictor import Predictor, RowsInPieces, load_model
 
 DOORS = ("path", "frame", "dict", "Dataset")
@@ -150,6 +151,16 @@ class TestEveryPredictor:
             np.testing.assert_array_equal(got, expected)
             np.testing.assert_array_equal(part.present, parts[name].present & ~hidden)
 
+    def test_exchanged_modalities_are_predicted_as_if_each_were_asked_for_alone(self, kind: str, task: str) -> None:
+        asked = predictor(kind, task)
+        rows, others = (asked.encode(asked.read(inputs(40, seed))) for seed in (1, 2))
+        others = {n: part.without(torch.arange(40) % 3 == 0) for n, part in others.items()}
+        wanted = [(), ("note",), ("table",), ("note", "table")]
+        made = asked.predict_exchanged(rows, others, wanted)
+        for names in wanted:
+            alone = asked.predict_encoded({**rows, **{n: others[n] for n in names}})
+            np.testing.assert_allclose(made[names], alone, rtol=1e-5, atol=1e-6)
+
     def test_rows_of_a_part_are_rows_of_the_answers(self, kind: str, task: str) -> None:
         asked, dataset = predictor(kind, task), data(task)[0]
         parts, some = asked.encode(dataset), np.array([3, 0, 77])
@@ -158,6 +169,22 @@ class TestEveryPredictor:
         whole = asked.predict_encoded(parts)[some]
         np.testing.assert_allclose(asked.predict_encoded(chosen), whole, atol=1e-6, rtol=1e-6)
         np.testing.assert_allclose(asked.predict_encoded(parts, some), whole, atol=1e-6, rtol=1e-6)
+
+
+def test_linear_paths_read_rows_once_however_many_modalities_are_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = predictor("progressive network", "binary")
+    rows = asked.encode(asked.read(inputs(40, seed=1)))
+    hidden = {n: part.without(torch.ones(40, dtype=torch.bool)) for n, part in rows.items()}
+    read: list[tuple[str, int]] = []
+    contributions = LinearPaths.contributions
+
+    def counting(self: LinearPaths, name: str, x: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        read.append((name, len(x)))
+        return contributions(self, name, x, present)
+
+    monkeypatch.setattr(LinearPaths, "contributions", counting)
+    asked.predict_exchanged(rows, hidden, [("note",), ("table",), ("note", "table")])
+    assert sorted(read) == sorted((n, int(rows[n].present.sum())) for n in rows)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from profuse.comparison.results import HiddenScore
 from profuse.comparison.statistics import Sample, interval, r2_interval
 from profuse.comparison.summary import Evidence, summarise
 from profuse.errors import DataError
-from profuse.inspect.asked import hide
+from profuse.inspect.asked import predict_without
 from profuse.inspect.missing import drop_modalities
 from profuse.inspect.subsets import subsets
 from profuse.metrics import log_error_scores, row_scores
@@ -80,8 +80,7 @@ def _measured(
         clusters = np.searchsorted(groups, rows.groups)[at]
     found: dict[Condition, tuple[float, float, Sample, Sample | None]] = {}
 
-    def add(condition: Condition, shown: Mapping[str, Any], reached: float) -> None:
-        prediction = predictor.predict_encoded(shown)
+    def add(condition: Condition, prediction: np.ndarray, reached: float) -> None:
         try:
             value = metric(true, prediction)
             scores = row_scores(dataset.task, true, prediction, metric=metric)
@@ -92,14 +91,16 @@ def _measured(
         defined = logs is not None and bool(np.isfinite(logs).all())
         found[condition] = reached, value, sample(scores), sample(logs) if defined else None  # type: ignore[arg-type]
 
-    add((tuple(names), 0.0), inputs, 0.0)
+    add((tuple(names), 0.0), predictor.predict_encoded(inputs), 0.0)
     for rate in RATES:
         kept = drop_modalities(present, rate, seed=seed)
         gone = {n: inputs[n].without(torch.from_numpy(~kept[:, i])) for i, n in enumerate(names)}
-        add((tuple(names), rate), gone, float(1 - kept.mean()))
+        add((tuple(names), rate), predictor.predict_encoded(gone), float(1 - kept.mean()))
     used = [n for n in predictor.modalities if present[:, names.index(n)].any()]
-    for shown in subsets(used)[:-1]:  # the last one is all
-        add((shown, None), hide(inputs, [n for n in names if n not in shown]), 0.0)
+    hidden = {shown: tuple(n for n in names if n not in shown) for shown in subsets(used)[:-1]}  # the last one is all
+    predictions = predict_without(predictor, inputs, hidden.values())
+    for shown, without in hidden.items():
+        add((shown, None), predictions[without], 0.0)
     return found
 
 

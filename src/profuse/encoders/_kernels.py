@@ -87,14 +87,15 @@ class KernelBank(nn.Module):
         features = []
         for z, real in self._answers(x, mask):
             n = real.sum(2).clamp(min=1)
-            z = z.masked_fill(~real, 0.0)
+            z = z * real  # several times as fast as masked_fill, as is what is compared in one buffer
             rms = (z.square().sum(2) / n + 1e-8).sqrt()
             features.append(rms.log())
-            n_masked, level = (~real).sum(2), rms.detach()[..., None]  # a step function has no gradient
+            z, level = z.detach(), rms.detach()[..., None]  # a step function has no gradient
+            above, n_masked = torch.empty_like(z), (~real).sum(2)
             for threshold in self._THRESHOLDS:
-                # what is masked is 0 and lies above a negative threshold, below a positive one
-                above = (z.detach() - threshold * level).sign().sum(2) + math.copysign(1, threshold) * n_masked
-                features.append((above / n + 1) / 2)
+                n_above = torch.gt(z, threshold * level, out=above).sum(2)
+                # what is masked is 0 and lies above a negative threshold
+                features.append((n_above - n_masked if threshold < 0 else n_above) / n)
         return torch.cat(features, dim=1)
 
 

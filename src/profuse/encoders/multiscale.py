@@ -165,14 +165,14 @@ class MultiscaleEncoder(Encoder):
 
     def _local(self, by_channel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the responses of the learned kernels, mean and maximum of each run of steps, and which are real."""
-        seen = self.narrow(by_channel).masked_fill(~mask[:, None], 0.0)
+        seen = self.narrow(by_channel) * mask[:, None]  # several times as fast as masked_fill
         responses = F.gelu(torch.cat([scale(seen) for scale in self.scales], dim=1)).transpose(1, 2)
         if self.run == 1:
-            return responses.masked_fill(~mask[..., None], 0.0), mask
+            return responses * mask[..., None], mask
         real = runs(mask, self.run)[..., None]
-        pieces = runs(responses, self.run)
-        mean = pieces.masked_fill(~real, 0.0).sum(2) / real.sum(2).clamp(min=1)
-        top = pieces.masked_fill(~real, -1.0).amax(2)  # below all that GELU returns
+        pieces = runs(responses, self.run) * real
+        mean = pieces.sum(2) / real.sum(2).clamp(min=1)
+        top = (pieces - (~real).to(pieces.dtype)).amax(2)  # -1 lies below all that GELU returns
         return torch.cat([mean, top], dim=2), real.any(2)[..., 0]
 
     def _stage(self, i: int, tokens: Tokens) -> Tokens:

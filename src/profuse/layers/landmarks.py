@@ -89,7 +89,7 @@ class Landmarks(nn.Module):
     def standard(self, x: Tensor, present: Tensor) -> Tensor:
         """Returns z, 0 in absent rows."""
         x = x.masked_fill(~present[:, None], 0.0).to(torch.float32 if x.device.type == "mps" else torch.float64)
-        return ((x - self.center) / self.spread).masked_fill(~present[:, None], 0.0)
+        return (x - self.center) / self.spread * present[:, None]
 
     def kernels(self, z: Tensor, landmarks: Tensor) -> Tensor:
         """Returns `[row, landmark]`."""
@@ -102,7 +102,7 @@ class Landmarks(nn.Module):
         kernels = self.kernels(z, self.landmarks.to(z.dtype)) - self.middle
         # no branch, which an export would not see
         both = torch.cat([z * self.straight, kernels * (1 - self.straight)], dim=1)
-        return both.masked_fill(~present[:, None], 0.0)
+        return both * present[:, None]
 
     def settle(self, x: Tensor, present: Tensor, way: Way, n_landmarks: int) -> Reading:
         """Takes center and spread of the rows that are present, some of them for landmarks, and reads them this way.
@@ -177,7 +177,7 @@ class Reading:
         n = len(self.root)
         kernels = self.landmarks.kernels(z, self.landmarks.landmarks[:n].double()) - self.landmarks.middle[:n].double()
         f: Tensor = torch.linalg.solve_triangular(self.root.T, kernels, upper=True, left=False)
-        return f.masked_fill(~present[:, None], 0.0)
+        return f * present[:, None]
 
     def weight(self, w: Tensor) -> Tensor:
         """Returns the weights `[n_inputs + n_landmarks, output]` of `Landmarks`, of those of f."""

@@ -117,7 +117,7 @@ class ConvBlock(nn.Module):
         self.gate = nn.Parameter(torch.full((width,), GATE))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        n, d = self.norm(x).masked_fill(~mask[..., None], 0.0), self.dilation
+        n, d = self.norm(x) * mask[..., None], self.dilation  # several times as fast as masked_fill
         padded = F.pad(n, (0, 0, d, d))
         near = torch.cat([padded[:, : n.shape[1]], n, padded[:, 2 * d :]], dim=2)
         y: Tensor = x + self.gate * self.out(self.dropout(F.gelu(self.shifts(near))))

@@ -20,6 +20,7 @@ JOINT = "(joint)"
 
 BLOCK_ROWS = 2048
 """Rows of which a path's features are made at once."""
+_AT_ONCE = 512  # rows whose kernels are made at once
 
 
 def _read(encoder: Encoder, raw: Raw) -> Tensor:
@@ -118,6 +119,23 @@ class LinearPaths(nn.Module):
         paths = [self.path(n) for n in self.readers(name)]
         features = paths[0].landmarks[name](x, present)
         return torch.stack([path.contribution(name, features) for path in paths], dim=1)
+
+    @torch.no_grad()
+    def known(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, Raw]:
+        """Returns the inputs with their contributions, which are then not computed at each prediction of them."""
+        known = dict(inputs)
+        for n in self.sources:
+            raw = inputs.get(n)
+            if raw is None or raw.contributions is not None or not len(raw):
+                continue
+            bias = self.path(self.readers(n)[0]).bias
+            made = bias.new_zeros(len(raw), len(self.readers(n)), len(bias))
+            there = raw.present.nonzero()[:, 0]
+            for block in torch.split(there, _AT_ONCE) if len(there) else ():
+                part = raw.rows(block).trim().to(bias.device)
+                made[block.to(bias.device)] = self.contributions(n, encoders[n].linear(part), part.present)
+            known[n] = Raw(raw.values, raw.mask, made)
+        return known
 
     def path(self, name: str) -> LinearPath:
         """Returns the path of one of `names`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,15 @@ class NetworkPredictor(Predictor):
                 raise ValueError("predictions that are no finite numbers")
             predicted()
             return outputs
+
+    def predict_exchanged(
+        self, inputs: Mapping[str, Raw], others: Mapping[str, Raw], exchanged: Iterable[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], np.ndarray]:
+        """See `Predictor.predict_exchanged`: what linear paths make of each modality is computed once."""
+        model = self.model.plain
+        with limit_threads(self.train_options.threads), applied(self.source):
+            inputs, others = (model.linear_paths.known(model.encoder_of, parts) for parts in (inputs, others))
+        return super().predict_exchanged(inputs, others, exchanged)
 
     def band(self, inputs: Mapping[str, Raw]) -> np.ndarray | None:
         """See `Predictor.band`."""

@@ -342,7 +342,7 @@ def _spaced(rows: Tensor, n: int) -> Tensor:
     return rows[torch.linspace(0, len(rows) - 1, min(n, len(rows))).round().long()]
 
 
-_LOOKED_AT, _LOOKS = 512, 20  # training rows that are measured as validation rows are, at most; in how many epochs
+_LOOKED_AT, _LOOKS = 256, 20  # training rows that are measured as validation rows are, at most; in how many epochs
 _TIMED = 6
 """Steps from whose time, but for the first one's, that of a fit is told."""
 
