@@ -23,7 +23,7 @@ from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Machine, Results
-from profuse.comparison.running import Run, _jobs
+from profuse.comparison.running import Run, _in_turn, _jobs
 from profuse.data.tensors import from_tensors
 from profuse.errors import DataError, ProfuseError
 from profuse.models.options import ModelOptions
@@ -332,4 +332,23 @@ def test_where_all_methods_fail_for_one_reason_it_is_told_once(tmp_path: Path) -
     with pytest.raises(ProfuseError, match="none did") as caught:
         compare_dataset(data, options, out=tmp_path / "out", n_jobs=1)
     assert str(caught.value).count("must have at least 2") == 1
-    assert "; trivial, x only, " in str(caught.value)
+    assert "; x only, trivial, " in str(caught.value)
+
+
+def test_networks_that_would_wait_for_the_solution_of_another_one_come_last_in_each_seed() -> None:
+    options = OPTIONS.model_copy(update={"seeds": 2})
+    methods, _ = methods_for(("a", "b"), ("concat", "gated"), rounds=(2,), base=options.model, task="binary")
+    made = Run(methods, [], Path("work"), Path("scratch"), prints={m.name: [] for m in methods})
+    jobs = list(_jobs(made, methods, options, "d", None))
+    inturn = _in_turn(jobs)
+    assert sorted(map(id, inturn)) == sorted(map(id, jobs))
+    assert [job.seed for job in inturn] == [job.seed for job in jobs]
+    names = [job.method.name for job in inturn if job.seed == 1]
+    networks = [m for m in methods if m.is_network]
+    firsts = [m.name for i, m in enumerate(networks) if m.modalities not in [n.modalities for n in networks[:i]]]
+    assert len(firsts) == 3
+    assert names == [
+        *firsts,
+        *(m.name for m in methods if not m.is_network),
+        *(m.name for m in networks if m.name not in firsts),
+    ]

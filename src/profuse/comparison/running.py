@@ -132,7 +132,7 @@ def run_fits(
     """
     run.prints |= fingerprints(methods, options.train, dataset)
     jobs = _shared(list(_jobs(run, methods, options, digest, schema)), run.share)
-    missing = [job for job in jobs if not _finished(job, run)]
+    missing = _in_turn([job for job in jobs if not _finished(job, run)])
     _tell_threads(run, missing, options, digest)
     done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + len(later)
     n_jobs = min(n_jobs, len(missing))
@@ -185,6 +185,22 @@ def prepare_seeds(
     with outputs_of(_prepare, todo, n_jobs) as outputs:
         for _ in outputs:
             tell()
+
+
+def _in_turn(jobs: list[Job]) -> list[Job]:
+    """Returns the jobs, seed by seed, so that few wait for each other.
+
+    Of the networks of the same modalities the first one solves linear paths for all: it comes first, and the others after
+    all that has no need of it.
+    """
+    begun: set[tuple[int, float, tuple[str, ...]]] = set()
+    ranks = []
+    for job in jobs:
+        first = (job.seed, job.method.share, job.method.modalities)
+        ranks.append(1 if not job.method.is_network else 2 if first in begun else 0)
+        if job.method.is_network:
+            begun.add(first)
+    return [jobs[i] for i in sorted(range(len(jobs)), key=lambda i: (jobs[i].seed, ranks[i]))]
 
 
 def _prepared(run: Run, seed: int, share: float = 1.0) -> Path:
