@@ -7,7 +7,7 @@ OUT ?= profuse-out/glyphs
 # few epochs, so that it ends within five minutes on two cores, none anew on training and validation rows, which costs as
 # much again, no fits without each modality, no questions at the end; more test rows and one more split than usual, so that
 # a gain of two points shows
-EPOCHS ?= 6
+EPOCHS ?= 5
 STUDY ?= profuse-out/progressive
 PORTFOLIOS ?= profuse-out/portfolios
 MISSING ?= profuse-out/missing

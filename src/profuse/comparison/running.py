@@ -190,8 +190,8 @@ def prepare_seeds(
 def _in_turn(jobs: list[Job]) -> list[Job]:
     """Returns the jobs, seed by seed, so that few wait for each other.
 
-    Of the networks of the same modalities the first one solves linear paths for all: it comes first, and the others after
-    all that has no need of it.
+    Of the networks of the same modalities the first one solves linear paths for all: it comes first, and the others
+    after all that has no need of it.
     """
     begun: set[tuple[int, float, tuple[str, ...]]] = set()
     ranks = []
