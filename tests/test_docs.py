@@ -99,7 +99,7 @@ WITH_CODE = [name for name in PAGES if any(b.language == "python" and not b.slow
 WITH_SLOW_CODE = [name for name in PAGES if any(b.language == "python" and b.slow for b in blocks_of(page(name)))]
 
 
-SLOW_PAGES = {"estimators.md", "portfolio.md"}
+SLOW_PAGES = {"data.md", "estimators.md", "models.md", "portfolio.md", "questions.md"}
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ def test_many_targets_each_have_a_column(run: Any, files: Path, tmp_path: Path) 
     assert "rmse" in run("evaluate", tmp_path / "model", files / "test.csv", "--json").stdout
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_models(model: Path, run: Any, files: Path, tmp_path: Path) -> None:
     args = ("fit", files / "mine.csv", "--schema", files / "schema.yaml", *QUICK)
     assert run(*args, "--out", tmp_path / "a").exit_code == 0

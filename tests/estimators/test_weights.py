@@ -86,6 +86,7 @@ def test_weights_of_rows_come_in_any_form(X: pd.DataFrame, y: np.ndarray) -> Non
     assert probability(first, X).mean() > probability(FusionClassifier(**QUICK).fit(X, y), X).mean() + 0.02
 
 
+@pytest.mark.slow
 def test_a_regression_follows_the_rows_of_weight(X: pd.DataFrame) -> None:
     """Half of the rows say 0, half say 10: what is predicted of all lies nearer to those that count."""
     high = np.arange(N) % 2

@@ -52,6 +52,7 @@ def fit_like_plain(model: NetworkPredictor, rows: Any) -> np.ndarray:
         model.model.rounds = rounds
 
 
+@pytest.mark.slow
 def test_a_model_without_rounds_has_one() -> None:
     rows = data("multiclass")[0]
     for kind in ("network", "linear", "portfolio"):

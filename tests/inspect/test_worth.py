@@ -121,6 +121,7 @@ def test_the_interval_holds_in_most_worlds() -> None:
     assert np.mean(hits) > 0.8  # 89 of 100: sixty rows tell of most that lack it
 
 
+@pytest.mark.slow
 def test_where_no_row_lacks_it_it_is_what_hiding_it_costs_all_rows() -> None:
     data = world(gaps="none")
     answer = ask(Bayes(data), data, "worth")

@@ -194,6 +194,7 @@ class TestTraining:
 
 
 class TestResult:
+    @pytest.mark.slow
     def test_one_network_comes_back_is_judged_beside_the_portfolio_and_kept(self, tmp_path: Path) -> None:
         events: list[Event] = []
         model = student(learnable(), cost={"yes": {"no": 3}}, on_event=events.append)

@@ -57,6 +57,7 @@ def test_each_member_learns_with_weights_of_rows_and_of_classes_alike(member: Me
     assert balanced == pytest.approx(by_row, abs=0.05)
 
 
+@pytest.mark.slow
 def test_only_ratios_matter_and_weights_of_1_change_nothing() -> None:
     data = rare()
     plain, one, seven = (

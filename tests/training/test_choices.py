@@ -163,6 +163,7 @@ def test_other_options_of_the_user_go_with_the_choice() -> None:
     assert "dims=(8, 16)" in repr(fitted.model.plain.encoders)
 
 
+@pytest.mark.slow
 def test_what_has_been_chosen_once_is_not_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ready = prepared().choose(OPTIONS, ["picture", "number"])
     monkeypatch.setattr(choices, "encoder", lambda name: pytest.fail("it was chosen again"))

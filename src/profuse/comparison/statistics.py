@@ -56,7 +56,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from profuse.comparison.sign_flips import LEAST_PARTS, flip_interval
 from profuse.errors import DataError
@@ -373,8 +373,8 @@ def _t_interval(
     if error <= 1e-12 * abs(value):  # nothing varies, but for rounding: that is no certainty
         half, p = math.inf, 1.0
     else:
-        half = float(stats.t.ppf((1 + level) / 2, degrees)) * error
-        p = float(2 * stats.t.sf(abs(value) / error, degrees))
+        half = float(special.stdtrit(degrees, (1 + level) / 2)) * error
+        p = float(2 * special.stdtr(degrees, -abs(value) / error))
     return Estimate(value, value - half, value + half, p, error, degrees, n_seeds, n_rows, n_clusters, rule)
 
 
@@ -383,7 +383,7 @@ def _wilson(found: Estimate, level: float) -> Estimate:
     if found.n_clusters == 0 or not 0 <= m <= 1:
         return found
     n = m * (1 - m) / variance if variance > 0 and 0 < m < 1 else float(found.n_clusters)
-    q = float(stats.t.ppf((1 + level) / 2, found.degrees))
+    q = float(special.stdtrit(found.degrees, (1 + level) / 2))
     centre = (m + q**2 / (2 * n)) / (1 + q**2 / n)
     half = q / (1 + q**2 / n) * math.sqrt(m * (1 - m) / n + q**2 / (4 * n**2))
     return replace(found, low=min(centre - half, m), high=max(centre + half, m))

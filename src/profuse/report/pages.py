@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 import jinja2
@@ -27,6 +28,7 @@ def page_script(name: str) -> Script:
     return Script(Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode())
 
 
+@cache  # compiling one takes longer than filling it
 def page_template(name: str) -> jinja2.Template:
     """Returns a template of this package: what it is given is escaped, and what it lacks is an error."""
     environment = jinja2.Environment(
