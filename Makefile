@@ -20,10 +20,10 @@ compare: $(VENV)/.user  ## the main job on the embedded data set; ends by naming
 	$(BIN)/profuse compare glyphs --epochs $(EPOCHS) --no-refit --learning-rate 0.003 --seeds 4 --test-size 0.3 --questions none --no-retrain-without --out $(OUT)
 
 test: $(VENV)/.dev  ## the fast suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 3 --dist worksteal
 
 test-slow: $(VENV)/.dev  ## the slow suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n 3 --dist worksteal
 
 test-all: test test-slow  ## both
 
