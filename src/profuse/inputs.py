@@ -13,7 +13,7 @@ import pandas as pd
 from profuse._lookup import nearest, resolve
 from profuse._options import checked
 from profuse.data.arrays import plain
-from profuse.data.dataset import Dataset, check_weights
+from profuse.data.dataset import Dataset, ModalityData, check_weights
 from profuse.data.leaks import copy_notes
 from profuse.data.new_rows import as_table, column_names, tell
 from profuse.data.preprocess import preprocessor
@@ -27,6 +27,7 @@ from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
 from profuse.encoders import ENCODERS, encoder, preprocessor_for
+from profuse.encoders.own import reader_of
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
 from profuse.schema import OnBadFile, Schema, SplitOptions, Target, Task
@@ -83,7 +84,10 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
     modalities = dict(dataset.modalities)
     for name, data in dataset.modalities.items():
         chosen = encoders.get(name, data.encoder)
-        if not isinstance(chosen, str):  # none is asked for, or it is the user's own module
+        if chosen is None:
+            continue
+        if not isinstance(chosen, str):  # the user's own module
+            modalities[name] = replace(data, preprocess=_read_by(chosen, name, data, who))
             continue
         takes, needed = encoder(chosen).kind, preprocessor_for(chosen)
         due = preprocessor(kind_named(data.kind).preprocessor).gives or data.kind
@@ -100,6 +104,28 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
             )
         modalities[name] = replace(data, preprocess=data.preprocess or needed)
     return replace(dataset, modalities=modalities)
+
+
+def _read_by(module: Any, name: str, data: ModalityData, who: str) -> str | None:
+    """Returns the name of the preprocessor with which a module of the user's reads a modality; None: the usual one.
+
+    Raises:
+        ConfigError: It takes other values than the modality has, or another one is named.
+    """
+    needed = reader_of(module)
+    if needed is None:
+        return data.preprocess
+    if not preprocessor(needed).accepts(data.kind):
+        raise ConfigError(
+            f"{who}: the encoder of {name!r} must take kind {data.kind!r}; got {type(module).__name__}, which takes "
+            f"{preprocessor(needed).takes!r}. Give it to another modality."
+        )
+    if data.preprocess not in (None, needed):
+        raise ConfigError(
+            f"{who}: {type(module).__name__}, the encoder of {name!r}, needs the preprocessor {needed!r}; got "
+            f"{data.preprocess!r}. Leave the preprocessor out."
+        )
+    return needed
 
 
 def same_length(X: Any, y: Any, who: str) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
-from profuse.encoders.own import OwnEncoder
-from profuse.errors import ShapeError
+from profuse import FusionClassifier, register
+from profuse.data.dataset import ModalityData
+from profuse.data.preprocess.utf8 import BytePreprocessor
+from profuse.encoders.own import OwnEncoder, strings
+from profuse.errors import ConfigError, ShapeError
+from profuse.predictor import load_model
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
@@ -160,3 +170,99 @@ def test_a_module_that_cannot_be_copied_is_told() -> None:
     module(torch.randn(2, 3))
     with pytest.raises(ShapeError, match="copy.deepcopy copies; Linear raised .*parametrizations"):
         OwnEncoder.around(module, VECTOR, 8, example=vectors(), name="a")
+
+
+class Lengths(nn.Module):
+    """What it was given last is kept, so that a test sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, texts: list[str]) -> Tensor:
+        made = [[len(text), sum(c.isupper() for c in text)] for text in texts]
+        return torch.tensor(made, dtype=torch.float32) * self.weight
+
+
+TEXTS = ["Ünïcode \U0001f600 Stays", None, "  blanks stay  ", " \t", "", "A"]
+
+
+def read(texts: list[str | None]) -> tuple[BytePreprocessor, Raw]:
+    values = np.array(texts, dtype=object)
+    data = ModalityData("text", values, np.array([t is not None for t in texts]))
+    reader = BytePreprocessor()
+    reader.fit(data)
+    return reader, reader.transform(data)
+
+
+def test_strings_are_the_texts_as_they_were_and_blank_ones_are_absent() -> None:
+    _, raw = read(TEXTS)
+    assert strings(raw) == ["Ünïcode \U0001f600 Stays", "", "  blanks stay  ", "", "", "A"]
+    assert raw.present.tolist() == [True, False, True, False, False, True]
+    assert strings(raw.rows(torch.tensor([5])).trim()) == ["A"]
+    assert strings(raw.without(torch.arange(6) == 5))[5] == ""
+
+
+def test_a_text_longer_than_what_is_read_keeps_its_beginning_and_that_is_told() -> None:
+    reader, raw = read(["a" + "é" * 5_000, "c"])
+    assert strings(raw) == ["a" + "é" * 4_095, "c"]
+    assert reader.notes == ("1 of 2 texts are longer than 8,192 bytes: cut.",)
+    restored = BytePreprocessor.from_state(json.loads(json.dumps(reader.state())))
+    assert restored.spec == reader.spec
+
+
+def test_a_module_that_takes_texts_gets_strings_and_one_token_a_row() -> None:
+    reader, raw = read(TEXTS)
+    tokens = OwnEncoder.around(Lengths(), reader.spec, 8, example=raw, name="note").embed(raw)
+    assert tokens.values[:, 0].tolist() == [[15, 2], [0, 0], [15, 0], [0, 0], [0, 0], [1, 1]]
+    assert tokens.mask[:, 0].tolist() == raw.present.tolist()
+
+
+class Failing(nn.Module):
+    def forward(self, texts: list[str]) -> Tensor:
+        raise ValueError("no words")
+
+
+def test_a_module_of_texts_that_fails_is_told_what_it_was_given() -> None:
+    reader, raw = read(["a", "b"])
+    with pytest.raises(ShapeError, match=r"'note': the module must take a list of 2 strings; Failing raised no words"):
+        OwnEncoder.around(Failing(), reader.spec, 8, example=raw, name="note")
+
+
+def test_an_estimator_gives_a_module_the_strings_and_another_kind_is_refused() -> None:
+    y = np.arange(60) % 2
+    notes = np.array(["COME" if label else "take" for label in y], dtype=object)  # only capitals tell
+    X = {"note": notes, "sensor": np.random.default_rng(0).normal(size=(60, 2))}
+    options: dict[str, Any] = {"width": 8, "epochs": 8, "members": 1, "learning_rate": 0.02, "random_state": 0}
+    model = FusionClassifier(encoders={"note": Lengths()}, **options).fit(X, y)
+    assert (model.predict(X) == y).mean() > 0.95
+    with pytest.raises(
+        ConfigError, match="encoder of 'sensor' must take kind 'vector'; got Lengths, which takes 'text'"
+    ):
+        FusionClassifier(encoders={"sensor": Lengths()}, **options).fit(X, y)
+
+
+class StringEncoder(OwnEncoder):
+    """An encoder with a name that reads strings."""
+
+    preprocess = "bytes"
+    kind = "text"
+
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__(spec, width, Lengths(), channels=2)
+
+    @classmethod
+    def make(cls, spec: Spec, width: int, *, n_rows: int, dropout: float = 0.1) -> StringEncoder:
+        return cls(spec, width)
+
+
+def test_a_registered_encoder_of_strings_is_fitted_saved_and_loaded_by_its_name(tmp_path: Path) -> None:
+    register("encoder", "lengths_of_text", StringEncoder)
+    y = np.arange(40) % 2
+    frame = pd.DataFrame({"note": ["COME NOW" if label else "take it" for label in y], "x": np.arange(40.0)})
+    schema = {"columns": {"note": "text", "x": "numeric"}}
+    options: dict[str, Any] = {"width": 8, "epochs": 2, "members": 1, "random_state": 0, "schema": schema}
+    model = FusionClassifier(encoders={"note": "lengths_of_text"}, **options).fit(frame, y)
+    model.predictor_.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(frame), model.predict_proba(frame))

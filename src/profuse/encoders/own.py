@@ -14,7 +14,31 @@ from profuse.errors import ShapeError
 from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
-__all__ = ["OwnEncoder"]
+__all__ = ["OwnEncoder", "reader_of", "strings"]
+
+
+def strings(raw: Raw) -> list[str]:
+    """Returns the text of each row, as it was; "" where there is none.
+
+    Args:
+        raw: What the preprocessor "bytes" makes: 1 + each byte, `[row, byte, 1]`.
+    """
+    bytes_of = (raw.values[..., 0] - 1).clamp(min=0).to("cpu", torch.uint8).numpy()
+    return [
+        row[:n].tobytes().decode("utf-8", "surrogatepass")
+        for row, n in zip(bytes_of, raw.mask.sum(1).tolist(), strict=True)
+    ]
+
+
+def reader_of(module: nn.Module) -> str | None:
+    """Returns the name of the preprocessor without which a module of the user's cannot be; None if any will do."""
+    if isinstance(module, Encoder):
+        return module.preprocess
+    return "bytes" if _takes(module, "texts") else None
+
+
+def _takes(module: nn.Module, name: str) -> bool:
+    return name in inspect.signature(module.forward).parameters
 
 
 class OwnEncoder(Encoder):
@@ -26,6 +50,9 @@ class OwnEncoder(Encoder):
     `Tokens` of its own making. Without the mask it sees all rows padded to the modality's `max_length`, the longest in
     training (longer rows: to its next multiple), so that a row does not depend on the others in its batch; with it,
     to the longest of the batch. Feedback comes after it, so rounds cost little.
+
+    A module of texts whose `forward` has a parameter called `texts` gets the strings themselves in place of the values,
+    "" where there is none; see `strings`.
 
     Shape:
         `module([batch, ...])` -> `[batch, channel]`, `[batch, token, channel]` or `Tokens`
@@ -81,8 +108,8 @@ class OwnEncoder(Encoder):
             raise ShapeError(f"encoder of {name!r}: {error}") from error
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ShapeError(
-                f"encoder of {name!r}: the module must take values of shape {tuple(example.values.shape)}, "
-                f"{example.values.dtype}; {type(module).__name__} raised {error}."
+                f"encoder of {name!r}: the module must take {_shown(module, example)}; {type(module).__name__} raised "
+                f"{error}."
             ) from error
         module.train(was_training)
         return cls(spec, width, module, channels=tokens.n_channels)
@@ -95,7 +122,9 @@ class OwnEncoder(Encoder):
 
 
 def _run(module: nn.Module, raw: Raw, max_length: int) -> Tokens:
-    if "mask" in inspect.signature(module.forward).parameters:
+    if _takes(module, "texts"):
+        return _tokens(module(strings(raw)), Raw(raw.values, raw.present))
+    if _takes(module, "mask"):
         return _once(module, raw, takes_mask=True)
     if raw.mask.ndim != 2 or raw.values.ndim < 3:
         return _once(module, raw)
@@ -121,6 +150,12 @@ def _run(module: nn.Module, raw: Raw, max_length: int) -> Tokens:
     return Tokens(torch.cat([w.values for w in whole])[order], torch.cat([w.mask for w in whole])[order])
 
 
+def _shown(module: nn.Module, example: Raw) -> str:
+    if _takes(module, "texts"):
+        return f"a list of {len(example)} strings"
+    return f"values of shape {tuple(example.values.shape)}, {example.values.dtype}"
+
+
 def _padded(raw: Raw, length: int) -> Raw:
     lacking = length - raw.mask.shape[1]
     after = (0, 0) * (raw.values.ndim - 2) + (0, lacking)
@@ -130,7 +165,11 @@ def _padded(raw: Raw, length: int) -> Raw:
 def _once(module: nn.Module, raw: Raw, *, takes_mask: bool = False) -> Tokens:
     mask = raw.mask.view(*raw.mask.shape, *(1,) * (raw.values.ndim - raw.mask.ndim))
     values = raw.values.masked_fill(~mask, 0)
-    out = module(values, mask=raw.mask) if takes_mask else module(values)
+    return _tokens(module(values, mask=raw.mask) if takes_mask else module(values), raw)
+
+
+def _tokens(out: object, raw: Raw) -> Tokens:
+    """Returns tokens of what a module has made of `raw`."""
     if isinstance(out, Tokens):
         return out
     if not isinstance(out, Tensor) or out.ndim not in (2, 3) or len(out) != len(raw):

@@ -16,6 +16,7 @@ PREPROCESSORS = table(
         "table": "profuse.data.preprocess.table:TablePreprocessor",
         "subwords": "profuse.data.preprocess.text:SubwordPreprocessor",
         "static": "profuse.data.preprocess.static:StaticPreprocessor",
+        "bytes": "profuse.data.preprocess.utf8:BytePreprocessor",
         "tfidf": "profuse.data.preprocess.tfidf:TfidfPreprocessor",
         "image": "profuse.data.preprocess.image:ImagePreprocessor",
         "logmel": "profuse.data.preprocess.audio:LogMelPreprocessor",
