@@ -11,6 +11,17 @@ __all__ = ["N_ROWS", "ROWS", "rows_of_kind"]
 
 N_ROWS = 12
 RNG = np.random.default_rng(0)
+
+
+def _ring(i: int) -> dict[str, Any]:
+    """A ring of 5 + i nodes, and as many strings."""
+    n = 5 + i
+    nodes = [{"id": k, "size": float(RNG.normal()), "element": "CNO"[(k * k + i) % 3]} for k in range(n)]
+    edges = [{"source": k, "target": (k + 1) % n, "order": 1 + k % 2} for k in range(n)]
+    chords = [{"source": k, "target": (k + 2 + i % 3) % n, "order": 3} for k in range(0, n, 3)]
+    return {"nodes": nodes, "edges": edges + chords}
+
+
 ROWS: dict[str, Any] = {
     "table": pd.DataFrame(
         {
@@ -30,6 +41,7 @@ ROWS: dict[str, Any] = {
     ],
     "video": [RNG.integers(0, 256, (3 + i % 4, 9, 12, 3)).astype(np.uint8) for i in range(N_ROWS)],
     "volume": [RNG.normal(size=(9 + i % 3, 12, 10)) + 0.1 * i for i in range(N_ROWS)],
+    "graph": [_ring(i) for i in range(N_ROWS)],
 }
 """`N_ROWS` values of each kind, as `from_tensors` takes them; no two rows alike."""
 

@@ -11,6 +11,7 @@
 | document | array of str | as text | as text |
 | video | arrays `[frame, height, width, channel]` | float `[batch, frame, channel, height, width]` | `[batch, frame]` |
 | volume | arrays `[depth, height, width, channel]` | float `[batch, channel, depth, height, width]` | `[batch]` |
+| graph | array of str, JSON of nodes and edges | float `[batch, node, attribute + edges]` | `[batch, node]` |
 | vector | array `[row, channel]` | float `[batch, channel]` | `[batch]` |
 """
 

@@ -39,6 +39,7 @@ ENCODERS = table(
         "pointset": "profuse.encoders.points:PointSetEncoder",
         "cnn3d": "profuse.encoders.volume:VolumeEncoder",
         "frames": "profuse.encoders.video:VideoEncoder",
+        "gin": "profuse.encoders.graph:GraphEncoder",
         "mlp": "profuse.encoders.vector:VectorEncoder",
     },
     derived="profuse.encoders.embedded:EMBEDDED",

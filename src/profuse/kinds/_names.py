@@ -27,6 +27,7 @@ KINDS = table(
         "volume": "profuse.kinds.volume:VOLUME",
         "video": "profuse.kinds.video:VIDEO",
         "document": "profuse.kinds.document:DOCUMENT",
+        "graph": "profuse.kinds.graph:GRAPH",
     },
 )
 

@@ -39,8 +39,8 @@ class ModalityData:
     Attributes:
         kind: The name of a kind: a key of `profuse.kinds.KINDS`.
         values: By kind: table, a DataFrame with a fresh RangeIndex; vector, float `[row, channel]` (NaN = a
-            missing number); text, document: an object array of str; image, audio, series: an object array, or an array
-            with rows first, of `[height, width, channel]` (uint8, or float in 0..1), `[sample]` (float in
+            missing number); text, document, graph: an object array of str; image, audio, series: an object array, or
+            an array with rows first, of `[height, width, channel]` (uint8, or float in 0..1), `[sample]` (float in
             -1..1), `[time, channel]` (NaN = a missing number); points, volume, video: object
             arrays of `[point, channel]`, `[depth, height, width, channel]`, `[frame, height, width, channel]`. What
             stands in an absent row is not read.

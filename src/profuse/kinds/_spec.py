@@ -28,7 +28,8 @@ class Spec(BaseModel):
 
     kind: KindName
     n_channels: int = Field(
-        0, description="Channels of an image, a video, a volume, a series, a vector, points; mel bands of audio."
+        0,
+        description="Channels of an image, a video, a volume, a series, a vector, points, a graph; mel bands of audio.",
     )
     cardinalities: tuple[int, ...] = Field(
         (),
@@ -59,8 +60,10 @@ class Spec(BaseModel):
     )
     source: str = Field("", description="text: the folder, or the name, of the model that its encoder tunes.")
     max_length: int = Field(
-        0, description="text, audio, series, points, video: the largest number of positions after preprocessing."
+        0, description="text, audio, series, points, video, graph: the largest number of positions after preprocessing."
     )
+    n_features: int = Field(0, description="graph: channels of a node's attributes, the first ones.")
+    n_relations: int = Field(0, description="graph: matrices of edges, of which a node has a row each.")
     is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
     grid: tuple[int, int, int] = Field(
         (0, 0, 0), description="volume: depth, height and width in voxels after preprocessing."

@@ -29,6 +29,7 @@ FEATURES = table(
         "points": "profuse.data.features.points:PointFeatures",
         "volume": "profuse.data.features.volume:VolumeFeatures",
         "video": "profuse.data.features.video:VideoFeatures",
+        "graph": "profuse.data.features.graph:GraphFeatures",
         "vector": "profuse.data.features.vector:VectorFeatures",
         "described": "profuse.data.features.described:DescribedFeatures",
     },

@@ -26,6 +26,7 @@ PREPROCESSORS = table(
         "volume": "profuse.data.preprocess.volume:VolumePreprocessor",
         "video": "profuse.data.preprocess.video:VideoPreprocessor",
         "document": "profuse.data.preprocess.document:DocumentPreprocessor",
+        "graph": "profuse.data.preprocess.graph:GraphPreprocessor",
         "vector": "profuse.data.preprocess.vector:VectorPreprocessor",
         "features": "profuse.data.preprocess.features:FeaturePreprocessor",
     },
