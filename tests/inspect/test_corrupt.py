@@ -15,11 +15,10 @@ import torch
 from rows_of_kinds import rows_of_kind
 
 from profuse.data.dataset import Dataset, ModalityData, object_array
-from profuse.data.graphs import Graph
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.inspect.corrupt import USUAL, corrupt, noise_of
-from profuse.kinds import KINDS, kind_named
+from profuse.kinds import KINDS, Graph, kind_named
 from profuse.models.build import build_model
 from profuse.models.options import ModelOptions
 from profuse.training.fitting import Prepared

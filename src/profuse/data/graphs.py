@@ -1,88 +1,27 @@
-"""Graphs: nodes and edges with attributes. Checked, kept as text, coloured by their structure, and thinned."""
+"""Graphs `profuse.kinds.Graph`: checked, coloured by their structure, and thinned."""
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from profuse.errors import DataError
+from profuse.kinds import Attribute, Graph
 
-__all__ = ["MOST_EDGES", "MOST_NODES", "Cell", "Graph", "made_graph", "walk_order", "wl_colours"]
+__all__ = ["MOST_EDGES", "MOST_NODES", "made_graph", "walk_order", "wl_colours"]
 
-MOST_NODES, MOST_EDGES = 20_000, 200_000
-"""Larger graphs are refused."""
+MOST_NODES = 20_000
+"""Graphs of more nodes are refused."""
+
+MOST_EDGES = 200_000
+"""Graphs of more edges are refused."""
 
 _MOST_ATTRIBUTES = 512
 _MIXED = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-Cell = float | str | None
-"""What an attribute of a node or an edge holds: a number, a word, or nothing."""
-
-
-@dataclass(frozen=True, eq=False)
-class Graph:
-    """A graph, its attributes column by column.
-
-    Attributes:
-        n_nodes: At least 1.
-        edges: `[edge, 2]` integers: numbers of nodes, from and to. Of two nodes there can be several.
-        is_directed: Whether (a, b) is another edge than (b, a).
-        nodes: Attributes of nodes by name, each `n_nodes` long.
-        links: Attributes of edges by name, each as long as `edges`.
-    """
-
-    n_nodes: int
-    edges: np.ndarray
-    is_directed: bool
-    nodes: Mapping[str, Sequence[Cell]]
-    links: Mapping[str, Sequence[Cell]]
-
-    @property
-    def text(self) -> str:
-        """The graph as one line of JSON, as rows of this kind are kept: equal graphs in equal order are equal."""
-        held = {"n": self.n_nodes, "directed": self.is_directed, "edges": self.edges.tolist()}
-        held |= {
-            "node": {k: list(v) for k, v in self.nodes.items()},
-            "edge": {k: list(v) for k, v in self.links.items()},
-        }
-        return json.dumps(held, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Returns the graph whose `text` this is."""
-        held = json.loads(text)
-        edges = np.asarray(held["edges"], dtype=np.int64).reshape(-1, 2)
-        return cls(held["n"], edges, held["directed"], held["node"], held["edge"])
-
-    def kept(self, nodes: np.ndarray) -> Self:
-        """Returns the graph of these nodes, in this order, and of the edges between them."""
-        place = np.full(self.n_nodes, -1)
-        place[nodes] = np.arange(len(nodes))
-        ends = place[self.edges].reshape(-1, 2)
-        there = np.flatnonzero((ends >= 0).all(axis=1))
-        of_nodes = {name: [column[i] for i in nodes.tolist()] for name, column in self.nodes.items()}
-        return replace(self.with_edges(there), n_nodes=len(nodes), edges=ends[there], nodes=of_nodes)
-
-    def with_edges(self, kept: np.ndarray) -> Self:
-        """Returns the graph with the edges of these numbers, in this order; a number may come twice."""
-        links = {name: [column[i] for i in kept.tolist()] for name, column in self.links.items()}
-        return replace(self, edges=self.edges[kept].reshape(-1, 2), links=links)
-
-    def both_ways(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns where each edge begins and ends, once in each direction; those that lead nowhere else once."""
-        a, b = self.edges[:, 0], self.edges[:, 1]
-        other = a != b
-        return np.concatenate([a, b[other]]), np.concatenate([b, a[other]])
-
-    def degrees(self) -> np.ndarray:
-        """Returns `[node]`: how many edges end at each node, in either direction."""
-        return np.bincount(self.both_ways()[0], minlength=self.n_nodes)
 
 
 def made_graph(
@@ -133,8 +72,8 @@ def _told(value: Any) -> str:
     return told if len(told) <= 60 else f"{told[:57]}..."
 
 
-def _columns(rows: Sequence[Mapping[Any, Any]], what: str, left_out: set[str]) -> dict[str, list[Cell]]:
-    columns: dict[str, list[Cell]] = {}
+def _columns(rows: Sequence[Mapping[Any, Any]], what: str, left_out: set[str]) -> dict[str, list[Attribute]]:
+    columns: dict[str, list[Attribute]] = {}
     for i, held in enumerate(rows):
         for name, value in held.items():
             read = False
@@ -152,7 +91,7 @@ def _columns(rows: Sequence[Mapping[Any, Any]], what: str, left_out: set[str]) -
     return columns
 
 
-def _cells(name: str, value: Any, where: str) -> Iterator[tuple[str, Cell]]:
+def _cells(name: str, value: Any, where: str) -> Iterator[tuple[str, Attribute]]:
     """Gives the attributes that one value is: itself, the numbers of a short list, or none."""
     if hasattr(value, "tolist"):
         value = value.tolist()
@@ -179,7 +118,7 @@ def _mixed(x: np.ndarray) -> np.ndarray:
     return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def _labels(columns: Sequence[Sequence[Cell]], n: int) -> np.ndarray:
+def _labels(columns: Sequence[Sequence[Attribute]], n: int) -> np.ndarray:
     """Returns a number for each node or edge: the same for those whose cells are equal."""
     if not columns:
         return np.zeros(n, dtype=np.uint64)

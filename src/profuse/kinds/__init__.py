@@ -14,16 +14,19 @@ from profuse.kinds._spec import LevelRange, Spec, pairs_of
 
 if TYPE_CHECKING:
     from profuse.kinds._base import CellReader, Given, Kind
+    from profuse.kinds._graph import Attribute, Graph
     from profuse.kinds._rows import ModalityData, content, object_array
     from profuse.kinds._units import Drawing, Unit
     from profuse.kinds.noise.corruption import Corruption
 
 __all__ = [
     "KINDS",
+    "Attribute",
     "CellReader",
     "Corruption",
     "Drawing",
     "Given",
+    "Graph",
     "Kind",
     "KindName",
     "LevelRange",
@@ -41,10 +44,12 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "Attribute": "_graph",
         "CellReader": "_base",
         "Corruption": "noise.corruption",
         "Drawing": "_units",
         "Given": "_base",
+        "Graph": "_graph",
         "Kind": "_base",
         "ModalityData": "_rows",
         "Unit": "_units",

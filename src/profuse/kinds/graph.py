@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from profuse.data.graphs import Graph, walk_order
+from profuse.data.graphs import walk_order
 from profuse.data.media.graph_files import GRAPH_ENDINGS, GRAPH_SUFFIXES, read_graph, to_graph
 from profuse.data.media.molecules import read_smiles
 from profuse.data.wording import tell_rows
 from profuse.errors import DataError
-from profuse.kinds import CellReader, Drawing, Given, Kind, ModalityData, Spec, Unit, object_array
+from profuse.kinds import CellReader, Drawing, Given, Graph, Kind, ModalityData, Spec, Unit, object_array
 from profuse.kinds._units import stretches
 from profuse.kinds.noise.graphs import GRAPHS
 
@@ -25,7 +25,7 @@ _N_STEPS = 120  # of a drawing's springs
 
 
 class GraphKind(Kind):
-    """Texts of graphs (`profuse.data.graphs.Graph.text`): nodes, edges, what both have; their order means nothing."""
+    """Texts of graphs (`profuse.kinds.Graph.text`): nodes, edges, what both have; their order means nothing."""
 
     name = "graph"
     noun = "graphs"
@@ -108,7 +108,8 @@ class GraphKind(Kind):
         for i, (x, y) in enumerate(pixels):
             pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill="white", outline=(60, 60, 60), width=2)
             if words and radius > 8:
-                pen.text((x, y), words[i][:2], fill=(20, 20, 20), anchor="mm")
+                word = words[i][:2].encode("latin-1", "replace").decode("latin-1")
+                pen.text((x - 3 * len(word), y - 5), word, fill=(20, 20, 20))
         half, boxes = radius / _SIDE, []
         for unit in units:
             of = [at[place[int(i)]] for i in unit.where if int(i) in place]

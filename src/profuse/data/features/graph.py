@@ -9,8 +9,9 @@ import numpy as np
 from profuse.data.dataset import ModalityData
 from profuse.data.features._base import Features
 from profuse.data.graph_shapes import graph_shapes
-from profuse.data.graphs import Graph, wl_colours
+from profuse.data.graphs import wl_colours
 from profuse.data.preprocess.graph import GraphPreprocessor, graphs_of
+from profuse.kinds import Graph
 
 __all__ = ["GraphFeatures"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,10 @@ from xml.parsers import expat
 import numpy as np
 
 from profuse._files import check_size
-from profuse.data.graphs import Graph, made_graph
+from profuse.data.graphs import made_graph
 from profuse.data.media.source import Tell, read_bytes, warn
 from profuse.errors import DataError
+from profuse.kinds import Graph
 
 __all__ = ["GRAPH_ENDINGS", "GRAPH_SUFFIXES", "read_graph", "to_graph"]
 
@@ -26,6 +28,7 @@ GRAPH_ENDINGS = (*GRAPH_SUFFIXES, ".json")
 
 _PER_BYTE = 20.0  # bytes in memory of one of a file, about
 _DEEPEST = 64
+_TOP = "graph"  # the element of GraphML, and the key of GML
 _NUMBERS = ("boolean", "int", "long", "float", "double")
 _GML = re.compile(rb'\s+|#[^\n]*\n?|"([^"]*)"|([\[\]])|([^\s\[\]"]+)')
 
@@ -199,7 +202,7 @@ class _GraphML:
         self._words = []
         if len(self._path) > _DEEPEST:
             raise DataError("the GraphML file is nested too deeply")
-        if name == "graph":
+        if name == _TOP:
             if self.is_directed is not None:
                 raise DataError("the GraphML file must hold one graph; got several")
             self.is_directed = attributes.get("edgedefault") == "directed"
@@ -269,7 +272,7 @@ def _from_graphml(data: bytes, tell: Tell) -> Graph:
 
 
 def _from_gml(data: bytes, tell: Tell) -> Graph:
-    held = dict(_gml_items(_gml_words(data), 0)).get("graph")
+    held = dict(_gml_items(_gml_words(data), 0)).get(_TOP)
     if not isinstance(held, list):
         raise DataError("the GML file must hold a graph [...]")
     nodes: list[tuple[Any, dict[str, Any]]] = []
@@ -340,7 +343,7 @@ def _gml_value(word: bytes, words: Iterator[bytes], depth: int) -> Any:
     if word == b"[":
         return list(_gml_items(words, depth + 1))
     if word.startswith(b'"'):
-        return word[1:-1].decode("utf-8", "replace")
+        return html.unescape(word[1:-1].decode("utf-8", "replace"))
     read: Callable[[bytes], float] = int if re.fullmatch(rb"[+-]?\d{1,18}", word) else float
     try:
         return read(word)

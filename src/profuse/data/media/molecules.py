@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from profuse._optional import need
-from profuse.data.graphs import Graph, made_graph
+from profuse.data.graphs import made_graph
 from profuse.errors import DataError
+from profuse.kinds import Graph
 
 __all__ = ["read_smiles"]
 

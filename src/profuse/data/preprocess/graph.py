@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from profuse.data.dataset import ModalityData
-from profuse.data.graphs import Cell, Graph, walk_order
+from profuse.data.graphs import walk_order
 from profuse.data.preprocess._base import Preprocessor
 from profuse.errors import ConfigError, DataError
+from profuse.kinds import Attribute, Graph
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -65,10 +66,10 @@ class _Column:
     def width(self) -> int:
         return len(self.categories) + self.has_others if self.categories else 1 + self.has_missing
 
-    def channels(self, cells: Sequence[Cell] | None, n: int) -> np.ndarray:
+    def channels(self, cells: Sequence[Attribute] | None, n: int) -> np.ndarray:
         """Returns `[node or edge, channel]`, finite."""
         out = np.zeros((n, self.width))
-        column: Sequence[Cell] = [None] * n if cells is None else cells
+        column: Sequence[Attribute] = [None] * n if cells is None else cells
         if self.categories:
             place = {word: k for k, word in enumerate(self.categories)}
             for i, cell in enumerate(column):
@@ -84,13 +85,13 @@ class _Column:
         return out
 
 
-def _word(cell: Cell) -> str:
+def _word(cell: Attribute) -> str:
     return cell if isinstance(cell, str) else repr(float(cell or 0.0))
 
 
 def _fitted(graphs: Iterable[Graph], *, of_nodes: bool) -> tuple[_Column, ...]:
     """Returns the columns of attributes that vary, by name."""
-    cells: dict[str, list[Cell]] = {}
+    cells: dict[str, list[Attribute]] = {}
     n = 0
     for graph in graphs:
         length = graph.n_nodes if of_nodes else len(graph.edges)

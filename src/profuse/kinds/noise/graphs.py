@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from profuse.data.graphs import Cell, Graph
+from profuse.kinds._graph import Attribute, Graph
 from profuse.kinds.noise.corruption import Corruption, by_row, spread
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _white(data: ModalityData, p: float, draw: Generator) -> Any:
     return by_row(data, draw, changed)
 
 
-def _spreads(rows: Sequence[Mapping[str, Sequence[Cell]]]) -> dict[str, float]:
+def _spreads(rows: Sequence[Mapping[str, Sequence[Attribute]]]) -> dict[str, float]:
     numbers: dict[str, list[float]] = {}
     for held in rows:
         for name, column in held.items():
@@ -84,9 +84,9 @@ def _spreads(rows: Sequence[Mapping[str, Sequence[Cell]]]) -> dict[str, float]:
 
 
 def _moved(
-    held: Mapping[str, Sequence[Cell]], units: Mapping[str, float], p: float, draw: Generator
-) -> dict[str, list[Cell]]:
-    moved: dict[str, list[Cell]] = {}
+    held: Mapping[str, Sequence[Attribute]], units: Mapping[str, float], p: float, draw: Generator
+) -> dict[str, list[Attribute]]:
+    moved: dict[str, list[Attribute]] = {}
     for name in sorted(held):
         noise = (p * units[name] * draw.standard_normal(len(held[name]))).tolist()
         pairs = zip(held[name], noise, strict=True)
