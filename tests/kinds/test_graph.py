@@ -63,7 +63,7 @@ def test_a_row_is_the_attributes_of_a_node_and_its_rows_of_the_matrices() -> Non
     }
     made = GraphPreprocessor()
     made.fit(of([one]))
-    assert (made.spec.n_features, made.spec.n_relations, made.spec.max_length) == (4, 3, 3)
+    assert (made.spec.n_attributes, made.spec.n_relations, made.spec.max_length) == (4, 3, 3)
     raw = made.transform(of([one, {"nodes": [{"c": "new", "x": 100.0}], "edges": []}]))
     x, matrices = adjacency(raw.values, raw.mask, 4, 3)
     assert x[0].tolist() == [[1, 0, -1, 0], [0, 1, 1, 0], [1, 0, 0, 1]]  # a, b, (x - 2) / 1, x is missing
@@ -105,6 +105,9 @@ def test_of_a_large_graph_the_same_nodes_are_read_whatever_their_order() -> None
     seen = [np.sort(made.transform(of([mixed(value, s)])).values[0, :, 0]) for s in range(3)]
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])
+    star = {"nodes": [{"x": float(i)} for i in range(60)], "edges": [[0, i] for i in range(1, 60)]}
+    seen = [np.sort(made.transform(of([mixed(star, s)])).values[0, :, 0]) for s in range(2)]
+    np.testing.assert_array_equal(seen[0], seen[1])
     walk = walk_order(to_graph(value)).tolist()
     far = nx.single_source_shortest_path_length(graph, walk[0])
     assert dict(graph.degree)[walk[0]] == max(dict(graph.degree).values())
@@ -194,6 +197,13 @@ def test_an_encoder_sees_edges_their_kinds_and_what_colours_cannot_tell() -> Non
     embedded = encoder.embed(made.transform(of(values))).mean().detach()
     for other in (1, 2):
         assert float((embedded[0] - embedded[other]).abs().max()) > 1e-3
+    square = {"nodes": [{"c": c} for c in "aabb"]}
+    sorts = [dict(enumerate(k)) for k in (("s", "w", "s", "w"), ("w", "s", "w", "s"))]  # each node has one of each sort
+    squares = [{**square, "edges": [{"source": i, "target": (i + 1) % 4, "k": k[i]} for i in range(4)]} for k in sorts]
+    made.fit(of(squares))
+    encoder = GraphEncoder.make(made.spec, 16, n_rows=100).eval()
+    one, two = encoder.embed(made.transform(of(squares))).mean().detach()
+    assert float((one - two).abs().max()) > 1e-3
     far = rings(9)
     far["nodes"][0] = {"c": "b"}
     made.fit(of([far, rings(9, c="a")]))

@@ -124,7 +124,7 @@ def test_rows_that_stand_in_two_tables_are_found_and_others_are_not(name: str) -
         ("volume", {"grid": (4, 8, 9), "n_channels": 2}, "4 x 8 x 9 voxels, 2 channel(s)"),
         (
             "graph",
-            {"max_length": 9, "n_features": 3, "n_relations": 2},
+            {"max_length": 9, "n_attributes": 3, "n_relations": 2},
             "up to 9 nodes of 3 channels, 2 kind(s) of edge",
         ),
         ("points", {"max_length": 90, "n_channels": 7}, "up to 90 points of 4 channels"),

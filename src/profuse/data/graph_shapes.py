@@ -12,29 +12,29 @@ _STEPS = 7  # closed walks of 2, 3, ..., 8 steps
 _MOST_PAIRED = 16  # channels of nodes that are paired with those of neighbours
 
 
-def n_shape_numbers(n_features: int, n_relations: int) -> int:
+def n_shape_numbers(n_attributes: int, n_relations: int) -> int:
     """Returns how many numbers `graph_shapes` gives."""
-    paired = min(n_features, _MOST_PAIRED)
-    return 8 + _DEGREES + 1 + 2 * _STEPS + 3 * n_features + n_relations + paired * (paired + 1) // 2
+    paired = min(n_attributes, _MOST_PAIRED)
+    return 8 + _DEGREES + 1 + 2 * _STEPS + 3 * n_attributes + n_relations + paired * (paired + 1) // 2
 
 
-def adjacency(values: Tensor, mask: Tensor, n_features: int, n_relations: int) -> tuple[Tensor, Tensor]:
+def adjacency(values: Tensor, mask: Tensor, n_attributes: int, n_relations: int) -> tuple[Tensor, Tensor]:
     """Returns what a `GraphPreprocessor` has put into one row a node: attributes, and matrices.
 
     Args:
-        values: `[row, node, n_features + n_relations * most nodes]`, 0 where masked.
+        values: `[row, node, n_attributes + n_relations * most nodes]`, 0 where masked.
         mask: `[row, node]` bool.
-        n_features: Channels of attributes.
+        n_attributes: Channels of attributes.
         n_relations: Matrices.
 
     Returns:
-        Attributes `[row, node, n_features]`, and matrices `[row, n_relations, node, node]`, 0 in columns of nodes that
+        Attributes `[row, node, n_attributes]`, and matrices `[row, n_relations, node, node]`, 0 in columns of nodes that
         are masked. A position beyond the most nodes, which is padding, has none either.
     """
     n = values.shape[1]
-    matrices = torch.unflatten(values[..., n_features:], 2, (n_relations, -1)).transpose(1, 2)
+    matrices = torch.unflatten(values[..., n_attributes:], 2, (n_relations, -1)).transpose(1, 2)
     matrices = torch.nn.functional.pad(matrices, (0, n))[..., :n]
-    return values[..., :n_features], matrices.masked_fill(~mask[:, None, None], 0.0)
+    return values[..., :n_attributes], matrices.masked_fill(~mask[:, None, None], 0.0)
 
 
 def closed_walks(joined: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ def closed_walks(joined: Tensor) -> Tensor:
     return torch.stack(found, 2)
 
 
-def graph_shapes(values: Tensor, mask: Tensor, n_features: int, n_relations: int) -> Tensor:
+def graph_shapes(values: Tensor, mask: Tensor, n_attributes: int, n_relations: int) -> Tensor:
     """Returns `[row, number]`: what describes a graph, whatever the order in which its nodes were given.
 
     In order: logs of 1 + nodes and 1 + edges; edges and triangles a node, and the log of 1 + triangles; the share of
@@ -70,10 +70,10 @@ def graph_shapes(values: Tensor, mask: Tensor, n_features: int, n_relations: int
     Args:
         values: `[row, node, channel]` of a `GraphPreprocessor`, 0 where masked.
         mask: `[row, node]` bool.
-        n_features: As its spec says.
+        n_attributes: As its spec says.
         n_relations: As its spec says.
     """
-    x, matrices = adjacency(values, mask, n_features, n_relations)
+    x, matrices = adjacency(values, mask, n_attributes, n_relations)
     real = mask.to(values.dtype)
     n = real.sum(1, keepdim=True)
     share = real / n.clamp(min=1)

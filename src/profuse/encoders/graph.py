@@ -34,11 +34,11 @@ class GraphDescription(Description):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
-        self.out_width = n_shape_numbers(spec.n_features, spec.n_relations)
+        self.out_width = n_shape_numbers(spec.n_attributes, spec.n_relations)
 
     def forward(self, raw: Raw) -> Tensor:
         values = clean_steps(raw, self.spec.n_channels, who="GraphEncoder")
-        return graph_shapes(values, raw.mask, self.spec.n_features, self.spec.n_relations)
+        return graph_shapes(values, raw.mask, self.spec.n_attributes, self.spec.n_relations)
 
 
 class _Messages(nn.Module):
@@ -107,13 +107,13 @@ class GraphEncoder(Encoder):
         who = "GraphEncoder"
         check_layers(who, n_layers=n_layers, dropout=dropout)
         check_attention(who, width, n_blocks=n_blocks, n_heads=n_heads, augment=0.0)
-        if spec.n_relations < 1 or (spec.n_channels - spec.n_features) % spec.n_relations:
+        if spec.n_relations < 1 or (spec.n_channels - spec.n_attributes) % spec.n_relations:
             raise ShapeError(
                 f"{who}: the spec must have a matrix of edges, and as many channels as its nodes take; got "
                 f"n_relations={spec.n_relations}, n_channels={spec.n_channels}. Take the spec of a fitted "
                 "GraphPreprocessor."
             )
-        self.first = nn.Linear(spec.n_features + spec.n_relations + _N_WALKS, width)
+        self.first = nn.Linear(spec.n_attributes + spec.n_relations + _N_WALKS, width)
         self.layers = nn.ModuleList(_Messages(width, spec.n_relations, dropout) for _ in range(n_layers))
         self.blocks = nn.ModuleList(AttentionBlock(width, n_heads=n_heads, dropout=dropout) for _ in range(n_blocks))
         self.description = GraphDescription(spec) if linear_path else None
@@ -129,7 +129,7 @@ class GraphEncoder(Encoder):
 
     def embed(self, raw: Raw) -> Tokens:
         values = clean_steps(raw, self.spec.n_channels, who="GraphEncoder")
-        x, matrices = adjacency(values, raw.mask, self.spec.n_features, self.spec.n_relations)
+        x, matrices = adjacency(values, raw.mask, self.spec.n_attributes, self.spec.n_relations)
         edges = matrices.sum(3).transpose(1, 2)
         walks = closed_walks((matrices[:, 0] + matrices[:, 0].transpose(1, 2)) / 2)
         h: Tensor = self.first(torch.cat([x, edges / (1.0 + edges.abs()) * 2, 4 * walks], dim=2))

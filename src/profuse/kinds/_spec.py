@@ -62,7 +62,7 @@ class Spec(BaseModel):
     max_length: int = Field(
         0, description="text, audio, series, points, video, graph: the largest number of positions after preprocessing."
     )
-    n_features: int = Field(0, description="graph: channels of a node's attributes, the first ones.")
+    n_attributes: int = Field(0, description="graph: channels of a node's attributes, the first ones.")
     n_relations: int = Field(0, description="graph: matrices of edges, of which a node has a row each.")
     is_path: bool = Field(False, description="series: whether channels 0 and 1 are a pen's position, in one unit.")
     grid: tuple[int, int, int] = Field(

@@ -66,7 +66,7 @@ class GraphKind(Kind):
         return ModalityData(self.name, object_array(values), given.present)
 
     def describe(self, spec: Spec) -> str:
-        return f"up to {spec.max_length} nodes of {spec.n_features} channels, {spec.n_relations} kind(s) of edge"
+        return f"up to {spec.max_length} nodes of {spec.n_attributes} channels, {spec.n_relations} kind(s) of edge"
 
     def sizes(self, data: ModalityData, rows: np.ndarray) -> Mapping[str, np.ndarray]:
         graphs = [Graph.parse(data.values[i]) for i in rows]

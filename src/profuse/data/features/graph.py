@@ -54,7 +54,7 @@ class GraphFeatures(Features):
 
     def _block(self, data: ModalityData) -> np.ndarray:
         raw, spec = self._graphs.transform(data), self._graphs.spec
-        shapes = graph_shapes(raw.values.double(), raw.mask, spec.n_features, spec.n_relations).numpy()
+        shapes = graph_shapes(raw.values.double(), raw.mask, spec.n_attributes, spec.n_relations).numpy()
         more = np.zeros((len(data), 3 + _N_EIGENVALUES + (1 + _N_ROUNDS) * _N_BUCKETS))
         for row, graph in graphs_of(data, where=_WHO).items():
             more[row] = np.concatenate([_whole(graph), self._colours(graph)])

@@ -134,7 +134,7 @@ class GraphPreprocessor(Preprocessor):
             edges meets first (`profuse.data.graphs.walk_order`).
 
     Shape:
-        Graphs to `[row, node, n_features + n_relations * most nodes]`, and mask `[row, node]`.
+        Graphs to `[row, node, n_attributes + n_relations * most nodes]`, and mask `[row, node]`.
     """
 
     takes = "graph"
@@ -159,12 +159,12 @@ class GraphPreprocessor(Preprocessor):
         self.notes = (told,) if n_cut else ()
 
     def _describe(self, n_nodes: int) -> None:
-        n_features = sum(column.width for column in self._nodes)
+        n_attributes = sum(column.width for column in self._nodes)
         n_relations = (1 + sum(column.width for column in self._links)) * (1 + self.is_directed)
         self.spec = Spec(
             kind="graph",
-            n_channels=n_features + n_relations * n_nodes,
-            n_features=n_features,
+            n_channels=n_attributes + n_relations * n_nodes,
+            n_attributes=n_attributes,
             n_relations=n_relations,
             max_length=n_nodes,
         )
