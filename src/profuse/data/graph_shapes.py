@@ -28,8 +28,8 @@ def adjacency(values: Tensor, mask: Tensor, n_attributes: int, n_relations: int)
         n_relations: Matrices.
 
     Returns:
-        Attributes `[row, node, n_attributes]`, and matrices `[row, n_relations, node, node]`, 0 in columns of nodes that
-        are masked. A position beyond the most nodes, which is padding, has none either.
+        Attributes `[row, node, n_attributes]`, and matrices `[row, n_relations, node, node]`, 0 in columns of masked
+        nodes. A position beyond the most nodes, which is padding, has none either.
     """
     n = values.shape[1]
     matrices = torch.unflatten(values[..., n_attributes:], 2, (n_relations, -1)).transpose(1, 2)
