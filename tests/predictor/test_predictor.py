@@ -151,6 +151,14 @@ class TestEveryPredictor:
             np.testing.assert_array_equal(got, expected)
             np.testing.assert_array_equal(part.present, parts[name].present & ~hidden)
 
+    def test_it_is_shown_in_a_line(self, kind: str, task: str) -> None:
+        asked = predictor(kind, task)
+        shown = repr(asked)
+        assert shown == str(asked)
+        assert len(shown) < 120
+        assert all(word in shown for word in (type(asked).__name__, asked.task, f"{asked.n_parameters:,} parameters"))
+        assert all(name in shown for name in asked.modalities)
+
     def test_exchanged_modalities_are_predicted_as_if_each_were_asked_for_alone(self, kind: str, task: str) -> None:
         asked = predictor(kind, task)
         rows, others = (asked.encode(asked.read(inputs(40, seed))) for seed in (1, 2))

@@ -208,6 +208,11 @@ class Predictor(ABC):
         """Returns what its card says of how it was made: sentences and tables."""
         return [f"It is a {type(self).__name__}."]
 
+    def __repr__(self) -> str:
+        """Returns a line; `card` says more."""
+        of = ", ".join(self.modalities) or "no modality"
+        return f"<{type(self).__name__}: {self.task}, of {of}; {self.n_parameters:,} parameters>"
+
     def _repr_html_(self) -> str:
         """Returns the model's card for notebooks."""
         return card_of(self).html()

@@ -60,7 +60,7 @@ class Features:
         return Features(values, self.present & ~rows)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClassicalPredictor(Predictor):
     """A classical model on the features of all its modalities together; see `Predictor`.
 

@@ -41,7 +41,7 @@ from profuse.training.options import TrainOptions
 __all__ = ["NetworkPredictor", "outputs_in_units"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NetworkPredictor(Predictor):
     """A trained network; see `Predictor`.
 

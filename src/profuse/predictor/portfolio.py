@@ -74,7 +74,7 @@ class Parts:
         return Parts(tuple(made[id(part)] for part in self.each), self.present & ~rows)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PortfolioPredictor(Predictor):
     """sum_m w_m mean_f p_mf of members m, each of several predictors f; probabilities are sharpened by one power.
 
