@@ -48,7 +48,7 @@ LAYERS = (
     ("comparison",),
     ("report",),
     ("inputs",),
-    ("estimators", "retrieval", "imputation"),
+    ("estimators", "retrieval", "imputation", "tuning"),
     ("comparison.compare", "portfolio.fit"),
     ("comparison.shards",),
     ("cli",),

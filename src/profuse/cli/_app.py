@@ -28,6 +28,7 @@ from profuse.cli.predict import predict
 from profuse.cli.report import report
 from profuse.cli.retrieve import retrieve
 from profuse.cli.schema import schema
+from profuse.cli.tune import tune
 from profuse.errors import ProfuseError
 
 __all__ = ["app", "main"]
@@ -119,7 +120,8 @@ def _root(
 
 
 for _command in (
-    compare, merge, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, cache, schema, report,
+    compare, merge, tune, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, cache, schema,
+    report,
 ):  # fmt: skip
     app.command()(_command)
 app.command(cls=AskCommand)(ask)

@@ -91,9 +91,20 @@ def fit(
             rich_help_panel=MODEL,
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="YAML of options of one network, best.yaml of 'profuse tune' say; the command line wins.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     network: Annotated[
         bool,
-        typer.Option("--network", help="Train one network alone, as --fusion and --from do.", rich_help_panel=MODEL),
+        typer.Option(
+            "--network", help="Train one network alone, as --fusion, --config and --from do.", rich_help_panel=MODEL
+        ),
     ] = False,
     jobs: Annotated[
         int | None,
@@ -103,8 +114,8 @@ def fit(
     """Fit a portfolio of networks and classical models to all rows of a table, and save it.
 
     Each model predicts rows that it has not learned from; those choose how much each counts, also for rows that lack a
-    modality. With --network, --fusion or --from one network alone is trained; a fraction of the rows chooses its epoch,
-    and its threshold where --threshold names a metric.
+    modality. With --network, --fusion, --config or --from one network alone is trained; a fraction of the rows chooses
+    its epoch, and its threshold where --threshold names a metric.
     Official test rows of a named data set are left out.
 
     [bold]Examples[/bold]
@@ -126,6 +137,8 @@ def fit(
     profuse fit mine.csv --target ill --network --encoder note=hf-whole:FOLDER --devices 4 --out model
 
     profuse fit mine.csv --from profuse-out/mine --out model
+
+    profuse fit mine.csv --target ill --config tuned/best.yaml --out model
     """
     from profuse._options import checked
     from profuse.cli._launch import check_one_process, launched, quieten, together
@@ -135,7 +148,13 @@ def fit(
     if method is not None and comparison is None:
         raise ConfigError(f"fit: method must go with a comparison; got method={method!r}. Add --from RUN.")
     from profuse.cli._chosen import read_chosen
+    from profuse.cli._config import read_config
 
+    if config is not None and comparison is not None:
+        raise ConfigError(f"fit: config must not go with from; got config={str(config)!r}. Leave one of them out.")
+    of_file = {} if config is None else read_config(config)
+    if "fusion" in model:  # it brings its own level
+        of_file.pop("level", None)
     source = data_of(data, query, table)
 
     compared = None if comparison is None else read_chosen(comparison, method)
@@ -145,7 +164,16 @@ def fit(
         model, training, several = compared.portfolio_options(model, training, several)
         schema, comparison = compared.schema() if schema is None else schema, None  # type: ignore[assignment]
     fuses_alone = "fusion" in model and not several.get("distil")
-    alone = [flag for flag, on in (("--network", network), ("--fusion", fuses_alone), ("--from", comparison)) if on]
+    alone = [
+        flag
+        for flag, on in (
+            ("--network", network),
+            ("--fusion", fuses_alone),
+            ("--config", config),
+            ("--from", comparison),
+        )
+        if on
+    ]
     asked_processes = checked(ProcessOptions, processes, where="fit")
     if not alone:
         check_one_process(
@@ -173,7 +201,7 @@ def fit(
 
     _not_with(alone[0], {name: value for name, value in several.items() if name not in ("threshold", "cost", "metric")})
     answers = checked(PortfolioOptions, several, where="fit")
-    asked: dict[str, Any] = {**reading, **_level_apart(model), **training}
+    asked: dict[str, Any] = {**of_file, **reading, **_level_apart(model), **training}
     asked |= {"random_state": asked.pop("seed")} if "seed" in asked else {}
     asked = asked if compared is None else compared.parameters(asked)
     asked |= {"metric": answers.metric} if answers.metric is not None else {}

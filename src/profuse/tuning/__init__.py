@@ -1,0 +1,19 @@
+"""Tuning: the options of one network per fusion, searched with Optuna on validation rows alone.
+
+Names are imported when they are first used, so that its options alone load no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from profuse._lookup import lazily
+
+if TYPE_CHECKING:
+    from profuse.tuning.door import tune
+    from profuse.tuning.options import TuneOptions
+    from profuse.tuning.result import Tuning
+
+__all__ = ["TuneOptions", "Tuning", "tune"]
+
+__getattr__ = lazily(__name__, {"TuneOptions": "options", "Tuning": "result", "tune": "door"})
