@@ -17,6 +17,7 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
 from profuse.schema import SplitOptions
 from profuse.training.options import ProcessOptions, TrainOptions
+from profuse.tuning.options import TuneOptions
 
 DOCS = Path(__file__).parents[1] / "docs"
 TRAINED = RetrievalTraining.model_fields
@@ -25,6 +26,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("compare.md", "option", CompareOptions.model_fields),
     ("compare.md", "`train`", TrainOptions.model_fields),
     ("compare.md", "`split`", SplitOptions.model_fields),
+    ("tune.md", "option of `profuse tune`", TuneOptions.model_fields),
     ("cluster.md", "option of `profuse fit`", ProcessOptions.model_fields),
     ("portfolio.md", "option", PortfolioOptions.model_fields),
     ("impute.md", "option of `Imputer`", {

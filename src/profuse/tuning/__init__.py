@@ -12,8 +12,9 @@ from profuse._lookup import lazily
 if TYPE_CHECKING:
     from profuse.tuning.door import tune
     from profuse.tuning.options import TuneOptions
+    from profuse.tuning.page import tuning_html
     from profuse.tuning.result import Tuning
 
-__all__ = ["TuneOptions", "Tuning", "tune"]
+__all__ = ["TuneOptions", "Tuning", "tune", "tuning_html"]
 
-__getattr__ = lazily(__name__, {"TuneOptions": "options", "Tuning": "result", "tune": "door"})
+__getattr__ = lazily(__name__, {"TuneOptions": "options", "Tuning": "result", "tune": "door", "tuning_html": "page"})

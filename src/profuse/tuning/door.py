@@ -16,7 +16,7 @@ from profuse._fields import documented
 from profuse._lookup import resolve
 from profuse._machine import Machine
 from profuse._options import checked
-from profuse._saving import scratch
+from profuse._saving import scratch, write_file
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split, check_parts, folds, make_split
 from profuse.data.target import TargetCodec
@@ -32,6 +32,7 @@ from profuse.training.options import TrainOptions
 from profuse.training.world import one_process
 from profuse.tuning.held_out import HeldOut, held_out
 from profuse.tuning.options import TuneOptions
+from profuse.tuning.page import tuning_html
 from profuse.tuning.result import Found, TrialFacts, Tuning, check_found
 from profuse.tuning.search import Event, Plan, score_of_trial, search_all
 from profuse.tuning.space import space_of
@@ -148,7 +149,7 @@ def tune_opened(
     made = _searched(opened, options, file, n_jobs, on_event)
     if out is not None:
         made.write(out)
-        made.report(out)
+        write_file(Path(out) / "tune.html", tuning_html(made))
     return made
 
 

@@ -41,7 +41,10 @@ def tuning_html(tuning: Tuning) -> str:
 
 def _search(found: Found, metric: Metric) -> dict[str, Any]:
     tried = list(found.trial(found.best).options)
-    scored_ones = [t for t in found.trials if t.score is not None]
+    # the best one is drawn last, above others
+    scored_ones = sorted(
+        (t for t in found.trials if t.score is not None), key=lambda t: (t.number == found.best, t.default)
+    )
     low, high = _range([t.score for t in scored_ones if t.score is not None])
     largest = max(found.importance.values(), default=0.0) or 1.0
     return {
@@ -50,7 +53,7 @@ def _search(found: Found, metric: Metric) -> dict[str, Any]:
         "lines": [visible(line) for line in test_lines(found, metric)],
         "tried": tried,
         "rows": [
-            {"name": named(t, found), "score": scored(t, metric), "values": [shown(t.options.get(n)) for n in tried]}
+            {"name": named(t, found), "score": scored(t, metric), "cells": [shown(t.options.get(n)) for n in tried]}
             for t in best_trials(found, metric)
         ],
         "history": _history(found, metric, low, high),

@@ -193,19 +193,6 @@ class Tuning:
         )
         return head + yaml.safe_dump(self.options(fusion), sort_keys=False, allow_unicode=True)
 
-    def report(self, folder: str | Path) -> Path:
-        """Writes a page, `tune.html`, with the course of the search, and what each option does; returns its path.
-
-        Raises:
-            OSError: Nothing can be written there.
-        """
-        from profuse.tuning.page import tuning_html
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_file(folder / "tune.html", tuning_html(self))
-        return folder / "tune.html"
-
     def __repr__(self) -> str:
         n = sum(len(f.trials) for f in self.found.values())
         return f"Tuning({self.name!r}, {n} trials, best {self.best.fusion!r}: {self.best.best_score:.4f})"
