@@ -266,3 +266,31 @@ def test_few_rows_are_enough_for_what_a_sensor_of_another_gain_measures() -> Non
 def test_settings_out_of_range_are_told(options: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MultiscaleEncoder(SERIES, 8, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [5, 16, 18, 29, 1])
+def test_runs_of_steps_that_are_real_in_part_do_not_see_the_padding(length: int) -> None:
+    """Twelve steps or so make a token of a run: its mean and its largest value are those of its real steps."""
+    spec = Spec(kind="series", n_channels=2, max_length=40)
+    torch.manual_seed(0)
+    encoder = MultiscaleEncoder(spec, 8, max_steps=4, max_tokens=4).double().eval()
+    assert encoder.run > 1
+    torch.nn.init.normal_(encoder.gate)
+    values = torch.randn(1, 40, 2, dtype=torch.float64)
+    there = torch.arange(40)[None] < length
+    padded = encoder(Raw(values, there))
+    alone = encoder(Raw(values[:, :length], there[:, :length]))
+    n = alone.mask.shape[1]
+    assert padded.mask[:, :n].equal(alone.mask)
+    assert not padded.mask[:, n:].any()
+    torch.testing.assert_close(padded.values[:, :n][alone.mask], alone.values[alone.mask])
+    # by hand, of the last run
+    views, _ = row_views(values[:, :length], there[:, :length], is_path=False)
+    seen = encoder.narrow(views.transpose(1, 2))
+    made = F.gelu(torch.cat([scale(seen) for scale in encoder.scales], dim=1)).transpose(1, 2)[0]
+    last = made[(length - 1) // encoder.run * encoder.run :]
+    local, real = encoder._local(views.transpose(1, 2).contiguous(), there[:, :length])
+    assert real.sum() == -(-length // encoder.run)
+    torch.testing.assert_close(local[0, real.sum() - 1], torch.cat([last.mean(0), last.amax(0)]))
+    both = encoder._local(F.pad(views.transpose(1, 2), (0, 40 - length)), there)[0]
+    torch.testing.assert_close(both[0, real.sum() - 1], torch.cat([last.mean(0), last.amax(0)]))
