@@ -268,15 +268,15 @@ def test_settings_out_of_range_are_told(options: dict[str, float], message: str)
         MultiscaleEncoder(SERIES, 8, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("length", [5, 16, 18, 29, 1])
-def test_runs_of_steps_that_are_real_in_part_do_not_see_the_padding(length: int) -> None:
+@pytest.mark.parametrize(("length", "n_channels"), [(5, 2), (16, 2), (18, 40), (29, 2), (1, 2)])
+def test_runs_of_steps_that_are_real_in_part_do_not_see_the_padding(length: int, n_channels: int) -> None:
     """Twelve steps or so make a token of a run: its mean and its largest value are those of its real steps."""
-    spec = Spec(kind="series", n_channels=2, max_length=40)
+    spec = Spec(kind="series", n_channels=n_channels, max_length=40)
     torch.manual_seed(0)
     encoder = MultiscaleEncoder(spec, 8, max_steps=4, max_tokens=4).double().eval()
     assert encoder.run > 1
     torch.nn.init.normal_(encoder.gate)
-    values = torch.randn(1, 40, 2, dtype=torch.float64)
+    values = torch.randn(1, 40, n_channels, dtype=torch.float64)
     there = torch.arange(40)[None] < length
     padded = encoder(Raw(values, there))
     alone = encoder(Raw(values[:, :length], there[:, :length]))
