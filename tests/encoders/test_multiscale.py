@@ -268,7 +268,7 @@ def test_settings_out_of_range_are_told(options: dict[str, float], message: str)
         MultiscaleEncoder(SERIES, 8, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("length", "n_channels"), [(5, 2), (16, 2), (18, 40), (29, 2), (1, 2)])
+@pytest.mark.parametrize(("length", "n_channels"), [(5, 2), (16, 2), (18, 50), (29, 2), (1, 2)])
 def test_runs_of_steps_that_are_real_in_part_do_not_see_the_padding(length: int, n_channels: int) -> None:
     """Twelve steps or so make a token of a run: its mean and its largest value are those of its real steps."""
     spec = Spec(kind="series", n_channels=n_channels, max_length=40)
