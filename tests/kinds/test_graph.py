@@ -304,7 +304,7 @@ def test_a_model_tells_rings_by_structure_and_is_saved_with_it(tmp_path: Path) -
 def test_a_piece_that_is_left_out_takes_its_nodes_and_edges_away() -> None:
     kind, data = kind_named("graph"), of([{**rings(4), "nodes": [{"e": c} for c in "CNOS"]}, rings(3)])
     units = kind.units(data, 0, 9)
-    assert sorted(u.label for u in units) == [f"node {c} {i}, 2 edge(s)" for i, c in enumerate("CNOS")]
+    assert sorted(u.label for u in units) == [f"node {c} {i}, 2 edges" for i, c in enumerate("CNOS")]
     by_node = {u.where[0]: k for k, u in enumerate(units)}
     kept = np.ones((3, 4), dtype=bool)
     kept[0, by_node[1]] = False

@@ -98,8 +98,8 @@ class GraphKind(Kind):
         graph = Graph.parse(data.values[row])
         shown = walk_order(graph)[:_MOST_DRAWN]
         part, place = graph.kept(shown), {int(node): i for i, node in enumerate(shown)}
-        at = _laid_out(part)
-        image = Image.new("RGB", (_SIDE, _SIDE), "white")
+        at, height = _laid_out(part)
+        image = Image.new("RGB", (_SIDE, round(_SIDE * height)), "white")
         pen, radius = ImageDraw.Draw(image), max(4.0, min(13.0, _SIDE / 6 / len(shown) ** 0.5))
         pixels = [tuple(point) for point in (at * _SIDE).tolist()]
         for a, b in part.edges.tolist():
@@ -110,12 +110,13 @@ class GraphKind(Kind):
             if words and radius > 8:
                 word = words[i][:2].encode("latin-1", "replace").decode("latin-1")
                 pen.text((x - 3 * len(word), y - 5), word, fill=(20, 20, 20))
-        half, boxes = radius / _SIDE, []
+        sides, boxes = np.array([1.0, height]), []
         for unit in units:
-            of = [at[place[int(i)]] for i in unit.where if int(i) in place]
+            of = [at[place[int(i)]] / sides for i in unit.where if int(i) in place]
+            margin = radius / _SIDE / sides if of else np.zeros(2)
             low, high = (np.min(of, axis=0), np.max(of, axis=0)) if of else (np.zeros(2), np.zeros(2))
-            margin = half if of else 0.0
-            boxes.append((low[0] - margin, high[0] + margin, low[1] - margin, high[1] + margin))
+            (left, top), (right, bottom) = low - margin, high + margin
+            boxes.append((float(left), float(right), float(top), float(bottom)))
         note = f"{len(shown)} of {graph.n_nodes} nodes are shown" if len(shown) < graph.n_nodes else ""
         return Drawing(picture=np.asarray(image), boxes=boxes, note=note)
 
@@ -147,12 +148,17 @@ def _label(graph: Graph, group: np.ndarray) -> str:
     words, degrees = _words(graph), graph.degrees()
     told = [f"{words[i]} {i}" if words else f"{i}" for i in group.tolist()]
     if len(told) == 1:
-        return f"node {told[0]}, {degrees[group[0]]} edge(s)"
+        n = int(degrees[group[0]])
+        return f"node {told[0]}, {n} edge{'' if n == 1 else 's'}"
     return f"{len(told)} nodes: {', '.join(told[:4])}{', ...' if len(told) > 4 else ''}"
 
 
-def _laid_out(graph: Graph) -> np.ndarray:
-    """Returns `[node, 2]` in 0..1: nodes push apart, edges pull, from a circle (Fruchterman and Reingold 1991)."""
+def _laid_out(graph: Graph) -> tuple[np.ndarray, float]:
+    """Returns places `[node, 2]`, in units of the width, and the height: nodes push apart, edges pull, from a circle.
+
+    Reference:
+        Fruchterman and Reingold 1991, Graph drawing by force-directed placement.
+    """
     n = graph.n_nodes
     angle = 2 * np.pi * np.arange(n) / n
     at = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -168,9 +174,12 @@ def _laid_out(graph: Graph) -> np.ndarray:
         move = (off / apart[..., None] * force[..., None]).sum(axis=1) - 0.1 * at  # parts stay near the middle
         far = np.maximum(np.sqrt(np.square(move).sum(axis=1, keepdims=True)), 1e-9)
         at = at + move / far * np.minimum(far, 0.15 * (1 - step / _N_STEPS))
-    low, side = at.min(axis=0), max(float(np.ptp(at, axis=0).max()), 1e-9)
-    centred = at - low - np.ptp(at, axis=0) / 2
-    return np.asarray(0.5 + 0.9 * centred / side if n > 1 else np.full((1, 2), 0.5))
+    at = at - at.mean(axis=0)
+    at = at @ np.linalg.svd(at, full_matrices=False)[2].T if n > 1 else at  # the long axis lies flat
+    low, size = at.min(axis=0), np.ptp(at, axis=0)
+    side = max(float(size.max()), 1e-9)
+    height = float(np.clip(0.9 * size[1] / side + 0.1, 0.3, 1.0))
+    return np.array([0.5, height / 2]) + 0.9 * (at - low - size / 2) / side, height
 
 
 GRAPH = GraphKind()
