@@ -193,9 +193,10 @@ def test_a_trial_that_fails_counts_and_default_options_that_fail_are_told(
 def test_trials_of_dead_processes_are_queued_again_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
     search = begun(path)
-    for token, drawn in (("dead00", 0.11), ("lives0", 0.22)):
-        trial = search.study.ask() if token == "dead00" else _asked(search, drawn)
-        trial.set_user_attr("worker", token)
+    search.study.ask().set_user_attr("worker", "dead00")
+    _asked(search, 0.22).set_user_attr("worker", "lives0")
+    _asked(search, 0.33)  # by a process that died before it signed it
+    (tmp_path / f".s.db.{'a' * 12}.lock").touch()
     over, held = threading.Event(), threading.Event()
 
     def live() -> None:
@@ -211,7 +212,9 @@ def test_trials_of_dead_processes_are_queued_again_and_those_of_living_ones_are_
             claims.clear_dead(search)
             claims.clear_dead(search)
             states = [(t.state.name, is_default(t), t.params.get("dropout")) for t in search.trials]
-            assert states == [("FAIL", True, None), ("RUNNING", False, 0.22), ("WAITING", True, None)]
+            assert states[:3] == [("FAIL", True, None), ("RUNNING", False, 0.22), ("FAIL", False, 0.33)]
+            assert states[3:] == [("WAITING", True, None), ("WAITING", False, None)]
+            assert not (tmp_path / f".s.db.{'a' * 12}.lock").exists()
             again = claims.next_of(search, 2, 0)
             assert again is not None
             assert {part.name: part.suggest(again) for part in search.space.parts} == search.space.default

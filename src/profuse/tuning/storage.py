@@ -11,9 +11,8 @@ import os
 import secrets
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,8 @@ FAILED = "failed"
 """What a trial says of an error that ended it."""
 _DEFAULT, _WORKER, _ASKED = "default", "worker", "asked"
 _WAIT_SECONDS = 60.0
-"""For another process that writes; and for a trial of a process that died before it said who it was."""
+"""For another process that writes."""
+_TOKEN = 12
 
 
 def optuna_of() -> Any:
@@ -200,7 +200,10 @@ class Claims:
     @contextmanager
     def held(cls, path: Path) -> Iterator[Claims]:
         """Holds the lock of this process within it."""
-        token = secrets.token_hex(6)
+        for left in path.parent.glob(f".{path.name}.{'?' * _TOKEN}.lock"):  # by processes that were killed
+            with suppress(DataError), claimed(_of_worker(path, left.name.split(".")[-2])):
+                pass
+        token = secrets.token_hex(_TOKEN // 2)
         with claimed(_of_worker(path, token)):
             yield cls(path, token)
 
@@ -219,8 +222,7 @@ class Claims:
         if token == self._token:
             return False
         if not isinstance(token, str) or not token.isalnum():
-            begun = trial.datetime_start
-            return begun is not None and (datetime.now() - begun).total_seconds() > _WAIT_SECONDS
+            return True  # where the storage is locked: who asks for a trial signs it under that lock
         try:
             with claimed(_of_worker(self._path, token)) as sure:
                 return sure
@@ -231,7 +233,7 @@ class Claims:
         optuna = optuna_of()
         with claimed(self._path, wait=_WAIT_SECONDS):  # of several that see it, one queues it again
             now = next(t for t in search.trials if t.number == number)
-            if now.state.name == "RUNNING":
+            if now.state.name == "RUNNING" and self._is_dead(now):
                 search.study.tell(number, state=optuna.trial.TrialState.FAIL)
                 search.queue_again(now)
 
@@ -246,8 +248,9 @@ class Claims:
         optuna, study = optuna_of(), search.study
         if sum(counts(t) and t.state.name != "WAITING" for t in search.trials) >= n_trials:
             return None
-        trial: Trial = study.ask()
-        trial.set_user_attr(_WORKER, self._token)
+        with claimed(self._path, wait=_WAIT_SECONDS):
+            trial: Trial = study.ask()
+            trial.set_user_attr(_WORKER, self._token)
         earlier = sum(counts(t) for t in search.trials if t.number < trial.number)
         if earlier >= n_trials:  # another process was quicker
             study.tell(trial, state=optuna.trial.TrialState.FAIL)

@@ -21,6 +21,10 @@ def test_lines(found: Found, metric: Metric) -> list[str]:
         lines.append(
             f"The best validation score is the best of {n_scored}: it flatters, as it was chosen by those very rows."
         )
+    tied = sum(t.score == found.best_score for t in found.trials)
+    if tied > 2 and 2 * tied > n_scored:
+        other = "another metric" if metric.name == "log_loss" else "another metric, as log_loss of classes,"
+        lines.append(f"{tied} trials have this very score: {metric.label} does not tell them apart here; {other} may.")
     if held.note:
         lines.append(f"Test rows: {held.note}")
     elif held.default is not None and held.best is not None:
