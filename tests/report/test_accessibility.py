@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from in_chromium import opened, without_policy
 
+from profuse._machine import Machine
 from profuse.comparison.learning import Learning, ShareGain, ShareScore
 from profuse.comparison.recommended import shown_method
 from profuse.comparison.results import Results, Surest, SurestRow
@@ -26,8 +27,14 @@ from profuse.comparison.summary import summarise
 from profuse.data.tensors import from_tensors
 from profuse.inspect import Answer, Estimate
 from profuse.inspect.contents import contents
+from profuse.metrics import metric
+from profuse.models.options import ModelOptions
 from profuse.predictor.card import Blank, Card, Section, Table
 from profuse.report import answer_html, card_html, collect, profile_html, render_html
+from profuse.training.options import TrainOptions
+from profuse.tuning import Tuning, tuning_html
+from profuse.tuning.held_out import HeldOut
+from profuse.tuning.result import Found, TrialFacts
 
 pytestmark = pytest.mark.slow
 
@@ -142,6 +149,16 @@ def opened_profile() -> str:
     return profile_html(rows).replace("<details>", "<details open>")
 
 
+def searched() -> str:
+    trials = tuple(
+        TrialFacts(i, "pruned" if i == 4 else "complete", {"dropout": i / 10, "width": 32 * (1 + i % 2)},
+                   None if i == 4 else 0.6 + 0.05 * (i % 3), default=i == 0) for i in range(6)
+    )  # fmt: skip
+    held = HeldOut(0.6, 0.7, -0.1, 0.3, 80)
+    found = Found("gated", trials, 2, ModelOptions(width=32), TrainOptions(), held, {"dropout": 0.7, "width": 0.3})
+    return tuning_html(Tuning("rows", metric("accuracy"), 0, 0.2, 1, {"gated": found}, Machine.here()))
+
+
 PAGES: dict[str, Callable[[Example], str]] = {
     "report of two classes": lambda example: report(example, "binary"),
     "report of several classes": lambda example: report(example, "multiclass"),
@@ -150,6 +167,7 @@ PAGES: dict[str, Callable[[Example], str]] = {
     "errors": lambda example: errors(),
     "card": lambda example: card(),
     "profile": lambda example: opened_profile(),
+    "search of options": lambda example: searched(),
 }
 
 
@@ -163,6 +181,7 @@ LIGHT, DARK = {"dark": False, "width": 1400}, {"dark": True, "width": 500}
         ("report of several classes", DARK),
         ("report of numbers", DARK), ("answer", DARK), ("errors", LIGHT), ("errors", DARK), ("card", LIGHT),
         ("card", DARK), ("profile", LIGHT), ("profile", DARK),
+        ("search of options", LIGHT), ("search of options", DARK),
     ],
 )  # fmt: skip
 def test_axe_finds_no_fault(example: Example, tmp_path: Path, name: str, how: dict[str, Any]) -> None:

@@ -92,6 +92,7 @@ def test_the_first_trial_has_the_default_options_and_its_score(tuned: Tuning) ->
     assert first.score is not None
     assert tuned.best.best_score >= first.score
     assert len({t.score for t in tuned.best.trials}) > 1
+    assert len({t.options["dropout"] for t in tuned.best.trials}) == 3
 
 
 def test_test_rows_have_no_part_in_the_search(data: Dataset, tuned: Tuning) -> None:
@@ -156,9 +157,15 @@ def test_the_score_of_folds_is_their_mean_and_another_seed_draws_others(data: Da
 
 
 @pytest.mark.usefixtures("faked")
-def test_fusions_have_as_many_trials_also_where_the_time_is_up(data: Dataset) -> None:
-    made = tune(data, **QUICK, fusions=["gated", "hybrid:concat"], time_limit=0.01)
-    assert {name: len(found.trials) for name, found in made.found.items()} == {"gated": 1, "hybrid:concat": 1}
+@pytest.mark.parametrize(("limit", "n"), [(None, 2), (0.01, 1)])
+def test_fusions_take_turns_and_have_as_many_trials(data: Dataset, limit: float | None, n: int) -> None:
+    turns: list[str] = []
+    made = tune(
+        data, **QUICK | {"trials": 2}, fusions=["gated", "hybrid:concat"], time_limit=limit,
+        on_event=lambda event: turns.append(event.fusion) if event.stage == "trial" else None,
+    )  # fmt: skip
+    assert turns == ["gated", "hybrid:concat"] * n
+    assert {name: len(found.trials) for name, found in made.found.items()} == {"gated": n, "hybrid:concat": n}
     assert all(found.trials[0].default for found in made.found.values())
     assert made.options("gated")["fusion"] == "gated"
     assert (made.options("hybrid:concat")["fusion"], made.options("hybrid:concat")["level"]) == ("concat", "hybrid")
