@@ -105,6 +105,9 @@ def test_of_a_large_graph_the_same_nodes_are_read_whatever_their_order() -> None
     seen = [np.sort(made.transform(of([mixed(value, s)])).values[0, :, 0]) for s in range(3)]
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])
+    made.fit(of([rings(4)] * 300 + [rings(9)]))  # 99 % have 4
+    assert made.spec.max_length == 4
+    made.fit(of([value, rings(5, x=1.0)]))
     star = {"nodes": [{"x": float(i)} for i in range(60)], "edges": [[0, i] for i in range(1, 60)]}
     seen = [np.sort(made.transform(of([mixed(star, s)])).values[0, :, 0]) for s in range(2)]
     np.testing.assert_array_equal(seen[0], seen[1])

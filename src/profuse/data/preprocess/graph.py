@@ -130,8 +130,9 @@ class GraphPreprocessor(Preprocessor):
     their root mean square. Where training graphs are directed all matrices come twice: of edges out, and in.
 
     Args:
-        max_nodes: The largest number of nodes: of a larger graph those that a breadth-first walk from the node of most
-            edges meets first (`profuse.data.graphs.walk_order`).
+        max_nodes: The largest number of nodes. As many are read as 99 % of the training graphs have, at most these: of
+            a larger graph those that a breadth-first walk from the node of most edges meets first
+            (`profuse.data.graphs.walk_order`).
 
     Shape:
         Graphs to `[row, node, n_attributes + n_relations * most nodes]`, and mask `[row, node]`.
@@ -153,7 +154,7 @@ class GraphPreprocessor(Preprocessor):
         self._links = _fitted(graphs.values(), of_nodes=False)
         self.is_directed = any(graph.is_directed for graph in graphs.values())
         sizes = np.array([graph.n_nodes for graph in graphs.values()])
-        self._describe(min(self.max_nodes, int(sizes.max())))
+        self._describe(min(self.max_nodes, int(np.ceil(np.percentile(sizes, 99)))))
         n_cut = int((sizes > self.max_nodes).sum())
         told = f"{n_cut} of {len(sizes)} graphs have more than {self.max_nodes} nodes: that many are read."
         self.notes = (told,) if n_cut else ()
