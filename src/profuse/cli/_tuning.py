@@ -115,7 +115,8 @@ def show_tuning(tuning: Tuning) -> None:
             [named(t, found), scored(t, metric), *(shown(t.options.get(n)) for n in tried)]
             for t in best_trials(found, metric)
         ]
-        print_table(["trial", f"validation {metric.label}", *tried], rows, right=[f"validation {metric.label}"])
+        columns = ["trial", f"validation {metric.label}", *tried]
+        print_table(columns, rows, right=columns[1:2], spare=tried[:0:-1])
         for line in test_lines(found, metric):
             say(line)
     if len(tuning.found) > 1:

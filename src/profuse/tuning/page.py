@@ -89,12 +89,12 @@ def _history(found: Found, metric: Metric, low: float, high: float) -> dict[str,
     last = max(len(found.trials) - 1, 1)
     marks, line = Markup(), []
     best: float | None = None
-    better = max if metric.higher_is_better else min
+    better, worst = (max, 97) if metric.higher_is_better else (min, 3)  # where those without a score stand
     for i, trial in enumerate(found.trials):
         x = 2 + 96 * i / last
         if trial.score is None:
             marks += mark(
-                "trivial", x, 97, f"trial {trial.number}: {'ended early' if trial.state == 'pruned' else 'failed'}"
+                "trivial", x, worst, f"trial {trial.number}: {'ended early' if trial.state == 'pruned' else 'failed'}"
             )
             continue
         before, best = best, trial.score if best is None else better(best, trial.score)
