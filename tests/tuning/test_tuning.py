@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from sqlalchemy import Engine, event
 
 from profuse import from_tensors, load_model
 from profuse._saving import claimed
@@ -42,6 +44,18 @@ def rows(n: int = 90, seed: int = 0) -> Dataset:
     y = (x[:, 0] * z[:, 0] + 0.3 * rng.normal(size=n) > 0).astype(int)
     split = np.where(np.arange(n) < 2 * n // 3, "train", "test")
     return replace(from_tensors({"x": x, "z": z}, y, name="made"), split=split)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Storages do not wait for the disk, which nothing here puts to the test."""
+
+    def hurry(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", hurry)
+    yield
+    event.remove(Engine, "connect", hurry)
 
 
 @pytest.fixture(scope="module")
