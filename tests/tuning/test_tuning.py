@@ -29,6 +29,7 @@ from profuse.training.options import TrainOptions
 from profuse.tuning import Tuning, tune, tuning_html
 from profuse.tuning import held_out as held_out_module
 from profuse.tuning import trial as trials_module
+from profuse.tuning.held_out import HeldOut
 from profuse.tuning.space import space_of
 from profuse.tuning.storage import Claims, Search, is_default, open_search, open_storage
 
@@ -396,3 +397,19 @@ def test_processes_share_a_storage_and_one_that_is_killed_costs_no_trial(table: 
     assert len({t.options["learning_rate"] for t in made.best.trials}) == 4
     assert sum(t.default for t in made.best.trials) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["shared.db"]
+
+
+@pytest.mark.parametrize(
+    ("held", "best", "said"),
+    [
+        (HeldOut(default=0.5, best=0.6, low=0.02, high=0.2, n_rows=9), 1, "Tuning gains 0.100 of AUROC on test rows"),
+        (HeldOut(default=0.5, best=0.6, low=-0.02, high=0.2, n_rows=9), 1, "That tuning helps is not shown"),
+        (HeldOut(note="there are none"), 1, "What tuning is worth is not known"),
+        (HeldOut(default=0.5, best=0.5, n_rows=9), 0, "No trial was better than the default options"),
+    ],
+)
+def test_the_page_is_headed_by_what_test_rows_say(tuned: Tuning, held: HeldOut, best: int, said: str) -> None:
+    (name,) = tuned.found
+    found = replace(tuned.found[name], held_out=held, best=best)
+    page = tuning_html(replace(tuned, found={name: found}))
+    assert f"<h1>{said}</h1>" in page

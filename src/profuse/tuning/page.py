@@ -14,7 +14,7 @@ from profuse.report import numbers
 from profuse.report.figures import axis, mark, stretched, ticks
 from profuse.report.pages import page_template
 from profuse.tuning.result import Found, TrialFacts, Tuning
-from profuse.tuning.words import best_trials, counted, named, scored, shown, test_lines
+from profuse.tuning.words import answer, best_trials, counted, named, scored, shown, test_lines
 
 __all__ = ["tuning_html"]
 
@@ -29,7 +29,7 @@ def tuning_html(tuning: Tuning) -> str:
         name=visible(tuning.name),
         metric=visible(metric.label),
         n_trials=n,
-        best=visible(tuning.best.fusion),
+        best=_search(tuning.found[tuning.best.fusion], metric),
         judged=f"{tuning.n_splits} folds" if tuning.n_splits > 1 else "one validation part",
         mark=mark,
         searches=[_search(found, metric) for found in tuning.found.values()],
@@ -49,6 +49,7 @@ def _search(found: Found, metric: Metric) -> dict[str, Any]:
     largest = max(found.importance.values(), default=0.0) or 1.0
     return {
         "fusion": visible(found.fusion),
+        "answer": visible(answer(found, metric)),
         "counted": counted(found),
         "lines": [visible(line) for line in test_lines(found, metric)],
         "tried": tried,

@@ -6,9 +6,22 @@ from profuse.metrics import Metric
 from profuse.report import numbers
 from profuse.tuning.result import Found, TrialFacts
 
-__all__ = ["best_trials", "counted", "named", "scored", "shown", "test_lines"]
+__all__ = ["answer", "best_trials", "counted", "named", "scored", "shown", "test_lines"]
 
 _SHOWN = 5
+
+
+def answer(found: Found, metric: Metric) -> str:
+    """Returns in a few words whether tuning helped, by the test rows."""
+    held = found.held_out
+    if found.trial(found.best).default:
+        return "No trial was better than the default options"
+    if held.default is None or held.best is None or held.low is None:
+        return "What tuning is worth is not known"
+    if held.low <= 0:
+        return "That tuning helps is not shown"
+    gain = numbers.difference(abs(held.best - held.default), metric.name).removeprefix("+")
+    return f"Tuning gains {gain} of {metric.label} on test rows"
 
 
 def test_lines(found: Found, metric: Metric) -> list[str]:
