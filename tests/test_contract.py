@@ -36,8 +36,7 @@ def operators() -> list[tuple[str, str | None]]:
     return [(name, link) for name in FUSIONS for link in links[name]]
 
 
-SLOW_CASES = set(product(("vit", "cnn", "audio_cnn"), ("learns", "moved_is_known")))
-SLOW_CASES |= set(product(("patch", "gru", "tcn"), ("learns",)))
+SLOW_CASES = set(product(("vit", "cnn", "audio_cnn", "patch", "gru", "tcn"), ("learns", "moved_is_known")))
 
 
 def case(*values: Any) -> Any:

@@ -12,6 +12,7 @@ PARTS = {"embed", "mix + fusion", "feedback"}
 
 
 @pytest.mark.parametrize("branch", [*rounds.BRANCHES, rounds.WRAPPED])
+@pytest.mark.slow
 def test_parts_and_rounds_of_every_branch_are_timed(branch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "ROUNDS", (1, 2))
     found = rounds.measure(branch, n_rows=2, width=8, n_repeats=1)

@@ -57,6 +57,7 @@ def test_every_question_is_answered_as_in_python(name: str, model: Path, run: An
     assert (f"residual: {answer.residual or 0:.4f}" in shown.stdout) == (answer.residual is not None)
 
 
+@pytest.mark.slow
 def test_options_and_the_metric_reach_the_question(model: Path, run: Any, files: Path) -> None:
     options = ("--set", "rates=0.2,0.4", "--set", "n_resamples=50", "--metric", "log_loss")
     found = json.loads(run("ask", model, files / "test.csv", "missing", *options, "--json").stdout)

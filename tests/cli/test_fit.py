@@ -141,6 +141,7 @@ def test_equal_seeds_give_equal_models(model: Path, run: Any, files: Path, tmp_p
     assert said[0] != said[2]
 
 
+@pytest.mark.slow
 def test_the_form_of_the_rounds_is_asked_for_by_flags(run: Any, files: Path, tmp_path: Path) -> None:
     flags = ("--rounds", 2, "--feedback", "gate", "--into", "note", "--entry", "input", "--supervise", "all")
     args = ("--schema", files / "schema.yaml", "--out", tmp_path / "model", "--fusion", "concat")

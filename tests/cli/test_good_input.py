@@ -131,6 +131,7 @@ def _sound(path: Path, n_samples: int, rate: int, n_channels: int, width: int) -
         sound.writeframes(level.astype("<i4").view(np.uint8).reshape(-1, 4)[:, 3 - width : 3].tobytes())
 
 
+@pytest.mark.slow
 def test_pictures_sounds_and_series_of_all_sorts_go_all_the_way(all_the_way: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     modes = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16")

@@ -173,6 +173,7 @@ def test_on_a_terminal_a_bar_says_what_is_fitted_and_what_it_takes() -> None:
     assert "this model about 42" in shown.replace("\N{NO-BREAK SPACE}", " ")
 
 
+@pytest.mark.slow
 def test_a_score_that_is_not_defined_is_said(done: Any, files: Path) -> None:
     model = load_model(files / "portfolio")
     assert isinstance(model, PortfolioPredictor)

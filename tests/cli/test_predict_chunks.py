@@ -41,7 +41,12 @@ def model(request: pytest.FixtureRequest, run: Any, files: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("form", "sure"), [("csv", False), ("parquet", False), pytest.param("parquet", True, marks=pytest.mark.slow)]
+    ("form", "sure"),
+    [
+        ("csv", False),
+        pytest.param("parquet", False, marks=pytest.mark.slow),
+        pytest.param("parquet", True, marks=pytest.mark.slow),
+    ],
 )
 def test_any_size_of_a_chunk_gives_the_same_bytes(
     form: str, sure: bool, model: Path, run: Any, files: Path, new: pd.DataFrame, tmp_path: Path

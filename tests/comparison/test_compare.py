@@ -207,6 +207,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert fitted[0] == 6
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_is_left_as_it_was(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
@@ -270,6 +271,7 @@ def test_facts_do_not_depend_on_which_fit_is_done_first(finished: Path, tmp_path
     assert again.dataset.n_train == Results.read(finished).dataset.n_train
 
 
+@pytest.mark.slow
 def test_a_long_name_of_a_modality_is_cut_in_names_of_folders(tmp_path: Path) -> None:
     data = make_product(60)
     name = "Please describe in your own words, " + "ü" * 200
@@ -402,6 +404,7 @@ def test_what_each_modality_adds_is_the_difference_that_masking_makes(finished: 
     assert all(a.full == full for a in found if a.seed == 0)
 
 
+@pytest.mark.slow
 def test_rows_on_both_sides_of_a_split_are_told(tmp_path: Path) -> None:
     twice = make_product(60).rows(np.tile(np.arange(60), 2))
     assert run(twice, tmp_path, SMALL).dataset.notes == tell_leaks(twice, SMALL.split) != []

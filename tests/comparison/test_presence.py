@@ -89,6 +89,7 @@ def test_a_class_without_a_modality_is_told_unless_chance_explains_it() -> None:
     assert tell_absent(dataset, splits) == []
 
 
+@pytest.mark.slow
 def test_a_report_says_that_no_test_row_has_it_and_not_that_nothing_is_lost(compared: Results) -> None:
     assert {a.modality for a in compared.ablation} == {"a"}
     assert compared.dataset.modalities["b"].test_fraction == 0

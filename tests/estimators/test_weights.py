@@ -38,12 +38,14 @@ def probability(model: FusionClassifier, X: pd.DataFrame) -> np.ndarray:
     return model.predict_proba(X)[:, model.classes_.tolist().index("ill")]
 
 
+@pytest.mark.slow
 def test_a_class_of_more_weight_is_more_probable(X: pd.DataFrame, y: np.ndarray) -> None:
     asked = (None, {"ill": 3.0}, {"ill": 9.0})
     means = [probability(FusionClassifier(class_weight=w, **QUICK).fit(X, y), X).mean() for w in asked]
     assert means[0] + 0.05 < means[1] < means[2] - 0.05
 
 
+@pytest.mark.slow
 def test_numbers_and_truth_name_classes(X: pd.DataFrame, y: np.ndarray) -> None:
     by_name = FusionClassifier(class_weight={"ill": 3.0}, **QUICK).fit(X, y).predict_proba(X)
     pairs: list[tuple[Any, Any]] = [(0, 7), (np.int64(0), np.int64(7)), (False, True)]  # sorted alike

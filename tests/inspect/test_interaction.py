@@ -35,7 +35,7 @@ def found(answer: Answer) -> dict[str, Any]:
     return {e.name: e for e in answer.estimates}
 
 
-@pytest.mark.parametrize("unit", ["score", "bits"])
+@pytest.mark.parametrize("unit", ["score", pytest.param("bits", marks=pytest.mark.slow)])
 def test_it_keeps_the_contract(unit: Any) -> None:
     check_question(lambda: Interaction(unit=unit))
 

@@ -182,6 +182,7 @@ OF_ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("role", OF_ROWS)
+@pytest.mark.slow
 def test_what_rows_count_in_learning_counts_in_the_fits_anew_too(role: str) -> None:
     named, training = OF_ROWS[role]
     parts = {"size": {"columns": ["size"]}, "age": {"columns": ["age"]}}

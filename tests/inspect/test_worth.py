@@ -159,6 +159,7 @@ def test_of_numbers_it_is_the_squared_error_that_would_be_saved() -> None:
     assert b.low < 0.25 < b.high
 
 
+@pytest.mark.slow
 def test_a_mean_of_rows_by_another_score() -> None:
     data = world(gaps="none")
     by_name = {e.name: e.value for e in ask(Bayes(data), data, "worth", metric="accuracy").estimates}

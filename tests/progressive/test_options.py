@@ -187,6 +187,7 @@ def test_a_pixel_is_scaled_and_shifted_by_its_channel() -> None:
 
 
 @pytest.mark.parametrize("balance", ["mmpareto", "gradient_blending"])
+@pytest.mark.slow
 def test_a_remedy_may_ask_for_several_gradients_of_an_equilibrium(balance: str) -> None:
     rows = np.arange(200)
     data = Prepared.make(make_product(absent=0.2), Split(rows[:120], rows[120:160], rows[160:]))
@@ -232,6 +233,7 @@ def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None
     torch.testing.assert_close(program(*more), torch.cat([model(batch).outputs] * 2))
 
 
+@pytest.mark.slow
 def test_an_equilibrium_has_to_be_given_a_number_of_rounds_before_it_is_exported() -> None:
     model = build_model(
         {"point": KINDS["point"]}, "binary", 2, ModelOptions(members=1, rounds="equilibrium"), n_rows=9, seed=0

@@ -114,6 +114,7 @@ class TestAxesThatTypesDoNotSay:
         assert layout_of(layer, side) == layout
 
     @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+    @pytest.mark.slow
     def test_every_layer_of_a_convnext_gets_one_map_a_channel(self) -> None:
         transformers = pytest.importorskip("transformers")
         config = transformers.ConvNextConfig(

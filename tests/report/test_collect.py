@@ -282,6 +282,7 @@ def test_a_single_modality_that_failed_is_not_said_to_have_been_left_out(example
     assert collect(results)["verdict"]["not_alone"] == []
 
 
+@pytest.mark.slow
 def test_a_caution_on_the_primary_score_stands_beside_the_scores(example: Example) -> None:
     results = example(task="regression", n_test=150)
     assert "Caution." not in render_html(collect(results)) + render_markdown(collect(results))

@@ -149,6 +149,7 @@ def test_a_fit_takes_the_choice_tells_it_and_saves_it(tmp_path: Path) -> None:
     assert "augment=0.0" in repr(again.model.plain.encoders)
 
 
+@pytest.mark.slow
 def test_what_the_user_says_holds() -> None:
     options = OPTIONS.model_copy(update={"encoder_options": {"picture": {"augment": 0.7}}})
     fitted = fit_model(prepared(), options, TRAIN)
@@ -156,6 +157,7 @@ def test_what_the_user_says_holds() -> None:
     assert fitted.model_options.encoder_options["picture"] == {"augment": 0.7}
 
 
+@pytest.mark.slow
 def test_other_options_of_the_user_go_with_the_choice() -> None:
     options = OPTIONS.model_copy(update={"encoder_options": {"picture": {"dims": (8, 16), "depths": (0, 1)}}})
     fitted = fit_model(prepared(), options, TRAIN)

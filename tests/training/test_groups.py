@@ -82,6 +82,7 @@ def test_with_a_single_group_training_is_plain_training_bit_for_bit(method: str,
         {"members": 2},
     ],
 )
+@pytest.mark.slow
 def test_several_groups_change_what_is_learned(model: dict[str, Any]) -> None:
     states = [
         fitted(data, model=model, **train).model.state_dict()

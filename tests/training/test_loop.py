@@ -332,6 +332,7 @@ def test_training_needs_rows_on_both_sides() -> None:
         train(model, data.inputs, data.target, torch.arange(3), none, OPTIONS)
 
 
+@pytest.mark.slow
 def test_small_data_are_learned_anew_with_their_validation_rows() -> None:
     """The second training is the first one's twin on more rows: as many epochs, the same seed."""
     data = product()

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from profuse._escape import visible
+from profuse.cli._bar import Bar, Quiet
 from profuse.cli._print import print_notes, print_table, say
 from profuse.report import numbers
 
@@ -25,19 +26,11 @@ def fits_display(metric: str, console: Console) -> _Lines:
     return _Lines(metric, console) if plain else _Bar(metric, console)
 
 
-class _Lines:
+class _Lines(Quiet):
     """A line for each model."""
 
     def __init__(self, metric: str, console: Console) -> None:
         self.metric, self.console = metric, console
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def __call__(self, event: Event) -> None:
         if event.stage == "member":
@@ -55,29 +48,17 @@ class _Bar(_Lines):
     """The same, and a bar with what is fitted now."""
 
     def __init__(self, metric: str, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
         super().__init__(metric, console)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("fits,"),
-            TimeElapsedColumn(),
-            TextColumn("elapsed{task.fields[left]}", markup=False),
-            console=console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("preparing folds", total=None, left="")
+        self._bar = Bar(console, unit="fits", first="preparing folds")
 
     def __enter__(self) -> _Bar:
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
@@ -89,16 +70,9 @@ class _Bar(_Lines):
         description = words.get(event.stage, visible(event.member))
         left = "" if event.left is None else f", this model about {numbers.duration(event.left)} more"
         if event.stage in ("fit", "member"):
-            self._progress.update(
-                self._task,
-                description=description,
-                total=event.n_total,
-                completed=event.n_done,
-                left=left,
-                refresh=True,
-            )
+            self._bar.show(description, left=left, done=event.n_done, total=event.n_total)
         elif event.stage in words:
-            self._progress.update(self._task, description=description, left="", refresh=True)
+            self._bar.show(description)
 
 
 def show_portfolio(model: PortfolioPredictor) -> None:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from profuse._escape import visible
+from profuse.cli._bar import Bar, Quiet
 from profuse.cli._print import print_notes, print_table, say
 from profuse.report import numbers
 
@@ -25,20 +26,12 @@ def trials_display(metric: Metric, console: Console) -> _Lines:
     return _Lines(metric) if plain else _Bar(metric, console)
 
 
-class _Lines:
+class _Lines(Quiet):
     """A line for each trial."""
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.n_done = self.n_total = 0
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def __call__(self, event: Event) -> None:
         self.n_done, self.n_total = event.n_done, event.n_total
@@ -64,29 +57,17 @@ class _Bar(_Lines):
     """The same, and a bar with what runs now."""
 
     def __init__(self, metric: Metric, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
         super().__init__(metric)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("trials,"),
-            TimeElapsedColumn(),
-            TextColumn("elapsed{task.fields[left]}", markup=False),
-            console=console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("preparing", total=None, left="")
+        self._bar = Bar(console, unit="trials", first="preparing")
 
     def __enter__(self) -> _Bar:
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bar.stop()
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
@@ -94,13 +75,8 @@ class _Bar(_Lines):
         words["epoch"] = (
             f"{visible(event.fusion)}, trial {event.number}, epoch {event.epoch.epoch if event.epoch else 0}"
         )
-        self._progress.update(
-            self._task,
-            description=words.get(event.stage, "trials"),
-            total=event.n_total,
-            completed=event.n_done,
-            left="" if event.left is None else f", about {numbers.duration(event.left)} left",
-        )
+        left = "" if event.left is None else f", about {numbers.duration(event.left)} left"
+        self._bar.show(words.get(event.stage, "trials"), left=left, done=event.n_done, total=event.n_total)
 
 
 def show_tuning(tuning: Tuning) -> None:

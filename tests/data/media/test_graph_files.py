@@ -166,9 +166,13 @@ def test_no_cut_or_changed_byte_gives_another_kind_of_error(name: str, tmp_path:
             odd[int(rng.integers(len(odd)))] = int(rng.integers(256))
         (tmp_path / name).write_bytes(bytes(odd))
         try:
-            read_graph(tmp_path / name, tell=lambda remark: None)
+            read = read_graph(tmp_path / name, tell=lambda remark: None)
         except DataError:
             continue
+        assert read.n_nodes >= 1
+        assert ((read.edges >= 0) & (read.edges < read.n_nodes)).all()
+        assert {len(column) for column in read.nodes.values()} <= {read.n_nodes}
+        assert {len(column) for column in read.links.values()} <= {len(read.edges)}
 
 
 def test_smiles_are_molecules_where_rdkit_is_installed() -> None:
