@@ -5,17 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["adjacency", "closed_walks", "graph_shapes", "n_shape_numbers"]
+__all__ = ["N_WALKS", "adjacency", "closed_walks", "graph_shapes", "n_shape_numbers"]
 
 _DEGREES = 8  # nodes of degree 0, 1, ..., and of so many or more
-_STEPS = 7  # closed walks of 2, 3, ..., 8 steps
+N_WALKS = 7
+"""Closed walks: of 2, 3, ..., 8 steps."""
 _MOST_PAIRED = 16  # channels of nodes that are paired with those of neighbours
 
 
 def n_shape_numbers(n_attributes: int, n_relations: int) -> int:
     """Returns how many numbers `graph_shapes` gives."""
     paired = min(n_attributes, _MOST_PAIRED)
-    return 8 + _DEGREES + 1 + 2 * _STEPS + 3 * n_attributes + n_relations + paired * (paired + 1) // 2
+    return 8 + _DEGREES + 1 + 2 * N_WALKS + 3 * n_attributes + n_relations + paired * (paired + 1) // 2
 
 
 def adjacency(values: Tensor, mask: Tensor, n_attributes: int, n_relations: int) -> tuple[Tensor, Tensor]:
@@ -53,7 +54,7 @@ def closed_walks(joined: Tensor) -> Tensor:
     """
     step = joined / (1.0 + joined.abs().sum(2, keepdim=True))
     found, power = [], step
-    for _ in range(_STEPS):
+    for _ in range(N_WALKS):
         power = power @ step
         found.append(power.diagonal(dim1=1, dim2=2))
     return torch.stack(found, 2)

@@ -143,6 +143,6 @@ class KernelShares(KernelBank):
         features = []
         for levels, (z, real) in zip(self.thresholds, self._answers(x, mask), strict=True):
             n = real.sum(2).clamp(min=1)
-            above = [((z.detach() > level[:, None]) & real).sum(2) / n for level in levels.unbind(1)]
-            features += [share.to(x.dtype) for share in above]
+            z, above = z.detach(), torch.empty_like(z)
+            features += [torch.gt(z, level[:, None], out=above).mul_(real).sum(2) / n for level in levels.unbind(1)]
         return torch.cat(features, dim=1)

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from profuse.data.graph_shapes import adjacency, closed_walks, graph_shapes, n_shape_numbers
+from profuse.data.graph_shapes import N_WALKS, adjacency, closed_walks, graph_shapes, n_shape_numbers
 from profuse.encoders._base import Encoder, Stage, chain
 from profuse.encoders._description import Description
 from profuse.encoders._mlp import check_attention, check_layers, heads_for
@@ -20,8 +20,6 @@ from profuse.schema import Spec
 from profuse.tokens import Raw, Tokens
 
 __all__ = ["GraphDescription", "GraphEncoder"]
-
-_N_WALKS = 7
 
 
 class GraphDescription(Description):
@@ -113,7 +111,7 @@ class GraphEncoder(Encoder):
                 f"n_relations={spec.n_relations}, n_channels={spec.n_channels}. Take the spec of a fitted "
                 "GraphPreprocessor."
             )
-        self.first = nn.Linear(spec.n_attributes + spec.n_relations + _N_WALKS, width)
+        self.first = nn.Linear(spec.n_attributes + spec.n_relations + N_WALKS, width)
         self.layers = nn.ModuleList(_Messages(width, spec.n_relations, dropout) for _ in range(n_layers))
         self.blocks = nn.ModuleList(AttentionBlock(width, n_heads=n_heads, dropout=dropout) for _ in range(n_blocks))
         self.description = GraphDescription(spec) if linear_path else None

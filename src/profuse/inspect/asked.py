@@ -232,18 +232,20 @@ def _digests(values: Any, present: np.ndarray | None = None) -> np.ndarray:
 
         digests = pd.util.hash_pandas_object(values, index=False).to_numpy()
     else:
-        rows = values if values.dtype == object else np.ascontiguousarray(values)
-        alike = b"" if values.dtype == object else f"{rows.dtype}{rows.shape[1:]}".encode()
-        digests = np.array([_digest(row, alike) for row in rows], dtype=np.uint64)
+        if values.dtype == object:
+            contents: Iterable[bytes] = map(_content, values)
+        else:  # all rows have one type and one shape
+            rows = np.ascontiguousarray(values)
+            alike = f"{rows.dtype}{rows.shape[1:]}".encode()
+            contents = (alike + row.tobytes() for row in rows)
+        digests = np.array([_digest(content) for content in contents], dtype=np.uint64)
     return digests if present is None else np.where(present, digests, np.uint64(0))
 
 
-def _digest(row: Any, alike: bytes) -> int:
-    """Returns the digest of a row; `alike` is what all rows of an array have in common."""
-    if alike:
-        content = alike + row.tobytes()
-    else:
-        array = np.asarray(row)
-        own = f"{array.dtype}{array.shape}".encode() + array.tobytes()
-        content = repr(row).encode() if array.dtype == object else own
+def _content(row: Any) -> bytes:
+    array = np.asarray(row)
+    return repr(row).encode() if array.dtype == object else f"{array.dtype}{array.shape}".encode() + array.tobytes()
+
+
+def _digest(content: bytes) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")

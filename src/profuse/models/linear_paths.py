@@ -20,7 +20,6 @@ JOINT = "(joint)"
 
 BLOCK_ROWS = 2048
 """Rows of which a path's features are made at once."""
-_AT_ONCE = 512  # rows whose kernels are made at once
 
 
 def _read(encoder: Encoder, raw: Raw) -> Tensor:
@@ -131,7 +130,7 @@ class LinearPaths(nn.Module):
             bias = self.path(self.readers(n)[0]).bias
             made = bias.new_zeros(len(raw), len(self.readers(n)), len(bias))
             there = raw.present.nonzero()[:, 0]
-            for block in torch.split(there, _AT_ONCE) if len(there) else ():
+            for block in torch.split(there, BLOCK_ROWS) if len(there) else ():
                 part = raw.rows(block).trim().to(bias.device)
                 made[block.to(bias.device)] = self.contributions(n, encoders[n].linear(part), part.present)
             known[n] = Raw(raw.values, raw.mask, made)

@@ -29,7 +29,6 @@ def tuning_html(tuning: Tuning) -> str:
         name=visible(tuning.name),
         metric=visible(metric.label),
         n_trials=n,
-        best=_search(tuning.found[tuning.best.fusion], metric),
         judged=f"{tuning.n_splits} folds" if tuning.n_splits > 1 else "one validation part",
         mark=mark,
         searches=[_search(found, metric) for found in tuning.found.values()],
