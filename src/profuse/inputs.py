@@ -87,7 +87,13 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
         if chosen is None:
             continue
         if not isinstance(chosen, str):  # the user's own module
-            modalities[name] = replace(data, preprocess=_read_by(chosen, name, data, who))
+            needed, called = reader_of(chosen), type(chosen).__name__
+            if needed is not None and not preprocessor(needed).accepts(data.kind):
+                raise ConfigError(
+                    f"{who}: the encoder of {name!r} must take kind {data.kind!r}; got {called}, which takes "
+                    f"{preprocessor(needed).takes!r}. Give it to another modality."
+                )
+            modalities[name] = _read_with(needed, called, name, data, who)
             continue
         takes, needed = encoder(chosen).kind, preprocessor_for(chosen)
         due = preprocessor(kind_named(data.kind).preprocessor).gives or data.kind
@@ -97,35 +103,22 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
                 f"{who}: the encoder of {name!r} must take kind {due!r}; got {chosen!r}, which "
                 f"{f'takes {takes!r}' if chosen in ENCODERS else 'does not'}. Name another one, or leave it out."
             )
-        if needed is not None and data.preprocess not in (None, needed):
-            raise ConfigError(
-                f"{who}: the encoder {chosen!r} of {name!r} needs the preprocessor {needed!r}; got "
-                f"{data.preprocess!r}. Leave the preprocessor out."
-            )
-        modalities[name] = replace(data, preprocess=data.preprocess or needed)
+        modalities[name] = _read_with(needed, repr(chosen), name, data, who)
     return replace(dataset, modalities=modalities)
 
 
-def _read_by(module: Any, name: str, data: ModalityData, who: str) -> str | None:
-    """Returns the name of the preprocessor with which a module of the user's reads a modality; None: the usual one.
+def _read_with(needed: str | None, called: str, name: str, data: ModalityData, who: str) -> ModalityData:
+    """Returns the modality with the preprocessor that its encoder needs, if it needs one.
 
     Raises:
-        ConfigError: It takes other values than the modality has, or another one is named.
+        ConfigError: Another one is named.
     """
-    needed = reader_of(module)
-    if needed is None:
-        return data.preprocess
-    if not preprocessor(needed).accepts(data.kind):
+    if needed is not None and data.preprocess not in (None, needed):
         raise ConfigError(
-            f"{who}: the encoder of {name!r} must take kind {data.kind!r}; got {type(module).__name__}, which takes "
-            f"{preprocessor(needed).takes!r}. Give it to another modality."
+            f"{who}: the encoder {called} of {name!r} needs the preprocessor {needed!r}; got {data.preprocess!r}. "
+            "Leave the preprocessor out."
         )
-    if data.preprocess not in (None, needed):
-        raise ConfigError(
-            f"{who}: {type(module).__name__}, the encoder of {name!r}, needs the preprocessor {needed!r}; got "
-            f"{data.preprocess!r}. Leave the preprocessor out."
-        )
-    return needed
+    return replace(data, preprocess=data.preprocess or needed)
 
 
 def same_length(X: Any, y: Any, who: str) -> None:

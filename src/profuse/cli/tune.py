@@ -102,8 +102,7 @@ def tune(
     from profuse.cli._tuning import show_tuning, trials_display
     from profuse.data.leaks import copy_notes
     from profuse.inputs import open_data
-    from profuse.metrics import default_metric, metric_named
-    from profuse.tuning.door import tune_opened
+    from profuse.tuning.door import metric_of, tune_opened
     from profuse.tuning.storage import optuna_of, path_of
 
     optuna_of()
@@ -114,9 +113,7 @@ def tune(
         split=asked.split, test=test, variant=variant, on_bad_file=reading.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = opened.dataset
-    metric = default_metric(dataset.task)
-    if asked.metric is not None:
-        metric = metric_named(asked.metric, dataset.task, who="tune", by_rows=True)
+    metric = metric_of(asked, dataset.task)
     print_notes(copy_notes(dataset))
     say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
     with trials_display(metric, console(stderr=True)) as display:

@@ -1,4 +1,4 @@
-"""Graphs `profuse.kinds.Graph`: checked, coloured by their structure, and thinned."""
+"""Graphs `profuse.kinds.Graph`: checked, coloured by their structure, and cut."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def made_graph(
         try:
             twice = name in place
         except TypeError as error:
-            raise DataError(f"the name of a node must be a word or a number; got {_told(name)}") from error
+            raise DataError(f"the name of a node must be a word or a number; got {_shown(name)}") from error
         if twice:
-            raise DataError(f"the names of nodes must differ; got {_told(name)} twice")
+            raise DataError(f"the names of nodes must differ; got {_shown(name)} twice")
         place[name] = len(place)
     ends = np.zeros((len(edges), 2), dtype=np.int64)
     for i, (a, b, _) in enumerate(edges):
@@ -62,14 +62,14 @@ def made_graph(
             try:
                 ends[i, k] = place[name]
             except (KeyError, TypeError) as error:
-                raise DataError(f"edge {i} must end at a node; got {_told(name)}, which is none") from error
+                raise DataError(f"edge {i} must end at a node; got {_shown(name)}, which is none") from error
     of_nodes = _columns([held for _, held in nodes], "node", left_out)
     return Graph(len(nodes), ends, is_directed, of_nodes, _columns([held for *_, held in edges], "edge", left_out))
 
 
-def _told(value: Any) -> str:
-    told = repr(value)
-    return told if len(told) <= 60 else f"{told[:57]}..."
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _columns(rows: Sequence[Mapping[Any, Any]], what: str, left_out: set[str]) -> dict[str, list[Attribute]]:
@@ -103,7 +103,7 @@ def _cells(name: str, value: Any, where: str) -> Iterator[tuple[str, Attribute]]
         except OverflowError:
             number = math.inf
         if math.isinf(number):
-            raise DataError(f"numbers must be finite; {where} has the {name[:40]} {_told(value)}")
+            raise DataError(f"numbers must be finite; {where} has the {name[:40]} {_shown(value)}")
         yield name, None if math.isnan(number) else number
     elif isinstance(value, list | tuple) and all(isinstance(v, bool | int | float) for v in value):
         for k, one in enumerate(value):
@@ -153,14 +153,14 @@ def wl_colours(
         names = sorted(graph.links if links is None else links)
         edge = _mixed(_labels([graph.links[n] for n in names if n in graph.links], len(graph.edges)))
         a, b = graph.edges[:, 0], graph.edges[:, 1]
-        found = [colour]
+        colours = [colour]
         for _ in range(n_rounds):
             out, into = np.zeros_like(colour), np.zeros_like(colour)
             np.add.at(out, a, _mixed(colour[b] ^ edge))
             np.add.at(into if graph.is_directed else out, b, _mixed(colour[a] ^ edge))
             colour = _mixed(_mixed(_mixed(colour) + out) + into)
-            found.append(colour)
-    return found
+            colours.append(colour)
+    return colours
 
 
 def walk_order(graph: Graph) -> np.ndarray:

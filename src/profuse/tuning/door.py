@@ -23,10 +23,10 @@ from profuse.data.target import TargetCodec
 from profuse.errors import ConfigError, UnknownNameError
 from profuse.fusion import FUSIONS
 from profuse.inputs import Data, Opened, open_data, with_encoders
-from profuse.metrics import DEFAULTS, metric_named
+from profuse.metrics import default_metric, metric_named
 from profuse.models.levels import LEVELS
 from profuse.models.options import ModelOptions
-from profuse.schema import OnBadFile, Schema, SplitOptions
+from profuse.schema import OnBadFile, Schema, SplitOptions, Task
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 from profuse.training.world import one_process
@@ -42,7 +42,7 @@ from profuse.tuning.trial import Under
 if TYPE_CHECKING:
     from profuse.metrics import Metric
 
-__all__ = ["tune", "tune_opened"]
+__all__ = ["metric_of", "tune", "tune_opened"]
 
 _ENOUGH = 10
 """Trials from which on it is told how much each option matters."""
@@ -158,7 +158,7 @@ def _searched(
 ) -> Tuning:
     until = None if options.time_limit is None else time.time() + options.time_limit
     dataset = with_encoders(opened.dataset, options.model.encoders, into=options.model.into or (), who="tune")
-    metric = metric_named(options.metric or DEFAULTS.get(dataset.task), dataset.task, who="tune", by_rows=True)
+    metric = metric_of(options, dataset.task)
     named = _models(options, len(dataset.modalities), dataset)
     split = make_split(dataset, opened.split, seed=options.seed)
     check_parts(dataset, split)
@@ -190,6 +190,18 @@ def _searched(
         dataset.name, metric, options.seed, opened.split.valid_size, options.splits, {f.fusion: f for f in ranked},
         Machine.here(), file, [*dataset.notes, *parts[0].pipeline.notes],
     )  # fmt: skip
+
+
+def metric_of(options: TuneOptions, task: Task) -> Metric:
+    """Returns the metric that judges.
+
+    Raises:
+        UnknownNameError: There is no such metric.
+        ConfigError: It is not of this task, or tells nothing of rows.
+    """
+    return (
+        default_metric(task) if options.metric is None else metric_named(options.metric, task, who="tune", by_rows=True)
+    )
 
 
 def _models(options: TuneOptions, n_modalities: int, dataset: Dataset) -> dict[str, ModelOptions]:
@@ -264,11 +276,11 @@ def _failed(trial: Any) -> bool:
 
 
 def _facts(trial: Any, metric: Metric) -> TrialFacts:
-    told = trial.user_attrs
+    said = trial.user_attrs
     state = {"COMPLETE": "complete", "PRUNED": "pruned"}.get(trial.state.name, "failed")
     return TrialFacts(
-        trial.number, state, dict(trial.params), score_of_trial(trial, metric), tuple(told.get("scores", ())),
-        sum(told.get("epochs", ())), float(told.get("seconds", 0.0)), is_default(trial), str(told.get(FAILED, "")),
+        trial.number, state, dict(trial.params), score_of_trial(trial, metric), tuple(said.get("scores", ())),
+        sum(said.get("epochs", ())), float(said.get("seconds", 0.0)), is_default(trial), str(said.get(FAILED, "")),
     )  # fmt: skip
 
 

@@ -134,9 +134,9 @@ class Tuning:
         Raises:
             UnknownNameError: None of that name was searched.
         """
-        found = self.best if fusion is None else resolve(fusion, self.found, where="Tuning", what="fusion")
-        model = found.model.model_dump(mode="json", exclude_unset=True)
-        train = found.train.model_dump(mode="json", exclude_unset=True)
+        search = self._of(fusion)
+        model = search.model.model_dump(mode="json", exclude_unset=True)
+        train = search.train.model_dump(mode="json", exclude_unset=True)
         values = {name: value for name, value in {**model, **train}.items() if value is not None}
         return {**values, "seed": self.seed, "validation_fraction": self.valid_size, "metric": self.metric.name}
 
@@ -183,15 +183,18 @@ class Tuning:
 
     def yaml(self, fusion: str | None = None) -> str:
         """Returns the best options as YAML, for `profuse fit --config`; see `options`."""
-        found = self.best if fusion is None else resolve(fusion, self.found, where="Tuning", what="fusion")
+        search = self._of(fusion)
         versions = ", ".join(f"{name} {version}" for name, version in self.machine.versions.items())
         data = " ".join(self.name.split())
         head = (
-            f"# Trial {found.best} of {len(found.trials)} of {found.fusion}, by {self.metric.label} of validation rows "
-            f"({found.best_score:.6g}).\n# Data: {data}. Use: profuse fit DATA --config FILE --out MODEL\n"
+            f"# Trial {search.best} of {len(search.trials)} of {search.fusion}, by {self.metric.label} of validation "
+            f"rows ({search.best_score:.6g}).\n# Data: {data}. Use: profuse fit DATA --config FILE --out MODEL\n"
             f"# Python {self.machine.python}, {versions}; {self.machine.platform}\n"
         )
         return head + yaml.safe_dump(self.options(fusion), sort_keys=False, allow_unicode=True)
+
+    def _of(self, fusion: str | None) -> Found:
+        return self.best if fusion is None else resolve(fusion, self.found, where="Tuning", what="fusion")
 
     def __repr__(self) -> str:
         n = sum(len(f.trials) for f in self.found.values())

@@ -99,23 +99,23 @@ def search_all(plan: Plan, on_event: Callable[[Event], None] | None = None) -> l
         on_event: Told of progress; from another thread where there are several jobs.
     """
     searches = plan.searches()
-    told = _Told(plan, searches, on_event or (lambda event: None))
-    told.begin()
+    progress = _Progress(plan, searches, on_event or (lambda event: None))
+    progress.begin()
     with Claims.held(plan.path) as claims:
         while True:
             for search in searches:
                 claims.clear_dead(search)
             if plan.n_jobs == 1:
-                _work(searches, replace(plan, under=replace(plan.under, tell=told.epoch)), claims, told.look)
+                _work(searches, replace(plan, under=replace(plan.under, tell=progress.epoch)), claims, progress.look)
             elif _todo(searches, plan):
-                with told.watching():
+                with progress.watching():
                     _in_processes(plan)
-            told.look()
+            progress.look()
             if plan.under.is_late() or not any(t.state.name == "RUNNING" for s in searches for t in s.trials):
                 if plan.under.is_late() or not _todo(searches, plan):
                     return searches
                 continue
-            told.wait()
+            progress.wait()
             time.sleep(_POLL_SECONDS)
 
 
@@ -168,7 +168,7 @@ def _worker(plan: Plan, kept: Path, parent: int, registered: bytes) -> None:
 
 
 @dataclass(eq=False)
-class _Told:
+class _Progress:
     """Tells what is done, and how long the rest takes."""
 
     plan: Plan

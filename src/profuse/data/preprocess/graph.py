@@ -156,8 +156,8 @@ class GraphPreprocessor(Preprocessor):
         sizes = np.array([graph.n_nodes for graph in graphs.values()])
         self._describe(min(self.max_nodes, int(np.ceil(np.percentile(sizes, 99)))))
         n_cut = int((sizes > self.max_nodes).sum())
-        told = f"{n_cut} of {len(sizes)} graphs have more than {self.max_nodes} nodes: that many are read."
-        self.notes = (told,) if n_cut else ()
+        message = f"{n_cut} of {len(sizes)} graphs have more than {self.max_nodes} nodes: that many are read."
+        self.notes = (message,) if n_cut else ()
 
     def _describe(self, n_nodes: int) -> None:
         n_attributes = sum(column.width for column in self._nodes)
