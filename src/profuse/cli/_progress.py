@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from profuse._escape import visible
+from profuse.cli._bar import Quiet
 from profuse.report.numbers import duration
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _left(seconds: float) -> str:
     return f"about {duration(seconds)} left"
 
 
-class LineDisplay:
+class LineDisplay(Quiet):
     """One line for each finished fit, without control codes."""
 
     def __init__(self, name: str, console: Console) -> None:
@@ -87,14 +88,6 @@ class LineDisplay:
         self._best = _Best()
         self._lock = threading.Lock()
         self._prepared = False
-
-    def __enter__(self) -> LineDisplay:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def __call__(self, event: Event) -> None:
         with self._lock:
