@@ -48,7 +48,7 @@ LAYERS = (
     ("comparison",),
     ("report",),
     ("inputs",),
-    ("estimators", "retrieval", "imputation", "tuning"),
+    ("estimators", "retrieval", "imputation", "tuning", "streaming"),
     ("comparison.compare", "portfolio.fit"),
     ("comparison.shards",),
     ("cli",),

@@ -26,19 +26,23 @@ from profuse.cli._arguments import (
 from profuse.cli._epochs import epoch_line
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
+from profuse.cli._streamed import check_stream
 from profuse.estimators.options import FitOptions
 from profuse.models.options import ModelOptions
 from profuse.portfolio.options import PortfolioOptions
 from profuse.schema import SplitOptions
+from profuse.streaming.options import StreamOptions
 from profuse.training.options import ProcessOptions, TrainOptions
 
 if TYPE_CHECKING:
     from profuse.cli._chosen import Chosen
     from profuse.data.table.database import DatabaseTable
+    from profuse.estimators.fusion import FusionClassifier, FusionRegressor
+    from profuse.predictor import NetworkPredictor
 
 __all__ = ["fit"]
 
-PORTFOLIO = "Portfolio"
+PORTFOLIO, STREAM = "Portfolio", "More rows than memory holds"
 
 
 @options(
@@ -48,6 +52,7 @@ PORTFOLIO = "Portfolio"
     training=From(TrainOptions, MODEL),
     several=From(PortfolioOptions, PORTFOLIO),
     processes=From(ProcessOptions, MODEL),
+    streaming=From(StreamOptions, STREAM),
 )
 def fit(
     data: Annotated[
@@ -65,6 +70,7 @@ def fit(
     training: Given,
     several: Given,
     processes: Given,
+    streaming: Given,
     target: Targets = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
@@ -106,6 +112,12 @@ def fit(
             "--network", help="Train one network alone, as --fusion, --config and --from do.", rich_help_panel=MODEL
         ),
     ] = False,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="Read the file in pieces and train one network from disk.", rich_help_panel=STREAM
+        ),
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, help="Fits at a time (one a core).", rich_help_panel=PORTFOLIO),
@@ -115,7 +127,8 @@ def fit(
 
     Each model predicts rows that it has not learned from; those choose how much each counts, also for rows that lack a
     modality. With --network, --fusion, --config or --from one network alone is trained; a fraction of the rows chooses
-    its epoch, and its threshold where --threshold names a metric.
+    its epoch, and its threshold where --threshold names a metric. So too with --stream, for files that memory does not
+    hold.
     Official test rows of a named data set are left out.
 
     [bold]Examples[/bold]
@@ -135,6 +148,8 @@ def fit(
     profuse fit mine.csv --target ill --network --threshold f1 --out model
 
     profuse fit mine.csv --target ill --network --encoder note=hf-whole:FOLDER --devices 4 --out model
+
+    profuse fit large.parquet --target ill --stream --out model
 
     profuse fit mine.csv --from profuse-out/mine --out model
 
@@ -156,6 +171,7 @@ def fit(
     if "fusion" in model:  # it brings its own level
         of_file.pop("level", None)
     source = data_of(data, query, table)
+    check_stream(stream, streaming, source, comparison=comparison, variant=variant)
 
     compared = None if comparison is None else read_chosen(comparison, method)
     if compared is not None and schema is None:  # a schema of the user's own has its own target
@@ -171,6 +187,7 @@ def fit(
             ("--fusion", fuses_alone),
             ("--config", config),
             ("--from", comparison),
+            ("--stream", stream),
         )
         if on
     ]
@@ -185,7 +202,7 @@ def fit(
     import numpy as np
 
     from profuse.cli._output import hold_model
-    from profuse.cli._portfolio import decided
+    from profuse.cli._streamed import train_streamed
     from profuse.data.leaks import copy_notes
     from profuse.data.target import TargetCodec
     from profuse.datasets import DATASETS
@@ -208,6 +225,21 @@ def fit(
     # before data are read
     settings = settings_of(FusionClassifier(**asked).get_params(deep=False), who="fit")
     check_shape(model, settings.model.rounds, who="fit")
+
+    def fits_target(codec: TargetCodec) -> None:
+        """What cannot decide, or measure, is told before anything is fitted."""
+        metric_named(answers.metric, codec.task, who="fit")
+        AskedDecision.of(answers, codec)
+
+    if stream:
+        check_one_process(asked_processes, who="rows that are read in pieces", instead="Leave --devices out.")
+        hold_model(out)
+        read = train_streamed(
+            source, target, out, schema=schema, named={"weight": weight, "subgroup": subgroup}, rows=rows,
+            streaming=streaming, settings=settings, asked=asked, check=fits_target,
+        )  # fmt: skip
+        _save(decide(read, answers, seed=read.train_options.seed), answers, out)
+        return
     if launched(asked_processes, settings.train.device):
         return
     with together(asked_processes, settings.train.device) as first:
@@ -221,9 +253,7 @@ def fit(
         dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
         dataset = with_encoders(dataset, settings.model.encoders, into=settings.model.into or (), who="fit")
         check_subgroups(settings.train, dataset.subgroups, who="fit")
-        # what cannot decide, or measure, is told before anything is fitted
-        metric_named(answers.metric, dataset.task, who="fit")
-        AskedDecision.of(answers, TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
+        fits_target(TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names))
         kind = FusionRegressor if dataset.task == "regression" else FusionClassifier
         fitted = kind(**asked, schema=opened.schema)
         print_notes([
@@ -239,22 +269,34 @@ def fit(
     if not first:
         return
     fitted.predictor_ = decide(fitted.predictor_, answers, seed=fitted.predictor_.train_options.seed)
-    choices = fitted.predictor_.choices.items()
-    chosen = [f"Encoder of {name!r}, chosen on validation rows: {words}." for name, words in choices]
-    print_notes([*fitted.predictor_.pipeline.notes, *chosen])
-    fitted.save(out)
-    history = fitted.predictor_.history
+    _save(fitted.predictor_, answers, out, fitted)
+
+
+def _save(
+    predictor: NetworkPredictor,
+    answers: PortfolioOptions,
+    out: Path,
+    estimator: FusionClassifier | FusionRegressor | None = None,
+) -> None:
+    """Saves one network, with the estimator that holds it if there is one, and tells of it."""
+    from profuse.cli._portfolio import decided
+    from profuse.metrics import metric_named
+
+    chosen = [f"Encoder of {name!r}, chosen on validation rows: {words}." for name, words in predictor.choices.items()]
+    print_notes([*predictor.pipeline.notes, *chosen])
+    (estimator or predictor).save(out)
+    history = predictor.history
     assert history is not None
-    unit, score = fitted.predictor_.model.head.unit, history.best.valid_score
+    unit, score = predictor.model.head.unit, history.best.valid_score
     message = "is not defined: the target does not vary there," if math.isnan(score) else f"{score:.3f}"
     when = f"in epoch {history.best_epoch}" if history.best_epoch else "of the linear paths, as no epoch was better"
-    label = None if answers.metric is None else metric_named(answers.metric, dataset.task, who="fit").label
-    chooser = history.chosen_by and metric_named(history.chosen_by, dataset.task, who="fit").label
+    label = None if answers.metric is None else metric_named(answers.metric, predictor.task, who="fit").label
+    chooser = history.chosen_by and metric_named(history.chosen_by, predictor.task, who="fit").label
     by = f", chosen by {chooser}" if chooser else ""
     say(f"Validation {unit} {message} {when}{by}, {history.fit_seconds:.1f} s")
     if label is not None and not history.chosen_by:
         print_notes([f"{label} does not choose the epoch of a network; the error of validation rows does."])
-    for line in decided(fitted.predictor_):
+    for line in decided(predictor):
         say(line)
     say(f"Model: {out}")
 

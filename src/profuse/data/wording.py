@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["counted", "readable_name", "rows_from", "tell_rows", "tell_values"]
+__all__ = ["counted", "readable_name", "rows_at", "rows_from", "tell_rows", "tell_values"]
 
 _FIRST: ContextVar[int] = ContextVar("first row", default=0)
+_PLACES: ContextVar[np.ndarray | None] = ContextVar("places of rows", default=None)
 
 
 @contextmanager
@@ -25,9 +26,20 @@ def rows_from(first: int) -> Iterator[None]:
         _FIRST.reset(token)
 
 
+@contextmanager
+def rows_at(places: np.ndarray) -> Iterator[None]:
+    """Messages give rows these numbers meanwhile, `[row]`: their places in a table of which they are some."""
+    token = _PLACES.set(places)
+    try:
+        yield
+    finally:
+        _PLACES.reset(token)
+
+
 def counted(row: int) -> int:
     """Returns the number that messages give a row: its place in the table, counted from 0, not in a piece of it."""
-    return int(row) + _FIRST.get()
+    places = _PLACES.get()
+    return (int(row) if places is None else int(places[int(row)])) + _FIRST.get()
 
 
 def readable_name(path: Path) -> str:

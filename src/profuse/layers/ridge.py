@@ -55,6 +55,7 @@ class Ridge:
     _grams: tuple[Tensor, ...]
     _residuals: Tensor
     _inverse: Tensor
+    _alone: tuple[tuple[Tensor, ...], Tensor] | None = None  # what `left_out` returns of each row alone
 
     @classmethod
     def solve(
@@ -105,13 +106,14 @@ class Ridge:
             residuals = goal - joined @ weight
         weights = torch.split(weight, [part.shape[1] for part in z])
         made = cls(penalty, 0.0, mean, weights, middles, goal, z, grams, residuals, inverse)
+        alone = None
         if new is None:
-            shares, moved = made.left_out()
-            scores, wanted = torch.stack([*shares]).sum(0) + moved, goal
+            alone = made.left_out()
+            scores, wanted = torch.stack([*alone[0]]).sum(0) + alone[1], goal
         else:
             scores, wanted = new[0] @ weight, new[1]
         error = float(_errors(scores[None], wanted, loss))
-        return replace(made, error=error, scores=scores)
+        return replace(made, error=error, scores=scores, _alone=alone)
 
     def left_out(self, blocks: Sequence[Tensor] | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Returns what each part adds to a row, `[row, output]`, and by how much the mean moves, without the row.
@@ -119,6 +121,8 @@ class Ridge:
         Args:
             blocks: Rows that are left out together; each row alone if None.
         """
+        if blocks is None and self._alone is not None:
+            return self._alone
         n, hats = len(self._residuals), self._hats()
         shares = [z @ w for z, w in zip(self._z, self.weights, strict=True)]
         moved = torch.zeros_like(self._residuals)

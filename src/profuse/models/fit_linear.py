@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +30,8 @@ def fit_linear(
     together: Tensor | None = None,
     solved: Solved | None = None,
     log_weights: Tensor | None = None,
+    most_rows: int | None = None,
+    zeros: Callable[..., Tensor] = torch.zeros,
 ) -> dict[str, Raw]:
     """Solves the linear paths of an untrained model; its heads add nothing to what the paths predict.
 
@@ -48,10 +50,34 @@ def fit_linear(
         solved: Where solutions are looked for, and kept.
         log_weights: Logarithms of the classes' mean weights, `[class]`: they are added to the outputs, as the paths
             themselves are solved with equal weights. P(class) times its weight is what a weighted loss asks for.
+        most_rows: To learn from; of more rows as many are drawn, the same ones each time. No limit if None.
+        zeros: Makes the tensors of all rows' contributions where rows are drawn, as `torch.zeros` does.
 
     Returns:
         The inputs with contributions.
     """
+    if most_rows is not None and len(rows) > most_rows:
+        some, judges = _drawn(rows, most_rows), None if held is None else _drawn(held, most_rows)
+        index = some if judges is None else torch.cat([some, judges])
+        here = torch.arange(len(index))
+        cut = fit_linear(
+            model,
+            {name: raw.rows(index) for name, raw in inputs.items()},
+            target[index],
+            here[: len(some)],
+            held=None if judges is None else here[len(some) :],
+            like=like,
+            together=None if together is None else together[index],
+            solved=solved,
+            log_weights=log_weights,
+        )
+        known = model.linear_paths.known(model.encoder_of, inputs, zeros)
+        for name in model.linear_paths.sources:
+            every, learned = known[name].contributions, cut[name].contributions
+            assert every is not None
+            assert learned is not None
+            every[some] = learned[: len(some)].to(every)
+        return known
     paths = model.linear_paths
     for name in paths.sources:
         model.encoder_of[name].settle_linear(inputs[name], rows)
@@ -65,6 +91,13 @@ def fit_linear(
             paths.path(name).bias += log_weights.to(paths.path(name).bias)
         heads[name].begin(task.residuals(name))  # type: ignore[operator]
     return {**inputs, **{n: Raw(inputs[n].values, inputs[n].mask, task.contributions(n)) for n in parts}}
+
+
+def _drawn(rows: Tensor, most: int) -> Tensor:
+    """Returns at most so many of them, at random but the same each time, in their order."""
+    if len(rows) <= most:
+        return rows
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[:most].sort().values]
 
 
 @dataclass(frozen=True, eq=False)

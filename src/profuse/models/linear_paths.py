@@ -120,15 +120,26 @@ class LinearPaths(nn.Module):
         return torch.stack([path.contribution(name, features) for path in paths], dim=1)
 
     @torch.no_grad()
-    def known(self, encoders: Mapping[str, Encoder], inputs: Mapping[str, Raw]) -> dict[str, Raw]:
-        """Returns the inputs with their contributions, which are then not computed at each prediction of them."""
+    def known(
+        self,
+        encoders: Mapping[str, Encoder],
+        inputs: Mapping[str, Raw],
+        zeros: Callable[..., Tensor] = torch.zeros,
+    ) -> dict[str, Raw]:
+        """Returns the inputs with their contributions, which are then not computed at each prediction of them.
+
+        Args:
+            encoders: By modality.
+            inputs: By modality.
+            zeros: Makes the tensors that hold the contributions, as `torch.zeros` does.
+        """
         known = dict(inputs)
         for n in self.sources:
             raw = inputs.get(n)
             if raw is None or raw.contributions is not None or not len(raw):
                 continue
             bias = self.path(self.readers(n)[0]).bias
-            made = bias.new_zeros(len(raw), len(self.readers(n)), len(bias))
+            made = zeros(len(raw), len(self.readers(n)), len(bias), dtype=bias.dtype, device=bias.device)
             there = raw.present.nonzero()[:, 0]
             for block in torch.split(there, BLOCK_ROWS) if len(there) else ():
                 part = raw.rows(block).trim().to(bias.device)

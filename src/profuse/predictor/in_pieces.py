@@ -24,7 +24,7 @@ from profuse.errors import DataError
 from profuse.predictor.base import Predictor
 from profuse.schema import OnBadFile, Schema
 
-__all__ = ["BLOCK", "Block", "RowsInPieces"]
+__all__ = ["BLOCK", "Block", "Noted", "RowsInPieces", "joined"]
 
 BLOCK = 512
 """Rows that are predicted together, from the first on: fixed, as a last digit may hang on which stand together."""
@@ -123,19 +123,20 @@ def _blocks(pieces: TablePieces) -> Iterator[pd.DataFrame]:
         n_rows += len(piece)
         if n_rows < BLOCK:
             continue
-        frame = rest[0] if len(rest) == 1 else _joined(rest)
+        frame = rest[0] if len(rest) == 1 else joined(rest)
         whole = n_rows - n_rows % BLOCK
         for start in range(0, whole, BLOCK):
             yield frame.iloc[start : start + BLOCK].reset_index(drop=True)
         rest, n_rows = [frame.iloc[whole:]], n_rows - whole
     if n_rows:
-        yield _joined(rest)
+        yield joined(rest)
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    joined = pd.concat([f for f in frames if len(f)], ignore_index=True)
-    joined.attrs = frames[-1].attrs
-    return joined
+def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Returns the rows of all frames in one, with what is known of the file they came from."""
+    whole = pd.concat([f for f in frames if len(f)], ignore_index=True)
+    whole.attrs = frames[-1].attrs
+    return whole
 
 
 def _ids(pieces: TablePieces, schema: Schema) -> tuple[int, bool, str]:
@@ -188,9 +189,15 @@ _COLUMN = re.compile(r"(?:Column|Modality) '(?:[^'\\]|\\.)*'")
 
 
 class Noted:
-    """Notes of many blocks: each once, and of those that differ in numbers and examples alone the first."""
+    """Notes of many blocks: each once, and of those that differ in numbers and examples alone the first.
 
-    def __init__(self, notes: Collection[str] = ()) -> None:
+    Args:
+        notes: Of the whole.
+        n_rows: Of a block.
+    """
+
+    def __init__(self, notes: Collection[str] = (), *, n_rows: int = BLOCK) -> None:
+        self.n_rows = n_rows
         self._first: dict[str, str] = {}
         self._n: dict[str, int] = {}
         self.add(notes)
@@ -206,5 +213,5 @@ class Noted:
 
     def told(self) -> list[str]:
         """Returns what is to be told."""
-        more = {key: f" So too in {n} more of the blocks of {BLOCK} rows." for key, n in self._n.items()}
+        more = {key: f" So too in {n} more of the blocks of {self.n_rows} rows." for key, n in self._n.items()}
         return [note + more.get(key, "") for key, note in self._first.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from torch.nn.functional import one_hot
 from profuse._cores import limit_threads
 from profuse.data.dataset import Dataset, clusters_of
 from profuse.data.pipeline import Pipeline
-from profuse.data.split import Split, folds
+from profuse.data.split import Split
 from profuse.data.target import TargetCodec
 from profuse.encoders import Encoder
 from profuse.errors import ConfigError, DataError
-from profuse.fusion import DecisionFusion, Fusion, TargetFacts
+from profuse.fusion import Fusion, TargetFacts
 from profuse.metrics import Metric
 from profuse.models.build import Model, build_model
 from profuse.models.fit_linear import fit_linear
@@ -28,7 +29,7 @@ from profuse.predictor.trained import TrainedOn
 from profuse.schema import Task
 from profuse.tokens import Raw
 from profuse.training.alternatives import Alternative, alternatives, replaced
-from profuse.training.batches import predict, predict_in_shares
+from profuse.training.batches import predict_in_shares
 from profuse.training.callbacks import Callers
 from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.choosing import worth_by
@@ -36,6 +37,7 @@ from profuse.training.groups import RowGroups, groups_of
 from profuse.training.history import History
 from profuse.training.loop import Recipe, retrain, train
 from profuse.training.options import TrainOptions
+from profuse.training.out_of_fold import fit_out_of_fold
 from profuse.training.together import rows_together
 from profuse.training.weights import ClassWeight, check_class_weight, class_weights, log_class_weights, row_weights
 
@@ -58,6 +60,8 @@ class Prepared:
         taught: What networks learn of each row in place of its target, `[row, output]`: probabilities, or encoded
             values. Linear paths are solved, and epochs and temperatures chosen, by the targets themselves.
         others: What other encoders than those of all models read, by modality and encoder (`also`).
+        most_linear_rows: Of which linear paths learn; no limit if None.
+        zeros: Makes tensors of all rows, as `torch.zeros` does, where linear paths learn from some of them.
     """
 
     dataset: Dataset
@@ -70,6 +74,8 @@ class Prepared:
     solved: Solved = field(default_factory=Solved)
     taught: Tensor | None = None
     others: Mapping[tuple[str, str], Alternative] = field(default_factory=dict)
+    most_linear_rows: int | None = None
+    zeros: Callable[..., Tensor] = torch.zeros
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split, *, classes: TargetCodec | None = None) -> Prepared:
@@ -257,7 +263,13 @@ def _fit(
     # where rows belong together, or to a time, one left out is not like new ones
     independent = prepared.dataset.groups is None and prepared.dataset.times is None
     held = None if independent else counted(split.valid)
-    together = rows_together(prepared.dataset, split)
+    linear: dict[str, Any] = {
+        "together": rows_together(prepared.dataset, split),
+        "solved": prepared.solved,
+        "log_weights": log_weights,
+        "most_rows": prepared.most_linear_rows,
+        "zeros": prepared.zeros,
+    }
 
     learned = prepared.learned
     # where no group may be served worse, the worst one's error chooses
@@ -284,10 +296,7 @@ def _fit(
     def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> tuple[History, Mapping[str, Raw]]:
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
-        begin = fit_linear(
-            model.plain, inputs, prepared.target, counted(rows), held=held, together=together, solved=prepared.solved,
-            log_weights=log_weights,
-        )  # fmt: skip
+        begin = fit_linear(model.plain, inputs, prepared.target, counted(rows), held=held, **linear)
         # the model begins as its linear paths, which may be the best there is
         recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
         worth = None if chooses is None else worth_by(chooses, model.head, prepared.codec, prepared.true(split.valid))
@@ -325,7 +334,7 @@ def _fit(
     then = (2.0 if fitted is not None else 0.0) + (len(known) / len(split.train) if refits else 0.0)
     history, known_inputs = fit(model, split.train, callbacks)
     if fitted is not None:
-        seconds = _fit_out_of_fold(fitted, build, fit, prepared)
+        seconds = fit_out_of_fold(fitted, build, fit, prepared.dataset, split.train, prepared.target)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)
     valid_rows = torch.as_tensor(split.valid)
     outputs = torch.cat([output.outputs.float().cpu() for output in predict_in_shares(model, known_inputs, valid_rows)])
@@ -336,10 +345,7 @@ def _fit(
         again = build(split.train)
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
-        begin = fit_linear(
-            again.plain, inputs, prepared.target, counted(known), like=like, together=together, solved=prepared.solved,
-            log_weights=log_weights,
-        )  # fmt: skip
+        begin = fit_linear(again.plain, inputs, prepared.target, counted(known), like=like, **linear)
         goal = prepared.target if prepared.taught is None else prepared.taught
         seconds = retrain(again, begin, goal, rows, train_options, history, weights, groups)
         again.head.temperature.copy_(model.head.temperature)
@@ -373,28 +379,3 @@ def trained_on(prepared: Prepared, train: TrainOptions) -> TrainedOn:
         prepared.dataset, prepared.codec, rows=np.concatenate([split.train, split.valid]),
         n_validation=len(split.valid), seed=train.seed, class_weight=train.class_weight,
     )  # fmt: skip
-
-
-def _fit_out_of_fold(
-    operator: DecisionFusion,
-    build: Callable[[np.ndarray], Model],
-    fit: Callable[[Model, np.ndarray], tuple[History, Mapping[str, Raw]]],
-    prepared: Prepared,
-) -> float:
-    """Fits an operator on outputs for rows that the model behind them has not learned from; returns seconds.
-
-    Of several members it fuses the outputs of each, and so it is fitted on those.
-    """
-    outputs, present, rows, seconds = [], [], [], 0.0
-    for learned, held_out in folds(prepared.dataset, prepared.split.train, k=3, seed=0):
-        model = build(learned)
-        history, inputs = fit(model, learned)
-        seconds += history.fit_seconds
-        for pooled in predict(model, inputs, torch.as_tensor(held_out)):
-            output = pooled.members or pooled
-            outputs.append(torch.stack([output.parts[name] for name in operator.names], dim=1))
-            present.append(torch.stack([output.present[name] for name in operator.names], dim=1))
-        rows.append(torch.as_tensor(held_out))
-    target = model.plain.repeated(prepared.target[torch.cat(rows)])
-    operator.fit_out_of_fold(torch.cat(outputs), torch.cat(present), target)
-    return seconds

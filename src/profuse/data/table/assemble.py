@@ -19,7 +19,7 @@ from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
 from profuse.schema import OnBadFile, Schema
 
-__all__ = ["assemble", "check_present", "check_same_columns", "ids_told"]
+__all__ = ["assemble", "check_present", "check_same_columns", "ids_told", "split_column"]
 
 
 def assemble(
@@ -63,7 +63,7 @@ def assemble(
     modalities = {k: cells.modality(k, m, schema.columns) for k, m in schema.modalities.items()}
     if fitting:
         check_present(modalities)
-    split: dict[str, Any] = {**_split_column(frame, schema)}
+    split: dict[str, Any] = {**split_column(frame, schema)}
     if "times" in split and split["times"].dtype == object:
         cells.notes.append(
             f"Column {schema.split.column!r}: rows are put in order by its words, as no times were recognised."
@@ -161,7 +161,7 @@ def ids_told(schema: Schema, missing: np.ndarray, twice: np.ndarray, *, fitting:
     return ""
 
 
-def _split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
+def split_column(frame: pd.DataFrame, schema: Schema) -> dict[str, np.ndarray]:
     """Returns the column of the split as `times` or `groups`; nothing where it is absent."""
     column, method = schema.split.column, schema.split.method
     if column is None or column not in frame.columns:

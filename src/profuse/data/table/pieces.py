@@ -41,6 +41,7 @@ class TablePieces:
 
     Attributes:
         notes: What is to be told of the file.
+        n_total: How many rows there are.
 
     Raises:
         DataError: See `read_table`; or the file changes while it is read.
@@ -50,6 +51,7 @@ class TablePieces:
         self.path = Path(path.name) if isinstance(path, DatabaseTable) else Path(path)
         self.words, self.n_rows = words, n_rows
         self.notes: tuple[str, ...] = ()
+        self.n_total = 0
         self._whole: pd.DataFrame | None = None
         self._types: dict[str, str] = {}
         self._not_truth: set[str] = set()
@@ -89,18 +91,19 @@ class TablePieces:
 
     def _hold(self, frame: pd.DataFrame) -> None:
         self._whole, self.notes = frame, tuple(frame.attrs.get("notes", ()))
+        self.n_total = len(frame)
 
     def _decide(self) -> bool:
         """Finds the type of each column in a first pass; returns False where only a whole read tells it."""
         found: dict[str, set[str]] = defaultdict(set)
-        n_rows = 0
+        self.n_total = 0
         for frame in self._raw({}):
-            n_rows += len(frame)
+            self.n_total += len(frame)
             for name in map(str, frame):
                 found[name].add("str" if name in self.words else _type_of(frame[name]))  # words are texts by themselves
                 if isinstance(frame[name].dtype, pd.StringDtype) and as_truth(frame[name]) is frame[name]:
                     self._not_truth.add(name)
-        if not n_rows or not found:
+        if not self.n_total or not found:
             return False  # and the whole read tells what is wrong
         for name, types in found.items():
             type_ = _of_arrow_column(types) if self._text is None else _of_text_column(types)

@@ -14,7 +14,7 @@ import pandas as pd
 from profuse._options import checked
 from profuse.data.dataset import Dataset
 from profuse.data.subgroups import subgroup_names
-from profuse.data.table.assemble import assemble, check_same_columns
+from profuse.data.table.assemble import assemble, check_same_columns, split_column
 from profuse.data.table.cells import Cells
 from profuse.data.table.database import DatabaseTable
 from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
@@ -30,7 +30,7 @@ from profuse.data.task import read_target
 from profuse.data.wording import readable_name, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
-from profuse.schema import OnBadFile, Schema
+from profuse.schema import OnBadFile, Schema, Task
 
 __all__ = ["Source", "TableReader", "look"]
 
@@ -194,6 +194,28 @@ class TableReader:
             dataset = _to_learn(dataset, frame, schema, table.name)
         known = [f"Columns that the schema does not know are not used: {tell_values(extra)}."] if extra else []
         return replace(dataset, notes=(*table.notes, *known, *dataset.notes))
+
+    def by_row(self, frame: pd.DataFrame, task: Task | None, who: str) -> dict[str, Any]:
+        """Returns the fields of a `Dataset` that are no modalities, of rows to learn from.
+
+        Args:
+            frame: Has at least the columns of the target, of the split, of weights and of subgroups.
+            task: What kind of target; by its values if None.
+            who: The file; messages begin with it.
+
+        Raises:
+            DataError: See `read`; or a target cannot be learned.
+        """
+        frame = without_missing(plain_names(frame), self.schema)
+        values, task, names = read_target(target_cells(frame, self.schema), task)
+        found: dict[str, Any] = {"target": values, "task": task, "target_names": names}
+        frame = without_doubtful(frame, self.schema.columns)
+        found |= split_column(frame, self.schema)
+        if self.schema.weight is not None:
+            found["weights"] = weights_in(frame, self.schema, who=who)
+        if self.schema.subgroup is not None:
+            found["subgroups"] = subgroup_names(frame[self.schema.subgroup], who=who, column=self.schema.subgroup)
+        return found
 
     def _with_test(self, train: Dataset, path: Path) -> Dataset:
         try:

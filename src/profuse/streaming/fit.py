@@ -1,0 +1,137 @@
+"""One network, fitted to a file of more rows than memory holds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from profuse.data.leaks import copy_notes
+from profuse.data.pipeline import Pipeline
+from profuse.data.split import Split, split_off
+from profuse.data.table.database import DatabaseTable
+from profuse.data.target import TargetCodec
+from profuse.errors import ConfigError
+from profuse.inputs import with_encoders
+from profuse.metrics import metric_named
+from profuse.models.options import ModelOptions
+from profuse.predictor import NetworkPredictor
+from profuse.schema import OnBadFile, Schema
+from profuse.streaming.options import StreamOptions
+from profuse.streaming.room import Room
+from profuse.streaming.rows import Progress, StreamedTable
+from profuse.training.callbacks import Callers
+from profuse.training.fitting import Prepared, fit_model
+from profuse.training.groups import check_subgroups, told_of_groups
+from profuse.training.options import TrainOptions
+from profuse.training.weights import weight_notes
+
+__all__ = ["fit_streamed"]
+
+_MOST_VALID = 20_000
+
+
+def fit_streamed(
+    path: str | Path | DatabaseTable,
+    target: str | Sequence[str] | None = None,
+    *,
+    schema: Schema | None = None,
+    model: ModelOptions | None = None,
+    train: TrainOptions | None = None,
+    stream: StreamOptions | None = None,
+    validation_fraction: float = 0.2,
+    metric: str | None = None,
+    on_bad_file: OnBadFile = "raise",
+    callbacks: Callers = (),
+    progress: Progress = lambda what, done, total: None,
+    check: Callable[[TargetCodec], None] = lambda codec: None,
+) -> tuple[NetworkPredictor, tuple[str, ...]]:
+    """Fits a network to all rows of a file, and returns it with what is to be told of the data.
+
+    The file is read three times, in pieces. First the type of each column is found; then targets, groups, times,
+    weights and subgroups of all rows are read, and a sample of rows; kinds of columns, formats and preprocessing are
+    learned from the sample, preprocessing from those of its rows that no validation row is among. At last all rows are
+    preprocessed and written to a disk, where training reads them in an order drawn anew in each epoch. Memory holds
+    the sample, a piece, and some 60 bytes of each row (target, row numbers); on disk are the preprocessed rows.
+
+    Linear paths are solved on `StreamOptions.sample_rows` training rows; those that they have not learned from are
+    given what they predict. Validation rows, which choose the epoch, are at most 20,000. Categories beyond the
+    sample's are unseen ones in training too. Else all is as where a table is read whole.
+
+    Args:
+        path: CSV, TSV or Parquet. JSON lines and tables of a database are read whole.
+        target: Column or columns to predict; may stand in the schema instead.
+        schema: What is not to be inferred; `split.column` groups rows, or orders them in time, `weight` and `subgroup`
+            name columns as elsewhere.
+        model: How the network is made.
+        train: How it is trained.
+        stream: How rows are read and kept.
+        validation_fraction: Of the rows (of the groups), above 0 and below 1.
+        metric: That chooses the epoch, where it says so.
+        on_bad_file: See `TableReader`.
+        callbacks: Called in training.
+        progress: Called as rows are read: what is done, rows done, rows in all (0: not known).
+        check: Called with the target's codec before the rows are preprocessed.
+
+    Raises:
+        DataError: A cell or file cannot be read, the target cannot be learned, or the disk is full.
+        ConfigError: Options that do not fit the data.
+    """
+    model, train, stream = model or ModelOptions(), train or TrainOptions(), stream or StreamOptions()
+    if not 0 < validation_fraction < 1:
+        raise ConfigError(
+            "fit_streamed: validation_fraction must be above 0 and below 1; got "
+            f"validation_fraction={validation_fraction}. Use 0.2."
+        )
+    columns = list(target) if target is not None and not isinstance(target, str) else target
+    folder = stream.scratch or Path(tempfile.gettempdir())
+    if not folder.is_dir():
+        raise ConfigError(
+            f"fit_streamed: scratch must be a folder that is there; got scratch={str(folder)!r}. Make it."
+        )
+    table = StreamedTable.open(
+        path,
+        schema or Schema(),
+        stream,
+        target=columns,
+        on_bad_file=on_bad_file,
+        seed=train.seed,
+        progress=progress,
+    )
+    table.prepared_as(lambda rows: with_encoders(rows, model.encoders, into=model.into or (), who="fit"))
+    rows = table.rows
+    check_subgroups(train, rows.subgroups, who="fit")
+    chosen_by = None if metric is None else metric_named(metric, rows.task, who="fit")
+    learn, choose = split_off(rows, min(validation_fraction, _MOST_VALID / len(rows)), seed=train.seed)
+    split = Split(learn, choose, np.empty(0, dtype=np.int64))
+    seen = np.flatnonzero(np.isin(table.places, learn))
+    pipeline = Pipeline.fit(table.sample, seen)
+    values = np.asarray(rows.target)
+    codec = TargetCodec.fit(values[learn], rows.task, names=rows.target_names)
+    check(codec)
+    room = Room(folder)
+    inputs = table.encode(pipeline, room, progress)
+    prepared = Prepared(
+        table.rows,
+        split,
+        pipeline,
+        codec,
+        inputs,
+        torch.as_tensor(codec.encode(values)),
+        most_linear_rows=stream.sample_rows,
+        zeros=room.zeros,
+    )
+    fitted = fit_model(prepared, model, train, callbacks=callbacks, metric=chosen_by)
+    assert fitted.trained_on is not None
+    about = fitted.trained_on.model_copy(update={"ranges": table.ranges})
+    sampled = (
+        f"Kinds of columns, preprocessing and linear paths learned from {len(table.places):,} rows, drawn from "
+        f"{len(rows):,}; the network from all of them but {len(choose):,} that chose its epoch."
+    )
+    notes = [*table.notes, *copy_notes(table.sample), *weight_notes(rows.weights)]
+    notes += [*told_of_groups(train, rows.subgroups), sampled]
+    return replace(fitted, schema=table.reader.schema, trained_on=about), tuple(notes)

@@ -1,0 +1,143 @@
+"""A fit to a file that is read in pieces is the fit to the same file read whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from profuse.errors import DataError
+from profuse.estimators.fusion import FusionClassifier
+from profuse.inputs import open_data
+from profuse.models.options import ModelOptions
+from profuse.schema import Schema, SplitOptions
+from profuse.streaming.fit import fit_streamed
+from profuse.streaming.options import StreamOptions
+from profuse.training.options import TrainOptions
+
+TRAIN = TrainOptions(epochs=2, refit=False)
+MODEL = ModelOptions(width=8)
+WORDS = ["apple pie", "green tea with milk", "tea", "a long line of many words that goes on", "milk"]
+
+
+def table(n: int = 260, seed: int = 0) -> pd.DataFrame:
+    """Numbers with gaps, categories, texts of unlike lengths, and three classes that they tell."""
+    rng = np.random.default_rng(seed)
+    size, kind, text = rng.normal(size=n), rng.choice(["red", "blue", "green"], n), rng.choice(WORDS, n)
+    y = np.where(size + (kind == "red") + (text == "tea") > 0.5, "big", np.where(size < -0.5, "small", "middle"))
+    frame = pd.DataFrame({"size": size, "age": rng.integers(1, 90, n), "kind": kind, "text": text, "y": y})
+    frame.loc[rng.random(n) < 0.1, "size"] = np.nan
+    frame.loc[rng.random(n) < 0.1, "text"] = None
+    frame["text"] = [
+        None if t is None or pd.isna(t) else f"{t} {i % 7} {'more ' * (i % 5)}".strip()
+        for i, t in enumerate(frame["text"])
+    ]
+    frame["person"] = [f"p{i % 40}" for i in range(n)]
+    frame["when"] = np.arange(n)[::-1] // 2
+    frame["importance"] = 1 + np.arange(n) % 3
+    frame["price"] = 3 * size + rng.normal(size=n)
+    return frame
+
+
+def write(frame: pd.DataFrame, folder: Path, suffix: str) -> Path:
+    path = folder / f"rows{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    return path
+
+
+CASES = {
+    "rows by themselves": Schema(ignore=("person", "when", "importance", "price")),
+    "groups": Schema(ignore=("when", "importance", "price"), split=SplitOptions(column="person")),
+    "times": Schema(ignore=("person", "importance", "price"), split=SplitOptions(column="when", method="time")),
+    "weights": Schema(ignore=("person", "when", "price"), weight="importance"),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "suffix"),
+    [
+        ("groups", ".csv"),
+        ("rows by themselves", ".parquet"),
+        *[
+            pytest.param(case, suffix, marks=pytest.mark.slow)
+            for case, suffix in (("times", ".csv"), ("weights", ".parquet"))
+        ],
+    ],
+)
+def test_where_the_sample_is_all_rows_it_predicts_what_a_whole_read_does(
+    case: str, suffix: str, tmp_path: Path
+) -> None:
+    path = write(table(), tmp_path, suffix)
+    schema = CASES[case]
+    streamed, _ = fit_streamed(
+        path, "y", schema=schema, model=MODEL, train=TRAIN, stream=StreamOptions(chunk_rows=47, sample_rows=1000)
+    )
+    opened = open_data(path, "y", who="test", schema=schema)
+    whole = FusionClassifier(epochs=2, width=8, refit=False, schema=opened.schema).fit(opened.dataset).predictor_
+    new = table(50, seed=1)
+    assert streamed.schema == opened.schema
+    np.testing.assert_array_equal(
+        streamed.predict_proba(streamed.read(new, who="test")), whole.predict_proba(whole.read(new, who="test"))
+    )
+    assert streamed.trained_on is not None
+    assert streamed.trained_on.model_dump(exclude={"date"}) == whole.trained_on.model_dump(exclude={"date"})  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("column", "value", "message"), [
+    ("y", None, r"must be known in every row; missing in 1 row \(251; counted from 0\)"),
+    ("importance", -1.0, r"must be finite numbers of at least 0; got -1 first, in 1 row \(251; counted from 0\)"),
+])  # fmt: skip
+def test_a_fault_is_told_by_its_place_in_the_file(
+    column: str, value: float | None, message: str, tmp_path: Path
+) -> None:
+    frame = table()
+    frame.loc[251, column] = value
+    path = write(frame, tmp_path, ".csv")
+    with pytest.raises(DataError, match=message):
+        fit_streamed(path, "y", schema=CASES["weights"], stream=StreamOptions(sample_rows=100, chunk_rows=50))
+
+
+def test_a_fault_in_the_sample_is_told_by_its_place_in_the_file(tmp_path: Path) -> None:
+    frame = table()
+    frame["photo"] = [f"{i}.png" for i in range(len(frame))]
+    with pytest.raises(DataError, match=r"photo") as caught:
+        fit_streamed(write(frame, tmp_path, ".csv"), "y", stream=StreamOptions(sample_rows=200, chunk_rows=50))
+    numbers = {int(n) for n in re.findall(r"row (\d+)", str(caught.value))}
+    assert numbers
+    assert all(f"{n}.png" in str(caught.value) for n in numbers)
+
+
+@pytest.mark.slow
+def test_the_network_learns_from_rows_that_the_sample_has_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1500, 16)), columns=[f"x{i}" for i in range(16)])
+    frame["y"] = sum(frame[f"x{i}"] * frame[f"x{i + 8}"] for i in range(8))
+    rest = frame[1200:]
+    path = write(frame[:1200], tmp_path, ".parquet")
+
+    def score(n_sampled: int, epochs: int) -> float:
+        fitted, notes = fit_streamed(
+            path, "y", model=MODEL, train=TrainOptions(epochs=epochs, learning_rate=0.01, refit=False),
+            stream=StreamOptions(sample_rows=n_sampled),
+        )  # fmt: skip
+        assert any(f"learned from {n_sampled:,} rows, drawn from 1,200;" in note for note in notes)
+        assert fitted.trained_on is not None
+        assert fitted.history is not None
+        assert (fitted.trained_on.n_rows, fitted.history.n_train_rows) == (1200, 960)
+        return float(1 - ((fitted.predict(fitted.read(rest, who="test")) - rest["y"]) ** 2).mean() / rest["y"].var())
+
+    assert score(100, 25) > score(100, 1) + 0.2
+
+
+def test_categories_that_only_rows_beyond_the_sample_have_are_unseen_and_are_told(tmp_path: Path) -> None:
+    frame = table(400)
+    frame["kind"] = np.where(np.arange(400) % 2 == 0, "even", "odd")
+    frame.loc[[3, 77], "kind"] = "rare"
+    _, notes = fit_streamed(
+        write(frame, tmp_path, ".csv"), "y", schema=CASES["rows by themselves"], model=MODEL, train=TRAIN,
+        stream=StreamOptions(sample_rows=100),
+    )  # fmt: skip
+    assert [n for n in notes if "'kind'" in n and "'rare'" in n and "They count as unseen" in n]
