@@ -25,6 +25,7 @@ The map; imports go downward only:
     retrieval/      one modality found by another
     imputation/     a modality that rows lack, filled in from the others
     tuning/         the options of a network, searched on validation rows
+    streaming/      fits to more rows than memory holds
     inputs.py       what users hand over -> what the library works with
     portfolio/      several models, fitted out of fold, that predict together
     report/         results -> HTML, Markdown
