@@ -102,12 +102,23 @@ def test_a_fault_is_told_by_its_place_in_the_file(
 
 def test_a_fault_in_the_sample_is_told_by_its_place_in_the_file(tmp_path: Path) -> None:
     frame = table()
-    frame["photo"] = [f"{i}.png" for i in range(len(frame))]
-    with pytest.raises(DataError, match=r"photo") as caught:
-        fit_streamed(write(frame, tmp_path, ".csv"), "y", stream=StreamOptions(sample_rows=200, chunk_rows=50))
-    numbers = {int(n) for n in re.findall(r"row (\d+)", str(caught.value))}
-    assert numbers
-    assert all(f"{n}.png" in str(caught.value) for n in numbers)
+    frame["photo"] = [None] * 40 + [f"{i}.png" for i in range(40, len(frame))]
+    with pytest.raises(DataError, match=r"column 'photo'") as caught:
+        fit_streamed(write(frame, tmp_path, ".csv"), "y", stream=StreamOptions(sample_rows=100, chunk_rows=50))
+    found = re.match(r"row (\d+) \(counted from 0\).* got '(\d+)\.png'", str(caught.value))
+    assert found is not None
+    assert found[1] == found[2]
+
+
+def test_the_sample_is_no_draw_of_the_validation_rows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(500, 3)), columns=["a", "b", "y"])
+    fitted, notes = fit_streamed(
+        write(frame, tmp_path, ".csv"), "y", model=MODEL, train=TRAIN, stream=StreamOptions(sample_rows=100)
+    )
+    assert "learned from 100 rows, drawn from 500" in notes[-1]
+    assert (
+        fitted.trained_on is not None
+    )  # with a draw of the same seed no drawn row is a training row, and nothing fits
 
 
 @pytest.mark.slow
