@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from profuse._fields import default, shown
-from profuse.comparison.options import CompareOptions
+from profuse.comparison.options import CompareOptions, EngineOptions
 from profuse.data.table.options import ReadOptions
 from profuse.imputation.options import ImputeOptions, ImputeTraining
 from profuse.models.options import ModelOptions
@@ -28,6 +28,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("compare.md", "`train`", TrainOptions.model_fields),
     ("compare.md", "`split`", SplitOptions.model_fields),
     ("tune.md", "option of `profuse tune`", TuneOptions.model_fields),
+    ("cluster.md", "option of `profuse compare`", EngineOptions.model_fields),
     ("cluster.md", "option of `profuse fit`", ProcessOptions.model_fields),
     ("data.md", "option of `profuse fit --stream`", StreamOptions.model_fields),
     ("portfolio.md", "option", PortfolioOptions.model_fields),

@@ -17,7 +17,16 @@ from pathlib import Path
 import pytest
 
 from profuse import _saving
-from profuse._saving import claimed, clear_dead, new_folder, restore, scratch, write_file
+from profuse._saving import (
+    claimed,
+    clear_dead,
+    drop_shared_scratch,
+    new_folder,
+    restore,
+    scratch,
+    shared_scratch,
+    write_file,
+)
 from profuse.errors import DataError, ProfuseWarning
 
 KILLED = """
@@ -298,3 +307,44 @@ def test_a_folder_of_temporary_files_within_another_leaves_that_one_alone() -> N
         assert (outer / "kept").read_text() == "here"
         assert not inner.exists()
     assert not outer.exists()
+
+
+SHARES = """
+import sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from profuse._saving import shared_scratch
+path = shared_scratch("run")
+(path / sys.argv[2]).write_text("here")
+print("holds", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_shared_temporary_folder_stays_while_one_of_its_processes_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def left() -> set[str]:
+        with scratch():
+            return {p.name for p in (tmp_path / "profuse-run").glob("*")}
+
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARES, str(tmp_path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name in "ab"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert left() == {"a", "b"}
+        process.kill()
+        process.communicate()
+    assert left() == set()
+    assert list(tmp_path.iterdir()) == []
+    (shared_scratch("run") / "c").write_text("here")
+    assert left() == {"c"}
+    drop_shared_scratch("run")
+    assert list(tmp_path.iterdir()) == []

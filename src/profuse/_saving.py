@@ -24,10 +24,15 @@ from typing import IO
 
 from profuse.errors import DataError, ProfuseWarning
 
-__all__ = ["claimed", "clear_dead", "naming", "new_file", "new_folder", "remove", "restore", "scratch", "write_file"]
+__all__ = [
+    "claimed", "clear_dead", "drop_shared_scratch", "naming", "new_file", "new_folder", "remove", "restore", "scratch",
+    "shared_scratch", "write_file",
+]  # fmt: skip
 
 _HELD: dict[tuple[int, int, str], int] = {}
 """How often a path is claimed, by process, thread and path: who has a claim may claim again."""
+_SHARED: dict[Path, int] = {}
+"""Open lock files of folders that this process shares with others until it ends."""
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _SCRATCH = "profuse-"
 
@@ -327,3 +332,39 @@ def scratch() -> Iterator[Path]:
             yield path
         finally:
             remove(path)
+
+
+def shared_scratch(name: str) -> Path:
+    """Returns a folder for temporary files that processes of this machine share, by its name: not on Windows.
+
+    It stays as long as one of those that have asked for it lives; the next `scratch` removes it then.
+    """
+    import fcntl
+
+    path = _shared(name)
+    while path not in _SHARED:
+        handle = os.open(_lock(path), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_SH)  # one that clears away has it for a moment
+        if _is_at(handle, _lock(path)):
+            _SHARED[path] = handle
+        else:
+            os.close(handle)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def drop_shared_scratch(name: str) -> None:
+    """Removes what `shared_scratch` has made of that name, once no process needs it.
+
+    What cannot be removed yet goes with the next `scratch`.
+    """
+    path = _shared(name)
+    shutil.rmtree(path, ignore_errors=True)
+    if not path.exists():
+        _lock(path).unlink(missing_ok=True)
+    if (handle := _SHARED.pop(path, None)) is not None:
+        os.close(handle)
+
+
+def _shared(name: str) -> Path:
+    return Path(tempfile.gettempdir()).absolute() / f"{_SCRATCH}{name}"

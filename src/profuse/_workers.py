@@ -16,7 +16,7 @@ from typing import Any
 from profuse import registry
 from profuse.errors import ConfigError, ProfuseError
 
-__all__ = ["begin", "outputs_of", "packed"]
+__all__ = ["begin", "outputs_of", "packed", "unpack"]
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def begin(parent: int, parts: bytes) -> None:
     """Gives a worker process the registered parts, and has it end soon after `parent`, however that ends."""
     if os.getpid() == parent:
         return
-    _unpack(parts)
+    unpack(parts)
     if parent in _FOLLOWS:
         return
     _FOLLOWS.add(parent)
@@ -67,7 +67,7 @@ def begin(parent: int, parts: bytes) -> None:
 
 
 def packed() -> bytes:
-    """Returns what was registered here, for `begin` in another process: by reference where it can be imported there.
+    """Returns what was registered here, for `unpack` in another process: by reference where it can be imported there.
 
     Raises:
         ConfigError: A part cannot go there.
@@ -94,7 +94,7 @@ _UNPACKED: dict[tuple[str, str, str], str] = {}
 """The code of each part that this worker has been given; it may live longer than one comparison."""
 
 
-def _unpack(packed: bytes) -> None:
+def unpack(packed: bytes) -> None:
     """Registers in this process what `packed` returned in another one.
 
     Raises:

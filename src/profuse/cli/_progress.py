@@ -92,6 +92,8 @@ class LineDisplay(Quiet):
     def __call__(self, event: Event) -> None:
         with self._lock:
             self.n_done, self.n_total = event.n_done, event.n_total
+            if event.said:
+                self._say(f"{self.name}: {event.said}")
             for facts in event.kept:
                 self._best.see(facts)
             if event.stage == "prepare" and not self._prepared:
@@ -166,9 +168,11 @@ class LiveDisplay:
                 self._best.see(facts)
             if event.finished is not None:
                 self._best.see(event.finished)
+        if event.said:
+            self._live.console.print(visible(event.said), markup=False, highlight=False, soft_wrap=True)
         under_way = sum(beat.get("share", 0.0) for beat in event.running)
         left = "" if event.left is None else f", {_left(event.left)}"
-        self._progress.update(self._task, total=event.n_total, completed=event.n_done + under_way, left=left)
+        self._progress.update(self._task, total=event.n_total or None, completed=event.n_done + under_way, left=left)
 
     def _draw(self) -> Any:
         from rich.console import Group

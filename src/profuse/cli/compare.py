@@ -25,8 +25,9 @@ from profuse.cli._arguments import (
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
-from profuse.comparison.options import CompareOptions
+from profuse.comparison.options import CompareOptions, EngineOptions
 from profuse.data.table.options import ReadOptions
+from profuse.errors import ConfigError
 from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
@@ -46,6 +47,7 @@ SPLIT = "Split"
     what=From(CompareOptions, HOW, without=("split", "model", "train")),
     model=From(ModelOptions, MODEL, without=("fusion", "level", "rounds")),  # the comparison sets these
     train=From(TrainOptions, MODEL, without=("seed",)),
+    engine=From(EngineOptions, HOW),
 )
 def compare(
     data: Annotated[
@@ -59,6 +61,7 @@ def compare(
     what: Given,
     model: Given,
     train: Given,
+    engine: Given,
     target: Targets = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
@@ -129,6 +132,11 @@ def compare(
     if shard is not None:
         from profuse.comparison.shards import compare_shard
 
+        if engine.get("engine", "local") != "local":
+            raise ConfigError(
+                f"compare: engine must be local with shard, as one of the two divides the fits; got "
+                f"engine={engine['engine']!r}. Leave one out."
+            )
         with display(name, console(stderr=True)) as progress:
             place = compare_shard(
                 source, target, shard=shard, out=out, options=asked, weight=weight, subgroup=subgroup, schema=schema,
@@ -151,6 +159,7 @@ def compare(
                 options=asked,
                 out=out,
                 n_jobs=jobs,
+                engine=engine,
                 on_event=progress,
             )
         except KeyboardInterrupt as error:

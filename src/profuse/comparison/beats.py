@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from profuse.training.callbacks import Callback
 from profuse.training.history import Epoch
@@ -13,7 +13,17 @@ from profuse.training.history import Epoch
 if TYPE_CHECKING:
     from profuse.comparison.jobs import Job
 
-__all__ = ["Beats", "beat"]
+__all__ = ["Beats", "Heartbeat", "beat"]
+
+
+class Heartbeat(Protocol):
+    """Where a fit tells how far it is: a file, or what stands for one."""
+
+    def write_text(self, data: str, encoding: str | None = None) -> int:
+        """Takes what is told now, as JSON."""
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Takes that the fit has ended."""
 
 
 def beat(job: Job, **facts: Any) -> None:

@@ -19,7 +19,7 @@ from profuse._yaml import read_yaml
 from profuse.classical.own import Members, asked_members, members_given
 from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import model_folder
-from profuse.comparison.options import CompareOptions
+from profuse.comparison.options import CompareOptions, EngineOptions
 from profuse.comparison.results import Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Evidence, Summary, summarise
@@ -189,6 +189,7 @@ def compare(
     options: CompareOptions | None = None,
     out: str | Path | None = None,
     n_jobs: int | None = None,
+    engine: EngineOptions | Mapping[str, Any] | str | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Comparison:
     """Compares ways of fusing on the same splits with the same budget, beside single modalities and classical models.
@@ -209,7 +210,9 @@ def compare(
         {parameters}
         options: All of the above options at once; single ones given here win.
         out: Folder for results, models and the work that a second run goes on from; None keeps nothing.
-        n_jobs: Fits at a time; one a core if None.
+        n_jobs: Fits at a time; one a core, or as many as the cluster has room for, if None.
+        engine: What does the fits: "local" (processes of this machine), "ray" (a Ray cluster), or fields of
+            `EngineOptions`: `{"engine": "ray", "ray_address": "10.0.0.1:6379"}`.
         on_event: Told of progress.
 
     Raises:
@@ -224,16 +227,23 @@ def compare(
     names, by_value = members_given(members, who="compare")
     given["members"] = names or None
     resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
+    using = _engine(engine)
     with asked_members(resolved.members, by_value, who="compare"):
         opened, resolved = opened_for(
             data, target, resolved, schema=schema, weight=weight, subgroup=subgroup, test=test, name=name,
             variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
         )  # fmt: skip
-        run = partial(_run, opened, resolved, n_jobs=n_jobs, on_event=on_event)
+        run = partial(_run, opened, resolved, n_jobs=n_jobs, engine=using, on_event=on_event)
         if out is not None:
             return Comparison(run(Path(out)), Path(out))
         with scratch() as folder:
             return Comparison(run(folder))
+
+
+def _engine(asked: EngineOptions | Mapping[str, Any] | str | None) -> EngineOptions:
+    if isinstance(asked, EngineOptions):
+        return asked
+    return checked(EngineOptions, {"engine": asked} if isinstance(asked, str) else asked or {}, where="compare")
 
 
 def opened_for(data: Data, target: Any, options: CompareOptions, **how: Any) -> tuple[Opened, CompareOptions]:

@@ -6,14 +6,13 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from profuse._cores import usable_cores
 from profuse._saving import naming, new_folder, scratch
 from profuse.classical.own import asked_members
 from profuse.comparison.asked import told_of_classes, with_subgroups
@@ -22,7 +21,8 @@ from profuse.comparison.hidden import hidden_scores
 from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
-from profuse.comparison.options import CompareOptions
+from profuse.comparison.on_ray import opened_runner
+from profuse.comparison.options import CompareOptions, EngineOptions
 from profuse.comparison.place import held_place
 from profuse.comparison.plan import plan, tell_late, without_each
 from profuse.comparison.predictions import write_predictions
@@ -69,6 +69,7 @@ def compare_dataset(
     *,
     schema: Schema | None = None,
     n_jobs: int | None = None,
+    engine: EngineOptions | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Results:
     """Fits every method at every seed and returns, and leaves in `out`, what was found.
@@ -82,7 +83,9 @@ def compare_dataset(
             the best single modality and the classical models) and work/ (one folder per fit; may be deleted, and is
             what a second run goes on from).
         schema: The table's resolved schema, saved with the models, so that they read other tables.
-        n_jobs: Fits at a time, of `train.threads` threads each; as many as the usable cores allow if None.
+        n_jobs: Fits at a time, of `train.threads` threads each; as many as the usable cores, or the cluster, allow if
+            None.
+        engine: What does the fits; processes of this machine if None.
         on_event: Told of progress, from this process; from another thread while fits run.
 
     Raises:
@@ -94,7 +97,7 @@ def compare_dataset(
         ProfuseError: Every fit failed.
     """
     one_process("compare", "Its fits run side by side: n_jobs, or in shares on several machines.")
-    with _begun(dataset, options, out, schema, n_jobs, on_event) as (run, options, digest, fit, tell):
+    with _begun(dataset, options, out, schema, n_jobs, on_event, engine) as (run, options, digest, fit, tell):
         methods = run.methods  # a time limit may have made them fewer
         alike, shares = without_each(methods, options), shares_for(dataset, options)
         curve = curve_expected(methods, options, shares)
@@ -177,6 +180,7 @@ def _begun(
     schema: Schema | None,
     n_jobs: int | None,
     on_event: Callable[[Event], None] | None,
+    engine: EngineOptions | None = None,
 ) -> Iterator[tuple[Run, CompareOptions, str, Callable[..., int], Callable[[Event], None]]]:
     """Gives what a comparison begins with: what is planned, the options that are followed, and what does the fits."""
     until = time.time() + options.time_limit if isinstance(options.time_limit, float) else None
@@ -187,14 +191,14 @@ def _begun(
     told += of_groups
     digest = dataset.digest()
     members = asked_members(options.members, who="compare", task=dataset.task)
-    with members, held_place(out, dataset, digest), scratch() as folder:
+    tell = on_event or (lambda event: None)
+    with members, held_place(out, dataset, digest), scratch() as folder, ExitStack() as stack:
         methods, skipped = methods_asked(options, list(dataset.modalities), dataset.task)
-        run = Run(methods, list(skipped), out / "work", folder, notes=told, until=until)
-        tell = on_event or (lambda event: None)
-        n_jobs = n_jobs or max(1, usable_cores() // options.train.threads)
-        options = plan(run, dataset, digest, options, n_jobs, tell)
+        runner = stack.enter_context(opened_runner(engine or EngineOptions(), options.train, n_jobs, folder, tell))
+        run = Run(methods, list(skipped), out / "work", folder, notes=[*told, *runner.notes], until=until)
+        options = plan(run, dataset, digest, options, runner, tell)
         fit = partial(
-            run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, n_jobs=n_jobs, tell=tell
+            run_fits, run, dataset=dataset, digest=digest, options=options, schema=schema, runner=runner, tell=tell
         )
         yield run, options, digest, fit, tell
 

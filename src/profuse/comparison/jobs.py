@@ -25,7 +25,7 @@ from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
 from profuse.classical import side_by_side
-from profuse.comparison.beats import Beats, beat
+from profuse.comparison.beats import Beats, Heartbeat, beat
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
 from profuse.data.shares import share_of
@@ -61,7 +61,7 @@ class Job:
         trials: Configurations tried; the best on validation rows is kept.
         folder: Where its results go.
         prepared: File of the prepared data of this seed.
-        heartbeat: File that tells how far the fit is, for the progress display; None for none.
+        heartbeat: Where the fit tells how far it is, for the progress display; None for nowhere.
         schema: The table's resolved schema, saved with the model; None for other data.
         metric: By which classical models choose, and which is told of; the task's primary one if None.
         run: Of the call that does it; its seconds are to be compared with those of the same run only.
@@ -76,7 +76,7 @@ class Job:
     trials: int
     folder: Path
     prepared: Path
-    heartbeat: Path | None = None
+    heartbeat: Heartbeat | None = None
     schema: Schema | None = None
     metric: str | None = None
     run: str = ""

@@ -19,6 +19,7 @@ from profuse._saving import write_file
 from profuse._workers import begin, outputs_of, packed
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.results import Skipped
+from profuse.comparison.runner import Runner
 from profuse.comparison.running import Event, Run, prepare_seeds
 from profuse.comparison.shares import curve_expected, shares_for
 from profuse.comparison.time_left import TimeLeft
@@ -63,7 +64,7 @@ def plan(
     dataset: Dataset,
     digest: str,
     options: CompareOptions,
-    n_jobs: int,
+    runner: Runner,
     tell: Callable[[Event], None],
 ) -> CompareOptions:
     """Makes the comparison smaller where it would take too long, as the first steps of the default network tell.
@@ -75,7 +76,7 @@ def plan(
         dataset: What is learned from.
         digest: Of it.
         options: What is asked for.
-        n_jobs: Fits at a time.
+        runner: What does the fits.
         tell: Told when data are prepared.
 
     Returns:
@@ -83,7 +84,7 @@ def plan(
     """
     if isinstance(options.time_limit, float):
         run.portfolio_seconds = _PORTFOLIO * _KEPT * options.time_limit / options.seeds
-    measured = _measured(run, dataset, digest, options, n_jobs, tell)
+    measured = _measured(run, dataset, digest, options, runner.n_local, tell)
     if measured is None:
         return options.model_copy(update={"portfolio": "none"}) if options.portfolio == "auto" else options
 
@@ -93,7 +94,7 @@ def plan(
     shares = shares_for(dataset, options)
 
     def expected(made: CompareOptions) -> float:
-        return expected_seconds(methods(made), made, measured.method, measured.fit_seconds(made), n_jobs, shares)
+        return expected_seconds(methods(made), made, measured.method, measured.fit_seconds(made), runner.n_jobs, shares)
 
     plain = methods(options.model_copy(update={"fusions": ()}))
     limit = limit_of(options, len(dataset), len(run.methods) / max(1, len(plain)))

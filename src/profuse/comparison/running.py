@@ -1,4 +1,4 @@
-"""The fits of a comparison: which are to be done, and their doing, in processes that end with this one."""
+"""The fits of a comparison: which are to be done, and their doing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import threading
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._workers import begin, outputs_of, packed
-from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_job, slug
+from profuse.comparison.jobs import Job, JobResult, prepare, read_result, slug
 from profuse.comparison.methods import Method
 from profuse.comparison.parts import fingerprints
 from profuse.comparison.results import Machine, Skipped
+from profuse.comparison.runner import LATE, Runner
 from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
-from profuse.errors import CheckpointError, DataError, ProfuseError
+from profuse.errors import DataError
 from profuse.metrics import metric
 from profuse.schema import Schema
 from profuse.training.alternatives import others_than
@@ -38,15 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Run", "prepare_seeds", "run_fits"]
 
 
-_LATE = "no time was left for it"
-
-
 @dataclass(frozen=True)
 class Event:
     """Where a comparison is: told to `on_event`.
 
     Attributes:
-        stage: "prepare", "plan" (how long all will take), "fit" or "done".
+        stage: "cluster" (fits are done on one), "prepare", "plan" (how long all will take), "fit" or "done".
         n_done: Fits that are finished, those of an earlier run included.
         n_total: Fits in all.
         running: What runs now: `{method, seed, trial, epoch, score, share, spent, left}` each, as far as known: `share`
@@ -54,6 +51,7 @@ class Event:
         finished: The facts of a fit that has just finished.
         left: Seconds until all fits are done, about; None before that can be told.
         kept: The facts of fits of an earlier run, told before the first one of this run.
+        said: What is to be told as it is, once.
     """
 
     stage: str
@@ -63,6 +61,7 @@ class Event:
     finished: dict[str, Any] | None = None
     left: float | None = None
     kept: tuple[dict[str, Any], ...] = ()
+    said: str = ""
 
 
 @dataclass(eq=False)
@@ -111,7 +110,7 @@ def run_fits(
     options: CompareOptions,
     *,
     schema: Schema | None,
-    n_jobs: int,
+    runner: Runner,
     tell: Callable[[Event], None],
     n_before: int = 0,
     later: Sequence[Method] = (),
@@ -125,7 +124,7 @@ def run_fits(
         digest: Of it.
         options: Of the comparison.
         schema: See `Job`.
-        n_jobs: Fits at a time.
+        runner: What does them.
         tell: Told of progress.
         n_before: Fits of this run that were done before.
         later: Methods that are fitted after these, once each.
@@ -135,21 +134,22 @@ def run_fits(
     missing = _in_turn([job for job in jobs if not _finished(job, run)])
     _tell_threads(run, missing, options, digest)
     done, total = n_before + len(jobs) - len(missing), n_before + len(jobs) + len(later)
-    n_jobs = min(n_jobs, len(missing))
-    missing = [
-        replace(job, run=run.id, jobs=n_jobs, until=run.until, portfolio_seconds=run.portfolio_seconds)
-        for job in missing
-    ]
     if missing:
-        parts = packed() if n_jobs > 1 else b""
+        n_local = min(runner.n_local, len(missing))
+        parts = packed() if n_local > 1 else b""
         cuts = {(job.seed, job.method.share) for job in missing}
         kept = tuple(result.facts for by_seed in run.found.values() for result in by_seed.values())
         told = partial(Event, n_done=done, n_total=total, kept=kept)
-        prepare_seeds(run, cuts, parts, dataset, options, n_jobs, lambda: tell(told("prepare")))
+        prepare_seeds(run, cuts, parts, dataset, options, n_local, lambda: tell(told("prepare")))
+        n_jobs = runner.at_once(missing)
+        missing = [
+            replace(job, run=run.id, jobs=n_jobs, until=run.until, portfolio_seconds=run.portfolio_seconds)
+            for job in missing
+        ]
         left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
         if run.expected and not n_before:
             tell(told("plan", left=left.seconds()))
-        _fit(run, missing, parts, done, total, n_jobs, left, tell)
+        _fit(run, runner, missing, done, total, n_jobs, left, tell)
     return n_before + len(jobs)
 
 
@@ -289,8 +289,8 @@ def _threads_of(folder: Path) -> int | None:
 
 def _fit(
     run: Run,
+    runner: Runner,
     missing: list[Job],
-    parts: bytes,
     done: int,
     total: int,
     n_jobs: int,
@@ -300,17 +300,16 @@ def _fit(
     counter, lock = {"done": done}, threading.Lock()
 
     def now(finished: dict[str, Any] | None = None) -> Event:
-        beats = _beats(run.scratch)
+        beats = runner.beats()
         with lock:  # it is told from another thread too
             return Event("fit", counter["done"], total, beats, finished, left.seconds(beats))
 
-    todo = [(job, os.getpid(), parts) for job in missing]
-    with _watch(lambda: tell(now())), outputs_of(_attempt, todo, n_jobs) as outputs:
+    with _watch(lambda: tell(now())), runner.attempts(missing, n_jobs) as outputs:
         for job, reason, seconds in outputs:
             with lock:
                 counter["done"] += 1
                 left.finished(job.method.name, job.seed, None if reason else seconds)
-            if reason == _LATE:
+            if reason == LATE:
                 run.late.append((job.method.name, job.seed))
                 continue
             if reason:
@@ -329,36 +328,6 @@ def _prepare(
     dataset = pickle.loads(source.read_bytes())
     others = others_than(options.model.encoders, options.encoders)
     prepare(dataset, options.split, seed, path, options.model, others, share)
-
-
-def _attempt(job: Job, parent: int, parts: bytes) -> tuple[Job, str, float]:
-    """Runs a job and times it; an error of ours (a diverged loss, say) is told in the results, any other stops all."""
-    begin(parent, parts)
-    start = time.perf_counter()
-    if job.until is not None and time.time() > job.until:
-        return job, _LATE, 0.0
-    try:
-        run_job(job)
-    except CheckpointError:  # nothing can be kept: a full disk
-        raise
-    except ProfuseError as error:
-        return job, str(error), 0.0
-    except Exception as error:
-        if job.method.role != "ablation" and job.method.share == 1:
-            raise
-        # nobody asked for it: an operator of the user's own that needs all modalities must not end the comparison
-        return job, f"{type(error).__name__}: {error}", 0.0
-    return job, "", time.perf_counter() - start
-
-
-def _beats(scratch: Path) -> tuple[dict[str, Any], ...]:
-    beats = []
-    for path in sorted(scratch.glob("*.beat")):
-        try:
-            beats.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue  # being written, or gone since: the next look will tell
-    return tuple(beats)
 
 
 @contextmanager
