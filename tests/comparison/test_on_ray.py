@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import re
 import sys
 import tempfile
@@ -21,9 +22,10 @@ from typer.testing import CliRunner
 import profuse
 from profuse.cli import app
 from profuse.cli._progress import LineDisplay, LiveDisplay
-from profuse.comparison import on_ray
+from profuse.comparison import on_ray, ray_fits
 from profuse.comparison.options import EngineOptions
 from profuse.comparison.results import Machine
+from profuse.comparison.runner import attempt
 from profuse.comparison.running import Event
 from profuse.errors import ConfigError, MissingDependencyError, ProfuseError
 from profuse.training.options import TrainOptions
@@ -75,9 +77,17 @@ def fake(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> FakeRay:
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_classical")
 def test_fits_on_a_cluster_give_what_local_fits_give_and_ask_for_the_room_they_need(
-    fake: FakeRay, temporary: Path, tmp_path: Path
+    fake: FakeRay, temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
+
+    def seen(job: Any) -> Any:
+        shared = pickle.loads(job.prepared.read_bytes()).solved.folder  # where fits of a machine leave linear paths
+        assert {job.prepared.parent, shared.parent, job.folder.parent} == {temporary / job.prepared.parent.name}
+        assert re.fullmatch(r"profuse-[0-9a-f]{8}-node0", job.prepared.parent.name)
+        return attempt(job)
+
+    monkeypatch.setattr(ray_fits, "attempt", seen)
     on_cluster: dict[str, Any] = {"engine": "ray", "on_event": lambda event: told.append(event.said)}
     profuse.compare(rows(), **SMALL, out=tmp_path / "local", n_jobs=1)
     profuse.compare(rows(), **SMALL, out=tmp_path / "ray", n_jobs=1, **on_cluster)
@@ -133,6 +143,20 @@ def test_a_fit_asks_for_a_share_of_a_gpu_and_for_memory_by_the_largest_of_its_da
     assert runner.at_once(jobs) == 2  # of 1.1 + 5 * 5 GB
 
 
+def test_how_far_a_fit_is_reaches_this_process(fake: FakeRay) -> None:
+    board = ray_fits.board_class(fake).options(num_cpus=0).remote()
+    heart = ray_fits.Heart(board, "b")
+    heart.write_text('{"method": "b", "seed": 1, "share": 0.1}')
+    heart.write_text('{"method": "b", "seed": 1, "share": 0.2}')  # at once: twice a second are enough
+    ray_fits.Heart(board, "a").write_text('{"method": "a", "seed": 0}')
+    assert fake.get(board.read.remote()) == [
+        {"method": "a", "seed": 0},
+        {"method": "b", "seed": 1, "share": 0.1},
+    ]
+    heart.unlink()
+    assert fake.get(board.read.remote()) == [{"method": "a", "seed": 0}]
+
+
 class Odd(Exception):
     """An error that is not of this project."""
 
@@ -156,7 +180,7 @@ def test_what_goes_wrong_in_a_worker_is_told_as_a_local_process_tells_it(
     assert not [name for name in kept if name.startswith(("linear", "."))]
     assert fake.cancelled  # those that it had been given and were not done
     fake.lost = ()
-    monkeypatch.setattr(on_ray, "attempt", odd)
+    monkeypatch.setattr(ray_fits, "attempt", odd)
     with pytest.raises(Odd, match=r"^strange\nIn a worker of Ray:\nTraceback"):
         profuse.compare(rows(), **how)
 
@@ -175,9 +199,9 @@ def test_a_cluster_that_does_not_answer_is_told_at_once(address: str) -> None:
 @pytest.mark.usefixtures("fake")
 def test_a_machine_with_other_packages_is_refused_by_name() -> None:
     versions = {**Machine.here().versions, "torch": "1.0"}  # of the machine that starts
-    done = on_ray._fit(SimpleNamespace(), on_ray._Shared(b"", versions, "t"), [None], None)  # type: ignore[arg-type]
+    done = ray_fits.fit(SimpleNamespace(), ray_fits.Shared(b"", versions, "t"), [None], None)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"must have the packages of the one that starts; .* torch .*, not 1\.0\."):
-        raise on_ray._unpickled(done)
+        raise ray_fits.unpickled(done)
 
 
 @pytest.mark.parametrize(

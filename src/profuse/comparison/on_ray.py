@@ -10,19 +10,15 @@ from __future__ import annotations
 import io
 import logging
 import os
-import pickle
 import secrets
 import signal
 import socket
 import sys
 import tarfile
 import threading
-import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +26,16 @@ import numpy as np
 
 from profuse._cores import usable_cores
 from profuse._optional import need
-from profuse._saving import drop_shared_scratch, new_folder, remove, shared_scratch
-from profuse._workers import packed, unpack
+from profuse._saving import drop_shared_scratch, new_folder
+from profuse._workers import packed
 from profuse.comparison.jobs import Job
 from profuse.comparison.options import EngineOptions
+from profuse.comparison.ray_fits import Done, Shared, board_class, fit, folder_name, unpickled
 from profuse.comparison.results import Machine
-from profuse.comparison.runner import Attempt, LocalRunner, Runner, attempt
+from profuse.comparison.runner import Attempt, LocalRunner, Runner
 from profuse.comparison.running import Event
 from profuse.errors import ConfigError, ProfuseError
-from profuse.models.solved import Solved
 from profuse.training.options import TrainOptions
-from profuse.training.scratch import keep
 
 __all__ = ["RayRunner", "opened_runner"]
 
@@ -135,26 +130,6 @@ def _no_cluster(address: str, error: Exception) -> ConfigError:
     )
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What all fits of a run need to know."""
-
-    parts: bytes
-    versions: Mapping[str, str]
-    token: str
-
-
-@dataclass(frozen=True)
-class _Done:
-    """What comes back of a fit: why it failed, its seconds, and its folder; or an error that ends all."""
-
-    reason: str = ""
-    seconds: float = 0.0
-    folder: bytes = b""
-    error: bytes = b""
-    trace: str = ""
-
-
 class RayRunner:
     """Does fits on the cluster that this process has joined; see `Runner`.
 
@@ -176,7 +151,7 @@ class RayRunner:
             self._needs["GPU"] = options.ray_gpus
         self._put: dict[Path, Any] = {}
         self._needs["memory"] = self._memory([])
-        self._board = _board(ray).options(num_cpus=0, max_restarts=-1, **self._pinned(self._here())).remote()
+        self._board = board_class(ray).options(num_cpus=0, max_restarts=-1, **self._pinned(self._here())).remote()
         self._beats: tuple[dict[str, Any], ...] = ()
         self.n_jobs = self._places()
         self.n_local = min(self.n_jobs, max(1, usable_cores() // train.threads))
@@ -197,7 +172,7 @@ class RayRunner:
     @contextmanager
     def attempts(self, jobs: Sequence[Job], n_jobs: int) -> Iterator[Iterator[Attempt]]:
         """See `Runner`."""
-        shared = self._ray.put(_Shared(packed(), Machine.here().versions, self._token))
+        shared = self._ray.put(Shared(packed(), Machine.here().versions, self._token))
         running: dict[Any, Job] = {}
         try:
             yield self._outputs(deque(jobs), running, shared)
@@ -221,17 +196,17 @@ class RayRunner:
     def _submitted(self, job: Job, shared: Any) -> Any:
         if job.prepared not in self._put:
             self._put[job.prepared] = self._ray.put(np.fromfile(job.prepared, np.uint8))
-        fit = self._ray.remote(_fit).options(
+        task = self._ray.remote(fit).options(
             name=f"{job.method.name}, seed {job.seed}", num_cpus=self._needs["CPU"], memory=int(self._needs["memory"]),
             num_gpus=self._needs.get("GPU", 0), max_retries=_RETRIES,
         )  # fmt: skip
         # a reference in a list is not looked up before the fit asks for it: most find the file
-        return fit.remote(job, shared, [self._put[job.prepared]], self._board)
+        return task.remote(job, shared, [self._put[job.prepared]], self._board)
 
     def _taken(self, job: Job, ref: Any) -> Attempt:
         """Returns what has become of a job, once its folder is in its place."""
         try:
-            done: _Done = self._ray.get(ref)
+            done: Done = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             told = str(error).strip().partition("\n")[0]
             raise ProfuseError(
@@ -240,7 +215,7 @@ class RayRunner:
                 "(ray_memory); the same call goes on from the fits that are done."
             ) from error
         if done.error:
-            raise _unpickled(done)
+            raise unpickled(done)
         if not done.reason:
             with new_folder(job.folder) as folder, tarfile.open(fileobj=io.BytesIO(done.folder)) as packed_folder:
                 packed_folder.extractall(folder, filter="data")
@@ -263,7 +238,7 @@ class RayRunner:
             ray.kill(self._board)
             for node in self._nodes():
                 task = ray.remote(clear).options(num_cpus=0, max_retries=0, **self._pinned(node["NodeID"]))
-                refs.append(task.remote(_folder_name(token, node["NodeID"])))
+                refs.append(task.remote(folder_name(token, node["NodeID"])))
             ray.wait(refs, num_returns=len(refs), timeout=_PATIENCE, fetch_local=False)
 
     def _here(self) -> str:
@@ -303,99 +278,3 @@ class RayRunner:
 
 def _told(amounts: Mapping[str, float]) -> str:
     return ", ".join(f"{v / 1e9:.1f} GB" if what == "memory" else f"{v:g} {what}" for what, v in amounts.items())
-
-
-def _folder_name(token: str, node: str) -> str:
-    return f"{token}-{node[:12]}"
-
-
-class _Heart:
-    """Stands for the file of a fit's progress; it tells twice a second at most."""
-
-    def __init__(self, board: Any, name: str) -> None:
-        self._board, self._name, self._last = board, name, 0.0
-
-    def write_text(self, data: str, encoding: str | None = None) -> int:
-        """See `Heartbeat`."""
-        if time.monotonic() - self._last >= 0.5:
-            self._last = time.monotonic()
-            self._board.tell.remote(self._name, data)
-        return len(data)
-
-    def unlink(self, missing_ok: bool = False) -> None:
-        """See `Heartbeat`."""
-        self._board.tell.remote(self._name, "")
-
-
-def _board(ray: Any) -> Any:
-    """Returns the class of the actor that is told how far fits are; made here, it goes by value and loads no torch."""
-
-    @ray.remote
-    class Board:
-        def __init__(self) -> None:
-            self.told: dict[str, str] = {}
-
-        def tell(self, name: str, data: str) -> None:
-            self.told[name] = data
-
-        def read(self) -> list[Any]:
-            import json
-
-            return [json.loads(data) for _, data in sorted(self.told.items()) if data]
-
-    return Board
-
-
-def _fit(job: Job, shared: _Shared, prepared: list[Any], board: Any) -> _Done:
-    """Does a job in a worker, and returns what it left."""
-    try:
-        return _fitted(job, shared, prepared[0], board)
-    except Exception as error:  # it ends the comparison, as in a local process
-        try:
-            pickle.loads(content := pickle.dumps(error))
-        except Exception:
-            content = pickle.dumps(ProfuseError(f"compare: {type(error).__name__}: {error}"))
-        return _Done(error=content, trace=traceback.format_exc())
-
-
-def _fitted(job: Job, shared: _Shared, prepared: Any, board: Any) -> _Done:
-    import ray
-
-    here, node = Machine.here().versions, ray.get_runtime_context().get_node_id()
-    if here != shared.versions:
-        names = [name for name in sorted({*here, *shared.versions}) if here.get(name) != shared.versions.get(name)]
-        other = [f"{name} {here.get(name)}, not {shared.versions.get(name)}" for name in names]
-        raise ConfigError(
-            f"compare: machines of a Ray cluster must have the packages of the one that starts; {os.uname().nodename} "
-            f"has {'; '.join(other)}. Install the same there."
-        )
-    unpack(shared.parts)
-    place = shared_scratch(_folder_name(shared.token, node))
-    path = place / job.prepared.name
-    if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}")
-        keep(part, pickle.loads(ray.get(prepared)).sharing(Solved(path.with_suffix(".solved"))))
-        part.replace(path)  # whole or not there, whoever asks at the same time
-    folder = place / job.folder.name
-    heart = _Heart(board, job.folder.name)
-    try:
-        _, reason, seconds = attempt(replace(job, folder=folder, prepared=path, heartbeat=heart))
-        return _Done(reason) if reason else _Done("", seconds, _packed_folder(folder))
-    finally:
-        remove(folder)
-
-
-def _packed_folder(folder: Path) -> bytes:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
-        archive.add(folder, arcname=".")
-    return content.getvalue()
-
-
-def _unpickled(done: _Done) -> Exception:
-    try:
-        error: Exception = pickle.loads(done.error)
-    except Exception as problem:
-        raise ProfuseError(f"compare: a fit failed on another machine: {done.trace}") from problem
-    error.add_note(f"In a worker of Ray:\n{done.trace}")
-    return error
