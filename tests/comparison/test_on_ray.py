@@ -85,6 +85,7 @@ def test_fits_on_a_cluster_give_what_local_fits_give_and_ask_for_the_room_they_n
         shared = pickle.loads(job.prepared.read_bytes()).solved.folder  # where fits of a machine leave linear paths
         assert {job.prepared.parent, shared.parent, job.folder.parent} == {temporary / job.prepared.parent.name}
         assert re.fullmatch(r"profuse-[0-9a-f]{8}-node0", job.prepared.parent.name)
+        assert not list(job.prepared.parent.glob("*-seed0-*"))  # the fit before has left nothing there
         return attempt(job)
 
     monkeypatch.setattr(ray_fits, "attempt", seen)
