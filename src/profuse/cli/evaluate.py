@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ from profuse.cli._print import print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
 
 __all__ = ["evaluate"]
+
+_WHOLE = 10_000  # rows that are read at once; more are read in pieces
 
 
 @options(reading=From(ReadOptions, only=("on_bad_file",)))
@@ -32,7 +34,8 @@ def evaluate(
 ) -> None:
     """Measure a saved model on the rows of a table: every metric of its task.
 
-    Stops where the table lacks columns of training, or has classes that training had not.
+    Stops where the table lacks columns of training, or has classes that training had not. CSV and Parquet files may be
+    larger than memory.
 
     [bold]Examples[/bold]
 
@@ -43,23 +46,26 @@ def evaluate(
     from profuse.cli._decided import deciding
     from profuse.data.leaks import copy_notes
     from profuse.metrics import metrics_for
-    from profuse.predictor import load_model
+    from profuse.predictor import RowsInPieces, load_model
 
     predictor = deciding(load_model(model), threshold, cost, who="evaluate")
-    source = data_of(file, query, table)
-    rows = predictor.read(
-        source,
-        **reading,
-        need_target=True,
-        target=target,
-        new_categories=new_categories or (),
-    )
-    measured, task = predictor.evaluate(rows), predictor.task
-    notes = [*rows.notes, *copy_notes(rows), *measured.notes]
+    source, task = data_of(file, query, table), predictor.task
+    given: dict[str, Any] = {**reading, "need_target": True, "target": target, "new_categories": new_categories or ()}
+    pieces = None
+    if predictor.schema is not None and isinstance(source, str):
+        pieces = RowsInPieces(predictor, source, **given, who="evaluate")
+    if pieces is None or pieces.n_rows <= _WHOLE:
+        rows = predictor.read(source, **given)
+        measured, n_rows = predictor.evaluate(rows), len(rows)
+        notes = [*rows.notes, *copy_notes(rows), *measured.notes]
+    else:
+        measured, n_rows = pieces.evaluate(), pieces.n_rows
+        copies = [f"Of the first {_WHOLE:,} rows: {note}" for note in copy_notes(pieces.head(_WHOLE))]
+        notes = [*pieces.notes, *copies, *measured.notes]
     if as_json:
         import json
 
-        say(json.dumps({"task": task, "n_rows": len(rows), "metrics": measured.values, "notes": notes}, indent=2))
+        say(json.dumps({"task": task, "n_rows": n_rows, "metrics": measured.values, "notes": notes}, indent=2))
         return
 
     lines = [
@@ -73,5 +79,5 @@ def evaluate(
         if m.name in measured.values
     ]
     print_table(["metric", "value", "unit", ""], lines, right=["value"])
-    say(f"{len(rows)} rows of {source}")
+    say(f"{n_rows} rows of {source}")
     print_notes(notes)

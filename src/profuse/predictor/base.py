@@ -23,10 +23,11 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.target import TargetCodec
 from profuse.data.wording import tell_values
 from profuse.errors import ConfigError, DataError
-from profuse.metrics import Measured, measure, metrics_for, notes_of_two_classes
+from profuse.metrics import Measured, metrics_for
 from profuse.predictor.card import Block
 from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.described import card_of
+from profuse.predictor.measuring import measured_outputs
 from profuse.predictor.saving import PartStore, write_predictor
 from profuse.predictor.trained import TrainedOn
 from profuse.predictor.watching import planned
@@ -362,16 +363,8 @@ class Predictor(ABC):
                 f"evaluate: rows must have a target; {dataset.name!r} has none. Give it as target=, as values or as "
                 "the names of columns."
             )
-        codec = self.codec
-        true = codec.encode(dataset.target)  # tells classes that training had not
-        if self.task == "regression":
-            true = dataset.target
-        outputs, classes = self._outputs(dataset), [str(c) for c in codec.classes]
-        decision = self.decision
-        measured = measure(self.task, true, outputs, classes=classes, seen_by=decision.seen_by)
-        if self.task == "binary":
-            told = notes_of_two_classes(true, decision.codes(outputs), classes, at=decision.words)
-            measured = replace(measured, notes=(*measured.notes, *told))
+        self.codec.encode(dataset.target)  # tells classes that training had not, before anything is predicted
+        measured = measured_outputs(self.codec, self.decision, dataset.target, self._outputs(dataset))
         if metrics is None:
             return measured
         return replace(measured, values={name: measured.values[name] for name in metrics if name in measured.values})

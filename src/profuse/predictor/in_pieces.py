@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from profuse.data.table.pieces import TablePieces
 from profuse.data.table.unseen import Unseen, unseen_notes
 from profuse.data.wording import rows_from
 from profuse.errors import DataError
+from profuse.metrics import Measured
 from profuse.predictor.base import Predictor
+from profuse.predictor.measuring import measured_outputs
 from profuse.schema import OnBadFile, Schema
 
 __all__ = ["BLOCK", "Block", "Noted", "RowsInPieces", "joined"]
@@ -56,6 +58,9 @@ class RowsInPieces:
         chunk_rows: How many rows are read at a time, at least 1; nothing else hangs on it.
         on_bad_file: See `Predictor.read`.
         new_categories: See `Predictor.read`.
+        need_target: Whether the target is read.
+        target: Its columns, where they are called otherwise than in training.
+        who: Begins messages.
 
     Attributes:
         notes: What was counted; complete after the last block.
@@ -74,15 +79,20 @@ class RowsInPieces:
         chunk_rows: int = 10_000,
         on_bad_file: OnBadFile = "raise",
         new_categories: Collection[str] = (),
+        need_target: bool = False,
+        target: Sequence[str] | None = None,
+        who: str = "predict",
     ) -> None:
-        schema = predictor.schema
+        schema, self._need_target = predictor.schema, need_target
         if schema is None:
-            raise no_table(path, predictor.pipeline, who="predict")
+            raise no_table(path, predictor.pipeline, who=who)
         if chunk_rows < 1:
-            raise DataError(f"predict: chunk_rows must be at least 1; got chunk_rows={chunk_rows}. Use 10000.")
+            raise DataError(f"{who}: chunk_rows must be at least 1; got chunk_rows={chunk_rows}. Use 10000.")
         self.predictor, self.accepted = predictor, (*schema.new_categories, *new_categories)
         base = None if isinstance(path, DatabaseTable) else Path(path).parent
-        reader = predictor.pipeline.reader(schema, predictor.codec, base_dir=base, on_bad_file=on_bad_file)
+        reader = predictor.pipeline.reader(
+            schema, predictor.codec, target=target, base_dir=base, on_bad_file=on_bad_file
+        )
         words = (*schema.words, *reader.words, *(() if schema.id is None else (schema.id,)))
         with applied(predictor.source):
             self._pieces = TablePieces(path, words, n_rows=chunk_rows)
@@ -100,7 +110,7 @@ class RowsInPieces:
         first = 0
         for frame in _blocks(self._pieces):
             with rows_from(first), applied(self.predictor.source):
-                rows = self._reader.read(frame, name=self._pieces.path.stem)
+                rows = self._reader.read(frame, name=self._pieces.path.stem, need_target=self._need_target)
                 for column in self.predictor.pipeline.unseen(rows):
                     known = unseen.get(column.column)
                     unseen[column.column] = column if known is None else known.and_in(column)
@@ -108,6 +118,35 @@ class RowsInPieces:
             yield Block(first, rows)
             first += len(frame)
         self.notes = [*self._notes.told(), *unseen_notes(unseen.values(), self.accepted)]
+
+    def head(self, n: int) -> Dataset:
+        """Returns the first `n` rows, or all where there are fewer."""
+        frames: list[pd.DataFrame] = []
+        for frame in self._pieces:
+            frames.append(frame)
+            if sum(map(len, frames)) >= n:
+                break
+        some = joined(frames)
+        first = some[:n]
+        first.attrs = some.attrs
+        with applied(self.predictor.source):
+            return self._reader.read(first, name=self._pieces.path.stem, need_target=self._need_target)
+
+    def evaluate(self) -> Measured:
+        """Returns every metric of the predictor's task, of all rows, which have been opened with their target.
+
+        Memory holds the target of each row and what is predicted of it.
+        """
+        assert self._need_target
+        outputs, targets = [], []
+        for block in self:
+            with rows_from(block.first):
+                assert block.rows.target is not None
+                self.predictor.codec.encode(block.rows.target)  # tells classes that training had not
+                outputs.append(self.predictor.predict_encoded(self.predictor.encode(block.rows)))
+                targets.append(block.rows.target)
+        target = np.concatenate(targets)
+        return measured_outputs(self.predictor.codec, self.predictor.decision, target, np.concatenate(outputs))
 
     def tell(self, notes: Collection[str]) -> None:
         """Adds notes of a block."""
