@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from profuse.data.table.database import DatabaseTable
 from profuse.errors import DataError
 from profuse.estimators.fusion import FusionClassifier
 from profuse.inputs import open_data
@@ -152,3 +153,35 @@ def test_categories_that_only_rows_beyond_the_sample_have_are_unseen_and_are_tol
         stream=StreamOptions(sample_rows=100),
     )  # fmt: skip
     assert [n for n in notes if "'kind'" in n and "'rare'" in n and "They count as unseen" in n]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> str:
+    """The URL of a DuckDB database, beside two Parquet files with halves of its table."""
+    duckdb = pytest.importorskip("duckdb")
+    frame = table().reset_index(names="nr")
+    (tmp_path / "parts").mkdir()
+    frame[:100].to_parquet(tmp_path / "parts" / "a.parquet")
+    frame[100:].to_parquet(tmp_path / "parts" / "b.parquet")
+    with duckdb.connect(str(tmp_path / "shop.db")) as made:
+        made.sql(f"create table sales as select * from '{tmp_path}/parts/*.parquet'")
+    return f"duckdb:///{tmp_path}/shop.db"
+
+
+@pytest.mark.parametrize("rows", ["sales", "'{folder}/parts/*.parquet'"])
+def test_rows_of_a_database_are_those_of_a_file(rows: str, shop: str, tmp_path: Path) -> None:
+    schema = Schema(ignore=("person", "when", "importance", "price", "nr"))
+    query = f"select * from {rows.format(folder=tmp_path)} order by nr"
+    options = {"schema": schema, "model": MODEL, "train": TRAIN, "stream": StreamOptions(chunk_rows=60)}
+    streamed, _ = fit_streamed(DatabaseTable(shop, query), "y", **options)  # type: ignore[arg-type]
+    path = write(table().reset_index(names="nr"), tmp_path, ".parquet")
+    wanted, _ = fit_streamed(path, "y", **options)  # type: ignore[arg-type]
+    new = table(50, seed=1).reset_index(names="nr")
+    np.testing.assert_array_equal(
+        streamed.predict_proba(streamed.read(new, who="test")), wanted.predict_proba(wanted.read(new, who="test"))
+    )
+
+
+def test_rows_that_come_in_another_order_are_an_error_before_training(shop: str) -> None:
+    with pytest.raises(DataError, match="each read must give the same rows in the same order; got others.*ORDER BY"):
+        fit_streamed(DatabaseTable(shop, "select * from sales order by random()"), "y", schema=CASES["weights"])

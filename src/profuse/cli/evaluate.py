@@ -52,7 +52,7 @@ def evaluate(
     source, task = data_of(file, query, table), predictor.task
     given: dict[str, Any] = {**reading, "need_target": True, "target": target, "new_categories": new_categories or ()}
     pieces = None
-    if predictor.schema is not None and isinstance(source, str):
+    if predictor.schema is not None:
         pieces = RowsInPieces(predictor, source, **given, who="evaluate")
     if pieces is None or pieces.n_rows <= _WHOLE:
         rows = predictor.read(source, **given)

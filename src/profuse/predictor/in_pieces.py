@@ -54,7 +54,8 @@ class RowsInPieces:
 
     Args:
         predictor: Whose training tells how they are read.
-        path: CSV, TSV or Parquet; JSON lines and tables of a database are read whole, and predicted in blocks.
+        path: CSV, TSV, Parquet, or a table of DuckDB; JSON lines and tables of other databases are read whole, and
+            predicted in blocks.
         chunk_rows: How many rows are read at a time, at least 1; nothing else hangs on it.
         on_bad_file: See `Predictor.read`.
         new_categories: See `Predictor.read`.

@@ -55,6 +55,7 @@ class StreamedTable:
     places: np.ndarray
     rows: Dataset
     _pieces: TablePieces
+    _by_row: tuple[list[str], np.ndarray]  # the columns that are read of all rows, and a hash of each row's cells
     _noted: Noted
     _at_once: int
     present: dict[str, np.ndarray] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class StreamedTable:
         pieces = _pieces(path, schema, options.chunk_rows)
         draw = np.random.default_rng((seed, _STREAM))
         places = np.sort(draw.permutation(pieces.n_total)[: options.sample_rows])
-        cells, by_row, asked = _sampled(pieces, places, schema, target, progress)
+        cells, by_row, hashes, asked = _sampled(pieces, places, schema, target, progress)
         columns = [] if asked.target is None else [c for c in asked.target.columns if c in by_row]
         no_missing(by_row[columns])  # before a sample tells the same of a few
         with rows_at(places):
@@ -110,7 +111,8 @@ class StreamedTable:
         rows = Dataset(name=sample.name, modalities=empty, **known)
         at_once = _FILES_AT_ONCE if files else options.chunk_rows
         noted = Noted([*pieces.notes, *sample.notes], n_rows=at_once)
-        return cls(reader, sample, places, rows, pieces, noted, at_once)
+        seen = [str(c) for c in by_row.columns], hashes
+        return cls(reader, sample, places, rows, pieces, seen, noted, at_once)
 
     def prepared_as(self, made: Callable[[Dataset], Dataset]) -> None:
         """Has what `made` sets of modalities (encoders, preprocessors) hold for the sample and for all rows."""
@@ -133,6 +135,9 @@ class StreamedTable:
         self.present = {key: np.zeros(n_rows, dtype=bool) for key in made}
         unseen: dict[str, Unseen] = {}
         for first, frame in _parts(self._pieces, self._at_once):
+            columns, hashes = self._by_row
+            if not np.array_equal(_hashes(frame, columns), hashes[first : first + len(frame)]):
+                raise _other_rows(self._pieces.path.name)
             with rows_from(first):
                 part = self.reader.read(frame, name=self.rows.name)
                 for key, raw in pipeline.transform(part).items():
@@ -184,10 +189,11 @@ def _cut(frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
 
 def _sampled(
     pieces: TablePieces, places: np.ndarray, schema: Schema, target: str | list[str] | None, progress: Progress
-) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Returns the rows at `places`, the columns that are needed of all rows, and the schema with the target."""
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, Schema]:
+    """Returns the rows at `places`; the columns that are needed of all rows, and their hashes; and the whole schema."""
     some: list[pd.DataFrame] = []
     by_row: list[pd.DataFrame] = []
+    hashes: list[np.ndarray] = []
     first = 0
     asked = named_once(schema, target)
     for frame in pieces:
@@ -195,11 +201,26 @@ def _sampled(
         named = {str(c) for c in (asked.split.column, asked.weight, asked.subgroup) if c is not None}
         named |= set(() if asked.target is None else asked.target.columns)
         by_row.append(frame[[c for c in frame.columns if str(c) in named]])
+        hashes.append(_hashes(frame, [str(c) for c in by_row[-1].columns]))
         here = places[(places >= first) & (places < first + len(frame))] - first
         if len(here) or not some:
             some.append(_cut(frame, here))
         first += len(frame)
         progress("targets read", first, pieces.n_total)
     if first != pieces.n_total:
-        raise DataError(f"{pieces.path.name}: the file must not change while it is read; it did. Read it again.")
-    return joined(some), joined(by_row), asked
+        raise _other_rows(pieces.path.name)
+    return joined(some), joined(by_row), np.concatenate(hashes), asked
+
+
+def _hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Returns a hash of the cells of some columns, `[row]`."""
+    held = frame[[c for c in frame.columns if str(c) in columns]]
+    held = held.assign(**{str(c): held[c].map(repr) for c in held if held[c].dtype == object})  # lists, say
+    return np.asarray(pd.util.hash_pandas_object(held, index=False)) if columns else np.zeros(len(frame), np.uint64)
+
+
+def _other_rows(name: str) -> DataError:
+    return DataError(
+        f"{name}: each read must give the same rows in the same order; got others. Leave the file as it is meanwhile; "
+        "add ORDER BY, by columns that tell each row from the others, to the query of a database."
+    )

@@ -7,8 +7,8 @@ password is in no message, name or result.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -91,9 +91,38 @@ class DatabaseTable:
     def __repr__(self) -> str:
         return f"DatabaseTable({masked(self.url)!r}, query={self.query!r}, table={self.table!r})"
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether the database gives its rows in pieces."""
+        return self.url.partition("://")[0].lower() == "duckdb"
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be told of the rows, whatever they hold."""
+        if self.query is not None and re.search(r"\border\s+by\b", _plain(self.query), re.IGNORECASE):
+            return []
+        return [
+            f"{self}: rows come in no order that the database promises; a split by chance may differ from one read to "
+            "the next. Add ORDER BY to the query."
+        ]
+
     def read(self) -> pd.DataFrame:
         """Returns the rows, the columns in the order of the query; see `read_database`."""
         return read_database(self.url, query=self.query, table=self.table)
+
+    def pieces(self, n_rows: int) -> Iterator[Any]:
+        """Yields Arrow tables of about `n_rows` rows; the query runs anew each time.
+
+        Raises:
+            DataError: See `read_database`.
+        """
+        with _duckdb(self.url, self.query, self.table) as found:
+            reader = found.to_arrow_reader(n_rows)
+            unique_names(reader.schema.names, str(self))
+            import pyarrow as pa
+
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
 
 
 def read_database(url: str, *, query: str | None = None, table: str | None = None) -> pd.DataFrame:
@@ -115,18 +144,13 @@ def read_database(url: str, *, query: str | None = None, table: str | None = Non
         >>> from profuse.data.table.database import read_database
         >>> read_database("duckdb:///shop.db", query="select * from sales order by id")  # doctest: +SKIP
     """
-    DatabaseTable(url, query, table)  # which checks them
+    asked = DatabaseTable(url, query, table)  # which checks them
     shown = masked(url)
     kind = url.partition("://")[0].lower()
     frame = (_of_duckdb if kind == "duckdb" else _of_sqlalchemy)(url, query, table)
     if not len(frame) or not len(frame.columns):
         raise DataError(f"{shown}: the {'query' if query else 'table'} must give at least one row; it gave none.")
-    frame.attrs["notes"] = []
-    if query is None or not re.search(r"\border\s+by\b", _plain(query), re.IGNORECASE):
-        frame.attrs["notes"].append(
-            f"{shown}: rows come in no order that the database promises; a split by chance may differ from one read to "
-            "the next. Add ORDER BY to the query."
-        )
+    frame.attrs["notes"] = asked.notes
     return frame
 
 
@@ -145,6 +169,15 @@ def _check_reads(query: str, shown: str) -> None:
 
 
 def _of_duckdb(url: str, query: str | None, table: str | None) -> pd.DataFrame:
+    with _duckdb(url, query, table) as found:
+        result = found.to_arrow_table()
+    unique_names(result.column_names, masked(url))
+    return pd.DataFrame({name: arrow_cells(result[name]) for name in result.column_names})
+
+
+@contextmanager
+def _duckdb(url: str, query: str | None, table: str | None) -> Iterator[Any]:
+    """Gives the rows of a query, which come as they are fetched; what DuckDB says is told as our errors."""
     for package in ("duckdb", "pyarrow"):
         need(package, "sql", "reading DuckDB")
     import duckdb
@@ -160,15 +193,13 @@ def _of_duckdb(url: str, query: str | None, table: str | None) -> pd.DataFrame:
                 ).fetchall()
                 known = [name if schema == "main" else f"{schema}.{name}" for schema, name in rows]
                 _check_table(table, [*known, *(name for _, name in rows)], shown)
-            result = connection.sql(query or f"select * from {_quoted(table or '')}").to_arrow_table()
+            yield connection.sql(query or f"select * from {_quoted(table or '')}")
     except duckdb.CatalogException as error:
         raise DataError(f"{shown}: tables and columns of the query must be there; got {_told(error, url)}.") from None
     except duckdb.IOException as error:
         raise DataError(f"{shown}: the database must be readable; got {_told(error, url)}.") from None
     except duckdb.Error as error:
         raise DataError(f"{shown}: the query must run; got {_told(error, url)}. Correct it.") from None
-    unique_names(result.column_names, shown)
-    return pd.DataFrame({name: arrow_cells(result[name]) for name in result.column_names})
 
 
 def _of_sqlalchemy(url: str, query: str | None, table: str | None) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,10 +33,10 @@ _BEYOND = r"\s*[-+]?\d{19,}\s*"  # whole numbers that may not fit 64 bits with a
 
 
 class TablePieces:
-    """The rows of a file in pieces, as often as wanted. CSV, TSV and Parquet are read so; JSON lines are read whole.
+    """The rows of a file in pieces, as often as wanted. CSV, TSV, Parquet and DuckDB are read so, others whole.
 
     Args:
-        path: See `read_table`; or a table of a database, which is read whole.
+        path: See `read_table`; or a table of a database.
         words: See `read_table`.
         n_rows: Of a piece; the last one may be shorter.
 
@@ -56,8 +57,11 @@ class TablePieces:
         self._types: dict[str, str] = {}
         self._not_truth: set[str] = set()
         self._text: TextPieces | None = None
-        if isinstance(path, DatabaseTable):
-            self._hold(path.read())
+        self._database = path if isinstance(path, DatabaseTable) else None
+        if self._database is not None:
+            self.notes = tuple(self._database.notes)
+            if not self._database.in_pieces or not self._decide():
+                self._read_whole()
             return
         suffix, packed = format_of(self.path)
         if suffix in SEPARATORS:
@@ -87,7 +91,8 @@ class TablePieces:
             yield frame
 
     def _read_whole(self) -> None:
-        self._hold(read_table(self.path, words=self.words))
+        whole = read_table(self.path, words=self.words) if self._database is None else self._database.read()
+        self._hold(whole)
 
     def _hold(self, frame: pd.DataFrame) -> None:
         self._whole, self.notes = frame, tuple(frame.attrs.get("notes", ()))
@@ -115,7 +120,13 @@ class TablePieces:
         return True
 
     def _raw(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+        if self._database is not None:
+            return self._of_database(self._database, types)
         return self._of_parquet(types) if self._text is None else self._of_text(self._text, types)
+
+    def _of_database(self, database: DatabaseTable, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+        for table in database.pieces(self.n_rows):
+            yield pd.DataFrame(_columns(table, types))
 
     def _of_text(self, text: TextPieces, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         options = pandas_options(self._names, text.separator, [w for w in self.words if w in self._names])
@@ -136,7 +147,6 @@ class TablePieces:
         import pyarrow.parquet as pq
 
         import_module("pandas.core.arrays.arrow.extension_types")  # without it periods are whole numbers
-        large = {name for name, type_ in types.items() if type_ == "object"}
         with ExitStack() as stack:
             with parquet_errors(self.path):
                 file = stack.enter_context(pq.ParquetFile(self.path))
@@ -152,8 +162,13 @@ class TablePieces:
                         return
                     table = pa.Table.from_batches([batch])
                     table.validate(full=True)  # a damaged file may hold text that is no UTF-8
-                    columns = {n: arrow_cells(table[n], exact=n in large) for n in table.column_names}
+                    columns = _columns(table, types)
                 yield parquet_frame(table, columns)
+
+
+def _columns(table: Any, types: dict[str, str]) -> dict[str, pd.Series]:
+    """Returns the columns of an Arrow table, those exact that hold large whole numbers beside missing ones."""
+    return {name: arrow_cells(table[name], exact=types.get(name) == "object") for name in table.column_names}
 
 
 def _type_of(cells: pd.Series) -> str:
