@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from few_trees import few_trees
+from forks import Forks
 from typer.main import get_command
 
 from profuse import registry
@@ -79,3 +80,11 @@ def few_classical() -> Iterator[None]:
     """Classical models take little time: they take most of that of a small comparison."""
     with few_trees():
         yield
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Commands in processes of their own, without the imports of a fresh one."""
+    made = Forks(tmp_path_factory.mktemp("forks"))
+    yield made
+    made.close()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -40,14 +38,8 @@ def test_a_page_names_every_example(page: str, path: Path) -> None:
 
 @pytest.mark.slow
 @each_example
-def test_an_example_ends_as_it_says(path: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=180,  # about twenty seconds on one free core
-        check=True,
-        cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
+def test_an_example_ends_as_it_says(path: Path, tmp_path: Path, forks: Forks) -> None:
+    as_a_script = f"import runpy\nrunpy.run_path({str(path)!r}, run_name='__main__')\nraise SystemExit"
+    done = forks.run(cwd=tmp_path, before=as_a_script, few_trees=False, environment={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == last_line_said(path)

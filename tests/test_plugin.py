@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from forks import Forks
 from typer.testing import CliRunner
 
 import profuse
@@ -30,13 +31,18 @@ NAMES = {kind: next(iter(PROJECT["entry-points"][about.group])) for kind, about 
 OPTIONS: dict[str, Any] = {
     "seeds": 1,
     "rounds": [],
+    "portfolio": "none",
+    "questions": [],
+    "retrain_without": False,
+    "profile": False,
     "fusions": [NAMES["fusion"]],
     "model": {
         "width": 8,
+        "members": 1,
         "encoders": {"x": NAMES["encoder"]},
         "operator_options": {NAMES["fusion"]: {"scale": 0.5}},
     },
-    "train": {"epochs": 1, "balance": NAMES["balance"], "balance_options": {"factor": 1.5}},
+    "train": {"epochs": 1, "refit": False, "balance": NAMES["balance"], "balance_options": {"factor": 1.5}},
 }
 
 
@@ -132,13 +138,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_fresh_processes_list_compare_resume_save_load_and_ask_by_name(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Path, tmp_path: Path, forks: Forks
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{site}:{Path(profuse.__file__).parents[1]}")
+    environment = {"PYTHONPATH": f"{site}:{Path(profuse.__file__).parents[1]}"}  # of the workers
+    installed = f"import sys\nassert 'parts_of_others' not in sys.modules\nsys.path.insert(0, {str(site)!r})"
 
-    def profuse_says(*args: object, code: int = 0) -> str:
-        command = [sys.executable, "-m", "profuse", *map(str, args)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=tmp_path)
+    def profuse_says(*args: object, code: int = 0, before: str = installed) -> str:
+        done = forks.run(*args, cwd=tmp_path, before=before, environment=environment if before else {})
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 
@@ -153,20 +159,20 @@ def test_fresh_processes_list_compare_resume_save_load_and_ask_by_name(
     assert "nearest mean" in told
     fits = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "o" / "work").glob("*-seed*")}
     on_the_line = ["--fusions", "shared_map", "--encoder", "x=one_map", "--balance", "own_first"]
-    profuse_says("compare", "rings", "--config", "options.yaml", *on_the_line, "--out", "o", "--jobs", "2")
+    profuse_says("compare", "rings", "--config", "options.yaml", *on_the_line, "--out", "o", "--jobs", "1")
     assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "o" / "work").glob("*-seed*")} == fits
 
     rule = site / "parts_of_others" / "shared_map.py"
     rule.write_text(rule.read_text(encoding="utf-8").replace("self.scale * torch", "-self.scale * torch"))
-    profuse_says("compare", "rings", "--config", "options.yaml", "--out", "o", "--jobs", "2")
+    profuse_says("compare", "rings", "--config", "options.yaml", "--out", "o", "--jobs", "1")
     new = {p.name for p in (tmp_path / "o" / "work").glob("*-seed*")} - set(fits)
     assert any(name.startswith("shared_map-") for name in new)
 
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"a": rng.normal(size=60), "b": rng.choice(["p", "q"], 60)})
     frame.assign(y=np.where(frame["a"] > 0, "high", "low")).to_csv(tmp_path / "t.csv", index=False)
-    profuse_says("fit", "t.csv", "--target", "y", "--fusion", "shared_map", "--epochs", 1, "--out", "model")
+    small = ("--epochs", 1, "--width", 8, "--members", 1, "--no-refit")
+    profuse_says("fit", "t.csv", "--target", "y", "--fusion", "shared_map", *small, "--out", "model")
     assert "margin" in profuse_says("evaluate", "model", "t.csv")
     assert "highest probability" in profuse_says("ask", "model", "t.csv", "confidence")
-    monkeypatch.setenv("PYTHONPATH", str(Path(profuse.__file__).parents[1]))
-    assert "fusion='shared_map'" in profuse_says("evaluate", "model", "t.csv", code=2)
+    assert "fusion='shared_map'" in profuse_says("evaluate", "model", "t.csv", code=2, before="")

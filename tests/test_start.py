@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forks import Forks
 
 PAGE = Path(__file__).parents[1] / "docs" / "start.md"
 
@@ -19,29 +18,22 @@ def blocks() -> list[tuple[str, str]]:
     return [(language, text) for language, _, text in (part.partition("\n") for part in parts)]
 
 
-def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=True,
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "120"},
-    )
-    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
-
-
 @pytest.mark.slow
-def test_the_commands_run_in_order_and_print_what_the_page_says(tmp_path: Path) -> None:
+def test_the_commands_run_in_order_and_print_what_the_page_says(tmp_path: Path, forks: Forks) -> None:
     all_blocks = blocks()
     made = next(text for language, text in all_blocks if language == "python")
-    run(["-c", made], tmp_path)
+
+    def run(*args: str, **options: Any) -> str:
+        done = forks.run(*args, cwd=tmp_path, few_trees=False, environment={"COLUMNS": "120"}, **options)
+        assert done.returncode == 0, done.stderr
+        return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+
+    run(before=f"{made}\nraise SystemExit")
     n_commands = 0
     for i, (language, text) in enumerate(all_blocks):
         if language != "bash":
             continue
-        printed = [run(["-m", "profuse", *shlex.split(line)[1:]], tmp_path) for line in text.splitlines()]
+        printed = [run(*shlex.split(line)[1:]) for line in text.splitlines()]
         n_commands += len(printed)
         if all_blocks[i + 1][0] == "text":
             assert "".join(printed).rstrip() == all_blocks[i + 1][1].rstrip()

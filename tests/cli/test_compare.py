@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
-import subprocess
-import sys
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from forks import Forks
 from rich.console import Console
 
 from profuse.classical import classical, fittable
@@ -359,29 +361,20 @@ def test_the_display_fits_the_console(terminal: bool, kind: type, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_path: Path) -> None:
-    import signal
-
-    command = [
-        sys.executable, "-m", "profuse", "compare", str(files / "mine.csv"), "--schema", str(files / "schema.yaml"),
-        "--out", str(tmp_path / "out"), "--seeds", "3", "--epochs", "3", "--width", "8", "--jobs", "2",
-    ]  # fmt: skip
-    # where a job in the background runs the tests, its children would inherit that an interrupt is ignored
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("[2/"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on from there" in err
+def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_path: Path, forks: Forks) -> None:
+    command = (
+        "compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out",
+        "--portfolio", "none", "--rounds", "none", "--singles", "none", "--seeds", 1, "--epochs", 3, "--width", 8, "--members", 1,
+    )  # fmt: skip
+    fork = forks.start(*command, "--jobs", 2)
+    until = time.monotonic() + 120
+    while "\n[2/" not in fork.stderr and fork.wait(0.1) is None and time.monotonic() < until:
+        pass
+    os.kill(fork.pid, signal.SIGINT)
+    assert fork.wait(60) == 130
+    assert "goes on from there" in fork.stderr
     assert not list((tmp_path / "out").glob("results*"))
-    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    again = forks.run(*command, "--jobs", 1)
     assert again.returncode == 0
     assert "of them done before" in again.stderr
 

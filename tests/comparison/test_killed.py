@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from forks import Forks
 
 import profuse
 
@@ -22,29 +19,19 @@ QUICK = ("--target", "ill", "--epochs", "2", "--width", "8", "--jobs", "1")
 COMPARED = ("--fusions", "concat", "--rounds", "none", "--seeds", "1", "--portfolio", "none", "--questions", "none")
 
 
-def start(*args: object) -> subprocess.Popen[bytes]:
-    """Starts `profuse` in a session of its own, so that its processes die with it."""
-    command = [sys.executable, "-m", "profuse", *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-
-
-def finished(*args: object) -> float:
+def finished(forks: Forks, *args: object) -> float:
     """Runs `profuse` to its end and returns its seconds."""
     began = time.monotonic()
-    process = start(*args)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told.decode()
+    done = forks.run(*args)
+    assert done.returncode == 0, done.stderr
     return time.monotonic() - began
 
 
-def killed(seconds: float, *args: object) -> bool:
+def killed(forks: Forks, seconds: float, *args: object) -> bool:
     """Runs `profuse` and kills it, and all that it has started, after `seconds`; tells whether it still ran."""
-    process = start(*args)
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    fork = forks.start(*args)
+    if fork.wait(seconds) is None:
+        fork.kill()
         return True
     return False
 
@@ -71,13 +58,15 @@ def scores(out: Path) -> Any:
 
 
 @pytest.mark.slow
-def test_a_comparison_killed_at_random_moments_ends_with_the_same_numbers(table: Path, tmp_path: Path) -> None:
+def test_a_comparison_killed_at_random_moments_ends_with_the_same_numbers(
+    table: Path, tmp_path: Path, forks: Forks
+) -> None:
     asked = ("compare", table, *QUICK, *COMPARED)
-    seconds = finished(*asked, "--out", tmp_path / "whole")
+    seconds = finished(forks, *asked, "--out", tmp_path / "whole")
     moments, out = random.Random(7), tmp_path / "killed"
-    n_killed = sum(killed(moments.uniform(0.2, 0.9) * seconds, *asked, "--out", out) for _ in range(2))
+    n_killed = sum(killed(forks, moments.uniform(0.05, 0.9) * seconds, *asked, "--out", out) for _ in range(2))
     assert n_killed >= 1
-    finished(*asked, "--out", out)
+    finished(forks, *asked, "--out", out)
     assert scores(out) == scores(tmp_path / "whole")
     assert (out / "predictions.csv").read_bytes() == (tmp_path / "whole" / "predictions.csv").read_bytes()
     names = {p.name for p in out.rglob("*")}
@@ -85,18 +74,20 @@ def test_a_comparison_killed_at_random_moments_ends_with_the_same_numbers(table:
 
 
 @pytest.mark.slow
-def test_a_fit_killed_at_random_moments_leaves_the_model_of_before_or_a_whole_one(table: Path, tmp_path: Path) -> None:
+def test_a_fit_killed_at_random_moments_leaves_the_model_of_before_or_a_whole_one(
+    table: Path, tmp_path: Path, forks: Forks
+) -> None:
     asked = ("fit", table, *QUICK[:-2], "--network")
-    seconds = finished(*asked, "--out", tmp_path / "whole")
+    seconds = finished(forks, *asked, "--out", tmp_path / "whole")
     before, moments = tmp_path / "killed", random.Random(8)
-    finished(*asked, "--seed", 1, "--out", before)
+    finished(forks, *asked, "--seed", 1, "--out", before)
     known = {
         seed: profuse.load_model(folder).predict_proba(pd.read_csv(table))
         for seed, folder in ((0, tmp_path / "whole"), (1, before))
     }
     for _ in range(2):
-        killed(moments.uniform(0.5, 1.0) * seconds, *asked, "--out", before)
+        killed(forks, moments.uniform(0.05, 1.0) * seconds, *asked, "--out", before)
         said = profuse.load_model(before).predict_proba(pd.read_csv(table))
         assert any(np.array_equal(said, of) for of in known.values())
-    finished(*asked, "--out", before)
+    finished(forks, *asked, "--out", before)
     assert np.array_equal(profuse.load_model(before).predict_proba(pd.read_csv(table)), known[0])

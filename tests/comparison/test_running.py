@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from forks import Forks
 from known_answers import make_product
 
 from profuse._saving import claimed
@@ -206,20 +207,19 @@ def alive(session: int) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])  # SIGINT: tests/cli/test_compare.py
-def test_a_signal_ends_the_workers_and_what_it_leaves_goes(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_ends_the_workers_and_what_it_leaves_goes(
+    number: signal.Signals, tmp_path: Path, forks: Forks
+) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
     (tmp_path / "tmp").mkdir()
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    command = [sys.executable, "-m", "profuse"]
-    process = subprocess.Popen(
-        [*command, *ARGS], cwd=tmp_path, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL) if number != signal.SIGKILL else None,
-    )  # fmt: skip  # the tests may run where interrupts and hang-ups are ignored, which processes inherit
+    environment = {"TMPDIR": str(tmp_path / "tmp")}
+    process = forks.start(*ARGS, cwd=tmp_path, environment=environment)
     until = time.monotonic() + 120
     while not list(tmp_path.glob("o/work/*-seed*-*")) and time.monotonic() < until:
         time.sleep(0.2)
-    process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    os.kill(process.pid, number)
+    process.wait(60)
+    told = process.stderr
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     until = time.monotonic() + 30
     while alive(process.pid) and time.monotonic() < until:
@@ -232,16 +232,16 @@ def test_a_signal_ends_the_workers_and_what_it_leaves_goes(number: signal.Signal
         assert left == []
         assert "fits are kept in o/work" in told
         assert "Traceback" not in told
-    again = [a if a != "400" else "1" for a in ARGS]
-    done = subprocess.run([*command, *again], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    again = [*ARGS[:4], "--seeds", "1", "--epochs", "1", "--width", "8", "--jobs", "1", "--out", "o"]
+    done = forks.run(*again, "--portfolio", "none", cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "tmp").glob("*profuse-*")) == []
     assert list((tmp_path / "o").rglob(".*")) == []
 
 
 KILLED = """
-import os, signal, sys
-left = [int(sys.argv[1])]
+import os, signal
+left = [{}]
 def hook(event, args):
     if event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
         return
@@ -249,26 +249,24 @@ def hook(event, args):
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-from profuse.cli import main
+import sys
 sys.addaudithook(hook)
-main(sys.argv[2:])
 """
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_file_event_of_a_comparison_changes_nothing_in_the_end(tmp_path: Path) -> None:
+def test_a_kill_at_any_file_event_of_a_comparison_changes_nothing_in_the_end(tmp_path: Path, forks: Forks) -> None:
     """A sample of the events; each run goes on from what the killed one left."""
     (tmp_path / "t.csv").write_text(TABLE)
-    args = [*ARGS[:4], "--seeds", "1", "--epochs", "1", "--width", "4", "--rounds", "none", "--jobs", "1", "--out"]
-    run_ = [sys.executable, "-m", "profuse", *args]
-    assert subprocess.run([*run_, "whole"], cwd=tmp_path, capture_output=True).returncode == 0
+    args = [*ARGS[:4], "--seeds", "1", "--epochs", "1", "--width", "4", "--rounds", "none", "--jobs", "1"]
+    args += ["--portfolio", "none", "--out"]
+    assert forks.run(*args, "whole", cwd=tmp_path).returncode == 0
     whole = {p.relative_to(tmp_path / "whole").as_posix() for p in (tmp_path / "whole").rglob("*")}
     n_killed = 0
     for k in np.random.default_rng(0).choice(np.arange(1, 100), 5, replace=False):
         shutil.rmtree(tmp_path / "o", ignore_errors=True)
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(k), *args, "o"], cwd=tmp_path, capture_output=True)
-        n_killed += killed.returncode == -9
-        done = subprocess.run([*run_, "o"], cwd=tmp_path, capture_output=True, text=True)
+        n_killed += forks.run(*args, "o", cwd=tmp_path, before=KILLED.format(k)).returncode == -9
+        done = forks.run(*args, "o", cwd=tmp_path)
         assert done.returncode == 0, (k, done.stderr)
         assert {p.relative_to(tmp_path / "o").as_posix() for p in (tmp_path / "o").rglob("*")} == whole, k
         one, other = (pd.read_csv(tmp_path / name / "results.csv").drop(columns=TIMES) for name in ("whole", "o"))
