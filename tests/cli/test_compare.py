@@ -364,7 +364,8 @@ def test_the_display_fits_the_console(terminal: bool, kind: type, monkeypatch: p
 def test_a_real_interrupt_stops_all_and_a_second_run_goes_on(files: Path, tmp_path: Path, forks: Forks) -> None:
     command = (
         "compare", files / "mine.csv", "--schema", files / "schema.yaml", "--out", tmp_path / "out",
-        "--portfolio", "none", "--rounds", "none", "--singles", "none", "--seeds", 1, "--epochs", 3, "--width", 8, "--members", 1,
+        "--portfolio", "none", "--rounds", "none", "--singles", "none", "--seeds", 1, "--epochs", 3,
+        "--width", 8, "--members", 1,
     )  # fmt: skip
     fork = forks.start(*command, "--jobs", 2)
     until = time.monotonic() + 120
