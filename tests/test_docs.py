@@ -103,7 +103,12 @@ SLOW_PAGES = {"data.md", "estimators.md", "models.md", "portfolio.md", "question
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW_PAGES else []) for n in WITH_CODE]
+    "name",
+    [
+        pytest.param(n, marks=[pytest.mark.slow] if n in SLOW_PAGES else [])
+        for n in WITH_CODE
+        if n not in SLOW_PAGES or n not in WITH_SLOW_CODE
+    ],  # those run whole, below
 )
 def test_the_python_of_a_page_runs_and_prints_what_it_says(name: str, empty_folder: Path) -> None:
     run_page(name, blocks_of(page(name)), slow=False)

@@ -12,6 +12,7 @@ from cli.conftest import make_table
 
 import profuse
 
+pytestmark = pytest.mark.usefixtures("few_classical")
 CHUNKS = (7, 512, 1000, 100_000)
 
 
@@ -29,7 +30,7 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module", params=["network", pytest.param("portfolio", marks=pytest.mark.slow)])
-def model(request: pytest.FixtureRequest, run: Any, files: Path) -> Path:
+def model(request: pytest.FixtureRequest, run: Any, files: Path, few_classical: None) -> Path:
     """A saved classifier of `my label`."""
     out = files / f"in_chunks_{request.param}"
     quick = ("--network", "--epochs", 2, "--width", 8)
@@ -44,7 +45,6 @@ def model(request: pytest.FixtureRequest, run: Any, files: Path) -> Path:
     ("form", "sure"),
     [
         ("csv", False),
-        pytest.param("parquet", False, marks=pytest.mark.slow),
         pytest.param("parquet", True, marks=pytest.mark.slow),
     ],
 )
@@ -59,7 +59,7 @@ def test_any_size_of_a_chunk_gives_the_same_bytes(
             rows, row_group_size=90
         )
     whole = set()
-    for n in CHUNKS:
+    for n in CHUNKS if form == "csv" else (7, 512, 100_000):
         more = ("--conformal", files / "test.csv", "--worth", files / "test.csv") if n > 7 and sure else ()
         out = tmp_path / f"{n}.{form}"
         done = run("predict", model, rows, "--out", out, "--chunk-rows", n, *more)

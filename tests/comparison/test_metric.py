@@ -34,6 +34,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_classical")]
 SMALL: dict[str, Any] = {
     "rounds": (),
     "seeds": 2,
+    "portfolio": "none",
     "model": {"width": 8, "members": 1},
     "train": {"epochs": 3, "refit": False},
 }
@@ -200,7 +201,8 @@ def test_what_nothing_cheaper_beats_falls_where_lower_is_better(again: tuple[Res
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_classical")
 def test_no_metric_is_auroc_of_two_classes_with_the_numbers_that_it_has_by_name(tmp_path: Path) -> None:
-    one, two = compared(tmp_path / "a", seeds=1), compared(tmp_path / "b", seeds=1, metric="roc_auc")
+    small: dict[str, Any] = {"seeds": 1, "singles": (), "retrain_without": False}
+    one, two = compared(tmp_path / "a", **small), compared(tmp_path / "b", **small, metric="roc_auc")
     assert one.config["metric"] == "auroc"
     columns = ["method", "seed", "split", "metric", "value"]
     assert one.frame()[columns].equals(two.frame()[columns])
