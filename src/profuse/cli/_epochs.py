@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,8 +12,26 @@ if TYPE_CHECKING:
 
     from profuse.training.callbacks import Callback
     from profuse.training.history import Epoch
+    from profuse.training.keeping import Kept, Moment
 
-__all__ = ["epoch_line"]
+__all__ = ["epoch_line", "kept_beside"]
+
+
+def kept_beside(out: Path) -> Kept:
+    """Returns what keeps the training of the model `out` in a file beside it, and tells where it goes on."""
+    from profuse.cli._print import say
+    from profuse.report.numbers import duration
+    from profuse.training.keeping import Kept
+
+    def found(moment: Moment) -> None:
+        say(
+            f"Goes on in epoch {moment.epoch}, after {moment.n_steps} of its steps and {duration(moment.seconds)} of "
+            "training: it was stopped there",
+            err=True,
+        )
+
+    whole = out.absolute()
+    return Kept(whole.with_name(f".{whole.name}.training"), on_found=found)
 
 
 @contextmanager

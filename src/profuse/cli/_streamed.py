@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profuse.cli._bar import Bar
-from profuse.cli._epochs import epoch_line
+from profuse.cli._epochs import epoch_line, kept_beside
 from profuse.cli._options import Given
 from profuse.cli._print import console, print_notes, say
 
@@ -89,7 +89,8 @@ def train_streamed(
         fitted, notes = fit_streamed(
             source, target, schema=known, model=settings.model, train=settings.train, stream=options,
             validation_fraction=asked.get("validation_fraction", 0.2), metric=asked.get("metric"),
-            on_bad_file=asked.get("on_bad_file", "raise"), callbacks=callbacks, progress=progress, check=check,
+            on_bad_file=asked.get("on_bad_file", "raise"), callbacks=callbacks, progress=progress,
+            check=check, checkpoint=kept_beside(out),
         )  # fmt: skip
     print_notes(notes)
     return fitted

@@ -23,7 +23,7 @@ from profuse.cli._arguments import (
     data_of,
     find_members,
 )
-from profuse.cli._epochs import epoch_line
+from profuse.cli._epochs import epoch_line, kept_beside
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
 from profuse.cli._streamed import check_stream
@@ -265,7 +265,7 @@ def fit(
         )
         with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
             warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
-            fitted.fit(dataset, callbacks=callbacks)
+            fitted.fit(dataset, callbacks=callbacks, checkpoint=kept_beside(out) if first else None)
     if not first:
         return
     fitted.predictor_ = decide(fitted.predictor_, answers, seed=fitted.predictor_.train_options.seed)

@@ -33,6 +33,7 @@ from profuse.predictor.saving import load_with_estimator
 from profuse.schema import OnBadFile, Schema, Task
 from profuse.training.callbacks import Callers, as_callbacks
 from profuse.training.fitting import Prepared, fit_model
+from profuse.training.keeping import Kept
 from profuse.training.options import TrainOptions
 
 __all__ = ["FusionClassifier", "FusionRegressor"]
@@ -119,6 +120,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         presence: Mapping[str, Any] | None = None,
         rates: Mapping[str, int] | None = None,
         callbacks: Callers = (),
+        checkpoint: str | Path | Kept | None = None,
     ) -> Self:
         """Learns from all rows but official test rows; `validation_fraction` of them choose the epoch.
 
@@ -136,6 +138,8 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             presence: For a dict: bool `[row]` by modality, False where it is missing.
             rates: For a dict: samples a second of its sounds, by modality; those of later rows must be the same.
             callbacks: `Callback` objects, and functions that are called with each `Epoch`: `callbacks=[print]`.
+            checkpoint: File in which the training is kept every minute, and from which the same fit goes on where it
+                was stopped; it is gone in the end.
 
         Raises:
             ConfigError: Parameters out of range, or unknown: all are told together.
@@ -171,6 +175,7 @@ class _FusionEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             operator=settings.operator,
             callbacks=called,
             metric=None if self.metric is None else metric_named(self.metric, dataset.task, who=who),
+            kept=Kept.at(checkpoint),
         )
         return self._take(replace(trained, schema=schema), columns_in(X, schema))
 

@@ -27,6 +27,7 @@ from profuse.streaming.rows import Progress, StreamedTable
 from profuse.training.callbacks import Callers
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.groups import check_subgroups, told_of_groups
+from profuse.training.keeping import Kept
 from profuse.training.options import TrainOptions
 from profuse.training.weights import weight_notes
 
@@ -47,6 +48,7 @@ def fit_streamed(
     metric: str | None = None,
     on_bad_file: OnBadFile = "raise",
     callbacks: Callers = (),
+    checkpoint: str | Path | Kept | None = None,
     progress: Progress = lambda what, done, total: None,
     check: Callable[[TargetCodec], None] = lambda codec: None,
 ) -> tuple[NetworkPredictor, tuple[str, ...]]:
@@ -74,6 +76,8 @@ def fit_streamed(
         metric: That chooses the epoch, where it says so.
         on_bad_file: See `TableReader`.
         callbacks: Called in training.
+        checkpoint: File in which the training is kept every minute, and from which the same fit goes on where it was
+            stopped; rows are read again.
         progress: Called as rows are read: what is done, rows done, rows in all (0: not known).
         check: Called with the target's codec before the rows are preprocessed.
 
@@ -125,7 +129,14 @@ def fit_streamed(
         most_linear_rows=stream.sample_rows,
         zeros=room.zeros,
     )
-    fitted = fit_model(prepared, model, train, callbacks=callbacks, metric=chosen_by)
+    fitted = fit_model(
+        prepared,
+        model,
+        train,
+        callbacks=callbacks,
+        metric=chosen_by,
+        kept=Kept.at(checkpoint),
+    )
     assert fitted.trained_on is not None
     about = fitted.trained_on.model_copy(update={"ranges": table.ranges})
     sampled = (

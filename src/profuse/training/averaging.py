@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["WeightAverage"]
@@ -29,6 +31,18 @@ class WeightAverage:
         self._weights = [p for p in model.parameters() if p.requires_grad] if half_life > 0 else []
         self._means = [p.detach().clone() for p in self._weights]
         self._n_steps = 0
+
+    @property
+    def means(self) -> Sequence[Tensor]:
+        """Of the parameters that are trained, in their order; none if the mean is the weights of the last step."""
+        return self._means
+
+    @torch.no_grad()
+    def restore(self, means: Sequence[Tensor], n_steps: int) -> None:
+        """Takes the `means` that as many steps have left."""
+        for mean, before in zip(self._means, means, strict=True):
+            mean.copy_(before)
+        self._n_steps = n_steps
 
     @torch.no_grad()
     def update(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from profuse.tokens import Raw
 from profuse.training.groups import shuffled
 from profuse.training.world import world
 
-__all__ = ["batches", "predict", "predict_in_shares"]
+__all__ = ["batches", "gathered", "predict", "predict_in_shares", "shares"]
 
 O = TypeVar("O")  # noqa: E741  # an output
 
@@ -28,7 +28,12 @@ def batches(
     generator: Generator | None = None,
     codes: Tensor | None = None,
 ) -> Iterator[tuple[dict[str, Raw], Tensor]]:
-    """Yields batches of the rows `rows`, and their indices; shuffled if a generator is given.
+    """Yields batches of the rows `rows`, and their indices; shuffled if a generator is given: see `shares`."""
+    return gathered(inputs, shares(rows, size, generator=generator, codes=codes))
+
+
+def shares(rows: Tensor, size: int, *, generator: Generator | None = None, codes: Tensor | None = None) -> list[Tensor]:
+    """Returns the rows of each batch; shuffled if a generator is given.
 
     Shuffled batches that would hold a single row are joined to the one before: one row teaches nothing about a
     batch's spread. With `codes`, the groups of all rows, shuffled batches hold all groups equally often.
@@ -38,6 +43,11 @@ def batches(
     parts = list(torch.split(rows, size))
     if generator is not None and len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def gathered(inputs: Mapping[str, Raw], parts: Iterable[Tensor]) -> Iterator[tuple[dict[str, Raw], Tensor]]:
+    """Yields the batches of these rows, and their indices."""
     for part in parts:
         yield {name: raw.rows(part).trim() for name, raw in inputs.items()}, part
 

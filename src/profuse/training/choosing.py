@@ -57,6 +57,23 @@ class BestEpoch:
         if not self._by_worth:
             self._compare(len(self.epochs) - 1, self._latest)
 
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Returns what is known so far: facts that JSON takes, and tensors."""
+        facts = {"epochs": [epoch.to_json() for epoch in self.epochs], "worths": list(self._worths)}
+        named = {"best": self.weights, "latest": self._latest if self._by_worth else {}}
+        return facts, {f"{at}.{name}": value for at, kept in named.items() for name, value in kept.items()}
+
+    def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Takes what `state` has returned."""
+        self.epochs, self._worths = [Epoch.from_json(fields) for fields in facts["epochs"]], list(facts["worths"])
+        known = {
+            at: {name.removeprefix(f"{at}."): value for name, value in tensors.items() if name.startswith(f"{at}.")}
+            for at in ("best", "latest")
+        }
+        for i in range(len(self.epochs) - self._by_worth):
+            self._compare(i, known["best"])
+        self.weights, self._latest = known["best"], known["latest"]
+
     def finish(self) -> None:
         """Has the last epoch compared too, which has no successor."""
         if self._by_worth:

@@ -35,6 +35,7 @@ from profuse.training.choices import Choice, choose, encoder_named
 from profuse.training.choosing import worth_by
 from profuse.training.groups import RowGroups, groups_of
 from profuse.training.history import History
+from profuse.training.keeping import Kept
 from profuse.training.loop import Recipe, retrain, train
 from profuse.training.options import TrainOptions
 from profuse.training.out_of_fold import fit_out_of_fold
@@ -189,6 +190,7 @@ def fit_model(
     operator: Fusion | Callable[..., Fusion] | None = None,
     callbacks: Callers = (),
     metric: Metric | None = None,
+    kept: Kept | None = None,
 ) -> NetworkPredictor:
     """Trains one model on the training rows of `prepared`, stopped by its validation rows; test rows are not read.
 
@@ -208,6 +210,7 @@ def fit_model(
         operator: The user's own fusion operator.
         callbacks: Called in the training that chooses the epoch.
         metric: That counts; it chooses the epoch where it says so (`Metric.chooses_epochs`), each row counting once.
+        kept: Where the training that chooses the epoch is kept, and from where it goes on; see `train`.
 
     With `Dataset.subgroups`, none of them may be served worse (`TrainOptions.subgroup_method`).
 
@@ -218,7 +221,7 @@ def fit_model(
         UnknownNameError: A class that is weighed is not among them.
     """
     with limit_threads(train_options.threads):
-        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks, metric)
+        return _fit(prepared, model_options, train_options, modalities, encoders, operator, callbacks, metric, kept)
 
 
 def _fit(
@@ -230,6 +233,7 @@ def _fit(
     operator: Fusion | Callable[..., Fusion] | None,
     callbacks: Callers,
     metric: Metric | None,
+    kept: Kept | None,
 ) -> NetworkPredictor:
     used = tuple(sorted(modalities or prepared.inputs))
     inputs = {name: prepared.inputs[name] for name in used}
@@ -293,7 +297,9 @@ def _fit(
                 module.prepare(facts)
         return made
 
-    def fit(model: Model, rows: np.ndarray, callbacks: Callers = ()) -> tuple[History, Mapping[str, Raw]]:
+    def fit(
+        model: Model, rows: np.ndarray, callbacks: Callers = (), kept: Kept | None = None
+    ) -> tuple[History, Mapping[str, Raw]]:
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
         begin = fit_linear(model.plain, inputs, prepared.target, counted(rows), held=held, **linear)
@@ -314,6 +320,7 @@ def _fit(
             groups=groups,
             looks=True,
             worth=worth,
+            kept=kept,
         )
         return replace(history, chosen_by="" if chooses is None else chooses.name), begin
 
@@ -332,7 +339,7 @@ def _fit(
     refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
     # three folds learn from two thirds of the rows each
     then = (2.0 if fitted is not None else 0.0) + (len(known) / len(split.train) if refits else 0.0)
-    history, known_inputs = fit(model, split.train, callbacks)
+    history, known_inputs = fit(model, split.train, callbacks, kept)
     if fitted is not None:
         seconds = fit_out_of_fold(fitted, build, fit, prepared.dataset, split.train, prepared.target)
         history = replace(history, fit_seconds=history.fit_seconds + seconds)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from profuse._cores import limit_threads
 from profuse.errors import ConfigError, ProfuseError
@@ -20,11 +20,12 @@ from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.averaging import WeightAverage
 from profuse.training.balance import Balance, Losses, ModalityDropout, balance
-from profuse.training.batches import batches, predict, predict_in_shares
+from profuse.training.batches import batches, gathered, predict, predict_in_shares, shares
 from profuse.training.callbacks import Callbacks, Callers
 from profuse.training.choosing import BestEpoch, Worth
 from profuse.training.groups import RowGroups
 from profuse.training.history import Epoch, History
+from profuse.training.keeping import Kept, Moment, key_of_training
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
 from profuse.training.step import Step, flat
@@ -64,6 +65,7 @@ def train(
     groups: RowGroups | None = None,
     worth: Worth | None = None,
     looks: bool = False,
+    kept: Kept | None = None,
 ) -> History:
     """Trains `model` in place and leaves in it the weights of the best epoch, by validation rows: see `BestEpoch`.
 
@@ -83,6 +85,8 @@ def train(
         groups: Of all rows, none of which may be served worse: the worst one's error chooses the epoch.
         worth: What chooses the epoch in place of the validation error.
         looks: Whether some training rows are measured as validation rows are, in some epochs.
+        kept: Where its state is kept, and from where it goes on, to the same end bit for bit. Not used by balancing
+            methods, subgroups, operators that remember rows, and several processes.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -131,14 +135,23 @@ def train(
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
         called.call("on_fit_start")
         began, n_rows = time.perf_counter(), len(train_rows)
+        stopped = None
+        if balancing is not None or groups is not None or model.n_remembered or world().n_processes > 1:
+            kept = None
+        if kept is not None:
+            some = {name: raw.rows(looked_at).values for name, raw in inputs.items()}
+            learned = {"target": target, "train": train_rows, "valid": valid_rows, "weights": weights}
+            stopped = kept.open(key_of_training(model, (options.model_dump(), n_epochs), {**learned, **some}))
+        if stopped is not None:
+            chosen.restore(stopped.judged, stopped.tensors)
         epochs = _epochs(
             model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed,
-            weights=weights, groups=groups,
+            weights=weights, groups=groups, kept=None if kept is None else (kept, chosen.state), stopped=stopped,
         )  # fmt: skip
         balances += [] if balancing is None else [balancing.weights()]
-        for epoch, (train_loss, n_trained) in enumerate(epochs):
+        for epoch, train_loss, n_trained in epochs:
             if epoch == 0:
-                if recipe.untrained_counts:
+                if recipe.untrained_counts and stopped is None:
                     judge(0, train_loss)
                 continue
             n_parameters = n_trained
@@ -160,6 +173,9 @@ def train(
     model.load_state_dict(chosen.weights)
     model.to("cpu").eval()
     seconds, best_epoch = time.perf_counter() - start, chosen.best
+    if kept is not None:
+        seconds = kept.seconds
+        kept.end()
     history = History(
         tuple(chosen.epochs), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch])
     )
@@ -252,13 +268,16 @@ def _epochs(
     timed: Callable[[float], None] = lambda seconds: None,
     weights: Tensor | None = None,
     groups: RowGroups | None = None,
-) -> Steps[tuple[float, int], None, None]:
+    kept: tuple[Kept, Callable[[], tuple[dict[str, Any], dict[str, Tensor]]]] | None = None,
+    stopped: Moment | None = None,
+) -> Steps[tuple[int, float, int], None, None]:
     """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
 
-    `timed` is told, once, how long a step takes: the mean of a few, without the first one, which prepares things.
+    `timed` is told, once, how long a step takes: the mean of a few, without the first one, which prepares things. What
+    `kept` is written with is asked of its second; `stopped` is where the training goes on.
 
     Yields:
-        The epoch's mean loss, and how many numbers have been trained so far; first, before any epoch, NaN and 0.
+        The epoch, its mean loss, and how many numbers have been trained so far; first, before any epoch, 0, NaN and 0.
     """
     fabric, alone = world().fabric(options), world().n_processes == 1
     generator = Generator().manual_seed(options.seed) if recipe.reseeds else torch.default_generator
@@ -271,32 +290,45 @@ def _epochs(
     optimizer, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
     codes = None if groups is None else groups.codes
     step: Any = Step(model, balancing, None if groups is None else groups.dro(rows), None if alone else world().whole)
+    plain = optimizer
     if balancing is None:
         step, optimizer = fabric.setup(step, optimizer)
     else:  # they take gradients themselves, which a module that is set up allows in single precision only
         step, optimizer = fabric.to_device(step), fabric.setup_optimizers(optimizer)
     average = WeightAverage(model, options.averaging * n_steps)
     shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))
-    kept = rows[shuffled[: model.n_remembered]]
+    remembered = rows[shuffled[: model.n_remembered]]
 
     def remember() -> None:
-        if len(kept):
+        if len(remembered):
             step.eval()
             with torch.no_grad():
                 device = next(model.parameters()).device
-                model.remember({name: raw.rows(kept).trim().to(device) for name, raw in inputs.items()})
+                model.remember({name: raw.rows(remembered).trim().to(device) for name, raw in inputs.items()})
 
     remember()
-    yield math.nan, 0
-    n_done, start = 0, time.perf_counter()
-    for epoch in range(1, n_epochs + 1):
+    yield 0, math.nan, 0
+    if stopped is not None:
+        assert isinstance(schedule, LambdaLR)  # of `adamw`
+        stopped.give(model, plain, schedule, average)
+    n_done, start = 0 if stopped is None else stopped.n_done, time.perf_counter()
+    for epoch in range(1 if stopped is None else stopped.epoch, n_epochs + 1):
         step.train()
         model.set_progress(epoch / n_epochs)
-        total, seen = torch.zeros((), dtype=torch.float64), 0
+        total, seen, n_before = torch.zeros((), dtype=torch.float64), 0, 0
         with torch.random.fork_rng() if recipe.reseeds else nullcontext():
             if recipe.reseeds:
                 torch.manual_seed(options.seed * 10_007 + epoch + world().seed)
-            for batch, index in batches(inputs, rows, size, generator=generator, codes=codes):
+            if stopped is not None:
+                generator.set_state(stopped.tensors["drawn"])
+            drawn = generator.get_state()
+            parts = shares(rows, size, generator=generator, codes=codes)
+            if stopped is not None:
+                total, seen, n_before = total + stopped.total, stopped.n_seen, stopped.n_steps
+                generator.set_state(stopped.tensors["now"])
+                torch.set_rng_state(stopped.tensors["random"])
+                stopped = None
+            for n_steps_done, (batch, index) in enumerate(gathered(inputs, parts[n_before:]), n_before + 1):
                 if drop is not None:
                     batch = drop(batch, generator)
                 if not alone:  # of the same batch
@@ -328,12 +360,17 @@ def _epochs(
                     start = time.perf_counter()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)
+                if kept is not None and kept[0].due:
+                    judged, best = kept[1]()
+                    moment = Moment(epoch, n_steps_done, n_done, float(total), seen, judged=judged, tensors=best)
+                    moment.take(model, plain, average, drawn=drawn, now=generator.get_state())
+                    kept[0].write(moment)
         train_loss = float(total) / seen
         _check_finite(train_loss, f"the loss of epoch {epoch}", options)
         model.set_progress(1.0)
         average.swap()
         remember()
-        yield train_loss, sum(p.numel() for p in optimizer.state)
+        yield epoch, train_loss, sum(p.numel() for p in optimizer.state)
         average.swap()
 
 

@@ -1,0 +1,162 @@
+"""A training that was stopped at any step goes on to the same end, bit for bit; of another training it begins anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from known_answers import make_product
+
+import profuse
+from profuse.data.split import Split
+from profuse.metrics import metric_named
+from profuse.models.options import ModelOptions
+from profuse.predictor import NetworkPredictor
+from profuse.training.fitting import Prepared, fit_model
+from profuse.training.keeping import Kept, Moment
+from profuse.training.options import TrainOptions
+
+OPTIONS = TrainOptions(epochs=3, batch_size=32, refit=False, modality_dropout=0.2, averaging=0.5)
+MODELS = {
+    "plain": ModelOptions(fusion="concat", width=8, members=1),
+    "members": ModelOptions(fusion="concat", width=8, members=3),
+    "progressive": ModelOptions(fusion="token_transformer", width=8, members=1, rounds=2),
+}
+
+
+class StoppedError(Exception):
+    """In place of a kill."""
+
+
+class Stopping(Kept):
+    """Keeps the training after one step, and stops it there."""
+
+    def __init__(self, path: Path, at: int) -> None:
+        super().__init__(path)
+        self.stops, self.n_asked = at, 0
+
+    @property
+    def due(self) -> bool:
+        self.n_asked += 1
+        return self.n_asked == self.stops
+
+    def write(self, moment: Moment) -> None:
+        super().write(moment)
+        raise StoppedError
+
+
+def prepared(task: str = "binary") -> Prepared:
+    rows = np.arange(200)
+    return Prepared.make(make_product(task=task), Split(rows[:120], rows[120:160], rows[160:]))
+
+
+def end(made: NetworkPredictor) -> tuple[torch.Tensor, list[str]]:
+    assert made.history is not None
+    weights = torch.cat([value.double().flatten() for value in made.model.state_dict().values()])
+    return weights, [repr(epoch) for epoch in made.history.epochs]
+
+
+@pytest.mark.parametrize(("kind", "at"), [
+    ("plain", 1), ("plain", 4), ("plain", 6), ("plain", 12), ("members", 7), ("progressive", 7),
+])  # fmt: skip
+def test_it_goes_on_to_the_same_end(kind: str, at: int, tmp_path: Path) -> None:
+    data, path = prepared(), tmp_path / "training"
+    wanted = end(fit_model(data, MODELS[kind], OPTIONS))
+    with pytest.raises(StoppedError):
+        fit_model(data, MODELS[kind], OPTIONS, kept=Stopping(path, at))
+    assert path.is_file()
+    again = Stopping(path, 10**6)
+    found = end(fit_model(data, MODELS[kind], OPTIONS, kept=again))
+    assert again.n_asked == 12 - at  # of four steps in each of three epochs; those before are not done again
+    assert torch.equal(found[0], wanted[0])
+    assert found[1] == wanted[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_it_goes_on_where_a_metric_chooses_the_epoch(at: int, tmp_path: Path) -> None:
+    data, metric = prepared("regression"), metric_named("mae", "regression", who="test")
+    assert metric is not None
+    assert metric.chooses_epochs
+    wanted = end(fit_model(data, MODELS["plain"], OPTIONS, metric=metric))
+    with pytest.raises(StoppedError):
+        fit_model(data, MODELS["plain"], OPTIONS, metric=metric, kept=Stopping(tmp_path / "training", at))
+    found = end(fit_model(data, MODELS["plain"], OPTIONS, metric=metric, kept=Kept(tmp_path / "training")))
+    assert torch.equal(found[0], wanted[0])
+    assert found[1] == wanted[1]
+
+
+@pytest.mark.parametrize("other", ["options", "model", "rows", "damaged"])
+def test_another_training_or_a_damaged_file_begins_anew(other: str, tmp_path: Path) -> None:
+    data, path, options, model = prepared(), tmp_path / "training", OPTIONS, MODELS["plain"]
+    with pytest.raises(StoppedError):
+        fit_model(data, model, options, kept=Stopping(path, 5))
+    if other == "options":
+        options = OPTIONS.model_copy(update={"learning_rate": 0.003})
+    elif other == "model":
+        model = MODELS["members"]
+    elif other == "rows":
+        rows = np.arange(200)
+        data = Prepared.make(make_product(), Split(rows[1:120], rows[120:160], rows[160:]))
+    else:
+        path.write_bytes(path.read_bytes()[:1000])
+    again = Stopping(path, 10**6)
+    found = end(fit_model(data, model, options, kept=again))
+    assert again.n_asked == 12
+    wanted = end(fit_model(data, model, options))
+    assert torch.equal(found[0], wanted[0])
+    assert not path.exists()
+
+
+def test_seconds_before_it_was_stopped_count(tmp_path: Path) -> None:
+    moment = Moment(1, 2, 3, 0.5, 64, judged={"epochs": []}, tensors={"a": torch.ones(2)})
+    first = Kept(tmp_path / "training")
+    first.open("key")
+    first._began -= 100
+    first.write(moment)
+    second = Kept(tmp_path / "training")
+    found = second.open("key")
+    assert found is not None
+    assert (found.epoch, found.n_steps, found.n_done, found.total, found.n_seen) == (1, 2, 3, 0.5, 64)
+    assert 100 <= second.seconds < 160
+    assert second.open("another key") is None
+
+
+OFTEN = (
+    "import sys\nfrom profuse.training.keeping import Kept\nKept.__init__.__kwdefaults__['every'] = 0.05\n"
+    "from profuse.cli import main\nsys.argv = ['profuse', *sys.argv[1:]]\nmain()"
+)
+
+
+@pytest.mark.slow
+def test_the_command_that_is_killed_goes_on_and_leaves_the_model_of_one_that_was_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1000, 6)), columns=list("abcdef"))
+    frame["ill"] = np.where(frame["a"] * frame["b"] + 0.3 * rng.normal(size=1000) > 0, "yes", "no")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    asked = ["fit", "rows.csv", "--target", "ill", "--stream", "--epochs", "30", "--width", "8", "--patience", "30"]
+
+    def start(out: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", OFTEN, *asked, "--out", out]
+        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+
+    kept, process = tmp_path / ".killed.training", start("killed")
+    while not kept.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert kept.exists()
+    for out in ("killed", "whole"):
+        process = start(out)
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        assert ("Goes on in epoch" in said) == (out == "killed")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "rows.csv", "whole"]
+    killed, whole = (profuse.load_model(tmp_path / out).predict_proba(frame) for out in ("killed", "whole"))
+    assert np.array_equal(killed, whole)
