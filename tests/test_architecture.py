@@ -37,7 +37,7 @@ LAYERS = (
     ("portfolio.options", "training.options"),
     ("comparison.options",),
     ("training.history", "training.groups", "training.world"),
-    ("training.batches", "training.step"),
+    ("training.batches", "training.step", "training.keeping"),
     ("training.callbacks", "training.choosing"),
     ("training.loop",),
     ("predictor",),
