@@ -152,7 +152,8 @@ def test_the_interval_holds_in_most_worlds(how: str) -> None:
         return logistic((2 * x["a"] + x["b"] + 0.5 * x["c"])[:, 0])
 
     def told(n: int, seed: int, n_resamples: int) -> Answer:
-        data, options = world(n, seed), {"how": how, "metric": "log_loss", "n_resamples": n_resamples}
+        data = world(n, seed)
+        options: dict[str, Any] = {"how": how, "metric": "log_loss", "n_resamples": n_resamples}
         return ask(By(data, formula), data, "contribution", seed=seed, **options)
 
     truth = values(told(100_000, 1000, 20))  # its interval is not looked at
