@@ -83,7 +83,7 @@ def fit(path: Path, *, whole: bool) -> dict[str, object]:
     done.set()
     assert fitted.history is not None
     return {
-        "seconds": round(seconds), "reading_seconds": round(read - began), "epochs": len(fitted.history.epochs),
+        "seconds": round(seconds), "reading_seconds": round(read - began), "epochs": fitted.history.epochs[-1].epoch,
         "anonymous_mib": round(peaks["RssAnon"]), "resident_mib": round(peaks["VmRSS"]),
         "valid_score": round(fitted.history.best.valid_score, 4),
     }  # fmt: skip
