@@ -144,6 +144,7 @@ def train(
             stopped = kept.open(key_of_training(model, (options.model_dump(), n_epochs), {**learned, **some}))
         if stopped is not None:
             chosen.restore(stopped.judged, stopped.tensors)
+        n_before = 0 if stopped is None else stopped.epoch - 1
         epochs = _epochs(
             model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed,
             weights=weights, groups=groups, kept=None if kept is None else (kept, chosen.state), stopped=stopped,
@@ -156,7 +157,8 @@ def train(
                 continue
             n_parameters = n_trained
             judge(epoch, train_loss)
-            called.expect((time.perf_counter() - began) / epoch * (n_epochs * (1 + then) - epoch))
+            n_here = epoch - n_before
+            called.expect((time.perf_counter() - began) / n_here * (n_epochs * (1 + then) - epoch))
             called.call("on_epoch_end", chosen.epochs[-1])
             if world().from_first(called.stopped) or epoch - chosen.best >= options.waits(chosen.best, n_epochs):
                 break
