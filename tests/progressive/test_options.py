@@ -210,16 +210,16 @@ class Exported(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("feedback", "options"),
+    ("feedback", "rounds", "names", "options"),
     [
-        *((feedback, {"entry": "input", "start": "learned"}) for feedback in FEEDBACKS),
-        ("add", {"entry": "early", "gradient_rounds": 1}),
-        ("gate", {"entry": "later"}),
+        *((feedback, 2, ("number", "point"), {"entry": "input", "start": "learned"}) for feedback in FEEDBACKS),
+        ("add", 3, ("number", "curve", "point"), {"entry": "early", "gradient_rounds": 1}),
+        ("gate", 2, ("curve", "point"), {"entry": "later"}),
     ],
 )
-def test_it_exports_with_any_number_of_rows(feedback: Any, options: Any) -> None:
-    options = ModelOptions(members=1, width=8, rounds=3, feedback=feedback, **options)
-    kinds = {name: KINDS[name] for name in ("number", "curve", "point")}
+def test_it_exports_with_any_number_of_rows(feedback: Any, rounds: int, names: Any, options: Any) -> None:
+    options = ModelOptions(members=1, width=8, rounds=rounds, feedback=feedback, **options)
+    kinds = {name: KINDS[name] for name in names}
     model = build_model(kinds, "binary", 2, options, n_rows=100, seed=0).eval()
     with torch.no_grad():
         for weight in model.feedbacks.parameters():  # type: ignore[union-attr]
