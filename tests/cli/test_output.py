@@ -30,7 +30,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, where: Callable[[Path], bool]) -> No
 
 COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "fit": (("-t", "my label", "--epochs", "1"), "profuse.estimators.fusion.fit_model"),
-    "compare": (("-t", "my label", "--jobs", "1"), "profuse.comparison.running.run_job"),
+    "compare": (("-t", "my label", "--jobs", "1"), "profuse.comparison.runner.run_job"),
     "impute": (("-m", "note", "--method", "nearest"), "profuse.imputation.imputer.make_method"),
     "retrieve": (("--epochs", "1"), "profuse.retrieval.retriever.train"),
 }

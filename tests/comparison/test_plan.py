@@ -12,7 +12,7 @@ import pytest
 from known_answers import make_product
 
 import profuse
-from profuse.comparison import plan, running
+from profuse.comparison import plan, runner
 from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import run_job
 from profuse.comparison.methods import methods_asked
@@ -202,7 +202,7 @@ def test_a_second_run_plans_the_same_and_fits_nothing_anew(tmp_path: Path, monke
     def never(*args: object) -> None:
         raise AssertionError("nothing is to be fitted")
 
-    monkeypatch.setattr(running, "run_job", never)
+    monkeypatch.setattr(runner, "run_job", never)
     again = run(tmp_path / "o", seeds=2, time_limit=300)
     assert again.config == found.config
     assert [s.value for s in again.scores] == [s.value for s in found.scores]
@@ -227,12 +227,12 @@ def test_fits_that_would_begin_too_late_are_left_out_and_told(tmp_path: Path, mo
         n_fits += 1
         if n_fits == n_methods + 1:
             now = time.time() + 10_000
-            monkeypatch.setattr("profuse.comparison.running.time.time", lambda: now)
+            monkeypatch.setattr("profuse.comparison.runner.time.time", lambda: now)
         return run_job(job)
 
     options = CompareOptions(**SMALL)
     n_methods = len(methods_asked(options, ["a", "b"], "binary")[0])
-    monkeypatch.setattr(running, "run_job", slow)
+    monkeypatch.setattr(runner, "run_job", slow)
     found = run(tmp_path / "o", seeds=2, time_limit=2_000, train=TrainOptions(epochs=1, batch_size=64, refit=False))
     at = {seed: {s.method for s in found.scores if s.seed == seed} for seed in (0, 1)}
     assert (len(at[0]), len(at[1])) == (n_methods, 1)
