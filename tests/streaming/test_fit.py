@@ -185,3 +185,36 @@ def test_rows_of_a_database_are_those_of_a_file(rows: str, shop: str, tmp_path: 
 def test_rows_that_come_in_another_order_are_an_error_before_training(shop: str) -> None:
     with pytest.raises(DataError, match="each read must give the same rows in the same order; got others.*ORDER BY"):
         fit_streamed(DatabaseTable(shop, "select * from sales order by random()"), "y", schema=CASES["weights"])
+
+
+def test_a_class_that_the_sample_hardly_has_is_a_class_all_the_same(tmp_path: Path) -> None:
+    frame = table(2000)
+    frame["y"] = "no"
+    frame.loc[[3, 500, 900, 1400, 1999], "y"] = ["rare", "rare", "rare", "yes", "yes"]
+    fitted, _ = fit_streamed(
+        write(frame, tmp_path, ".csv"), "y", schema=CASES["rows by themselves"], model=MODEL, train=TRAIN,
+        stream=StreamOptions(sample_rows=100),
+    )  # fmt: skip
+    assert list(fitted.classes) == ["no", "rare", "yes"]
+
+
+def test_numbers_of_the_target_that_people_wrote_are_read_as_in_a_whole_read(tmp_path: Path) -> None:
+    frame = table(300)
+    frame["y"] = [f"{1000 + i},{i % 10}0 EUR" for i in range(300)]
+    path = write(frame, tmp_path, ".csv")
+    schema = CASES["rows by themselves"]
+    streamed, _ = fit_streamed(path, "y", schema=schema, model=MODEL, train=TRAIN)
+    opened = open_data(path, "y", who="test", schema=schema)
+    assert streamed.schema == opened.schema
+    assert streamed.task == "regression"
+
+
+def test_a_split_that_leaves_no_drawn_row_to_learn_from_is_told_so(tmp_path: Path) -> None:
+    frame = table(3000)
+    frame["person"] = np.where(np.arange(3000) < 4, "few", "many")
+    frame.loc[:3, "y"] = ["big", "small", "middle", "big"]
+    with pytest.raises(DataError, match=r"one at least of 100 rows that were drawn must be a training row; none is"):
+        fit_streamed(
+            write(frame, tmp_path, ".csv"), "y", schema=CASES["groups"], model=MODEL,
+            train=TRAIN.model_copy(update={"seed": 3}), stream=StreamOptions(sample_rows=100),
+        )  # fmt: skip

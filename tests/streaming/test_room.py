@@ -23,7 +23,7 @@ def test_a_tensor_on_disk_is_zero_keeps_what_is_written_and_has_no_name(dtype: t
 
 
 def test_rows_that_no_disk_holds_are_an_error_that_says_how_much_they_need(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"preprocessed rows need 4000000\.0 GB more on disk.*--scratch"):
+    with pytest.raises(DataError, match=r"preprocessed rows need 4,000,000,000\.0 MB more on disk.*--scratch"):
         Room(tmp_path).zeros(10**9, 10**6)
     assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,10 @@ from profuse.data.split import Split
 from profuse.metrics import metric_named
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
+from profuse.training import fitting
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.keeping import Kept, Moment
+from profuse.training.loop import retrain
 from profuse.training.options import TrainOptions
 
 OPTIONS = TrainOptions(epochs=3, batch_size=32, refit=False, modality_dropout=0.2, averaging=0.5)
@@ -38,7 +41,8 @@ class Stopping(Kept):
     """Keeps the training after one step, and stops it there."""
 
     def __init__(self, path: Path, at: int) -> None:
-        super().__init__(path)
+        self.notes: list[str] = []
+        super().__init__(path, on_note=self.notes.append)
         self.stops, self.n_asked = at, 0
 
     @property
@@ -109,9 +113,37 @@ def test_another_training_or_a_damaged_file_begins_anew(other: str, tmp_path: Pa
     again = Stopping(path, 10**6)
     found = end(fit_model(data, model, options, kept=again))
     assert again.n_asked == 12
+    assert [note for note in again.notes if "it begins anew" in note] == again.notes != []
     wanted = end(fit_model(data, model, options))
     assert torch.equal(found[0], wanted[0])
     assert not path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_told_and_training_goes_on(tmp_path: Path) -> None:
+    data = prepared()
+    wanted, notes = end(fit_model(data, MODELS["plain"], OPTIONS)), list[str]()
+    (tmp_path / "file").write_text("no folder")
+    kept = Kept(tmp_path / "file" / "training", every=0.0, on_note=notes.append)
+    assert torch.equal(end(fit_model(data, MODELS["plain"], OPTIONS, kept=kept))[0], wanted[0])
+    assert len(notes) == 12
+    assert "could not be kept in" in notes[0]
+
+
+@pytest.mark.parametrize("until_saved", [False, True])
+def test_it_is_kept_until_what_follows_is_done(
+    until_saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen, again = tmp_path / "training", list[bool](), retrain
+
+    def retrained(*args: Any, **options: Any) -> float:
+        seen.append(path.exists())
+        return again(*args, **options)
+
+    monkeypatch.setattr(fitting, "retrain", retrained)
+    options = OPTIONS.model_copy(update={"refit": True})
+    fit_model(prepared(), MODELS["plain"], options, kept=Kept(path, every=0.0, until_saved=until_saved))
+    assert seen == [True]
+    assert path.exists() == until_saved
 
 
 def test_seconds_before_it_was_stopped_count(tmp_path: Path) -> None:
@@ -120,7 +152,7 @@ def test_seconds_before_it_was_stopped_count(tmp_path: Path) -> None:
     first.open("key")
     first._began -= 100
     first.write(moment)
-    second = Kept(tmp_path / "training")
+    second = Kept(tmp_path / "training", on_note=str)
     found = second.open("key")
     assert found is not None
     assert (found.epoch, found.n_steps, found.n_done, found.total, found.n_seen) == (1, 2, 3, 0.5, 64)

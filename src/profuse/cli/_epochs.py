@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from profuse.training.history import Epoch
     from profuse.training.keeping import Kept, Moment
 
-__all__ = ["epoch_line", "kept_beside"]
+__all__ = ["epoch_line", "kept_beside", "told_where_kept"]
 
 
 def kept_beside(out: Path) -> Kept:
@@ -31,16 +31,35 @@ def kept_beside(out: Path) -> Kept:
         )
 
     whole = out.absolute()
-    return Kept(whole.with_name(f".{whole.name}.training"), on_found=found)
+    return Kept(
+        whole.with_name(f".{whole.name}.training"),
+        on_found=found,
+        on_note=lambda note: say(f"Note: {note}", err=True),
+        until_saved=True,
+    )
 
 
 @contextmanager
-def epoch_line(console: Console, *, tells: bool = False) -> Iterator[tuple[Callback, ...]]:
+def told_where_kept(kept: Kept) -> Iterator[None]:
+    """Tells, where training is interrupted within, that it is kept."""
+    from profuse.cli._print import say
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if kept.path.exists():
+            say(f"The training is kept in {kept.path}: the same command goes on from there", err=True)
+        raise
+
+
+@contextmanager
+def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) -> Iterator[tuple[Callback, ...]]:
     """Gives the callback that shows each epoch on a terminal.
 
     Args:
         console: Where to.
         tells: Whether to tell on a line, on a terminal or not, what the training takes, once its first steps are timed.
+        reads: Whether rows are read within, which has a display of its own: the line then begins with training.
     """
     from profuse.cli._print import say
     from profuse.report.numbers import duration
@@ -59,10 +78,16 @@ def epoch_line(console: Console, *, tells: bool = False) -> Iterator[tuple[Callb
     if not console.is_terminal or console.is_dumb_terminal:
         yield (Told(),)
         return
-    with console.status("preparing") as status:
+    status = console.status("preparing" if not reads else "first epoch")
+    if not reads:
+        status.start()
+    try:
 
         class Line(Told):
             """Redraws the line."""
+
+            def on_fit_start(self) -> None:
+                status.start()
 
             def on_epoch_end(self, epoch: Epoch) -> None:
                 status.update(
@@ -72,3 +97,5 @@ def epoch_line(console: Console, *, tells: bool = False) -> Iterator[tuple[Callb
                 )
 
         yield (Line(),)
+    finally:
+        status.stop()

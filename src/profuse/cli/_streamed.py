@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profuse.cli._bar import Bar
-from profuse.cli._epochs import epoch_line, kept_beside
+from profuse.cli._epochs import epoch_line
 from profuse.cli._options import Given
 from profuse.cli._print import console, print_notes, say
 
 if TYPE_CHECKING:
+    from profuse.data.dataset import Dataset
     from profuse.data.table.database import DatabaseTable
     from profuse.data.target import TargetCodec
     from profuse.estimators.settings import Settings
     from profuse.predictor import NetworkPredictor
     from profuse.streaming.rows import Progress
+    from profuse.training.keeping import Kept
 
 __all__ = ["check_stream", "train_streamed"]
 
@@ -60,6 +62,7 @@ def train_streamed(
     settings: Settings,
     asked: Mapping[str, Any],
     check: Callable[[TargetCodec], None],
+    kept: Kept,
 ) -> NetworkPredictor:
     """Fits one network to rows that are read in pieces, and tells of them.
 
@@ -74,6 +77,7 @@ def train_streamed(
         settings: Of the network.
         asked: Options of the estimator, as they were given.
         check: Called with the target's codec before the rows are preprocessed.
+        kept: Keeps the training.
     """
     from profuse._options import checked
     from profuse.data.table.schema_file import as_schema
@@ -84,15 +88,19 @@ def train_streamed(
     known = as_schema(schema)
     columns = {name: column for name, column in named.items() if column is not None}
     known = known.model_copy(update={"split": SplitOptions(**rows).over(known.split), **columns})
+
+    def told(notes: Sequence[str], data: Dataset) -> None:
+        print_notes(notes)
+        say(f"{data.name}: {len(data)} rows, {data.task}, modalities {', '.join(data.modalities)}", err=True)
+
     options = checked(StreamOptions, {"scratch": out.absolute().parent, **streaming}, where="fit")
-    with _rows_display() as progress, epoch_line(console(stderr=True), tells=True) as callbacks:
-        fitted, notes = fit_streamed(
+    with _rows_display() as progress, epoch_line(console(stderr=True), tells=True, reads=True) as callbacks:
+        fitted, _ = fit_streamed(
             source, target, schema=known, model=settings.model, train=settings.train, stream=options,
             validation_fraction=asked.get("validation_fraction", 0.2), metric=asked.get("metric"),
             on_bad_file=asked.get("on_bad_file", "raise"), callbacks=callbacks, progress=progress,
-            check=check, checkpoint=kept_beside(out),
+            check=check, checkpoint=kept, tell=told,
         )  # fmt: skip
-    print_notes(notes)
     return fitted
 
 

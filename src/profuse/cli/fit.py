@@ -23,7 +23,7 @@ from profuse.cli._arguments import (
     data_of,
     find_members,
 )
-from profuse.cli._epochs import epoch_line, kept_beside
+from profuse.cli._epochs import epoch_line, kept_beside, told_where_kept
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say
 from profuse.cli._streamed import check_stream
@@ -234,11 +234,14 @@ def fit(
     if stream:
         check_one_process(asked_processes, who="rows that are read in pieces", instead="Leave --devices out.")
         hold_model(out)
-        read = train_streamed(
-            source, target, out, schema=schema, named={"weight": weight, "subgroup": subgroup}, rows=rows,
-            streaming=streaming, settings=settings, asked=asked, check=fits_target,
-        )  # fmt: skip
+        kept = kept_beside(out)
+        with told_where_kept(kept):
+            read = train_streamed(
+                source, target, out, schema=schema, named={"weight": weight, "subgroup": subgroup}, rows=rows,
+                streaming=streaming, settings=settings, asked=asked, check=fits_target, kept=kept,
+            )  # fmt: skip
         _save(decide(read, answers, seed=read.train_options.seed), answers, out)
+        kept.end()
         return
     if launched(asked_processes, settings.train.device):
         return
@@ -263,13 +266,19 @@ def fit(
         say(
             f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True
         )
-        with warnings.catch_warnings(), epoch_line(console(stderr=True), tells=True) as callbacks:
+        kept = kept_beside(out)
+        with (
+            warnings.catch_warnings(),
+            told_where_kept(kept),
+            epoch_line(console(stderr=True), tells=True) as callbacks,
+        ):
             warnings.filterwarnings("ignore", ".*give the target away", ProfuseWarning)  # told above
-            fitted.fit(dataset, callbacks=callbacks, checkpoint=kept_beside(out) if first else None)
+            fitted.fit(dataset, callbacks=callbacks, checkpoint=kept if first else None)
     if not first:
         return
     fitted.predictor_ = decide(fitted.predictor_, answers, seed=fitted.predictor_.train_options.seed)
     _save(fitted.predictor_, answers, out, fitted)
+    kept.end()
 
 
 def _save(

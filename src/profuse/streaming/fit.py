@@ -6,16 +6,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from profuse.data.dataset import Dataset
 from profuse.data.leaks import copy_notes
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, split_off
 from profuse.data.table.database import DatabaseTable
 from profuse.data.target import TargetCodec
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, DataError
 from profuse.inputs import with_encoders
 from profuse.metrics import metric_named
 from profuse.models.options import ModelOptions
@@ -51,6 +53,7 @@ def fit_streamed(
     checkpoint: str | Path | Kept | None = None,
     progress: Progress = lambda what, done, total: None,
     check: Callable[[TargetCodec], None] = lambda codec: None,
+    tell: Callable[[Sequence[str], Dataset], None] = lambda notes, rows: None,
 ) -> tuple[NetworkPredictor, tuple[str, ...]]:
     """Fits a network to all rows of a file, and returns it with what is to be told of the data.
 
@@ -80,6 +83,7 @@ def fit_streamed(
             stopped; rows are read again.
         progress: Called as rows are read: what is done, rows done, rows in all (0: not known).
         check: Called with the target's codec before the rows are preprocessed.
+        tell: Called before training with what is to be told, and with all rows, without their cells.
 
     Raises:
         DataError: A cell or file cannot be read, the target cannot be learned, or the disk is full.
@@ -95,7 +99,7 @@ def fit_streamed(
     folder = stream.scratch or Path(tempfile.gettempdir())
     if not folder.is_dir():
         raise ConfigError(
-            f"fit_streamed: scratch must be a folder that is there; got scratch={str(folder)!r}. Make it."
+            f"fit_streamed: scratch must be a folder that is there; got scratch={str(folder)!r}. Name one."
         )
     table = StreamedTable.open(
         path,
@@ -113,6 +117,12 @@ def fit_streamed(
     learn, choose = split_off(rows, min(validation_fraction, _MOST_VALID / len(rows)), seed=train.seed)
     split = Split(learn, choose, np.empty(0, dtype=np.int64))
     seen = np.flatnonzero(np.isin(table.places, learn))
+    if not len(seen):
+        raise DataError(
+            f"{rows.name}: one at least of {len(table.places):,} rows that were drawn must be a training row; none is, "
+            f"as the split leaves {len(learn):,} of {len(rows):,} rows to learn from. Draw more (--sample-rows), or split "
+            "otherwise."
+        )
     pipeline = Pipeline.fit(table.sample, seen)
     values = np.asarray(rows.target)
     codec = TargetCodec.fit(values[learn], rows.task, names=rows.target_names)
@@ -129,6 +139,13 @@ def fit_streamed(
         most_linear_rows=stream.sample_rows,
         zeros=room.zeros,
     )
+    sampled = (
+        f"Kinds of columns, preprocessing and linear paths learned from {len(table.places):,} rows, drawn from "
+        f"{len(rows):,}; the network from all of them but {len(choose):,} that chose its epoch."
+    )
+    notes = [*table.notes, *copy_notes(table.sample), *weight_notes(rows.weights)]
+    notes += [*told_of_groups(train, rows.subgroups), sampled]
+    tell(notes, table.rows)
     fitted = fit_model(
         prepared,
         model,
@@ -138,11 +155,8 @@ def fit_streamed(
         kept=Kept.at(checkpoint),
     )
     assert fitted.trained_on is not None
-    about = fitted.trained_on.model_copy(update={"ranges": table.ranges})
-    sampled = (
-        f"Kinds of columns, preprocessing and linear paths learned from {len(table.places):,} rows, drawn from "
-        f"{len(rows):,}; the network from all of them but {len(choose):,} that chose its epoch."
-    )
-    notes = [*table.notes, *copy_notes(table.sample), *weight_notes(rows.weights)]
-    notes += [*told_of_groups(train, rows.subgroups), sampled]
+    changed: dict[str, Any] = {"ranges": table.ranges}
+    if len(table.places) < len(rows):
+        changed["options"] = {**fitted.trained_on.options, "stream": {"sample_rows": len(table.places)}}
+    about = fitted.trained_on.model_copy(update=changed)
     return replace(fitted, schema=table.reader.schema, trained_on=about), tuple(notes)

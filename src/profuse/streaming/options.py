@@ -21,9 +21,9 @@ class StreamOptions(BaseModel):
         20_000,
         ge=100,
         description="Rows, drawn at random, of which kinds of columns, preprocessing and linear paths learn; a tenth "
-        "of them where cells name files. Networks learn from all rows.",
+        "of them, at least 100, where cells name files. Networks learn from all rows.",
     )
     chunk_rows: int = Field(10_000, ge=1, description="Rows that are read at a time; nothing else depends on it.")
-    scratch: Annotated[Path | None, Shown("the folder that the model stands in")] = Field(
+    scratch: Annotated[Path | None, Shown("the folder that the model stands in", metavar="FOLDER")] = Field(
         None, description="Folder, on a disk, for the preprocessed rows while the fit runs; nothing stays in it."
     )

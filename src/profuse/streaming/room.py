@@ -45,7 +45,13 @@ class Room:
         if n == 0 or (device is not None and torch.device(device).type != "cpu"):
             return torch.zeros(shape, dtype=dtype, device=device)
         size = n * torch.empty(0, dtype=dtype).element_size()
-        handle, name = tempfile.mkstemp(prefix="profuse-rows-", dir=self.folder)
+        try:
+            handle, name = tempfile.mkstemp(prefix="profuse-rows-", dir=self.folder)
+        except OSError as error:
+            raise DataError(
+                f"{self.folder}: the folder for preprocessed rows must be writable; got {error.strerror}. Name another "
+                "one (--scratch)."
+            ) from error
         try:
             self._take(handle, size)
             made = torch.from_file(name, shared=True, size=n, dtype=dtype)
@@ -65,8 +71,8 @@ class Room:
             os.truncate(handle, size)
         except OSError as error:
             raise DataError(
-                f"{self.folder}: preprocessed rows need {size / 1e9:.1f} GB more on disk; got {error.strerror}. Name a "
-                "folder that has room (--scratch), or use fewer rows."
+                f"{self.folder}: preprocessed rows need {size / 1e6:,.1f} MB more on disk; got {error.strerror}. Name "
+                "a folder that has room (--scratch), or use fewer rows."
             ) from error
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.pipeline import Pipeline
 from profuse.data.table.database import DatabaseTable
 from profuse.data.table.infer import infer
-from profuse.data.table.named_target import named_once, needs_target
+from profuse.data.table.named_target import leave_out_target, named_once, needs_target
 from profuse.data.table.pieces import TablePieces
+from profuse.data.table.read import written_words
 from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import Unseen, unseen_notes
 from profuse.data.task import no_missing
@@ -90,27 +92,26 @@ class StreamedTable:
         columns = [] if asked.target is None else [c for c in asked.target.columns if c in by_row]
         no_missing(by_row[columns])  # before a sample tells the same of a few
         with rows_at(places):
-            kinds = {m.kind for m in infer(cells, asked).schema.modalities.values() if m.kind is not None}
+            alone = leave_out_target(cells.columns, asked)  # all rows tell whether it can be learned
+            kinds = {m.kind for m in infer(cells, alone).schema.modalities.values() if m.kind is not None}
             files = any(kind_named(kind).reads_files for kind in kinds)
             if files and len(places) > (most := max(100, options.sample_rows // 10)):
                 kept = np.sort(draw.permutation(len(places))[:most])
                 places, cells = places[kept], _cut(cells, kept)
         with rows_at(places):
             stem = name.partition(".")[0]
-            reader, sample = TableReader.fit(cells, asked, name=stem, base_dir=base, on_bad_file=on_bad_file)
-        task = None if asked.target is None else asked.target.task
-        known = reader.by_row(by_row, task, name)
-        assert reader.schema.target is not None
-        resolved = reader.schema.model_copy(
-            update={"target": reader.schema.target.model_copy(update={"task": known["task"]})}
-        )
-        reader = replace(reader, schema=resolved, labels=known["target_names"])
+            reader, sample = TableReader.fit(
+                cells, asked, with_target=False, name=stem, base_dir=base, on_bad_file=on_bad_file
+            )
+        reader, known, told = reader.with_target(by_row, asked, list(map(str, cells.columns)), name)
+        sample = replace(sample, **_some(known, places))
         nothing = np.broadcast_to(np.zeros((), dtype=object), (pieces.n_total,))
         there = np.ones(pieces.n_total, dtype=bool)
         empty = {key: replace(data, values=nothing, present=there) for key, data in sample.modalities.items()}
         rows = Dataset(name=sample.name, modalities=empty, **known)
         at_once = _FILES_AT_ONCE if files else options.chunk_rows
-        noted = Noted([*pieces.notes, *sample.notes], n_rows=at_once)
+        of_some = f"Of {len(places):,} rows that were drawn: " if len(places) < pieces.n_total else ""
+        noted = Noted([*pieces.notes, *told, *(of_some + note for note in sample.notes)], n_rows=at_once)
         seen = [str(c) for c in by_row.columns], hashes
         return cls(reader, sample, places, rows, pieces, seen, noted, at_once)
 
@@ -137,7 +138,7 @@ class StreamedTable:
         for first, frame in _parts(self._pieces, self._at_once):
             columns, hashes = self._by_row
             if not np.array_equal(_hashes(frame, columns), hashes[first : first + len(frame)]):
-                raise _other_rows(self._pieces.path.name)
+                raise _other_rows(self._pieces.name)
             with rows_from(first):
                 part = self.reader.read(frame, name=self.rows.name)
                 for key, raw in pipeline.transform(part).items():
@@ -166,9 +167,7 @@ class StreamedTable:
 
 def _pieces(path: str | Path | DatabaseTable, schema: Schema, n_rows: int) -> TablePieces:
     """Returns the rows of the file, those columns in words that its schema says are written in words."""
-    named = {*schema.words, *schema.dates, *schema.numbers}
-    codes = {c for c, kind in schema.columns.items() if kind in ("category", "text")}
-    return TablePieces(path, named | codes, n_rows=n_rows)
+    return TablePieces(path, written_words(schema), n_rows=n_rows)
 
 
 def _parts(pieces: Iterable[pd.DataFrame], most: int) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -208,8 +207,13 @@ def _sampled(
         first += len(frame)
         progress("targets read", first, pieces.n_total)
     if first != pieces.n_total:
-        raise _other_rows(pieces.path.name)
+        raise _other_rows(pieces.name)
     return joined(some), joined(by_row), np.concatenate(hashes), asked
+
+
+def _some(known: Mapping[str, Any], places: np.ndarray) -> dict[str, Any]:
+    """Returns the same fields of the rows at `places`."""
+    return {key: value[places] if isinstance(value, np.ndarray) else value for key, value in known.items()}
 
 
 def _hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:

@@ -360,6 +360,8 @@ def _fit(
             assert again.plain.decider is not None
             again.plain.decider.load_state_dict(fitted.state_dict())
         model, history = again, replace(history, fit_seconds=history.fit_seconds + seconds)
+    if kept is not None and not kept.until_saved:
+        kept.end()
     own = [f"encoder of {name!r}" for name in encoders or {}] + ([] if operator is None else ["fusion operator"])
     return NetworkPredictor(
         pipeline=pipeline,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from profuse._saving import write_file
+from profuse.errors import DataError, ProfuseWarning
 from profuse.models.solved import key_of
 from profuse.training.averaging import WeightAverage
 
@@ -91,12 +94,22 @@ class Kept:
         path: Of the file.
         every: Seconds.
         on_found: Called with where a training goes on.
+        on_note: Called with what is to be told: that a file is of another training, or cannot be written. A warning by
+            default.
+        until_saved: Whether the caller ends it, once the model is saved; else it ends with the fit.
     """
 
     def __init__(
-        self, path: str | Path, *, every: float = 60.0, on_found: Callable[[Moment], None] = lambda moment: None
+        self,
+        path: str | Path,
+        *,
+        every: float = 60.0,
+        on_found: Callable[[Moment], None] = lambda moment: None,
+        on_note: Callable[[str], None] | None = None,
+        until_saved: bool = False,
     ) -> None:
-        self.path, self.every, self.on_found = Path(path), every, on_found
+        self.path, self.every, self.on_found, self.until_saved = Path(path), every, on_found, until_saved
+        self.on_note = on_note or (lambda note: warnings.warn(note, ProfuseWarning, stacklevel=4))
         self._key, self._began, self._last, self._before = "", 0.0, 0.0, 0.0
 
     @classmethod
@@ -118,6 +131,10 @@ class Kept:
         self._before = 0.0 if found is None else found.seconds
         if found is not None:
             self.on_found(found)
+        elif self.path.exists():
+            self.on_note(
+                f"The training kept in {self.path} is of other options, rows or versions, or damaged: it begins anew."
+            )
         return found
 
     @property
@@ -131,20 +148,21 @@ class Kept:
         return time.perf_counter() - self._last >= self.every
 
     def write(self, moment: Moment) -> None:
-        """Writes the file, whole or not at all.
-
-        Raises:
-            OSError: It cannot be written.
-        """
+        """Writes the file, whole or not at all; where it cannot be written that is told, and training goes on."""
         moment.seconds = self.seconds
         facts = {name: value for name, value in vars(moment).items() if name != "tensors"}
         tensors = {name: value.detach().cpu().clone() for name, value in moment.tensors.items()}
-        write_file(self.path, save(tensors, {"training": json.dumps({**facts, "key": self._key})}))
         self._last = time.perf_counter()
+        try:
+            write_file(self.path, save(tensors, {"training": json.dumps({**facts, "key": self._key})}))
+        except (OSError, DataError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
+            self.on_note(f"The training could not be kept in {self.path} ({why}); it goes on, and is tried again.")
 
     def end(self) -> None:
         """Removes the file."""
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):  # it was never written
+            self.path.unlink()
 
 
 def key_of_training(model: nn.Module, words: object, tensors: Mapping[str, Tensor | None]) -> str:

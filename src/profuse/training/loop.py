@@ -177,7 +177,6 @@ def train(
     seconds, best_epoch = time.perf_counter() - start, chosen.best
     if kept is not None:
         seconds = kept.seconds
-        kept.end()
     history = History(
         tuple(chosen.epochs), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch])
     )

@@ -184,9 +184,11 @@ def _duckdb(url: str, query: str | None, table: str | None) -> Iterator[Any]:
 
     shown = masked(url)
     path = Path(re.split(r"[?#]", url.partition("://")[2])[0][1:])
-    _check_file(path, shown)
+    in_memory = str(path) == ":memory:"  # of files that the query names
+    if not in_memory:
+        _check_file(path, shown)
     try:
-        with closing(duckdb.connect(str(path), read_only=True)) as connection:
+        with closing(duckdb.connect(str(path), read_only=not in_memory)) as connection:
             if table is not None:
                 rows = connection.execute(
                     "select table_schema, table_name from information_schema.tables order by all"

@@ -28,7 +28,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
 from profuse.schema import Modality, Schema, Task
 
-__all__ = ["Inference", "Reason", "infer"]
+__all__ = ["Inference", "Reason", "infer", "is_words"]
 
 
 ReadTarget = tuple[np.ndarray, Task, tuple[str, ...]]
@@ -138,7 +138,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     formats = number_formats(frame, numeric, schema.numbers)
     numbers = schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
     reasons |= {c: (reasons[c][0], why) for c, (_, why) in formats.items() if reasons[c][1] == NUMBERS_AS_WORDS and why}
-    words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and _is_words(frame[c])]
+    words = [c for c, (kind, _) in reasons.items() if kind not in ("numeric", UNUSED) and is_words(frame[c])]
     target_read, target_noted = _target(frame, schema.model_copy(update={"numbers": numbers}))
     resolved = schema.model_copy(
         update={
@@ -289,7 +289,8 @@ def _split_kind(name: str, cells: pd.Series, schema: Schema) -> str:
     return "timestamp" if kind == "timestamp" else "numeric" if kind in ("numeric", ID) else "category"
 
 
-def _is_words(cells: pd.Series) -> bool:
+def is_words(cells: pd.Series) -> bool:
+    """Whether the cells of a column are words."""
     values = cells.cat.categories if isinstance(cells.dtype, pd.CategoricalDtype) else cells
     return pd.api.types.infer_dtype(values, skipna=True) == "string"
 

@@ -41,6 +41,7 @@ class TablePieces:
         n_rows: Of a piece; the last one may be shorter.
 
     Attributes:
+        name: Of the file, or of the database without its password.
         notes: What is to be told of the file.
         n_total: How many rows there are.
 
@@ -51,6 +52,7 @@ class TablePieces:
     def __init__(self, path: str | Path | DatabaseTable, words: Collection[str] = (), *, n_rows: int = 10_000) -> None:
         self.path = Path(path.name) if isinstance(path, DatabaseTable) else Path(path)
         self.words, self.n_rows = words, n_rows
+        self.name = str(path) if isinstance(path, DatabaseTable) else self.path.name
         self.notes: tuple[str, ...] = ()
         self.n_total = 0
         self._whole: pd.DataFrame | None = None

@@ -34,6 +34,7 @@ __all__ = [
     "parquet_frame",
     "read_table",
     "read_training_table",
+    "written_words",
 ]
 
 _JSON_LINES = (".jsonl", ".ndjson")
@@ -105,6 +106,12 @@ def format_of(path: Path) -> tuple[str, bool]:
             f"read_table: the suffix must be one of {_KNOWN}; got {path.name!r}. Convert or rename the file."
         )
     return suffix, packed
+
+
+def written_words(given: Schema) -> set[str]:
+    """Returns the columns that a schema says are written in words, or read as words."""
+    codes = {c for c, kind in given.columns.items() if kind in ("category", "text")}
+    return {*given.words, *given.dates, *given.numbers} | codes
 
 
 def read_training_table(path: Path, given: Schema) -> pd.DataFrame:

@@ -15,11 +15,13 @@ from profuse._options import checked
 from profuse.data.dataset import Dataset
 from profuse.data.subgroups import subgroup_names
 from profuse.data.table.assemble import assemble, check_same_columns, split_column
+from profuse.data.table.cell_notes import target_notes
 from profuse.data.table.cells import Cells
 from profuse.data.table.database import DatabaseTable
-from profuse.data.table.infer import Inference, ReadTarget, infer, plain_names
+from profuse.data.table.infer import Inference, ReadTarget, infer, is_words, plain_names
 from profuse.data.table.missing import without_doubtful, without_missing
 from profuse.data.table.named_target import leave_out_target, named_once, needs_target
+from profuse.data.table.number_format import is_number_target, number_formats
 from profuse.data.table.options import ReadOptions
 from profuse.data.table.read import read_table, read_training_table
 from profuse.data.table.schema_file import as_schema
@@ -30,7 +32,7 @@ from profuse.data.task import read_target
 from profuse.data.wording import readable_name, tell_values
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
-from profuse.schema import OnBadFile, Schema, Task
+from profuse.schema import OnBadFile, Schema
 
 __all__ = ["Source", "TableReader", "look"]
 
@@ -195,27 +197,44 @@ class TableReader:
         known = [f"Columns that the schema does not know are not used: {tell_values(extra)}."] if extra else []
         return replace(dataset, notes=(*table.notes, *known, *dataset.notes))
 
-    def by_row(self, frame: pd.DataFrame, task: Task | None, who: str) -> dict[str, Any]:
-        """Returns the fields of a `Dataset` that are no modalities, of rows to learn from.
+    def with_target(
+        self, frame: pd.DataFrame, asked: Schema, columns: Sequence[str], who: str
+    ) -> tuple[Self, dict[str, Any], list[str]]:
+        """Returns the reader with a target, and what a `Dataset` of all rows holds besides modalities; and notes.
 
         Args:
-            frame: Has at least the columns of the target, of the split, of weights and of subgroups.
-            task: What kind of target; by its values if None.
+            frame: All rows to learn from; at least the columns of the target, the split, weights and subgroups. Those
+                that this reader was fitted to, without a target, are some of them.
+            asked: Names the target.
+            columns: Of the table, in their order.
             who: The file; messages begin with it.
 
         Raises:
-            DataError: See `read`; or a target cannot be learned.
+            DataError: See `read`; or the target cannot be learned.
         """
+        assert asked.target is not None
         frame = without_missing(plain_names(frame), self.schema)
-        values, task, names = read_target(target_cells(frame, self.schema), task)
+        target, task = list(asked.target.columns), asked.target.task
+        numeric = [c for c in target if is_number_target(c, frame[c], task)]
+        formats = number_formats(frame, numeric, self.schema.numbers)
+        numbers = self.schema.numbers | {c: form for c, (form, _) in formats.items() if form is not None}
+        words = {*self.schema.words, *numbers, *(c for c in target if is_words(frame[c]))}
+        schema = self.schema.model_copy(update={
+            "target": asked.target, "numbers": numbers, "words": tuple(c for c in columns if c in words),
+            "ignore": tuple(c for c in self.schema.ignore if c not in target),
+        })  # fmt: skip
+        values, task, names = read_target(target_cells(frame, schema), task)
         found: dict[str, Any] = {"target": values, "task": task, "target_names": names}
-        frame = without_doubtful(frame, self.schema.columns)
-        found |= split_column(frame, self.schema)
-        if self.schema.weight is not None:
-            found["weights"] = weights_in(frame, self.schema, who=who)
-        if self.schema.subgroup is not None:
-            found["subgroups"] = subgroup_names(frame[self.schema.subgroup], who=who, column=self.schema.subgroup)
-        return found
+        frame = without_doubtful(frame, schema.columns)
+        found |= split_column(frame, schema)
+        if schema.weight is not None:
+            found["weights"] = weights_in(frame, schema, who=who)
+        if schema.subgroup is not None:
+            found["subgroups"] = subgroup_names(frame[schema.subgroup], who=who, column=schema.subgroup)
+        notes = target_notes(values, task, names, column=target[0])
+        notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
+        schema = schema.model_copy(update={"target": asked.target.model_copy(update={"task": task})})
+        return replace(self, schema=schema, labels=names), found, notes
 
     def _with_test(self, train: Dataset, path: Path) -> Dataset:
         try:
