@@ -152,7 +152,7 @@ def test_seconds_before_it_was_stopped_count(tmp_path: Path) -> None:
     first.open("key")
     first._began -= 100
     first.write(moment)
-    second = Kept(tmp_path / "training", on_note=str)
+    second = Kept(tmp_path / "training", on_note=list[str]().append)
     found = second.open("key")
     assert found is not None
     assert (found.epoch, found.n_steps, found.n_done, found.total, found.n_seen) == (1, 2, 3, 0.5, 64)

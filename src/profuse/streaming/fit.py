@@ -120,8 +120,8 @@ def fit_streamed(
     if not len(seen):
         raise DataError(
             f"{rows.name}: one at least of {len(table.places):,} rows that were drawn must be a training row; none is, "
-            f"as the split leaves {len(learn):,} of {len(rows):,} rows to learn from. Draw more (--sample-rows), or split "
-            "otherwise."
+            f"as the split leaves {len(learn):,} of {len(rows):,} rows to learn from. Draw more (--sample-rows), or "
+            "split otherwise."
         )
     pipeline = Pipeline.fit(table.sample, seen)
     values = np.asarray(rows.target)
