@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forks import Forks
 from known_answers import make_product
 
 import profuse
@@ -67,7 +65,9 @@ def end(made: NetworkPredictor) -> tuple[torch.Tensor, list[str]]:
 
 
 @pytest.mark.parametrize(("kind", "at"), [
-    ("plain", 1), ("plain", 4), ("plain", 6), ("plain", 12), ("members", 7), ("progressive", 7),
+    ("plain", 1), ("plain", 6), *[pytest.param(kind, at, marks=pytest.mark.slow) for kind, at in (
+        ("plain", 4), ("plain", 12), ("members", 7), ("progressive", 7),
+    )],
 ])  # fmt: skip
 def test_it_goes_on_to_the_same_end(kind: str, at: int, tmp_path: Path) -> None:
     data, path = prepared(), tmp_path / "training"
@@ -160,35 +160,28 @@ def test_seconds_before_it_was_stopped_count(tmp_path: Path) -> None:
     assert second.open("another key") is None
 
 
-OFTEN = (
-    "import sys\nfrom profuse.training.keeping import Kept\nKept.__init__.__kwdefaults__['every'] = 0.05\n"
-    "from profuse.cli import main\nsys.argv = ['profuse', *sys.argv[1:]]\nmain()"
-)
+OFTEN = "from profuse.training.keeping import Kept\nKept.__init__.__kwdefaults__['every'] = 0.05"
 
 
 @pytest.mark.slow
-def test_the_command_that_is_killed_goes_on_and_leaves_the_model_of_one_that_was_not(tmp_path: Path) -> None:
+def test_the_command_that_is_killed_goes_on_and_leaves_the_model_of_one_that_was_not(
+    forks: Forks, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(1000, 6)), columns=list("abcdef"))
     frame["ill"] = np.where(frame["a"] * frame["b"] + 0.3 * rng.normal(size=1000) > 0, "yes", "no")
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    asked = ["fit", "rows.csv", "--target", "ill", "--stream", "--epochs", "30", "--width", "8", "--patience", "30"]
+    asked = ("fit", "rows.csv", "--target", "ill", "--stream", "--epochs", 12, "--width", 8, "--members", 1)
 
-    def start(out: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", OFTEN, *asked, "--out", out]
-        return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-
-    kept, process = tmp_path / ".killed.training", start("killed")
-    while not kept.exists() and process.poll() is None:
-        time.sleep(0.02)
-    process.kill()
-    process.communicate()
+    kept, fork = tmp_path / ".killed.training", forks.start(*asked, "--out", "killed", cwd=tmp_path, before=OFTEN)
+    while not kept.exists() and fork.wait(0.02) is None:
+        pass
+    fork.kill()
     assert kept.exists()
     for out in ("killed", "whole"):
-        process = start(out)
-        _, said = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        assert ("Goes on in epoch" in said) == (out == "killed")
+        fork = forks.run(*asked, "--out", out, cwd=tmp_path, before=OFTEN)
+        assert fork.returncode == 0, fork.stderr
+        assert ("Goes on in epoch" in fork.stderr) == (out == "killed")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "rows.csv", "whole"]
     killed, whole = (profuse.load_model(tmp_path / out).predict_proba(frame) for out in ("killed", "whole"))
     assert np.array_equal(killed, whole)
