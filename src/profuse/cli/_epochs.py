@@ -19,7 +19,7 @@ __all__ = ["epoch_line", "kept_beside", "told_where_kept"]
 
 def kept_beside(out: Path) -> Kept:
     """Returns what keeps the training of the model `out` in a file beside it, and tells where it goes on."""
-    from profuse.cli._print import say
+    from profuse.cli._print import print_notes, say
     from profuse.report.numbers import duration
     from profuse.training.keeping import Kept
 
@@ -34,7 +34,7 @@ def kept_beside(out: Path) -> Kept:
     return Kept(
         whole.with_name(f".{whole.name}.training"),
         on_found=found,
-        on_note=lambda note: say(f"Note: {note}", err=True),
+        on_note=lambda note: print_notes([note]),
         until_saved=True,
     )
 

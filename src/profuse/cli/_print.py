@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from profuse.data.dataset import Dataset
+
 __all__ = [
     "as_csv",
     "console",
@@ -26,6 +28,7 @@ __all__ = [
     "print_table",
     "safe_csv",
     "say",
+    "say_rows",
     "tell_changed",
 ]
 
@@ -41,6 +44,11 @@ def print_notes(notes: Iterable[str], *, err: bool = True) -> None:
     """Prints notes, a line each: none can look like two."""
     for note in notes:
         typer.echo(f"note: {visible(note)}", err=err)
+
+
+def say_rows(data: Dataset) -> None:
+    """Tells what is learned from, beside the answer."""
+    say(f"{data.name}: {len(data)} rows, {data.task}, modalities {', '.join(data.modalities)}", err=True)
 
 
 def print_data(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from profuse.cli._bar import Bar
 from profuse.cli._epochs import epoch_line
 from profuse.cli._options import Given
-from profuse.cli._print import console, print_notes, say
+from profuse.cli._print import console, print_notes, say, say_rows
 
 if TYPE_CHECKING:
     from profuse.data.dataset import Dataset
@@ -91,7 +91,7 @@ def train_streamed(
 
     def told(notes: Sequence[str], data: Dataset) -> None:
         print_notes(notes)
-        say(f"{data.name}: {len(data)} rows, {data.task}, modalities {', '.join(data.modalities)}", err=True)
+        say_rows(data)
 
     options = checked(StreamOptions, {"scratch": out.absolute().parent, **streaming}, where="fit")
     with _rows_display() as progress, epoch_line(console(stderr=True), tells=True, reads=True) as callbacks:

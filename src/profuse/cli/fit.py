@@ -25,7 +25,7 @@ from profuse.cli._arguments import (
 )
 from profuse.cli._epochs import epoch_line, kept_beside, told_where_kept
 from profuse.cli._options import From, Given, options
-from profuse.cli._print import console, print_notes, say
+from profuse.cli._print import console, print_notes, say, say_rows
 from profuse.cli._streamed import check_stream
 from profuse.estimators.options import FitOptions
 from profuse.models.options import ModelOptions
@@ -263,9 +263,7 @@ def fit(
             *dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights),
             *told_of_groups(settings.train, dataset.subgroups), *(compared.notes() if compared else ()),
         ])  # fmt: skip
-        say(
-            f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True
-        )
+        say_rows(dataset)
         kept = kept_beside(out)
         with (
             warnings.catch_warnings(),
@@ -374,7 +372,7 @@ def _portfolio(
     print_notes(
         [*dataset.notes, *copy_notes(dataset), *weight_notes(dataset.weights), *(compared.notes() if compared else ())]
     )
-    say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
+    say_rows(dataset)
     with fits_display(metric.name, console(stderr=True)) as display:
         make: Any = distilled if options.distil else fit_portfolio
         fitted = make(

@@ -20,7 +20,7 @@ from profuse.cli._arguments import (
     data_of,
 )
 from profuse.cli._options import From, Given, options
-from profuse.cli._print import console, print_notes, say
+from profuse.cli._print import console, print_notes, say, say_rows
 from profuse.data.table.options import ReadOptions
 from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions
@@ -115,7 +115,7 @@ def tune(
     dataset = opened.dataset
     metric = metric_of(asked, dataset.task)
     print_notes(copy_notes(dataset))
-    say(f"{dataset.name}: {len(dataset)} rows, {dataset.task}, modalities {', '.join(dataset.modalities)}", err=True)
+    say_rows(dataset)
     with trials_display(metric, console(stderr=True)) as display:
         try:
             tuning = tune_opened(opened, asked, out=out, storage=place, n_jobs=jobs, on_event=display)

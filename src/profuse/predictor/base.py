@@ -27,7 +27,7 @@ from profuse.metrics import Measured, metrics_for
 from profuse.predictor.card import Block
 from profuse.predictor.decision import MOST_PROBABLE, Decision
 from profuse.predictor.described import card_of
-from profuse.predictor.measuring import measured_outputs
+from profuse.predictor.measuring import measured_outputs, true_values
 from profuse.predictor.saving import PartStore, write_predictor
 from profuse.predictor.trained import TrainedOn
 from profuse.predictor.watching import planned
@@ -363,8 +363,8 @@ class Predictor(ABC):
                 f"evaluate: rows must have a target; {dataset.name!r} has none. Give it as target=, as values or as "
                 "the names of columns."
             )
-        self.codec.encode(dataset.target)  # tells classes that training had not, before anything is predicted
-        measured = measured_outputs(self.codec, self.decision, dataset.target, self._outputs(dataset))
+        true = true_values(self.codec, dataset.target)
+        measured = measured_outputs(self.codec, self.decision, true, self._outputs(dataset))
         if metrics is None:
             return measured
         return replace(measured, values={name: measured.values[name] for name in metrics if name in measured.values})

@@ -18,12 +18,12 @@ from profuse.data.table.database import DatabaseTable
 from profuse.data.table.infer import plain_names
 from profuse.data.table.missing import without_doubtful, without_missing
 from profuse.data.table.pieces import TablePieces
-from profuse.data.table.unseen import Unseen, unseen_notes
+from profuse.data.table.unseen import Unseen, add_unseen, unseen_notes
 from profuse.data.wording import rows_from
 from profuse.errors import DataError
 from profuse.metrics import Measured
 from profuse.predictor.base import Predictor
-from profuse.predictor.measuring import measured_outputs
+from profuse.predictor.measuring import measured_outputs, true_values
 from profuse.schema import OnBadFile, Schema
 
 __all__ = ["BLOCK", "Block", "Noted", "RowsInPieces", "joined"]
@@ -112,9 +112,7 @@ class RowsInPieces:
         for frame in _blocks(self._pieces):
             with rows_from(first), applied(self.predictor.source):
                 rows = self._reader.read(frame, name=self._pieces.path.stem, need_target=self._need_target)
-                for column in self.predictor.pipeline.unseen(rows):
-                    known = unseen.get(column.column)
-                    unseen[column.column] = column if known is None else known.and_in(column)
+                add_unseen(unseen, self.predictor.pipeline.unseen(rows))
                 self._notes.add(rows.notes)
             yield Block(first, rows)
             first += len(frame)
@@ -139,15 +137,14 @@ class RowsInPieces:
         Memory holds the target of each row and what is predicted of it.
         """
         assert self._need_target
-        outputs, targets = [], []
+        outputs, true = [], []
         for block in self:
             with rows_from(block.first):
                 assert block.rows.target is not None
-                self.predictor.codec.encode(block.rows.target)  # tells classes that training had not
+                true.append(true_values(self.predictor.codec, block.rows.target))
                 outputs.append(self.predictor.predict_encoded(self.predictor.encode(block.rows)))
-                targets.append(block.rows.target)
-        target = np.concatenate(targets)
-        return measured_outputs(self.predictor.codec, self.predictor.decision, target, np.concatenate(outputs))
+        known = np.concatenate(true)
+        return measured_outputs(self.predictor.codec, self.predictor.decision, known, np.concatenate(outputs))
 
     def tell(self, notes: Collection[str]) -> None:
         """Adds notes of a block."""

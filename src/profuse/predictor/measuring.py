@@ -10,24 +10,28 @@ from profuse.data.target import TargetCodec
 from profuse.metrics import Measured, measure, notes_of_two_classes
 from profuse.predictor.decision import Decision
 
-__all__ = ["measured_outputs"]
+__all__ = ["measured_outputs", "true_values"]
 
 
-def measured_outputs(codec: TargetCodec, decision: Decision, target: np.ndarray, outputs: np.ndarray) -> Measured:
+def true_values(codec: TargetCodec, target: np.ndarray) -> np.ndarray:
+    """Returns a target, as a `Dataset` holds it, as metrics take it: class numbers, 0 and 1, or values in its units.
+
+    Raises:
+        DataError: It has classes that training had not.
+    """
+    encoded = codec.encode(target)
+    return target if codec.task == "regression" else encoded
+
+
+def measured_outputs(codec: TargetCodec, decision: Decision, true: np.ndarray, outputs: np.ndarray) -> Measured:
     """Returns every metric of the task.
 
     Args:
         codec: Of the target.
         decision: Which class is answered.
-        target: As a `Dataset` holds it.
+        true: What `true_values` has returned.
         outputs: Probabilities, or values in the target's units, `[row, output]`.
-
-    Raises:
-        DataError: The target has classes that training had not.
     """
-    true = codec.encode(target)
-    if codec.task == "regression":
-        true = target
     classes = [str(c) for c in codec.classes]
     measured = measure(codec.task, true, outputs, classes=classes, seen_by=decision.seen_by)
     if codec.task == "binary":

@@ -18,7 +18,7 @@ from profuse.data.table.named_target import leave_out_target, named_once, needs_
 from profuse.data.table.pieces import TablePieces
 from profuse.data.table.read import written_words
 from profuse.data.table.reader import TableReader
-from profuse.data.table.unseen import Unseen, unseen_notes
+from profuse.data.table.unseen import Unseen, add_unseen, unseen_notes
 from profuse.data.task import no_missing
 from profuse.data.wording import rows_at, rows_from
 from profuse.errors import DataError
@@ -47,7 +47,6 @@ class StreamedTable:
         sample: Rows drawn at random, as they were read.
         places: Of the rows of `sample` in the table, ascending.
         rows: All rows without their cells: targets, groups, times, weights, subgroups.
-        present: `[row]` by modality; complete after `encode`.
         ranges: The smallest and the largest number of columns, by modality; complete after `encode`.
         notes: What was counted; complete after `encode`.
     """
@@ -60,7 +59,6 @@ class StreamedTable:
     _by_row: tuple[list[str], np.ndarray]  # the columns that are read of all rows, and a hash of each row's cells
     _noted: Noted
     _at_once: int
-    present: dict[str, np.ndarray] = field(default_factory=dict)
     ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -133,7 +131,7 @@ class StreamedTable:
         """
         n_rows = len(self.rows)
         made = {key: Rows(n_rows, room) for key in self.rows.modalities}
-        self.present = {key: np.zeros(n_rows, dtype=bool) for key in made}
+        there = {key: np.zeros(n_rows, dtype=bool) for key in made}
         unseen: dict[str, Unseen] = {}
         for first, frame in _parts(self._pieces, self._at_once):
             columns, hashes = self._by_row
@@ -143,17 +141,15 @@ class StreamedTable:
                 part = self.reader.read(frame, name=self.rows.name)
                 for key, raw in pipeline.transform(part).items():
                     made[key].put(first, raw)
-                for column in pipeline.unseen(part):
-                    known = unseen.get(column.column)
-                    unseen[column.column] = column if known is None else known.and_in(column)
+                add_unseen(unseen, pipeline.unseen(part))
             for key, data in part.modalities.items():
-                self.present[key][first : first + len(frame)] = data.present
+                there[key][first : first + len(frame)] = data.present
                 if data.frame is not None:
                     self._reach(key, data)
             self._noted.add(part.notes)
             progress("rows preprocessed", first + len(frame), n_rows)
         self.notes = [*self._noted.told(), *unseen_notes(unseen.values(), accepted=list(unseen))]
-        modalities = {k: replace(v, present=self.present[k]) for k, v in self.rows.modalities.items()}
+        modalities = {k: replace(v, present=there[k]) for k, v in self.rows.modalities.items()}
         self.rows = replace(self.rows, modalities=modalities)
         return {key: rows.raw for key, rows in made.items()}
 

@@ -128,7 +128,7 @@ class TableReader:
             name=table.name, fitting=with_target,
         )  # fmt: skip
         file = readable_name(Path(source)) if isinstance(source, str | Path) else table.name
-        dataset = _to_learn(dataset, inference.frame, schema, file)
+        dataset = replace(dataset, **_to_learn(inference.frame, schema, file))
         rates = {k: m.rate for k, m in dataset.modalities.items() if m.rate is not None}
         levels = {m.columns[0]: dataset.modalities[k].range for k, m in schema.modalities.items()}
         ranges = schema.ranges | {column: both for column, both in levels.items() if both is not None}
@@ -193,7 +193,7 @@ class TableReader:
             name=table.name, fitting=False,
         )  # fmt: skip
         if to_learn:
-            dataset = _to_learn(dataset, frame, schema, table.name)
+            dataset = replace(dataset, **_to_learn(frame, schema, table.name))
         known = [f"Columns that the schema does not know are not used: {tell_values(extra)}."] if extra else []
         return replace(dataset, notes=(*table.notes, *known, *dataset.notes))
 
@@ -227,10 +227,7 @@ class TableReader:
         found: dict[str, Any] = {"target": values, "task": task, "target_names": names}
         frame = without_doubtful(frame, schema.columns)
         found |= split_column(frame, schema)
-        if schema.weight is not None:
-            found["weights"] = weights_in(frame, schema, who=who)
-        if schema.subgroup is not None:
-            found["subgroups"] = subgroup_names(frame[schema.subgroup], who=who, column=schema.subgroup)
+        found |= _to_learn(frame, schema, who)
         notes = target_notes(values, task, names, column=target[0])
         notes += [f"Column {c!r}: {why}." for c, (_, why) in formats.items() if why]
         schema = schema.model_copy(update={"target": asked.target.model_copy(update={"task": task})})
@@ -273,8 +270,8 @@ def look(source: Source, schema: Any = None, *, target: str | Sequence[str] | No
     return replace(result, schema=resolved, notes=(*table.notes, *result.notes, *cells.notes))
 
 
-def _to_learn(dataset: Dataset, frame: pd.DataFrame, schema: Schema, who: str) -> Dataset:
-    """Returns rows with the weights and subgroups that the schema names columns of."""
+def _to_learn(frame: pd.DataFrame, schema: Schema, who: str) -> dict[str, Any]:
+    """Returns the weights and subgroups of rows, as fields of a `Dataset`, that the schema names columns of."""
     if lacking := [c for c in (schema.weight, schema.subgroup) if c is not None and c not in frame.columns]:
         raise DataError(
             f"{who}: rows to learn from must have the columns of weights and of subgroups; {tell_values(lacking)} "
@@ -283,7 +280,7 @@ def _to_learn(dataset: Dataset, frame: pd.DataFrame, schema: Schema, who: str) -
     groups = None
     if schema.subgroup is not None:
         groups = subgroup_names(frame[schema.subgroup], who=who, column=schema.subgroup)
-    return replace(dataset, weights=weights_in(frame, schema, who=who), subgroups=groups)
+    return {"weights": weights_in(frame, schema, who=who), "subgroups": groups}
 
 
 def _reasons(inference: Inference) -> dict[str, tuple[str, str]]:

@@ -14,7 +14,7 @@ from profuse.data.table.values import match, words
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
 
-__all__ = ["Unseen", "new_share", "unseen_cells", "unseen_notes"]
+__all__ = ["Unseen", "add_unseen", "new_share", "unseen_cells", "unseen_notes"]
 
 _NEARLY_ALL = 0.9
 _FEWEST = 10
@@ -56,6 +56,13 @@ class Unseen:
         words = tuple(dict.fromkeys((*self.words, *other.words)))
         n_filled, n_unseen = self.n_filled + other.n_filled, self.n_unseen + other.n_unseen
         return replace(self, n_filled=n_filled, n_unseen=n_unseen, words=words)
+
+
+def add_unseen(known: dict[str, Unseen], more: Iterable[Unseen]) -> None:
+    """Adds what further rows hold to what is `known`, by column."""
+    for column in more:
+        before = known.get(column.column)
+        known[column.column] = column if before is None else before.and_in(column)
 
 
 def new_share(cells: np.ndarray) -> float:
