@@ -186,3 +186,60 @@ def test_many_rows_in_few_clusters_are_bagged_too() -> None:
     weights = select(predictions, true, metric("auroc"), clusters=np.arange(6_000) % 8)
     assert weights[2] < 0.05
     assert weights[:2].min() > 0.35
+
+
+def with_trivial(predictions: np.ndarray, true: np.ndarray, n_folds: int = 5) -> np.ndarray:
+    """Adds a member that answers the same in each fold: how often the classes are in the other ones."""
+    n_classes = predictions.shape[2]
+    fold, rates = np.arange(len(true)) % n_folds, np.empty(predictions.shape[1:])
+    for k in range(n_folds):
+        rates[fold == k] = np.bincount(true[fold != k], minlength=n_classes) / (fold != k).sum()
+    return np.concatenate([predictions, rates[None]])
+
+
+@pytest.mark.parametrize("n_rows", [120, 6_000])
+@pytest.mark.parametrize("name", ["auroc", "accuracy", "f1"])
+def test_always_the_same_answer_is_not_mixed_into_probabilities(name: str, n_rows: int) -> None:
+    """What orders rows does not see it, and rounding gave it most of the weight; two answers of three are "no"."""
+    rng = np.random.default_rng(0)
+    true = (rng.random(n_rows) < 1 / 3).astype(int)
+    logits = np.stack([2 * true - 1 - np.log(2) / 2 + noise * rng.normal(size=n_rows) for noise in (1.0, 1.4, 1.8)])
+    p = 1 / (1 + np.exp(-logits))
+    members = with_trivial(np.stack([1 - p, p], axis=2), true)
+    weights = select(members, true, metric(name), metric("log_loss"), trivial=3)
+    assert weights[3] == 0.0
+    loss = metric("log_loss")
+    assert loss(true, mixed(members, weights)) <= min(loss(true, m) for m in members) + 0.01
+
+
+def test_always_the_same_answer_is_chosen_where_nothing_is_better() -> None:
+    rng = np.random.default_rng(0)
+    true, p = rng.integers(0, 2, 2_000), rng.random((2, 2_000))
+    members = np.concatenate([np.stack([1 - p, p], axis=2), np.full((1, 2_000, 2), 0.5)])
+    np.testing.assert_array_equal(select(members, true, metric("log_loss"), metric("log_loss"), trivial=2), [0, 0, 1])
+
+
+@pytest.mark.parametrize("name", ["r2", "mse", "spearman"])
+def test_the_mean_shrinks_numbers_only_where_that_lessens_their_errors(name: str) -> None:
+    """Of y + e with e of the variance of y half of it is the best answer; of y alone all of it is."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(3_000, 1))
+    noisy, sure = true + rng.normal(size=(3_000, 1)), true + 0.1 * rng.normal(size=(3_000, 1))
+    for member, expected in ((noisy, 0.5), (sure, 0.99)):
+        members = np.stack([member, np.zeros_like(true)])
+        weights = select(members, true, metric(name), metric("mse"), trivial=1)
+        if name == "spearman":  # which shrinking changes by rounding alone
+            assert weights[0] >= expected - 0.05
+        else:
+            assert weights[0] == pytest.approx(expected, abs=0.05)
+
+
+def test_of_probabilities_that_order_rows_alike_the_honest_ones_are_taken() -> None:
+    """AUROC is all but the same; the log loss is not."""
+    predictions, true = said(6_000, (1.0,))
+    p = predictions[0, :, 1]
+    shy = 0.5 + 0.02 * (p - 0.5) + 1e-4 * (2 * true - 1)  # a little better in order
+    members = np.stack([np.stack([1 - q, q], axis=1) for q in (shy, p)])
+    auroc = metric("auroc")
+    assert auroc(true, members[0]) > auroc(true, members[1])
+    assert select(members, true, auroc, metric("log_loss"))[1] > 0.9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from profuse.errors import DataError
@@ -14,6 +16,7 @@ _PATIENCE = 10  # steps without a better score
 _N_BAGS, _FEW_ROWS, _MANY_ROWS = 12, 500, 5_000  # below the first with half of the members, from the second on without
 _MOST_ROWS, _FEWEST_MEMBERS, _LEAST = 20_000, 2, 0.01
 _DRAWN, _HALF = 10.0, 0.5  # clusters that count as much as knowing nothing; of the best gain
+_LOSS_SHARE = 0.5  # of the log loss, in what is chosen by
 
 
 def mixed(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -40,7 +43,10 @@ def select(
 
     Begins with the best member and adds, one at a time, the one with which the mean of all chosen has the best score;
     of equal scores the one with the smaller loss is better, and then the member that is better alone. Of these means
-    the first with the best score of all is taken. This is done on 12 bootstrap samples of the rows and the weights are
+    the first with the best score of all is taken. Of probabilities the score less half of the log loss is in the place
+    of the score: AUROC and accuracy do not see how sure answers are, nor what moves all of them alike. The trivial
+    member, which does that, is never added to others where answers are probabilities, and to numbers only where score
+    and loss are both better with it. This is done on 12 bootstrap samples of the rows and the weights are
     averaged: below 500 rows, which do not tell well which of many means is best, with half of the members each; from
     5,000 rows on once, with all rows and members. A weight below .01 becomes 0.
 
@@ -53,9 +59,11 @@ def select(
         predictions: `[member, row, output]`, of rows that no member has learned from.
         true: The rows' targets, as the metric takes them.
         metric: By which is chosen.
-        loss: Tells means apart that the metric scores alike, as accuracy does often.
+        loss: Tells means apart that the metric scores alike, as accuracy does often. A log loss says that predictions
+            are probabilities.
         clusters: `[row]`: rows with one number are not independent; all are if None.
-        trivial: The member that always gives the same answer; gains are over the worst one where there is none.
+        trivial: The member that always gives the same answer; gains are over the worst one where there is none. It has
+            weight where it is the best one, and where it shrinks numbers.
         seed: Of what is drawn.
 
     Reference:
@@ -63,12 +71,13 @@ def select(
         2.3.
 
     *Differs from the paper*: begins with the one best member, not with the N best; rows are drawn, not only members;
-    ties go by the loss; weights are drawn towards equal ones where rows are not independent.
+    the log loss has a part in the score, ties go by the loss; weights are drawn towards equal ones where rows are not
+    independent.
     """
     n_members, n_rows = predictions.shape[:2]
     if n_members == 1:
         return np.ones(1)
-    rng, ties = np.random.default_rng(seed), loss if loss is not None and loss.name != metric.name else None
+    rng, judge = np.random.default_rng(seed), _Judge(metric, loss)
     alike = None if clusters is None or len(np.unique(clusters)) in (1, n_rows) else clusters
     most = _MOST_ROWS if alike is None else _MANY_ROWS  # all twelve samples are of so many
     if n_rows > most:  # which tell enough
@@ -76,7 +85,7 @@ def select(
         predictions, true = predictions[:, some], true[some]
         alike = None if alike is None else alike[some]
     if alike is None and n_rows >= _MANY_ROWS:
-        return _greedy(predictions, true, metric, ties)
+        return _greedy(predictions, true, judge, trivial)
     rows_of = _rows_by(np.arange(len(true)) if alike is None else alike)
     n_parts = len(rows_of)
     n_taken = n_members if n_parts >= _FEW_ROWS else max(_FEWEST_MEMBERS, (n_members + 1) // 2)
@@ -84,7 +93,8 @@ def select(
     for _ in range(_N_BAGS):
         rows = np.concatenate([rows_of[i] for i in rng.integers(n_parts, size=n_parts)])
         members = np.sort(rng.permutation(n_members)[:n_taken])
-        weights[members] += _greedy(predictions[members][:, rows], true[rows], metric, ties)
+        same = None if trivial is None or trivial not in members else int(np.flatnonzero(members == trivial)[0])
+        weights[members] += _greedy(predictions[members][:, rows], true[rows], judge, same)
     weights /= weights.sum()
     if alike is not None:
         share = _DRAWN / (_DRAWN + n_parts)
@@ -110,25 +120,45 @@ def _level(predictions: np.ndarray, true: np.ndarray, metric: Metric, trivial: i
     return np.asarray(good / good.sum())
 
 
-def _greedy(predictions: np.ndarray, true: np.ndarray, metric: Metric, ties: Metric | None) -> np.ndarray:
-    def judge(prediction: np.ndarray) -> tuple[float, float]:
-        """Larger is better; the worst of all where it is not defined."""
-        score = _score(metric, true, prediction)
-        return (score, 0.0 if ties is None else _score(ties, true, prediction))
+@dataclass(frozen=True)
+class _Judge:
+    """How good a prediction is: two numbers, larger is better, of which the first that differs decides."""
 
-    alone = [judge(p) for p in predictions]
+    metric: Metric
+    loss: Metric | None
+
+    @property
+    def of_probabilities(self) -> bool:
+        return self.loss is not None and self.loss.name == "log_loss"
+
+    def __call__(self, true: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+        """Returns the score, the worst of all where it is not defined, and the loss with its sign turned."""
+        score = _score(self.metric, true, prediction)
+        gain = 0.0 if self.loss is None else _score(self.loss, true, prediction)
+        return (score + _LOSS_SHARE * gain if self.of_probabilities else score), gain
+
+
+def _greedy(predictions: np.ndarray, true: np.ndarray, judge: _Judge, trivial: int | None) -> np.ndarray:
+    alone = [judge(true, p) for p in predictions]
     order = sorted(range(len(predictions)), key=lambda m: alone[m], reverse=True)  # of equal ones the first is taken
     counts = np.zeros(len(predictions))
     counts[order[0]] = 1
     best, chosen, total = alone[order[0]], counts.copy(), predictions[order[0]].copy()
+    last = best
     for step in range(2, _MOST_STEPS + 1):
-        results = [judge((total + predictions[m]) / step) for m in order]
-        result = max(results)
-        taken = order[results.index(result)]
+        results = {m: judge(true, (total + predictions[m]) / step) for m in order if m != trivial}
+        if trivial is not None and not judge.of_probabilities:
+            shrunk = judge(true, (total + predictions[trivial]) / step)
+            if shrunk[1] > last[1]:
+                results[trivial] = shrunk
+        if not results:  # the trivial member alone
+            break
+        taken = max(results, key=results.__getitem__)  # of equal ones the first
+        last = results[taken]
         counts[taken] += 1
         total += predictions[taken]
-        if result > best:
-            best, chosen = result, counts.copy()
+        if last > best:
+            best, chosen = last, counts.copy()
         elif counts.sum() - chosen.sum() >= _PATIENCE:
             break
     return np.asarray(chosen / chosen.sum())
