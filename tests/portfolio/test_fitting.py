@@ -25,7 +25,7 @@ from profuse.data.split import folds
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, UnknownNameError
 from profuse.metrics import metric
 from profuse.models.options import ModelOptions
-from profuse.portfolio import fits as fits_module
+from profuse.portfolio import attempt as attempt_module
 from profuse.portfolio import members as members_module
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.estimate import nested_outputs
@@ -262,12 +262,28 @@ class TestTime:
             learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED), on_event=seen.append
         )
         assert [m.name for m in model.members] == ["linear"]
-        # a fit to a fifth of the rows told enough
+        # fits to a fifth and to a fifth of that told enough
         assert model.about["skipped"]["boosted"] == "a fit would take 30 s; 17 s were left for it"
-        assert clock["now"] == 3.0 + 6.0
+        assert clock["now"] == pytest.approx(3.0 + 6.0 + 1.2)
         done = [e for e in seen if e.stage == "member"]
         assert [(e.member, bool(e.skipped)) for e in done] == [("linear", False), ("boosted", True)]
         assert (done[-1].n_done, done[-1].n_total) == (6, 6)
+
+    def test_time_that_does_not_grow_with_the_rows_is_not_multiplied(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Boosting takes 5 s and 1 s for all rows: by a fifth alone it would be 26 s, of 17 s that are left for it."""
+        slow_fits(monkeypatch, lambda name, every: 0.5 if name == "linear" else 5.0 + 1.0 / every)
+        model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED))
+        assert [m.name for m in model.members] == ["linear", "boosted"]
+
+    def test_where_a_smaller_share_cannot_be_fitted_the_larger_one_tells(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def seconds(name: str, every: int) -> float:
+            if every > 5:
+                raise DataError("table: at least two classes must be learned from; got one")
+            return (1.0 if name == "linear" else 30.0) / every
+
+        slow_fits(monkeypatch, seconds)
+        model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED))
+        assert model.about["skipped"]["boosted"] == "a fit would take 30 s; 17 s were left for it"
 
     def test_what_takes_longer_than_a_share_of_the_rows_has_said_ends_after_the_first_fit(
         self, monkeypatch: pytest.MonkeyPatch
@@ -278,17 +294,17 @@ class TestTime:
 
     def test_a_network_that_is_too_slow_is_trained_for_fewer_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = slow_fits(monkeypatch, lambda name, every: 0.0)
-        watch = fits_module._Watch(14.0)
+        watch = attempt_module.Watch(14.0)
         clock["now"] = 4.0  # linear paths are solved before the first epoch
         watch.n_epochs, watch.seconds_left = 40, 40.0
         watch.on_first_steps()
         assert watch.stopped
         assert (watch.too_long, watch.before, watch.epochs, watch.planned) == (40.0, 4.0, 9, 40)
-        quick = fits_module._Watch(100.0)
+        quick = attempt_module.Watch(100.0)
         quick.n_epochs, quick.seconds_left = 40, 40.0
         quick.on_first_steps()
         assert not quick.stopped
-        none = fits_module._Watch(2.0)
+        none = attempt_module.Watch(2.0)
         clock["now"] = 10.0
         none.n_epochs, none.seconds_left = 40, 40.0
         none.on_first_steps()
@@ -300,7 +316,7 @@ class TestTime:
         def outputs(self: Fits, tasks: list[Any]) -> Any:
             if tasks[0].member.model is None:
                 return whole(self, tasks)
-            return [fits_module._Result(t.number, too_long=1.0, before=500.0, planned=40) for t in tasks]
+            return [attempt_module.FitResult(t.number, too_long=1.0, before=500.0, planned=40) for t in tasks]
 
         monkeypatch.setattr(Fits, "_outputs", outputs)
         model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=300), members=(LINEAR, NET))
@@ -358,7 +374,7 @@ class TestTime:
             for task in tasks:
                 attempts.append((task.number, task.train.epochs))
                 if task.number == 1 and len(attempts) < 4:
-                    yield fits_module._Result(1, too_long=50.0, epochs=2, planned=4)
+                    yield attempt_module.FitResult(1, too_long=50.0, epochs=2, planned=4)
                 else:
                     yield from whole(self, [task])
 
@@ -397,7 +413,7 @@ class TestTime:
         assert model.about["skipped"] == {}
         told = [(e.member, bool(e.skipped)) for e in seen if e.stage == "member"]
         assert told == [("linear", False), ("boosted", True), ("last", False), ("boosted", False)]
-        assert probes == ["boosted", "last"]  # how long it takes is known when it is tried again
+        assert probes == ["boosted", "boosted", "last"]  # how long it takes is known when it is tried again
 
     def test_a_shortened_network_is_joined_by_a_second_one_in_the_time_that_is_left(
         self, monkeypatch: pytest.MonkeyPatch

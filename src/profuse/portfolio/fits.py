@@ -7,29 +7,23 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from profuse._cores import limit_threads
-from profuse._workers import begin, outputs_of, packed
+from profuse._workers import outputs_of, packed
 from profuse.errors import DataError, ProfuseError
-from profuse.inspect.asked import hide
-from profuse.metrics import Metric, metric_named
+from profuse.metrics import Metric
+from profuse.portfolio.attempt import MARGIN, FitResult, FitTask, attempt
 from profuse.portfolio.cut import Cut
-from profuse.portfolio.members import Member, loaded
+from profuse.portfolio.members import Member
 from profuse.portfolio.patterns import Pattern
 from profuse.predictor import Predictor
-from profuse.schema import Task
-from profuse.training.callbacks import Callback
 from profuse.training.options import TrainOptions
 
 __all__ = ["Event", "Fits", "Fitted", "score_of"]
 
 _FEWEST_EPOCHS = 1  # a network begins as its linear paths
-_MARGIN = 0.9
-_PROBE = 5
 _RESERVED = 1 / 3  # of the time of all fits, kept for the first network
 _SHORT = 1.5  # epochs, that a network needs with what comes before and after them
 _TURN = 0.5  # of the time that is left, a model may take
@@ -98,98 +92,6 @@ class Fitted:
         if given == most:
             return ""
         return f"{self.member.name} is trained for at most {given} epochs instead of {most}, as time was limited."
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A fit, as a process takes it; `allowed` seconds, or no limit, which is seen beforehand where it `probes`."""
-
-    member: Member
-    number: int
-    path: Path
-    sets: Mapping[str, tuple[str, int]]
-    train: TrainOptions
-    metric: str
-    task: Task
-    patterns: tuple[Pattern, ...]
-    allowed: float | None
-    probes: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Result:
-    """What a fit has left: it failed (`reason`), would take too long (`epochs` would fit), or has all but those.
-
-    `too_long` are the seconds that its epochs would take, `before` those of its linear paths, before the first epoch.
-
-    `planned` are the epochs that a network was to have; 0 of other models.
-    """
-
-    number: int
-    predictor: Predictor | None = None
-    held: Mapping[Pattern, np.ndarray] = field(default_factory=dict)
-    sets: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    seconds: float = 0.0
-    reason: str = ""
-    too_long: float = 0.0
-    before: float = 0.0
-    epochs: int = 0
-    planned: int = 0
-
-
-class _Watch(Callback):
-    """Ends a training that would take longer than is allowed."""
-
-    def __init__(self, allowed: float) -> None:
-        self.allowed, self.too_long, self.epochs, self.planned = allowed, 0.0, 0, 0
-        self.before = 0.0
-        self.began = time.perf_counter()
-
-    def on_first_steps(self) -> None:
-        self._look()
-
-    def on_epoch_end(self, epoch: Any) -> None:
-        if epoch.epoch == 1:  # later ones are sunk costs
-            self._look()
-
-    def _look(self) -> None:
-        self.planned = self.n_epochs
-        spent = time.perf_counter() - self.began  # linear paths were solved before
-        allowed = self.allowed - spent
-        if self.seconds_left > allowed and not self.too_long:
-            self.too_long, self.before = self.seconds_left, spent
-            self.epochs = math.floor(self.n_epochs * _MARGIN * max(0.0, allowed) / max(self.seconds_left, 1e-9))
-            self.stop()
-
-
-def _attempt(task: _Task, parent: int, parts: bytes) -> _Result:
-    begin(parent, parts)
-    start, watch = time.perf_counter(), _Watch(math.inf if task.allowed is None else task.allowed)
-    metric = metric_named(task.metric, task.task, who="fit")
-    with limit_threads(task.train.threads):
-        try:
-            if task.probes and (expected := _expected(task, metric)) > watch.allowed:
-                return _Result(task.number, too_long=expected)
-            predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
-            if watch.too_long:
-                return _Result(
-                    task.number, too_long=watch.too_long, before=watch.before, epochs=watch.epochs,
-                    planned=watch.planned,
-                )  # fmt: skip
-            if not len(loaded(task.path).split.test):
-                taken = time.perf_counter() - start
-                return _Result(task.number, predictor, sets=sets, seconds=taken, planned=watch.planned)
-            held = {p: predictor.predict_encoded(hide(inputs, [n for n in p if n in inputs])) for p in task.patterns}
-        except ProfuseError as error:
-            return _Result(task.number, reason=str(error))
-    return _Result(task.number, predictor, held, sets, time.perf_counter() - start, planned=watch.planned)
-
-
-def _expected(task: _Task, metric: Metric) -> float:
-    """Returns the seconds that a classical model, which cannot be stopped, takes, by a fit to a share of the rows."""
-    start = time.perf_counter()
-    task.member.fit(task.path, task.sets, task.train, metric, every=_PROBE)
-    return _PROBE * (time.perf_counter() - start)
 
 
 def _at_most(epochs: int, train: TrainOptions) -> TrainOptions:
@@ -280,7 +182,7 @@ class Fits:
         for first in [f for f in fitted if f.epochs[1] < f.epochs[0]]:
             most, given = first.epochs
             an_epoch = max(first.seconds, 1e-9) / given
-            n_epochs = min(most, math.floor(_MARGIN * (self.deadline - time.perf_counter()) / an_epoch))
+            n_epochs = min(most, math.floor(MARGIN * (self.deadline - time.perf_counter()) / an_epoch))
             if n_epochs < _WORTH_AGAIN * given:
                 continue
             train = _at_most(n_epochs, self.train.model_copy(update={"seed": self.train.seed + 1}))
@@ -326,13 +228,13 @@ class Fits:
         """
         member, start = result.member, time.perf_counter()
         folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
-        found: dict[int, _Result] = {}
+        found: dict[int, FitResult] = {}
         while todo := [j for j in range(len(folds)) if j not in found]:
             left, remaining = self._left(found, len(folds)), until - time.perf_counter()
             if remaining <= 0:
                 return "no time was left for it"
             if remaining < (left or 0.0):
-                fewer = math.floor(min(r.planned for r in found.values()) * _MARGIN * remaining / (left or 1.0))
+                fewer = math.floor(min(r.planned for r in found.values()) * MARGIN * remaining / (left or 1.0))
                 if fewer < _FEWEST_EPOCHS:
                     result.needs = left or 0.0
                     return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
@@ -341,7 +243,7 @@ class Fits:
             allowed = None if math.isinf(remaining) else remaining / max(1, rounds)
             self.tell(Event("fit", n_done + len(found), self._n_total, member.name, left))
             tasks = [
-                _Task(
+                FitTask(
                     member, j, folds[j].path, self.sets.setdefault(j, {}), train, self.metric.name,
                     self.cut.codec.task, tuple(self.patterns), allowed,
                     probes and allowed is not None and not found and member.model is None,
@@ -375,18 +277,18 @@ class Fits:
         result.seconds = time.perf_counter() - start
         return ""
 
-    def _left(self, found: Mapping[int, _Result], n_folds: int) -> float | None:
+    def _left(self, found: Mapping[int, FitResult], n_folds: int) -> float | None:
         """Returns the seconds that the other fits of a member take, by those that are done."""
         if not found:
             return None
         each = sum(r.seconds for r in found.values()) / len(found)
         return each * math.ceil((n_folds - len(found)) / self.n_jobs)
 
-    def _outputs(self, tasks: Sequence[_Task]) -> Iterator[_Result]:
+    def _outputs(self, tasks: Sequence[FitTask]) -> Iterator[FitResult]:
         todo = [(task, os.getpid(), self._parts) for task in tasks]
         if self.n_jobs == 1 or len(tasks) == 1:
-            yield from (_attempt(*args) for args in todo)
+            yield from (attempt(*args) for args in todo)
             return
-        with outputs_of(_attempt, todo, self.n_jobs, who="fit") as outputs:
+        with outputs_of(attempt, todo, self.n_jobs, who="fit") as outputs:
             # through a generator of its own: theirs is not closed before it may cancel work without a warning
             yield from (output for output in outputs)
