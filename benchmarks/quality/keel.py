@@ -2,13 +2,15 @@
 
     python benchmarks/quality/keel.py --out results/keel            # hours; goes on where it stopped
     python benchmarks/quality/keel.py --out results/keel --page     # the table in Markdown, of what is there
+    python benchmarks/quality/keel.py --out results/keel --autogluon ag/bin/python   # and AutoGluon; see autogluon_rows.py
 
 The data, and where they are looked for: `strangers.py`.
 
 Of each table and seed a fifth of the rows (at random, by class) is tested on. The rest, 3,000 rows at most, is what
 `profuse fit`'s portfolio learns from with its defaults, and five classical models of scikit-learn: each has 20 settings
 drawn at random, of which the best by the log loss of five folds is fitted to all of these rows. "Best classical" is the
-one of the five that the folds find best, as a careful engineer would choose. Nothing is chosen by test rows.
+one of the five that the folds find best, as a careful engineer would choose. AutoGluon has the same rows and core, and the
+seconds that the portfolio took, 60 at least. Nothing is chosen by test rows.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import subprocess
+import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ from profuse.training.options import TrainOptions
 
 strangers: Any = importlib.import_module("strangers")
 MOST_ROWS, N_SETTINGS = 3_000, 20
+_FEWEST_SECONDS = 60.0  # of AutoGluon
 
 
 def classical(x: pd.DataFrame, seed: int) -> Iterator[tuple[str, Any, dict[str, list[Any]]]]:
@@ -80,7 +85,18 @@ def classical(x: pd.DataFrame, seed: int) -> Iterator[tuple[str, Any, dict[str, 
         yield name, make_pipeline(ready, model), {f"{last}__{k}": v for k, v in settings.items()}
 
 
-def measure(name: str, seed: int) -> dict[str, Any]:
+def autogluon(python: str, known: pd.DataFrame, codes: np.ndarray, test: pd.DataFrame, seconds: float) -> np.ndarray:
+    """Returns what AutoGluon, in the environment of that interpreter, predicts of the test rows."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        known.assign(target=codes).to_csv(folder / "learn.csv", index=False)
+        test.to_csv(folder / "new.csv", index=False)
+        worker = Path(__file__).with_name("autogluon_rows.py")
+        subprocess.run([python, str(worker), str(folder), str(seconds)], check=True)
+        return pd.read_csv(folder / "said.csv").to_numpy()
+
+
+def measure(name: str, seed: int, python: str | None = None) -> dict[str, Any]:
     """Returns predictions of the test rows by each model, the loss by folds, and seconds."""
     from sklearn.model_selection import RandomizedSearchCV, StratifiedKFold, train_test_split
 
@@ -115,33 +131,42 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     made["said"]["portfolio"] = np.asarray(fitted.predict_encoded(fitted.encode(data.rows(test)))).round(6).tolist()
     made["seconds"]["portfolio"] = time.perf_counter() - start
     made["weights"] = {m.name: m.weight for m in fitted.members}
+    if python is not None:
+        start, most = time.perf_counter(), max(_FEWEST_SECONDS, made["seconds"]["portfolio"])
+        said = autogluon(python, x.iloc[known], codes[known], x.iloc[test], most)
+        made["said"]["autogluon"] = said.round(6).tolist()
+        made["seconds"]["autogluon"] = time.perf_counter() - start
     return made
 
 
-HEADS = (
-    "table",
-    "seeds x test rows",
-    "rows",
-    "best classical",
-    "log loss",
-    "portfolio",
-    "gain",
-    "accuracy",
-    "portfolio",
-    "gain",
-)
-
-
 def page(folder: Path) -> str:
-    """Returns the table: log loss and accuracy of the best classical model and of the portfolio, and what it gains."""
+    """Returns the tables: log loss and accuracy of a rival and of the portfolio, and what it gains."""
     made = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))]
-    lines, gains = [" | ".join(HEADS), "|".join(["---"] * len(HEADS))], []
+    tables = [_against(made, "best classical", lambda run: str(min(run["folds"], key=run["folds"].get)))]
+    both = [run for run in made if "autogluon" in run["said"]]
+    return "\n\n".join(tables + ([_against(both, "AutoGluon", lambda run: "autogluon")] if both else []))
+
+
+def _against(made: Sequence[dict[str, Any]], title: str, rival_of: Callable[[dict[str, Any]], str]) -> str:
+    heads = (
+        "table",
+        "seeds x test rows",
+        "rows",
+        title,
+        "log loss",
+        "portfolio",
+        "gain",
+        "accuracy",
+        "portfolio",
+        "gain",
+    )
+    lines, gains = [" | ".join(heads), "|".join(["---"] * len(heads))], []
     for name in [t for t in strangers.TABLES if any(m["name"] == t for m in made)]:
         runs = [m for m in made if m["name"] == name]
-        best = [min(m["folds"], key=m["folds"].get) for m in runs]
-        cells = [name, f"{len(runs)} x {len(runs[0]['true'])}", f"{runs[0]['n']:,}", ", ".join(sorted(set(best)))]
+        rivals = [rival_of(m) for m in runs]
+        cells = [name, f"{len(runs)} x {len(runs[0]['true'])}", f"{runs[0]['n']:,}", ", ".join(sorted(set(rivals)))]
         for row_values, sign in ((_log_chances, -1), (_right, 1)):
-            theirs = [row_values(m, m["said"][b]) for m, b in zip(runs, best, strict=True)]
+            theirs = [row_values(m, m["said"][r]) for m, r in zip(runs, rivals, strict=True)]
             ours = [row_values(m, m["said"]["portfolio"]) for m in runs]
             rows = [np.arange(len(m["true"])) for m in runs]
             d = paired_difference(
@@ -151,12 +176,18 @@ def page(folder: Path) -> str:
             )
             cells += [f"{sign * np.mean([v.mean() for v in side]):.3f}" for side in (theirs, ours)]
             cells.append(f"{d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f})")
-            gains += [d.value] if sign == -1 else []
+            gains.append((sign, d.value))
         lines.append(" | ".join(cells))
-    gain = np.array(gains)
-    error = gain.std(ddof=1) / len(gain) ** 0.5
-    last = f"Mean gain in log loss {gain.mean():+.4f}, standard error over {len(gain)} tables {error:.4f}; above 0 on "
-    return "".join(f"| {line} |\n" for line in lines) + f"\n{last}{int((gain > 0).sum())}."
+    of_loss, of_accuracy = (np.array([gain for sign, gain in gains if sign == which]) for which in (-1, 1))
+    return "".join(f"| {line} |\n" for line in lines) + (
+        f"\nMean gain in log loss {_mean(of_loss)}, above 0 on {int((of_loss > 0).sum())} of {len(of_loss)} tables; "
+        f"in accuracy {_mean(of_accuracy)}."
+    )
+
+
+def _mean(gains: np.ndarray) -> str:
+    error = gains.std(ddof=1) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
+    return f"{gains.mean():+.4f} (standard error {error:.4f})"
 
 
 def _log_chances(made: dict[str, Any], said: list[list[float]]) -> np.ndarray:
@@ -176,6 +207,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--tables", nargs="*", default=list(strangers.TABLES), help="which; all unless given")
+    parser.add_argument("--autogluon", metavar="PYTHON", help="interpreter of an environment that has AutoGluon")
     parser.add_argument("--page", action="store_true", help="print the table")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -184,7 +216,7 @@ def main() -> None:
             for name in asked.tables:
                 path = asked.out / f"{name}-{seed}.json"
                 if not path.exists():
-                    made = measure(name, seed)
+                    made = measure(name, seed, asked.autogluon)
                     path.write_text(json.dumps(made))
                     print(name, seed, {k: round(v) for k, v in made["seconds"].items()}, flush=True)
     print(page(asked.out))
