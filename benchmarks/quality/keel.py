@@ -2,15 +2,15 @@
 
     python benchmarks/quality/keel.py --out results/keel            # hours; goes on where it stopped
     python benchmarks/quality/keel.py --out results/keel --page     # the table in Markdown, of what is there
-    python benchmarks/quality/keel.py --out results/keel --autogluon ag/bin/python   # and AutoGluon; see autogluon_rows.py
+    python benchmarks/quality/keel.py --out results/keel --autogluon ag/bin/python   # AutoGluon: see autogluon_rows.py
 
 The data, and where they are looked for: `strangers.py`.
 
 Of each table and seed a fifth of the rows (at random, by class) is tested on. The rest, 3,000 rows at most, is what
 `profuse fit`'s portfolio learns from with its defaults, and five classical models of scikit-learn: each has 20 settings
 drawn at random, of which the best by the log loss of five folds is fitted to all of these rows. "Best classical" is the
-one of the five that the folds find best, as a careful engineer would choose. AutoGluon has the same rows and core, and the
-seconds that the portfolio took, 60 at least. Nothing is chosen by test rows.
+one of the five that the folds find best, as a careful engineer would choose. AutoGluon has the same rows and core, and
+the seconds that the portfolio took, 60 at least. Nothing is chosen by test rows.
 """
 
 from __future__ import annotations
