@@ -18,7 +18,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 LAYERS = (
     ("errors",),
     ("_cache", "_cores", "_escape", "_files", "_json", "_lookup", "_machine", "_optional", "_part_kinds", "_saving"),
-    ("_folder", "_html", "registry"),
+    ("_folder", "_html", "_members", "registry"),
     ("_fields", "_options", "_weights", "_workers", "_yaml"),
     ("tokens",),
     ("kinds",),

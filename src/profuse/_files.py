@@ -9,7 +9,7 @@ from pathlib import Path
 
 from profuse.errors import ConfigError, DataError
 
-__all__ = ["MAX_FILE_SIZE", "check_size", "check_source", "max_file_size", "read_source"]
+__all__ = ["MAX_FILE_SIZE", "check_size", "check_source", "max_file_size", "n_bytes_of", "read_source"]
 
 MAX_FILE_SIZE = "PROFUSE_MAX_FILE_SIZE"
 """The environment variable that bounds how many bytes one file may take in memory: 500M, 8G, ..."""
@@ -34,9 +34,18 @@ def max_file_size() -> int:
     text = os.environ.get(MAX_FILE_SIZE, "").strip()
     if not text:
         return _DEFAULT
-    match = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)i?B?", text, re.IGNORECASE)
+    return n_bytes_of(text, MAX_FILE_SIZE)
+
+
+def n_bytes_of(text: str, who: str) -> int:
+    """Returns the bytes of a size that is written as 500M or 8G.
+
+    Raises:
+        ConfigError: It is none, or 0; the message begins with `who`.
+    """
+    match = re.fullmatch(r"(\d{1,15})\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     if match is None or int(match[1]) == 0:
-        raise ConfigError(f"{MAX_FILE_SIZE}: it must be a size above 0; got {text!r}. Write it as 500M or 8G.")
+        raise ConfigError(f"{who}: it must be a size above 0; got {text!r}. Write it as 500M or 8G.")
     return int(match[1]) * _UNITS[match[2].upper()]
 
 

@@ -22,6 +22,7 @@ from profuse.data.table.database import DatabaseTable
 from profuse.data.table.options import ReadOptions
 from profuse.data.table.reader import TableReader
 from profuse.data.table.schema_file import as_schema
+from profuse.data.table.shards import kept_schema
 from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
@@ -189,7 +190,7 @@ def open_data(
     for what, given in (("weight", weight), ("subgroup", subgroup)):
         if not (given is None or isinstance(given, str) or isinstance(data, pd.DataFrame)):
             raise ConfigError(f"{who}: {what} must name a column of the file; got {type(given).__name__}. Name one.")
-    known = as_schema(schema)
+    known = kept_schema(data, target=target is None) if schema is None else as_schema(schema)
     known = known.model_copy(update={"split": split.over(known.split)})
     if isinstance(weight, str):
         known, weight = known.model_copy(update={"weight": weight}), None

@@ -81,11 +81,12 @@ def train_streamed(
     """
     from profuse._options import checked
     from profuse.data.table.schema_file import as_schema
+    from profuse.data.table.shards import kept_schema
     from profuse.schema import SplitOptions
     from profuse.streaming.fit import fit_streamed
     from profuse.streaming.options import StreamOptions
 
-    known = as_schema(schema)
+    known = kept_schema(source, target=not target) if schema is None else as_schema(schema)
     columns = {name: column for name, column in named.items() if column is not None}
     known = known.model_copy(update={"split": SplitOptions(**rows).over(known.split), **columns})
 

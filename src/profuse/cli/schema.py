@@ -55,13 +55,14 @@ def schema(
 
     from profuse.data.table.reader import look
     from profuse.data.table.schema_file import as_schema
+    from profuse.data.table.shards import kept_schema
 
     source = data_of(file, query, table)
     if out is not None:  # a schema may be filled in where it stands: it is read whole before
         check_output(out, reads=(file_of(source),))
     if profile is not None:
         check_output(profile, reads=(file_of(source), given))
-    asked = as_schema(given)
+    asked = kept_schema(source, target=not target) if given is None else as_schema(given)
     named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
     result = look(source, asked.model_copy(update=named), target=target)
     resolved = result.schema

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from profuse._lookup import resolve
+from profuse._members import as_file
 from profuse.errors import ConfigError, DataError
 from profuse.kinds._rows import ModalityData, content, object_array
 from profuse.kinds._spec import LevelRange, Spec
@@ -180,6 +181,10 @@ class Kind(ABC):
         """
         raise DataError(f"{self.noun} are not read from files; got {path.name}")
 
+    def names_file(self, cell: Any) -> bool:
+        """Whether a cell of a column of this kind is the path of a file, not what could stand in one."""
+        return self.reads_files and isinstance(cell, str) and cell.lstrip()[:1] != "["
+
     def read_cells(
         self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
     ) -> ModalityData:
@@ -197,11 +202,10 @@ class Kind(ABC):
 
         def one(cell: Any) -> np.ndarray | None:
             held = cells.held(cell)
-            return (
-                None
-                if held is None
-                else self.check(self.read_file(held, cells.tell) if isinstance(held, Path) else held)
-            )
+            if isinstance(held, Path):
+                with as_file(held) as path:
+                    return self.check(self.read_file(path, cells.tell))
+            return None if held is None else self.check(held)
 
         values = cells.each(columns[0], one, self.noun)
         return ModalityData(self.name, object_array(values), np.array([v is not None for v in values], dtype=bool))

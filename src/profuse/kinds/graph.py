@@ -40,11 +40,14 @@ class GraphKind(Kind):
         """Returns the text of a graph that is given as an object, as JSON or as SMILES."""
         return _read(value, lambda remark: None).text
 
+    def names_file(self, cell: Any) -> bool:
+        return isinstance(cell, str) and cell.strip().lower().endswith(GRAPH_ENDINGS)
+
     def read_cells(
         self, cells: CellReader, name: str, columns: Sequence[str], kinds: Mapping[str, str]
     ) -> ModalityData:
         def one(cell: Any) -> str:
-            if isinstance(cell, str) and cell.strip().lower().endswith(GRAPH_ENDINGS):
+            if self.names_file(cell):
                 return read_graph(cells.path(cell), tell=cells.tell).text
             return _read(cell, cells.tell).text
 

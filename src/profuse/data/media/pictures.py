@@ -14,12 +14,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from profuse._files import check_size, read_source
+from profuse._files import check_size
 from profuse.data.media.bands import Bands
 from profuse.data.media.deep_pictures import deep_levels, is_deep, shrunk, upright
 from profuse.data.media.npy import read_npy
 from profuse.data.media.picture_ends import check_ends, has_last_chunk
-from profuse.data.media.source import Tell, opened, warn
+from profuse.data.media.source import Tell, opened, read_whole, warn
 from profuse.data.media.tiff_bands import MOST_CHANNELS, read_bands
 from profuse.errors import DataError
 
@@ -82,7 +82,7 @@ def _counted(file: BinaryIO, tell: Tell) -> np.ndarray | None:
     start = file.read(6)
     file.seek(0)
     if start == b"\x93NUMPY":
-        held = read_npy(read_source(Path(file.name)), tell)
+        held = read_npy(read_whole(file), tell)
         return _picture(held, fourth_is_opacity=held.dtype == np.uint8, tell=tell)
     if start[:2] not in (b"II", b"MM"):
         return None

@@ -1,17 +1,19 @@
-"""The bytes of one file, and how what could be doubted in it is told."""
+"""The bytes of one file, or of a member of a tar, and how what could be doubted in it is told."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from profuse._files import check_source, read_source
+from profuse._files import check_size, check_source
+from profuse._members import open_member, tar_of
 from profuse.errors import DataError, ProfuseWarning
 
-__all__ = ["Tell", "opened", "read_bytes", "warn"]
+__all__ = ["Tell", "opened", "read_bytes", "read_whole", "warn"]
 
 Tell = Callable[[str], None]
 """Takes a sentence, without a place, on a file that was read in a way that could be doubted."""
@@ -24,16 +26,19 @@ def warn(remark: str) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens the file `path`.
+    """Opens the file `path`, which may be a member of a tar (`profuse._members`).
 
     Raises:
         DataError: It is no regular file, it cannot be read, or it is empty.
     """
-    check_source(path)
+    inside = tar_of(path)
     try:
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:
+        if inside is None:
+            check_source(path)
+        with path.open("rb") if inside is None else open_member(*inside) as file:
+            if file.seek(0, os.SEEK_END) == 0:
                 raise DataError("the file is empty")
+            file.seek(0)
             yield file
     except OSError as error:
         raise DataError(f"it cannot be read ({error.strerror or error})") from error
@@ -45,7 +50,16 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: It is no regular file, it cannot be read, it is empty, or it is too large.
     """
-    data = read_source(path)
-    if not data:
-        raise DataError("the file is empty")
-    return data
+    with opened(path) as file:
+        return read_whole(file)
+
+
+def read_whole(file: BinaryIO) -> bytes:
+    """Returns all bytes of an open file.
+
+    Raises:
+        DataError: It is too large.
+    """
+    check_size(file.seek(0, os.SEEK_END))
+    file.seek(0)
+    return file.read()

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from profuse._files import check_size, check_source
+from profuse._files import check_size
+from profuse._members import as_file
 from profuse._optional import need
 from profuse.data.media.npy import read_npy
 from profuse.data.media.source import Tell, opened, read_bytes, warn
@@ -43,9 +44,13 @@ def read_volume(path: Path, *, tell: Tell = warn) -> np.ndarray:
         DataError: It is none, it is damaged or cut off, it takes too much memory, or slices do not fit together.
         MissingDependencyError: Without nibabel or pydicom (extra `volume`), of such files.
     """
+    with as_file(path) as real:
+        return _volume(real, tell)
+
+
+def _volume(path: Path, tell: Tell) -> np.ndarray:
     if path.is_dir():
         return _series(sorted(path.iterdir()), tell)
-    check_source(path)
     with opened(path) as file:
         head = file.read(132)
     if head[:6] == b"\x93NUMPY":

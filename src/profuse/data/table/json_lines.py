@@ -13,7 +13,7 @@ from profuse.data.table.halves import HALF, has_half
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
 
-__all__ = ["read_json_lines"]
+__all__ = ["json_object", "read_json_lines"]
 
 _MOST_BITS = 1023
 """Integers of more bits are larger than float64."""
@@ -57,6 +57,32 @@ def read_json_lines(text: str, path: Path) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     frame.attrs["notes"] = []
     return frame
+
+
+def json_object(text: bytes, *, as_written: bool = False) -> Any:
+    """Returns the JSON value `text`; with `as_written`, numbers are the words that stand there.
+
+    Raises:
+        DataError: It is none, names a key twice, is nested too deep, or holds a number beyond float64 or half a
+            character; who calls tells where.
+    """
+    numbers: dict[str, Any] = {"parse_int": str, "parse_float": str} if as_written else {}
+    try:
+        value = json.loads(text, object_pairs_hook=_pairs, **numbers)
+    except DataError:
+        raise
+    except RecursionError as error:
+        raise DataError("lists must not be nested so deep") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"it must be JSON; got {error}") from error
+    except ValueError as error:  # Python refuses integers of more than 4300 digits
+        raise DataError(_TOO_LARGE.rstrip(".")) from error
+    if b"\\ud" in text.lower() and has_half(value):
+        raise DataError(HALF)
+    cells = value.values() if isinstance(value, dict) else [value]
+    if any(isinstance(v, int) and v.bit_length() > _MOST_BITS for v in cells):
+        raise DataError(_TOO_LARGE.rstrip("."))
+    return value
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

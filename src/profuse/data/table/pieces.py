@@ -23,6 +23,8 @@ from profuse.data.table.column_types import arrow_cells
 from profuse.data.table.database import DatabaseTable
 from profuse.data.table.delimited import SEPARATORS, column_names, not_a_table, pandas_options, unique_names
 from profuse.data.table.read import PARQUET, format_of, parquet_errors, parquet_frame, read_table
+from profuse.data.table.shard_pieces import ShardText
+from profuse.data.table.shards import Shards, shards_at
 from profuse.data.table.text_pieces import TextPieces
 from profuse.errors import DataError
 
@@ -33,7 +35,7 @@ _BEYOND = r"\s*[-+]?\d{19,}\s*"  # whole numbers that may not fit 64 bits with a
 
 
 class TablePieces:
-    """The rows of a file in pieces, as often as wanted. CSV, TSV, Parquet and DuckDB are read so, others whole.
+    """The rows of a file in pieces, as often as wanted: CSV, TSV, Parquet, DuckDB and shards; others are read whole.
 
     Args:
         path: See `read_table`; or a table of a database.
@@ -58,15 +60,21 @@ class TablePieces:
         self._whole: pd.DataFrame | None = None
         self._types: dict[str, str] = {}
         self._not_truth: set[str] = set()
-        self._text: TextPieces | None = None
+        self._text: TextPieces | ShardText | None = None
+        self._shards: Shards | None = None
         self._database = path if isinstance(path, DatabaseTable) else None
         if self._database is not None:
             self.notes = tuple(self._database.notes)
             if not self._database.in_pieces or not self._decide():
                 self._read_whole()
             return
-        suffix, packed = format_of(self.path)
-        if suffix in SEPARATORS:
+        self._shards = shards_at(self.path)
+        suffix, packed = ("", False) if self._shards is not None else format_of(self.path)
+        if self._shards is not None:
+            self.notes = tuple(self._shards.notes)
+            if self._shards.is_text:
+                self._text, self._names = ShardText(self._shards), [c.name for c in self._shards.columns]
+        elif suffix in SEPARATORS:
             self._text = TextPieces(self.path, packed=packed, usual=SEPARATORS[suffix])
             self._names = column_names(self._text.header, self.path)
             self._text.check()
@@ -124,13 +132,15 @@ class TablePieces:
     def _raw(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         if self._database is not None:
             return self._of_database(self._database, types)
-        return self._of_parquet(types) if self._text is None else self._of_text(self._text, types)
+        if self._text is not None:
+            return self._of_text(self._text, types)
+        return self._of_parquet(types) if self._shards is None else self._shards.frames(self.n_rows)
 
     def _of_database(self, database: DatabaseTable, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         for table in database.pieces(self.n_rows):
             yield pd.DataFrame(_columns(table, types))
 
-    def _of_text(self, text: TextPieces, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+    def _of_text(self, text: TextPieces | ShardText, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         options = pandas_options(self._names, text.separator, [w for w in self.words if w in self._names])
         words = options["dtype"]
         options["dtype"] = {**{n: t for n, t in types.items() if t in ("str", "float64")}, **words}

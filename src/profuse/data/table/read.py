@@ -21,6 +21,7 @@ from profuse._optional import need
 from profuse.data.table.column_types import arrow_cells
 from profuse.data.table.delimited import SEPARATORS, read_delimited, unique_names
 from profuse.data.table.json_lines import read_json_lines
+from profuse.data.table.shards import shards_at
 from profuse.data.table.text_file import read_text
 from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
@@ -39,13 +40,14 @@ __all__ = [
 
 _JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet", ".pq")
-_KNOWN = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .pq"
+_KNOWN = ".csv, .tsv, .jsonl, .ndjson (also with .gz), .parquet, .pq, .tar"
 
 
 def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.DataFrame:
     """Returns the table in the file `path`, rows numbered from 0.
 
     The suffix tells the format: `.csv`, `.tsv`, `.jsonl`, `.ndjson` (each also with `.gz`), `.parquet`, `.pq`.
+    `.tar`, or a folder of such, is read as WebDataset shards (`profuse.data.table.shards`).
     Text is UTF-8. Empty cells, `NA`, `NaN`, `null`, `None` are missing. A `.csv` whose first line holds
     semicolons or tabs and no comma is read with these; the table's `attrs["notes"]` says so. In these and in `.tsv`
     a column is numeric if every filled cell is a number and none begins as 007 does; else it is text, `true` too.
@@ -62,8 +64,11 @@ def read_table(path: str | Path, *, words: Collection[str] | None = None) -> pd.
         MissingDependencyError: A Parquet file, and pyarrow is not installed.
     """
     path = Path(path)
-    suffix, packed = format_of(path)
-    if suffix in PARQUET:
+    shards = shards_at(path)
+    suffix, packed = ("", False) if shards is not None else format_of(path)
+    if shards is not None:
+        frame = shards.table(words)
+    elif suffix in PARQUET:
         frame = _parquet(path)
     else:
         text, notes = read_text(path, packed=packed)
@@ -86,7 +91,10 @@ def format_of(path: Path) -> tuple[str, bool]:
         DataError: No such file, no regular one, or an unknown suffix.
     """
     if path.is_dir():
-        raise DataError(f"read_table: the path must be a file; got the folder {str(path)!r}. Name a file in it.")
+        raise DataError(
+            f"read_table: the path must be a file, or a folder of shards (.tar); got the folder {str(path)!r}. Name a "
+            "file in it."
+        )
     if not path.exists():
         here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         close = nearest(path.name, here)

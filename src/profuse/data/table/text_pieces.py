@@ -14,7 +14,7 @@ from profuse.data.table.delimited import Widths, layout_of, open_quote
 from profuse.data.table.text_file import NOT_UTF_8, encoding_of
 from profuse.errors import DataError
 
-__all__ = ["TextPieces"]
+__all__ = ["TextBytes", "TextPieces"]
 
 _BYTES = 1 << 20
 _HEAD = 4_000_000
@@ -83,7 +83,7 @@ class TextPieces:
 
     def stream(self) -> io.BufferedReader:
         """Returns the same text as bytes, UTF-8, for `pandas.read_csv`."""
-        return io.BufferedReader(_Bytes(self.blocks(), strip=len(self.header) == 1), _BYTES)
+        return io.BufferedReader(TextBytes(self.blocks(), strip=len(self.header) == 1), _BYTES)
 
     def open_quote(self) -> int | None:
         """Returns the line in which the last quote opens, if it is never closed."""
@@ -138,7 +138,7 @@ class TextPieces:
         return about.st_size, about.st_mtime_ns, about.st_ino
 
 
-class _Bytes(io.RawIOBase):
+class TextBytes(io.RawIOBase):
     """Blocks of text as a stream of bytes."""
 
     def __init__(self, blocks: Iterator[str], *, strip: bool) -> None:

@@ -1,0 +1,143 @@
+"""What stands beside shards, in `index.json`: the columns and how each is typed, the rows, the files and their digests."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from profuse._files import read_source
+from profuse._json import parse_json
+from profuse.errors import DataError
+
+__all__ = ["FORMAT", "INDEX", "TEXT", "Shard", "ShardColumn", "ShardIndex", "read_index", "tars_in"]
+
+INDEX = "index.json"
+FORMAT = 1
+TEXT = "as written"
+"""The type of a column of a text file: its cells are the words that stood there."""
+_WHAT = "profuse shards"
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShardColumn(_Plain):
+    """A column of the table.
+
+    Attributes:
+        name: Of the column.
+        type: "as written", or the type of a column of pandas; "category" has `categories`.
+        member: What stands between key and suffix in the names of its files; None of a column without files.
+        categories: Of a column of categories, in their order.
+        categories_type: Their type.
+        ordered: Whether their order means something.
+    """
+
+    name: str
+    type: str
+    member: str | None = Field(None, pattern=r"^[a-z0-9_-]+$")
+    categories: list[Any] | None = None
+    categories_type: str | None = None
+    ordered: bool = False
+
+
+class Shard(_Plain):
+    """A file of rows: its name, rows, bytes, and SHA-256."""
+
+    name: str = Field(pattern=r"^[\w-][\w.-]*\.tar$")
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ShardIndex(_Plain):
+    """What `profuse shard` writes beside the shards.
+
+    Attributes:
+        what: That it is one.
+        format: Its version.
+        rows: Of all shards.
+        columns: Of the table, in its order.
+        asked: The schema that was given, with the target: what is said of the rows where nothing else is.
+        shuffle: The seed by which rows were put into another order; None where they stand as in the table.
+        shards: The files, in order.
+    """
+
+    what: Literal["profuse shards"] = _WHAT
+    format: int = FORMAT
+    rows: int = Field(ge=0)
+    columns: list[ShardColumn]
+    asked: dict[str, Any] = Field({}, alias="schema")
+    shuffle: int | None = None
+    shards: list[Shard]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether cells are as a text file has them."""
+        return any(column.type == TEXT for column in self.columns)
+
+    @property
+    def text(self) -> str:
+        """What stands in the file."""
+        facts = self.model_dump(mode="json", by_alias=True)
+        facts["columns"] = [column.model_dump(mode="json", exclude_defaults=True) for column in self.columns]
+        return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+
+    def of(self, shards: Sequence[Shard]) -> ShardIndex:
+        """Returns the index of some of its shards."""
+        return self.model_copy(update={"shards": list(shards), "rows": sum(shard.rows for shard in shards)})
+
+
+def read_index(folder: Path) -> ShardIndex | None:
+    """Returns what is said of the shards of a folder; None where nothing is, or what others say in a file of that name.
+
+    Raises:
+        DataError: It is damaged, or of a newer version; or a shard is not there, is not as long as it says, or is not
+            named in it.
+    """
+    path = folder / INDEX
+    if not path.exists():
+        return None
+    where = f"{folder.name}/{INDEX}"
+    try:
+        raw = parse_json(read_source(path))
+        if not isinstance(raw, dict) or raw.get("what") != _WHAT:
+            return None
+        index = ShardIndex.model_validate(raw)
+    except (ValueError, ValidationError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{where}: it must be readable; got {told}. Write the shards anew, or remove it: then columns are found in "
+            "the shards."
+        ) from error
+    if index.format > FORMAT:
+        raise DataError(
+            f"{where}: it must be of format {FORMAT}; got format={index.format}, of a newer profuse. Upgrade this one."
+        )
+    for shard in index.shards:
+        file = folder / shard.name
+        size = file.stat().st_size if file.is_file() else None
+        if size != shard.bytes:
+            is_there = "it is not there" if size is None else f"got {size:,}"
+            raise DataError(
+                f"{folder.name}/{shard.name}: the shard must have the {shard.bytes:,} bytes that {INDEX} names; "
+                f"{is_there}. Copy the folder again."
+            )
+    named = {shard.name for shard in index.shards}
+    if more := sorted(file.name for file in tars_in(folder) if file.name not in named):
+        raise DataError(
+            f"{folder.name}/{more[0]}: each shard must be named in {INDEX}; this one is not. Take it out of the folder."
+        )
+    return index
+
+
+def tars_in(folder: Path) -> list[Path]:
+    """Returns the tars of a folder, by name; numbers in names count as such."""
+    files = [p for p in folder.iterdir() if p.suffix.lower() == ".tar" and not p.name.startswith(".") and p.is_file()]
+    return sorted(files, key=lambda p: [(int(t), "") if t.isdecimal() else (-1, t) for t in re.split(r"(\d+)", p.name)])
