@@ -9,7 +9,7 @@ from pathlib import Path
 
 from profuse.errors import ConfigError, DataError
 
-__all__ = ["MAX_FILE_SIZE", "check_size", "check_source", "max_file_size", "n_bytes_of", "read_source"]
+__all__ = ["MAX_FILE_SIZE", "check_size", "check_source", "max_file_size", "n_bytes_of", "read_source", "shown_size"]
 
 MAX_FILE_SIZE = "PROFUSE_MAX_FILE_SIZE"
 """The environment variable that bounds how many bytes one file may take in memory: 500M, 8G, ..."""
@@ -58,8 +58,8 @@ def check_size(n_bytes: float, what: str = "it") -> None:
     limit = max_file_size()
     if n_bytes > limit:
         raise DataError(
-            f"{what} takes {_size(n_bytes)} in memory, and the limit is {_size(limit)}. Make it smaller, or set "
-            f"{MAX_FILE_SIZE} higher (8G)"
+            f"{what} takes {shown_size(n_bytes)} in memory, and the limit is {shown_size(limit)}. Make it smaller, or "
+            f"set {MAX_FILE_SIZE} higher (8G)"
         )
 
 
@@ -94,7 +94,8 @@ def read_source(path: Path) -> bytes:
         raise DataError(f"it cannot be read ({error.strerror or error})") from error
 
 
-def _size(n_bytes: float) -> str:
+def shown_size(n_bytes: float) -> str:
+    """Returns bytes in words: "1.5 GiB"."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if n_bytes < 1024:
             return f"{n_bytes:.4g} {unit}"

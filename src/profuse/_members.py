@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -49,8 +49,8 @@ def members_of(tar: Path) -> Iterator[Member]:
     """Yields the files of a tar, in their order; folders are passed over.
 
     Raises:
-        DataError: It is no plain tar, it is cut off or damaged, or a member is no regular file, or has a name that leads
-            out of the folder into which it would be unpacked.
+        DataError: It is no plain tar, it is cut off or damaged, or a member is no regular file, or has a name that
+            leads out of the folder into which it would be unpacked.
     """
     try:
         check_source(tar)
@@ -63,11 +63,11 @@ def members_of(tar: Path) -> Iterator[Member]:
             if start == bytes(_BLOCK):
                 return  # a tar without members
             file.seek(0)
-            with tarfile.open(fileobj=_Headers(file), mode="r:") as read:
+            with tarfile.open(fileobj=cast(BinaryIO, _Headers(file)), mode="r:") as read:
                 while (info := read.next()) is not None:
                     if not info.isdir():
                         yield _checked(info, size)
-                    read.members.clear()  # they are not needed again, and there may be millions
+                    read.members = []  # type: ignore[attr-defined]  # not needed again; there may be millions
                 _check_end(file, read.offset)
     except (DataError, tarfile.TarError, OSError, ValueError) as error:
         what = str(getattr(error, "strerror", None) or error).rstrip(".")

@@ -28,6 +28,7 @@ from profuse.cli.predict import predict
 from profuse.cli.report import report
 from profuse.cli.retrieve import retrieve
 from profuse.cli.schema import schema
+from profuse.cli.shard import shard
 from profuse.cli.tune import tune
 from profuse.errors import ProfuseError
 
@@ -121,7 +122,7 @@ def _root(
 
 for _command in (
     compare, merge, tune, fit, predict, evaluate, card, impute, retrieve, datasets, fusions, parts, cache, schema,
-    report,
+    shard, report,
 ):  # fmt: skip
     app.command()(_command)
 app.command(cls=AskCommand)(ask)

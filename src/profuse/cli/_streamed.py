@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from profuse.streaming.rows import Progress
     from profuse.training.keeping import Kept
 
-__all__ = ["check_stream", "train_streamed"]
+__all__ = ["check_stream", "rows_display", "train_streamed"]
 
 _LINE_SECONDS = 30.0  # between two lines that tell how far it is, where there is no terminal
 
@@ -95,7 +95,7 @@ def train_streamed(
         say_rows(data)
 
     options = checked(StreamOptions, {"scratch": out.absolute().parent, **streaming}, where="fit")
-    with _rows_display() as progress, epoch_line(console(stderr=True), tells=True, reads=True) as callbacks:
+    with rows_display() as progress, epoch_line(console(stderr=True), tells=True, reads=True) as callbacks:
         fitted, _ = fit_streamed(
             source, target, schema=known, model=settings.model, train=settings.train, stream=options,
             validation_fraction=asked.get("validation_fraction", 0.2), metric=asked.get("metric"),
@@ -106,8 +106,8 @@ def train_streamed(
 
 
 @contextmanager
-def _rows_display() -> Iterator[Progress]:
-    """Gives what shows how many rows are read: a bar on a terminal, else a line now and then."""
+def rows_display(last: str = "rows preprocessed") -> Iterator[Progress]:
+    """Gives what shows how many rows are read: a bar on a terminal, else a line now and then; gone after `last`."""
     from profuse.report.numbers import duration
 
     err = console(stderr=True)
@@ -124,7 +124,7 @@ def _rows_display() -> Iterator[Progress]:
         left = "" if not done else f", {duration((moment - began) / done * (total - done))} left"
         if bar is not None:
             bar.show(what, left=left, done=done, total=total or None)
-            if what == "rows preprocessed" and done == total:
+            if what == last and done == total:
                 bar.stop()
         elif moment - told > _LINE_SECONDS:
             told = moment

@@ -53,7 +53,7 @@ def compare(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl), a database's URL, or a named data set."
+            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl), shards, a database's URL, or a named data set."
         ),
     ],
     reading: Given,

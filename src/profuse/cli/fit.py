@@ -58,7 +58,7 @@ def fit(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl), a database's URL, or a named data set."
+            metavar="DATA", help="A file (.csv, .tsv, .parquet, .jsonl), shards, a database's URL, or a named data set."
         ),
     ],
     out: Annotated[

@@ -16,6 +16,7 @@ from profuse.data.leaks import copy_notes
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split, split_off
 from profuse.data.table.database import DatabaseTable
+from profuse.data.table.shards import kept_schema
 from profuse.data.target import TargetCodec
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import with_encoders
@@ -68,7 +69,7 @@ def fit_streamed(
     sample's are unseen ones in training too. Else all is as where a table is read whole.
 
     Args:
-        path: CSV, TSV, Parquet, or a table of DuckDB. JSON lines and tables of other databases are read whole.
+        path: CSV, TSV, Parquet, shards, or a table of DuckDB. JSON lines and tables of other databases are read whole.
         target: Column or columns to predict; may stand in the schema instead.
         schema: What is not to be inferred; `split.column` groups rows, or orders them in time, `weight` and `subgroup`
             name columns as elsewhere.
@@ -103,7 +104,7 @@ def fit_streamed(
         )
     table = StreamedTable.open(
         path,
-        schema or Schema(),
+        schema or kept_schema(path, target=target is None),
         stream,
         target=columns,
         on_bad_file=on_bad_file,

@@ -14,18 +14,18 @@ import pandas as pd
 
 from profuse.data.table.database import DatabaseTable
 from profuse.data.table.delimited import SEPARATORS
-from profuse.data.table.infer import infer
+from profuse.data.table.filenames import file_kind
 from profuse.data.table.lists import is_list_text
 from profuse.data.table.named_target import leave_out_target, named_once
 from profuse.data.table.pieces import TablePieces
 from profuse.data.table.read import format_of
-from profuse.data.table.shard_cells import ColumnWriter
+from profuse.data.table.shard_cells import ColumnWriter, is_number
 from profuse.data.table.shard_index import ShardColumn
 from profuse.data.table.shards import shards_at
 from profuse.data.table.values import is_missing
 from profuse.data.wording import rows_at
-from profuse.kinds import kind_named
-from profuse.schema import Schema
+from profuse.kinds import Kind, kind_named
+from profuse.schema import TABLE_COLUMNS, Schema
 
 __all__ = ["Record", "ShardRows"]
 
@@ -73,12 +73,13 @@ class ShardRows:
         progress: See `write_shards`.
 
     Attributes:
+        base: Where relative paths of files start.
         n_total: How many rows there are.
         asked: The schema with the target, as JSON.
         notes: What is to be told of the table.
 
     Raises:
-        DataError: See `TablePieces` and `infer`.
+        DataError: See `TablePieces`; or a column names files of several kinds, or such as are not read.
         ConfigError: The schema does not fit the table.
     """
 
@@ -92,29 +93,25 @@ class ShardRows:
         progress: Callable[[str, int, int], None],
     ) -> None:
         progress("types of columns", 0, 0)
-        self._base = Path() if isinstance(source, DatabaseTable) else Path(source).parent
+        self.base = Path() if isinstance(source, DatabaseTable) else Path(source).parent
         names = _as_written(source)
         self._pieces = TablePieces(source, names or (), n_rows=n_rows)
         self.n_total, self.notes = self._pieces.n_total, list(self._pieces.notes)
         asked = named_once(schema, target)
         self.asked = asked.model_dump(mode="json", exclude_defaults=True)
         sample = self._sampled(progress)
-        result = infer(sample, leave_out_target(sample.columns, asked))
-        self._kinds = {
-            m.columns[0]: kind
-            for m in result.schema.modalities.values()
-            if (kind := kind_named(str(m.kind))).reads_files and len(m.columns) == 1
-        }
+        alone = leave_out_target(sample.columns, asked)
+        of_files = {str(name): _kind_of_files(str(name), sample[name], alone) for name in sample}
+        self._kinds = {name: kind for name, kind in of_files.items() if kind is not None}
         members: dict[str, str] = {}
         for name in map(str, sample.columns):
             if name in self._kinds:
                 members[name] = _member(name, set(members.values()))
-        numbers = {name for name, kind in result.schema.columns.items() if kind == "numeric"}
-        if asked.target is not None:
-            numbers |= {name for name in asked.target.columns if name in names and _is_numbers(sample[name])}
         self._writers = [
-            ColumnWriter(name, as_written=bool(names), is_number=name in numbers, member=members.get(name))
-            for name in map(str, sample.columns)
+            ColumnWriter(
+                str(name), as_written=bool(names), is_number=is_number(sample[name]), member=members.get(str(name))
+            )
+            for name in sample
         ]
         self._members = members
 
@@ -130,7 +127,7 @@ class ShardRows:
 
     def path(self, cell: str) -> Path:
         """Returns the path that a cell names."""
-        return self._base / cell.strip()
+        return self.base / cell.strip()
 
     def ending(self, column: str, cell: str) -> str:
         """Returns what follows the key in the name of the member that holds a file."""
@@ -145,18 +142,19 @@ class ShardRows:
         for frame in self._pieces:
             frame.columns = pd.Index(map(str, frame.columns))
             files = {name: self._files(frame[name], name) for name in self._members}
-            literals = {}
+            literals: dict[str, tuple[list[str], list[str | None] | None]] = {}
             for writer in self._writers:
                 cells = frame[writer.name]
-                if (of := files.get(writer.name)) is not None:
+                of = files.get(writer.name)
+                if of is not None:
                     if isinstance(cells.dtype, pd.CategoricalDtype):  # paths within shards are others
                         cells = cells.astype(cells.cat.categories.dtype)
                     cells = cells.where(np.array([f is None for f in of], dtype=bool))
-                literals[json.dumps(writer.name, ensure_ascii=False)] = writer.literals(cells, first)
+                literals[json.dumps(writer.name, ensure_ascii=False)] = writer.literals(cells, first), of
             for i in range(len(frame)):
-                cells = ",".join(f"{name}:{of[i]}" for name, of in literals.items())
+                held = ",".join(f"{k}:{v[i]}" for k, (v, of) in literals.items() if of is None or of[i] is None)
                 of_row = {name: path for name, of in files.items() if (path := of[i]) is not None}
-                yield Record(first + i, f"{{{cells}}}", of_row)
+                yield Record(first + i, f"{{{held}}}", of_row)
             first += len(frame)
 
     def _files(self, cells: pd.Series, name: str) -> list[str | None]:
@@ -193,8 +191,24 @@ def _as_written(source: str | Path | DatabaseTable) -> list[str]:
     return [str(name) for name in next(iter(TablePieces(source, n_rows=1))).columns]
 
 
-def _is_numbers(cells: pd.Series) -> bool:
-    return bool(pd.to_numeric(cells.dropna(), errors="coerce").notna().all())
+def _kind_of_files(name: str, cells: pd.Series, schema: Schema) -> Kind | None:
+    """Returns the kind of the files that a column names; None where it names none.
+
+    Raises:
+        DataError: It names files of several kinds, or such as are not read.
+    """
+    by_row = (schema.id, schema.weight, schema.subgroup, schema.split.column)
+    if name in {*schema.ignore, *schema.dates, *schema.numbers, *by_row}:
+        return None
+    given = [str(m.kind) for m in schema.modalities.values() if name in m.columns and m.kind is not None]
+    given += [str(schema.columns[name])] if name in schema.columns and not given else []
+    if given:
+        kinds = [kind_named(kind) for kind in given if kind not in TABLE_COLUMNS]
+        return next((kind for kind in kinds if kind.reads_files), None)
+    known = [v for v in cells.to_numpy(dtype=object) if not is_missing(v)]
+    words = [v for v in known if isinstance(v, str) and not is_list_text(v)]
+    found = file_kind(name, list(dict.fromkeys(words))) if 2 * len(words) > len(known) else None
+    return None if found is None else kind_named(found[0])
 
 
 def _member(name: str, taken: set[str]) -> str:

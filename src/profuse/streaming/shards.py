@@ -1,4 +1,4 @@
-"""A table with the files that its cells name -> WebDataset shards: tars that are read from their beginning to their end.
+"""A table with the files that its cells name -> WebDataset shards: tars, each read from beginning to end.
 
 A row is the members of one key, its number in the table: `KEY.json` with its cells, and `KEY.COLUMN.SUFFIX`, byte for
 byte, of each file. The same table gives the same bytes.
@@ -13,6 +13,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -71,12 +72,12 @@ def write_shards(
     rows = ShardRows(source, schema or Schema(), target, n_rows=options.chunk_rows, progress=progress)
     try:
         with new_folder(out) as folder:
-            writer = _Writer(folder, options, rows, on_bad_file)
-            for n, record in enumerate(_ordered(rows, folder, options, progress), start=1):
-                writer.add(record)
-                if n % 100 == 0 or n == rows.n_total:
-                    progress("rows written", n, rows.n_total)
-            shards = writer.close()
+            with closing(_Writer(folder, options, rows, on_bad_file)) as writer:
+                for n, record in enumerate(_ordered(rows, folder, options, progress), start=1):
+                    writer.add(record)
+                    if n % 100 == 0 or n == rows.n_total:
+                        progress("rows written", n, rows.n_total)
+                shards = writer.finished()
             index = ShardIndex(
                 rows=rows.n_total, columns=rows.columns, schema=rows.asked, shuffle=options.shuffle, shards=shards
             )
@@ -95,8 +96,11 @@ def check_place(out: Path, source: str | Path | DatabaseTable) -> None:
     Raises:
         DataError: It is a file, holds something else, or is what is read.
     """
-    if isinstance(source, str | Path) and out.exists() and Path(source).exists() and (
-        out.samefile(source) or out.resolve() in Path(source).resolve().parents
+    if (
+        isinstance(source, str | Path)
+        and out.exists()
+        and Path(source).exists()
+        and (out.samefile(source) or out.resolve() in Path(source).resolve().parents)
     ):
         raise DataError(f"{out}: shards must not be written over what is read, {source}. Name another folder.")
     if out.exists() and (not out.is_dir() or any(not _OURS.fullmatch(p.name) for p in out.iterdir())):
@@ -156,6 +160,9 @@ class _Hashed(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
+    def tell(self) -> int:
+        return self.n_bytes
+
     def write(self, content: Any) -> int:
         self.file.write(content)
         self.digest.update(content)
@@ -196,10 +203,10 @@ class _Writer:
             DataError: A file is missing or cannot be read.
         """
         contents: list[tuple[str, Path, int]] = []
-        for column, path in record.files.items():
+        for column, cell in record.files.items():
             size = self._size(record, column)
             if size is not None:
-                contents.append((f"{record.key}.{self._rows.ending(column, path)}", self._rows.path(path), size))
+                contents.append((f"{record.key}.{self._rows.ending(column, cell)}", self._rows.path(cell), size))
         cells = record.cells.encode()
         added = sum(_BLOCK + _rounded(size) for size in (len(cells), *(size for _, _, size in contents)))
         shard = self._open
@@ -226,17 +233,16 @@ class _Writer:
                 self._skipped.setdefault(column, []).append(told)
                 return None
             raise DataError(
-                f"row {counted(record.row)} (counted from 0), column {column!r}: the file must be readable; got {told}. "
-                "Correct the file or the cell, or go on with on_bad_file='skip' (--on-bad-file skip): it then counts "
-                "as missing."
+                f"row {counted(record.row)} (counted from 0), column {column!r}: the file must be readable; got {told} "
+                f"(in {str(self._rows.base)!r}). Correct the file or the cell, or go on with on_bad_file='skip' "
+                "(--on-bad-file skip): it then counts as missing."
             ) from error
 
     def _begin(self) -> _Open:
         name = _NAME.format(len(self._done))
         file = (self._folder / name).open("wb")
         hashed = _Hashed(file)
-        # a stream, as nothing is read back; "w|" writes it in blocks of 10,240 bytes
-        tar = tarfile.open(fileobj=hashed, mode="w|", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        tar = tarfile.open(fileobj=hashed, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed in `_finish`
         self._open = _Open(name, file, hashed, tar)
         return self._open
 
@@ -249,11 +255,16 @@ class _Writer:
         self._done.append(Shard(name=shard.name, rows=shard.n_rows, bytes=shard.hashed.n_bytes, sha256=digest))
         self._open = None
 
-    def close(self) -> list[Shard]:
+    def finished(self) -> list[Shard]:
         """Ends the last shard, and returns all."""
         if self._open is not None:
             self._finish()
         return self._done
+
+    def close(self) -> None:
+        """Leaves what is half-written."""
+        if self._open is not None:
+            self._open.file.close()
 
 
 def _rounded(size: int) -> int:

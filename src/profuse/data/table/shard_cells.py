@@ -27,10 +27,14 @@ from profuse.data.table.shard_index import TEXT, ShardColumn
 from profuse.data.wording import counted
 from profuse.errors import DataError
 
-__all__ = ["ColumnWriter", "cells_of", "type_of"]
+__all__ = ["ColumnWriter", "cells_of", "is_number", "type_of"]
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _LARGEST_WHOLE = 2**53
+_HOLDS: dict[str, set[type]] = {
+    "str": {str}, "bool": {bool}, "int": {int}, "uint": {int}, "float": {int, float},
+}  # fmt: skip
+"""What JSON has of columns, by the first letters of their types."""
 
 
 class ColumnWriter:
@@ -72,12 +76,12 @@ class ColumnWriter:
             cells = cells.astype(kind.categories.dtype)
         else:
             self._types.add(str(kind))
-        values = _plain_values(cells)
-        if kind == object:
-            self._of_objects |= {isinstance(values[i], Decimal) for i in np.flatnonzero(~missing)}
+        values, known = _plain_values(cells), [int(i) for i in np.flatnonzero(~missing)]
+        if pd.api.types.is_object_dtype(kind):
+            self._of_objects |= {isinstance(values[i], Decimal) for i in known}
         out = ["null"] * len(cells)
-        for i in np.flatnonzero(~missing):
-            out[i] = self._literal(values[i], first + int(i))
+        for i in known:
+            out[i] = self._literal(values[i], first + i)
         return out
 
     @property
@@ -131,29 +135,39 @@ def cells_of(values: Sequence[Any], column: ShardColumn) -> pd.Series:
         if column.type == "category":
             names = cells_of(column.categories or [], ShardColumn(name="", type=column.categories_type or "str"))
             kind = pd.CategoricalDtype(pd.Index(names), ordered=column.ordered)
-            return cells_of(values, ShardColumn(name="", type=column.categories_type or "str")).astype(kind)
+            return pd.Series(cells_of(values, ShardColumn(name="", type=str(names.dtype))), dtype=kind)
         if column.type == "object":
             return pd.Series(object_array(list(values)), dtype=object)
         if column.type.startswith("datetime64"):
-            zoned = "," in column.type
+            zoned = re.findall(r", (.+)\]", column.type)
             unit = re.findall(r"\[(\w+)", column.type)[0]
             times = pd.Series(np.array([_instant(v) for v in values], dtype=f"datetime64[{unit}]"))
-            return times.dt.tz_localize("UTC").astype(column.type) if zoned else times
+            return times.dt.tz_localize("UTC").dt.tz_convert(zoned[0]) if zoned else times
         if column.type.startswith("timedelta64"):
             spans = np.array([np.iinfo(np.int64).min if v is None else v for v in values], dtype=np.int64)
             return pd.Series(spans.view(column.type))
+        kinds = {type(v) for v in values if v is not None}
+        wanted = next((of for name, of in _HOLDS.items() if column.type.startswith(name)), set())
+        if kinds - wanted:
+            raise TypeError(f"values of type {', '.join(sorted(k.__name__ for k in kinds - wanted))}")
+        if column.type.startswith(("bool", "int", "uint")) and None in values:
+            raise TypeError("missing values")
         if column.type == "str":
-            if not all(v is None or isinstance(v, str) for v in values):
-                raise TypeError("a value that is no word")
             return pd.Series(list(values), dtype="str")
-        if column.type == "float64" or column.type.startswith("float"):
-            return pd.Series([np.nan if v is None else v for v in values], dtype="float64").astype(column.type)
-        return pd.Series(list(values), dtype=column.type)
-    except (TypeError, ValueError, OverflowError) as error:
+        if column.type.startswith("float"):
+            return pd.Series(np.array([np.nan if v is None else v for v in values], np.float64).astype(column.type))
+        return pd.Series(np.array(list(values), dtype=column.type))
+    except (TypeError, ValueError, OverflowError, IndexError) as error:
         raise DataError(
             f"column {column.name!r}: its values must be of type {column.type}, as index.json says; got "
             f"{' '.join(str(error).split())[:100]}. Copy the folder again, or write the shards anew."
         ) from error
+
+
+def is_number(cells: pd.Series) -> bool:
+    """Whether all cells of a column of a text file, but for missing ones, are numbers as JSON writes them."""
+    known = cells.dropna()
+    return len(known) > 0 and all(isinstance(v, str) and _NUMBER.fullmatch(v) is not None for v in known)
 
 
 def type_of(types: set[type], *, missing: bool, largest: int) -> str:
@@ -204,9 +218,11 @@ def _plain(value: Any) -> Any:
     Raises:
         TypeError: There is nothing.
     """
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float | np.floating) and value != value):
+    if value is None or value is pd.NA or value is pd.NaT:
         return None
-    if isinstance(value, str | bool | int | float):
+    if isinstance(value, float | np.floating | Decimal):
+        return None if value != value else float(value)
+    if isinstance(value, str | bool | int):
         return value
     if isinstance(value, np.ndarray):
         return [_plain(v) for v in (value.tolist() if value.dtype != object else value)]
@@ -216,8 +232,6 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, dict) and all(isinstance(k, str) for k in value):
         return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, Decimal):
-        return None if value.is_nan() else float(value)
     if isinstance(value, bytes):
         return value.decode()
     raise TypeError(type(value).__name__)

@@ -1,4 +1,4 @@
-"""What stands beside shards, in `index.json`: the columns and how each is typed, the rows, the files and their digests."""
+"""What stands beside shards, in `index.json`: columns and their types, rows, files and their digests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ INDEX = "index.json"
 FORMAT = 1
 TEXT = "as written"
 """The type of a column of a text file: its cells are the words that stood there."""
-_WHAT = "profuse shards"
 
 
 class _Plain(BaseModel):
@@ -69,7 +68,7 @@ class ShardIndex(_Plain):
         shards: The files, in order.
     """
 
-    what: Literal["profuse shards"] = _WHAT
+    what: Literal["profuse shards"] = "profuse shards"
     format: int = FORMAT
     rows: int = Field(ge=0)
     columns: list[ShardColumn]
@@ -107,7 +106,7 @@ def read_index(folder: Path) -> ShardIndex | None:
     where = f"{folder.name}/{INDEX}"
     try:
         raw = parse_json(read_source(path))
-        if not isinstance(raw, dict) or raw.get("what") != _WHAT:
+        if not isinstance(raw, dict) or raw.get("what") != "profuse shards":
             return None
         index = ShardIndex.model_validate(raw)
     except (ValueError, ValidationError) as error:

@@ -90,7 +90,9 @@ def kept_schema(path: object, *, target: bool = True) -> Schema:
         known = Schema.model_validate({} if index is None else index.asked)
     except ValidationError as error:
         told = " ".join(str(error).split())[:200]
-        raise DataError(f"{place.name}: the schema in index.json must be valid; got {told}. Write the shards anew.") from error
+        raise DataError(
+            f"{place.name}: the schema in index.json must be valid; got {told}. Write the shards anew."
+        ) from error
     return known if target else known.model_copy(update={"target": None})
 
 
@@ -237,8 +239,9 @@ class Shards:
                     if type(cell) is int:
                         largest[name] = max(largest[name], abs(cell))
         if passed:
+            some = tell_values(passed, n=3)
             self.notes.append(
-                f"{self.path.name}: {len(passed)} members have no key and ending, and are not read: {tell_values(passed, n=3)}."
+                f"{self.path.name}: {len(passed)} members have no key and ending, and are not read: {some}."
             )
         return [
             ShardColumn(name=name, type=type_of(of, missing=n_known[name] < n_rows, largest=largest[name]))
