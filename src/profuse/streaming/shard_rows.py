@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from profuse.data.table.database import DatabaseTable
-from profuse.data.table.delimited import SEPARATORS
+from profuse.data.table.delimited import SEPARATORS, column_names
 from profuse.data.table.filenames import file_kind
 from profuse.data.table.lists import is_list_text
 from profuse.data.table.named_target import leave_out_target, named_once
@@ -22,6 +22,7 @@ from profuse.data.table.read import format_of
 from profuse.data.table.shard_cells import ColumnWriter, is_number
 from profuse.data.table.shard_index import ShardColumn
 from profuse.data.table.shards import shards_at
+from profuse.data.table.text_pieces import TextPieces
 from profuse.data.table.values import is_missing
 from profuse.data.wording import rows_at
 from profuse.kinds import Kind, kind_named
@@ -185,10 +186,11 @@ def _as_written(source: str | Path | DatabaseTable) -> list[str]:
     shards = shards_at(source)
     if shards is not None:
         return [column.name for column in shards.columns] if shards.is_text else []
-    suffix, _ = format_of(Path(source))
+    suffix, packed = format_of(Path(source))
     if suffix not in SEPARATORS:
         return []
-    return [str(name) for name in next(iter(TablePieces(source, n_rows=1))).columns]
+    header = TextPieces(Path(source), packed=packed, usual=SEPARATORS[suffix]).header
+    return column_names(header, Path(source))
 
 
 def _kind_of_files(name: str, cells: pd.Series, schema: Schema) -> Kind | None:

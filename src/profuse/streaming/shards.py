@@ -219,6 +219,7 @@ class _Writer:
         for name, path, size in contents:
             with opened(path) as file:
                 shard.tar.addfile(_info(name, size), file)
+        shard.tar.members = []  # type: ignore[attr-defined]  # not needed again
         shard.n_rows += 1
 
     def _size(self, record: Record, column: str) -> int | None:
