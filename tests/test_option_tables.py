@@ -16,7 +16,7 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.options import PortfolioOptions
 from profuse.retrieval.options import RetrievalOptions, RetrievalTraining
 from profuse.schema import SplitOptions
-from profuse.streaming.options import StreamOptions
+from profuse.streaming.options import ShardOptions, StreamOptions
 from profuse.training.options import ProcessOptions, TrainOptions
 from profuse.tuning.options import TuneOptions
 
@@ -31,6 +31,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("cluster.md", "option of `profuse compare`", EngineOptions.model_fields),
     ("cluster.md", "option of `profuse fit`", ProcessOptions.model_fields),
     ("data.md", "option of `profuse fit --stream`", StreamOptions.model_fields),
+    ("data.md", "option of `profuse shard`", ShardOptions.model_fields),
     ("portfolio.md", "option", PortfolioOptions.model_fields),
     ("impute.md", "option of `Imputer`", {
         **ImputeOptions.model_fields,

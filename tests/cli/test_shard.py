@@ -61,9 +61,24 @@ def test_other_commands_read_the_folder_and_the_target_that_is_kept_there(
     assert "target: size (regression)" in other.stdout
 
 
+def test_shards_are_held_against_their_digests(homes: Path, run: Any, tmp_path: Path) -> None:
+    run("shard", homes / "homes.csv", "--rows-per-shard", 20, "--out", tmp_path / "s")
+    done = run("shard", tmp_path / "s", "--verify")
+    assert done.stdout == f"Verified: {tmp_path / 's'} (40 rows in 2 shards, all as they were written)\n"
+    path = tmp_path / "s" / "shard-000001.tar"
+    raw = bytearray(path.read_bytes())
+    raw[2000] ^= 1
+    path.write_bytes(raw)
+    done = run("shard", tmp_path / "s", "--verify")
+    assert done.exit_code == 2
+    assert "'shard-000001.tar' of 2 have others: they are damaged" in " ".join(done.stderr.split())
+    assert "must be a folder with the index.json" in " ".join(run("shard", homes, "--verify").stderr.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--verify",), "shard: out or verify must be given, and not both; got both"),
         (("--shard-size", "much"), "shard_size: it must be a size above 0; got 'much'"),
         (("--rows-per-shard", 0), "rows_per_shard"),
         (("--target", "prize"), "target: it must be a column of the table; got 'prize'. Did you mean 'price'?"),

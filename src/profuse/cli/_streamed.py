@@ -106,21 +106,22 @@ def train_streamed(
 
 
 @contextmanager
-def rows_display(last: str = "rows preprocessed") -> Iterator[Progress]:
+def rows_display(last: str = "rows preprocessed", *, unit: str = "rows") -> Iterator[Progress]:
     """Gives what shows how many rows are read: a bar on a terminal, else a line now and then; gone after `last`."""
     from profuse.report.numbers import duration
 
     err = console(stderr=True)
-    bar = Bar(err, unit="rows", first="reading") if err.is_terminal and not err.is_dumb_terminal else None
-    now, began, told = "", 0.0, 0.0
+    bar = Bar(err, unit=unit, first="reading") if err.is_terminal and not err.is_dumb_terminal else None
+    now, began, told, begun = "", 0.0, 0.0, False
 
     def show(what: str, done: int, total: int) -> None:
-        nonlocal now, began, told
+        nonlocal now, began, told, begun
         moment = time.perf_counter()
         if what != now:
             now, began, told = what, moment, moment
-            if bar is not None and what == "types of columns":
+            if bar is not None and not begun:
                 bar.start()
+                begun = True
         left = "" if not done else f", {duration((moment - began) / done * (total - done))} left"
         if bar is not None:
             bar.show(what, left=left, done=done, total=total or None)
@@ -128,7 +129,7 @@ def rows_display(last: str = "rows preprocessed") -> Iterator[Progress]:
                 bar.stop()
         elif moment - told > _LINE_SECONDS:
             told = moment
-            say(f"{what}: {done:,} of {total:,} rows{left}", err=True)
+            say(f"{what}: {done:,} of {total:,} {unit}{left}", err=True)
 
     try:
         yield show

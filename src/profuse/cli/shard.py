@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from profuse.cli._options import From, Given, options
 from profuse.cli._print import print_notes, say
 from profuse.data.table.options import ReadOptions
 from profuse.streaming.options import ShardOptions
+
+if TYPE_CHECKING:
+    from profuse.data.table.shard_index import ShardIndex
 
 __all__ = ["shard"]
 
@@ -29,8 +32,12 @@ def shard(
     writing: Given,
     reading: Given,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the shards.", show_default=False)
-    ],
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the shards.", show_default=False)
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--verify", help="Write nothing: hold the shards in DATA against the digests in their index."),
+    ] = False,
     target: Targets = None,
     schema: SchemaFile = None,
     query: Query = None,
@@ -47,14 +54,27 @@ def shard(
     profuse shard homes.csv --target price --out shards
 
     profuse shard homes.csv --target price --shard-size 1G --shuffle 0 --out shards
+
+    profuse shard shards --verify
     """
     from profuse._files import shown_size
     from profuse._options import checked
     from profuse.cli._streamed import rows_display
     from profuse.data.table.schema_file import as_schema
+    from profuse.data.table.shard_index import verify
     from profuse.data.table.shards import kept_schema
+    from profuse.errors import ConfigError
     from profuse.streaming.shards import write_shards
 
+    if check == (out is not None):
+        raise ConfigError(
+            f"shard: out or verify must be given, and not both; got {'both' if check else 'neither'}. Add --out FOLDER."
+        )
+    if out is None:
+        with rows_display("bytes verified", unit="bytes") as progress:
+            index = verify(Path(data), progress)
+        say(f"Verified: {data} ({index.rows:,} rows in {_shards(index)}, all as they were written)")
+        return
     source: Any = data_of(data, query, table)
     asked = checked(ShardOptions, writing, where="shard")
     known = kept_schema(source, target=not target) if schema is None else as_schema(schema)
@@ -67,7 +87,10 @@ def shard(
     of_files = [f"{c.name} ({c.member})" if c.name != c.member else c.name for c in index.columns if c.member]
     files = f"files of {', '.join(of_files)}" if of_files else "no files"
     n_bytes = shown_size(sum(of.bytes for of in index.shards))
-    shards = "shard" if len(index.shards) == 1 else "shards"
-    say(f"Shards: {out} ({index.rows:,} rows in {len(index.shards):,} {shards}, {n_bytes}; {files})")
+    say(f"Shards: {out} ({index.rows:,} rows in {_shards(index)}, {n_bytes}; {files})")
     named = "" if target or known.target else " --target COLUMN"
     say(f"Go on: profuse fit {out} --stream{named} --out model")
+
+
+def _shards(index: ShardIndex) -> str:
+    return f"{len(index.shards):,} {'shard' if len(index.shards) == 1 else 'shards'}"

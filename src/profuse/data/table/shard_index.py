@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from profuse._files import read_source
 from profuse._json import parse_json
+from profuse.data.wording import tell_values
 from profuse.errors import DataError
 
-__all__ = ["FORMAT", "INDEX", "TEXT", "Shard", "ShardColumn", "ShardIndex", "read_index", "tars_in"]
+__all__ = ["FORMAT", "INDEX", "TEXT", "Shard", "ShardColumn", "ShardIndex", "read_index", "tars_in", "verify"]
 
 INDEX = "index.json"
 FORMAT = 1
+_BLOCK = 1 << 20
 TEXT = "as written"
 """The type of a column of a text file: its cells are the words that stood there."""
 
@@ -132,6 +135,35 @@ def read_index(folder: Path) -> ShardIndex | None:
     if more := sorted(file.name for file in tars_in(folder) if file.name not in named):
         raise DataError(
             f"{folder.name}/{more[0]}: each shard must be named in {INDEX}; this one is not. Take it out of the folder."
+        )
+    return index
+
+
+def verify(folder: Path, progress: Callable[[str, int, int], None]) -> ShardIndex:
+    """Reads all bytes of the shards of a folder, and returns their index.
+
+    Raises:
+        DataError: One has not the digest that the index names, or there is none; all that differ are told.
+    """
+    index = read_index(folder) if folder.is_dir() else None
+    if index is None:
+        raise DataError(
+            f"{folder}: what is verified must be a folder with the {INDEX} that 'profuse shard' wrote; it has none. "
+            "Name another."
+        )
+    total, done, wrong = sum(shard.bytes for shard in index.shards), 0, list[str]()
+    for shard in index.shards:
+        digest = hashlib.sha256()
+        with (folder / shard.name).open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                done += len(block)
+                progress("bytes verified", done, total)
+        wrong += [shard.name] if digest.hexdigest() != shard.sha256 else []
+    if wrong:
+        raise DataError(
+            f"{folder.name}: shards must have the digests that {INDEX} names; {tell_values(wrong)} of "
+            f"{len(index.shards)} have others: they are damaged. Copy them again, or write them anew."
         )
     return index
 
