@@ -117,12 +117,13 @@ shards._Writer._finish = killed
 
 
 @pytest.mark.slow
-def test_a_network_of_shards_is_that_of_the_table(homes: Path, run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["--network", "--stream"])
+def test_a_network_of_shards_is_that_of_the_table(how: str, homes: Path, run: Any, tmp_path: Path) -> None:
     assert run("shard", homes / "homes.csv", "--target", "price", "--out", tmp_path / "s").exit_code == 0
     answers = []
-    for data in (homes / "homes.csv", tmp_path / "s"):
+    for data, target in ((homes / "homes.csv", ("--target", "price")), (tmp_path / "s", ())):
         model, out = tmp_path / f"m-{data.name}", tmp_path / f"{data.name}-answers.csv"
-        fitted = run("fit", data, "--target", "price", "--network", "--epochs", 1, "--width", 8, "--out", model)
+        fitted = run("fit", data, *target, how, "--epochs", 1, "--width", 8, "--out", model)
         assert fitted.exit_code == 0, fitted.stderr
         assert run("predict", model, data, "--out", out).exit_code == 0
         answers.append((out.read_bytes(), run("evaluate", model, data, "--json").stdout))

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from profuse.data.media.source import read_bytes
 from profuse.data.table.pieces import TablePieces
 from profuse.data.table.read import read_table
 from profuse.data.table.reader import TableReader
@@ -299,6 +300,18 @@ def test_a_file_that_is_not_there_is_one_error_and_nothing_is_left(folder: Path,
     index, notes = write_shards(tmp_path / "t.csv", tmp_path / "s", options=FEW, on_bad_file="skip")
     assert (index.rows, read_table(tmp_path / "s")["photo"].isna().sum()) == (30, 1)
     assert "Column 'photo': 1 files could not be read and are left out" in notes[0]
+
+
+def test_columns_whose_names_no_member_can_have_get_names_of_their_own(tmp_path: Path) -> None:
+    names = ["A/b", "a-b", "json", "\u0444\u043e\u0442\u043e", "../x"]
+    for i in range(len(names)):
+        Image.new("RGB", (4, 4), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    pd.DataFrame({name: [f"{i}.png"] * 2 for i, name in enumerate(names)}).to_csv(tmp_path / "t.csv", index=False)
+    index, _ = write_shards(tmp_path / "t.csv", tmp_path / "s")
+    assert [column.member for column in index.columns] == ["a-b", "a-b-2", "json-2", "file", "x"]
+    frame = read_table(tmp_path / "s")
+    for i, name in enumerate(names):
+        assert (tmp_path / f"{i}.png").read_bytes() == read_bytes(tmp_path / frame[name].iloc[1])
 
 
 def test_a_folder_of_slices_is_no_member(tmp_path: Path) -> None:
