@@ -147,10 +147,8 @@ class ShardRows:
             for writer in self._writers:
                 cells = frame[writer.name]
                 of = files.get(writer.name)
-                if of is not None:
-                    if isinstance(cells.dtype, pd.CategoricalDtype):  # paths within shards are others
-                        cells = cells.astype(cells.cat.categories.dtype)
-                    cells = cells.where(np.array([f is None for f in of], dtype=bool))
+                if of is not None and isinstance(cells.dtype, pd.CategoricalDtype):  # paths within shards are others
+                    cells = cells.astype(cells.cat.categories.dtype)
                 literals[json.dumps(writer.name, ensure_ascii=False)] = writer.literals(cells, first), of
             for i in range(len(frame)):
                 held = ",".join(f"{k}:{v[i]}" for k, (v, of) in literals.items() if of is None or of[i] is None)
