@@ -198,6 +198,25 @@ def test_each_type_of_a_parquet_file_comes_back_as_it_was(tmp_path: Path) -> Non
     same(read_table(tmp_path / "s"), expected)
 
 
+def test_a_cell_that_holds_nothing_but_a_carriage_return_between_words_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b'a,b\n"x\ry",1\n"",2\n')
+    write_shards(tmp_path / "t.csv", tmp_path / "s")
+    same(read_table(tmp_path / "s"), read_table(tmp_path / "t.csv"))
+    same(*(next(iter(TablePieces(tmp_path / name))) for name in ("s", "t.csv")))
+
+
+def test_a_column_of_categories_may_name_files(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
+    frame = pd.DataFrame({"photo": pd.Categorical(["0.png", None, "0.png"]), "y": [1, 2, 3]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    schema = Schema(modalities={"photo": Modality(kind="image", columns=("photo",))})
+    write_shards(tmp_path / "t.parquet", tmp_path / "s", schema=schema)
+    names = read_table(tmp_path / "s")["photo"]
+    assert names.isna().tolist() == [False, True, False]
+    assert names.iloc[2] == "s/shard-000000.tar/000000002.photo.png"
+
+
 def test_categories_of_pieces_are_put_together_and_decimals_are_numbers(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
