@@ -157,14 +157,15 @@ def as_file(path: Path) -> Iterator[Path]:
 @lru_cache(maxsize=_HELD)
 def _places(tar: Path, size: int, changed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns hashes of the names of members, ascending, where their contents begin, and sizes."""
-    listed = [(_hash(member.name), member.first, member.size) for member in members_of(tar)]
-    rows = np.array(listed, dtype=np.uint64).reshape(-1, 3)
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    if len(rows) and (rows[1:, 0] == rows[:-1, 0]).any():
-        twice = {int(h) for h in rows[1:, 0][rows[1:, 0] == rows[:-1, 0]]}
-        name = next(member.name for member in members_of(tar) if int(_hash(member.name)) in twice)
+    listed = ((_hash(member.name), member.first, member.size) for member in members_of(tar))
+    rows = np.fromiter(listed, dtype=[("hash", "u8"), ("first", "u8"), ("size", "u8")])
+    rows = rows[np.argsort(rows["hash"], kind="stable")]
+    hashes = rows["hash"].copy()
+    again = hashes[1:][hashes[1:] == hashes[:-1]]
+    if len(again):
+        name = next(member.name for member in members_of(tar) if _hash(member.name) in again)
         raise DataError(f"{tar.name}: members must have names of their own; got {name!r} twice. Write the shard anew")
-    return rows[:, 0].copy(), rows[:, 1].copy(), rows[:, 2].copy()
+    return hashes, rows["first"].copy(), rows["size"].copy()
 
 
 def _hash(name: str) -> np.uint64:
