@@ -24,7 +24,6 @@ from profuse.data.table.shard_index import ShardColumn
 from profuse.data.table.shards import shards_at
 from profuse.data.table.text_pieces import TextPieces
 from profuse.data.table.values import is_missing
-from profuse.data.wording import rows_at
 from profuse.kinds import Kind, kind_named
 from profuse.schema import TABLE_COLUMNS, Schema
 
@@ -121,11 +120,6 @@ class ShardRows:
         """What is to be said of the columns, once all rows are read."""
         return [writer.column for writer in self._writers]
 
-    @property
-    def nouns(self) -> dict[str, str]:
-        """Columns of files, and what they hold: "pictures"."""
-        return {name: self._kinds[name].noun for name in self._members}
-
     def path(self, cell: str) -> Path:
         """Returns the path that a cell names."""
         return self.base / cell.strip()
@@ -173,8 +167,7 @@ class ShardRows:
             progress("kinds of columns", first, self.n_total)
         sample = pd.concat(some, ignore_index=True)
         sample.attrs = some[-1].attrs
-        with rows_at(places):
-            return sample
+        return sample
 
 
 def _as_written(source: str | Path | DatabaseTable) -> list[str]:
