@@ -54,8 +54,7 @@ class RowsInPieces:
 
     Args:
         predictor: Whose training tells how they are read.
-        path: CSV, TSV, Parquet, or a table of DuckDB; JSON lines and tables of other databases are read whole, and
-            predicted in blocks.
+        path: CSV, TSV, Parquet, or a table of a database; JSON lines are read whole, and predicted in blocks.
         chunk_rows: How many rows are read at a time, at least 1; nothing else hangs on it.
         on_bad_file: See `Predictor.read`.
         new_categories: See `Predictor.read`.
@@ -116,6 +115,7 @@ class RowsInPieces:
                 self._notes.add(rows.notes)
             yield Block(first, rows)
             first += len(frame)
+        self._pieces.close()
         self.notes = [*self._notes.told(), *unseen_notes(unseen.values(), self.accepted)]
 
     def head(self, n: int) -> Dataset:

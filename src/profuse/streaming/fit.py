@@ -69,7 +69,7 @@ def fit_streamed(
     sample's are unseen ones in training too. Else all is as where a table is read whole.
 
     Args:
-        path: CSV, TSV, Parquet, shards, or a table of DuckDB. JSON lines and tables of other databases are read whole.
+        path: CSV, TSV, Parquet, shards, or a table of a database. JSON lines are read whole.
         target: Column or columns to predict; may stand in the schema instead.
         schema: What is not to be inferred; `split.column` groups rows, or orders them in time, `weight` and `subgroup`
             name columns as elsewhere.

@@ -13,6 +13,7 @@ import pandas as pd
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.pipeline import Pipeline
 from profuse.data.table.database import DatabaseTable
+from profuse.data.table.database_checks import other_rows
 from profuse.data.table.infer import infer
 from profuse.data.table.named_target import leave_out_target, named_once, needs_target
 from profuse.data.table.pieces import TablePieces
@@ -21,7 +22,6 @@ from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import Unseen, add_unseen, unseen_notes
 from profuse.data.task import no_missing
 from profuse.data.wording import rows_at, rows_from
-from profuse.errors import DataError
 from profuse.kinds import kind_named
 from profuse.predictor.in_pieces import Noted, joined
 from profuse.predictor.trained import ranges_of
@@ -56,7 +56,7 @@ class StreamedTable:
     places: np.ndarray
     rows: Dataset
     _pieces: TablePieces
-    _by_row: tuple[list[str], np.ndarray]  # the columns that are read of all rows, and a hash of each row's cells
+    _hashed: tuple[list[str], np.ndarray]  # columns that tell whether rows are the same again, and a hash of each row
     _noted: Noted
     _at_once: int
     ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class StreamedTable:
         pieces = _pieces(path, schema, options.chunk_rows)
         draw = np.random.default_rng((seed, _STREAM))
         places = np.sort(draw.permutation(pieces.n_total)[: options.sample_rows])
-        cells, by_row, hashes, asked = _sampled(pieces, places, schema, target, progress)
+        cells, by_row, hashed, asked = _sampled(pieces, places, schema, target, progress)
         columns = [] if asked.target is None else [c for c in asked.target.columns if c in by_row]
         no_missing(by_row[columns])  # before a sample tells the same of a few
         with rows_at(places):
@@ -110,8 +110,7 @@ class StreamedTable:
         at_once = _FILES_AT_ONCE if files else options.chunk_rows
         of_some = f"Of {len(places):,} rows that were drawn: " if len(places) < pieces.n_total else ""
         noted = Noted([*pieces.notes, *told, *(of_some + note for note in sample.notes)], n_rows=at_once)
-        seen = [str(c) for c in by_row.columns], hashes
-        return cls(reader, sample, places, rows, pieces, seen, noted, at_once)
+        return cls(reader, sample, places, rows, pieces, hashed, noted, at_once)
 
     def prepared_as(self, made: Callable[[Dataset], Dataset]) -> None:
         """Has what `made` sets of modalities (encoders, preprocessors) hold for the sample and for all rows."""
@@ -133,10 +132,10 @@ class StreamedTable:
         made = {key: Rows(n_rows, room) for key in self.rows.modalities}
         there = {key: np.zeros(n_rows, dtype=bool) for key in made}
         unseen: dict[str, Unseen] = {}
+        columns, hashes = self._hashed
         for first, frame in _parts(self._pieces, self._at_once):
-            columns, hashes = self._by_row
             if not np.array_equal(_hashes(frame, columns), hashes[first : first + len(frame)]):
-                raise _other_rows(self._pieces.name)
+                raise other_rows(self._pieces.name)
             with rows_from(first):
                 part = self.reader.read(frame, name=self.rows.name)
                 for key, raw in pipeline.transform(part).items():
@@ -148,6 +147,7 @@ class StreamedTable:
                     self._reach(key, data)
             self._noted.add(part.notes)
             progress("rows preprocessed", first + len(frame), n_rows)
+        self._pieces.close()  # before a training that takes its time
         self.notes = [*self._noted.told(), *unseen_notes(unseen.values(), accepted=list(unseen))]
         modalities = {k: replace(v, present=there[k]) for k, v in self.rows.modalities.items()}
         self.rows = replace(self.rows, modalities=modalities)
@@ -184,11 +184,14 @@ def _cut(frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
 
 def _sampled(
     pieces: TablePieces, places: np.ndarray, schema: Schema, target: str | list[str] | None, progress: Progress
-) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, Schema]:
-    """Returns the rows at `places`; the columns that are needed of all rows, and their hashes; and the whole schema."""
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[list[str], np.ndarray], Schema]:
+    """Returns the rows at `places`; the columns that are needed of all rows; what tells rows from others (the names of
+    columns, and a hash of their cells in each row); and the whole schema.
+    """
     some: list[pd.DataFrame] = []
     by_row: list[pd.DataFrame] = []
     hashes: list[np.ndarray] = []
+    columns: list[str] = []
     first = 0
     asked = named_once(schema, target)
     for frame in pieces:
@@ -196,15 +199,19 @@ def _sampled(
         named = {str(c) for c in (asked.split.column, asked.weight, asked.subgroup) if c is not None}
         named |= set(() if asked.target is None else asked.target.columns)
         by_row.append(frame[[c for c in frame.columns if str(c) in named]])
-        hashes.append(_hashes(frame, [str(c) for c in by_row[-1].columns]))
+        columns = columns or [str(c) for c in frame.columns if str(c) in named or _tells(pieces, frame[c])]
+        hashes.append(_hashes(frame, columns))
         here = places[(places >= first) & (places < first + len(frame))] - first
         if len(here) or not some:
             some.append(_cut(frame, here))
         first += len(frame)
         progress("targets read", first, pieces.n_total)
-    if first != pieces.n_total:
-        raise _other_rows(pieces.name)
-    return joined(some), joined(by_row), np.concatenate(hashes), asked
+    return joined(some), joined(by_row), (columns, np.concatenate(hashes)), asked
+
+
+def _tells(pieces: TablePieces, cells: pd.Series) -> bool:
+    """Whether a column helps to tell that rows come in another order; objects, as lists, take long to compare."""
+    return pieces.may_reorder and cells.dtype != object
 
 
 def _some(known: Mapping[str, Any], places: np.ndarray) -> dict[str, Any]:
@@ -217,10 +224,3 @@ def _hashes(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
     held = frame[[c for c in frame.columns if str(c) in columns]]
     held = held.assign(**{str(c): held[c].map(repr) for c in held if held[c].dtype == object})  # lists, say
     return np.asarray(pd.util.hash_pandas_object(held, index=False)) if columns else np.zeros(len(frame), np.uint64)
-
-
-def _other_rows(name: str) -> DataError:
-    return DataError(
-        f"{name}: each read must give the same rows in the same order; got others. Leave the file as it is meanwhile; "
-        "add ORDER BY, by columns that tell each row from the others, to the query of a database."
-    )

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import os
-import shutil
 import sqlite3
-import subprocess
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -175,36 +170,6 @@ def test_commands_read_a_database_as_they_read_the_file_of_the_same_rows(tmp_pat
     asked = ["evaluate", tmp_path / "model", tmp_path / "rows.csv", "--query", "select 1"]
     refused = CliRunner().invoke(app, [str(a) for a in asked])
     assert "--query: it must go with the URL of a database" in refused.stderr
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL server of its own, reached by a socket and a password."""
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    found = places[-1].parent if places else shutil.which("initdb") and Path(str(shutil.which("initdb"))).parent
-    if not found:
-        pytest.skip("no PostgreSQL server is installed (Debian: apt install postgresql)")
-    if find_spec("psycopg") is None:
-        pytest.skip("no driver for PostgreSQL is installed (pip install 'profuse[postgres]')")
-    folder = tmp_path_factory.mktemp("pg")
-    shutil.chown(folder, "postgres") if os.geteuid() == 0 else None
-    for place in (folder, *folder.parents[:3]) if os.geteuid() == 0 else ():
-        if place != Path("/tmp"):
-            place.chmod(0o755)
-    (folder / "word").write_text("hu:sh\n")
-    (folder / "word").chmod(0o644)
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-
-    def run(*command: object) -> None:
-        subprocess.run([*as_user, *map(str, command)], check=True, stdout=subprocess.DEVNULL, timeout=60)
-
-    run(found / "initdb", "-D", folder / "data", "-U", "me", "-A", "scram-sha-256", f"--pwfile={folder / 'word'}")
-    settings = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    run(found / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", settings, "start")
-    try:
-        yield f"postgresql://me:hu%3Ash@/postgres?host={folder}"
-    finally:
-        run(found / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
 
 
 @pytest.mark.slow

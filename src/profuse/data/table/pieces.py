@@ -21,10 +21,12 @@ from profuse._optional import need
 from profuse.data.table.cells import NOT_ALL_TRUTH, as_truth
 from profuse.data.table.column_types import arrow_cells
 from profuse.data.table.database import DatabaseTable
+from profuse.data.table.database_checks import no_rows, other_rows
 from profuse.data.table.delimited import SEPARATORS, column_names, not_a_table, pandas_options, unique_names
 from profuse.data.table.read import PARQUET, format_of, parquet_errors, parquet_frame, read_table
 from profuse.data.table.shard_pieces import ShardText
 from profuse.data.table.shards import Shards, shards_at
+from profuse.data.table.sql_rows import SqlRows
 from profuse.data.table.text_pieces import TextPieces
 from profuse.errors import DataError
 
@@ -35,7 +37,7 @@ _BEYOND = r"\s*[-+]?\d{19,}\s*"  # whole numbers that may not fit 64 bits with a
 
 
 class TablePieces:
-    """The rows of a file in pieces, as often as wanted: CSV, TSV, Parquet, DuckDB and shards; others are read whole.
+    """The rows of a file, shards or a database in pieces, as often as wanted; JSON lines are read whole.
 
     Args:
         path: See `read_table`; or a table of a database.
@@ -48,7 +50,7 @@ class TablePieces:
         n_total: How many rows there are.
 
     Raises:
-        DataError: See `read_table`; or the file changes while it is read.
+        DataError: See `read_table`; or the rows change while they are read.
     """
 
     def __init__(self, path: str | Path | DatabaseTable, words: Collection[str] = (), *, n_rows: int = 10_000) -> None:
@@ -63,9 +65,12 @@ class TablePieces:
         self._text: TextPieces | ShardText | None = None
         self._shards: Shards | None = None
         self._database = path if isinstance(path, DatabaseTable) else None
+        self._sql: SqlRows | None = None
         if self._database is not None:
             self.notes = tuple(self._database.notes)
-            if not self._database.in_pieces or not self._decide():
+            if not self._database.is_duckdb:
+                self._survey(self._database.rows())
+            elif not self._decide():
                 self._read_whole()
             return
         self._shards = shards_at(self.path)
@@ -91,7 +96,9 @@ class TablePieces:
             for start in range(0, len(self._whole), self.n_rows):
                 yield self._whole.iloc[start : start + self.n_rows].reset_index(drop=True)
             return
+        n_read = 0
         for frame in self._raw(self._types):
+            n_read += len(frame)
             for name, type_ in self._types.items():
                 if type_ == "object" and frame[name].dtype != object:
                     frame[name] = frame[name].astype(object)
@@ -99,6 +106,27 @@ class TablePieces:
                     frame[name] = frame[name].astype(np.float64)
             frame.attrs[NOT_ALL_TRUTH] = self._not_truth
             yield frame
+        if n_read != self.n_total:
+            raise other_rows(self.name)
+
+    @property
+    def may_reorder(self) -> bool:
+        """Whether another read may give the same rows in another order."""
+        return self._database is not None
+
+    def close(self) -> None:
+        """Ends the transaction in which a database is read; where pieces are read later, another one begins."""
+        if self._sql is not None:
+            self._sql.close()
+
+    def _survey(self, rows: SqlRows) -> None:
+        """Finds the types of the columns of a database in a first pass."""
+        rows.survey(self.n_rows)
+        if not rows.n_rows:
+            assert self._database is not None
+            raise no_rows(self.name, self._database.query)
+        self._sql, self.n_total = rows, rows.n_rows
+        self._not_truth = {name for name, column in rows.columns.items() if not column.only_truth}
 
     def _read_whole(self) -> None:
         whole = read_table(self.path, words=self.words) if self._database is None else self._database.read()
@@ -130,6 +158,8 @@ class TablePieces:
         return True
 
     def _raw(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
+        if self._sql is not None:
+            return self._sql.frames(self.n_rows)
         if self._database is not None:
             return self._of_database(self._database, types)
         if self._text is not None:
