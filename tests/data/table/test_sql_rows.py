@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from profuse.models.options import ModelOptions
 from profuse.schema import Schema
 from profuse.streaming.fit import fit_streamed
 from profuse.streaming.options import StreamOptions
+from profuse.training.callbacks import Callback
+from profuse.training.history import Epoch
 from profuse.training.options import TrainOptions
 
 pytest.importorskip("sqlalchemy")
@@ -114,14 +118,14 @@ def test_all_reads_are_of_one_moment_and_a_changed_table_is_told(tmp_path: Path)
         other.execute("pragma journal_mode=wal")
     pieces = TablePieces(DatabaseTable(url, table="rows"), n_rows=7)
     before = pd.concat(list(pieces), ignore_index=True)
-    for change in ("insert into rows values (99, 1.0, 3, 'red', 'no')", "update rows set size = size + 1"):
+    for change in ("insert into rows values (3, 1.0, 30, 'red', 'no')", "update rows set size = size + 1"):
         other.execute(change)
         other.commit()
         pd.testing.assert_frame_equal(pd.concat(list(pieces), ignore_index=True), before)
     pieces.close()
     with pytest.raises(DataError, match=r"rows\.db: each read must give the same rows.*got others.*add ORDER BY"):
         list(pieces)
-    other.execute("delete from rows where nr = 99")
+    other.execute("delete from rows where nr = 3 and age = 30")
     other.execute("update rows set age = 'old' where nr = 3")
     other.commit()
     pieces.close()
@@ -157,10 +161,10 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def same_fit(source: DatabaseTable, path: Path) -> None:
+def same_fit(source: DatabaseTable, path: Path, callbacks: Sequence[Callback] = ()) -> None:
     """Checks that a streamed fit to the database is the one to the same rows in a file, to the last bit."""
     people().to_parquet(path)
-    fitted, _ = fit_streamed(source, "ill", **QUICK)
+    fitted, _ = fit_streamed(source, "ill", **QUICK, callbacks=callbacks)
     wanted, _ = fit_streamed(path, "ill", **QUICK)
     assert fitted.schema == wanted.schema
     mine, theirs = fitted.model.state_dict(), wanted.model.state_dict()
@@ -172,10 +176,19 @@ def same_fit(source: DatabaseTable, path: Path) -> None:
 
 def test_a_streamed_fit_is_that_of_the_same_rows_in_a_file(tmp_path: Path) -> None:
     url = lite(tmp_path / "rows.db", people())
-    same_fit(DatabaseTable(url, "select * from rows order by nr"), tmp_path / "rows.parquet")
-    with sqlite3.connect(tmp_path / "rows.db", timeout=0) as other:
-        other.execute("delete from rows")  # no transaction stays open
-    other.close()
+    emptied = []
+
+    class Writes(Callback):
+        """Writes while the network is trained: no transaction is open any more."""
+
+        def on_epoch_end(self, epoch: Epoch) -> None:
+            with closing(sqlite3.connect(tmp_path / "rows.db", timeout=0)) as other:
+                emptied.append(other.execute("delete from rows").rowcount)
+                other.commit()
+
+    asked = DatabaseTable(url, "select * from rows order by nr")
+    same_fit(asked, tmp_path / "rows.parquet", [Writes()])
+    assert emptied == [len(people())]
 
 
 def test_rows_that_change_places_among_equal_targets_are_an_error(tmp_path: Path) -> None:
@@ -251,8 +264,12 @@ def test_postgresql_gives_pieces_of_one_moment(pg: str, tmp_path: Path) -> None:
     equal_pieces(DatabaseTable(pg, "values (1, 'a'), (2, 'b') -- two"), 1)
     equal_pieces(DatabaseTable(pg, table="public.people"), 47)
     same_fit(DatabaseTable(pg, "select * from people order by nr"), tmp_path / "rows.parquet")
-    pieces = TablePieces(DatabaseTable(pg, "select *, current_setting('synchronize_seqscans') as together from people"))
-    assert set(next(iter(pieces))["together"]) == {"off"}
+    seen = "(select count(*) from pg_cursors where name <> '') as cursors"
+    seen += ", current_setting('synchronize_seqscans') as together"
+    pieces = TablePieces(DatabaseTable(pg, f"select *, {seen} from people"))
+    first = next(iter(pieces))
+    assert set(first["together"]) == {"off"}
+    assert first["cursors"].min() > 0  # rows wait on the server
     with psycopg.connect(pg) as other:
         other.execute("update people set age = age + 1")
         other.execute("insert into people select * from people")

@@ -115,8 +115,8 @@ class SqlRows:
         """Yields names of columns and some rows."""
         with self._told():
             connection = self._connected()
-            # without parameters a % is a sign like others
-            how = {"stream_results": True, "yield_per": n_rows, "no_parameters": True}
+            # rows wait on the server where it can keep them; without parameters a % is a sign like others
+            how = {"yield_per": n_rows, "no_parameters": True}
             with closing(connection.exec_driver_sql(self._statement, execution_options=how)) as result:
                 names = [str(name) for name in result.keys()]  # noqa: SIM118 - it is no dict
                 unique_names(names, masked(self.url))
