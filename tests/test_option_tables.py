@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from profuse._fields import default, shown
-from profuse.comparison.options import CompareOptions, EngineOptions
+from profuse.cluster.options import EngineOptions
+from profuse.comparison.options import CompareOptions
 from profuse.data.table.options import ReadOptions
 from profuse.imputation.options import ImputeOptions, ImputeTraining
 from profuse.models.options import ModelOptions

@@ -31,6 +31,7 @@ The map; imports go downward only:
     report/         results -> HTML, Markdown
     inspect/        questions to a fitted model         (add yours)
     testing/        check_fusion, check_encoder: the contract
+    cluster/        fits on a Ray cluster
     training/       options, one loop, balancing methods (add yours), fitting on data and a split
     predictor/      what predicts, is measured, saved, loaded and asked
     models/         encoders, a fusion at one of five levels, a head; and names and options -> a model

@@ -9,7 +9,6 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,10 @@ from typer.testing import CliRunner
 import profuse
 from profuse.cli import app
 from profuse.cli._progress import LineDisplay, LiveDisplay
-from profuse.comparison import on_ray, ray_fits
-from profuse.comparison.options import EngineOptions
-from profuse.comparison.results import Machine
+from profuse.comparison import ray_fits
 from profuse.comparison.runner import attempt
 from profuse.comparison.running import Event
 from profuse.errors import ConfigError, MissingDependencyError, ProfuseError
-from profuse.training.options import TrainOptions
 
 SMALL: dict[str, Any] = {
     "target": "ill", "seeds": 1, "rounds": (), "singles": (), "model": {"width": 8}, "train": {"epochs": 1},
@@ -106,44 +102,6 @@ def test_fits_on_a_cluster_give_what_local_fits_give_and_ask_for_the_room_they_n
     assert not [p.name for p in temporary.iterdir() if "profuse" in p.name]
 
 
-@pytest.mark.parametrize(
-    ("options", "train", "n_jobs", "wanted"),
-    [
-        ({}, {}, None, 7),
-        ({}, {}, 5, 5),
-        ({}, {"threads": 3}, None, 2),
-        ({"ray_memory": 3.0}, {}, None, 4),
-        ({"ray_memory": 9.0}, {}, None, "needs 1 CPU, 9.0 GB, and the most of each on a machine is 4 CPU, 8.0 GB"),
-        ({}, {"threads": 5}, None, "needs 5 CPU, 1.1 GB"),
-        ({}, {"device": "cuda"}, None, "needs 1 CPU, 1 GPU, 1.1 GB, .* is 4 CPU, 0 GPU, 8.0 GB"),
-    ],
-)
-def test_as_many_fits_are_done_at_a_time_as_machines_have_room_for(
-    options: dict[str, float], train: dict[str, Any], n_jobs: int | None, wanted: int | str, fake: FakeRay
-) -> None:
-    asked = fake, EngineOptions(engine="ray", **options), TrainOptions(**train), n_jobs
-    if isinstance(wanted, int):
-        assert on_ray.RayRunner(*asked).n_jobs == wanted
-        return
-    with pytest.raises(ConfigError, match=rf"^compare: a machine of the Ray cluster must have room.*{wanted}"):
-        on_ray.RayRunner(*asked)
-
-
-def test_a_fit_asks_for_a_share_of_a_gpu_and_for_memory_by_the_largest_of_its_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ray = FakeRay([{"CPU": 8.0, "memory": 64e9, "GPU": 2.0}]).installed(monkeypatch)
-    train = TrainOptions(device="cuda")
-    runner = on_ray.RayRunner(ray, EngineOptions(engine="ray", ray_gpus=0.5), train, None)
-    assert runner.n_jobs == 4
-    for name, size in (("a", 1_000_000_000), ("b", 5_000_000_000)):
-        with (tmp_path / name).open("wb") as file:
-            file.truncate(size)
-    jobs: Any = [SimpleNamespace(prepared=tmp_path / name) for name in "abaa"]
-    assert runner.at_once(jobs[:1]) == 1
-    assert runner.at_once(jobs) == 2  # of 1.1 + 5 * 5 GB
-
-
 def test_how_far_a_fit_is_reaches_this_process(fake: FakeRay) -> None:
     board = ray_fits.board_class(fake).options(num_cpus=0).remote()
     heart = ray_fits.Heart(board, "b")
@@ -184,25 +142,6 @@ def test_what_goes_wrong_in_a_worker_is_told_as_a_local_process_tells_it(
     monkeypatch.setattr(ray_fits, "attempt", odd)
     with pytest.raises(Odd, match=r"^strange\nIn a worker of Ray:\nTraceback"):
         profuse.compare(rows(), **how)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "127.0.0.1:99999", "nowhere.invalid:6379"])
-def test_a_cluster_that_does_not_answer_is_told_at_once(address: str) -> None:
-    with (
-        pytest.raises(ConfigError, match=rf"the Ray cluster must run.*got address='{re.escape(address)}'"),
-        on_ray._connected(
-            SimpleNamespace(is_initialized=bool), EngineOptions(engine="ray", ray_address=address), None, 1
-        ),
-    ):
-        raise AssertionError
-
-
-@pytest.mark.usefixtures("fake")
-def test_a_machine_with_other_packages_is_refused_by_name() -> None:
-    versions = {**Machine.here().versions, "torch": "1.0"}  # of the machine that starts
-    done = ray_fits.fit(SimpleNamespace(), ray_fits.Shared(b"", versions, "t"), [None], None)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"must have the packages of the one that starts; .* torch .*, not 1\.0\."):
-        raise ray_fits.unpickled(done)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from profuse.cli._arguments import (
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import write_text
 from profuse.cli._print import console, print_notes, print_table, safe_csv, say
-from profuse.comparison.options import CompareOptions, EngineOptions
+from profuse.cluster.options import EngineOptions
+from profuse.comparison.options import CompareOptions
 from profuse.data.table.options import ReadOptions
 from profuse.errors import ConfigError
 from profuse.models.options import ModelOptions

@@ -17,9 +17,10 @@ from profuse._options import checked
 from profuse._saving import scratch, write_file
 from profuse._yaml import read_yaml
 from profuse.classical.own import Members, asked_members, members_given
+from profuse.cluster.options import EngineOptions, engine_asked
 from profuse.comparison.engine import Event, compare_dataset
 from profuse.comparison.jobs import model_folder
-from profuse.comparison.options import CompareOptions, EngineOptions
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Evidence, Summary, summarise
@@ -227,7 +228,7 @@ def compare(
     names, by_value = members_given(members, who="compare")
     given["members"] = names or None
     resolved = read_options(options, {name: given[name] for name in CompareOptions.model_fields})
-    using = _engine(engine)
+    using = engine_asked(engine, where="compare")
     with asked_members(resolved.members, by_value, who="compare"):
         opened, resolved = opened_for(
             data, target, resolved, schema=schema, weight=weight, subgroup=subgroup, test=test, name=name,
@@ -238,12 +239,6 @@ def compare(
             return Comparison(run(Path(out)), Path(out))
         with scratch() as folder:
             return Comparison(run(folder))
-
-
-def _engine(asked: EngineOptions | Mapping[str, Any] | str | None) -> EngineOptions:
-    if isinstance(asked, EngineOptions):
-        return asked
-    return checked(EngineOptions, {"engine": asked} if isinstance(asked, str) else asked or {}, where="compare")
 
 
 def opened_for(data: Data, target: Any, options: CompareOptions, **how: Any) -> tuple[Opened, CompareOptions]:

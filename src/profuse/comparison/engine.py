@@ -15,6 +15,7 @@ import numpy as np
 
 from profuse._saving import naming, new_folder, scratch
 from profuse.classical.own import asked_members
+from profuse.cluster.options import EngineOptions
 from profuse.comparison.asked import told_of_classes, with_subgroups
 from profuse.comparison.cautions import caution_of
 from profuse.comparison.hidden import hidden_scores
@@ -22,7 +23,7 @@ from profuse.comparison.jobs import JobResult, model_folder
 from profuse.comparison.methods import Method, methods_asked
 from profuse.comparison.metric import metric_of, with_metric
 from profuse.comparison.on_ray import opened_runner
-from profuse.comparison.options import CompareOptions, EngineOptions
+from profuse.comparison.options import CompareOptions
 from profuse.comparison.place import held_place
 from profuse.comparison.plan import plan, tell_late, without_each
 from profuse.comparison.predictions import write_predictions

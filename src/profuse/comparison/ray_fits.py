@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 import io
-import os
-import pickle
 import tarfile
 import time
-import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from profuse._saving import remove, shared_scratch
-from profuse._workers import unpack
+from profuse._saving import remove
+from profuse.cluster.worker import Done, Shared, done, file_here, folder_here
 from profuse.comparison.jobs import Job
-from profuse.comparison.results import Machine
 from profuse.comparison.runner import attempt
-from profuse.errors import ConfigError, ProfuseError
 from profuse.models.solved import Solved
-from profuse.training.scratch import keep
 
-__all__ = ["Done", "Heart", "Shared", "board_class", "fit", "folder_name", "unpickled"]
-
-
-@dataclass(frozen=True)
-class Shared:
-    """What all fits of a run need to know."""
-
-    parts: bytes
-    versions: Mapping[str, str]
-    token: str
+__all__ = ["Fitted", "Heart", "board_class", "fit"]
 
 
 @dataclass(frozen=True)
-class Done:
-    """What comes back of a fit: why it failed, its seconds, and its folder; or an error that ends all."""
+class Fitted:
+    """What comes back of a fit: why it failed, its seconds, and its folder."""
 
     reason: str = ""
     seconds: float = 0.0
     folder: bytes = b""
-    error: bytes = b""
-    trace: str = ""
-
-
-def folder_name(token: str, node: str) -> str:
-    """Returns what the temporary folder of a run on a machine is called; see `shared_scratch`."""
-    return f"{token}-{node[:12]}"
 
 
 class Heart:
@@ -89,39 +66,18 @@ def board_class(ray: Any) -> Any:
 
 def fit(job: Job, shared: Shared, prepared: list[Any], board: Any) -> Done:
     """Does a job in a worker, and returns what it left."""
-    try:
-        return _fitted(job, shared, prepared[0], board)
-    except Exception as error:  # it ends the comparison, as in a local process
-        try:
-            pickle.loads(content := pickle.dumps(error))
-        except Exception:
-            content = pickle.dumps(ProfuseError(f"compare: {type(error).__name__}: {error}"))
-        return Done(error=content, trace=traceback.format_exc())
+    return done(lambda: _fitted(job, shared, prepared[0], board), shared.who)
 
 
-def _fitted(job: Job, shared: Shared, prepared: Any, board: Any) -> Done:
-    import ray
-
-    here, node = Machine.here().versions, ray.get_runtime_context().get_node_id()
-    if here != shared.versions:
-        names = [name for name in sorted({*here, *shared.versions}) if here.get(name) != shared.versions.get(name)]
-        other = [f"{name} {here.get(name)}, not {shared.versions.get(name)}" for name in names]
-        raise ConfigError(
-            f"compare: machines of a Ray cluster must have the packages of the one that starts; {os.uname().nodename} "
-            f"has {'; '.join(other)}. Install the same there."
-        )
-    unpack(shared.parts)
-    place = shared_scratch(folder_name(shared.token, node))
+def _fitted(job: Job, shared: Shared, prepared: Any, board: Any) -> Fitted:
+    place = folder_here(shared)
     path = place / job.prepared.name
-    if not path.exists():
-        part = path.with_suffix(f".{os.getpid()}")
-        keep(part, pickle.loads(ray.get(prepared)).sharing(Solved(path.with_suffix(".solved"))))
-        part.replace(path)  # whole or not there, whoever asks at the same time
+    file_here(path, prepared, lambda rows: rows.sharing(Solved(path.with_suffix(".solved"))))
     folder = place / job.folder.name
     heart = Heart(board, job.folder.name)
     try:
         _, reason, seconds = attempt(replace(job, folder=folder, prepared=path, heartbeat=heart))
-        return Done(reason) if reason else Done("", seconds, _packed_folder(folder))
+        return Fitted(reason) if reason else Fitted("", seconds, _packed_folder(folder))
     finally:
         remove(folder)
 
@@ -131,17 +87,3 @@ def _packed_folder(folder: Path) -> bytes:
     with tarfile.open(fileobj=content, mode="w") as archive:
         archive.add(folder, arcname=".")
     return content.getvalue()
-
-
-def unpickled(done: Done) -> Exception:
-    """Returns the error that a worker met, with where it met it.
-
-    Raises:
-        ProfuseError: It cannot be read here.
-    """
-    try:
-        error: Exception = pickle.loads(done.error)
-    except Exception as problem:
-        raise ProfuseError(f"compare: a fit failed on another machine: {done.trace}") from problem
-    error.add_note(f"In a worker of Ray:\n{done.trace}")
-    return error
