@@ -136,7 +136,8 @@ def test_a_comparison_that_is_stopped_and_then_killed_goes_on_and_leaves_no_proc
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
         assert process.returncode == wanted, told
-        assert "Ray on this machine; 2 fits at a time on 1 machine" in told
+        assert "Ray on this machine" in told
+        assert "; 2 fits at a time on 1 machine" in told  # its dashboard may stand before
         if number == signal.SIGTERM:  # as with Ctrl-C, but that Ray would take it
             assert "Interrupted: " in told
             assert not [p.name for p in (out / "work").iterdir() if p.name[0] == "."]

@@ -34,6 +34,9 @@ class _Lines(Quiet):
         self.n_done = self.n_total = 0
 
     def __call__(self, event: Event) -> None:
+        if event.stage == "cluster":
+            say(event.said, err=True)
+            return
         self.n_done, self.n_total = event.n_done, event.n_total
         if event.stage == "begin" and event.n_done:
             say(f"{event.n_done} of {event.n_total} trials are done already", err=True)

@@ -21,6 +21,7 @@ from profuse.cli._arguments import (
 )
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import console, print_notes, say, say_rows
+from profuse.cluster.options import EngineOptions, engine_asked
 from profuse.data.table.options import ReadOptions
 from profuse.models.options import ModelOptions
 from profuse.schema import SplitOptions
@@ -37,6 +38,7 @@ SPLIT = "Split"
     reading=From(ReadOptions, DATA, only=("on_bad_file",)),
     split=From(SplitOptions, SPLIT),
     how=From(TuneOptions, HOW, without=("split", "model", "train")),
+    engine=From(EngineOptions, HOW),
     model=From(ModelOptions, MODEL, without=("fusion", "level")),  # the search names them
     train=From(TrainOptions, MODEL, without=("seed",)),
 )
@@ -56,6 +58,7 @@ def tune(
     reading: Given,
     split: Given,
     how: Given,
+    engine: Given,
     model: Given,
     train: Given,
     target: Targets = None,
@@ -79,9 +82,16 @@ def tune(
         ),
     ] = None,
     jobs: Annotated[
-        int,
-        typer.Option("--jobs", "-j", min=1, help="Trials at a time.", rich_help_panel=HOW),
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Trials at a time; 1, and on a cluster as many as it has room for.",
+            rich_help_panel=HOW,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Search the options of a network (learning rate, dropout, width, ...) with Optuna; test rows have no part.
 
@@ -107,6 +117,7 @@ def tune(
 
     optuna_of()
     asked = checked(TuneOptions, {**how, "split": split, "model": model, "train": train}, where="tune")
+    using = engine_asked(engine, where="tune")
     place = out / "trials.db" if storage is None else path_of(storage)
     opened = open_data(
         data_of(data, query, table), target, who="tune", schema=schema, weight=weight, subgroup=subgroup,
@@ -118,7 +129,7 @@ def tune(
     say_rows(dataset)
     with trials_display(metric, console(stderr=True)) as display:
         try:
-            tuning = tune_opened(opened, asked, out=out, storage=place, n_jobs=jobs, on_event=display)
+            tuning = tune_opened(opened, asked, out=out, storage=place, n_jobs=jobs, engine=using, on_event=display)
         except KeyboardInterrupt as error:
             kept = f"{display.n_done} of {display.n_total} trials are kept in {place}"
             say(f"Interrupted: {kept}. The same command goes on from there.", err=True)

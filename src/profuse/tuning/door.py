@@ -17,6 +17,7 @@ from profuse._lookup import resolve
 from profuse._machine import Machine
 from profuse._options import checked
 from profuse._saving import scratch, write_file
+from profuse.cluster.options import EngineOptions, engine_asked
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split, check_parts, folds, make_split
 from profuse.data.target import TargetCodec
@@ -31,6 +32,7 @@ from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 from profuse.training.world import one_process
 from profuse.tuning.held_out import HeldOut, held_out
+from profuse.tuning.on_ray import opened_trials
 from profuse.tuning.options import TuneOptions
 from profuse.tuning.page import tuning_html
 from profuse.tuning.result import Found, TrialFacts, Tuning, check_found
@@ -80,7 +82,8 @@ def tune(
     train: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     storage: str | Path | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
+    engine: EngineOptions | Mapping[str, Any] | str | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Tuning:
     """Searches the options of one network per fusion with Optuna; validation rows judge, test rows have no part.
@@ -103,7 +106,10 @@ def tune(
         out: Folder for best.yaml, trials.csv, tune.html and, unless `storage` is another file, trials.db.
         storage: File, or `sqlite:///FILE`, that the search is kept in: a second run goes on from there, and several
             processes may share it. None, without `out`: nothing is kept.
-        n_jobs: Trials at a time; with one, equal seeds try the same.
+        n_jobs: Trials at a time; with one, equal seeds try the same. None: one, on a cluster as many as it has room
+            for.
+        engine: What does the trials: "local" (processes of this machine), "ray" (a Ray cluster), or fields of
+            `EngineOptions`: `{"engine": "ray", "ray_address": "10.0.0.1:6379"}`.
         on_event: Told of progress.
 
     Raises:
@@ -119,11 +125,12 @@ def tune(
     asked = {n: given[n] for n in TuneOptions.model_fields if given[n] is not None}
     asked |= {"split": asked["split"].model_dump(exclude_unset=True)} if isinstance(split, SplitOptions) else {}
     options = checked(TuneOptions, asked, where="tune")
+    using = engine_asked(engine, where="tune")
     opened = open_data(
         data, target, who="tune", schema=schema, weight=weight, subgroup=subgroup, split=options.split, test=test,
         name=name, variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
     )  # fmt: skip
-    return tune_opened(opened, options, out=out, storage=storage, n_jobs=n_jobs, on_event=on_event)
+    return tune_opened(opened, options, out=out, storage=storage, n_jobs=n_jobs, engine=using, on_event=on_event)
 
 
 def tune_opened(
@@ -132,21 +139,23 @@ def tune_opened(
     *,
     out: str | Path | None = None,
     storage: str | Path | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
+    engine: EngineOptions | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Tuning:
     """Does what `tune` does, of data that were opened; see there."""
     optuna_of()
     one_process("tune", "Its trials run side by side: n_jobs, or several runs with one storage.")
-    if n_jobs < 1:
+    if n_jobs is not None and n_jobs < 1:
         raise ConfigError(f"tune: n_jobs must be at least 1; got n_jobs={n_jobs}. Use 1.")
+    using = engine or EngineOptions()
     file = None if out is None else Path(out) / "trials.db"
     file = file if storage is None else path_of(storage)
     if file is None:
         with scratch() as folder:
-            made = _searched(opened, options, folder / "trials.db", n_jobs, on_event)
+            made = _searched(opened, options, folder / "trials.db", n_jobs, using, on_event)
         return replace(made, storage=None)
-    made = _searched(opened, options, file, n_jobs, on_event)
+    made = _searched(opened, options, file, n_jobs, using, on_event)
     if out is not None:
         made.write(out)
         write_file(Path(out) / "tune.html", tuning_html(made))
@@ -154,7 +163,12 @@ def tune_opened(
 
 
 def _searched(
-    opened: Opened, options: TuneOptions, file: Path, n_jobs: int, on_event: Callable[[Event], None] | None
+    opened: Opened,
+    options: TuneOptions,
+    file: Path,
+    n_jobs: int | None,
+    engine: EngineOptions,
+    on_event: Callable[[Event], None] | None,
 ) -> Tuning:
     until = None if options.time_limit is None else time.time() + options.time_limit
     dataset = with_encoders(opened.dataset, options.model.encoders, into=options.model.into or (), who="tune")
@@ -162,21 +176,24 @@ def _searched(
     named = _models(options, len(dataset.modalities), dataset)
     split = make_split(dataset, opened.split, seed=options.seed)
     check_parts(dataset, split)
-    with limit_threads(options.train.threads):
-        parts = _parts(dataset, split, options, opened.split)
-    spaces = {
-        fusion: space_of(
-            model, options.train, modalities=tuple(dataset.modalities), task=dataset.task,
-            n_rows=len(parts[0].split.train),
-        )
-        for fusion, model in named.items()
-    }  # fmt: skip
     facts = {
         "data": dataset.digest(), "split": opened.split.model_dump_json(), "seed": str(options.seed),
         "splits": str(options.splits), "metric": metric.name,
     }  # fmt: skip
-    under = Under(parts, metric, options.prune, options.seed, until)
-    searches = search_all(Plan(file, spaces, facts, options.trials, under, n_jobs), on_event)
+    with opened_trials(engine, options.train, n_jobs, on_event or (lambda event: None)) as elsewhere:
+        with limit_threads(options.train.threads):
+            parts = _parts(dataset, split, options, opened.split)
+        spaces = {
+            fusion: space_of(
+                model, options.train, modalities=tuple(dataset.modalities), task=dataset.task,
+                n_rows=len(parts[0].split.train),
+            )
+            for fusion, model in named.items()
+        }  # fmt: skip
+        under = Under(parts, metric, options.prune, options.seed, until)
+        n_at_once = n_jobs or 1 if elsewhere is None else elsewhere.n_jobs
+        searches = search_all(Plan(file, spaces, facts, options.trials, under, n_at_once), on_event, elsewhere)
+        told = [] if elsewhere is None else elsewhere.notes
     whole = _Whole(dataset, split, options, metric)
     found = []
     for search in searches:
@@ -188,7 +205,7 @@ def _searched(
     ranked = sorted(found, key=lambda f: sign * f.best_score)
     return Tuning(
         dataset.name, metric, options.seed, opened.split.valid_size, options.splits, {f.fusion: f for f in ranked},
-        Machine.here(), file, [*dataset.notes, *parts[0].pipeline.notes],
+        Machine.here(), file, [*dataset.notes, *parts[0].pipeline.notes, *told],
     )  # fmt: skip
 
 

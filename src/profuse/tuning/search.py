@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,9 +26,9 @@ from profuse.tuning.storage import Claims, Search, counts, finished, open_search
 from profuse.tuning.trial import Under, run_trial
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["Event", "Plan", "score_of_trial", "search_all"]
+__all__ = ["Elsewhere", "Event", "Plan", "next_trial", "score_of_trial", "search_all"]
 
 _POLL_SECONDS = 0.3
 
@@ -38,8 +38,9 @@ class Event:
     """How far it is.
 
     Attributes:
-        stage: "begin", "trial" (one is done), "epoch" (of one that runs in this process), "wait" (for those of other
-            processes), "test" (the best and the default options are fitted once more).
+        stage: "cluster" (trials are done on one), "begin", "trial" (one is done), "epoch" (of one that runs in this
+            process), "wait" (for those of other processes), "test" (the best and the default options are fitted once
+            more).
         n_done: Trials that are done, of all fusions.
         n_total: Trials that are asked for.
         fusion: Whose trial.
@@ -50,6 +51,7 @@ class Event:
         best: The best validation score of the fusion so far.
         epoch: The epoch.
         left: Seconds that are left, about.
+        said: Where trials are done.
     """
 
     stage: str
@@ -63,6 +65,7 @@ class Event:
     best: float | None = None
     epoch: Epoch | None = None
     left: float | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +94,22 @@ class Plan:
         return [open_search(storage, self.path, name, self.facts, space) for name, space in self.spaces.items()]
 
 
-def search_all(plan: Plan, on_event: Callable[[Event], None] | None = None) -> list[Search]:
+class Elsewhere(Protocol):
+    """What does trials on other machines."""
+
+    def work(self, searches: Sequence[Search], plan: Plan, claims: Claims, done: Callable[[], None]) -> None:
+        """Does trials until no more is to be begun, and calls `done` after each."""
+
+
+def search_all(
+    plan: Plan, on_event: Callable[[Event], None] | None = None, elsewhere: Elsewhere | None = None
+) -> list[Search]:
     """Does the trials that are not done, and waits for those of other processes.
 
     Args:
         plan: What is done.
         on_event: Told of progress; from another thread where there are several jobs.
+        elsewhere: Does the trials; processes of this machine if None.
     """
     searches = plan.searches()
     progress = _Progress(plan, searches, on_event or (lambda event: None))
@@ -105,7 +118,9 @@ def search_all(plan: Plan, on_event: Callable[[Event], None] | None = None) -> l
         while True:
             for search in searches:
                 claims.clear_dead(search)
-            if plan.n_jobs == 1:
+            if elsewhere is not None:
+                elsewhere.work(searches, plan, claims, progress.look)
+            elif plan.n_jobs == 1:
                 _work(searches, replace(plan, under=replace(plan.under, tell=progress.epoch)), claims, progress.look)
             elif _todo(searches, plan):
                 with progress.watching():
@@ -127,22 +142,25 @@ def _todo(searches: Sequence[Search], plan: Plan) -> bool:
     return any(_claimed(search) < plan.n_trials for search in searches)
 
 
+def next_trial(searches: Sequence[Search], plan: Plan, claims: Claims) -> tuple[Search, Trial] | None:
+    """Returns the next trial, of the fusion that has fewest; None where no more is to be begun."""
+    for search in searches:
+        claims.clear_dead(search)
+    late = plan.under.is_late()
+    for search in sorted(searches, key=_claimed):
+        if late and _claimed(search):
+            continue
+        trial = claims.next_of(search, plan.n_trials, plan.under.seed)
+        if trial is not None:
+            return search, trial
+    return None
+
+
 def _work(searches: Sequence[Search], plan: Plan, claims: Claims, done: Callable[[], None]) -> None:
-    """Does one trial after the other, of the fusion that has fewest, until no more is to be begun."""
-    while True:
-        for search in searches:
-            claims.clear_dead(search)
-        late = plan.under.is_late()
-        for search in sorted(searches, key=_claimed):
-            if late and _claimed(search):
-                continue
-            trial = claims.next_of(search, plan.n_trials, plan.under.seed)
-            if trial is not None:
-                run_trial(search, trial, plan.under)
-                done()
-                break
-        else:
-            return
+    """Does one trial after the other, until no more is to be begun."""
+    while (begun := next_trial(searches, plan, claims)) is not None:
+        run_trial(*begun, plan.under)
+        done()
 
 
 def _in_processes(plan: Plan) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from profuse._cores import limit_threads
+from profuse.cluster.pool import LostError
 from profuse.errors import DataError, ProfuseError
 from profuse.metrics import Metric
 from profuse.models.options import ModelOptions
@@ -23,7 +25,19 @@ from profuse.tuning.storage import FAILED, Search, is_default, optuna_of
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-__all__ = ["Under", "run_trial", "worst_first"]
+__all__ = [
+    "Outcome",
+    "Tried",
+    "Under",
+    "begin_trial",
+    "give_back",
+    "judge",
+    "run_trial",
+    "settle",
+    "settling",
+    "stops",
+    "worst_first",
+]
 
 _REPORTS = 20
 """Epochs of a fit, about, that are held against those of other trials."""
@@ -59,6 +73,44 @@ def worst_first(metric: Metric, score: float) -> float:
     return -score if metric.higher_is_better else score
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What a trial tries.
+
+    Attributes:
+        model: Options of the network.
+        train: Options of its training.
+        stays: Whether it is tried to the end, whatever it promises: the default options.
+    """
+
+    model: ModelOptions
+    train: TrainOptions
+    stays: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has come of a trial.
+
+    Attributes:
+        scores: Of each part that was judged.
+        epochs: Of each part.
+        seconds: It took.
+        pruned: Whether it ended early, as it promised nothing.
+        late: Whether it ended as the time was up.
+    """
+
+    scores: tuple[float, ...]
+    epochs: tuple[int, ...]
+    seconds: float
+    pruned: bool = False
+    late: bool = False
+
+
+Report = Callable[[int, float], bool]
+"""Is told a step of a trial and its validation error, and returns whether the trial ends here."""
+
+
 class _LateError(Exception):
     """The time is up."""
 
@@ -66,8 +118,8 @@ class _LateError(Exception):
 class _Watch(Callback):
     """Tells the search of epochs, and ends a trial that promises nothing."""
 
-    def __init__(self, trial: Trial, under: Under, part: int, *, stays: bool) -> None:
-        self.trial, self.under, self.part, self.stays = trial, under, part, stays
+    def __init__(self, report: Report, under: Under, part: int, *, stays: bool) -> None:
+        self.report, self.under, self.part, self.stays = report, under, part, stays
         self.pruned = self.late = False
         self.n_seen = 0
 
@@ -81,14 +133,52 @@ class _Watch(Callback):
         every = max(1, self.n_epochs // _REPORTS)
         if epoch.epoch % every or not math.isfinite(epoch.valid_error):
             return
-        self.trial.report(epoch.valid_error, self.part * self.n_epochs + epoch.epoch)
-        if self.under.prune and not self.stays and self.trial.should_prune():
+        if self.report(self.part * self.n_epochs + epoch.epoch, epoch.valid_error):
             self.pruned = True
             self.stop()
 
 
 def run_trial(search: Search, trial: Trial, under: Under) -> None:
-    """Fits and judges what the search tries next, and tells the search.
+    """Fits and judges what the search tries next, and tells the search; see `settling`."""
+    with settling(search, trial):
+        tried = begin_trial(search, trial, under)
+        outcome = judge(tried, under, lambda step, error: stops(search, trial, under, tried, step, error))
+        settle(search, trial, outcome, under.metric)
+
+
+def begin_trial(search: Search, trial: Trial, under: Under) -> Tried:
+    """Returns what the search tries next."""
+    values = {part.name: part.suggest(trial) for part in search.space.parts}
+    model, train = search.space.options(values)
+    return Tried(model, train.model_copy(update={"seed": under.seed, "refit": False}), is_default(trial))
+
+
+def stops(search: Search, trial: Trial, under: Under, tried: Tried, step: int, error: float | None) -> bool:
+    """Keeps the validation error of a step of a trial (None: it is kept), and returns whether it promises nothing."""
+    if error is not None:
+        trial.report(error, step)
+    search.study.pruner = _pruner(under, tried.train)
+    return under.prune and not tried.stays and bool(trial.should_prune())
+
+
+def settle(search: Search, trial: Trial, outcome: Outcome, metric: Metric) -> None:
+    """Tells the search what has come of a trial; within `settling`."""
+    if outcome.late:
+        raise _LateError
+    facts: Mapping[str, object] = {
+        "scores": outcome.scores, "epochs": outcome.epochs, "seconds": outcome.seconds
+    }  # fmt: skip
+    for name, fact in facts.items():
+        trial.set_user_attr(name, fact)
+    if outcome.pruned:
+        search.study.tell(trial, state=optuna_of().trial.TrialState.PRUNED)
+    else:
+        search.study.tell(trial, worst_first(metric, float(np.mean(outcome.scores))))
+
+
+@contextmanager
+def settling(search: Search, trial: Trial) -> Iterator[None]:
+    """Tells the search of a trial that comes to nothing.
 
     An error of the fit counts as a trial that failed; one of the default options is raised. A trial that is not done
     when the time is up, or the process is stopped, is queued again.
@@ -96,36 +186,27 @@ def run_trial(search: Search, trial: Trial, under: Under) -> None:
     Raises:
         ProfuseError: The default options cannot be fitted, or judged.
     """
-    optuna = optuna_of()
-    state, study, began = optuna.trial.TrialState, search.study, time.perf_counter()
-    stays = is_default(trial)
+    failed = optuna_of().trial.TrialState.FAIL
     try:
-        values = {part.name: part.suggest(trial) for part in search.space.parts}
-        model, train = search.space.options(values)
-        train = train.model_copy(update={"seed": under.seed, "refit": False})
-        study.pruner = _pruner(under, train)
-        scores, n_epochs, pruned = _judged(trial, under, model, train, stays)
+        yield
+    except LostError:
+        give_back(search, trial)
+        raise
     except ProfuseError as error:
         trial.set_user_attr(FAILED, " ".join(str(error).split())[:500])
-        study.tell(trial, state=state.FAIL)
-        if stays:
+        search.study.tell(trial, state=failed)
+        if is_default(trial):
             raise
-        return
     except BaseException as error:
-        study.tell(trial, state=state.FAIL)
-        search.queue_again(trial)
-        if isinstance(error, _LateError):
-            return
-        raise
-    facts: Mapping[str, object] = {
-        "scores": scores, "epochs": n_epochs, "seconds": time.perf_counter() - began
-    }  # fmt: skip
-    for name, fact in facts.items():
-        trial.set_user_attr(name, fact)
-    if pruned:
-        study.tell(trial, state=state.PRUNED)
-    else:
-        study.tell(trial, worst_first(under.metric, float(np.mean(scores))))
+        give_back(search, trial)
+        if not isinstance(error, _LateError):
+            raise
+
+
+def give_back(search: Search, trial: Trial) -> None:
+    """Has a trial that came to nothing tried again."""
+    search.study.tell(trial, state=optuna_of().trial.TrialState.FAIL)
+    search.queue_again(trial)
 
 
 def _pruner(under: Under, train: TrainOptions) -> object:
@@ -134,24 +215,22 @@ def _pruner(under: Under, train: TrainOptions) -> object:
     return optuna_of().pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, n_epochs // 5))
 
 
-def _judged(
-    trial: Trial, under: Under, model: ModelOptions, train: TrainOptions, stays: bool
-) -> tuple[list[float], list[int], bool]:
-    """Returns the score of each part, how many epochs each took, and whether the trial ended early."""
+def judge(tried: Tried, under: Under, report: Report) -> Outcome:
+    """Fits the network of a trial to each part, and scores it."""
     scores: list[float] = []
     n_epochs: list[int] = []
-    with limit_threads(train.threads):
+    began, pruned, late = time.perf_counter(), False, False
+    with limit_threads(tried.train.threads):
         for i, prepared in enumerate(under.parts):
-            watch = _Watch(trial, under, i, stays=stays)
-            fitted = fit_model(prepared, model, train, callbacks=[watch], metric=under.metric)
+            watch = _Watch(report, under, i, stays=tried.stays)
+            fitted = fit_model(prepared, tried.model, tried.train, callbacks=[watch], metric=under.metric)
             n_epochs.append(watch.n_seen)
-            if watch.late:
-                raise _LateError
-            if watch.pruned:
-                return scores, n_epochs, True
+            pruned, late = watch.pruned, watch.late
+            if pruned or late:
+                break
             assert fitted.valid_prediction is not None
             scores.append(_score(under.metric, prepared, fitted.valid_prediction))
-    return scores, n_epochs, False
+    return Outcome(tuple(scores), tuple(n_epochs), time.perf_counter() - began, pruned, late)
 
 
 def _score(metric: Metric, prepared: Prepared, prediction: np.ndarray) -> float:

@@ -1,0 +1,94 @@
+"""What a worker of Ray does for a search: it fits and judges a trial, and asks at its steps whether it ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from profuse.cluster.worker import Done, Shared, done, file_here, folder_here
+from profuse.models.solved import Solved
+from profuse.training.fitting import Prepared
+from profuse.tuning.trial import Outcome, Tried, Under, judge
+
+__all__ = ["Key", "board_class", "judge_there"]
+
+Key = tuple[str, int]
+"""The fusion and the number of a trial."""
+
+
+def board_class(ray: Any) -> Any:
+    """Returns the class of the actor between trials and who keeps the search; by value, so that it loads no torch."""
+
+    @ray.remote
+    class Board:
+        def __init__(self) -> None:
+            import asyncio
+
+            self._asked: list[tuple[Key, int, float]] = []
+            self._waiting: dict[tuple[Key, int], Any] = {}
+            self._some = asyncio.Event()
+
+        async def ask(self, key: Key, step: int, error: float) -> bool:
+            """Returns, once `answer` knows, whether a trial ends at this step; by its validation error."""
+            import asyncio
+
+            answer = self._waiting[key, step] = asyncio.get_running_loop().create_future()
+            self._asked.append((key, step, error))
+            self._some.set()
+            return bool(await answer)
+
+        async def asked(self) -> list[tuple[Key, int, float]]:
+            """Returns what was asked since it was called last, as soon as something was."""
+            await self._some.wait()
+            self._some.clear()
+            asked, self._asked = self._asked, []
+            return asked
+
+        async def answer(self, key: Key, step: int, ends: bool) -> None:
+            """Lets the trial go on, or has it end."""
+            answer = self._waiting.pop((key, step), None)
+            if answer is not None and not answer.done():
+                answer.set_result(ends)
+
+    return Board
+
+
+def judge_there(
+    key: Key, tried: Tried, under: Under, shared: Shared, parts: list[Any], board: Any, what: str = "parts"
+) -> Done:
+    """Does a trial in a worker.
+
+    Args:
+        key: Of the trial.
+        tried: What it tries.
+        under: What holds for all trials, but for the rows.
+        shared: What all trials need to know.
+        parts: A reference to the pickled rows.
+        board: Is asked.
+        what: The file of the rows is called.
+    """
+    return done(lambda: _judged(key, tried, under, shared, parts[0], board, what), shared.who)
+
+
+def _judged(key: Key, tried: Tried, under: Under, shared: Shared, parts: Any, board: Any, what: str) -> Outcome:
+    import ray
+
+    path = folder_here(shared) / what
+
+    def solving(rows: Sequence[Prepared]) -> list[Prepared]:
+        return [part.sharing(Solved(path.with_suffix(f".{i}.solved"))) for i, part in enumerate(rows)]
+
+    under = replace(under, parts=_loaded(file_here(path, parts, solving)))
+    return judge(tried, under, lambda step, error: bool(ray.get(board.ask.remote(key, step, error))))
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path) -> list[Prepared]:
+    """Returns the rows in a temporary file of this very run; the next trial in this worker finds them here."""
+    import pickle
+
+    rows: list[Prepared] = pickle.loads(path.read_bytes())
+    return rows
