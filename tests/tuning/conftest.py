@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from profuse.training.history import Epoch
 from profuse.tuning import Tuning
 from profuse.tuning import held_out as held_out_module
 from profuse.tuning import trial as trials_module
+from profuse.tuning.storage import open_storage
 
 MODEL: dict[str, Any] = {"width": 8, "members": 1, "rounds": 1}
 QUICK: dict[str, Any] = {"model": MODEL, "train": {"epochs": 2}, "trials": 3}
@@ -72,3 +74,11 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tried(tuning: Tuning) -> list[tuple[Any, ...]]:
     return [(t.state, t.options, t.score) for f in tuning.found.values() for t in f.trials]
+
+
+def kept(path: Path) -> list[dict[int, float]]:
+    """The validation errors of each trial that a storage has kept, by step."""
+    (study,) = (s.study_name for s in open_storage(path).get_all_studies())
+    storage = open_storage(path)
+    trials = storage.get_all_trials(storage.get_study_id_from_name(study), deepcopy=False)
+    return [dict(t.intermediate_values) for t in trials]

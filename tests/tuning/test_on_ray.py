@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 import threading
@@ -10,14 +11,16 @@ from typing import Any
 
 import pytest
 from fake_ray import FakeRay
-from tuning.conftest import MODEL, QUICK, tried
+from rich.console import Console
+from tuning.conftest import MODEL, QUICK, kept, tried
 
+from profuse.cli._tuning import trials_display
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, MissingDependencyError, ProfuseError
-from profuse.tuning import tune
+from profuse.metrics import default_metric
 from profuse.tuning import trial as trials_module
+from profuse.tuning import tune
 from profuse.tuning.search import Event
-from profuse.tuning.storage import open_storage
 
 LOG_LOSS: dict[str, Any] = QUICK | {"trials": 10, "seed": 1, "metric": "log_loss"}
 """Trials some of which end early."""
@@ -35,14 +38,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def ray(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> FakeRay:
     room = {"CPU": 2.0, "memory": 8e9}
     return FakeRay([room, room], threads=True).installed(monkeypatch)
-
-
-def kept(path: Path) -> list[dict[int, float]]:
-    """The validation errors of each trial that a storage has kept, by step."""
-    (study,) = (s.study_name for s in open_storage(path).get_all_studies())
-    storage = open_storage(path)
-    trials = storage.get_all_trials(storage.get_study_id_from_name(study), deepcopy=False)
-    return [dict(t.intermediate_values) for t in trials]
 
 
 @pytest.mark.usefixtures("faked")
@@ -182,6 +177,17 @@ def test_what_cannot_be_is_told(data: Dataset, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"tuning on a cluster \(engine='ray'\).*'profuse\[ray\]'"):
         tune(data, **QUICK, engine="ray")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_where_trials_are_done_is_shown_once(terminal: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100, color_system=None)
+    with trials_display(default_metric("binary"), console) as display:
+        display(Event("cluster", 0, 0, said="Ray at [here]:1; 7 trials at a time"))
+        display(Event("begin", 0, 24))
+        assert (display.n_done, display.n_total) == (0, 24)
+    assert capsys.readouterr().err == "Ray at [here]:1; 7 trials at a time\n"
+    assert "0/24" in console.file.getvalue() or not terminal  # type: ignore[attr-defined]
 
 
 def test_a_trial_that_no_machine_has_room_for_is_told(data: Dataset, ray: FakeRay) -> None:

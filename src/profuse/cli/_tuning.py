@@ -74,6 +74,8 @@ class _Bar(_Lines):
 
     def __call__(self, event: Event) -> None:
         super().__call__(event)
+        if event.stage == "cluster":
+            return
         words = {"wait": "other processes finish theirs", "test": "scoring test rows"}
         words["epoch"] = (
             f"{visible(event.fusion)}, trial {event.number}, epoch {event.epoch.epoch if event.epoch else 0}"

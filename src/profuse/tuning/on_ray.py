@@ -113,6 +113,8 @@ class RayTrials:
                         self._taken(ref, running.pop(ref), plan)
                         done()
         finally:
+            pool.board.release.remote()
+            ray.wait([self._asked], timeout=_POLL)  # a call under way when its actor ends is an error that Ray prints
             pool.cancel(running)
             for left in running.values():
                 give_back(left.search, left.trial)

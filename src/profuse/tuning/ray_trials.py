@@ -47,6 +47,10 @@ def board_class(ray: Any) -> Any:
             asked, self._asked = self._asked, []
             return asked
 
+        async def release(self) -> None:
+            """Has `asked` return, though nothing was asked."""
+            self._some.set()
+
         async def answer(self, key: Key, step: int, ends: bool) -> None:
             """Lets the trial go on, or has it end."""
             answer = self._waiting.pop((key, step), None)
