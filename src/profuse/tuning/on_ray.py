@@ -83,7 +83,7 @@ class RayTrials:
     def __init__(self, pool: RayPool) -> None:
         self._pool = pool
         self._parts: Any = None
-        self._asked: Any = None  # the one call that brings what trials ask: another one would miss it
+        self._asked: Any = None  # the call under way that brings what trials ask
         self.n_jobs, self.notes = pool.n_jobs, pool.notes
 
     def work(self, searches: Sequence[Search], plan: Plan, claims: Claims, done: Callable[[], None]) -> None:
@@ -131,10 +131,10 @@ class RayTrials:
         now = {one.key: one for one in running.values()}
         for key, step, error in asked:
             one = now.get(key)
-            if one is None:  # it was begun again, and has ended since
-                continue
-            ends = stops(one.search, one.trial, plan.under, one.tried, step, None if step in one.steps else error)
-            one.steps.add(step)
+            ends = True  # of a worker whose trial is over, as it was lost and begun again
+            if one is not None:
+                ends = stops(one.search, one.trial, plan.under, one.tried, step, None if step in one.steps else error)
+                one.steps.add(step)
             self._pool.board.answer.remote(key, step, ends)
 
     def _taken(self, ref: Any, one: _Running, plan: Plan) -> None:

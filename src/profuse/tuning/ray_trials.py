@@ -27,35 +27,36 @@ def board_class(ray: Any) -> Any:
         def __init__(self) -> None:
             import asyncio
 
-            self._asked: list[tuple[Key, int, float]] = []
-            self._waiting: dict[tuple[Key, int], Any] = {}
+            self._open: dict[tuple[Key, int], tuple[float, Any]] = {}
             self._some = asyncio.Event()
 
         async def ask(self, key: Key, step: int, error: float) -> bool:
             """Returns, once `answer` knows, whether a trial ends at this step; by its validation error."""
             import asyncio
 
-            answer = self._waiting[key, step] = asyncio.get_running_loop().create_future()
-            self._asked.append((key, step, error))
+            answer = asyncio.get_running_loop().create_future()
+            self._open[key, step] = error, answer
             self._some.set()
             return bool(await answer)
 
         async def asked(self) -> list[tuple[Key, int, float]]:
-            """Returns what was asked since it was called last, as soon as something was."""
+            """Returns what is not answered, as soon as something is not."""
             await self._some.wait()
-            self._some.clear()
-            asked, self._asked = self._asked, []
-            return asked
+            if not self._open:
+                self._some.clear()
+            return [(key, step, error) for (key, step), (error, _) in self._open.items()]
+
+        async def answer(self, key: Key, step: int, ends: bool) -> None:
+            """Lets the trial go on, or has it end."""
+            _, answer = self._open.pop((key, step), (0.0, None))
+            if not self._open:
+                self._some.clear()
+            if answer is not None and not answer.done():
+                answer.set_result(ends)
 
         async def release(self) -> None:
             """Has `asked` return, though nothing was asked."""
             self._some.set()
-
-        async def answer(self, key: Key, step: int, ends: bool) -> None:
-            """Lets the trial go on, or has it end."""
-            answer = self._waiting.pop((key, step), None)
-            if answer is not None and not answer.done():
-                answer.set_result(ends)
 
     return Board
 
