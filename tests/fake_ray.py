@@ -39,6 +39,7 @@ class FakeRay:
         asked: By the name of a task, what was asked for it.
         most: Tasks that were under way at a time.
         cancelled: Names of tasks that were.
+        killed: How many actors were ended.
         threads: Whether tasks run in threads of their own, side by side.
         twice: Names of tasks whose first worker dies when all is done but told.
     """
@@ -49,6 +50,7 @@ class FakeRay:
     most: int = 0
     cancelled: list[str] = field(default_factory=list)
     threads: bool = False
+    killed: int = 0
     twice: tuple[str, ...] = ()
     exceptions: Any = field(default_factory=lambda: SimpleNamespace(RayError=Lost))
     _open: dict[Ref, str] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class FakeRay:
 
     def kill(self, actor: Any) -> None:
         actor.stop()
+        self.killed += 1
 
     def remote(self, made: Callable[..., Any]) -> Any:
         return SimpleNamespace(options=lambda **asked: SimpleNamespace(remote=self._started(made, asked)))

@@ -29,7 +29,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("compare.md", "`train`", TrainOptions.model_fields),
     ("compare.md", "`split`", SplitOptions.model_fields),
     ("tune.md", "option of `profuse tune`", TuneOptions.model_fields),
-    ("cluster.md", "option of `profuse compare`", EngineOptions.model_fields),
+    ("cluster.md", "option of `profuse compare` and `profuse tune`", EngineOptions.model_fields),
     ("cluster.md", "option of `profuse fit`", ProcessOptions.model_fields),
     ("data.md", "option of `profuse fit --stream`", StreamOptions.model_fields),
     ("data.md", "option of `profuse shard`", ShardOptions.model_fields),

@@ -77,8 +77,16 @@ def tried(tuning: Tuning) -> list[tuple[Any, ...]]:
 
 
 def kept(path: Path) -> list[dict[int, float]]:
-    """The validation errors of each trial that a storage has kept, by step."""
-    (study,) = (s.study_name for s in open_storage(path).get_all_studies())
+    """The validation errors of each trial that the only search of a storage has kept, by step."""
+    return [dict(t.intermediate_values) for t in _trials(path)]
+
+
+def states(path: Path) -> list[str]:
+    """The state of each trial of the only search of a storage."""
+    return [t.state.name for t in _trials(path)]
+
+
+def _trials(path: Path) -> list[Any]:
     storage = open_storage(path)
-    trials = storage.get_all_trials(storage.get_study_id_from_name(study), deepcopy=False)
-    return [dict(t.intermediate_values) for t in trials]
+    (study,) = storage.get_all_studies()
+    return list(storage.get_all_trials(study._study_id, deepcopy=False))

@@ -8,6 +8,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from profuse import load_model
 from profuse._saving import claimed
 from profuse.data.dataset import Dataset
 from profuse.errors import ConfigError, DataError, MissingDependencyError, ProfuseError, UnknownNameError
+from profuse.metrics import default_metric
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.training.options import TrainOptions
@@ -152,6 +154,22 @@ def test_a_trial_that_fails_counts_and_default_options_that_fail_are_told(
     assert "finite" in made.best.trials[1].reason
     with pytest.raises(ProfuseError, match="finite"):
         tune(data, trials=1, model=MODEL, train={"epochs": 1, "learning_rate": 0.5})
+
+
+@pytest.mark.usefixtures("faked")
+def test_a_trial_that_ends_early_is_not_fitted_to_the_other_folds() -> None:
+    part: Any = SimpleNamespace(split=SimpleNamespace(valid=np.arange(4)), true=lambda index: index % 2)
+    under = trials_module.Under([part, part], default_metric("binary"), prune=True, seed=0)
+    tried = trials_module.Tried(ModelOptions(dropout=0.2), TrainOptions(), stays=False)
+    asked: list[int] = []
+
+    def report(step: int, error: float) -> bool:
+        asked.append(step)
+        return step == 2
+
+    outcome = trials_module.judge(tried, under, report)
+    assert (outcome.pruned, outcome.epochs, outcome.scores, asked) == (True, (2,), (), [1, 2])
+    assert trials_module.judge(tried, under, lambda step, error: False).epochs == (2, 2)
 
 
 def test_trials_of_dead_processes_are_queued_again_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
