@@ -25,7 +25,7 @@ WORDS = ["apple pie", "green tea with milk", "tea", "a long line of many words t
 
 
 def table(n: int = 260, seed: int = 0) -> pd.DataFrame:
-    """Numbers with gaps, categories, texts of unlike lengths, and three classes that they tell."""
+    """Numbers with gaps, categories and codes, texts of unlike lengths, and three classes that they tell."""
     rng = np.random.default_rng(seed)
     size, kind, text = rng.normal(size=n), rng.choice(["red", "blue", "green"], n), rng.choice(WORDS, n)
     y = np.where(size + (kind == "red") + (text == "tea") > 0.5, "big", np.where(size < -0.5, "small", "middle"))
@@ -40,6 +40,8 @@ def table(n: int = 260, seed: int = 0) -> pd.DataFrame:
     frame["when"] = np.arange(n)[::-1] // 2
     frame["importance"] = 1 + np.arange(n) % 3
     frame["price"] = 3 * size + rng.normal(size=n)
+    frame["code"] = np.array(["007", "07", "100"])[np.arange(n) % 3]  # words, and NA is one
+    frame["answer"] = np.array(["NA", "yes", "no"])[np.arange(n) // 3 % 3]
     return frame
 
 

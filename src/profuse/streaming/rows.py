@@ -162,8 +162,8 @@ class StreamedTable:
 
 
 def _pieces(path: str | Path | DatabaseTable, schema: Schema, n_rows: int) -> TablePieces:
-    """Returns the rows of the file, those columns in words that its schema says are written in words."""
-    return TablePieces(path, written_words(schema), n_rows=n_rows)
+    """Returns the rows of the file; columns that its schema says are written in words, or that look so, are words."""
+    return TablePieces(path, written_words(schema), n_rows=n_rows, learns=True)
 
 
 def _parts(pieces: Iterable[pd.DataFrame], most: int) -> Iterator[tuple[int, pd.DataFrame]]:

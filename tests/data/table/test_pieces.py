@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from profuse.data.table.number_format import DECIMAL_POINTS
 from profuse.data.table.pieces import TablePieces
 from profuse.data.table.read import read_table
 from profuse.data.wording import rows_from, tell_rows
@@ -52,6 +53,32 @@ def test_cells_of_a_csv_file_are_those_of_a_whole_read(
     path.write_text("a,b,c\n" + "".join(f"{a},{b},7\n" for a, b in cells))
     whole = read_table(path, words=words)
     pd.testing.assert_frame_equal(whole_of(TablePieces(path, words, n_rows=n_rows)), whole, check_exact=True)
+
+
+_DOUBTFUL = ["", "NA", "None", "null", "007", "7", "-01", "1.250", "950", "1.5", "2.0", "true", "False", "word", "1e5"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cells=st.lists(st.tuples(*[st.sampled_from(_DOUBTFUL)] * 2), min_size=1, max_size=8),
+    alike=st.lists(st.sampled_from(_DOUBTFUL), min_size=2, max_size=2),
+    n_rows=st.integers(1, 9),
+)
+def test_what_is_learned_from_keeps_the_words_that_a_whole_read_keeps(
+    cells: list[tuple[str, str]], alike: list[str], n_rows: int, tmp_path: Path
+) -> None:
+    """Columns c and d hold one word each, and nothing in some rows, so that all of a column can be doubted."""
+    path = tmp_path / "t.csv"
+    c, d = alike
+    path.write_text("a,b,c,d,e\n" + "".join(f"{a},{b},{c if i % 2 else ''},{d},7\n" for i, (a, b) in enumerate(cells)))
+    whole = read_table(path)
+    pieces = TablePieces(path, n_rows=n_rows, learns=True)
+    empty = [name for name in whole if whole[name].isna().all()]  # unused, whatever their type
+    got = whole_of(pieces)
+    pd.testing.assert_frame_equal(got.drop(columns=empty), whole.drop(columns=empty), check_exact=True)
+    assert got[empty].isna().all(axis=None)
+    if pieces._whole is None:
+        assert {f.attrs[DECIMAL_POINTS] for f in pieces} == {whole.attrs[DECIMAL_POINTS]}
 
 
 @pytest.mark.parametrize("n_rows", [1, 2])

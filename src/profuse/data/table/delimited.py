@@ -28,8 +28,10 @@ __all__ = [
     "SEPARATORS",
     "Layout",
     "Widths",
+    "all_two_ways",
     "column_names",
     "layout_of",
+    "may_be_thousands",
     "not_a_table",
     "open_quote",
     "pandas_options",
@@ -188,16 +190,16 @@ def _keep_words(frame: pd.DataFrame, raw: bytes, separator: str, read: Any) -> b
     sure_words = {c for c in frame if isinstance(frame[c].dtype, pd.StringDtype)} if no_words else set()
     empty = set() if no_words else {c for c in floats if frame[c].isna().all()}
     doubtful = [c for c in frame if c in padded or c in empty or not (c in numbers or c in sure_words)]
-    two_ways = [c for c in floats if c not in empty and _may_be_thousands(frame[c])]
+    two_ways = [c for c in floats if c not in empty and may_be_thousands(frame[c])]
     shown = len(two_ways) + len(empty) < len(floats)  # the other floats have decimals
     if two_ways:
         sample = read(two_ways, usecols=two_ways, nrows=_SAMPLE)
-        undecided = [c for c in two_ways if _all_two_ways(sample[c])]
+        undecided = [c for c in two_ways if all_two_ways(sample[c])]
         shown |= len(undecided) < len(two_ways)
         two_ways = undecided
     columns = list(dict.fromkeys([*doubtful, *two_ways]))
     again = read(columns, usecols=columns) if columns else frame[[]]
-    undecided = [c for c in two_ways if _all_two_ways(again[c])]
+    undecided = [c for c in two_ways if all_two_ways(again[c])]
     shown |= len(undecided) < len(two_ways)
     kept = [c for c in doubtful if c not in numbers or c in empty or again[c].str.match(r"\s*[-+]?0\d").any()]
     kept += [c for c in undecided if c not in kept and again[c].str.contains(".", regex=False).any()]
@@ -206,7 +208,7 @@ def _keep_words(frame: pd.DataFrame, raw: bytes, separator: str, read: Any) -> b
     return shown
 
 
-def _may_be_thousands(cells: pd.Series) -> bool:
+def may_be_thousands(cells: pd.Series) -> bool:
     """Whether all numbers may be written as 950 or 1.250, so that the point may part thousands."""
     known = cells.to_numpy(dtype=np.float64)
     for part in (known[:_SAMPLE], known):
@@ -218,7 +220,7 @@ def _may_be_thousands(cells: pd.Series) -> bool:
     return True
 
 
-def _all_two_ways(cells: pd.Series) -> bool:
+def all_two_ways(cells: pd.Series) -> bool:
     """Whether each cell that has a point can be read in two ways; the words of the cells decide."""
     with_point = cells[np.array(cells.str.contains("[.eE]", regex=True), dtype=bool) & cells.notna()]
     return bool(with_point.str.fullmatch(_TWO_WAYS).all())

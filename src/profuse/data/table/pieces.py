@@ -23,6 +23,8 @@ from profuse.data.table.column_types import arrow_cells
 from profuse.data.table.database import DatabaseTable
 from profuse.data.table.database_checks import no_rows, other_rows
 from profuse.data.table.delimited import SEPARATORS, column_names, not_a_table, pandas_options, unique_names
+from profuse.data.table.found_words import FoundWords
+from profuse.data.table.number_format import DECIMAL_POINTS
 from profuse.data.table.read import PARQUET, format_of, parquet_errors, parquet_frame, read_table
 from profuse.data.table.shard_pieces import ShardText
 from profuse.data.table.shards import Shards, shards_at
@@ -43,6 +45,8 @@ class TablePieces:
         path: See `read_table`; or a table of a database.
         words: See `read_table`.
         n_rows: Of a piece; the last one may be shorter.
+        learns: Whether the rows are learned from: columns of text that are not surely numbers are words too, as
+            `read_table` finds them where it is given no words.
 
     Attributes:
         name: Of the file, or of the database without its password.
@@ -53,15 +57,23 @@ class TablePieces:
         DataError: See `read_table`; or the rows change while they are read.
     """
 
-    def __init__(self, path: str | Path | DatabaseTable, words: Collection[str] = (), *, n_rows: int = 10_000) -> None:
+    def __init__(
+        self,
+        path: str | Path | DatabaseTable,
+        words: Collection[str] = (),
+        *,
+        n_rows: int = 10_000,
+        learns: bool = False,
+    ) -> None:
         self.path = Path(path.name) if isinstance(path, DatabaseTable) else Path(path)
-        self.words, self.n_rows = words, n_rows
+        self.words, self.n_rows, self._learns = words, n_rows, learns
         self.name = str(path) if isinstance(path, DatabaseTable) else self.path.name
         self.notes: tuple[str, ...] = ()
         self.n_total = 0
         self._whole: pd.DataFrame | None = None
         self._types: dict[str, str] = {}
         self._not_truth: set[str] = set()
+        self._attributes: dict[str, Any] = {}
         self._text: TextPieces | ShardText | None = None
         self._shards: Shards | None = None
         self._database = path if isinstance(path, DatabaseTable) else None
@@ -104,7 +116,7 @@ class TablePieces:
                     frame[name] = frame[name].astype(object)
                 elif type_ == "float64" and frame[name].dtype != np.float64:
                     frame[name] = frame[name].astype(np.float64)
-            frame.attrs[NOT_ALL_TRUTH] = self._not_truth
+            frame.attrs |= {NOT_ALL_TRUTH: self._not_truth, **self._attributes}
             yield frame
         if n_read != self.n_total:
             raise other_rows(self.name)
@@ -129,7 +141,12 @@ class TablePieces:
         self._not_truth = {name for name, column in rows.columns.items() if not column.only_truth}
 
     def _read_whole(self) -> None:
-        whole = read_table(self.path, words=self.words) if self._database is None else self._database.read()
+        if self._database is not None:
+            self._hold(self._database.read())
+            return
+        whole = read_table(self.path, words=None if self._learns else self.words)
+        if self._learns and (named := [str(c) for c in whole if c in self.words]):
+            whole[named] = read_table(self.path, words=named)[named]
         self._hold(whole)
 
     def _hold(self, frame: pd.DataFrame) -> None:
@@ -155,7 +172,19 @@ class TablePieces:
             self._types[name] = type_
             if type_ == "str" and types - {"str", "bool", "empty"}:
                 self._not_truth.add(name)
+        if self._learns and self._text is not None:
+            self._find_words(self._text, frozenset(name for name, types in found.items() if types == {"empty"}))
         return True
+
+    def _find_words(self, text: TextPieces | ShardText, empty: frozenset[str]) -> None:
+        """Finds the columns that stay words, in a second pass."""
+        found = FoundWords(dict(self._types), empty)
+        for frame in self._of_text(text, {}, words=self._names):
+            found.add(frame)
+        self.words = {*self.words, *found.names}
+        self._types |= dict.fromkeys(found.names, "str")
+        self._not_truth = (self._not_truth - found.names) | (found.mixed & found.names)
+        self._attributes = {DECIMAL_POINTS: found.decimal_points}
 
     def _raw(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         if self._sql is not None:
@@ -170,10 +199,12 @@ class TablePieces:
         for table in database.pieces(self.n_rows):
             yield pd.DataFrame(_columns(table, types))
 
-    def _of_text(self, text: TextPieces | ShardText, types: dict[str, str]) -> Iterator[pd.DataFrame]:
-        options = pandas_options(self._names, text.separator, [w for w in self.words if w in self._names])
-        words = options["dtype"]
-        options["dtype"] = {**{n: t for n, t in types.items() if t in ("str", "float64")}, **words}
+    def _of_text(
+        self, text: TextPieces | ShardText, types: dict[str, str], words: Collection[str] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        as_words = self.words if words is None else words
+        options = pandas_options(self._names, text.separator, [w for w in as_words if w in self._names])
+        options["dtype"] = {**{n: t for n, t in types.items() if t in ("str", "float64")}, **options["dtype"]}
         try:
             with text.stream() as stream, pd.read_csv(stream, **options, chunksize=self.n_rows) as reader:
                 for frame in reader:
