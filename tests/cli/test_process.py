@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from profuse.cli._process import Stopped, exit_code, stopping
 
 TABLE = "β,a,y\n" + "".join(f"{i * i % 11},{i * i % 7},{['≤ 0', '> 0'][i % 2]}\n" for i in range(40))
 
@@ -140,3 +143,17 @@ def test_a_model_that_finds_no_room_is_one_error_and_leaves_nothing(limit: int, 
     told = done.stderr.splitlines()[-1]
     assert told == "Error: save: m must be writable; File too large. Name another folder, or make room in it."
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_is_told_even_where_a_library_makes_another_interrupt_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profuse.cli._process.threading.Timer.start", lambda timer: None)  # it would end this process
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with stopping():
+            assert exit_code(KeyboardInterrupt()) == 130
+            with pytest.raises(Stopped) as stopped:
+                signal.raise_signal(signal.SIGTERM)
+            assert exit_code(stopped.value) == exit_code(KeyboardInterrupt()) == 143
+        assert exit_code(KeyboardInterrupt()) == 130
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -30,7 +30,14 @@ class Stopped(KeyboardInterrupt):
 
 def exit_code(error: KeyboardInterrupt) -> int:
     """Returns what shells expect of a process that a signal ended: 128 and its number."""
-    return 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT)
+    if isinstance(error, Stopped):
+        return 128 + error.number
+    # Ray raises one of its own where a signal meets it
+    return 128 + (_RECEIVED[-1] if _RECEIVED else signal.SIGINT)
+
+
+_RECEIVED: list[int] = []
+"""Signals that have stopped this process."""
 
 
 @contextmanager
@@ -51,6 +58,7 @@ def stopping() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _RECEIVED.clear()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -58,6 +66,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     last = threading.Timer(_PATIENCE, os._exit, (128 + number,))
     last.daemon = True
     last.start()
+    _RECEIVED.append(number)
     raise Stopped(number)
 
 
