@@ -154,6 +154,8 @@ def test_a_signal_is_told_even_where_a_library_makes_another_interrupt_of_it(mon
             with pytest.raises(Stopped) as stopped:
                 signal.raise_signal(signal.SIGTERM)
             assert exit_code(stopped.value) == exit_code(KeyboardInterrupt()) == 143
-        assert exit_code(KeyboardInterrupt()) == 130
+        assert exit_code(KeyboardInterrupt()) == 143
+        with stopping():
+            assert exit_code(KeyboardInterrupt()) == 130
     finally:
         signal.signal(signal.SIGTERM, handler)

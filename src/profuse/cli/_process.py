@@ -50,6 +50,7 @@ def stopping() -> Iterator[None]:
     numbers = [int(getattr(signal, name)) for name in names]
     if threading.current_thread() is not threading.main_thread():  # only that one may say
         numbers = []
+    _RECEIVED.clear()
     before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) is signal.SIG_DFL}
     for number in before:
         signal.signal(number, _stop)
@@ -58,7 +59,6 @@ def stopping() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        _RECEIVED.clear()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
