@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,14 @@ def real_data() -> Path:
     if "PROFUSE_DATA" not in os.environ:
         pytest.skip("PROFUSE_DATA is not set")
     return Path(os.environ["PROFUSE_DATA"])
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files of its own."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    return tmp_path / "tmp"
 
 
 @pytest.fixture(autouse=True)

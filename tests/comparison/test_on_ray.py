@@ -7,7 +7,6 @@ import json
 import pickle
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +54,6 @@ def found(out: Path) -> dict[str, Any]:
         "fits": sorted(p.name for p in (out / "work").glob("*")),
         "models": sorted(p.name for p in (out / "models").iterdir()),
     }
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files of its own."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    return tmp_path / "tmp"
 
 
 @pytest.fixture

@@ -8,19 +8,18 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from real_ray import joined, ray
 
 import profuse
 
-ray = pytest.importorskip("ray", reason="ray is not installed")
+temporary = joined
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 QUICK = (
@@ -62,24 +61,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notes = [f"it was {w} {i}" for i, w in enumerate(word)]
     pd.DataFrame({"x": x, "note": notes, "ill": ill}).to_csv(path, index=False)
     return path
-
-
-@pytest.fixture(scope="module")
-def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Ray that this process has joined, and the folder for temporary files of its workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("tmp")
-        patch.setattr(tempfile, "tempdir", str(folder))
-        patch.setenv("TMPDIR", str(folder))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        handler = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, log_to_driver=False,
-            logging_level="ERROR", _temp_dir="/tmp/ray",  # paths of sockets must be short
-        )  # fmt: skip
-        signal.signal(signal.SIGTERM, handler)
-        yield folder
-        ray.shutdown()
 
 
 def found(out: Path) -> dict[str, Any]:

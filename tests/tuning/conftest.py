@@ -14,6 +14,7 @@ from sqlalchemy import Engine, event
 
 from profuse import from_tensors
 from profuse.data.dataset import Dataset
+from profuse.errors import ProfuseError
 from profuse.training.history import Epoch
 from profuse.tuning import Tuning
 from profuse.tuning import held_out as held_out_module
@@ -90,3 +91,16 @@ def _trials(path: Path) -> list[Any]:
     storage = open_storage(path)
     (study,) = storage.get_all_studies()
     return list(storage.get_all_trials(study._study_id, deepcopy=False))
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the default options can be trained."""
+    fit: Any = vars(trials_module)["fit_model"]
+
+    def fails(prepared: Any, model: Any, train: Any, **more: Any) -> Any:
+        if train.learning_rate != 1.5e-3:
+            raise ProfuseError("train: the loss must stay finite.")
+        return fit(prepared, model, train, **more)
+
+    monkeypatch.setattr(trials_module, "fit_model", fails)

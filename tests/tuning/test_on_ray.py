@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,6 @@ from profuse.tuning.search import Event
 
 LOG_LOSS: dict[str, Any] = QUICK | {"trials": 7, "seed": 1, "metric": "log_loss"}
 """Trials some of which end early."""
-
-
-@pytest.fixture
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for temporary files of its own."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    return tmp_path / "tmp"
 
 
 @pytest.fixture
@@ -102,17 +93,8 @@ def test_a_lost_worker_ends_the_search_and_the_next_run_goes_on(
     assert kept(tmp_path / "s.db")[3] == {}
 
 
-def test_faults_of_trials_are_those_of_a_local_search(
-    data: Dataset, faked: None, ray: FakeRay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit: Any = vars(trials_module)["fit_model"]
-
-    def fails(prepared: Any, model: Any, train: Any, **more: Any) -> Any:
-        if train.learning_rate != 1.5e-3:
-            raise ProfuseError("train: the loss must stay finite.")
-        return fit(prepared, model, train, **more)
-
-    monkeypatch.setattr(trials_module, "fit_model", fails)
+@pytest.mark.usefixtures("faked", "failing", "ray")
+def test_faults_of_trials_are_those_of_a_local_search(data: Dataset) -> None:
     made = tune(data, **QUICK, engine="ray")
     assert [t.state for t in made.best.trials] == ["complete", "failed", "failed"]
     assert "finite" in made.best.trials[1].reason

@@ -7,19 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from real_ray import joined, ray
 from tuning.conftest import MODEL, kept, rows, tried
 
 from profuse import register
 from profuse.tuning import tune
 
-ray = pytest.importorskip("ray", reason="ray is not installed")
+temporary = joined
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 FRAGILE = """
@@ -45,24 +44,6 @@ from profuse.tuning import tune
 tune(rows(), trials=6, model=MODEL, train={"epochs": 12}, fusions="gated", storage=sys.argv[1], engine="ray", n_jobs=2,
      on_event=lambda event: print(event.stage, event.n_done, event.said, flush=True))
 """
-
-
-@pytest.fixture(scope="module")
-def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Ray that this process has joined, and the folder for temporary files of its workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("tmp")
-        patch.setattr(tempfile, "tempdir", str(folder))
-        patch.setenv("TMPDIR", str(folder))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        handler = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local", num_cpus=2, object_store_memory=200_000_000, include_dashboard=False, log_to_driver=False,
-            logging_level="ERROR", _temp_dir="/tmp/ray",  # paths of sockets must be short
-        )  # fmt: skip
-        signal.signal(signal.SIGTERM, handler)
-        yield folder
-        ray.shutdown()
 
 
 def test_a_killed_worker_changes_nothing(

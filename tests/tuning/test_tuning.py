@@ -138,17 +138,8 @@ def test_what_is_set_is_not_searched(data: Dataset) -> None:
     assert (made.options()["dropout"], made.parameters()["learning_rate"]) == (0.4, 0.01)
 
 
-def test_a_trial_that_fails_counts_and_default_options_that_fail_are_told(
-    data: Dataset, faked: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit: Any = vars(trials_module)["fit_model"]
-
-    def fails(prepared: Any, model: Any, train: Any, **more: Any) -> Any:
-        if train.learning_rate != 1.5e-3:
-            raise ProfuseError("train: the loss must stay finite.")
-        return fit(prepared, model, train, **more)
-
-    monkeypatch.setattr(trials_module, "fit_model", fails)
+@pytest.mark.usefixtures("faked", "failing")
+def test_a_trial_that_fails_counts_and_default_options_that_fail_are_told(data: Dataset) -> None:
     made = tune(data, **QUICK)
     assert [t.state for t in made.best.trials] == ["complete", "failed", "failed"]
     assert "finite" in made.best.trials[1].reason
