@@ -18,7 +18,7 @@ from typing import Any
 import profuse
 
 _SERVER = """
-import json, os, signal, sys, tempfile
+import gc, json, os, signal, sys, tempfile
 import lightning_fabric.fabric, pandas, scipy.stats, skops.io, sklearn.ensemble, sklearn.linear_model, torch._dynamo
 import profuse.cli._progress, profuse.comparison.compare, profuse.estimators, profuse.portfolio, profuse.report
 from few_trees import few_trees
@@ -38,6 +38,8 @@ def run(job):
     exec(job["before"], {})
     main(job["args"])
 
+gc.collect()
+gc.freeze()  # a fork that searches what was imported, above all at its end, takes a second, and copies its memory
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 while line := sys.stdin.readline():

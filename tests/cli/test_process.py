@@ -37,15 +37,15 @@ def forked(forks: Forks, *args: object, cwd: Path, before: str = "", environment
     code, reads = "import os\n", []
     for number in (1, 2):
         os.mkfifo(folder / f"{number}")
-        reads.append(open(os.open(folder / f"{number}", os.O_RDONLY | os.O_NONBLOCK), "rb"))
+        reads.append(os.open(folder / f"{number}", os.O_RDONLY | os.O_NONBLOCK))
         code += f"os.dup2(os.open({str(folder / f'{number}')!r}, os.O_WRONLY), {number})\n"
     if environment:
         code += f"import sys\n{streams(environment)}"
     ended = forks.run(*args, cwd=cwd, before=code + before, environment=environment)
     said = []
     for read in reads:
-        with read:
-            said.append(read.read())
+        with os.fdopen(read, "rb") as pipe:
+            said.append(pipe.read())
     return subprocess.CompletedProcess(args, ended.returncode, *said)
 
 
