@@ -1,9 +1,8 @@
-"""Fits that a test does in one process, and two do together: `python in_two_processes.py FOLDER` in each of them."""
+"""Fits that a test does in one process, and two do together: each of them calls `main(FOLDER)`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,3 @@ def main(folder: Path) -> None:
     except ProfuseError as error:
         got["failed"] = str(error)
     (folder / f"{these.rank}.json").write_text(json.dumps(got))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forks import Forks
 from in_two_processes import CASES, fitted
 
-SCRIPT = Path(__file__).parents[1] / "in_two_processes.py"
 EXACT = [name for name in CASES if name != "dropout"]
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def two(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> tuple[dict[str, Any], dict[str, Any]]:
     """What each of two processes has got, which have the variables that torchrun sets."""
     folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
@@ -30,7 +26,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[
     for rank in ("0", "1"):
         where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
         where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        running.append(subprocess.Popen([sys.executable, SCRIPT, folder], env={**os.environ, **where}))
+        code = f"from in_two_processes import *\nmain(Path({str(folder)!r}))\nraise SystemExit"
+        running.append(forks.start(before=code, environment=where, few_trees=False))
     assert [each.wait(300) for each in running] == [0, 0]
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     return first, second
