@@ -99,6 +99,11 @@ class Forks:
         fork.wait()
         return fork
 
+    def run_script(self, path: Path, **options: Any) -> Fork:
+        """Runs a file to its end, as `python path` does."""
+        code = f"import runpy\nrunpy.run_path({str(path)!r}, run_name='__main__')\nraise SystemExit"
+        return self.run(before=code, few_trees=False, **options)
+
     def close(self) -> None:
         self._server.communicate()
 

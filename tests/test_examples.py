@@ -39,7 +39,6 @@ def test_a_page_names_every_example(page: str, path: Path) -> None:
 @pytest.mark.slow
 @each_example
 def test_an_example_ends_as_it_says(path: Path, tmp_path: Path, forks: Forks) -> None:
-    as_a_script = f"import runpy\nrunpy.run_path({str(path)!r}, run_name='__main__')\nraise SystemExit"
-    done = forks.run(cwd=tmp_path, before=as_a_script, few_trees=False, environment={"TMPDIR": str(tmp_path)})
+    done = forks.run_script(path, cwd=tmp_path, environment={"TMPDIR": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == last_line_said(path)

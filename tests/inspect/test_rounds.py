@@ -104,17 +104,17 @@ def test_probes_can_be_left_out() -> None:
 
 @pytest.mark.slow
 def test_what_is_fed_back_is_seen_by_the_probe_of_the_branch_that_needs_it() -> None:
-    """A vector names which of 8 numbers counts; 2 channels cannot hand on all of them, so feedback must tell which."""
+    """A vector names which of 4 numbers counts; 2 channels cannot hand on all of them, so feedback must tell which."""
     rng = np.random.default_rng(0)
-    n = 3_000
-    items, which = rng.normal(size=(n, 8)).astype(np.float32), rng.integers(0, 8, n)
-    given = {"items": items, "pointer": np.eye(8, dtype=np.float32)[which]}
+    n = 1_000
+    items, which = rng.normal(size=(n, 4)).astype(np.float32), rng.integers(0, 4, n)
+    given = {"items": items, "pointer": np.eye(4, dtype=np.float32)[which]}
     rows = from_tensors(given, items[np.arange(n), which])
     at = np.arange(n)
-    ready = Prepared.make(rows, Split(at[:2_000], at[2_000:2_400], at[2_400:]))
+    ready = Prepared.make(rows, Split(at[:666], at[666:800], at[800:]))
     options = ModelOptions(fusion="concat", level="feature", width=32, members=1, rounds=2, encoders={"items": "mlp"})
-    model = fit_model(ready, options, TrainOptions(epochs=25, learning_rate=3e-3))
-    answer = ask(model, rows.rows(at[2_400:]), "rounds", n_resamples=50)
+    model = fit_model(ready, options, TrainOptions(epochs=30, batch_size=128, learning_rate=1e-2))
+    answer = ask(model, rows.rows(at[800:]), "rounds", n_resamples=50)
     of = {e.name: e for e in answer.estimates}
     assert of["round 2"].low > 0.05
     assert of["items: probe, round 2"].low > 0.05

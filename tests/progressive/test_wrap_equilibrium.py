@@ -7,8 +7,6 @@ import importlib.util
 import random
 import re
 import socket
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forks import Forks
 from scipy.optimize import root
 from torch import Tensor, nn
 
@@ -573,19 +572,21 @@ def run(rank, world, port):
     dist.destroy_process_group()
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(run, (2, {port}), nprocs=2)
+    torch.multiprocessing.start_processes(run, (2, {port}), nprocs=2, start_method="fork")
     sys.stdout.write("both agree")
 """
 
 
 @pytest.mark.slow
-def test_it_trains_in_several_processes_as_in_one_though_each_has_its_own_number_of_rounds(tmp_path: Path) -> None:
+def test_it_trains_in_several_processes_as_in_one_though_each_has_its_own_number_of_rounds(
+    tmp_path: Path, forks: Forks
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     script = tmp_path / "train.py"
     script.write_text(DISTRIBUTED.format(folder=str(Path(__file__).parent), port=port), encoding="utf-8")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False)
+    done = forks.run_script(script)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "both agree"
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forks import Forks
 from torch import Tensor, nn
 from torch.export import Dim, export
 
@@ -115,20 +114,20 @@ def run(rank, world, port):
     dist.destroy_process_group()
 
 if __name__ == "__main__":
-    torch.multiprocessing.spawn(run, (2, {port}), nprocs=2)
+    torch.multiprocessing.start_processes(run, (2, {port}), nprocs=2, start_method="fork")
     sys.stdout.write("both agree")
 """
 
 
 @pytest.mark.parametrize("returns", ["last", "all"])
-def test_it_trains_in_several_processes_as_in_one(tmp_path: Path, returns: str) -> None:
+def test_it_trains_in_several_processes_as_in_one(tmp_path: Path, returns: str, forks: Forks) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     script = tmp_path / "train.py"
     text = DISTRIBUTED.format(folder=str(Path(__file__).parent), port=port, returns=returns)
     script.write_text(text, encoding="utf-8")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=240, check=False)
+    done = forks.run_script(script)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "both agree"
 
