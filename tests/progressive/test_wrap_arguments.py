@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -193,16 +192,44 @@ print("trained")
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("options", ["{}", '{"remove_unused_columns": false}', '{"gradient_accumulation_steps": 2}'])
-def test_the_trainer_of_hugging_face_trains_evaluates_and_saves_a_wrapped_module(options: str, tmp_path: Path) -> None:
+OPTIONS = ["{}", '{"remove_unused_columns": false}', '{"gradient_accumulation_steps": 2}']
+IN_FORKS = f"""
+import os, sys, traceback
+import accelerate, transformers.trainer
+folder, *options = sys.argv[1:]
+code = {TRAINING!r}
+for i, option in enumerate(options):
+    if not os.fork():
+        sys.stderr = sys.stdout = open(f"{{folder}}/{{i}}.txt", "w")
+        sys.argv = ["train", f"{{folder}}/{{i}}", option]
+        try:
+            exec(code, {{"__name__": "__main__"}})
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a training with each of the options says, as a script: forks of one process that has imported the trainer."""
     pytest.importorskip("accelerate")
-    done = subprocess.run(
-        [sys.executable, "-c", TRAINING, str(tmp_path / "out"), options],
-        cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "tests" not in p)},
-    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("trained")
+    paths = os.pathsep.join(p for p in sys.path if "tests" not in p)
+    command = [sys.executable, "-c", IN_FORKS, str(folder), *OPTIONS]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "trained" in done.stdout
+    return {option: (folder / f"{i}.txt").read_text() for i, option in enumerate(OPTIONS)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_trainer_of_hugging_face_trains_evaluates_and_saves_a_wrapped_module(
+    options: str, trained: dict[str, str]
+) -> None:
+    assert trained[options].splitlines()[-1] == "trained", trained[options][-2000:]
 
 
 @pytest.mark.filterwarnings("ignore")
