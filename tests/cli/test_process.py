@@ -46,7 +46,8 @@ def forked(forks: Forks, *args: object, cwd: Path, before: str = "", environment
     for read in reads:
         with os.fdopen(read, "rb") as pipe:
             said.append(pipe.read())
-    return subprocess.CompletedProcess(args, ended.returncode, *said)
+    assert ended.returncode is not None, "it still runs"
+    return subprocess.CompletedProcess([str(arg) for arg in args], ended.returncode, *said)
 
 
 def streams(environment: dict[str, str]) -> str:
