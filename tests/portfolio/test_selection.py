@@ -243,3 +243,16 @@ def test_of_probabilities_that_order_rows_alike_the_honest_ones_are_taken() -> N
     auroc = metric("auroc")
     assert auroc(true, members[0]) > auroc(true, members[1])
     assert select(members, true, auroc, metric("log_loss"))[1] > 0.9
+
+
+def test_without_a_share_the_loss_only_parts_what_the_metric_scores_alike() -> None:
+    """The first orders rows better, the second is better calibrated."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, 6_000)
+    logits = 2 * true - 1 + rng.normal(size=6_000)
+    honest = 1 / (1 + np.exp(-2 * logits))
+    shy = 0.5 + 0.02 * (honest - 0.5) + 0.002 * (2 * true - 1)
+    members = np.stack([np.stack([1 - p, p], axis=1) for p in (shy, honest)])
+    auroc, loss = metric("auroc"), metric("log_loss")
+    assert select(members, true, auroc, loss)[1] > 0.9
+    assert select(members, true, auroc, loss, loss_share=0.0)[0] == 1.0

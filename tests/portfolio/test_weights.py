@@ -14,6 +14,8 @@ from profuse.classical.trivial import Trivial
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError, UnknownNameError
 from profuse.models.options import ModelOptions
+from profuse.portfolio import estimate as estimate_module
+from profuse.portfolio import fitting as fitting_module
 from profuse.portfolio.fits import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member
@@ -151,3 +153,21 @@ def test_what_cannot_be_weighed_is_told_before_anything_is_fitted() -> None:
     with pytest.raises(UnknownNameError, match="fit: class_weight: class must be .*'ill'"):
         fitted(data, train=TrainOptions(class_weight={"ill": 2.0}), on_event=told.append)
     assert told == []
+
+
+def test_the_log_loss_has_no_part_in_the_choice_where_rows_count_unequally(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = list[float]()
+    for module in (fitting_module, estimate_module):
+        select = module.select
+
+        def noted(*args: Any, of: Any = select, **more: Any) -> np.ndarray:
+            shares.append(more["loss_share"])
+            return np.asarray(of(*args, **more))
+
+        monkeypatch.setattr(module, "select", noted)
+    data = rare(0.3)
+    for rows, weight in ((data, None), (replace(data, weights=np.ones(N)), None), (data, "balanced")):
+        fitted(rows, LINEAR, TRIVIAL, train=TrainOptions(class_weight=weight))
+        assert len(shares) > 3  # of all folds, and of those but one
+        assert set(shares) == {0.0 if weight else 0.5}
+        shares.clear()

@@ -14,11 +14,11 @@ from profuse.inspect.intervals import Scores
 from profuse.metrics import Metric, notes_of_two_classes
 from profuse.metrics import metric as metric_called
 from profuse.portfolio.cut import Cut
-from profuse.portfolio.selection import best_single, mixed, select
+from profuse.portfolio.selection import LOSS_SHARE, best_single, mixed, select
 from profuse.predictor import Decision
 from profuse.schema import Task
 
-__all__ = ["estimate_of", "loss_of", "nested_outputs", "notes_of"]
+__all__ = ["estimate_of", "loss_of", "loss_share_of", "nested_outputs", "notes_of"]
 
 _LOSSES = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mse"}
 
@@ -26,6 +26,14 @@ _LOSSES = {"binary": "log_loss", "multiclass": "log_loss", "regression": "mse"}
 def loss_of(task: Task) -> Metric | None:
     """Returns the loss that is told beside the metric, and parts what that scores alike."""
     return metric_called(_LOSSES[task]) if task in _LOSSES else None
+
+
+def loss_share_of(cut: Cut) -> float:
+    """Returns the share of the log loss in what weights of models are chosen by.
+
+    0 where rows or classes have unequal weights: the log loss of rows as they are prefers models that learned without.
+    """
+    return LOSS_SHARE if cut.weights is None or np.ptp(cut.weights) == 0 else 0.0
 
 
 def nested_outputs(
@@ -37,7 +45,14 @@ def nested_outputs(
     for fold in range(len(cut.folds)):
         rows, rest = np.flatnonzero(cut.fold_of == fold), np.flatnonzero(cut.fold_of != fold)
         weights = select(
-            held[:, rest], cut.true[rest], metric, loss, clusters=cut.clusters[rest], trivial=trivial, seed=seed
+            held[:, rest],
+            cut.true[rest],
+            metric,
+            loss,
+            clusters=cut.clusters[rest],
+            trivial=trivial,
+            loss_share=loss_share_of(cut),
+            seed=seed,
         )
         together[rows] = mixed(held[:, rows], weights)
         alone[rows] = held[best_single(held[:, rest], cut.true[rest], metric), rows]

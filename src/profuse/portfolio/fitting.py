@@ -19,7 +19,7 @@ from profuse.metrics import Metric, default_metric, metric_named
 from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.decision import AskedDecision, HeldOut, what_it_is_worth
-from profuse.portfolio.estimate import estimate_of, loss_of, nested_outputs, notes_of
+from profuse.portfolio.estimate import estimate_of, loss_of, loss_share_of, nested_outputs, notes_of
 from profuse.portfolio.fits import Event, Fits, Fitted, score_of
 from profuse.portfolio.members import Member, loaded, members_of
 from profuse.portfolio.options import PortfolioOptions
@@ -270,7 +270,10 @@ def _weights(
 ) -> np.ndarray:
     rows = rows_to_judge(pattern, cut.names, cut.lacking)
     loss, clusters = loss_of(cut.codec.task), cut.clusters[rows]
-    return select(held[:, rows], cut.true[rows], metric, loss, clusters=clusters, trivial=trivial, seed=seed)
+    return select(
+        held[:, rows], cut.true[rows], metric, loss,
+        clusters=clusters, trivial=trivial, loss_share=loss_share_of(cut), seed=seed,
+    )  # fmt: skip
 
 
 def _facts(fitted: Fitted, weight: float, cut: Cut, metric: Metric) -> MemberFacts:

@@ -9,14 +9,16 @@ import numpy as np
 from profuse.errors import DataError
 from profuse.metrics import Metric
 
-__all__ = ["best_single", "mixed", "select"]
+__all__ = ["LOSS_SHARE", "best_single", "mixed", "select"]
+
+LOSS_SHARE = 0.5
+"""Of the log loss, in what weights are chosen by."""
 
 _MOST_STEPS = 40
 _PATIENCE = 10  # steps without a better score
 _N_BAGS, _FEW_ROWS, _MANY_ROWS = 12, 500, 5_000  # below the first with half of the members, from the second on without
 _MOST_ROWS, _FEWEST_MEMBERS, _LEAST = 20_000, 2, 0.01
 _DRAWN, _HALF = 10.0, 0.5  # clusters that count as much as knowing nothing; of the best gain
-_LOSS_SHARE = 0.5  # of the log loss, in what is chosen by
 
 
 def mixed(predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -37,6 +39,7 @@ def select(
     *,
     clusters: np.ndarray | None = None,
     trivial: int | None = None,
+    loss_share: float = LOSS_SHARE,
     seed: int = 0,
 ) -> np.ndarray:
     """Returns weights `[member]` that add up to 1: greedy selection with replacement, on bootstrapped rows.
@@ -64,6 +67,7 @@ def select(
         clusters: `[row]`: rows with one number are not independent; all are if None.
         trivial: The member that always gives the same answer; gains are over the worst one where there is none. It has
             weight where it is the best one, and where it shrinks numbers.
+        loss_share: Of the log loss, in what is chosen by; 0 where it counts rows otherwise than the models do.
         seed: Of what is drawn.
 
     Reference:
@@ -77,7 +81,7 @@ def select(
     n_members, n_rows = predictions.shape[:2]
     if n_members == 1:
         return np.ones(1)
-    rng, judge = np.random.default_rng(seed), _Judge(metric, loss)
+    rng, judge = np.random.default_rng(seed), _Judge(metric, loss, loss_share)
     alike = None if clusters is None or len(np.unique(clusters)) in (1, n_rows) else clusters
     most = _MOST_ROWS if alike is None else _MANY_ROWS  # all twelve samples are of so many
     if n_rows > most:  # which tell enough
@@ -126,6 +130,7 @@ class _Judge:
 
     metric: Metric
     loss: Metric | None
+    share: float
 
     @property
     def of_probabilities(self) -> bool:
@@ -135,7 +140,7 @@ class _Judge:
         """Returns the score, the worst of all where it is not defined, and the loss with its sign turned."""
         score = _score(self.metric, true, prediction)
         gain = 0.0 if self.loss is None else _score(self.loss, true, prediction)
-        return (score + _LOSS_SHARE * gain if self.of_probabilities else score), gain
+        return (score + self.share * gain if self.of_probabilities and self.share else score), gain
 
 
 def _greedy(predictions: np.ndarray, true: np.ndarray, judge: _Judge, trivial: int | None) -> np.ndarray:
