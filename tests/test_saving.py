@@ -348,3 +348,20 @@ def test_a_shared_temporary_folder_stays_while_one_of_its_processes_lives(
     assert left() == {"c"}
     drop_shared_scratch("run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_used_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, is_there = tmp_path / "a", Path.is_dir
+
+    def made_meanwhile(path: Path) -> bool:
+        there = is_there(path)
+        if path == folder and not there:
+            folder.mkdir()
+        return there
+
+    monkeypatch.setattr(Path, "is_dir", made_meanwhile)
+    with claimed(folder / "m"):
+        assert is_there(folder)
+    assert is_there(folder)

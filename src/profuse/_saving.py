@@ -96,10 +96,13 @@ def _make_folders(path: Path) -> list[Path]:
     with naming(path):
         for folder in reversed(path.parents):
             if not folder.is_dir():
-                if folder.exists():
-                    raise NotADirectoryError(errno.ENOTDIR, "Not a directory")
-                folder.mkdir(exist_ok=True)
-                made.insert(0, folder)
+                try:
+                    folder.mkdir()
+                except FileExistsError as error:  # another process may have made it meanwhile
+                    if not folder.is_dir():
+                        raise NotADirectoryError(errno.ENOTDIR, "Not a directory") from error
+                else:
+                    made.insert(0, folder)
     return made
 
 
