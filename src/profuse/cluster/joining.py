@@ -97,9 +97,9 @@ def _check_answers(address: str, who: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception, who: str) -> ConfigError:
-    told = " ".join(str(error).split())[:300].rstrip(".")
+    message = " ".join(str(error).split())[:300].rstrip(".")
     return ConfigError(
         f"{who}: the Ray cluster must run, with the versions of Python and Ray that are here; got "
-        f"address={address!r}, {type(error).__name__}: {told}. Start it with 'ray start --head', or leave ray_address "
-        "and RAY_ADDRESS out."
+        f"address={address!r}, {type(error).__name__}: {message}. Start it with 'ray start --head', or leave "
+        "ray_address and RAY_ADDRESS out."
     )

@@ -124,12 +124,12 @@ class RayPool:
         try:
             done: Done = self.ray.get(ref)
         except self.ray.exceptions.RayError as error:
-            told = str(error).strip().partition("\n")[0]
+            message = str(error).strip().partition("\n")[0]
             who, what = self._asks.who, self._asks.what
             raise LostError(
                 f"{who}: a {what} must find a worker that lives until it is done; {name}, was begun {_RETRIES + 1} "
-                f"times ({type(error).__name__}: {told}). Keep more memory for each {what} (ray_memory); the same call "
-                f"goes on from the {what}s that are done."
+                f"times ({type(error).__name__}: {message}). Keep more memory for each {what} (ray_memory); the same "
+                f"call goes on from the {what}s that are done."
             ) from error
         if done.error:
             raise unpickled(done, self._asks.who)

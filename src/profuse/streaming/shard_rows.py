@@ -200,8 +200,8 @@ def _kind_of_files(name: str, cells: pd.Series, schema: Schema) -> Kind | None:
         return next((kind for kind in kinds if kind.reads_files), None)
     known = [v for v in cells.to_numpy(dtype=object) if not is_missing(v)]
     words = [v for v in known if isinstance(v, str) and not is_list_text(v)]
-    found = file_kind(name, list(dict.fromkeys(words))) if 2 * len(words) > len(known) else None
-    return None if found is None else kind_named(found[0])
+    kind = file_kind(name, list(dict.fromkeys(words))) if 2 * len(words) > len(known) else None
+    return None if kind is None else kind_named(kind[0])
 
 
 def _member(name: str, taken: set[str]) -> str:

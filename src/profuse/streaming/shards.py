@@ -229,14 +229,14 @@ class _Writer:
             with opened(self._rows.path(cell)) as file:
                 return file.seek(0, os.SEEK_END)
         except DataError as error:
-            told = f"{cell!r}: {error}"
+            message = f"{cell!r}: {error}"
             if self._skips:
-                self._skipped.setdefault(column, []).append(told)
+                self._skipped.setdefault(column, []).append(message)
                 return None
             raise DataError(
-                f"row {counted(record.row)} (counted from 0), column {column!r}: the file must be readable; got {told} "
-                f"(in {str(self._rows.base)!r}). Correct the file or the cell, or go on with on_bad_file='skip' "
-                "(--on-bad-file skip): it then counts as missing."
+                f"row {counted(record.row)} (counted from 0), column {column!r}: the file must be readable; got "
+                f"{message} (in {str(self._rows.base)!r}). Correct the file or the cell, or go on with "
+                "on_bad_file='skip' (--on-bad-file skip): it then counts as missing."
             ) from error
 
     def _begin(self) -> _Open:

@@ -193,7 +193,7 @@ def _searched(
         under = Under(parts, metric, options.prune, options.seed, until)
         n_at_once = n_jobs or 1 if elsewhere is None else elsewhere.n_jobs
         searches = search_all(Plan(file, spaces, facts, options.trials, under, n_at_once), on_event, elsewhere)
-        told = [] if elsewhere is None else elsewhere.notes
+        notes = [] if elsewhere is None else elsewhere.notes
     whole = _Whole(dataset, split, options, metric)
     found = []
     for search in searches:
@@ -205,7 +205,7 @@ def _searched(
     ranked = sorted(found, key=lambda f: sign * f.best_score)
     return Tuning(
         dataset.name, metric, options.seed, opened.split.valid_size, options.splits, {f.fusion: f for f in ranked},
-        Machine.here(), file, [*dataset.notes, *parts[0].pipeline.notes, *told],
+        Machine.here(), file, [*dataset.notes, *parts[0].pipeline.notes, *notes],
     )  # fmt: skip
 
 

@@ -190,8 +190,8 @@ def _duckdb(url: str, query: str | None, table: str | None) -> Iterator[Any]:
                 check_table(table, [*known, *(name for _, name in rows)], shown)
             yield connection.sql(query or f"select * from {quoted(table or '')}")
     except duckdb.CatalogException as error:
-        told = without_secrets(error, url)
-        raise DataError(f"{shown}: tables and columns of the query must be there; got {told}.") from None
+        message = without_secrets(error, url)
+        raise DataError(f"{shown}: tables and columns of the query must be there; got {message}.") from None
     except duckdb.IOException as error:
         raise DataError(f"{shown}: the database must be readable; got {without_secrets(error, url)}.") from None
     except duckdb.Error as error:

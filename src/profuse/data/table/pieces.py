@@ -178,13 +178,13 @@ class TablePieces:
 
     def _find_words(self, text: TextPieces | ShardText, empty: frozenset[str]) -> None:
         """Finds the columns that stay words, in a second pass."""
-        found = FoundWords(dict(self._types), empty)
+        seen = FoundWords(dict(self._types), empty)
         for frame in self._of_text(text, {}, words=self._names):
-            found.add(frame)
-        self.words = {*self.words, *found.names}
-        self._types |= dict.fromkeys(found.names, "str")
-        self._not_truth = (self._not_truth - found.names) | (found.mixed & found.names)
-        self._attributes = {DECIMAL_POINTS: found.decimal_points}
+            seen.add(frame)
+        self.words = {*self.words, *seen.names}
+        self._types |= dict.fromkeys(seen.names, "str")
+        self._not_truth = (self._not_truth - seen.names) | (seen.mixed & seen.names)
+        self._attributes = {DECIMAL_POINTS: seen.decimal_points}
 
     def _raw(self, types: dict[str, str]) -> Iterator[pd.DataFrame]:
         if self._sql is not None:

@@ -113,10 +113,10 @@ def read_index(folder: Path) -> ShardIndex | None:
             return None
         index = ShardIndex.model_validate(raw)
     except (ValueError, ValidationError) as error:
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{where}: it must be readable; got {told}. Write the shards anew, or remove it: then columns are found in "
-            "the shards."
+            f"{where}: it must be readable; got {message}. Write the shards anew, or remove it: then columns are found "
+            "in the shards."
         ) from error
     if index.format > FORMAT:
         raise DataError(

@@ -89,9 +89,9 @@ def kept_schema(path: object, *, target: bool = True) -> Schema:
     try:
         known = Schema.model_validate({} if index is None else index.asked)
     except ValidationError as error:
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{place.name}: the schema in index.json must be valid; got {told}. Write the shards anew."
+            f"{place.name}: the schema in index.json must be valid; got {message}. Write the shards anew."
         ) from error
     return known if target else known.model_copy(update={"target": None})
 
@@ -134,9 +134,11 @@ class Shards:
             frame.attrs["notes"] = list(self.notes)
             return frame
         parts = ["sep=,\r\n"]
+        size = len(parts[0])
         for part in self.text():
             parts.append(part)
-            check_size(sum(map(len, parts)), f"{self.path.name}: the table")
+            size += len(part)
+            check_size(size, f"{self.path.name}: the table")
         frame = read_delimited("".join(parts), self.path, ",", words)
         frame.attrs["notes"] = list(self.notes)
         return frame

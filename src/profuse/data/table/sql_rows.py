@@ -164,8 +164,8 @@ class SqlRows:
             ) from None
         except sa.exc.SQLAlchemyError as error:
             self.close()
-            told = without_secrets(getattr(error, "orig", None) or error, url)
-            raise DataError(f"{shown}: the query must run; got {told}. Correct it.") from None
+            message = without_secrets(getattr(error, "orig", None) or error, url)
+            raise DataError(f"{shown}: the query must run; got {message}. Correct it.") from None
 
 
 def _begin(connection: Any) -> None:
