@@ -171,6 +171,7 @@ class TestNoLeak:
             fold_of=np.arange(600) % 5,
             true=true,
             clusters=np.arange(600),
+            weights=None,
         )
         together, alone = nested_outputs(held, cut, metric("accuracy"), 0)
         best = max(metric("accuracy")(true, p) for p in held)
