@@ -13,7 +13,7 @@ from rich.console import Console
 
 from profuse import load_model
 from profuse.cli._portfolio import fits_display, headline
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fitted import Event
 from profuse.predictor import NetworkPredictor, PortfolioPredictor
 
 pytestmark = pytest.mark.usefixtures("few_classical")

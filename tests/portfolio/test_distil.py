@@ -20,7 +20,7 @@ from profuse.errors import ConfigError, DataError
 from profuse.models.options import ModelOptions
 from profuse.portfolio import distil as distil_module
 from profuse.portfolio.distil import distilled, taught
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import Decision, NetworkPredictor, PortfolioPredictor

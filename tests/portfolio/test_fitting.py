@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_fits import a_cut
 from known_answers import make_product
 from not_none import not_none
 
@@ -29,7 +30,8 @@ from profuse.portfolio import attempt as attempt_module
 from profuse.portfolio import members as members_module
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.estimate import nested_outputs
-from profuse.portfolio.fits import Event, Fits, Fitted
+from profuse.portfolio.fits import Fits
+from profuse.portfolio.fitted import Event, Fitted
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member, members_of
 from profuse.portfolio.options import PortfolioOptions
@@ -326,22 +328,23 @@ class TestTime:
     def test_a_third_of_the_time_is_kept_for_the_first_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock, given = slow_fits(monkeypatch, lambda name, every: 0.0), dict[str, float]()
 
-        def greedy(self: Fits, member: Member, i: int, until: float, fitted: list[Fitted], *rest: Any) -> Fitted:
+        def greedy(self: Fits, result: Fitted, i: int, until: float, fitted: list[Fitted], *rest: Any) -> None:
             """A member that takes all the time that it may."""
-            given[member.name] = until - clock["now"]
+            given[result.member.name] = until - clock["now"]
             clock["now"] = max(clock["now"], until) if fitted else 6.0
-            fitted.append(Fitted(member))
-            return fitted[-1]
+            fitted.append(result)
 
         monkeypatch.setattr(Fits, "_one", greedy)
+        monkeypatch.setattr(Fits, "_kept", lambda self, fitted: self.cut)
         quick = [replace(LINEAR, name=f"quick {i}") for i in range(9)]
         several = [*quick, NET, BOOSTED, replace(NET, name="another")]
-        Fits(None, several, [], TrainOptions(), None, 96.0, 1, lambda event: None).run()  # type: ignore[arg-type]
+        Fits(a_cut(), several, [], TrainOptions(), metric("accuracy"), 96.0, 1, lambda event: None).run()
         assert given["quick 1"] == pytest.approx(0.5 * (90 - 32))  # of 96 seconds a third is not theirs
         assert given["net"] == pytest.approx(32, abs=0.1)
         assert sum(list(given.values())[1:]) == pytest.approx(90)
         clock["now"] = 0.0
-        Fits(None, [LINEAR, NET, BOOSTED], [], TrainOptions(), None, 96.0, 1, lambda event: None).run()  # type: ignore[arg-type]
+        three = [LINEAR, NET, BOOSTED]
+        Fits(a_cut(), three, [], TrainOptions(), metric("accuracy"), 96.0, 1, lambda event: None).run()
         assert given["net"] == pytest.approx(45)  # it may have half of what is left, where that is more
 
     def test_folds_that_would_take_too_long_have_fewer_epochs_and_that_is_told(
@@ -350,9 +353,9 @@ class TestTime:
         clock = slow_fits(monkeypatch, lambda name, every: 0.0)
         whole = Member.fit
 
-        def slow(self: Member, *args: Any, **more: Any) -> Any:
-            result = whole(self, *args, **more)
-            clock["now"] += 10.0 if self.model is not None else 0.0  # longer than its first steps told
+        def slow(self: Member, fold: Path, sets: Any, train: TrainOptions, *args: Any, **more: Any) -> Any:
+            result = whole(self, fold, sets, train, *args, **more)
+            clock["now"] += 2.5 * (train.epochs or 1) if self.model is not None else 0.0  # its first steps told less
             return result
 
         monkeypatch.setattr(Member, "fit", slow)
@@ -431,12 +434,12 @@ class TestTime:
         several, train = (LINEAR, NET, BOOSTED, replace(LINEAR, name="last")), TrainOptions(epochs=4)
         data, options = learnable(120), PortfolioOptions(folds=3, time_limit=60)
         model = fit_portfolio(data, options, train=train, members=several, keep_all=True)
-        # 26.6 s of 54 are left when all had their turn: no time for three fits of 12 s, but for .9 * 3 * 26.6 / 25
+        # 26.6 s of 54 are left when all had their turn: no time for three fits of 12 s, but for .9 * 26.6 / (3 * 2.5)
         assert [m.name for m in model.members] == ["linear", "net", "last", "net (again)"]
         networks = [p for p in model.predictors if isinstance(p, NetworkPredictor)]
-        assert [n.train_options.epochs for n in networks] == [4, 3, 3, 2, 2, 2]
+        assert [n.train_options.epochs for n in networks] == [4, 3, 3, 3, 3, 3]
         assert [n.train_options.seed for n in networks] == [0, 0, 0, 1, 1, 1]
-        assert "net (again) is trained for at most 2 epochs instead of 4" in " ".join(map(str, model.about["notes"]))
+        assert "net (again) is trained for at most 3 epochs instead of 4" in " ".join(map(str, model.about["notes"]))
 
     def test_the_first_member_is_fitted_however_little_time_there_is(self) -> None:
         model = fit_portfolio(learnable(60), PortfolioOptions(folds=2, time_limit=1e-9), members=(LINEAR, BOOSTED))

@@ -12,7 +12,10 @@ import pytest
 
 from profuse.metrics import metric
 from profuse.models.options import ModelOptions
-from profuse.portfolio.fits import Event, Fits, Fitted
+from profuse.portfolio.attempt import FitResult
+from profuse.portfolio.cut import Cut
+from profuse.portfolio.fits import Fits
+from profuse.portfolio.fitted import Event, Fitted
 from profuse.portfolio.members import Member
 from profuse.training.options import TrainOptions
 
@@ -41,23 +44,29 @@ def run(
     monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
     true = np.array([0, 1, 0, 1])
 
-    def fit(self: Fits, result: Fitted, n_done: int, until: float, train: TrainOptions, **more: Any) -> str:
-        began = clock["now"]
+    def fit(self: Fits, result: Fitted, n_before: int, until: float, train: TrainOptions, *more: Any, **m: Any) -> str:
         calls.append((result.member.name, train.epochs, train.seed, until))
-        result.seconds = seconds(result.member.name)
-        clock["now"] += result.seconds
+        each = seconds(result.member.name) / len(self.order)
+        clock["now"] += each * len(self.order)
         if "again" in result.member.name and reason:
             return reason
-        if result.member.model is not None:
-            result.epochs = epochs if train.epochs is None else (result.epochs[0], train.epochs)
-        result.held = {(): np.eye(2)[true]}
-        assert clock["now"] >= began
+        most, given = epochs if train.epochs is None else (0, train.epochs)
+        planned = given if result.member.model is not None else 0
+        result.most = max(result.most, most) if result.member.model is not None else 0
+        for fold in self.order:
+            predictor: Any = SimpleNamespace(sharing=lambda parts: None)
+            held: Any = {(): np.eye(2)[true[[2 * fold, 2 * fold + 1]]]}
+            result.done[fold] = FitResult(fold, predictor, held, seconds=each, planned=planned)
         return ""
 
     monkeypatch.setattr(Fits, "_fit", fit)
-    cut: Any = SimpleNamespace(folds=[0, 1], whole=None, true=true)
+    nothing: Any = None
+    cut = Cut(
+        codec=nothing, folds=(nothing, nothing), whole=None, rows=np.arange(4), fold_of=np.array([0, 0, 1, 1]),
+        true=true, clusters=np.arange(4), dependent=False, names=("a",), lacking=np.zeros((4, 1), bool),
+    )  # fmt: skip
     fits = Fits(cut, members, [()], TrainOptions(), metric("accuracy"), deadline, 1, events.append)
-    fitted, skipped = fits.run()
+    fitted, skipped, _ = fits.run()
     return Outcome(fitted, skipped, calls, events)
 
 

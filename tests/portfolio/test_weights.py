@@ -16,7 +16,7 @@ from profuse.errors import DataError, UnknownNameError
 from profuse.models.options import ModelOptions
 from profuse.portfolio import estimate as estimate_module
 from profuse.portfolio import fitting as fitting_module
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.members import Member
 from profuse.portfolio.options import PortfolioOptions

@@ -14,7 +14,7 @@ from profuse.report import numbers
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from profuse.portfolio.fits import Event
+    from profuse.portfolio.fitted import Event
     from profuse.predictor import NetworkPredictor, PortfolioPredictor
 
 __all__ = ["fits_display", "show_distilled", "show_portfolio"]

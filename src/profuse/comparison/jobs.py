@@ -35,7 +35,8 @@ from profuse.inspect.asked import predict_without
 from profuse.metrics import measure, metric_named
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
-from profuse.portfolio.fits import Event, score_of
+from profuse.portfolio.fits import score_of
+from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
@@ -360,7 +361,9 @@ def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
     prediction = fitted.predict_encoded(inputs)
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
     assert fitted.held_prediction is not None
-    facts = _facts(job, prepared, prediction, fitted.held_prediction[np.searchsorted(known, split.valid)])
+    held = fitted.held_prediction[np.searchsorted(known, split.valid)]
+    there = np.isfinite(held).all(1)  # within a time limit not every fold is held out
+    facts = _facts(job, prepared, prediction, held[there], split.valid[there])
     facts |= {
         "n_parameters": fitted.n_parameters,
         "fit_seconds": seconds,
@@ -375,13 +378,10 @@ def _portfolio(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}
 
 
-def _facts(job: Job, prepared: Prepared, test: np.ndarray, valid: np.ndarray) -> dict[str, Any]:
-    task, split = prepared.task, prepared.split
-    classes = [str(c) for c in prepared.codec.classes]
-    measured = {
-        name: measure(task, prepared.true(rows), said, classes=classes)
-        for name, rows, said in (("valid", split.valid, valid), ("test", split.test, test))
-    }
+def _facts(job: Job, prepared: Prepared, test: Any, valid: Any, judged: np.ndarray | None = None) -> dict[str, Any]:
+    task, split, classes = prepared.task, prepared.split, [str(c) for c in prepared.codec.classes]
+    said = {"valid": (split.valid if judged is None else judged, valid), "test": (split.test, test)}
+    measured = {k: measure(task, prepared.true(rows), outputs, classes=classes) for k, (rows, outputs) in said.items()}
     return {
         "method": job.method.name,
         "role": job.method.role if job.method.share == 1 else "share",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ __all__ = ["Cut", "Fold"]
 
 _VALIDATION = 0.2  # of the rows outside of a fold: they choose within each fit
 _MANY_ROWS, _FOLDS = 1_000, (8, 5)
+_PARTS = 5  # of the one fold for which there was time: what is chosen on four of them is judged on the fifth
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Cut:
         folds: In the order of `rows`.
         whole: All rows, where one fit to all of them predicts; else None.
         rows: Held out in some fold.
-        fold_of: `[row]`: which.
+        fold_of: `[row]`: which; of one fold alone, in which of five parts of it.
         true: Their targets as metrics take them.
         clusters: `[row]`: rows with one number are not independent.
         dependent: Whether rows have groups or times.
@@ -128,6 +129,24 @@ class Cut:
             names=tuple(sorted(there)),
             lacking=absent(there),
             weights=None if weights is None else weights[rows],
+        )
+
+    def of_folds(self, folds: Sequence[int]) -> Cut:
+        """Returns what is held out in some of the folds alone, given in their order."""
+        if len(folds) == len(self.folds):
+            return self
+        kept = np.isin(self.fold_of, folds)
+        clusters = np.unique(self.clusters[kept], return_inverse=True)[1]
+        part_of = np.searchsorted(folds, self.fold_of[kept]) if len(folds) > 1 else clusters % _PARTS
+        return replace(
+            self,
+            folds=tuple(self.folds[fold] for fold in folds),
+            rows=self.rows[kept],
+            fold_of=part_of,
+            true=self.true[kept],
+            clusters=clusters,
+            lacking=self.lacking[kept],
+            weights=None if self.weights is None else self.weights[kept],
         )
 
 

@@ -17,7 +17,7 @@ from profuse.errors import DataError
 from profuse.inspect.intervals import Scores
 from profuse.models.options import ModelOptions
 from profuse.portfolio.decision import AskedDecision
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio, metric_of
 from profuse.portfolio.one_network import decide
 from profuse.portfolio.options import PortfolioOptions

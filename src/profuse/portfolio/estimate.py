@@ -42,7 +42,7 @@ def nested_outputs(
     """Returns what the portfolio, and the best member, predict of the rows of folds that had no part in choosing."""
     together, alone = np.zeros(held.shape[1:]), np.zeros(held.shape[1:])
     loss = loss_of(cut.codec.task)
-    for fold in range(len(cut.folds)):
+    for fold in np.unique(cut.fold_of):
         rows, rest = np.flatnonzero(cut.fold_of == fold), np.flatnonzero(cut.fold_of != fold)
         weights = select(
             held[:, rest],

@@ -19,7 +19,7 @@ from profuse.errors import ConfigError
 from profuse.inputs import Data, open_data, with_encoders, without_test_rows
 from profuse.models.options import ModelOptions
 from profuse.portfolio.distil import distilled
-from profuse.portfolio.fits import Event
+from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import NetworkPredictor, PortfolioPredictor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,82 +16,19 @@ from profuse.errors import DataError, ProfuseError
 from profuse.metrics import Metric
 from profuse.portfolio.attempt import MARGIN, FitResult, FitTask, attempt
 from profuse.portfolio.cut import Cut
+from profuse.portfolio.fitted import Event, Fitted
 from profuse.portfolio.members import Member
 from profuse.portfolio.patterns import Pattern
-from profuse.predictor import Predictor
 from profuse.training.options import TrainOptions
 
-__all__ = ["Event", "Fits", "Fitted", "score_of"]
+__all__ = ["Fits", "score_of"]
 
 _FEWEST_EPOCHS = 1  # a network begins as its linear paths
+_FEWEST_ROWS = 200  # held out, by which models are chosen where there is no time for all folds
 _RESERVED = 1 / 3  # of the time of all fits, kept for the first network
 _SHORT = 1.5  # epochs, that a network needs with what comes before and after them
 _TURN = 0.5  # of the time that is left, a model may take
 _WORTH_AGAIN = 2 / 3  # of its epochs, from which on a network is trained once more in the time that is left
-
-
-@dataclass(frozen=True)
-class Event:
-    """Where a portfolio is: told to `on_event`.
-
-    Attributes:
-        stage: "prepare" (folds), "fit", "member" (one is done, or left out), "select", "distil" (a network learns)
-            or "done".
-        n_done: Fits that are done or left out.
-        n_total: Fits in all.
-        member: Which model is fitted.
-        left: Seconds until all its fits are done, about; None before that can be told.
-        score: Of a member that is done: of held-out rows.
-        seconds: What its fits took.
-        skipped: Why it is left out.
-    """
-
-    stage: str
-    n_done: int = 0
-    n_total: int = 0
-    member: str = ""
-    left: float | None = None
-    score: float | None = None
-    seconds: float = 0.0
-    skipped: str = ""
-
-
-@dataclass(eq=False)
-class Fitted:
-    """A member whose fits are done.
-
-    Attributes:
-        member: What was fitted.
-        predictors: One a fold; one alone where all rows are fitted to.
-        held: What was predicted of held-out rows, by pattern, `[row, output]`.
-        seconds: Of all its fits.
-        needs: Seconds that it would take at least, where there was not time enough.
-        epochs: Of a network: the most that its fits were to have; those that the shortest of them was given.
-    """
-
-    member: Member
-    predictors: list[Predictor] = field(default_factory=list)
-    held: dict[Pattern, np.ndarray] = field(default_factory=dict)
-    seconds: float = 0.0
-    needs: float = 0.0
-    epochs: tuple[int, int] = (0, 0)
-
-    @property
-    def measured(self) -> np.ndarray:
-        """What its score is told by: of held-out rows, by a trivial model one answer for all.
-
-        Its answers differ from fold to fold, by what the others lack: they rank rows against the target.
-        """
-        held = self.held[()]
-        return np.broadcast_to(held.mean(0), held.shape) if self.member.is_trivial else held
-
-    @property
-    def note(self) -> str:
-        """Says that its training was made shorter; "" if it was not."""
-        most, given = self.epochs
-        if given == most:
-            return ""
-        return f"{self.member.name} is trained for at most {given} epochs instead of {most}, as time was limited."
 
 
 def _at_most(epochs: int, train: TrainOptions) -> TrainOptions:
@@ -106,9 +43,18 @@ def score_of(metric: Metric, true: np.ndarray, prediction: np.ndarray) -> float 
         return None
 
 
+def _learned(fitted: Sequence[Fitted]) -> bool:
+    """Tells whether there is a model besides the trivial one."""
+    return any(not result.member.is_trivial for result in fitted)
+
+
 @dataclass(eq=False)
 class Fits:
     """Fits members to folds.
+
+    Each member has its turn, and in it fits to as many folds as there is time for: to `few` at least, or it is left
+    out. What was left out is tried again with the time that others have left, then the members with the fewest folds
+    are fitted to further ones. All that is judged and predicted by is of the folds that all members have in the end.
 
     Args:
         cut: The folds.
@@ -116,14 +62,18 @@ class Fits:
         patterns: Modalities that are hidden in held-out rows, and predicted again.
         train: Of networks.
         metric: That counts.
-        deadline: By `time.perf_counter`; None: there is none.
+        deadline: By `time.perf_counter`; None: there is none, and each member fits to all folds.
         n_jobs: Fits at a time.
         tell: Told of progress.
 
     Attributes:
+        order: Of folds, in which they are fitted to; where all rows are fitted to, that is the first one, and the
+            others follow from the latest on.
+        few: Folds at least, in this order: `_FEWEST_ROWS` are held out in them, or there are no more.
+        half: Of the folds, or as many as are needed: they are fitted to in a turn, further ones after all turns.
         sets: By fold, the features that each modality's own classical model has chosen, and how many they are.
-        shared: By fold, fitted parts that its predictors share.
-        needs: Seconds that the quickest of those needs for which there was no time, as far as it is known.
+        needs: Seconds for half of the folds that the quickest of those needs for which there was no time, as far as
+            that is known.
     """
 
     cut: Cut
@@ -134,13 +84,22 @@ class Fits:
     deadline: float | None
     n_jobs: int
     tell: Callable[[Event], None]
+    order: tuple[int, ...] = ()
+    few: int = 0
+    half: int = 0
     sets: dict[int, dict[str, tuple[str, int]]] = field(default_factory=dict)
-    shared: dict[int, dict[Any, Any]] = field(default_factory=dict)
     needs: float | None = None
     _parts: bytes = b""
 
-    def run(self) -> tuple[list[Fitted], dict[str, str]]:
-        """Returns the members that were fitted, and why others were not.
+    def __post_init__(self) -> None:
+        n_folds, by_time = len(self.cut.folds), self.cut.whole is not None
+        self.order = tuple(range(n_folds, -1, -1) if by_time else range(n_folds))
+        n_held = np.bincount(self.cut.fold_of, minlength=n_folds + 1)[list(self.order)].cumsum()
+        self.few = min(int((n_held < _FEWEST_ROWS).sum()) + 1, len(self.order))
+        self.half = max(self.few, math.ceil(len(self.order) / 2))
+
+    def run(self) -> tuple[list[Fitted], dict[str, str], Cut]:
+        """Returns the members that were fitted, why others were not, and the folds that all those were fitted to.
 
         Raises:
             ProfuseError: There is none.
@@ -158,131 +117,217 @@ class Fits:
                 kept = reserved if i < network else 0.0
                 least = reserved if i == network else 0.0
                 until = min(until, max(now + _TURN * (until - kept - now), now + least))
-            result = self._one(member, i, until, fitted, skipped)
+            result = Fitted(member)
+            self._one(result, i, until, fitted, skipped, len(self.order) if math.isinf(until) else self.half, self.half)
             late += [result] if result.needs else []
-        self.needs = min((result.needs for result in late), default=None)
-        for result in sorted(late, key=lambda r: r.member.model is None):  # all that is left is theirs, networks first
-            if self.deadline is not None and result.needs < self.deadline - time.perf_counter():
-                self._one(
-                    result.member, self.members.index(result.member), self.deadline, fitted, skipped, probes=False
-                )
+        quickest = min(late, key=lambda result: result.needs, default=None)
+        self.needs = None if quickest is None else quickest.needs * self._n_rounds(self.half)
+        if self.deadline is not None:  # what is left of the time
+            first = None if _learned(fitted) else quickest
+            for result in sorted(late, key=lambda r: (r is not first, r.member.model is None)):  # networks first
+                most = self._n_common(fitted)
+                # that one more classical model takes part is not worth most folds of all
+                few = min(self.half if result.member.model is None and _learned(fitted) else self.few, most)
+                if result.needs * self._n_rounds(few - len(result.done)) < self.deadline - time.perf_counter():
+                    i = self.members.index(result.member)
+                    self._one(result, i, self.deadline, fitted, skipped, most, few, probes=False)
+            if fitted:
+                self._again(fitted, self.deadline)
+                self._more_folds(fitted, self.deadline)
         if not fitted:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
             raise ProfuseError(f"fit: at least one model must be fitted; none was. {reasons}")
-        self._again(fitted)
-        return fitted, skipped
+        return fitted, skipped, self._kept(fitted)
 
-    def _again(self, fitted: list[Fitted]) -> None:
+    def _kept(self, fitted: Sequence[Fitted]) -> Cut:
+        """Keeps of all members the folds that each has; returns these."""
+        common = self.order[: self._n_common(fitted)]
+        folds = sorted(self._held_out(common))
+        shared: dict[int, dict[Any, Any]] = {}  # by fold, fitted parts that predictors share
+        for result in fitted:
+            result.keep(folds)
+            for fold in folds if self.cut.whole is None else common[:1]:
+                predictor = result.done[fold].predictor
+                assert predictor is not None
+                result.predictors.append(predictor.sharing(shared.setdefault(fold, {})))
+        return self.cut.of_folds(folds)
+
+    def _held_out(self, folds: Sequence[int]) -> list[int]:
+        """Returns those of the folds that hold rows out."""
+        return [fold for fold in folds if fold < len(self.cut.folds)]
+
+    def _n_common(self, fitted: Sequence[Fitted]) -> int:
+        return min((result.n_done(self.order) for result in fitted), default=len(self.order))
+
+    def _again(self, fitted: list[Fitted], deadline: float) -> None:
         """Trains a network that had fewer epochs once more, for as many as time is left, and adds it to those fitted.
 
         It begins anew, from another seed, and is a member beside the first one: held-out rows weigh both.
         """
-        if self.deadline is None:
-            return
         for first in [f for f in fitted if f.epochs[1] < f.epochs[0]]:
             most, given = first.epochs
-            an_epoch = max(first.seconds, 1e-9) / given
-            n_epochs = min(most, math.floor(MARGIN * (self.deadline - time.perf_counter()) / an_epoch))
+            n_folds = self._n_common(fitted)
+            an_epoch = max(first.an_epoch * self._n_rounds(n_folds), 1e-9)
+            n_epochs = min(most, math.floor(MARGIN * (deadline - time.perf_counter()) / an_epoch))
             if n_epochs < _WORTH_AGAIN * given:
                 continue
             train = _at_most(n_epochs, self.train.model_copy(update={"seed": self.train.seed + 1}))
-            again = replace(first.member, name=f"{first.member.name} (again)")
-            result = Fitted(again, epochs=(most, 0))
-            at = (self.members.index(first.member) + 1) * self._n_fits
-            if not self._fit(result, at - self._n_fits, self.deadline, train):
+            result = Fitted(replace(first.member, name=f"{first.member.name} (again)"), most=most)
+            at = (self.members.index(first.member) + 1) * len(self.order)
+            if not self._fit(result, at - n_folds, deadline, train, n_folds, n_folds):
                 self._add(result, at, fitted)
+
+    def _more_folds(self, fitted: Sequence[Fitted], deadline: float) -> None:
+        """Fits the members with the fewest folds to further ones, as long as there is time for all of these."""
+        while (n_folds := self._n_common(fitted)) < len(self.order):
+            n_folds = min(n_folds + self.n_jobs, len(self.order))
+            fewer = [result for result in fitted if result.n_done(self.order) < n_folds]
+            if sum(result.a_fit for result in fewer) > MARGIN * (deadline - time.perf_counter()):
+                return
+            for result in fewer:
+                train = self._train_of(result)
+                if self._fit(result, self._n_total - n_folds, deadline, train, n_folds, n_folds, probes=False):
+                    return
+
+    def _train_of(self, result: Fitted) -> TrainOptions:
+        """Returns how a network's fits that are done were trained."""
+        if result.member.model is None:
+            return self.train
+        again = result.member.name not in {member.name for member in self.members}
+        train = self.train.model_copy(update={"seed": self.train.seed + 1}) if again else self.train
+        return _at_most(result.epochs[1], train)
 
     def _add(self, result: Fitted, n_done: int, fitted: list[Fitted]) -> None:
         """Adds a member to those fitted, and tells its score."""
         fitted.append(result)
-        score = score_of(self.metric, self.cut.true, result.measured)
+        folds = sorted(self._held_out(self.order[: result.n_done(self.order)]))
+        true = self.cut.true[np.isin(self.cut.fold_of, folds)]
+        result.keep(folds)
+        score = score_of(self.metric, true, result.measured)
         self.tell(Event("member", n_done, self._n_total, result.member.name, score=score, seconds=result.seconds))
 
     def _one(
-        self, member: Member, i: int, until: float, fitted: list[Fitted], skipped: dict[str, str], probes: bool = True
-    ) -> Fitted:
+        self,
+        result: Fitted,
+        i: int,
+        until: float,
+        fitted: list[Fitted],
+        skipped: dict[str, str],
+        most: int,
+        few: int,
+        *,
+        probes: bool = True,
+    ) -> None:
         """Fits a member, and adds it to those fitted, or to those that are not with the reason; tells that."""
-        result = Fitted(member)
-        reason = self._fit(result, i * self._n_fits, until, self.train, probes=probes)
-        n_done = (i + 1) * self._n_fits
-        skipped.pop(member.name, None)
+        name = result.member.name
+        few = few if result.member.model is None else self.few  # a network is worth the folds of others
+        reason = self._fit(result, i * len(self.order), until, self.train, most, min(few, most), probes=probes)
+        n_done = (i + 1) * len(self.order)
+        skipped.pop(name, None)
         if reason:
-            skipped[member.name] = reason
-            self.tell(Event("member", n_done, self._n_total, member.name, seconds=result.seconds, skipped=reason))
+            skipped[name] = reason
+            self.tell(Event("member", n_done, self._n_total, name, seconds=result.seconds, skipped=reason))
         else:
             self._add(result, n_done, fitted)
-        return result
 
-    @property
-    def _n_fits(self) -> int:
-        return len(self.cut.folds) + (self.cut.whole is not None)
+    def _n_rounds(self, n_folds: int) -> int:
+        """Returns how often all processes fit, side by side, for so many folds; once at least."""
+        return max(1, math.ceil(n_folds / self.n_jobs))
 
     @property
     def _n_total(self) -> int:
-        return self._n_fits * len(self.members)
+        return len(self.order) * len(self.members)
 
-    def _fit(self, result: Fitted, n_done: int, until: float, train: TrainOptions, *, probes: bool = True) -> str:
-        """Fits a member to all folds until then; returns why it is left out, or "".
+    def _fit(
+        self, result: Fitted, n_before: int, until: float, train: TrainOptions, most: int, few: int, *,
+        probes: bool = True,
+    ) -> str:  # fmt: skip
+        """Fits a member to folds until then; returns why it is left out, or "".
 
-        A classical model is first seen on a share of the rows, unless it was (`probes`).
+        Args:
+            result: What is done of it is not done again.
+            n_before: Fits, of other members.
+            until: By `time.perf_counter`.
+            train: Of a network.
+            most: Folds that it is fitted to, in the order of fits.
+            few: Folds that it needs. A network has fewer epochs if its first steps tell of too little time for half of
+                all otherwise, or later on not to these.
+            probes: Whether a classical model is first seen on a share of the rows.
         """
-        member, start = result.member, time.perf_counter()
-        folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
-        found: dict[int, FitResult] = {}
-        while todo := [j for j in range(len(folds)) if j not in found]:
-            left, remaining = self._left(found, len(folds)), until - time.perf_counter()
+        start, result.needs = time.perf_counter(), 0.0
+        try:
+            return self._to_folds(result, n_before, until, train, most, few, probes)
+        finally:
+            result.seconds += time.perf_counter() - start
+
+    def _to_folds(
+        self, result: Fitted, n_before: int, until: float, train: TrainOptions, most: int, few: int, probes: bool
+    ) -> str:
+        member, folds = result.member, [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
+        aim = max(few, min(most, self.half))
+        while todo := [fold for fold in self.order[:most] if fold not in result.done]:
+            n_done, remaining = result.n_done(self.order), until - time.perf_counter()
+            enough = n_done >= few
             if remaining <= 0:
-                return "no time was left for it"
-            if remaining < (left or 0.0):
-                fewer = math.floor(min(r.planned for r in found.values()) * MARGIN * remaining / (left or 1.0))
-                if fewer < _FEWEST_EPOCHS:
-                    result.needs = left or 0.0
-                    return f"its fits would take {left or 0.0:.0f} s more; {max(0.0, remaining):.0f} s were left for it"
-                train = _at_most(fewer, train)
-            rounds = math.ceil(len(todo) / self.n_jobs)
-            allowed = None if math.isinf(remaining) else remaining / max(1, rounds)
-            self.tell(Event("fit", n_done + len(found), self._n_total, member.name, left))
+                return "" if enough else "no time was left for it"
+            n_rounds: float = math.inf  # in which all processes fit, that there is time for
+            if result.done:
+                n_rounds = math.inf if math.isinf(remaining) else math.floor(remaining / max(result.a_fit, 1e-9))
+                missing = 0 if enough else self._n_rounds(few - n_done)
+                if n_rounds < missing and member.model is not None:
+                    planned = min(r.planned for r in result.done.values())
+                    fewer = math.floor(planned * MARGIN * remaining / (missing * result.a_fit))
+                    if fewer >= _FEWEST_EPOCHS:
+                        train, n_rounds = _at_most(fewer, train), missing
+                if n_rounds < missing:
+                    result.needs = result.a_fit
+                    return (
+                        f"its fits would take {missing * result.a_fit:.0f} s more; {remaining:.0f} s were left for it"
+                    )
+                if n_rounds < 1:
+                    return ""
+            allowed = (
+                None if math.isinf(remaining) else remaining / self._n_rounds((few if result.done else aim) - n_done)
+            )
+            # the first fits are timed before the others begin
+            todo = todo if allowed is None and result.done else todo[: self.n_jobs]
+            left = self._left(result, most)
+            self.tell(Event("fit", n_before + len(result.done), self._n_total, member.name, left))
             tasks = [
                 FitTask(
                     member, j, folds[j].path, self.sets.setdefault(j, {}), train, self.metric.name,
                     self.cut.codec.task, tuple(self.patterns), allowed,
-                    probes and allowed is not None and not found and member.model is None,
+                    probes and allowed is not None and not result.done and member.model is None,
                 )
-                for j in (todo if found else todo[: self.n_jobs])  # the first fits are timed before the others begin
+                for j in todo
             ]  # fmt: skip
+            aimed = aim
             for output in self._outputs(tasks):
                 if output.reason:
                     return output.reason
                 if output.too_long:
                     if output.epochs < _FEWEST_EPOCHS:
+                        if enough:
+                            return ""
+                        if aimed > few:
+                            aim = few
+                            continue
                         shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
-                        result.needs = (output.before + output.too_long * shortest) * rounds
+                        result.needs = output.before + output.too_long * shortest
                         whole = output.before + output.too_long
                         return f"a fit would take {whole:.0f} s; {allowed or 0.0:.0f} s were left for it"
-                    result.epochs = max(result.epochs[0], output.planned), 0
+                    result.most = max(result.most, output.planned)
                     train = _at_most(output.epochs, train)
                     continue
-                found[output.number] = output
-                self.tell(Event("fit", n_done + len(found), self._n_total, member.name, self._left(found, len(folds))))
-        each = [found[j] for j in range(len(folds))]
-        most = max(result.epochs[0], *(output.planned for output in each))
-        result.epochs = most, min(output.planned for output in each)
-        for j, output in enumerate(each):
-            assert output.predictor is not None
-            result.predictors.append(output.predictor.sharing(self.shared.setdefault(j, {})))
-            self.sets[j] |= output.sets
-        if self.cut.whole is not None:
-            result.predictors = result.predictors[-1:]
-        result.held = {p: np.concatenate([r.held[p] for r in each[: len(self.cut.folds)]]) for p in self.patterns}
-        result.seconds = time.perf_counter() - start
+                result.done[output.number] = output
+                self.sets[output.number] |= output.sets
+                left = self._left(result, most)
+                self.tell(Event("fit", n_before + len(result.done), self._n_total, member.name, left))
         return ""
 
-    def _left(self, found: Mapping[int, FitResult], n_folds: int) -> float | None:
+    def _left(self, result: Fitted, most: int) -> float | None:
         """Returns the seconds that the other fits of a member take, by those that are done."""
-        if not found:
-            return None
-        each = sum(r.seconds for r in found.values()) / len(found)
-        return each * math.ceil((n_folds - len(found)) / self.n_jobs)
+        return result.a_fit * self._n_rounds(most - len(result.done)) if result.done else None
 
     def _outputs(self, tasks: Sequence[FitTask]) -> Iterator[FitResult]:
         todo = [(task, os.getpid(), self._parts) for task in tasks]

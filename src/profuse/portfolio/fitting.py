@@ -20,7 +20,8 @@ from profuse.models.options import ModelOptions
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.decision import AskedDecision, HeldOut, what_it_is_worth
 from profuse.portfolio.estimate import estimate_of, loss_of, loss_share_of, nested_outputs, notes_of
-from profuse.portfolio.fits import Event, Fits, Fitted, score_of
+from profuse.portfolio.fits import Fits, score_of
+from profuse.portfolio.fitted import Event, Fitted
 from profuse.portfolio.members import Member, loaded, members_of
 from profuse.portfolio.options import PortfolioOptions
 from profuse.portfolio.patterns import Pattern, patterns_of, rows_to_judge
@@ -129,7 +130,7 @@ def _fit(
     deadline = None if options.time_limit is None else start + (1 - _SELECTION) * options.time_limit
     with scratch() as folder:
         with workers_started(n_jobs):
-            cut = Cut.make(
+            whole_cut = Cut.make(
                 dataset,
                 options,
                 networks,
@@ -140,9 +141,9 @@ def _fit(
                 train.class_weight,
             )
         patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
-        fits = Fits(cut, members, patterns, train, metric, deadline, n_jobs, tell)
+        fits = Fits(whole_cut, members, patterns, train, metric, deadline, n_jobs, tell)
         try:
-            fitted, skipped = fits.run()
+            fitted, skipped, cut = fits.run()
         finally:
             loaded.cache_clear()
         _check_learned(fitted, members, skipped, options.time_limit, time.perf_counter() - start, fits.needs)
@@ -175,6 +176,7 @@ def _fit(
             "notes": [
                 *notes_of(probabilities, cut, dataset, decision),
                 *(f.note for f in fitted if f.note),
+                *([_note(cut, whole_cut)] if cut is not whole_cut else []),
                 *(f"{n} is left out, as it is not for a {task} target: {reason}." for n, reason in unable.items()),
             ],
             **(
@@ -191,13 +193,22 @@ def _fit(
             dataset,
             cut.codec,
             seed=seed,
-            n_folds=len(cut.folds),
+            n_folds=len(whole_cut.folds),
             class_weight=train.class_weight,
             options={"portfolio": options, "networks": model, "training": train},
         ),
     )
     tell(Event("done"))
     return result
+
+
+def _note(cut: Cut, whole: Cut) -> str:
+    """Says that there was no time for all folds."""
+    return (
+        f"{len(cut.folds)} of {len(whole.folds)} folds are held out, {len(cut.rows):,} of {len(whole.rows):,} rows, as "
+        "time was limited: with more of it models are judged on more rows"
+        + ("." if whole.whole is not None else ", and each is the mean of more fits.")
+    )
 
 
 def _check_learned(
