@@ -109,10 +109,11 @@ def test_where_nothing_is_learned_yet_the_quickest_model_comes_first(monkeypatch
     slowed=st.floats(1, 5),
     n_jobs=st.integers(1, 3),
     by_time=st.booleans(),
+    rows_a_fold=st.sampled_from([30, 60, 500]),
 )
 def test_whatever_fits_take_the_limit_holds_and_no_model_is_judged_on_other_rows_than_the_rest(
     monkeypatch: pytest.MonkeyPatch, seconds: list[float], network: int, limit: float, slowed: float, n_jobs: int,
-    by_time: bool,
+    by_time: bool, rows_a_fold: int,
 ) -> None:  # fmt: skip
     members = several(len(seconds))
     if network < len(members):
@@ -122,11 +123,12 @@ def test_whatever_fits_take_the_limit_holds_and_no_model_is_judged_on_other_rows
     def takes(name: str, now: float) -> float:
         return each[name] * (1.0 if now < limit / 2 else slowed)
 
-    done = run_fits(monkeypatch, [TRIVIAL, *members], takes, limit, a_cut(by_time=by_time), n_jobs)
+    done = run_fits(monkeypatch, [TRIVIAL, *members], takes, limit, a_cut(5, rows_a_fold, by_time=by_time), n_jobs)
     assert done.now <= limit + max(seconds) * slowed  # no more than the fit that ran over it
     assert {n.removesuffix(" (again)") for n in done.names} | set(done.skipped) == {"trivial", *each} - {"net (again)"}
     assert not set(done.names) & set(done.skipped)
     cut = not_none(done.cut)
+    assert len(cut.rows) >= min(200, 5 * rows_a_fold)
     for result in done.members:
         np.testing.assert_array_equal(result.held[()][:, 1], cut.rows)
         assert len(result.predictors) == (1 if by_time else len(cut.folds))
