@@ -277,3 +277,17 @@ def test_a_column_that_is_not_read_costs_nothing_and_absent_rows_keep_their_cell
 def test_what_cannot_be_asked_is_told(options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         predictor("linear", "multiclass").ask("contribution", labelled("multiclass", 40, seed=3), **options)
+
+
+def test_evenness_is_that_of_the_values_and_is_told_with_its_interval() -> None:
+    x = numbers()
+    data = dataset(x, x["a"] + 0.5 * x["b"] + 0.1 * numbers(seed=1)["a"])
+    answer = ask(By(data, lambda x: np.asarray(x["a"] + 0.5 * x["b"] + 0 * x["c"])), data, "contribution")
+    even, low, high = answer.details["evenness"]
+    phi = np.array([max(0.0, e.value) for e in answer.estimates])
+    p = phi[phi > 0] / phi.sum()
+    assert even == pytest.approx(-(p * np.log(p)).sum() / np.log(3))
+    assert 0 < low < even < high < 1
+    assert any(note.startswith(f"Evenness {even:.2f} ({low:.2f} to {high:.2f}): 1 if all") for note in answer.notes)
+    one = ask(By(data, lambda x: np.asarray(x["a"] + 0 * x["b"] + 0 * x["c"])), data, "contribution")
+    assert one.details["evenness"][0] == 0

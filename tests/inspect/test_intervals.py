@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,3 +128,17 @@ def test_one_seed_gives_one_interval() -> None:
     one, same, other = (scores({"a": hits}, seed=s).score("a") for s in (0, 0, 1))
     assert one == same
     assert one != other
+
+
+def test_a_function_of_sums_has_the_interval_of_its_own_samples() -> None:
+    """A sum itself is as `combined` tells; twice the same score is twice as wide; R2 and errors count upwards."""
+    hits = [drawn(share, 300, seed) for seed, share in enumerate((0.6, 0.8))]
+    made = scores({"a": right(hits[0]), "b": right(hits[1])})
+    sums = [{"b": 1.0, "a": -1.0}, {"a": 0.5}]
+    for i, each in enumerate(sums):
+        seen = made.of_sums(partial(np.take, indices=i, axis=-1), sums, (-1.0, 1.0))
+        assert seen == pytest.approx(made.combined(each))
+    total = made.of_sums(lambda values: values.sum(-1), [{"a": 1.0}, {"a": 1.0}], (0.0, 2.0))
+    assert half(total) == pytest.approx(2 * half(made.combined({"a": 1.0})))
+    errors = Scores(metric("mse"), np.zeros((3, 1)), {0: np.ones((3, 1))}, np.arange(3), seed=0, n_resamples=10)
+    assert errors.of_sums(lambda values: values[..., 0], [{0: 1.0}], (-9.0, 0.0))[0] == -1

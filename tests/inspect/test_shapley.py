@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from profuse.inspect.shapley import coalitions, interaction_weights, permutation_weights, shapley_weights
+from profuse.inspect.shapley import coalitions, evenness, interaction_weights, permutation_weights, shapley_weights
 
 PLAYERS = tuple("abcde")
 
@@ -90,3 +92,18 @@ def test_an_order_and_its_reverse_settle_a_game_of_pairs() -> None:
     assert {m: value(w, v) for m, w in pair.items()} == pytest.approx(
         {m: value(w, v) for m, w in shapley_weights(PLAYERS).items()}
     )
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=6))
+def test_evenness_is_from_0_to_1_whatever_the_order_and_the_scale(values: list[float]) -> None:
+    even = float(evenness(np.array(values)))
+    assert 0 <= even <= 1 + 1e-12
+    assert even == pytest.approx(float(evenness(3 * np.array(values[::-1]))), abs=1e-9)
+
+
+def test_evenness_is_1_of_equal_values_and_0_of_a_single_one() -> None:
+    assert float(evenness(np.array([0.2, 0.2, 0.2]))) == pytest.approx(1)
+    for one in ([0.3, 0.0], [0.3, -0.2], [-0.1, -0.2], [0.0, 0.0]):
+        assert float(evenness(np.array(one))) == 0
+    # the entropy of (.75, .25), in bits
+    np.testing.assert_allclose(evenness(np.array([[0.3, 0.1], [1.0, 1.0]])), [0.8112781, 1.0])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from profuse.errors import ConfigError
 from profuse.inspect._base import Question
 from profuse.inspect.answer import Answer, Estimate
-from profuse.inspect.shapley import MOST_EXACT, Weights, permutation_weights, shapley_weights
+from profuse.inspect.shapley import MOST_EXACT, Weights, evenness, permutation_weights, shapley_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,8 @@ _HOW = {
     "permuted": "Modalities that are not shown come from another row, all from the same one.",
 }
 
+_EVENNESS = "Evenness {:.2f} ({:.2f} to {:.2f}): 1 if all modalities contribute the same, 0 if one alone contributes."
+
 
 class Contribution(Question):
     """`phi_m = sum_S |S|! (M - |S| - 1)! / M! (v(S + m) - v(S))`, the Shapley value of m; `v(S) = score(only S)`.
@@ -38,6 +40,10 @@ class Contribution(Question):
     Of more than 8 modalities, orders are drawn at random, each with its reverse.
 
     The residual is `score(all) - score(none) - sum phi_m`: 0 but for rounding.
+
+    The evenness of the contributions (in a note, and in `details`) is their normalised entropy,
+    `-sum_m p_m log p_m / log M` with `p_m = max(phi_m, 0) / sum_m max(phi_m, 0)`: 1 where all contribute the same, 0
+    where one has all. It describes a model on rows; it is no aim, as some modalities say more than others.
 
     With `within`, the same is asked of the columns of a table, one at a time: `score(all) - score(column exchanged)`,
     its permutation importance. The residual is then what exchanging the whole table costs, less the sum.
@@ -58,7 +64,9 @@ class Contribution(Question):
     Reference:
         Shapley, "A Value for n-Person Games" (1953). Covert, Lundberg, Lee, "Understanding Global Feature Contributions
         With Additive Importance Measures" (2020). *Differs from the latter* in that "permuted" averages scores over
-        exchanges, not predictions. Breiman, "Random Forests" (2001): permutation importance.
+        exchanges, not predictions. Breiman, "Random Forests" (2001): permutation importance. The evenness is after the
+        Modality Equity Index of Pham, Nguyen, Le, Nguyen, "MissBench" (2026): how evenly modalities contribute over all
+        configurations of what is missing. *Its formula was not to be had; this one is ours.*
     """
 
     name = "contribution"
@@ -126,6 +134,8 @@ class Contribution(Question):
             found = scores.combined(_repeated(_mean(own), rounds), more=more)
             values.append(Estimate(name, *found, n=len(asked.true), modalities=(name,)))
             errors.append(more)
+        shares = [_repeated(_mean([draw.get(name, {}) for draw in draws]), rounds) for name in asked.present]
+        even = scores.of_sums(evenness, shares, (0.0, 1.0)) if len(shares) > 1 else None
         every = tuple(names)
         whole, _, _ = scores.combined(_repeated({every: 1.0, (): -1.0}, rounds))
         return Answer(
@@ -137,10 +147,12 @@ class Contribution(Question):
             notes=(
                 f"{_HOW[self.how]} All modalities together gain {whole:.4f} over none, which is shared out. The "
                 "residual is what the values leave of it: 0 but for rounding.",
+                *([] if even is None else [_EVENNESS.format(*even)]),
                 *self._drawn(len(names), exact=exact, error=max(errors)),
                 *asked.notes(scores),
             ),
             measures="what a modality contributes to the score",
+            details={} if even is None else {"evenness": list(even)},
             score=scores[every, 0],
         )
 

@@ -15,7 +15,7 @@ every sample), and percentiles may then leave the value itself outside.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,25 @@ class Scores:
     def gain(self, better: Hashable, worse: Hashable) -> tuple[float, float, float]:
         """Returns by how much one condition scores better than another, in the metric's direction, and the interval."""
         return (0.0, 0.0, 0.0) if better == worse else self.combined({better: 1.0, worse: -1.0})
+
+    def of_sums(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        sums: Sequence[Mapping[Any, float]],
+        ends: tuple[float, float],
+    ) -> tuple[float, float, float]:
+        """Returns a function of several weighted sums of scores, and the interval.
+
+        Args:
+            function: `[..., sum]` -> `[...]`.
+            sums: The weights of each, by condition, as `combined` takes them.
+            ends: The least and the greatest that the function can be.
+        """
+        weights = np.zeros((len(sums), len(self._scores)))
+        for i, each in enumerate(sums):
+            for condition, weight in each.items():
+                weights[i, self._column[condition]] += self._sign * weight
+        return self._interval(float(function(weights @ self._scores)), function(self._draws @ weights.T), ends)
 
     def combined(self, weights: Mapping[Any, float], *, more: float = 0.0) -> tuple[float, float, float]:
         """Returns a weighted sum of scores that counts up where the metric gets better, and the interval.

@@ -5,12 +5,23 @@ As they are linear in v, one bootstrap sample of all v(S) gives one of every val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 from math import factorial
 from random import Random
 
-__all__ = ["MOST_EXACT", "Weights", "coalitions", "interaction_weights", "permutation_weights", "shapley_weights"]
+import numpy as np
+
+__all__ = [
+    "MOST_EXACT",
+    "Weights",
+    "coalitions",
+    "evenness",
+    "interaction_weights",
+    "permutation_weights",
+    "shapley_weights",
+]
 
 MOST_EXACT = 8
 """Players up to which all coalitions are looked at: 256."""
@@ -64,6 +75,18 @@ def permutation_weights(players: Sequence[str], n_pairs: int, *, seed: int) -> l
                 pair[m][before] = pair[m].get(before, 0.0) - 0.5
         result.append(pair)
     return result
+
+
+def evenness(values: np.ndarray) -> np.ndarray:
+    """Returns `-sum_m p_m log p_m / log M`, `p_m = max(phi_m, 0) / sum_m max(phi_m, 0)`, of values `[..., m]`.
+
+    1 where all M >= 2 have the same, 0 where one has all, or none has anything.
+    """
+    positive = np.maximum(values, 0.0)
+    total = positive.sum(-1, keepdims=True)
+    shares = np.divide(positive, total, out=np.zeros_like(positive), where=total > 0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(np.maximum(0.0, -(shares * logs).sum(-1)) / math.log(values.shape[-1]))
 
 
 def interaction_weights(players: Sequence[str]) -> dict[tuple[str, str], Weights]:
