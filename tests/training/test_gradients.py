@@ -96,7 +96,7 @@ def test_looking_changes_no_training_and_ends_with_it() -> None:
     watched, alone = fit_model(data, MODEL, train, callbacks=(balance,)), fit_model(data, MODEL, train)
     for a, b in zip(watched.model.parameters(), alone.model.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert not any(p._post_accumulate_grad_hooks for p in watched.model.parameters())
+    assert not any(p._post_accumulate_grad_hooks for p in balance.model.parameters())
 
 
 def test_a_model_without_encoders_of_modalities_is_refused() -> None:
