@@ -50,8 +50,8 @@ def write(path: Path, n: int) -> None:
     writer.close()
 
 
-def fit(path: Path, *, whole: bool) -> dict[str, object]:
-    """Fits, and returns seconds, peaks in MiB and the validation score."""
+def fit(path: Path, *, whole: bool, small: bool) -> dict[str, object]:
+    """Fits, and returns seconds, peaks in MiB and the validation score; `small`: a quick network, for one epoch."""
     peaks, done = {"RssAnon": 0.0, "VmRSS": 0.0}, threading.Event()
 
     def watch() -> None:
@@ -71,14 +71,20 @@ def fit(path: Path, *, whole: bool) -> dict[str, object]:
         opened = open_data(path, "ill", who="fit")
         fitted = FusionClassifier(schema=opened.schema).fit(opened.dataset).predictor_
     else:
+        from profuse.models.options import ModelOptions
         from profuse.streaming.fit import fit_streamed
         from profuse.streaming.options import StreamOptions
+        from profuse.training.options import TrainOptions
+
+        model = ModelOptions(width=8, members=1) if small else ModelOptions()
+        train = TrainOptions(epochs=1, batch_size=8_192) if small else TrainOptions()
 
         def reading(what: str, n_done: int, total: int) -> None:
             nonlocal read
             read = time.perf_counter()
 
-        fitted, _ = fit_streamed(path, "ill", stream=StreamOptions(scratch=path.parent), progress=reading)
+        stream = StreamOptions(scratch=path.parent)
+        fitted, _ = fit_streamed(path, "ill", model=model, train=train, stream=stream, progress=reading)
     seconds = time.perf_counter() - began
     done.set()
     assert fitted.history is not None
@@ -95,10 +101,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for data and results, on a disk")
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--whole", type=int, nargs="*", default=[], help="numbers of rows read whole too")
+    parser.add_argument("--small", action="store_true", help="a network of width 8, one epoch, batches of 8,192 rows")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one is not None:
-        print(fit(asked.one, whole=bool(asked.whole)))
+        print(fit(asked.one, whole=bool(asked.whole), small=asked.small))
         return
     asked.out.mkdir(parents=True, exist_ok=True)
     lines: list[dict[str, object]] = []
@@ -109,6 +116,7 @@ def main() -> None:
         for way in ("streamed", "whole") if n in asked.whole else ("streamed",):
             command = [sys.executable, __file__, "--out", str(asked.out), "--one", str(path)]
             command += ["--whole", "1"] if way == "whole" else []
+            command += ["--small"] if asked.small else []
             ran = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
             lines.append({"rows": n, "way": way, **ast.literal_eval(ran.stdout.strip().splitlines()[-1])})
             print("  ".join(f"{k}={v}" for k, v in lines[-1].items()), flush=True)

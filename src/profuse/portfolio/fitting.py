@@ -204,8 +204,9 @@ def _fit(
 
 def _note(cut: Cut, whole: Cut) -> str:
     """Says that there was no time for all folds."""
+    n, verb = len(cut.folds), "is" if len(cut.folds) == 1 else "are"
     return (
-        f"{len(cut.folds)} of {len(whole.folds)} folds are held out, {len(cut.rows):,} of {len(whole.rows):,} rows, as "
+        f"{n} of {len(whole.folds)} folds {verb} held out, {len(cut.rows):,} of {len(whole.rows):,} rows, as "
         "time was limited: with more of it models are judged on more rows"
         + ("." if whole.whole is not None else ", and each is the mean of more fits.")
     )
