@@ -25,6 +25,7 @@ from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import Decision, NetworkPredictor, PortfolioPredictor
 from profuse.training import fitting as fitting_module
+from profuse.training import solving
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 
@@ -155,13 +156,14 @@ class TestTraining:
         """The target that each of the three steps of a fit was given."""
         given: dict[str, torch.Tensor] = {}
         for name in ("fit_linear", "train", "retrain"):
-            step = getattr(fitting_module, name)
+            module = solving if name == "fit_linear" else fitting_module
+            step = getattr(module, name)
 
             def noted(model: Any, inputs: Any, target: torch.Tensor, *args: Any, _step: Any = step, **more: Any) -> Any:
                 given[_step.__name__] = target
                 return _step(model, inputs, target, *args, **more)
 
-            monkeypatch.setattr(fitting_module, name, noted)
+            monkeypatch.setattr(module, name, noted)
         return given
 
     def test_what_is_said_is_learned_and_the_truth_chooses(self, goals: dict[str, torch.Tensor]) -> None:

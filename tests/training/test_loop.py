@@ -30,7 +30,7 @@ from profuse.models.fusion_model import JOINT, FusionModel
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.tokens import Raw, Tokens
-from profuse.training import fitting
+from profuse.training import fitting, solving
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
 from profuse.training.balance.uniform import Uniform
@@ -209,7 +209,7 @@ def test_validation_rows_choose_penalties_where_rows_belong_together_and_trainin
         chosen.append([float(path.chosen[0]) for path in model.linear_paths.paths])  # type: ignore[index]
         return made
 
-    monkeypatch.setattr(fitting, "fit_linear", watched)
+    monkeypatch.setattr(solving, "fit_linear", watched)
     fit_model(data, MODEL, OPTIONS.model_copy(update={"epochs": 1, "refit": True}))
     first, again = chosen
     if kind is None:

@@ -62,7 +62,7 @@ def train_streamed(
     settings: Settings,
     asked: Mapping[str, Any],
     check: Callable[[TargetCodec], None],
-    kept: Kept,
+    kept: Kept | None,
 ) -> NetworkPredictor:
     """Fits one network to rows that are read in pieces, and tells of them.
 
@@ -77,7 +77,7 @@ def train_streamed(
         settings: Of the network.
         asked: Options of the estimator, as they were given.
         check: Called with the target's codec before the rows are preprocessed.
-        kept: Keeps the training.
+        kept: Keeps the training; None in other processes than the first one.
     """
     from profuse._options import checked
     from profuse.data.table.schema_file import as_schema

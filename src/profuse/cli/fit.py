@@ -151,6 +151,8 @@ def fit(
 
     profuse fit large.parquet --target ill --stream --out model
 
+    profuse fit large.parquet --target ill --stream --devices 4 --out model
+
     profuse fit mine.csv --from profuse-out/mine --out model
 
     profuse fit mine.csv --target ill --config tuned/best.yaml --out model
@@ -231,19 +233,20 @@ def fit(
         metric_named(answers.metric, codec.task, who="fit")
         AskedDecision.of(answers, codec)
 
+    if launched(asked_processes, settings.train.device):
+        return
+    kept = kept_beside(out)
     if stream:
-        check_one_process(asked_processes, who="rows that are read in pieces", instead="Leave --devices out.")
-        hold_model(out)
-        kept = kept_beside(out)
-        with told_where_kept(kept):
+        with together(asked_processes, settings.train.device) as first, told_where_kept(kept):
+            if first:
+                hold_model(out)
             read = train_streamed(
                 source, target, out, schema=schema, named={"weight": weight, "subgroup": subgroup}, rows=rows,
-                streaming=streaming, settings=settings, asked=asked, check=fits_target, kept=kept,
+                streaming=streaming, settings=settings, asked=asked, check=fits_target, kept=kept if first else None,
             )  # fmt: skip
-        _save(decide(read, answers, seed=read.train_options.seed), answers, out)
-        kept.end()
-        return
-    if launched(asked_processes, settings.train.device):
+        if first:
+            _save(decide(read, answers, seed=read.train_options.seed), answers, out)
+            kept.end()
         return
     with together(asked_processes, settings.train.device) as first:
         if first:
@@ -264,7 +267,6 @@ def fit(
             *told_of_groups(settings.train, dataset.subgroups), *(compared.notes() if compared else ()),
         ])  # fmt: skip
         say_rows(dataset)
-        kept = kept_beside(out)
         with (
             warnings.catch_warnings(),
             told_where_kept(kept),

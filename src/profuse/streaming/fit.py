@@ -1,10 +1,10 @@
-"""One network, fitted to a file of more rows than memory holds."""
+"""One network, fitted to a file of more rows than memory holds, by one process or several."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,12 @@ from profuse.data.target import TargetCodec
 from profuse.errors import ConfigError, DataError
 from profuse.inputs import with_encoders
 from profuse.metrics import metric_named
+from profuse.models.build import build_model
 from profuse.models.options import ModelOptions
+from profuse.models.solved import key_of
 from profuse.predictor import NetworkPredictor
 from profuse.schema import OnBadFile, Schema
+from profuse.streaming.once import Once
 from profuse.streaming.options import StreamOptions
 from profuse.streaming.room import Room
 from profuse.streaming.rows import Progress, StreamedTable
@@ -33,6 +36,7 @@ from profuse.training.groups import check_subgroups, told_of_groups
 from profuse.training.keeping import Kept
 from profuse.training.options import TrainOptions
 from profuse.training.weights import weight_notes
+from profuse.training.world import check_shareable, world
 
 __all__ = ["fit_streamed"]
 
@@ -63,6 +67,10 @@ def fit_streamed(
     learned from the sample, preprocessing from those of its rows that no validation row is among. At last all rows are
     preprocessed and written to a disk, where training reads them in an order drawn anew in each epoch. Memory holds
     the sample, a piece, and some 60 bytes of each row (target, row numbers); on disk are the preprocessed rows.
+
+    Of several processes (`profuse.training.world.processes`) the first one of each machine reads the file and writes
+    the rows to a disk of the machine, and solves linear paths; the others map what it has written. Each reads its own
+    share of each batch there. All get the same model.
 
     Linear paths are solved on `StreamOptions.sample_rows` training rows; those that they have not learned from are
     given what they predict. Validation rows, which choose the epoch, are at most 20,000. Categories beyond the
@@ -98,23 +106,89 @@ def fit_streamed(
         )
     columns = list(target) if target is not None and not isinstance(target, str) else target
     folder = stream.scratch or Path(tempfile.gettempdir())
+    these = world()
+    these.meet()  # the first one may have made the folder
     if not folder.is_dir():
         raise ConfigError(
             f"fit_streamed: scratch must be a folder that is there; got scratch={str(folder)!r}. Name one."
         )
-    table = StreamedTable.open(
-        path,
-        schema or kept_schema(path, target=target is None),
-        stream,
-        target=columns,
-        on_bad_file=on_bad_file,
-        seed=train.seed,
-        progress=progress,
+    shared = Once(folder, these)
+
+    def read() -> _Read:
+        table = StreamedTable.open(
+            path,
+            schema or kept_schema(path, target=target is None),
+            stream,
+            target=columns,
+            on_bad_file=on_bad_file,
+            seed=train.seed,
+            progress=progress,
+        )
+        return _read(table, model, train, stream, validation_fraction, shared.room, metric, progress, check)
+
+    made: _Read = shared.once(read)
+    prepared = replace(made.prepared, zeros=shared.room.zeros, once=shared.once)
+    shared.check_alike(made.mark, prepared.dataset.name)
+    tell(made.notes, prepared.dataset)
+    fitted = fit_model(
+        prepared,
+        model,
+        train,
+        callbacks=callbacks,
+        metric=None if metric is None else metric_named(metric, prepared.task, who="fit"),
+        kept=Kept.at(checkpoint),
     )
+    assert fitted.trained_on is not None
+    changed: dict[str, Any] = {"ranges": made.ranges}
+    if made.n_drawn < len(prepared.dataset):
+        changed["options"] = {**fitted.trained_on.options, "stream": {"sample_rows": made.n_drawn}}
+    about = fitted.trained_on.model_copy(update=changed)
+    return replace(fitted, schema=made.schema, trained_on=about), made.notes
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What is learned from of a table, and what is told and kept of it.
+
+    Attributes:
+        prepared: All rows, on disk.
+        schema: As it was decided.
+        notes: What is to be told.
+        ranges: Of columns of numbers, by modality.
+        n_drawn: Rows of which preprocessing has learned.
+    """
+
+    prepared: Prepared
+    schema: Schema
+    notes: tuple[str, ...]
+    ranges: dict[str, dict[str, tuple[float, float]]]
+    n_drawn: int
+
+    @property
+    def mark(self) -> str:
+        """What tells the rows from others: their split, targets, columns and ranges of numbers, as a digest."""
+        about = (self.prepared.dataset.name, self.schema.model_dump_json(), self.ranges)
+        split = self.prepared.split
+        return key_of(about, [*map(torch.as_tensor, (split.train, split.valid)), self.prepared.target])
+
+
+def _read(
+    table: StreamedTable,
+    model: ModelOptions,
+    train: TrainOptions,
+    stream: StreamOptions,
+    validation_fraction: float,
+    room: Room,
+    metric: str | None,
+    progress: Progress,
+    check: Callable[[TargetCodec], None],
+) -> _Read:
+    """Splits the rows of a table, learns how they are preprocessed, and preprocesses all of them."""
     table.prepared_as(lambda rows: with_encoders(rows, model.encoders, into=model.into or (), who="fit"))
     rows = table.rows
     check_subgroups(train, rows.subgroups, who="fit")
-    chosen_by = None if metric is None else metric_named(metric, rows.task, who="fit")
+    if metric is not None:
+        metric_named(metric, rows.task, who="fit")
     learn, choose = split_off(rows, min(validation_fraction, _MOST_VALID / len(rows)), seed=train.seed)
     split = Split(learn, choose, np.empty(0, dtype=np.int64))
     seen = np.flatnonzero(np.isin(table.places, learn))
@@ -128,36 +202,19 @@ def fit_streamed(
     values = np.asarray(rows.target)
     codec = TargetCodec.fit(values[learn], rows.task, names=rows.target_names)
     check(codec)
-    room = Room(folder)
+    goal = torch.as_tensor(codec.encode(values))
+    unread = Prepared(rows, split, pipeline, codec, {}, goal, most_linear_rows=stream.sample_rows)
+    if world().n_processes > 1:  # what cannot be shared is told before all rows are preprocessed
+        options = unread.named(model, pipeline.specs)
+        check_shareable(
+            build_model(pipeline.specs, rows.task, codec.n_outputs, options, n_rows=len(learn), seed=train.seed), train
+        )
     inputs = table.encode(pipeline, room, progress)
-    prepared = Prepared(
-        table.rows,
-        split,
-        pipeline,
-        codec,
-        inputs,
-        torch.as_tensor(codec.encode(values)),
-        most_linear_rows=stream.sample_rows,
-        zeros=room.zeros,
-    )
+    prepared = replace(unread, dataset=table.rows, inputs=inputs)
     sampled = (
         f"Kinds of columns, preprocessing and linear paths learned from {len(table.places):,} rows, drawn from "
         f"{len(rows):,}; the network from all of them but {len(choose):,} that chose its epoch."
     )
     notes = [*table.notes, *copy_notes(table.sample), *weight_notes(rows.weights)]
     notes += [*told_of_groups(train, rows.subgroups), sampled]
-    tell(notes, table.rows)
-    fitted = fit_model(
-        prepared,
-        model,
-        train,
-        callbacks=callbacks,
-        metric=chosen_by,
-        kept=Kept.at(checkpoint),
-    )
-    assert fitted.trained_on is not None
-    changed: dict[str, Any] = {"ranges": table.ranges}
-    if len(table.places) < len(rows):
-        changed["options"] = {**fitted.trained_on.options, "stream": {"sample_rows": len(table.places)}}
-    about = fitted.trained_on.model_copy(update=changed)
-    return replace(fitted, schema=table.reader.schema, trained_on=about), tuple(notes)
+    return _Read(prepared, table.reader.schema, tuple(notes), table.ranges, len(table.places))

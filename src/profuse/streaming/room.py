@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from profuse.errors import DataError
 from profuse.tokens import Raw
 
-__all__ = ["Room", "Rows"]
+__all__ = ["Room", "Rows", "no_room"]
 
 _SPARE = 1.25  # more positions than asked for, so that few longer rows do not each move all rows before them
 _MOVED = 4096  # rows that are copied at a time
@@ -28,10 +29,11 @@ class Room:
 
     Args:
         folder: It must be there; on a disk, as memory is what is to be spared.
+        named: Is called with the path of each file while it has one, and with all of its numbers, `[number]`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, named: Callable[[str, Tensor], None] = lambda path, numbers: None) -> None:
+        self.folder, self._named = folder, named
 
     def zeros(
         self, *shape: int, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None
@@ -55,6 +57,7 @@ class Room:
         try:
             self._take(handle, size)
             made = torch.from_file(name, shared=True, size=n, dtype=dtype)
+            self._named(name, made)
         finally:
             os.close(handle)
             os.unlink(name)
@@ -70,10 +73,14 @@ class Room:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.truncate(handle, size)
         except OSError as error:
-            raise DataError(
-                f"{self.folder}: preprocessed rows need {size / 1e6:,.1f} MB more on disk; got {error.strerror}. Name "
-                "a folder that has room (--scratch), or use fewer rows."
-            ) from error
+            raise no_room(self.folder, f"preprocessed rows need {size / 1e6:,.1f} MB more on disk", error) from error
+
+
+def no_room(folder: Path, what: str, error: OSError) -> DataError:
+    """Returns the error of a disk that has no room for `what`."""
+    return DataError(
+        f"{folder}: {what}; got {error.strerror}. Name a folder that has room (--scratch), or use fewer rows."
+    )
 
 
 class Rows:

@@ -12,10 +12,11 @@ from profuse.fusion import Fused
 from profuse.models.fusion_model import Output
 from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
+from profuse.training.balance import ModalityDropout
 from profuse.training.groups import shuffled
 from profuse.training.world import world
 
-__all__ = ["batches", "gathered", "predict", "predict_in_shares", "shares"]
+__all__ = ["batches", "learned_from", "predict", "predict_in_shares", "shares"]
 
 O = TypeVar("O")  # noqa: E741  # an output
 
@@ -29,7 +30,8 @@ def batches(
     codes: Tensor | None = None,
 ) -> Iterator[tuple[dict[str, Raw], Tensor]]:
     """Yields batches of the rows `rows`, and their indices; shuffled if a generator is given: see `shares`."""
-    return gathered(inputs, shares(rows, size, generator=generator, codes=codes))
+    for part in shares(rows, size, generator=generator, codes=codes):
+        yield {name: raw.rows(part).trim() for name, raw in inputs.items()}, part
 
 
 def shares(rows: Tensor, size: int, *, generator: Generator | None = None, codes: Tensor | None = None) -> list[Tensor]:
@@ -46,10 +48,21 @@ def shares(rows: Tensor, size: int, *, generator: Generator | None = None, codes
     return parts
 
 
-def gathered(inputs: Mapping[str, Raw], parts: Iterable[Tensor]) -> Iterator[tuple[dict[str, Raw], Tensor]]:
-    """Yields the batches of these rows, and their indices."""
+def learned_from(
+    inputs: Mapping[str, Raw], parts: Iterable[Tensor], drop: ModalityDropout | None, generator: Generator
+) -> Iterator[tuple[dict[str, Raw], Tensor]]:
+    """Yields batches to learn from, with modalities dropped if `drop` says so, and their indices.
+
+    Of several processes each gets its share of the rows of a batch, and reads no others; with the indices of all. What
+    is dropped is drawn for the whole batch, by the same `generator` in each, so that it is what one process drops.
+    """
     for part in parts:
-        yield {name: raw.rows(part).trim() for name, raw in inputs.items()}, part
+        mine = slice(0, len(part)) if world().n_processes == 1 else world().at_least_one(len(part))
+        batch = {name: raw.rows(part[mine]).trim() for name, raw in inputs.items()}
+        if drop is not None:
+            gone = drop.gone({name: raw.mask[part] for name, raw in inputs.items()}, generator)
+            batch = {name: raw.without(gone[name][mine]) for name, raw in batch.items()}
+        yield batch, part
 
 
 def predict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import call
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from profuse.errors import ConfigError, DataError
 from profuse.fusion import Fusion, TargetFacts
 from profuse.metrics import Metric
 from profuse.models.build import Model, build_model
-from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.models.solved import Solved
 from profuse.predictor.network import NetworkPredictor, outputs_in_units
@@ -39,6 +39,7 @@ from profuse.training.keeping import Kept
 from profuse.training.loop import Recipe, retrain, train
 from profuse.training.options import TrainOptions
 from profuse.training.out_of_fold import fit_out_of_fold
+from profuse.training.solving import solve_linear
 from profuse.training.together import rows_together
 from profuse.training.weights import ClassWeight, check_class_weight, class_weights, log_class_weights, row_weights
 
@@ -63,6 +64,7 @@ class Prepared:
         others: What other encoders than those of all models read, by modality and encoder (`also`).
         most_linear_rows: Of which linear paths learn; no limit if None.
         zeros: Makes tensors of all rows, as `torch.zeros` does, where linear paths learn from some of them.
+        once: Returns what it is given to call returns, which of several processes may be called in some only.
     """
 
     dataset: Dataset
@@ -77,6 +79,7 @@ class Prepared:
     others: Mapping[tuple[str, str], Alternative] = field(default_factory=dict)
     most_linear_rows: int | None = None
     zeros: Callable[..., Tensor] = torch.zeros
+    once: Callable[..., Any] = call
 
     @classmethod
     def make(cls, dataset: Dataset, split: Split, *, classes: TargetCodec | None = None) -> Prepared:
@@ -110,7 +113,8 @@ class Prepared:
         """Returns the same with the options that encoders choose for these data; see `choices`."""
         specs = {name: self.pipeline.specs[name] for name in sorted(modalities)}
         rows = torch.as_tensor(self.split.train), torch.as_tensor(self.split.valid)
-        return replace(self, choices=choose(specs, self.inputs, self.target, *rows, self.named(options, specs)))
+        named = self.named(options, specs)
+        return replace(self, choices=self.once(lambda: choose(specs, self.inputs, self.target, *rows, named)))
 
     def also(self, encoders: Mapping[str, Sequence[str]], options: ModelOptions) -> Prepared:
         """Returns the same with what other `encoders` read, by modality; `options` are what all models share."""
@@ -275,6 +279,9 @@ def _fit(
         "zeros": prepared.zeros,
     }
 
+    def solved(model: Model, rows: Tensor, **of_model: Any) -> Mapping[str, Raw]:
+        return solve_linear(prepared.once, model, inputs, prepared.target, rows, **linear, **of_model)
+
     learned = prepared.learned
     # where no group may be served worse, the worst one's error chooses
     chooses = metric if metric is not None and metric.chooses_epochs and groups is None else None
@@ -302,7 +309,7 @@ def _fit(
     ) -> tuple[History, Mapping[str, Raw]]:
         """Returns with the history all rows, and what linear paths add to them."""
         train_rows, valid_rows = torch.as_tensor(rows), torch.as_tensor(split.valid)
-        begin = fit_linear(model.plain, inputs, prepared.target, counted(rows), held=held, **linear)
+        begin = solved(model, counted(rows), held=held)
         # the model begins as its linear paths, which may be the best there is
         recipe = Recipe(untrained_counts=len(model.plain.linear_paths.names) > 0)
         worth = None if chooses is None else worth_by(chooses, model.head, prepared.codec, prepared.true(split.valid))
@@ -352,7 +359,7 @@ def _fit(
         again = build(split.train)
         like = None if independent else model.plain
         rows = torch.as_tensor(known)
-        begin = fit_linear(again.plain, inputs, prepared.target, counted(known), like=like, **linear)
+        begin = solved(again, counted(known), like=like)
         goal = prepared.target if prepared.taught is None else prepared.taught
         seconds = retrain(again, begin, goal, rows, train_options, history, weights, groups)
         again.head.temperature.copy_(model.head.temperature)

@@ -20,7 +20,7 @@ from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.averaging import WeightAverage
 from profuse.training.balance import Balance, Losses, ModalityDropout, balance
-from profuse.training.batches import batches, gathered, predict, predict_in_shares, shares
+from profuse.training.batches import batches, learned_from, predict, predict_in_shares, shares
 from profuse.training.callbacks import Callbacks, Callers
 from profuse.training.choosing import BestEpoch, Worth
 from profuse.training.groups import RowGroups
@@ -329,12 +329,8 @@ def _epochs(
                 generator.set_state(stopped.tensors["now"])
                 torch.set_rng_state(stopped.tensors["random"])
                 stopped = None
-            for n_steps_done, (batch, index) in enumerate(gathered(inputs, parts[n_before:]), n_before + 1):
-                if drop is not None:
-                    batch = drop(batch, generator)
-                if not alone:  # of the same batch
-                    mine = torch.arange(len(index))[world().at_least_one(len(index))]
-                    batch = {name: raw.rows(mine).trim() for name, raw in batch.items()}
+            drawn_batches = learned_from(inputs, parts[n_before:], drop, generator)
+            for n_steps_done, (batch, index) in enumerate(drawn_batches, n_before + 1):
                 for part, some in [(batch, None)] if balancing is None else balancing.passes(batch):
                     seen_now = index if some is None else index[some]
                     counted = None if weights is None else fabric.to_device(weights[seen_now])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -28,6 +30,7 @@ __all__ = ["World", "check_shareable", "one_process", "processes", "world"]
 
 T = TypeVar("T")
 _FAILED = "profuse failed"
+_SHORTEST, _LONGEST = 0.005, 0.2  # seconds between two looks for what another process says
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -47,11 +50,27 @@ class World:
     n_processes: int = 1
     n_nodes: int = 1
     _store: Any = field(default=None, repr=False)
+    _turns: Iterator[int] = field(default_factory=count, repr=False, compare=False)
 
     @property
     def first(self) -> bool:
         """Whether this process is the first one."""
         return self.rank == 0
+
+    @property
+    def n_local(self) -> int:
+        """How many processes are on each machine."""
+        return self.n_processes // self.n_nodes
+
+    @property
+    def machine(self) -> int:
+        """The number of the machine, from 0."""
+        return self.rank // self.n_local
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the first one of its machine."""
+        return self.rank % self.n_local == 0
 
     @property
     def seed(self) -> int:
@@ -145,6 +164,55 @@ class World:
         given = [value]
         distributed.broadcast_object_list(given, src=0)
         return given[0]
+
+    def turn(self) -> str:
+        """Returns a name that no earlier call has returned, and that all processes get alike in their n-th call."""
+        return f"profuse {next(self._turns)}"
+
+    def say(self, name: str, message: str) -> None:
+        """Leaves a message for the other processes."""
+        self._store.set(name, message)
+
+    def hear(self, name: str) -> str:
+        """Waits for a message, however long another process takes, and returns it.
+
+        Raises:
+            ProfuseError: Another process has failed meanwhile.
+        """
+        self._wait(lambda: self._store.check([name]))
+        return str(self._store.get(name).decode())
+
+    def arrive(self, name: str) -> None:
+        """Says that this process has come to a place of that name."""
+        self._store.add(name, 1)
+
+    def await_all(self, name: str, n: int) -> None:
+        """Waits until `n` processes have come to a place, however long they take: other calls wait for minutes only.
+
+        Raises:
+            ProfuseError: Another process has failed meanwhile.
+        """
+        self._wait(lambda: self._store.add(name, 0) >= n)
+
+    def meet(self) -> None:
+        """Waits until all processes have come here.
+
+        Raises:
+            ProfuseError: Another process has failed meanwhile.
+        """
+        if self.n_processes > 1:
+            place = self.turn()
+            self.arrive(place)
+            self.await_all(place, self.n_processes)
+
+    def _wait(self, over: Callable[[], bool]) -> None:
+        pause = _SHORTEST
+        while not over():
+            if self._store.check([_FAILED]):
+                first, message = json.loads(self._store.get(_FAILED))
+                raise _of_another(first, message, self.n_processes)
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST)
 
     def _sizes(self, n_rows: int) -> list[int]:
         n, rest = divmod(n_rows, self.n_processes)
@@ -290,9 +358,13 @@ def _tell(error: BaseException, store: Any, rank: int, n: int) -> None:
     if isinstance(error, ProfuseError) or not isinstance(error, RuntimeError):
         return
     if first != rank:
-        raise ProfuseError(f"process {first + 1} of {n} has failed: {message}") from error
+        raise _of_another(first, message, n) from error
     if isinstance(error, distributed.DistError) or "gloo" in str(error):
         raise ProfuseError(
             f"process {rank + 1} of {n}: all processes must go on to the end; another has ended without a message. "
             "Look for it above, and whether there is enough memory for all."
         ) from error
+
+
+def _of_another(rank: int, message: str, n: int) -> ProfuseError:
+    return ProfuseError(f"process {rank + 1} of {n} has failed: {message}")

@@ -8,7 +8,6 @@ import torch
 from torch import Generator, Tensor
 
 from profuse.errors import ConfigError
-from profuse.tokens import Raw
 
 __all__ = ["ModalityDropout"]
 
@@ -49,9 +48,9 @@ class ModalityDropout:
         one = torch.nn.functional.one_hot(chances.argmax(1), present.shape[1]).bool()
         return torch.where(again[:, None], one, keep)
 
-    def __call__(self, inputs: Mapping[str, Raw], generator: Generator) -> dict[str, Raw]:
-        """Returns the batch with modalities dropped."""
-        names = sorted(inputs)
-        present = torch.stack([inputs[n].present for n in names], dim=1)
+    def gone(self, masks: Mapping[str, Tensor], generator: Generator) -> dict[str, Tensor]:
+        """Returns in which rows each modality is dropped, `[batch]`, of the masks of a batch (`Raw.mask`)."""
+        names = sorted(masks)
+        present = torch.stack([masks[n] if masks[n].ndim == 1 else masks[n].any(1) for n in names], dim=1)
         gone = present & ~self.draw(present, generator)
-        return {n: inputs[n].without(gone[:, i]) for i, n in enumerate(names)}
+        return {n: gone[:, i] for i, n in enumerate(names)}
