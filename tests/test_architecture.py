@@ -33,7 +33,7 @@ LAYERS = (
     ("progressive",),
     ("models.options",),
     ("models",),
-    ("training.averaging", "training.balance", "training.optimizer"),
+    ("training.averaging", "training.balance", "training.messages", "training.optimizer"),
     ("portfolio.options", "training.options"),
     ("cluster.options", "comparison.options"),
     ("training.history", "training.groups", "training.world"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import profuse
+from profuse.cli import _launch
 
 QUICK = ("--epochs", 1, "--width", 8, "--members", 1)
 
@@ -50,7 +51,7 @@ def test_the_saved_model_is_one_that_estimators_load(streamed: Path) -> None:
     ("options", "message"),
     [
         (("--sample-rows", 500), "options of reading in pieces must go with stream; got sample_rows=500."),
-        (("--stream", "--devices", 2), "several processes must go with one network, not with rows that are read"),
+        (("--stream", "--nodes", 2), "nodes=2, and 1 started. Start them with: torchrun --nnodes 2 "),
         (("--stream", "--members", 1, "--folds", 4), "options of a portfolio must not go with --stream"),
         (("--stream", "--scratch", "not there"), "scratch must be a folder that is there"),
         (("--stream", "--validation-fraction", 1.5), "validation_fraction"),
@@ -63,6 +64,18 @@ def test_what_does_not_go_with_it_is_one_error(
     assert done.exit_code != 0
     assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "m").exists()
+
+
+def test_devices_start_the_command_in_as_many_processes_before_anything_is_read(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    monkeypatch.setattr(_launch, "_run", lambda command, n: started.append(n) or 0)
+    done = run(
+        "fit", "not-there.csv", "--target", "y", "--stream", "--devices", 3, "--device", "cpu", "--out", tmp_path / "m"
+    )
+    assert done.exit_code == 0
+    assert started == [3]
 
 
 def test_a_named_data_set_is_not_streamed(run: Any, tmp_path: Path) -> None:

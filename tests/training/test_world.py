@@ -22,8 +22,10 @@ from profuse.models.build import build_model
 from profuse.models.fusion_model import Output
 from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
-from profuse.tokens import Tokens
+from profuse.tokens import Raw, Tokens
 from profuse.training import world as module
+from profuse.training.balance import ModalityDropout
+from profuse.training.batches import learned_from
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import ProcessOptions, Started, TrainOptions, started_processes
 from profuse.training.world import World, check_shareable, one_process, processes
@@ -59,6 +61,50 @@ def test_the_first_process_seeds_dropout_as_one_alone_does_and_the_others_apart(
     seeds = [World(rank, 4).seed for rank in range(4)]
     assert seeds[0] == World().seed == 0
     assert len(set(seeds)) == 4
+
+
+class Watched:
+    """Rows of a modality that note which of them are asked for."""
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw, self.mask = raw, raw.mask
+        self.asked: list[int] = []
+
+    def rows(self, index: Tensor) -> Raw:
+        self.asked += index.tolist()
+        return self.raw.rows(index)
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("n_processes", [1, 2, 3])
+def test_each_process_reads_its_own_rows_of_a_batch_alone_and_drops_what_one_process_drops(
+    n_processes: int, drops: bool
+) -> None:
+    torch.manual_seed(0)
+    raw = {name: Raw(torch.randn(20, 3, 1), torch.rand(20, 3) > 0.5) for name in ("a", "b")}
+    parts = list(torch.split(torch.randperm(20), 7))
+    drop = ModalityDropout(0.5) if drops else None
+
+    def read(rank: int, n: int) -> tuple[list[int], list[Tensor]]:
+        token = module._WORLD.set(World(rank, n))
+        watched = {name: Watched(rows) for name, rows in raw.items()}
+        generator = torch.Generator().manual_seed(1)
+        try:
+            batches = list(learned_from(watched, parts, drop, generator))  # type: ignore[arg-type]
+        finally:
+            module._WORLD.reset(token)
+        assert [index.tolist() for _, index in batches] == [part.tolist() for part in parts]
+        assert watched["a"].asked == watched["b"].asked
+        return watched["a"].asked, [torch.stack([batch[n].present for n in "ab"]) for batch, _ in batches]
+
+    _, whole = read(0, 1)
+    shares = [read(rank, n_processes) for rank in range(n_processes)]
+    for part, wanted, *own in zip(parts, whole, *(present for _, present in shares), strict=True):
+        sizes = [len(x) for x in np.array_split(part, n_processes)]
+        assert [x.shape[1] for x in own] == [max(1, size) for size in sizes]
+        assert torch.equal(torch.cat([x[:, :size] for x, size in zip(own, sizes, strict=True)], dim=1), wanted)
+    # the last batch has 6 rows: each process has some of it
+    assert sorted(i for asked, _ in shares for i in asked) == list(range(20))
 
 
 def in_turn(run: Callable[[World], Any], n_processes: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -20,6 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from profuse.errors import DataError
 from profuse.streaming.room import Room, no_room
+from profuse.training.messages import Messages
 from profuse.training.world import World
 
 __all__ = ["Once"]
@@ -41,7 +42,7 @@ class Once:
     def __init__(self, folder: Path, these: World) -> None:
         self.room = Room(folder, self._name)
         self._these = these
-        self._place = f"{these.turn()} {these.machine}"
+        self._place = "" if these.messages is None else f"{these.messages.turn()} {these.machine}"
         self._n_named = 0
         self._numbers: dict[str, int] = {}  # by path, of the files that this process has named
         self._in_use: dict[int, StorageWeakRef] = {}
@@ -54,14 +55,14 @@ class Once:
             DataError: The folder has no room, or is not the same to all processes of a machine.
             ProfuseError: Another process has failed.
         """
-        if self._these.n_processes == 1:
+        if self._these.messages is None:
             return make()
         if self._these.leads:
             made = make()
             if self._these.n_local > 1:
                 self._hand(made)
         else:
-            made = self._taken()
+            made = self._taken(self._these.messages)
         self._these.meet()
         return made
 
@@ -75,12 +76,13 @@ class Once:
         Raises:
             DataError: They have not.
         """
-        these, place = self._these, self._these.turn()
-        if these.n_nodes == 1:
+        these, messages = self._these, self._these.messages
+        if these.n_nodes == 1 or messages is None:
             return
+        place = messages.turn()
         if these.first:
-            these.say(place, mark)
-        if these.hear(place) != mark:
+            messages.say(place, mark)
+        if messages.hear(place) != mark:
             raise DataError(
                 f"{name}: all machines must read the same rows in the same order; machine {these.machine + 1} of "
                 f"{these.n_nodes} reads others than the first one. Give each the same file, or a query whose rows do "
@@ -90,8 +92,8 @@ class Once:
 
     def _name(self, path: str, tensor: Tensor | None = None) -> None:
         """Names a file to the other processes of the machine, and waits until all have opened it."""
-        these = self._these
-        if these.n_local == 1:
+        messages, n_others = self._these.messages, self._these.n_local - 1
+        if messages is None or not n_others:
             return
         self._n_named += 1
         place = f"{self._place} {self._n_named}"
@@ -101,8 +103,8 @@ class Once:
             of = len(tensor), str(tensor.dtype).removeprefix("torch.")
             self._numbers[path] = self._n_named
             self._in_use[self._n_named] = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
-        these.say(place, json.dumps([path, of, in_use]))
-        these.await_all(f"{place} taken", these.n_local - 1)
+        messages.say(place, json.dumps([path, of, in_use]))
+        messages.await_others(f"{place} taken", n_others)
 
     def _hand(self, made: object) -> None:
         try:
@@ -113,27 +115,27 @@ class Once:
         except OSError as error:
             raise no_room(self.room.folder, "what all processes know of rows needs room", error) from error
 
-    def _taken(self) -> Any:
+    def _taken(self, messages: Messages) -> Any:
         """Maps the files that are named, until one comes that holds what was made."""
-        these = self._these
         while True:
             self._n_named += 1
             place = f"{self._place} {self._n_named}"
-            path, of, in_use = json.loads(these.hear(place))
+            path, of, in_use = json.loads(messages.hear(place))
             self._mapped = {number: tensor for number, tensor in self._mapped.items() if number in in_use}
-            with _opened(path) as file:
+            with _opened(path, messages) as file:
                 if of is not None:
                     size, dtype = of[0], getattr(torch, of[1])
                     self._mapped[self._n_named] = torch.from_file(path, shared=True, size=size, dtype=dtype)
-                these.arrive(f"{place} taken")
+                messages.arrive(f"{place} taken")
                 if of is None:
                     return _Unpickler(file, self._mapped).load()  # a temporary file of this very run: never a user's
 
 
-def _opened(path: str) -> BinaryIO:
+def _opened(path: str, messages: Messages) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except OSError as error:
+        messages.check()  # a process that fails takes its files along
         raise DataError(
             f"{path}: all processes of a machine must find the preprocessed rows; got {error.strerror}. Name a folder "
             "that all of them see (--scratch)."

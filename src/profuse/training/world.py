@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
 
-from profuse.errors import ConfigError, ProfuseError
+from profuse.errors import ConfigError
 from profuse.fusion import Fused, Fusion
 from profuse.models.fusion_model import FusionModel, Output
 from profuse.progressive import ProgressiveFusion
+from profuse.training.messages import Messages
 from profuse.training.options import ProcessOptions, TrainOptions, started_processes
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["World", "check_shareable", "one_process", "processes", "world"]
 
 T = TypeVar("T")
-_FAILED = "profuse failed"
-_SHORTEST, _LONGEST = 0.005, 0.2  # seconds between two looks for what another process says
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -44,13 +40,13 @@ class World:
         rank: The number of this process, from 0; the first one writes, prints and runs callbacks.
         n_processes: How many there are.
         n_nodes: Machines they are on, with equally many on each.
+        messages: What they say to each other.
     """
 
     rank: int = 0
     n_processes: int = 1
     n_nodes: int = 1
-    _store: Any = field(default=None, repr=False)
-    _turns: Iterator[int] = field(default_factory=count, repr=False, compare=False)
+    messages: Messages | None = field(default=None, repr=False)
 
     @property
     def first(self) -> bool:
@@ -165,54 +161,16 @@ class World:
         distributed.broadcast_object_list(given, src=0)
         return given[0]
 
-    def turn(self) -> str:
-        """Returns a name that no earlier call has returned, and that all processes get alike in their n-th call."""
-        return f"profuse {next(self._turns)}"
-
-    def say(self, name: str, message: str) -> None:
-        """Leaves a message for the other processes."""
-        self._store.set(name, message)
-
-    def hear(self, name: str) -> str:
-        """Waits for a message, however long another process takes, and returns it.
-
-        Raises:
-            ProfuseError: Another process has failed meanwhile.
-        """
-        self._wait(lambda: self._store.check([name]))
-        return str(self._store.get(name).decode())
-
-    def arrive(self, name: str) -> None:
-        """Says that this process has come to a place of that name."""
-        self._store.add(name, 1)
-
-    def await_all(self, name: str, n: int) -> None:
-        """Waits until `n` processes have come to a place, however long they take: other calls wait for minutes only.
-
-        Raises:
-            ProfuseError: Another process has failed meanwhile.
-        """
-        self._wait(lambda: self._store.add(name, 0) >= n)
-
     def meet(self) -> None:
         """Waits until all processes have come here.
 
         Raises:
             ProfuseError: Another process has failed meanwhile.
         """
-        if self.n_processes > 1:
-            place = self.turn()
-            self.arrive(place)
-            self.await_all(place, self.n_processes)
-
-    def _wait(self, over: Callable[[], bool]) -> None:
-        pause = _SHORTEST
-        while not over():
-            if self._store.check([_FAILED]):
-                first, message = json.loads(self._store.get(_FAILED))
-                raise _of_another(first, message, self.n_processes)
-            time.sleep(pause)
-            pause = min(1.5 * pause, _LONGEST)
+        if self.messages is not None:
+            place = self.messages.turn()
+            self.messages.arrive(place)
+            self.messages.await_others(place, self.n_processes)
 
     def _sizes(self, n_rows: int) -> list[int]:
         n, rest = divmod(n_rows, self.n_processes)
@@ -262,17 +220,23 @@ def processes(options: ProcessOptions | None = None, *, device: str = "auto") ->
         torch.cuda.set_device(started.local_rank)
     store, rank, n = next(iter(rendezvous("env://")))
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=n)
-    token = _WORLD.set(World(rank, n, started.n_nodes, store))
+    messages = Messages(store, rank, n)
+    token = _WORLD.set(World(rank, n, started.n_nodes, messages))
+    failed = False
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Grad strides do not match")  # of small layers, where nothing is lost
             yield _WORLD.get()
+        messages.leave()
     except BaseException as error:
-        _tell(error, store, rank, n)
+        failed = isinstance(error, Exception)
+        messages.fail(error)
         raise
     finally:
         _WORLD.reset(token)
         distributed.destroy_process_group()
+        if failed and rank == 0:
+            messages.let_hear()
 
 
 def one_process(who: str, instead: str) -> None:
@@ -346,25 +310,3 @@ def _rebuilt(output: Output, rows: Callable[[Tensor], Tensor], penalty: Callable
 def _added(to: list[Tensor], x: Tensor) -> Tensor:
     to.append(x)
     return x
-
-
-def _tell(error: BaseException, store: Any, rank: int, n: int) -> None:
-    """Leaves the message of an error for the other processes, or raises that of one that has failed before."""
-    mine = json.dumps([rank, str(error) or type(error).__name__])
-    try:
-        first, message = json.loads(store.compare_set(_FAILED, "", mine))
-    except distributed.DistError:  # the process that keeps the messages has ended
-        first, message = rank, ""
-    if isinstance(error, ProfuseError) or not isinstance(error, RuntimeError):
-        return
-    if first != rank:
-        raise _of_another(first, message, n) from error
-    if isinstance(error, distributed.DistError) or "gloo" in str(error):
-        raise ProfuseError(
-            f"process {rank + 1} of {n}: all processes must go on to the end; another has ended without a message. "
-            "Look for it above, and whether there is enough memory for all."
-        ) from error
-
-
-def _of_another(rank: int, message: str, n: int) -> ProfuseError:
-    return ProfuseError(f"process {rank + 1} of {n} has failed: {message}")
