@@ -10,14 +10,16 @@ import pandas as pd
 import pytest
 
 from profuse.data.table.database import DatabaseTable
-from profuse.errors import DataError
+from profuse.errors import ConfigError, DataError
 from profuse.estimators.fusion import FusionClassifier
 from profuse.inputs import open_data
 from profuse.models.options import ModelOptions
 from profuse.schema import Schema, SplitOptions
 from profuse.streaming.fit import fit_streamed
 from profuse.streaming.options import StreamOptions
+from profuse.training import world
 from profuse.training.options import TrainOptions
+from profuse.training.world import World
 
 TRAIN = TrainOptions(epochs=2, refit=False)
 MODEL = ModelOptions(width=8)
@@ -220,3 +222,18 @@ def test_a_split_that_leaves_no_drawn_row_to_learn_from_is_told_so(tmp_path: Pat
             write(frame, tmp_path, ".csv"), "y", schema=CASES["groups"], model=MODEL,
             train=TRAIN.model_copy(update={"seed": 3}), stream=StreamOptions(sample_rows=100),
         )  # fmt: skip
+
+
+def test_what_several_processes_cannot_share_is_refused_before_rows_are_preprocessed(tmp_path: Path) -> None:
+    read: list[str] = []
+    token = world._WORLD.set(World(0, 2))
+    try:
+        with pytest.raises(ConfigError, match="got 2 processes, and Contrastive compares the rows of a batch"):
+            fit_streamed(
+                write(table(), tmp_path, ".csv"), "y", schema=CASES["rows by themselves"], train=TRAIN,
+                model=MODEL.model_copy(update={"fusion": "contrastive"}),
+                progress=lambda what, done, total: read.append(what),
+            )  # fmt: skip
+    finally:
+        world._WORLD.reset(token)
+    assert set(read) == {"types of columns", "targets read"}
