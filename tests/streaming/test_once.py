@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from torch._C._distributed_c10d import HashStore
 
 from profuse.errors import DataError, ProfuseError
-from profuse.streaming.once import Once
+from profuse.streaming.once import Once, _opened
 from profuse.streaming.room import Room, Rows
 from profuse.tokens import Raw
+from profuse.training import messages
 from profuse.training.messages import Messages
 from profuse.training.world import World
 
@@ -25,16 +27,22 @@ def together(folder: Path, does: Callable[[Once, World], Any], n: int = 2, n_nod
     store = HashStore()
 
     def one(rank: int) -> Any:
-        messages = Messages(store, rank, n)
-        these = World(rank, n, n_nodes, messages)
+        said = Messages(store, rank, n)
+        these = World(rank, n, n_nodes, said)
         try:
             return does(Once(folder, these), these)
         except ProfuseError as error:
-            messages.fail(error)
+            said.fail(error)
             return error
 
-    with ThreadPoolExecutor(n) as pool:
-        return list(pool.map(one, range(n)))
+    made: dict[int, Any] = {}
+    threads = [Thread(target=lambda rank=rank: made.update({rank: one(rank)}), daemon=True) for rank in range(n)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(20)
+    assert sorted(made) == [*range(n)], "a process waits for ever, or has failed"
+    return [made[rank] for rank in range(n)]
 
 
 def test_alone_a_process_makes_it_itself(tmp_path: Path) -> None:
@@ -154,6 +162,40 @@ def test_a_folder_that_another_process_does_not_see_is_an_error_that_names_it(tm
     first, second = together(tmp_path, does)
     assert "elsewhere: all processes of a machine must find the preprocessed rows; got No such file" in str(second)
     assert str(first) == f"process 2 of 2 has failed: {second}"
+
+
+def test_a_file_that_is_gone_because_a_process_has_failed_is_told_as_its_failure() -> None:
+    store = HashStore()
+    Messages(store, 0, 2).fail(DataError("row 3: it is bad"))
+    with pytest.raises(ProfuseError, match="process 1 of 2 has failed: row 3: it is bad"):
+        _opened("not there", Messages(store, 1, 2))
+
+
+def test_the_process_that_fails_stays_until_the_others_have_heard_it_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+    store = HashStore()
+    first, second = Messages(store, 0, 2), Messages(store, 1, 2)
+    first.fail(DataError("row 3: it is bad"))
+
+    def hears() -> None:
+        try:
+            second.hear("nothing")
+        except ProfuseError as error:
+            time.sleep(0.1)
+            heard.append(str(error))
+            second.fail(error)
+
+    other = Thread(target=hears)
+    other.start()
+    first.let_hear()
+    assert heard == ["process 1 of 2 has failed: row 3: it is bad"]
+    other.join()
+    monkeypatch.setattr(messages, "_HEARING", 0.05)
+    alone = Messages(HashStore(), 0, 2)
+    alone.fail(DataError("nobody hears it"))
+    alone.let_hear()
 
 
 def test_who_waits_for_a_process_that_has_left_is_told(tmp_path: Path) -> None:

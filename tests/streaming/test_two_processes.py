@@ -27,8 +27,11 @@ def by_two(forks: Forks, before: str, *args: object, n_local: int = 2) -> list[F
         where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # type: ignore[dict-item]
         environment = {name: str(value) for name, value in where.items()}
         running.append(forks.start(*args, before=before, environment=environment, few_trees=False))
-    for each in running:
-        each.wait(120)
+    ended = [each.wait(60) is not None for each in running]
+    for each, has_ended in zip(running, ended, strict=True):
+        if not has_ended:
+            each.kill()
+    assert all(ended), "a process waits for ever"
     return running
 
 
