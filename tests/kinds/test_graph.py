@@ -274,6 +274,33 @@ def test_a_column_of_its_files_becomes_graphs_and_a_told_one_of_any_form(tmp_pat
         TableReader.fit(told, schema, base_dir=tmp_path)
 
 
+def test_a_column_of_meshes_is_graphs_and_one_of_ply_files_only_where_the_schema_says_so(tmp_path: Path) -> None:
+    corners, face = ["0 0 0", "1 0 0", "0 1 0", "0 0 1"], "3 0 1 2"
+    head = "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+    faces = "element face 1\nproperty list uchar int vertex_indices\n"
+    for i in range(4):
+        rows = [*corners[i:], *corners[:i]]
+        obj = [f"v {row}" for row in rows] + ["f 1 2 3"]
+        (tmp_path / f"{i}.obj").write_text("\n".join(obj))
+        (tmp_path / f"{i}.ply").write_text("\n".join([f"{head}{faces}end_header", *rows, face]))
+    (tmp_path / "points.ply").write_text("\n".join([f"{head}end_header", *corners]))
+    frame = pd.DataFrame({"part": [None, *(f"{i}.OBJ".lower() for i in range(1, 4))], "y": [0, 1, 0, 1]})
+    frame["scan"] = [f"{i}.ply" for i in range(4)]
+    target = {"target": {"columns": ["y"]}}
+    held = TableReader.fit(frame, Schema.model_validate(target), base_dir=tmp_path)[1].modalities
+    assert {name: data.kind for name, data in held.items()} == {"part": "graph", "scan": "points"}
+    assert held["part"].present.tolist() == [False, True, True, True]
+    schema = Schema.model_validate({**target, "columns": {"scan": "graph"}})
+    both = TableReader.fit(frame, schema, base_dir=tmp_path)[1].modalities
+    assert both["scan"].values[1:].tolist() == both["part"].values[1:].tolist()
+    frame["scan"] = ["0.ply", "points.ply", "1.ply", "2.ply"]
+    with pytest.raises(DataError, match=r"row 1 .*column 'scan'.*'points.ply'.*no face; its points are of kind points"):
+        TableReader.fit(frame, schema, base_dir=tmp_path)
+    data = TableReader.fit(frame, schema, base_dir=tmp_path, on_bad_file="skip")[1]
+    assert data.modalities["scan"].present.tolist() == [True, False, True, True]
+    assert any("Column 'scan': 1 row (1; counted from 0) could not be read" in note for note in data.notes)
+
+
 def test_a_column_of_smiles_is_told_in_the_schema(tmp_path: Path) -> None:
     schema = Schema.model_validate({"target": {"columns": ["y"]}, "columns": {"mol": "graph"}})
     frame = pd.DataFrame({"mol": ["CCO", "c1ccccc1", "CC(=O)O", "C"], "y": [0, 1, 0, 1]})

@@ -1,4 +1,4 @@
-"""One graph from a JSON, GraphML, GML or OFF file, or from an object; each fault is a `DataError` without a place."""
+"""One graph from a JSON, GraphML, GML or mesh file, or from an object; each fault is a `DataError` without a place."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import numpy as np
 
 from profuse._files import check_size
 from profuse.data.graphs import made_graph
+from profuse.data.media.mesh_files import MESH_SUFFIXES, mesh_of
 from profuse.data.media.source import Tell, read_bytes, warn
 from profuse.errors import DataError
 from profuse.kinds import Graph
 
 __all__ = ["GRAPH_ENDINGS", "GRAPH_SUFFIXES", "read_graph", "to_graph"]
 
-GRAPH_SUFFIXES = (".graphml", ".gml", ".off")
+GRAPH_SUFFIXES = (".graphml", ".gml", *MESH_SUFFIXES)
 """A column of such names holds graphs."""
 
-GRAPH_ENDINGS = (*GRAPH_SUFFIXES, ".json")
+GRAPH_ENDINGS = (*GRAPH_SUFFIXES, ".json", ".ply")
 """A cell that ends so is the name of a file, where the column is told to hold graphs."""
 
 _PER_BYTE = 20.0  # bytes in memory of one of a file, about
@@ -34,7 +35,7 @@ _GML = re.compile(rb'\s+|#[^\n]*\n?|"([^"]*)"|([\[\]])|([^\s\[\]"]+)')
 
 
 def read_graph(path: Path, *, tell: Tell = warn) -> Graph:
-    """Returns the graph of a file, told by its bytes: node-link JSON, GraphML, GML, or a mesh in OFF.
+    """Returns the graph of a file, told by its bytes: node-link JSON, GraphML, GML, or a mesh in OBJ, OFF, PLY or STL.
 
     Args:
         path: The file.
@@ -45,17 +46,19 @@ def read_graph(path: Path, *, tell: Tell = warn) -> Graph:
     """
     data = read_bytes(path)
     check_size(_PER_BYTE * len(data), "the graph")
+    mesh = mesh_of(data, path.suffix.lower(), tell=tell)
+    if mesh is not None:
+        return mesh
     start = data[:4096].removeprefix(b"\xef\xbb\xbf").lstrip()
     if start[:1] == b"{":
         return _from_json(data, tell)
     if start[:1] == b"<":
         return _from_graphml(data, tell)
-    if start[:3] == b"OFF" or start[:4] in (b"COFF", b"NOFF"):
-        return _from_off(data)
     if re.match(rb"(#[^\n]*\s+|\w+\s+(\"[^\"]*\"|[\w.]+)\s+)*graph\s*\[", start):
         return _from_gml(data, tell)
     raise DataError(
-        f"the graph is broken, or none of node-link JSON, GraphML, GML, OFF: its first bytes are {data[:8]!r}"
+        "the graph is broken, or none of node-link JSON, GraphML, GML, OFF, OBJ, PLY, STL: its first bytes are "
+        f"{data[:8]!r}"
     )
 
 
@@ -349,31 +352,3 @@ def _gml_value(word: bytes, words: Iterator[bytes], depth: int) -> Any:
         return read(word)
     except ValueError as error:
         raise DataError(f"the GML file must hold numbers or words in quotes; got {word[:40]!r}") from error
-
-
-def _from_off(data: bytes) -> Graph:
-    """Returns the mesh: corners are nodes with x, y, z; sides of faces are edges."""
-    lines = (line.split(b"#")[0].split() for line in data.splitlines())
-    words = [word for line in lines for word in line]
-    kind, rest = words[0], words[1:]
-    if kind not in (b"OFF", b"COFF", b"NOFF"):
-        raise DataError(f"the mesh must be OFF, COFF or NOFF, as text; got {kind[:20]!r}")
-    if kind != b"OFF":
-        raise DataError(f"corners of the mesh must be x, y, z alone (OFF); got {kind.decode()}")
-    try:
-        n_nodes, n_faces = int(rest[0]), int(rest[1])
-        if n_nodes < 0 or n_faces < 0 or 3 * n_nodes > len(rest) - 3:
-            raise DataError(f"the mesh is cut off: its header tells {n_nodes:,} corners and {n_faces:,} faces")
-        xyz = np.array(rest[3 : 3 + 3 * n_nodes]).astype(np.float64).reshape(-1, 3)
-        at, sides = 3 + 3 * n_nodes, set[tuple[int, int]]()
-        for _ in range(n_faces):
-            n = int(rest[at])
-            face = [int(word) for word in rest[at + 1 : at + 1 + n]]
-            if n < 1 or len(face) < n:
-                raise DataError("the mesh is cut off: a face lacks corners")
-            sides |= {(min(a, b), max(a, b)) for a, b in zip(face, face[1:] + face[:1], strict=True) if a != b}
-            at += 1 + n
-    except (ValueError, IndexError) as error:
-        raise DataError(f"the mesh is broken or cut off: numbers were expected ({str(error)[:60]})") from error
-    nodes = [(i, dict(zip("xyz", row, strict=True))) for i, row in enumerate(xyz.tolist())]
-    return made_graph(nodes, [(a, b, {}) for a, b in sorted(sides)], is_directed=False, left_out=set())

@@ -9,6 +9,7 @@ import numpy as np
 
 from profuse._files import check_size
 from profuse.data.media.npy import read_npy
+from profuse.data.media.ply_header import LONGEST_HEADER, NUMBER_TYPES, is_ply, read_ply_header
 from profuse.data.media.source import Tell, read_bytes, warn
 from profuse.errors import DataError
 
@@ -16,14 +17,7 @@ __all__ = ["POINT_SUFFIXES", "read_points"]
 
 POINT_SUFFIXES = (".ply", ".pcd")
 
-_LONGEST_HEADER = 1 << 16
 _BLOCK = 1 << 16  # lines of text that are read at once
-_TYPES = {
-    "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
-    "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
-    "double": "f8", "float64": "f8",
-}  # fmt: skip
-_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 _PCD_TYPES = {"I": "i", "U": "u", "F": "f"}
 _COLOURS = ("red", "green", "blue")
 
@@ -63,55 +57,36 @@ def read_points(path: Path, *, tell: Tell = warn) -> tuple[np.ndarray, tuple[str
         DataError: It is none, it is damaged or cut off, it has no x, y, z, or it takes too much memory.
     """
     data = read_bytes(path)
-    if data[:4] in (b"ply\n", b"ply\r"):
+    if is_ply(data):
         return _points(data, _ply(data), tell)
     if data[:6] == b"\x93NUMPY":
         return read_npy(data, tell), None
-    head = data[:_LONGEST_HEADER]
+    head = data[:LONGEST_HEADER]
     if b"FIELDS" in head and b"\nDATA " in head:
         return _points(data, _pcd(data), tell)
     raise DataError(f"the cloud is broken, or none of PLY, PCD, NPY: its first bytes are {data[:8]!r}")
 
 
 def _ply(data: bytes) -> _Layout:
-    end = data.find(b"\nend_header", 0, _LONGEST_HEADER)
-    stop = data.find(b"\n", end + 1) + 1
-    if end < 0 or stop == 0:
-        raise DataError("the PLY file is broken: its header has no end")
-    order: str | None = None
-    elements: list[tuple[str, int, list[tuple[str, str]]]] = []
-    for line in data[:end].decode("latin-1").splitlines()[1:]:
-        match line.split():
-            case [] | ["comment" | "obj_info", *_]:
-                continue
-            case ["format", kind, _] if kind in _ORDERS:
-                order = _ORDERS[kind]
-            case ["element", name, count] if count.isdecimal():
-                elements.append((name, int(count), []))
-            case ["property", "list", size, kind, name] if elements and size in _TYPES and kind in _TYPES:
-                elements[-1][2].append((name, ""))
-            case ["property", kind, name] if elements and kind in _TYPES:
-                elements[-1][2].append((name, _TYPES[kind]))
-            case _:
-                raise DataError(f"the PLY file is broken: its header has the line {line[:60]!r}")
-    if order is None:
-        raise DataError("the PLY file is broken: its header tells no format")
-    before = [name for name, _, _ in elements].index("vertex") if any(e[0] == "vertex" for e in elements) else None
+    header = read_ply_header(data)
+    elements = header.elements
+    before = next((i for i, element in enumerate(elements) if element.name == "vertex"), None)
     if before is None:
         raise DataError("the PLY file must have an element called vertex")
-    _, n_points, fields = elements[before]
-    if any(not kind for _, kind in fields):
+    vertex = elements[before]
+    if vertex.has_list:
         raise DataError("the vertices of the PLY file must hold single numbers; got a list")
     skipped = 0
-    for name, n, others in elements[:before]:
-        if order and any(not kind for _, kind in others):
-            raise DataError(f"the vertices of the PLY file must stand before lists; got {name[:40]!r} first")
-        skipped += n * (sum(int(kind[1]) for _, kind in others) if order else 1)
-    return _Layout(tuple(fields), n_points, order, stop, skipped, before == len(elements) - 1)
+    for element in elements[:before]:
+        if header.order and element.has_list:
+            raise DataError(f"the vertices of the PLY file must stand before lists; got {element.name[:40]!r} first")
+        skipped += element.n * (sum(int(field.number[1]) for field in element.fields) if header.order else 1)
+    fields = tuple((field.name, field.number) for field in vertex.fields)
+    return _Layout(fields, vertex.n, header.order, header.start, skipped, before == len(elements) - 1)
 
 
 def _pcd(data: bytes) -> _Layout:
-    at = data.find(b"\nDATA ", 0, _LONGEST_HEADER)
+    at = data.find(b"\nDATA ", 0, LONGEST_HEADER)
     stop = data.find(b"\n", at + 1) + 1
     if stop == 0:
         raise DataError("the PCD file is broken: its header has no end")
@@ -131,9 +106,9 @@ def _pcd(data: bytes) -> _Layout:
     try:
         for name, width, form, count in zip(names, told["SIZE"], told["TYPE"], counts, strict=True):
             code = f"{_PCD_TYPES[form]}{width}"
-            if code not in _TYPES.values() and code not in ("i8", "u8"):
+            if code not in NUMBER_TYPES.values() and code not in ("i8", "u8"):
                 raise ValueError(code)
-            if not 1 <= int(count) <= _LONGEST_HEADER:
+            if not 1 <= int(count) <= LONGEST_HEADER:
                 raise ValueError(count)
             fields += [(name if int(count) == 1 or name == "_" else f"{name}_{i}", code) for i in range(int(count))]
         n_points = int(size[0])
