@@ -99,7 +99,7 @@ def _check_corners(xyz: np.ndarray, first: int) -> None:
 
 def _welded(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the different places, as they come first, and which of them each corner has."""
-    _, index, inverse = np.unique(xyz + 0.0, axis=0, return_index=True, return_inverse=True)
+    _, index, inverse = np.unique(xyz, axis=0, return_index=True, return_inverse=True)
     order = np.argsort(index)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))

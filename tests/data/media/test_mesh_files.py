@@ -115,6 +115,13 @@ def test_positions_are_about_the_middle_of_the_surface_in_units_of_its_mean_dist
     assert len(cut.edges) == 18
 
 
+def test_large_faces_count_more_in_a_normal() -> None:
+    graph = meshes.made_mesh(TETRA, TRIANGLES)
+    areas = np.array([3 * 0.5, 2 * 0.5, 2 * 3]) / 2  # of the faces that look along -x, -y, -z from the corner at 0
+    normal = np.array([graph.nodes[f"normal_{axis}"][0] for axis in "xyz"], dtype=float)
+    np.testing.assert_allclose(normal, -areas / np.linalg.norm(areas), atol=1e-6)
+
+
 def test_a_surface_counts_by_its_area_and_not_by_its_corners() -> None:
     rng = np.random.default_rng(0)
     corner = CORNERS[[0, 4, 5]]
@@ -155,7 +162,7 @@ def test_a_mesh_without_an_area_has_the_middle_of_its_corners(xyz: list[list[flo
 
 
 def test_lines_of_obj_and_edges_of_ply_are_edges(tmp_path: Path) -> None:
-    wire = obj(TETRA, [[0, 1, 2]]) + b"\nl 1 4 \\\n 3\nl -1 -2\n"
+    wire = obj(TETRA, [[0, 1, 2]]) + b"\nl 4 1 \\\n 2\nl -1 -2\n"
     graph = read(tmp_path, "m.obj", wire)
     assert graph.edges.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [2, 3]]
     head = "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"

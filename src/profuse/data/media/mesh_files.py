@@ -23,10 +23,9 @@ __all__ = ["MESH_SUFFIXES", "mesh_of"]
 MESH_SUFFIXES = (".obj", ".off", ".stl")
 """A column of such names holds meshes; one of `.ply` where the schema says so: else it holds points."""
 
-_OBJ_SILENT = frozenset(
-    ("vn", "vt", "vp", "p", "o", "g", "s", "mg", "usemtl", "mtllib", "usemap", "maplib")  # names and looks
-    + ("bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj")
-)
+_NAMES = frozenset(("vn", "vt", "vp", "p", "o", "g", "s", "mg", "usemtl", "mtllib", "usemap", "maplib"))
+_LOOKS = frozenset(("bevel", "c_interp", "d_interp", "lod", "shadow_obj", "trace_obj"))
+_OBJ_SILENT = _NAMES | _LOOKS
 _STL_HEAD, _TRIANGLE = 84, 50  # bytes
 _STL_FIRST = re.compile(rb"\s*solid\b[^\n]*\s+(facet|endsolid)\b", re.IGNORECASE)
 
