@@ -200,7 +200,7 @@ def test_a_bad_file_is_told_with_row_and_column_or_skipped_and_counted(
     args = ("-o", home / "skipped", "--on-bad-file", "skip", "--network", "--epochs", 1, "--width", 8)
     done = run("fit", home / "media.csv", "-t", "kind", *args)
     assert done.exit_code == 0, done.stderr
-    assert "1 row (7; counted from 0) could not be read and count as missing" in done.stderr
+    assert "1 row (7; counted from 0) could not be read and counts as missing" in done.stderr
 
 
 @pytest.mark.parametrize(("edit", "args", "message"), [

@@ -11,6 +11,7 @@ import pytest
 from cli.conftest import make_table
 
 import profuse
+from profuse.predictor.in_pieces import Noted
 
 pytestmark = pytest.mark.usefixtures("few_classical")
 CHUNKS = (7, 512, 1000, 100_000)
@@ -79,7 +80,8 @@ def test_any_size_of_a_chunk_gives_the_same_bytes(
 def test_notes_and_errors_count_rows_of_the_file(model: Path, run: Any, new: pd.DataFrame, tmp_path: Path) -> None:
     new.to_csv(tmp_path / "new.csv", index=False)
     done = run("predict", model, tmp_path / "new.csv", "--chunk-rows", 300)
-    assert "1050; counted from 0) hold no number ('unknown')" in done.stderr
+    assert "601, 602, 603, 604, ...; counted from 0) hold no number ('true')" in done.stderr
+    assert "So too in 1 more of the blocks of 512 rows, with 'unknown'." in done.stderr
     assert "100 of 1100 filled cells hold categories that training has not seen: 'violet'" in done.stderr
     new.assign(**{"unit price": np.where(np.arange(1100) == 1077, "inf", "1")}).to_csv(
         tmp_path / "new.csv", index=False
@@ -87,6 +89,21 @@ def test_notes_and_errors_count_rows_of_the_file(model: Path, run: Any, new: pd.
     done = run("predict", model, tmp_path / "new.csv", "--chunk-rows", 300)
     assert done.exit_code != 0
     assert "infinite in 1 row (1077; counted from 0)" in done.stderr
+
+
+def test_notes_of_blocks_that_differ_in_numbers_and_words_are_one_with_the_words_of_all() -> None:
+    many = "Column 'x': 2 rows (3, 4; counted from 0) hold no number ('soon') and count as missing."
+    one = "Column 'x': 1 row (600; counted from 0) holds no number ('later') and counts as missing."
+    other = one.replace("'x'", "'y'")
+    noted = Noted(n_rows=512)
+    for notes in ([many], [one, other], [many.replace("3, 4", "1030, 1031")]):
+        noted.add(notes)
+    assert noted.told() == [f"{many} So too in 2 more of the blocks of 512 rows, with 'later'.", other]
+    for i in range(4):
+        noted.add([one.replace("later", f"word {i}")])
+    assert noted.told()[0] == (
+        f"{many} So too in 6 more of the blocks of 512 rows, with 'later', 'word 0', 'word 1' and others."
+    )
 
 
 def test_ids_that_repeat_in_another_chunk_give_row_numbers(

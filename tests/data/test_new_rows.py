@@ -370,7 +370,7 @@ def test_a_broken_file_of_later_rows_is_skipped_on_request(tmp_path: Path) -> No
         read_new_rows(rows, pipeline, kept, who="Forest", base_dir=tmp_path)
     data = read_new_rows(rows, pipeline, kept, who="Forest", base_dir=tmp_path, on_bad_file="skip")
     assert data.modalities["x"].present.tolist() == [True, False]
-    assert any("could not be read and count as missing" in note for note in data.notes)
+    assert any("could not be read and counts as missing" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("first", [[str(i) for i in range(N)], [f"{i:03d}" for i in range(N)], list("abcdefghijkl")])
@@ -401,7 +401,7 @@ def test_a_table_in_a_dict_keeps_presence_and_what_was_counted() -> None:
     data = read_new_rows({"table": rows}, pipeline, kept, presence=presence, who="Forest")
     assert data.modalities["table"].present.tolist() == [True, True, False]
     assert data.modalities["table"].values["x"].tolist()[::2] == [1.5, 2.5]
-    assert data.notes == ("Column 'x': 1 row (1; counted from 0) hold no number ('?') and count as missing.",)
+    assert data.notes == ("Column 'x': 1 row (1; counted from 0) holds no number ('?') and counts as missing.",)
 
 
 def test_how_a_later_file_is_written_is_told_and_changes_nothing(tmp_path: Path) -> None:

@@ -200,6 +200,17 @@ def test_groups_times_and_weights_are_told() -> None:
     assert "different weights" in told
 
 
+def test_the_rows_that_were_drawn_for_preprocessing_stand_beside_those_trained_on() -> None:
+    made = predictor("network", "binary")
+    base = trained("network", "binary").trained_on
+    assert base is not None
+    drawn = base.model_copy(update={"options": {**base.options, "stream": {"sample_rows": 100}}})
+    card = card_of(made.with_trained_on(drawn))
+    assert "linear paths were learned from 100 of them, drawn at random." in said(card, "What it was trained on")
+    assert "drawn at random" not in said(card_of(made.with_trained_on(base)), "What it was trained on")
+    assert "stream" not in {row[0] for row in table(card, "How it was made", "of")}
+
+
 def test_paths_of_the_machine_are_not_told() -> None:
     base = predictor("network", "binary")
     assert isinstance(base, NetworkPredictor)

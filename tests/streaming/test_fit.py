@@ -120,7 +120,9 @@ def test_the_sample_is_no_draw_of_the_validation_rows(tmp_path: Path) -> None:
     fitted, notes = fit_streamed(
         write(frame, tmp_path, ".csv"), "y", model=MODEL, train=TRAIN, stream=StreamOptions(sample_rows=100)
     )
-    assert "learned from 100 rows, drawn from 500" in notes[-1]
+    assert (
+        "learned from 100 rows, drawn from 500; the network from all of them but 100 that chose its epoch" in notes[-1]
+    )
     assert (
         fitted.trained_on is not None
     )  # with a draw of the same seed no drawn row is a training row, and nothing fits

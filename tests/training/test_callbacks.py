@@ -195,8 +195,12 @@ def test_the_time_left_is_that_of_the_epochs_to_come_as_they_were_measured(
         def on_epoch_end(self, epoch: Epoch) -> None:
             self.left.append(self.seconds_left)
 
+        def on_fit_end(self, history: History) -> None:
+            self.then = self.seconds_left
+
     watch = Clock()
     fit_model(prepared(), MODEL, OPTIONS.model_copy(update={"refit": refit}), callbacks=[watch])
     assert np.isnan(watch.left[0])
     expected = [3 * most, *(3 * (most - epoch) for epoch in range(1, 5))]
     np.testing.assert_allclose(watch.left[1:], expected)
+    assert watch.then == pytest.approx(3 * (most - 4))  # what training anew takes at most

@@ -18,6 +18,7 @@ from profuse.metrics import metric_named
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor
 from profuse.training import fitting
+from profuse.training.callbacks import Callback
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.keeping import Kept, Moment
 from profuse.training.loop import retrain
@@ -185,3 +186,37 @@ def test_the_command_that_is_killed_goes_on_and_leaves_the_model_of_one_that_was
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "rows.csv", "whole"]
     killed, whole = (profuse.load_model(tmp_path / out).predict_proba(frame) for out in ("killed", "whole"))
     assert np.array_equal(killed, whole)
+
+
+def test_a_training_that_diverges_is_not_kept_as_it_would_diverge_again(tmp_path: Path) -> None:
+    class Always(Kept):
+        due = True
+
+    kept = Always(tmp_path / "training", until_saved=True)
+    with pytest.raises(profuse.errors.ProfuseError, match="must stay finite"):
+        fit_model(prepared(), MODELS["plain"], OPTIONS.model_copy(update={"learning_rate": 1e30}), kept=kept)
+    assert kept.seconds > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_training_that_goes_on_tells_what_its_rest_takes(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that ticks with each gradient step; an epoch has 4 of them."""
+    clock = [0.0]
+    monkeypatch.setattr("profuse.training.loop.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(
+        "profuse.training.averaging.WeightAverage.update", lambda self: clock.__setitem__(0, clock[0] + 1.0)
+    )
+    seconds: list[float] = []
+
+    class First(Callback):
+        def on_first_steps(self) -> None:
+            seconds.append(self.seconds_left)
+
+    data = prepared()
+    with pytest.raises(StoppedError):
+        fit_model(data, MODELS["plain"], OPTIONS, kept=Stopping(tmp_path / "training", at))
+    fit_model(data, MODELS["plain"], OPTIONS, callbacks=[First()], kept=Kept(tmp_path / "training"))
+    assert seconds == [pytest.approx(3 * 4 - at)]

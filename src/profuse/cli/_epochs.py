@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from profuse.training.callbacks import Callback
-    from profuse.training.history import Epoch
+    from profuse.training.history import Epoch, History
     from profuse.training.keeping import Kept, Moment
 
 __all__ = ["epoch_line", "kept_beside", "told_where_kept"]
@@ -23,7 +23,7 @@ def kept_beside(out: Path) -> Kept:
     from profuse.report.numbers import duration
     from profuse.training.keeping import Kept
 
-    def found(moment: Moment) -> None:
+    def goes_on(moment: Moment) -> None:
         say(
             f"Goes on in epoch {moment.epoch}, after {moment.n_steps} of its steps and {duration(moment.seconds)} of "
             "training: it was stopped there",
@@ -33,7 +33,7 @@ def kept_beside(out: Path) -> Kept:
     whole = out.absolute()
     return Kept(
         whole.with_name(f".{whole.name}.training"),
-        on_found=found,
+        on_found=goes_on,
         on_note=lambda note: print_notes([note]),
         until_saved=True,
     )
@@ -71,7 +71,8 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
         def on_first_steps(self) -> None:
             if tells:
                 say(
-                    f"About {duration(self.seconds_left)} at most: {self.n_epochs} epochs of {self.n_steps} steps",
+                    f"About {duration(self.seconds_left)} left at most: {_counted(self.n_epochs, 'epoch')} of "
+                    f"{_counted(self.n_steps, 'step')}",
                     err=True,
                 )
 
@@ -96,6 +97,14 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
                     f"{duration(self.seconds_left)} left at most"
                 )
 
+            def on_fit_end(self, history: History) -> None:
+                then = f"training anew on all rows, {duration(self.seconds_left)} left at most"
+                status.update(then if self.seconds_left > 0 else "finishing")
+
         yield (Line(),)
     finally:
         status.stop()
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"

@@ -90,7 +90,7 @@ def train_streamed(
     columns = {name: column for name, column in named.items() if column is not None}
     known = known.model_copy(update={"split": SplitOptions(**rows).over(known.split), **columns})
 
-    def told(notes: Sequence[str], data: Dataset) -> None:
+    def show(notes: Sequence[str], data: Dataset) -> None:
         print_notes(notes)
         say_rows(data)
 
@@ -100,7 +100,7 @@ def train_streamed(
             source, target, schema=known, model=settings.model, train=settings.train, stream=options,
             validation_fraction=asked.get("validation_fraction", 0.2), metric=asked.get("metric"),
             on_bad_file=asked.get("on_bad_file", "raise"), callbacks=callbacks, progress=progress,
-            check=check, checkpoint=kept, tell=told,
+            check=check, checkpoint=kept, tell=show,
         )  # fmt: skip
     return fitted
 
@@ -112,13 +112,13 @@ def rows_display(last: str = "rows preprocessed", *, unit: str = "rows") -> Iter
 
     err = console(stderr=True)
     bar = Bar(err, unit=unit, first="reading") if err.is_terminal and not err.is_dumb_terminal else None
-    now, began, told, begun = "", 0.0, 0.0, False
+    now, began, shown, begun = "", 0.0, 0.0, False
 
     def show(what: str, done: int, total: int) -> None:
-        nonlocal now, began, told, begun
+        nonlocal now, began, shown, begun
         moment = time.perf_counter()
         if what != now:
-            now, began, told = what, moment, moment
+            now, began, shown = what, moment, moment
             if bar is not None and not begun:
                 bar.start()
                 begun = True
@@ -127,8 +127,8 @@ def rows_display(last: str = "rows preprocessed", *, unit: str = "rows") -> Iter
             bar.show(what, left=left, done=done, total=total or None)
             if what == last and done == total:
                 bar.stop()
-        elif moment - told > _LINE_SECONDS:
-            told = moment
+        elif moment - shown > _LINE_SECONDS:
+            shown = moment
             say(f"{what}: {done:,} of {total:,} {unit}{left}", err=True)
 
     try:

@@ -388,5 +388,6 @@ def _portfolio(
         )
     print_notes(fitted.pipeline.notes)
     fitted.save(out)
+    kept_beside(out).end()  # of a network that was to stand there, and was stopped
     (show_distilled if options.distil else show_portfolio)(fitted)
     say(f"Model: {out}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["counted", "readable_name", "rows_at", "rows_from", "tell_rows", "tell_values"]
+__all__ = ["counted", "readable_name", "rows_at", "rows_from", "tell_missing", "tell_rows", "tell_values"]
 
 _FIRST: ContextVar[int] = ContextVar("first row", default=0)
 _PLACES: ContextVar[np.ndarray | None] = ContextVar("places of rows", default=None)
@@ -52,6 +52,12 @@ def tell_rows(rows: np.ndarray | Iterable[int], *, n: int = 5) -> str:
     results = [counted(r) for r in rows]
     listed = ", ".join(map(str, results[:n])) + (", ..." if len(results) > n else "")
     return f"{len(results)} {'row' if len(results) == 1 else 'rows'} ({listed}; counted from 0)"
+
+
+def tell_missing(rows: np.ndarray | Sequence[int], lack: str) -> str:
+    """Returns `"1 row (4; counted from 0) holds no time ('soon') and counts as missing"`; of more: "hold", "count"."""
+    s = "s" if len(rows) == 1 else ""
+    return f"{tell_rows(rows)} hold{s} {lack} and count{s} as missing"
 
 
 def tell_values(values: Iterable[object], *, n: int = 5) -> str:

@@ -199,6 +199,11 @@ def _trained(predictor: Predictor) -> list[Block]:
         return ["Not known: the model was saved without it."]
     name = f" of {trained.data!r}" if trained.data else ""
     blocks: list[Block] = [f"{trained.n_rows:,} rows{name}. {_used(trained)}"]
+    drawn = trained.options.get("stream", {}).get("sample_rows")
+    if drawn is not None:
+        blocks.append(
+            f"Kinds of columns, preprocessing and linear paths were learned from {drawn:,} of them, drawn at random."
+        )
     groups = trained.n_groups
     blocks.append(
         ("Rows had no groups" if groups is None else f"Rows of one group stayed together ({groups:,} groups)")

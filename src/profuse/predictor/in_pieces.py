@@ -221,12 +221,16 @@ def _ids(pieces: TablePieces, schema: Schema) -> tuple[int, bool, str]:
     return n_rows, marks, ids_told(schema, absent, np.array(twice, dtype=np.int64))
 
 
-_VARIES = re.compile(r"\d[\d.,]*|'(?:[^'\\]|\\.)*'")
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'")
+_VARIES = re.compile(rf"\d[\d.,]*|{_QUOTED.pattern}")
+_MOST_WORDS = 3  # examples of further blocks
+_LISTS = re.compile(r"#(?:,? ?(?:#|\.\.\.))*(?: and # more)?")
+_MANY = re.compile(r"\b(row|cell|hold|count|value)s\b")  # one of them, or many
 _COLUMN = re.compile(r"(?:Column|Modality) '(?:[^'\\]|\\.)*'")
 
 
 class Noted:
-    """Notes of many blocks: each once, and of those that differ in numbers and examples alone the first.
+    """Notes of many blocks: each once; of those that differ in numbers and examples alone the first, and all examples.
 
     Args:
         notes: Of the whole.
@@ -237,6 +241,7 @@ class Noted:
         self.n_rows = n_rows
         self._first: dict[str, str] = {}
         self._n: dict[str, int] = {}
+        self._words: dict[str, list[str]] = {}
         self.add(notes)
 
     def add(self, notes: Collection[str]) -> None:
@@ -244,11 +249,21 @@ class Noted:
         for note in notes:
             column = _COLUMN.match(note)
             begins = column[0] if column else ""
-            key = begins + _VARIES.sub("#", note[len(begins) :])
-            if self._first.setdefault(key, note) != note:
+            key = begins + _MANY.sub(r"\1", _LISTS.sub("#", _VARIES.sub("#", note[len(begins) :])))
+            if (first := self._first.setdefault(key, note)) != note:
                 self._n[key] = self._n.get(key, 0) + 1
+                words = self._words.setdefault(key, [])
+                new = [word for word in _QUOTED.findall(note[len(begins) :]) if word not in first and word not in words]
+                words += new[: _MOST_WORDS + 1 - len(words)]
 
     def told(self) -> list[str]:
         """Returns what is to be told."""
-        more = {key: f" So too in {n} more of the blocks of {self.n_rows} rows." for key, n in self._n.items()}
+        more = {
+            key: f" So too in {n} more of the blocks of {self.n_rows} rows{_listed(self._words[key])}."
+            for key, n in self._n.items()
+        }
         return [note + more.get(key, "") for key, note in self._first.items()]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return f", with {', '.join(words[:_MOST_WORDS])}{' and others' if len(words) > _MOST_WORDS else ''}" * bool(words)

@@ -19,7 +19,8 @@ __all__ = ["made_of", "scored_as"]
 def made_of(model: NetworkPredictor) -> list[Block]:
     """Returns its parts, how long it was trained, and the options that differ from the defaults."""
     options = model.model_options.chosen(len(model.modalities), model.task)
-    of_portfolio = {} if model.trained_on is None else model.trained_on.options
+    known = {} if model.trained_on is None else model.trained_on.options
+    of_portfolio = {of: options for of, options in known.items() if of != "stream"}  # told where its rows are
     specs, n_members, train = model.pipeline.specs, model.model.n_members, model.train_options
     encoders = [(name, options.encoders.get(name) or kind_named(specs[name].kind).encoder) for name in model.modalities]
     return [

@@ -211,9 +211,16 @@ def _read(
         )
     inputs = table.encode(pipeline, room, progress)
     prepared = replace(unread, dataset=table.rows, inputs=inputs)
+    n_drawn, n_rows, by_time = len(table.places), len(rows), rows.times is not None
+    drawn = f"{n_drawn:,} rows, drawn from {n_rows:,}" if n_drawn < n_rows else f"all {n_rows:,} rows"
+    but = (
+        ", of which {:,} chose its epoch first."
+        if train.refits(n_rows, by_time=by_time)
+        else " but {:,} that chose its epoch."
+    )
     sampled = (
-        f"Kinds of columns, preprocessing and linear paths learned from {len(table.places):,} rows, drawn from "
-        f"{len(rows):,}; the network from all of them but {len(choose):,} that chose its epoch."
+        f"Kinds of columns, preprocessing and linear paths learned from {drawn}; the network from all of them"
+        f"{but.format(len(choose))}"
     )
     notes = [*table.notes, *copy_notes(table.sample), *weight_notes(rows.weights)]
     notes += [*told_of_groups(train, rows.subgroups), sampled]

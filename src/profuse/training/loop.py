@@ -118,7 +118,7 @@ def train(
             if groups is not None:
                 errors = model.row_errors(outputs, target[valid_rows])
                 result = result._replace(error=groups.worst(errors, valid_rows, judging))
-        _check_finite(result.error, f"the validation error of epoch {epoch}", options)
+        _check_finite(result.error, f"the validation error of epoch {epoch}", options, kept)
         of_train = math.nan
         if looks and (epoch <= 1 or epoch % math.ceil(n_epochs / _LOOKS) == 0):
             known = predict_in_shares(model, inputs, looked_at)
@@ -128,8 +128,8 @@ def train(
         chosen.add(*world().from_first(judged))
 
     def timed(seconds: float) -> None:
-        """Tells what the fit will take, by the mean time of a step."""
-        called.expect(seconds * n_steps * n_epochs * (1 + then))
+        """Tells what the fit will take from where it began, by the mean time of a step."""
+        called.expect(seconds * (n_steps * n_epochs * (1 + then) - (0 if stopped is None else stopped.n_done)))
         called.call("on_first_steps")
 
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
@@ -180,6 +180,8 @@ def train(
     history = History(
         tuple(chosen.epochs), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch])
     )
+    last = chosen.epochs[-1].epoch
+    called.expect((time.perf_counter() - began) / max(1, last - n_before) * last * then)  # as long as this one was
     called.call("on_fit_end", history)
     return history
 
@@ -312,7 +314,7 @@ def _epochs(
     if stopped is not None:
         assert isinstance(schedule, LambdaLR)  # of `adamw`
         stopped.give(model, plain, schedule, average)
-    n_done, start = 0 if stopped is None else stopped.n_done, time.perf_counter()
+    n_done, n_here, start = 0 if stopped is None else stopped.n_done, 0, time.perf_counter()
     for epoch in range(1 if stopped is None else stopped.epoch, n_epochs + 1):
         step.train()
         model.set_progress(epoch / n_epochs)
@@ -350,10 +352,10 @@ def _epochs(
                     if balancing is not None:
                         balancing.after_step()
                 schedule.step()
-                n_done += 1
-                if n_done == min(_TIMED, steps_an_epoch):
-                    timed((time.perf_counter() - start) / max(1, n_done - 1))
-                elif n_done == 1:
+                n_done, n_here = n_done + 1, n_here + 1
+                if n_here == min(_TIMED, steps_an_epoch):
+                    timed((time.perf_counter() - start) / max(1, n_here - 1))
+                elif n_here == 1:
                     start = time.perf_counter()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)
@@ -363,7 +365,7 @@ def _epochs(
                     moment.take(model, plain, average, drawn=drawn, now=generator.get_state())
                     kept[0].write(moment)
         train_loss = float(total) / seen
-        _check_finite(train_loss, f"the loss of epoch {epoch}", options)
+        _check_finite(train_loss, f"the loss of epoch {epoch}", options, None if kept is None else kept[0])
         model.set_progress(1.0)
         average.swap()
         remember()
@@ -381,8 +383,10 @@ _TIMED = 6
 """Steps from whose time, but for the first one's, that of a fit is told."""
 
 
-def _check_finite(value: float, what: str, options: TrainOptions) -> None:
+def _check_finite(value: float, what: str, options: TrainOptions, kept: Kept | None = None) -> None:
     if not math.isfinite(value):
+        if kept is not None:
+            kept.end()  # it would diverge again
         raise ProfuseError(
             f"train: {what} must stay finite; got {value}. Lower learning_rate (now {options.learning_rate}), or look "
             "for huge numbers in inputs and target."

@@ -121,7 +121,7 @@ def test_a_bad_file_is_told_with_its_row_or_skipped_and_counted(
     assert why in str(caught.value)
     assert "--on-bad-file skip" in str(caught.value)
     data, _ = opened(tmp_path / "films.csv", target="y", on_bad_file="skip")
-    note = next(n for n in data.notes if "could not be read and count as missing" in n)
+    note = next(n for n in data.notes if "could not be read and counts as missing" in n)
     assert "1 row (" in note
     assert why in note
 
@@ -227,7 +227,7 @@ def test_words_in_a_column_set_to_numbers_are_counted() -> None:
     data = TableReader(schema).read(frame, need_target=True)
     np.testing.assert_array_equal(data.modalities["table"].values["x"], [1, np.nan, np.nan, 4])
     assert data.modalities["table"].values["c"].tolist() == ["1", "2", None, "1"]
-    assert "1 row (1; counted from 0) hold no number ('two')" in data.notes[0]
+    assert "1 row (1; counted from 0) holds no number ('two')" in data.notes[0]
 
 
 @pytest.mark.parametrize(

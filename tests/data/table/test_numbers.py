@@ -247,7 +247,7 @@ def test_later_cells_that_are_written_otherwise_are_an_error_and_words_are_missi
         with pytest.raises(DataError, match=r"numbers must be written as 1\.234,5; got .* in row 1 \(counted from 0\)"):
             TableReader(schema).read(pd.DataFrame({"x": ["3,5", wrong]}))
     new = TableReader(schema).read(pd.DataFrame({"x": ["3,5", "soon"]}))
-    assert new.notes == ("Column 'x': 1 row (1; counted from 0) hold no number ('soon') and count as missing.",)
+    assert new.notes == ("Column 'x': 1 row (1; counted from 0) holds no number ('soon') and counts as missing.",)
     typed = TableReader(schema).read(pd.DataFrame({"x": [3.5, 1.25]}))
     assert typed.modalities["table"].values["x"].tolist() == [3.5, 1.25]
 

@@ -213,7 +213,7 @@ def test_an_odd_number_among_times_since_1970_is_told_and_blanks_no_other(unit: 
     assert np.flatnonzero(column.isna()).tolist() == [3]
     whole = pd.Timestamp("2023-11-14 22:13:20") + pd.to_timedelta(np.arange(N), unit="D")
     assert (column.drop(3) - pd.Series(whole, index=range(N)).drop(3)).abs().max() < pd.Timedelta("1ms")
-    assert any(note.startswith("Column 'c': 1 row (3; counted from 0) hold no time (") for note in notes)
+    assert any(note.startswith("Column 'c': 1 row (3; counted from 0) holds no time (") for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from profuse.data.table.number_format import written_numbers
 from profuse.data.table.spellings import merged
 from profuse.data.table.times import parse_durations, parse_times
 from profuse.data.table.values import is_missing, words
-from profuse.data.wording import counted, tell_rows, tell_values
+from profuse.data.wording import counted, tell_missing, tell_rows, tell_values
 from profuse.errors import DataError, MissingDependencyError
 from profuse.kinds import LevelRange, kind_named
 from profuse.schema import DurationReading, Modality, OnBadFile, TimeReading
@@ -94,10 +94,7 @@ class Cells:
             no_words = np.array([not isinstance(v, str) for v in cells], dtype=bool)
             lost = np.union1d(lost, np.flatnonzero(numbers.isna() & no_words & ~_empty(cells)))
             if len(lost):
-                self.notes.append(
-                    f"Column {name!r}: {tell_rows(lost)} hold no number "
-                    f"({tell_values(_distinct(cells.iloc[lost]), n=3)}) and count as missing."
-                )
+                self.notes.append(f"Column {name!r}: {tell_missing(lost, f'no number ({_few(cells.iloc[lost])})')}.")
         infinite = np.flatnonzero(np.isinf(numbers))
         if len(infinite):
             raise DataError(
@@ -111,10 +108,7 @@ class Cells:
         seconds = pd.Series(parse_durations(cells, reading))
         lost = np.flatnonzero(seconds.isna() & ~_empty(cells))
         if len(lost):
-            self.notes.append(
-                f"Column {name!r}: {tell_rows(lost)} hold no duration "
-                f"({tell_values(_distinct(cells.iloc[lost]), n=3)}) and count as missing."
-            )
+            self.notes.append(f"Column {name!r}: {tell_missing(lost, f'no duration ({_few(cells.iloc[lost])})')}.")
         return seconds
 
     def _times(self, name: str) -> pd.Series:
@@ -122,10 +116,7 @@ class Cells:
         times = parse_times(cells, self.dates.get(name)).times
         lost = np.flatnonzero(times.isna() & ~_empty(cells))
         if len(lost):
-            self.notes.append(
-                f"Column {name!r}: {tell_rows(lost)} hold no time ({tell_values(_distinct(cells.iloc[lost]), n=3)}) "
-                "and count as missing."
-            )
+            self.notes.append(f"Column {name!r}: {tell_missing(lost, f'no time ({_few(cells.iloc[lost])})')}.")
         return times
 
     def check_finite(self, name: str, infinite: np.ndarray) -> None:
@@ -175,7 +166,8 @@ class Cells:
                 bad.append(i)
         if bad:
             self.notes.append(
-                f"Column {name!r}: {tell_rows(bad)} could not be read and count as missing (the first: {first})."
+                f"Column {name!r}: {tell_rows(bad)} could not be read and count{'s' if len(bad) == 1 else ''} "
+                f"as missing (the first: {first})."
             )
         self.notes += [f"Column {name!r}, {tell_rows(rows)}: {remark}." for remark, rows in self._remarks.items()]
         self._remarks.clear()
@@ -186,6 +178,11 @@ def as_truth(cells: pd.Series) -> pd.Series:
     """Returns the words true and false, as a CSV file holds booleans, as booleans; a column of others as it is."""
     result = cells.astype("str").str.lower().map({"true": True, "false": False})
     return result if bool((result.notna() | cells.isna()).all()) else cells
+
+
+def _few(cells: pd.Series) -> str:
+    """Returns the first different cells in words."""
+    return tell_values(_distinct(cells), n=3)
 
 
 def _distinct(cells: pd.Series) -> list[Any]:

@@ -92,9 +92,11 @@ class DatabaseTable:
         """What is to be told of the rows, whatever they hold."""
         if self.query is not None and re.search(r"\border\s+by\b", _plain(self.query), re.IGNORECASE):
             return []
+        in_place = "In place of the table give a query with ORDER BY"
+        advice = "Add ORDER BY to the query" if self.table is None else in_place
         return [
             f"{self}: rows come in no order that the database promises; a split by chance may differ from one read to "
-            "the next. Add ORDER BY to the query."
+            f"the next. {advice}."
         ]
 
     def read(self) -> pd.DataFrame:
