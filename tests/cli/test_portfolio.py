@@ -23,6 +23,7 @@ QUICK = ("--preset", "quick", "--folds", 3, "--jobs", 1)
 @pytest.fixture(scope="module")
 def done(run: Any, files: Path, few_classical: None) -> Any:
     out = files / "portfolio"
+    (files / ".portfolio.training").write_bytes(b"of a network that was stopped")
     result = run("fit", files / "mine.csv", "--schema", files / "schema.yaml", "--out", out, *QUICK)
     assert result.exit_code == 0, result.stderr
     return result
@@ -45,6 +46,7 @@ def test_each_model_is_told_when_it_is_done_and_all_with_their_weights_at_the_en
     assert "Against always answering the same: +" in done.stdout
     assert "Against the best model alone, chosen the same way" in done.stdout
     assert f"Model: {files / 'portfolio'}" in done.stdout
+    assert not (files / ".portfolio.training").exists()
 
 
 @pytest.mark.slow

@@ -208,8 +208,8 @@ def test_a_model_that_finds_no_room_is_one_error_and_leaves_nothing(
         before=f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))",
     )  # fmt: skip
     assert done.returncode == 2
-    told = done.stderr.decode().splitlines()[-1]
-    assert told == "Error: save: m must be writable; File too large. Name another folder, or make room in it."
+    message = done.stderr.decode().splitlines()[-1]
+    assert message == "Error: save: m must be writable; File too large. Name another folder, or make room in it."
     assert list(tmp_path.iterdir()) == []
 
 

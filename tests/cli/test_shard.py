@@ -51,12 +51,12 @@ def test_other_commands_read_the_folder_and_the_target_that_is_kept_there(
 ) -> None:
     done = run("shard", homes / "homes.csv", "--target", "price", "--out", tmp_path / "s")
     assert done.exit_code == 0, done.stderr
-    told = [
+    printed = [
         run("schema", path, *more).stdout
         for path, more in ((homes / "homes.csv", ("-t", "price")), (tmp_path / "s", ()))
     ]
-    assert told[0] == told[1]
-    assert "target: price (regression); 40 rows" in told[1]
+    assert printed[0] == printed[1]
+    assert "target: price (regression); 40 rows" in printed[1]
     other = run("schema", tmp_path / "s", "--target", "size")
     assert "target: size (regression)" in other.stdout
 

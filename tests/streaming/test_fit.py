@@ -110,9 +110,9 @@ def test_a_fault_in_the_sample_is_told_by_its_place_in_the_file(tmp_path: Path) 
     frame["photo"] = [None] * 40 + [f"{i}.png" for i in range(40, len(frame))]
     with pytest.raises(DataError, match=r"column 'photo'") as caught:
         fit_streamed(write(frame, tmp_path, ".csv"), "y", stream=StreamOptions(sample_rows=100, chunk_rows=50))
-    found = re.match(r"row (\d+) \(counted from 0\).* got '(\d+)\.png'", str(caught.value))
-    assert found is not None
-    assert found[1] == found[2]
+    match = re.match(r"row (\d+) \(counted from 0\).* got '(\d+)\.png'", str(caught.value))
+    assert match is not None
+    assert match[1] == match[2]
 
 
 def test_the_sample_is_no_draw_of_the_validation_rows(tmp_path: Path) -> None:

@@ -46,11 +46,11 @@ def test_rows_of_unlike_lengths_are_what_was_put(lengths: tuple[int, ...], tmp_p
     for i, piece in enumerate(put):
         rows.put(3 * i, piece)
     for i, piece in enumerate(put):
-        found = rows.raw.rows(torch.arange(3 * i, 3 * i + 3))
+        batch = rows.raw.rows(torch.arange(3 * i, 3 * i + 3))
         length = piece.values.shape[1]
-        assert torch.equal(found.values[:, :length], piece.values)
-        assert torch.equal(found.mask[:, :length], piece.mask)
-        assert not found.mask[:, length:].any()
+        assert torch.equal(batch.values[:, :length], piece.values)
+        assert torch.equal(batch.mask[:, :length], piece.mask)
+        assert not batch.mask[:, length:].any()
 
 
 def test_rows_that_are_whole_or_absent_have_one_mark_each(tmp_path: Path) -> None:

@@ -77,10 +77,10 @@ def test_it_goes_on_to_the_same_end(kind: str, at: int, tmp_path: Path) -> None:
         fit_model(data, MODELS[kind], OPTIONS, kept=Stopping(path, at))
     assert path.is_file()
     again = Stopping(path, 10**6)
-    found = end(fit_model(data, MODELS[kind], OPTIONS, kept=again))
+    ended = end(fit_model(data, MODELS[kind], OPTIONS, kept=again))
     assert again.n_asked == 12 - at  # of four steps in each of three epochs; those before are not done again
-    assert torch.equal(found[0], wanted[0])
-    assert found[1] == wanted[1]
+    assert torch.equal(ended[0], wanted[0])
+    assert ended[1] == wanted[1]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,9 +92,9 @@ def test_it_goes_on_where_a_metric_chooses_the_epoch(at: int, tmp_path: Path) ->
     wanted = end(fit_model(data, MODELS["plain"], OPTIONS, metric=metric))
     with pytest.raises(StoppedError):
         fit_model(data, MODELS["plain"], OPTIONS, metric=metric, kept=Stopping(tmp_path / "training", at))
-    found = end(fit_model(data, MODELS["plain"], OPTIONS, metric=metric, kept=Kept(tmp_path / "training")))
-    assert torch.equal(found[0], wanted[0])
-    assert found[1] == wanted[1]
+    ended = end(fit_model(data, MODELS["plain"], OPTIONS, metric=metric, kept=Kept(tmp_path / "training")))
+    assert torch.equal(ended[0], wanted[0])
+    assert ended[1] == wanted[1]
 
 
 @pytest.mark.parametrize("other", ["options", "model", "rows", "damaged"])
@@ -112,11 +112,11 @@ def test_another_training_or_a_damaged_file_begins_anew(other: str, tmp_path: Pa
     else:
         path.write_bytes(path.read_bytes()[:1000])
     again = Stopping(path, 10**6)
-    found = end(fit_model(data, model, options, kept=again))
+    ended = end(fit_model(data, model, options, kept=again))
     assert again.n_asked == 12
     assert [note for note in again.notes if "it begins anew" in note] == again.notes != []
     wanted = end(fit_model(data, model, options))
-    assert torch.equal(found[0], wanted[0])
+    assert torch.equal(ended[0], wanted[0])
     assert not path.exists()
 
 
@@ -154,9 +154,9 @@ def test_seconds_before_it_was_stopped_count(tmp_path: Path) -> None:
     first._began -= 100
     first.write(moment)
     second = Kept(tmp_path / "training", on_note=list[str]().append)
-    found = second.open("key")
-    assert found is not None
-    assert (found.epoch, found.n_steps, found.n_done, found.total, found.n_seen) == (1, 2, 3, 0.5, 64)
+    again = second.open("key")
+    assert again is not None
+    assert (again.epoch, again.n_steps, again.n_done, again.total, again.n_seen) == (1, 2, 3, 0.5, 64)
     assert 100 <= second.seconds < 160
     assert second.open("another key") is None
 

@@ -80,8 +80,8 @@ def test_a_search_whose_driver_is_killed_goes_on(tmp_path: Path) -> None:
         if line.startswith("trial 2"):
             break
     process.send_signal(signal.SIGKILL)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL, told
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, printed
     assert said[0].startswith("cluster 0 Ray on this machine")
     time.sleep(1)  # workers of the dead one end
     made = tune(

@@ -101,7 +101,7 @@ class StreamedTable:
             reader, sample = TableReader.fit(
                 cells, asked, with_target=False, name=stem, base_dir=base, on_bad_file=on_bad_file
             )
-        reader, known, told = reader.with_target(by_row, asked, list(map(str, cells.columns)), name)
+        reader, known, of_target = reader.with_target(by_row, asked, list(map(str, cells.columns)), name)
         sample = replace(sample, **_some(known, places))
         nothing = np.broadcast_to(np.zeros((), dtype=object), (pieces.n_total,))
         there = np.ones(pieces.n_total, dtype=bool)
@@ -109,7 +109,7 @@ class StreamedTable:
         rows = Dataset(name=sample.name, modalities=empty, **known)
         at_once = _FILES_AT_ONCE if files else options.chunk_rows
         of_some = f"Of {len(places):,} rows that were drawn: " if len(places) < pieces.n_total else ""
-        noted = Noted([*pieces.notes, *told, *(of_some + note for note in sample.notes)], n_rows=at_once)
+        noted = Noted([*pieces.notes, *of_target, *(of_some + note for note in sample.notes)], n_rows=at_once)
         return cls(reader, sample, places, rows, pieces, hashed, noted, at_once)
 
     def prepared_as(self, made: Callable[[Dataset], Dataset]) -> None:
