@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from itertools import combinations, pairwise
 from math import factorial
 from random import Random
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "MOST_EXACT",
@@ -82,6 +84,8 @@ def evenness(values: np.ndarray) -> np.ndarray:
 
     1 where all M >= 2 have the same, 0 where one has all, or none has anything.
     """
+    import numpy as np
+
     positive = np.maximum(values, 0.0)
     total = positive.sum(-1, keepdims=True)
     shares = np.divide(positive, total, out=np.zeros_like(positive), where=total > 0)
