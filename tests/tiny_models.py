@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-__all__ = ["clip", "minilm", "text_model", "vit", "wav2vec2", "whisper"]
+__all__ = ["clip", "convnext", "dinov2", "minilm", "resnet", "text_model", "vit", "wav2vec2", "whisper"]
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "very", "the", "is", "not", "it", "was"]
 
@@ -57,6 +57,39 @@ def vit(folder: Path) -> Path:
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=16, patch_size=8
     )
     return _saved(ViTModel(config), folder, ViTImageProcessorPil(size={"height": 16, "width": 16}))
+
+
+def dinov2(folder: Path) -> Path:
+    """Saves a DINOv2 of two layers, whose processor cuts out the middle."""
+    from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=16, patch_size=8
+    )
+    read = BitImageProcessorPil(size={"shortest_edge": 18}, crop_size={"height": 16, "width": 16})
+    return _saved(Dinov2Model(config), folder, read)
+
+
+def resnet(folder: Path) -> Path:
+    """Saves a ResNet of three blocks in two stages, whose running statistics are not those of a new one."""
+    from transformers import ResNetConfig, ResNetModel, ViTImageProcessorPil
+
+    torch.manual_seed(0)
+    model = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2], layer_type="basic"))
+    for name, values in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            values.copy_(torch.rand_like(values) / 4 + 0.5)
+    return _saved(model, folder, ViTImageProcessorPil(size={"height": 16, "width": 16}))
+
+
+def convnext(folder: Path) -> Path:
+    """Saves a ConvNeXt of three blocks in two stages."""
+    from transformers import ConvNextConfig, ConvNextModel, ViTImageProcessorPil
+
+    torch.manual_seed(0)
+    model = ConvNextModel(ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[1, 2], layer_scale_init_value=1.0))
+    return _saved(model, folder, ViTImageProcessorPil(size={"height": 16, "width": 16}))
 
 
 def clip(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from profuse.data.dataset import ModalityData, object_array
 from profuse.data.embeddings.frozen import frozen
 from profuse.data.preprocess import preprocessor
 from profuse.data.preprocess.trunk import FORMS
-from profuse.encoders import encoder, tuned
+from profuse.encoders import _trunks, encoder
 from profuse.encoders.tuned import LastLayersEncoder, LoraEncoder, WholeEncoder
 from profuse.errors import CheckpointError, ConfigError, ShapeError
 from profuse.schema import Spec
@@ -93,7 +93,7 @@ def test_training_changes_what_is_tuned_and_a_saved_model_holds_only_that(
     (made,) = model.predictor_.model.plain.encoders
     assert type(made) is encoder(f"{form}:{folder}")
     model.save(tmp_path / "m")
-    tuned._on.cache_clear()  # as in a new process
+    _trunks._on.cache_clear()  # as in a new process
     again = FusionClassifier.load(tmp_path / "m")
     np.testing.assert_allclose(again.predict_proba(frame), model.predict_proba(frame), atol=1e-6)
     names = list(model.predictor_.model.state_dict())

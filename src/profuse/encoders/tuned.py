@@ -1,19 +1,15 @@
-"""Texts by a Hugging Face model that is tuned to the target -> tokens."""
+"""Texts, pictures, sounds by a Hugging Face model that is tuned to the target -> tokens."""
 
 from __future__ import annotations
 
-import copy
-import re
-from functools import lru_cache
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from profuse._lookup import load
-from profuse.data.embeddings.folders import digest_of, folder_of
 from profuse.encoders._base import Encoder, Stage
+from profuse.encoders._trunks import READERS, Which, trunk_of, tuned_weights
 from profuse.encoders.embedded_tokens import EmbeddedTokensEncoder
 from profuse.errors import ConfigError, ShapeError
 from profuse.schema import Spec
@@ -21,12 +17,9 @@ from profuse.tokens import Raw, Tokens
 
 __all__ = ["LastLayersEncoder", "LoraEncoder", "WholeEncoder"]
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
-Which = Literal["lora", "last", "whole"]
-
 
 class LoraEncoder(Encoder):
-    """embed: `h = trunk(tokens; W + s B A)`, then `A h` and `B mean(h)`; mix: as `EmbeddedTokensEncoder`.
+    """embed: `h = trunk(x; W + s B A)`, then `A h` and `B mean(h)`; mix: as `EmbeddedTokensEncoder`.
 
     The trunk is the pretrained model in the folder that the spec names. Its weights W stay as they are; learned are
     their changes, of rank `rank` for the matrices of its layers, which begin at 0. They are scaled by `s`, so that the
@@ -43,7 +36,9 @@ class LoraEncoder(Encoder):
         linear_path: Whether a ridge regression of the mean token is added to the model's outputs (`Encoder.linear`).
 
     Shape:
-        `Raw.values[batch, token, 1]` (0 = none), `Raw.mask[batch, token]`, to `[batch, <= 1 + max_tokens, width]`.
+        Texts: `Raw.values[batch, token, 1]` (0 = none), `Raw.mask[batch, token]`. Pictures: bytes, or floats as the
+        model reads them, `[batch, 3, height, width]`, mask `[batch]`. Sounds: samples or frames `[batch, step,
+        channel]`, mask `[batch, step]`. To `[batch, <= 1 + max_tokens, width]`.
 
     Reference:
         Hu et al. 2022, LoRA: Low-rank adaptation of large language models. *Differs from the paper*: all matrices of
@@ -64,6 +59,7 @@ class LoraEncoder(Encoder):
         dropout: float = 0.1,
         linear_path: bool = True,
     ) -> None:
+        self.kind = spec.kind if spec.kind in READERS else self.kind  # type: ignore[misc]  # it takes several
         super().__init__(spec, width)
         who = type(self).__name__
         if not spec.source:
@@ -74,8 +70,9 @@ class LoraEncoder(Encoder):
                 f"n_layers={n_layers}, scale={scale}."
             )
         self.scale = scale
-        trunk = _trunk(spec.source, "cpu")
-        shapes = _tuned(trunk, self.which, n_layers)
+        self.reader = READERS[spec.kind]
+        trunk = trunk_of(spec.source, self.reader.tower, "cpu")
+        shapes = tuned_weights(trunk, self.which, n_layers)
         self.first = nn.ParameterDict()
         self.second = nn.ParameterDict()
         for name, shape in shapes.items():
@@ -85,8 +82,8 @@ class LoraEncoder(Encoder):
                 self.second[key] = nn.Parameter(torch.zeros(shape[0], rank))
             else:
                 self.first[key] = nn.Parameter(torch.zeros(shape))
-        channels = int(trunk.config.hidden_size)
-        described = Spec(kind="series", n_channels=channels, max_length=spec.max_length)
+        channels, n_tokens = self.reader.sizes(trunk, spec)
+        described = Spec(kind="series", n_channels=channels, max_length=n_tokens)
         self.adapter = EmbeddedTokensEncoder(described, width, dropout=dropout, linear_path=linear_path)
         self.n_linear = self.adapter.n_linear
         self.stage_widths = self.adapter.stage_widths
@@ -103,22 +100,25 @@ class LoraEncoder(Encoder):
 
     def _read(self, raw: Raw, changes: dict[str, Tensor]) -> Raw:
         """Returns the last layer of the trunk, `[batch, token, channel]`."""
-        if raw.values.ndim != 3 or raw.mask.ndim != 2 or raw.values.is_floating_point():
+        if not self.reader.fits(raw, self.spec):
             raise ShapeError(
-                f"{type(self).__name__}: values must be long [batch, token, 1] and mask [batch, token]; got "
+                f"{type(self).__name__}: values must be {self.reader.layout}; got "
                 f"values={raw.values.dtype}{tuple(raw.values.shape)}, mask={tuple(raw.mask.shape)}."
             )
         like = self.adapter.whole.weight
-        trunk = _trunk(self.spec.source, str(like.device))
-        ids = (raw.values[..., 0].masked_fill(~raw.mask, 0) - 1).clamp(min=0)
-        if ids.shape[0] == 0:
-            return Raw(like.new_zeros(*ids.shape, self.adapter.spec.n_channels), raw.mask)
-        weights = {name: p.to(like.dtype) for name, p in trunk.named_parameters()}
+        if raw.mask.shape[0] == 0:
+            none = like.new_zeros(0, 1, self.adapter.spec.n_channels)
+            return Raw(none, torch.zeros(0, 1, dtype=torch.bool, device=none.device))
+        trunk = trunk_of(self.spec.source, self.reader.tower, str(like.device))
+        held = {**dict(trunk.named_parameters()), **dict(trunk.named_buffers())}
+        weights = {name: of.to(like.dtype) if of.is_floating_point() else of for name, of in held.items()}
         weights |= {name: weights[name] + change for name, change in changes.items()}
-        first = torch.arange(raw.mask.shape[1], device=ids.device) == 0
-        mask = raw.mask | (first & ~raw.mask.any(1, keepdim=True))  # attention must attend to something
-        out = functional_call(trunk, weights, kwargs={"input_ids": ids, "attention_mask": mask.long()})
-        return Raw(out.last_hidden_state, raw.mask)
+
+        def run(**inputs: Tensor) -> Tensor:
+            made: Tensor = functional_call(trunk, weights, kwargs=inputs).last_hidden_state
+            return made
+
+        return self.reader.read(run, raw, self.spec, like)
 
     def linear(self, raw: Raw) -> Tensor:
         """Returns the mean token by the trunk as it was before it was tuned."""
@@ -154,30 +154,3 @@ class WholeEncoder(LoraEncoder):
 
 def _cut(raw: Raw, n: int = 64) -> list[Raw]:
     return [raw.rows(rows) for rows in torch.split(torch.arange(len(raw), device=raw.mask.device), n)]
-
-
-def _trunk(source: str, device: str) -> Any:
-    folder = folder_of(source)
-    return _on(source, digest_of(folder), device)
-
-
-@lru_cache(maxsize=4)
-def _on(source: str, digest: str, device: str) -> Any:
-    """Returns the pretrained model, which nobody changes: encoders add what they have learned."""
-    fresh: Any = load("profuse.data.embeddings.frozen:trunk")
-    with torch.device("cpu"):
-        made = fresh(folder_of(source))
-    return made if device == "cpu" else copy.deepcopy(made).to(device)
-
-
-def _tuned(trunk: Any, which: Which, n_layers: int) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the weights that are tuned, by name."""
-    layers = {name: int(m[1]) for name, _ in trunk.named_parameters() if (m := _LAYER.search(name))}
-    if not layers:
-        raise ConfigError(
-            f"hf: a {type(trunk).__name__} must have numbered layers to be tuned; it has none. Use it frozen: "
-            "hf:FOLDER."
-        )
-    first = max(layers.values()) + 1 - n_layers if which == "last" else 0
-    shapes = {name: tuple(p.shape) for name, p in trunk.named_parameters() if layers.get(name, -1) >= first}
-    return {name: shape for name, shape in shapes.items() if which != "lora" or len(shape) == 2}

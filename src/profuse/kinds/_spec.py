@@ -58,7 +58,9 @@ class Spec(BaseModel):
     term_columns: tuple[int, ...] = Field(
         (), description="text: the column of each of `terms`, from 1, in what a linear path reads; 0: none."
     )
-    source: str = Field("", description="text: the folder, or the name, of the model that its encoder tunes.")
+    source: str = Field(
+        "", description="text, image, audio: the folder, or the name, of the model that its encoder tunes."
+    )
     max_length: int = Field(
         0, description="text, audio, series, points, video, graph: the largest number of positions after preprocessing."
     )

@@ -163,6 +163,8 @@ class AudioKind(Kind):
         return Drawing(picture=np.repeat(grey[..., None], 3, axis=-1), boxes=boxes, axes=axes)
 
     def describe(self, spec: Spec) -> str:
+        if spec.source and spec.n_channels == 1:
+            return f"up to {spec.max_length} samples"
         return f"up to {spec.max_length} frames of {spec.n_channels} mel bands"
 
 

@@ -47,8 +47,8 @@ def entry_width(encoder: Encoder, entry: Entry) -> int:
 
 
 def _n_numbers(spec: Spec) -> int:
-    """Channels of the raw values that are numbers: none where they are words."""
-    if spec.vocabulary:
+    """Channels of the raw values that are numbers: none where they are words, or what a model that is tuned reads."""
+    if spec.vocabulary or spec.source:
         return 0
     return len(_number_at(spec)) if spec.cardinalities else spec.n_channels
 

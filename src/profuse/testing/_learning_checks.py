@@ -66,9 +66,12 @@ def _trained(s: Subject, spec: Spec, task: Task) -> _Trained:
 
 
 def _task(s: Subject, tasks: Mapping[str, Task]) -> list[tuple[Spec, Task]]:
-    """Returns the encoder's sizes and the task of its kind; nothing where the kind has none."""
+    """Returns the encoder's sizes and the task of its kind.
+
+    Nothing where the kind has none, or its encoder reads what the processor of a pretrained model makes.
+    """
     assert s.spec is not None
-    return [(s.spec, tasks[s.spec.kind])] if s.spec.kind in tasks else []
+    return [(s.spec, tasks[s.spec.kind])] if s.spec.kind in tasks and not s.spec.source else []
 
 
 def learns(s: Subject) -> None:

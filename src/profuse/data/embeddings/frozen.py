@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import ceil, gcd
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,23 @@ from profuse._cores import limit_threads, usable_cores
 from profuse._optional import need
 from profuse.data.embeddings._base import Sound
 from profuse.data.embeddings.folders import digest_of, json_in
+from profuse.data.embeddings.processors import (
+    SAFE,
+    WHY,
+    as_colours,
+    at_least_a_tenth,
+    loading,
+    picture_processor,
+    quiet,
+    resampled,
+    sound_processor,
+    tokenizer_of,
+)
 from profuse.errors import ConfigError
 
-__all__ = ["frozen", "loaded", "loading", "longest", "quiet", "tokenizer_of", "trunk"]
+__all__ = ["frozen", "loaded", "longest", "trunk"]
 
-_WHY = "Pretrained encoders"
 _LONGEST = 512
-_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLING = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
 
@@ -45,36 +54,6 @@ def frozen(folder: Path, cells: Sequence[Any], *, tokens: bool) -> list[np.ndarr
         return [v.float().numpy() for v in of(folder, cells, tokens)]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Has `transformers` say nothing meanwhile: no bars, no advice."""
-    said = need("transformers", "hf", _WHY).utils.logging
-    level, bars = said.get_verbosity(), said.is_progress_bar_enabled()
-    said.set_verbosity_error()
-    said.disable_progress_bar()
-    try:
-        yield
-    finally:
-        said.set_verbosity(level)
-        if bars:
-            said.enable_progress_bar()
-
-
-@contextmanager
-def loading(folder: Path, what: str) -> Iterator[None]:
-    """Tells any error in the loading of a part of a model as one."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:  # what is in a folder of somebody else may fail in any way
-        said = " ".join(str(error).split())[:300]
-        raise ConfigError(
-            f"hf: the folder {folder} must hold {what} that transformers loads without code from the folder; got "
-            f"{type(error).__name__}: {said}"
-        ) from error
-
-
 def loaded(folder: Path) -> Any:
     """Returns the model in a folder, in evaluation mode, float32; the last one is kept.
 
@@ -91,10 +70,10 @@ def _loaded(folder: Path, digest: str) -> Any:
 
 def fresh(folder: Path) -> Any:
     """Returns the same, one of its own."""
-    transformers = need("transformers", "hf", _WHY)
+    transformers = need("transformers", "hf", WHY)
     with loading(folder, "a model"):
         model, told = transformers.AutoModel.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_SAFE
+            folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **SAFE
         )
     if lacking := sorted(key for key in told["missing_keys"] if "pooler" not in key):
         raise ConfigError(
@@ -104,23 +83,16 @@ def fresh(folder: Path) -> Any:
     return model.eval()
 
 
-def trunk(folder: Path) -> Any:
-    """Returns what reads texts of the model in a folder, its weights held."""
+def trunk(folder: Path, tower: str) -> Any:
+    """Returns what reads one kind of cell of the model in a folder, its weights held.
+
+    Args:
+        folder: Of the model.
+        tower: The part that does so where the model has several: "text_model", "vision_model".
+    """
     with quiet():
         model = fresh(folder)
-    part = model.text_model if hasattr(model, "text_model") else _encoder_of(model)
-    return part.requires_grad_(False)
-
-
-@lru_cache(maxsize=2)
-def tokenizer_of(folder: Path, digest: str) -> Any:
-    """Returns the tokenizer in a folder, which pads on the right."""
-    with loading(folder, "a tokenizer"):
-        made = need("transformers", "hf", _WHY).AutoTokenizer.from_pretrained(folder, **_SAFE)
-    made.padding_side = "right"
-    if made.pad_token is None:
-        made.pad_token = made.eos_token or made.unk_token
-    return made
+    return getattr(model, tower, _encoder_of(model)).requires_grad_(False)
 
 
 def longest(folder: Path, tokenizer: Any, model: Any) -> int:
@@ -183,10 +155,8 @@ def _vectors(given: Any) -> Tensor:
 
 
 def _of_pictures(folder: Path, pictures: Sequence[np.ndarray], tokens: bool) -> list[Tensor]:
-    model = loaded(folder)
-    with loading(folder, "a processor of pictures"):
-        made = need("transformers", "hf", _WHY).AutoImageProcessor.from_pretrained(folder, **_SAFE)
-    read = made(images=[_rgb(p) for p in pictures], return_tensors="pt")
+    model, made = loaded(folder), picture_processor(folder, digest_of(folder))
+    read = made(images=[as_colours(p) for p in pictures], return_tensors="pt")
     if not tokens and hasattr(model, "get_image_features"):
         return list(_vectors(model.get_image_features(**read)))
     values = (model.vision_model if hasattr(model, "vision_model") else model)(**read).last_hidden_state
@@ -195,24 +165,12 @@ def _of_pictures(folder: Path, pictures: Sequence[np.ndarray], tokens: bool) -> 
     return list(values if tokens else values.mean(1))
 
 
-def _rgb(picture: np.ndarray) -> Any:
-    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not."""
-    image = need("PIL.Image", "hf", _WHY)
-    if picture.dtype != np.uint8:
-        picture = np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
-    picture = picture if picture.shape[2] >= 3 else np.repeat(picture[:, :, :1], 3, axis=2)
-    return image.fromarray(np.ascontiguousarray(picture[:, :, :3]))
-
-
 def _of_sounds(folder: Path, sounds: Sequence[Sound], tokens: bool) -> list[Tensor]:
-    model = loaded(folder)
-    with loading(folder, "a feature extractor of sounds"):
-        made = need("transformers", "hf", _WHY).AutoFeatureExtractor.from_pretrained(folder, **_SAFE)
+    model, made = loaded(folder), sound_processor(folder, digest_of(folder))
     rate, reader = int(made.sampling_rate), _encoder_of(model)
     results = []
     for sound in sounds:  # one by one: padding would reach into the features of some models
-        samples = _resampled(sound, rate)
-        samples = np.pad(samples, (0, max(0, rate // 10 - len(samples))))
+        samples = at_least_a_tenth(resampled(sound, rate), rate)
         read = made(samples, sampling_rate=rate, return_tensors="pt")
         values = reader(**{k: v for k, v in read.items() if k != "attention_mask"}).last_hidden_state[0]
         fixed = getattr(made, "n_samples", None)  # some models pad every sound to one length
@@ -220,14 +178,3 @@ def _of_sounds(folder: Path, sounds: Sequence[Sound], tokens: bool) -> list[Tens
             values = values[: max(1, ceil(len(values) * min(1.0, len(samples) / fixed)))]
         results.append(values if tokens else values.mean(0))
     return results
-
-
-def _resampled(sound: Sound, rate: int) -> np.ndarray:
-    samples = np.asarray(sound.samples, dtype=np.float32)
-    if sound.rate == rate:
-        return samples
-    from scipy.signal import resample_poly
-
-    common = gcd(sound.rate, rate)
-    made: np.ndarray = resample_poly(samples, rate // common, sound.rate // common).astype(np.float32)
-    return made

@@ -1,18 +1,14 @@
-"""Text -> numbers of the tokens of a Hugging Face model that is tuned to the target."""
+"""Texts, pictures, sounds -> what a Hugging Face model that is tuned to the target reads."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
-import numpy as np
-import torch
-
-from profuse._lookup import load
 from profuse.data.dataset import ModalityData
 from profuse.data.embeddings.folders import digest_of, folder_of
 from profuse.data.preprocess._base import Preprocessor
-from profuse.data.words import rows_of_texts
+from profuse.data.preprocess._trunk_cells import CELLS, Model
 from profuse.errors import CheckpointError
 from profuse.schema import Spec
 from profuse.tokens import Raw
@@ -21,56 +17,41 @@ __all__ = ["FORMS", "TrunkPreprocessor", "trunk_reader"]
 
 FORMS = ("hf-lora", "hf-last", "hf-whole")
 """What stands before the colon of a name: which weights of the model are tuned."""
-_MOST_TOKENS = 256
 
 
 class TrunkPreprocessor(Preprocessor):
-    """Text -> `Raw` long `[row, token, 1]`, mask `[row, token]`; a number is 1 + that of a token, 0 is none.
+    """Cells -> `Raw` of what the model in a folder reads: numbers of tokens, pixels, samples or frames.
 
-    A text keeps its first tokens, as many as 99 of 100 training texts have, at most 256. The `Spec` names the model's
-    folder (`source`), which its encoder loads. A saved model holds its digest, and needs it where it is loaded.
+    A text or a sound keeps its beginning: as many tokens as 99 of 100 training rows have, at most 256. The `Spec` names
+    the model's folder (`source`), which its encoder loads. A saved model holds its digest, and needs it where it is
+    loaded.
 
     Raises:
+        ConfigError: `fit`: the model has nothing that reads such cells, or reads them otherwise than it must.
         CheckpointError: `from_state`: the model in the folder is not that of training.
     """
 
     takes = "text"
     source: ClassVar[str]
 
+    @classmethod
+    def accepts(cls, name: str) -> bool:
+        return name in CELLS
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.source, dict(self.__dict__))
 
     def fit(self, data: ModalityData) -> None:
-        folder = folder_of(self.source)
-        self.digest = digest_of(folder)
-        lengths = [len(row) for row in self._rows(data) if row]
-        most = min(int(np.ceil(np.percentile(lengths, 99))), _MOST_TOKENS)
-        n_cut = sum(n > most for n in lengths)
-        self.notes = (f"{n_cut} of {len(lengths)} texts are longer than {most} tokens: cut.",) * (n_cut > 0)
-        n_words = len(self._tokenizer())
-        self.spec = Spec(kind="text", vocabulary=1 + n_words, max_length=most, source=self.source)
+        self.takes, self.digest = data.kind, digest_of(folder_of(self.source))
+        self.spec, note = CELLS[self.takes].spec(self._model, data)
+        self.notes = (note,) if note else ()
 
-    def _tokenizer(self) -> Any:
-        made: Any = load("profuse.data.embeddings.frozen:tokenizer_of")
-        return made(folder_of(self.source), self.digest)
-
-    def _rows(self, data: ModalityData) -> list[list[int]]:
-        """Returns the tokens of each row; none of an absent one."""
-        texts = rows_of_texts(data, where="TrunkPreprocessor")
-        quiet: Any = load("profuse.data.embeddings.frozen:quiet")
-        with quiet():
-            tokenizer = self._tokenizer()
-            most = min(_MOST_TOKENS, tokenizer.model_max_length)
-            read = tokenizer(texts, truncation=True, max_length=most)["input_ids"]
-        return [ids if there else [] for ids, there in zip(read, data.present, strict=True)]
+    @property
+    def _model(self) -> Model:
+        return Model(self.source, folder_of(self.source), self.digest)
 
     def transform(self, data: ModalityData) -> Raw:
-        rows = [row[: self.spec.max_length] for row in self._rows(data)]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        mask = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
-        values = np.zeros((*mask.shape, 1), dtype=np.int64)
-        values[mask, 0] = [1 + token for row in rows for token in row]
-        return Raw(torch.from_numpy(values), torch.from_numpy(mask))
+        return CELLS[self.takes].raw(self._model, data, self.spec)
 
     def state(self) -> dict[str, Any]:
         return {"spec": self.spec.model_dump(mode="json"), "digest": self.digest}
@@ -79,6 +60,7 @@ class TrunkPreprocessor(Preprocessor):
     def from_state(cls, state: dict[str, Any]) -> Self:
         self = cls()
         self.digest, self.spec = str(state["digest"]), Spec.model_validate(state["spec"])
+        self.takes = self.spec.kind
         if self.spec.source != cls.source or digest_of(folder_of(cls.source)) != self.digest:
             raise CheckpointError(
                 f"hf: the model in {cls.source!r} must be the one that was tuned; its files have changed since. Bring "

@@ -1,0 +1,114 @@
+"""What stands before a Hugging Face model: what makes numbers of texts, pictures and sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from profuse._optional import need
+from profuse.data.embeddings._base import Sound
+from profuse.errors import ConfigError
+
+__all__ = [
+    "SAFE",
+    "WHY",
+    "as_colours",
+    "at_least_a_tenth",
+    "loading",
+    "picture_processor",
+    "quiet",
+    "resampled",
+    "sound_processor",
+    "tokenizer_of",
+]
+
+WHY = "Pretrained encoders"
+SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Has `transformers` say nothing meanwhile: no bars, no advice."""
+    said = need("transformers", "hf", WHY).utils.logging
+    level, bars = said.get_verbosity(), said.is_progress_bar_enabled()
+    said.set_verbosity_error()
+    said.disable_progress_bar()
+    try:
+        yield
+    finally:
+        said.set_verbosity(level)
+        if bars:
+            said.enable_progress_bar()
+
+
+@contextmanager
+def loading(folder: Path, what: str) -> Iterator[None]:
+    """Tells any error in the loading of a part of a model as one."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # what is in a folder of somebody else may fail in any way
+        said = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"hf: the folder {folder} must hold {what} that transformers loads without code from the folder; got "
+            f"{type(error).__name__}: {said}"
+        ) from error
+
+
+@lru_cache(maxsize=2)
+def tokenizer_of(folder: Path, digest: str) -> Any:
+    """Returns the tokenizer in a folder, which pads on the right."""
+    with loading(folder, "a tokenizer"):
+        made = need("transformers", "hf", WHY).AutoTokenizer.from_pretrained(folder, **SAFE)
+    made.padding_side = "right"
+    if made.pad_token is None:
+        made.pad_token = made.eos_token or made.unk_token
+    return made
+
+
+@lru_cache(maxsize=2)
+def picture_processor(folder: Path, digest: str) -> Any:
+    """Returns what makes numbers of pictures."""
+    with loading(folder, "a processor of pictures"):
+        return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
+
+
+@lru_cache(maxsize=2)
+def sound_processor(folder: Path, digest: str) -> Any:
+    """Returns what makes numbers of sounds."""
+    with loading(folder, "a feature extractor of sounds"):
+        return need("transformers", "hf", WHY).AutoFeatureExtractor.from_pretrained(folder, **SAFE)
+
+
+def as_colours(picture: np.ndarray) -> Any:
+    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not."""
+    image = need("PIL.Image", "hf", WHY)
+    if picture.dtype != np.uint8:
+        picture = np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
+    picture = picture[..., None] if picture.ndim == 2 else picture
+    picture = picture if picture.shape[2] >= 3 else np.repeat(picture[:, :, :1], 3, axis=2)
+    return image.fromarray(np.ascontiguousarray(picture[:, :, :3]))
+
+
+def resampled(sound: Sound, rate: int) -> np.ndarray:
+    """Returns the samples at another rate, float32."""
+    samples = np.asarray(sound.samples, dtype=np.float32)
+    if sound.rate == rate:
+        return samples
+    from scipy.signal import resample_poly
+
+    common = gcd(sound.rate, rate)
+    made: np.ndarray = resample_poly(samples, rate // common, sound.rate // common).astype(np.float32)
+    return made
+
+
+def at_least_a_tenth(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Returns the samples, with silence behind them up to a tenth of a second: models read no shorter ones."""
+    return np.pad(samples, (0, max(0, rate // 10 - len(samples))))
