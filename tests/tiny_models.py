@@ -79,7 +79,7 @@ def resnet(folder: Path) -> Path:
     model = ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 2], layer_type="basic"))
     for name, values in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
-            values.copy_(torch.rand_like(values) / 4 + 0.5)
+            values.copy_(torch.rand_like(values) + (0.5 if name.endswith("var") else -0.5))
     return _saved(model, folder, ViTImageProcessorPil(size={"height": 16, "width": 16}))
 
 

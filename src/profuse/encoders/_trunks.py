@@ -90,7 +90,7 @@ class Pictures:
 
     @staticmethod
     def sizes(trunk: Any, spec: Spec) -> tuple[int, int]:
-        with torch.no_grad():
+        with torch.no_grad(), torch.device("cpu"):  # whichever one an encoder is built on
             made = _in_order(trunk(pixel_values=torch.zeros(1, spec.n_channels, *spec.image_size)).last_hidden_state)
         return made.shape[2], made.shape[1]
 
