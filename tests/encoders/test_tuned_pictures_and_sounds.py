@@ -22,6 +22,8 @@ from profuse.data.preprocess.trunk import FORMS, TrunkPreprocessor
 from profuse.encoders import _trunks
 from profuse.encoders.tuned import LastLayersEncoder, LoraEncoder, WholeEncoder
 from profuse.errors import CheckpointError, ConfigError, DataError, ShapeError
+from profuse.kinds import kind_named
+from profuse.progressive._entry import entry_of
 from profuse.schema import Spec
 from profuse.testing import ENCODER_CHECKS, check_encoder
 from profuse.tokens import Raw
@@ -247,6 +249,14 @@ def test_a_reader_is_kept_and_a_changed_model_is_told(models: Path, name: str) -
         type(made).from_state(state | {"digest": "0"})
 
 
+@pytest.mark.parametrize(("name", "said"), [("vit", "16 x 16 pixels"), ("wav2vec2", "up to 4000 samples")])
+def test_feedback_enters_behind_the_model_and_its_input_is_described(models: Path, name: str, said: str) -> None:
+    data, _ = some_rows(name)
+    spec = fitted(models / name, data)[0].spec
+    assert entry_of(LoraEncoder(spec, 8), "input") == "early"
+    assert said in kind_named(data.kind).describe(spec)
+
+
 def test_what_cannot_be_read_is_told(models: Path, tmp_path: Path) -> None:
     from transformers import ASTConfig, ASTFeatureExtractor, ASTModel, BitImageProcessorPil
 
@@ -360,18 +370,19 @@ def blind(folder: Path, name: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["vit", "wav2vec2"])
-def test_a_tuned_model_learns_what_a_frozen_one_does_not_see(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "forms"), [("vit", FORMS), ("wav2vec2", ("hf-lora",))])
+def test_a_tuned_model_learns_what_a_frozen_one_does_not_see(tmp_path: Path, name: str, forms: tuple[str, ...]) -> None:
     folder, kind = blind(tmp_path / "blind", name), "image" if name == "vit" else "audio"
-    cells, target = two_classes(kind, 200)
+    cells, target = two_classes(kind, 120)
     data = data_of(kind, cells, target)
-    learn, new = data.rows(np.arange(120)), data.rows(np.arange(120, 200))
+    learn, new = data.rows(np.arange(80)), data.rows(np.arange(80, 120))
     right = {}
-    for form in ("hf-tokens", *FORMS):
+    for form in ("hf-tokens", *forms):
         options = {} if form == "hf-tokens" else {"x": {"scale": 0.1}}
         model = FusionClassifier(
-            encoders={"x": f"{form}:{folder}"}, encoder_options=options, epochs=12, width=8, refit=False
-        )
+            encoders={"x": f"{form}:{folder}"}, encoder_options=options, epochs=20, width=8, refit=False,
+            learning_rate=0.01, batch_size=16,
+        )  # fmt: skip
         right[form] = float((model.fit(learn).predict(new) == new.target).mean())
     assert right.pop("hf-tokens") == 0.5
     assert min(right.values()) > 0.9, right

@@ -59,8 +59,9 @@ class Reader(Protocol):
 class Texts:
     """Numbers of tokens, and which are real."""
 
-    kind, tower = "text", "text_model"
-    layout = "long [batch, token, 1] and mask [batch, token]"
+    kind: ClassVar[str] = "text"
+    tower: ClassVar[str] = "text_model"
+    layout: ClassVar[str] = "long [batch, token, 1] and mask [batch, token]"
 
     @staticmethod
     def fits(raw: Raw, spec: Spec) -> bool:
@@ -81,8 +82,9 @@ class Texts:
 class Pictures:
     """Pixels: bytes, which are scaled as the model's processor does, or numbers that it has made."""
 
-    kind, tower = "image", "vision_model"
-    layout = "[batch, 3, height, width] of the model's size and mask [batch]"
+    kind: ClassVar[str] = "image"
+    tower: ClassVar[str] = "vision_model"
+    layout: ClassVar[str] = "[batch, 3, height, width] of the model's size and mask [batch]"
 
     @staticmethod
     def fits(raw: Raw, spec: Spec) -> bool:
@@ -110,8 +112,9 @@ class Pictures:
 class Sounds:
     """Samples, which the model reads of sounds of one length at a time; or frames, behind them silence."""
 
-    kind, tower = "audio", "audio_model"
-    layout = "float [batch, step, channel] and mask [batch, step], of the model's channels"
+    kind: ClassVar[str] = "audio"
+    tower: ClassVar[str] = "audio_model"
+    layout: ClassVar[str] = "float [batch, step, channel] and mask [batch, step], of the model's channels"
 
     @staticmethod
     def fits(raw: Raw, spec: Spec) -> bool:
@@ -142,7 +145,7 @@ def _of_samples(run: Run, raw: Raw, spec: Spec) -> Raw:
         )
     lengths, rows, parts = raw.mask.sum(1), [], []
     n_tokens = torch.zeros_like(lengths)
-    for length in lengths.unique().tolist():
+    for length in sorted(set(lengths.tolist())):
         if length:
             (some,) = (lengths == length).nonzero(as_tuple=True)
             parts.append(run(input_values=raw.values[some][raw.mask[some]].reshape(len(some), length)))
@@ -165,13 +168,10 @@ def _of_frames(run: Run, raw: Raw, spec: Spec) -> Raw:
     frames = raw.values[rows].gather(1, at[..., None].expand(-1, -1, spec.n_channels))
     made = run(input_features=frames.transpose(1, 2))
     n_tokens = (n_frames * made.shape[1] + reader.most - 1) // reader.most
-    most = min(made.shape[1], _most_tokens(raw, reader, made))
+    n_read = raw.values.shape[1] - reader.n_behind
+    most = min(made.shape[1], max(1, -(-n_read * made.shape[1] // reader.most)))
     mask = torch.arange(most, device=rows.device) < n_tokens[:, None]
     return Raw(_placed(made[:, :most], rows, raw), mask)
-
-
-def _most_tokens(raw: Raw, reader: Any, made: Tensor) -> int:
-    return max(1, -(-(raw.values.shape[1] - reader.n_behind) * made.shape[1] // reader.most))
 
 
 def _to_run(raw: Raw) -> Tensor:
@@ -230,7 +230,7 @@ def tuned_weights(trunk: Any, which: Which, n_layers: int) -> dict[str, tuple[in
     Raises:
         ConfigError: It has no numbered layers, or, for `lora`, no matrices in them.
     """
-    named = [(name, tuple(p.shape)) for name, p in trunk.named_parameters()]
+    named: list[tuple[str, tuple[int, ...]]] = [(name, tuple(p.shape)) for name, p in trunk.named_parameters()]
     layers = {name: name[: m.end()] for name, _ in named if (m := _LAYER.search(name))}
     if not layers:
         raise ConfigError(
@@ -242,7 +242,9 @@ def tuned_weights(trunk: Any, which: Which, n_layers: int) -> dict[str, tuple[in
     shapes = {name: shape for name, shape in named if layers.get(name) in tuned}
     if which != "lora":
         return shapes
-    matrices = {name: shape for name, shape in shapes.items() if len(shape) == 2 and name.endswith("weight")}
+    matrices: dict[str, tuple[int, ...]] = {
+        name: shape for name, shape in shapes.items() if len(shape) == 2 and name.endswith("weight")
+    }
     if not matrices:
         raise ConfigError(
             f"hf-lora: a {type(trunk).__name__} must have matrices in its layers to be tuned by changes of low rank; "

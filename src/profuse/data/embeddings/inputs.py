@@ -102,10 +102,12 @@ class SoundReader(NamedTuple):
         with quiet():
             read = self.processor(samples, sampling_rate=self.rate, return_tensors="np")
         if self.n_channels == 1:
-            return np.asarray(read["input_values"], dtype=np.float32)[0][:, None]
+            samples_read: np.ndarray = np.asarray(read["input_values"], dtype=np.float32)[0][:, None]
+            return samples_read
         frames = np.asarray(read["input_features"], dtype=np.float32)[0].T
         n = -(-len(samples) // self.hop)
-        return np.pad(frames, ((0, self.n_behind), (0, 0)), mode="edge")[: n + self.n_behind]
+        padded: np.ndarray = np.pad(frames, ((0, self.n_behind), (0, 0)), mode="edge")
+        return padded[: n + self.n_behind]
 
     def n_steps(self, sound: Sound) -> int:
         """Returns the steps of a whole sound."""

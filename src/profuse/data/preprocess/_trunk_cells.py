@@ -56,7 +56,7 @@ class Cells(Protocol):
 class Texts:
     """Numbers of tokens: long `[row, token, 1]`, mask `[row, token]`; a number is 1 + that of a token, 0 is none."""
 
-    kind = "text"
+    kind: ClassVar[str] = "text"
 
     @staticmethod
     def spec(model: Model, data: ModalityData) -> tuple[Spec, str]:
@@ -95,7 +95,7 @@ class Pictures:
     what the model reads: that takes a quarter of the memory. Else they are what the model reads, float32.
     """
 
-    kind = "image"
+    kind: ClassVar[str] = "image"
 
     @staticmethod
     def spec(model: Model, data: ModalityData) -> tuple[Spec, str]:
@@ -136,7 +136,7 @@ class Sounds:
     Behind a sound's frames stand those that still hear its end, and one of silence, which its encoder repeats.
     """
 
-    kind = "audio"
+    kind: ClassVar[str] = "audio"
 
     @staticmethod
     def spec(model: Model, data: ModalityData) -> tuple[Spec, str]:
