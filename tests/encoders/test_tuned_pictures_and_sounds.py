@@ -137,6 +137,8 @@ def test_levels_that_a_processor_does_not_scale_last_are_kept_as_it_makes_them(m
 
 
 def test_which_weights_are_tuned(models: Path) -> None:
+    from transformers import SwinConfig, SwinModel
+
     def names(name: str, encoder: LoraEncoder) -> set[str]:
         return {key.replace("/", ".") for key in encoder.first}
 
@@ -153,6 +155,11 @@ def test_which_weights_are_tuned(models: Path) -> None:
     two = names("convnext", LastLayersEncoder(specs["convnext"], 8))
     assert {key.rpartition(".layers.")[0] for key in two} == {"encoder.stages.1"}
     assert all("pwconv" in key for key in names("convnext", LoraEncoder(specs["convnext"], 8)))
+    sizes = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "num_heads": [2, 2], "window_size": 4}
+    swin = SwinModel(SwinConfig(depths=[1, 2], **sizes))
+    two = _trunks.tuned_weights(swin, "last", 2)
+    assert {key[:25] for key in two} == {"encoder.layers.1.blocks.0", "encoder.layers.1.blocks.1"}
+    assert not any("table" in key for key in _trunks.tuned_weights(swin, "lora", 2))
     with pytest.raises(ConfigError, match="hf-lora: a ResNetModel must have matrices in its layers"):
         LoraEncoder(specs["resnet"], 8)
 
@@ -203,8 +210,11 @@ def test_a_gradient_reaches_all_changes_and_nothing_of_the_pretrained_model(mode
 def test_where_all_rows_are_missing_the_changes_have_gradients_all_the_same(models: Path, name: str) -> None:
     spec, raw = batch(models, name)
     made = LoraEncoder(spec, 8)
-    made(raw.without(torch.ones(len(raw), dtype=torch.bool))).values.sum().backward()
-    assert all(p.grad is not None and not p.grad.any() for p in made.second.values())
+    none = torch.zeros_like(raw.mask)
+    for values in (raw.values, torch.full(raw.values.shape, torch.nan)):
+        made.zero_grad()
+        made(Raw(values, none)).values.sum().backward()
+        assert all(p.grad is not None and not p.grad.any() for p in made.second.values())
     assert len(made(raw.rows(torch.zeros(0, dtype=torch.long)))) == 0
 
 

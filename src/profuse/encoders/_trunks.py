@@ -21,7 +21,8 @@ from profuse.tokens import Raw
 
 __all__ = ["READERS", "Reader", "Run", "Which", "trunk_of", "tuned_weights"]
 
-_LAYER = re.compile(r"(?:^|\.)(?:(?:stages|layers)\.\d+\.)?(?:layers?|h|blocks?)\.\d+\.")
+_LAYER = re.compile(r"(?:^|\.)(?:layers\.\d+\.)?(?:layers?|h|blocks?)\.\d+\.")
+"""Where a layer's name ends: `encoder.layer.3.`; of Swin `encoder.layers.1.blocks.0.`."""
 Which = Literal["lora", "last", "whole"]
 Run = Callable[..., Tensor]
 """The model's inputs by name -> its last layer."""
