@@ -42,7 +42,7 @@ def pixels_of(folder: Path, digest: str, pictures: Sequence[np.ndarray], *, as_b
     made, plain = picture_processor(folder, digest), {"do_rescale": False, "do_normalize": False}
     with quiet():
         read = [
-            np.asarray(made(as_colours(p), return_tensors="np", **(plain if as_bytes else {}))["pixel_values"])
+            np.asarray(made(as_colours(p), return_tensors="pt", **(plain if as_bytes else {}))["pixel_values"])
             for p in pictures
         ]
     if odd := {pixels.shape for pixels in read} - {(1, 3, *read[0].shape[2:])}:
@@ -133,7 +133,7 @@ def sound_reader(folder: Path, digest: str) -> SoundReader:
         return SoundReader(made, rate, int(made.feature_size), hop, int(n_samples) // hop, n_behind)
     raise ConfigError(
         f"hf: a model of sounds must read samples, as wav2vec 2.0, or frames, as Whisper, to be tuned; {folder} holds "
-        f"a {config.model_type}, which reads {name} otherwise. Use it frozen: hf:FOLDER."
+        f"a {config.model_type}, whose {name} are of another form. Use it frozen: hf:FOLDER."
     )
 
 
