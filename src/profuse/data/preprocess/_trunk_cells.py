@@ -10,7 +10,7 @@ import torch
 
 from profuse._lookup import load
 from profuse.data.dataset import ModalityData
-from profuse.data.embeddings._base import Sound
+from profuse.data.embeddings import Sound
 from profuse.data.embeddings.vectors import cells_of
 from profuse.data.pictures import check_pictures
 from profuse.data.words import rows_of_texts
