@@ -122,8 +122,7 @@ def test_levels_that_a_processor_does_not_scale_last_are_kept_as_it_makes_them(m
     data, cells = some_rows("vit")
     folder = models / "vit"
     odd = Squared.from_pretrained(folder)
-    for cached in (scales_bytes, _trunks._on):
-        cached.cache_clear()
+    scales_bytes.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         for module in ("inputs", "frozen"):
             patch.setattr(f"profuse.data.embeddings.{module}.picture_processor", lambda *given: odd)
@@ -139,7 +138,7 @@ def test_levels_that_a_processor_does_not_scale_last_are_kept_as_it_makes_them(m
 def test_which_weights_are_tuned(models: Path) -> None:
     from transformers import SwinConfig, SwinModel
 
-    def names(name: str, encoder: LoraEncoder) -> set[str]:
+    def names(encoder: LoraEncoder) -> set[str]:
         return {key.replace("/", ".") for key in encoder.first}
 
     specs = {name: fitted(models / name, some_rows(name)[0])[0].spec for name in (*PICTURES, *SOUNDS)}
@@ -148,17 +147,20 @@ def test_which_weights_are_tuned(models: Path) -> None:
         assert len(lora.first) == 6 * (
             1 if name in ("clip", *SOUNDS) else 2
         )  # query, key, value, output, two of the MLP
-        assert not any("embed" in key or "conv" in key for key in names(name, lora))
-    last = names("resnet", LastLayersEncoder(specs["resnet"], 8, n_layers=1))
+        assert not any("embed" in key or "conv" in key for key in names(lora))
+    last = names(LastLayersEncoder(specs["resnet"], 8, n_layers=1))
     assert last
     assert all(key.startswith("encoder.stages.1.layers.1.") for key in last)
-    two = names("convnext", LastLayersEncoder(specs["convnext"], 8))
+    two = names(LastLayersEncoder(specs["convnext"], 8))
     assert {key.rpartition(".layers.")[0] for key in two} == {"encoder.stages.1"}
-    assert all("pwconv" in key for key in names("convnext", LoraEncoder(specs["convnext"], 8)))
-    sizes = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "num_heads": [2, 2], "window_size": 4}
-    swin = SwinModel(SwinConfig(depths=[1, 2], **sizes))
-    two = _trunks.tuned_weights(swin, "last", 2)
-    assert {key[:25] for key in two} == {"encoder.layers.1.blocks.0", "encoder.layers.1.blocks.1"}
+    assert all("pwconv" in key for key in names(LoraEncoder(specs["convnext"], 8)))
+    swin = SwinModel(
+        SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 2], num_heads=[2, 2], window_size=4)
+    )
+    assert {key[:25] for key in _trunks.tuned_weights(swin, "last", 2)} == {
+        "encoder.layers.1.blocks.0",
+        "encoder.layers.1.blocks.1",
+    }
     assert not any("table" in key for key in _trunks.tuned_weights(swin, "lora", 2))
     with pytest.raises(ConfigError, match="hf-lora: a ResNetModel must have matrices in its layers"):
         LoraEncoder(specs["resnet"], 8)
