@@ -153,3 +153,13 @@ def test_rows_of_one_fold_are_judged_in_parts_by_what_the_others_choose() -> Non
     assert metric("accuracy")(one.true, together) < 0.53
     assert metric("accuracy")(one.true, alone) < 0.53
     assert cut.of_folds(range(5)) is cut
+
+
+def test_a_network_without_time_for_an_epoch_in_half_of_the_folds_has_epochs_in_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 50 s it has 25: a third of them is less than one of 20 epochs that take 200 s, all of them are two."""
+    members = [TRIVIAL, QUICK, NET, replace(QUICK, name="last")]
+    done = run_fits(monkeypatch, members, lambda name, now: 200.0 if name == "net" else 0.0, 50.0)
+    assert next(epochs for name, _, epochs in done.fits if name == "net") == 2
+    assert "net" in done.names

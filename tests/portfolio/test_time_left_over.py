@@ -9,18 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_fits import NET, QUICK, a_cut
 
 from profuse.metrics import metric
-from profuse.models.options import ModelOptions
 from profuse.portfolio.attempt import FitResult
-from profuse.portfolio.cut import Cut
 from profuse.portfolio.fits import Fits
 from profuse.portfolio.fitted import Event, Fitted
 from profuse.portfolio.members import Member
 from profuse.training.options import TrainOptions
-
-QUICK = Member("quick", ("a",), "linear")
-NET = Member("net", ("a",), model=ModelOptions())
 
 
 @dataclass
@@ -44,7 +40,8 @@ def run(
     monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
     true = np.array([0, 1, 0, 1])
 
-    def fit(self: Fits, result: Fitted, n_before: int, until: float, train: TrainOptions, *more: Any, **m: Any) -> str:
+    def fit(self: Fits, result: Fitted, n_before: int, until: float, *more: Any, **probes: bool) -> str:
+        train = result.train
         calls.append((result.member.name, train.epochs, train.seed, until))
         each = seconds(result.member.name) / len(self.order)
         clock["now"] += each * len(self.order)
@@ -60,12 +57,7 @@ def run(
         return ""
 
     monkeypatch.setattr(Fits, "_fit", fit)
-    nothing: Any = None
-    cut = Cut(
-        codec=nothing, folds=(nothing, nothing), whole=None, rows=np.arange(4), fold_of=np.array([0, 0, 1, 1]),
-        true=true, clusters=np.arange(4), dependent=False, names=("a",), lacking=np.zeros((4, 1), bool),
-    )  # fmt: skip
-    fits = Fits(cut, members, [()], TrainOptions(), metric("accuracy"), deadline, 1, events.append)
+    fits = Fits(a_cut(2, 2), members, [()], TrainOptions(), metric("accuracy"), deadline, 1, events.append)
     fitted, skipped, _ = fits.run()
     return Outcome(fitted, skipped, calls, events)
 

@@ -102,8 +102,7 @@ class Pictures:
         rows = _to_run(raw)
         pixels = raw.values[rows].masked_fill(~raw.mask[rows, None, None, None], 0)
         if not pixels.is_floating_point():
-            folder = folder_of(spec.source)
-            factor, mean, deviation = _of_inputs("levels_of")(folder, digest_of(folder))
+            factor, mean, deviation = _of_inputs("levels_of", spec)
             mean, deviation = (torch.from_numpy(of).to(like)[:, None, None] for of in (mean, deviation))
             pixels = (factor * pixels.to(like.dtype) - mean) / deviation
         made = _in_order(run(pixel_values=pixels.to(like.dtype)))
@@ -123,9 +122,8 @@ class Sounds:
 
     @staticmethod
     def sizes(trunk: Any, spec: Spec) -> tuple[int, int]:
-        folder = folder_of(spec.source)
-        n_steps = spec.max_length - _n_behind(spec)
-        return int(trunk.config.hidden_size), _of_inputs("n_tokens_of")(folder, digest_of(folder), n_steps)
+        n_steps = spec.max_length - _of_inputs("sound_reader", spec).n_behind
+        return int(trunk.config.hidden_size), _of_inputs("n_tokens_of", spec, n_steps)
 
     @staticmethod
     def read(run: Run, raw: Raw, spec: Spec, like: Tensor) -> Raw:
@@ -154,7 +152,8 @@ def _of_samples(run: Run, raw: Raw, spec: Spec) -> Raw:
             rows.append(some)
     if not parts:  # the model runs all the same, so that all processes of several have the same gradients
         rows = [lengths.new_zeros(1)]
-        parts = [run(input_values=raw.values.new_zeros(1, max(raw.values.shape[1], _shortest(spec))))]
+        shortest = _of_inputs("sound_reader", spec).rate // 10
+        parts = [run(input_values=raw.values.new_zeros(1, max(raw.values.shape[1], shortest)))]
     longest = max(part.shape[1] for part in parts)
     made = torch.cat([pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
     mask = torch.arange(longest, device=lengths.device) < n_tokens[:, None]
@@ -163,7 +162,7 @@ def _of_samples(run: Run, raw: Raw, spec: Spec) -> Raw:
 
 def _of_frames(run: Run, raw: Raw, spec: Spec) -> Raw:
     """Sounds of the one length that the model reads: the last frame, which is silent, is repeated up to there."""
-    rows, reader = _to_run(raw), _sound_reader(spec)
+    rows, reader = _to_run(raw), _of_inputs("sound_reader", spec)
     n_frames = (raw.mask.sum(1) - reader.n_behind).clamp(min=0)
     at = torch.arange(reader.most, device=rows.device).minimum((raw.mask[rows].sum(1, keepdim=True) - 1).clamp(min=0))
     frames = raw.values[rows].gather(1, at[..., None].expand(-1, -1, spec.n_channels))
@@ -193,21 +192,11 @@ def _in_order(made: Tensor) -> Tensor:
     return made.flatten(2).transpose(1, 2) if made.ndim == 4 else made
 
 
-def _of_inputs(name: str) -> Any:
-    return load(f"profuse.data.embeddings.inputs:{name}")
-
-
-def _sound_reader(spec: Spec) -> Any:
+def _of_inputs(name: str, spec: Spec, *more: Any) -> Any:
+    """Returns what a function of `profuse.data.embeddings.inputs` returns of the model that a spec names."""
+    function: Any = load(f"profuse.data.embeddings.inputs:{name}")
     folder = folder_of(spec.source)
-    return _of_inputs("sound_reader")(folder, digest_of(folder))
-
-
-def _n_behind(spec: Spec) -> int:
-    return int(_sound_reader(spec).n_behind)
-
-
-def _shortest(spec: Spec) -> int:
-    return int(_sound_reader(spec).rate) // 10
+    return function(folder, digest_of(folder), *more)
 
 
 def trunk_of(source: str, tower: str, device: str) -> Any:

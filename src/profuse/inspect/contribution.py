@@ -125,17 +125,17 @@ class Contribution(Question):
         shown = {s for draw in draws for weights in draw.values() for s in weights}
         scores = self._scores(asked, names, sorted(shown))
         rounds = range(1 if self.how == "masked" else self.repeats)
-        values, errors = [], []
+        values, errors, sums = [], [], []
         for name in asked.present:
             own = [draw.get(name, {}) for draw in draws]
             by_order = [scores.combined(_repeated(w, rounds))[0] for w in own]
             by_repeat = [scores.combined(_repeated(_mean(own), [r]))[0] for r in rounds]
             more = math.hypot(half_of(by_order), half_of(by_repeat))
-            found = scores.combined(_repeated(_mean(own), rounds), more=more)
+            sums.append(_repeated(_mean(own), rounds))
+            found = scores.combined(sums[-1], more=more)
             values.append(Estimate(name, *found, n=len(asked.true), modalities=(name,)))
             errors.append(more)
-        shares = [_repeated(_mean([draw.get(name, {}) for draw in draws]), rounds) for name in asked.present]
-        even = scores.of_sums(evenness, shares, (0.0, 1.0)) if len(shares) > 1 else None
+        even = scores.of_sums(evenness, sums, (0.0, 1.0)) if len(sums) > 1 else None
         every = tuple(names)
         whole, _, _ = scores.combined(_repeated({every: 1.0, (): -1.0}, rounds))
         return Answer(

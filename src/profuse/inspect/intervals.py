@@ -99,8 +99,8 @@ class Scores:
         """
         weights = np.zeros((len(sums), len(self._scores)))
         for i, each in enumerate(sums):
-            for condition, weight in each.items():
-                weights[i, self._column[condition]] += self._sign * weight
+            for column, weight in self._by_column(each).items():
+                weights[i, column] = weight
         return self._interval(float(function(weights @ self._scores)), function(self._draws @ weights.T), ends)
 
     def combined(self, weights: Mapping[Any, float], *, more: float = 0.0) -> tuple[float, float, float]:
@@ -110,11 +110,7 @@ class Scores:
             weights: By condition. Where they cancel among equal predictions, the sum is exactly 0.
             more: Half of the 95 % interval of what else is drawn at random, independent of the rows.
         """
-        of: dict[int, float] = {}
-        for condition, weight in weights.items():
-            column = self._column[condition]
-            of[column] = of.get(column, 0.0) + self._sign * weight
-        of = {column: weight for column, weight in of.items() if abs(weight) > 1e-12}
+        of = {column: weight for column, weight in self._by_column(weights).items() if abs(weight) > 1e-12}
         if not of:
             return 0.0, 0.0, 0.0
         value = sum(w * float(self._scores[c]) for c, w in of.items())
@@ -123,6 +119,14 @@ class Scores:
         low = sum(w * (least if w > 0 else most) for w in of.values())
         high = sum(w * (most if w > 0 else least) for w in of.values())
         return self._interval(value, draws, (low, high), more)
+
+    def _by_column(self, weights: Mapping[Any, float]) -> dict[int, float]:
+        """Returns the weights of different scores, by which a sum counts up where the metric gets better."""
+        of: dict[int, float] = {}
+        for condition, weight in weights.items():
+            column = self._column[condition]
+            of[column] = of.get(column, 0.0) + self._sign * weight
+        return of
 
     def score(self, condition: Hashable) -> tuple[float, float, float]:
         """Returns a score and its interval."""

@@ -52,9 +52,10 @@ def _learned(fitted: Sequence[Fitted]) -> bool:
 class Fits:
     """Fits members to folds.
 
-    Each member has its turn, and in it fits to as many folds as there is time for: to `few` at least, or it is left
-    out. What was left out is tried again with the time that others have left, then the members with the fewest folds
-    are fitted to further ones. All that is judged and predicted by is of the folds that all members have in the end.
+    Without a deadline each member fits to all folds. Else it has a turn, and in it fits to `half` of them; a network
+    may have less, `few` at least. What was left out is tried again with the time that others have left, then the
+    members with the fewest folds are fitted to further ones. All that is judged and predicted by is of the folds that
+    all members have in the end.
 
     Args:
         cut: The folds.
@@ -62,7 +63,7 @@ class Fits:
         patterns: Modalities that are hidden in held-out rows, and predicted again.
         train: Of networks.
         metric: That counts.
-        deadline: By `time.perf_counter`; None: there is none, and each member fits to all folds.
+        deadline: By `time.perf_counter`; None: there is none.
         n_jobs: Fits at a time.
         tell: Told of progress.
 
@@ -84,12 +85,12 @@ class Fits:
     deadline: float | None
     n_jobs: int
     tell: Callable[[Event], None]
-    order: tuple[int, ...] = ()
-    few: int = 0
-    half: int = 0
-    sets: dict[int, dict[str, tuple[str, int]]] = field(default_factory=dict)
-    needs: float | None = None
-    _parts: bytes = b""
+    order: tuple[int, ...] = field(init=False)
+    few: int = field(init=False)
+    half: int = field(init=False)
+    sets: dict[int, dict[str, tuple[str, int]]] = field(init=False, default_factory=dict)
+    needs: float | None = field(init=False, default=None)
+    _parts: bytes = field(init=False, default=b"")
 
     def __post_init__(self) -> None:
         n_folds, by_time = len(self.cut.folds), self.cut.whole is not None
@@ -117,8 +118,9 @@ class Fits:
                 kept = reserved if i < network else 0.0
                 least = reserved if i == network else 0.0
                 until = min(until, max(now + _TURN * (until - kept - now), now + least))
-            result = Fitted(member)
-            self._one(result, i, until, fitted, skipped, len(self.order) if math.isinf(until) else self.half, self.half)
+            result = Fitted(member, self.train)
+            most = len(self.order) if math.isinf(until) else self.half
+            self._one(result, i, until, fitted, skipped, most, self._fewest(member))
             late += [result] if result.needs else []
         quickest = min(late, key=lambda result: result.needs, default=None)
         self.needs = None if quickest is None else quickest.needs * self._n_rounds(self.half)
@@ -126,8 +128,7 @@ class Fits:
             first = None if _learned(fitted) else quickest
             for result in sorted(late, key=lambda r: (r is not first, r.member.model is None)):  # networks first
                 most = self._n_common(fitted)
-                # that one more classical model takes part is not worth most folds of all
-                few = min(self.half if result.member.model is None and _learned(fitted) else self.few, most)
+                few = min(self._fewest(result.member) if _learned(fitted) else self.few, most)
                 if result.needs * self._n_rounds(few - len(result.done)) < self.deadline - time.perf_counter():
                     i = self.members.index(result.member)
                     self._one(result, i, self.deadline, fitted, skipped, most, few, probes=False)
@@ -172,9 +173,9 @@ class Fits:
             if n_epochs < _WORTH_AGAIN * given:
                 continue
             train = _at_most(n_epochs, self.train.model_copy(update={"seed": self.train.seed + 1}))
-            result = Fitted(replace(first.member, name=f"{first.member.name} (again)"), most=most)
+            result = Fitted(replace(first.member, name=f"{first.member.name} (again)"), train, most=most)
             at = (self.members.index(first.member) + 1) * len(self.order)
-            if not self._fit(result, at - n_folds, deadline, train, n_folds, n_folds):
+            if not self._fit(result, at - n_folds, deadline, n_folds, n_folds):
                 self._add(result, at, fitted)
 
     def _more_folds(self, fitted: Sequence[Fitted], deadline: float) -> None:
@@ -185,17 +186,14 @@ class Fits:
             if sum(result.a_fit for result in fewer) > MARGIN * (deadline - time.perf_counter()):
                 return
             for result in fewer:
-                train = self._train_of(result)
-                if self._fit(result, self._n_total - n_folds, deadline, train, n_folds, n_folds, probes=False):
+                if result.member.model is not None:  # as those that are done
+                    result.train = _at_most(result.epochs[1], result.train)
+                if self._fit(result, self._n_total - n_folds, deadline, n_folds, n_folds, probes=False):
                     return
 
-    def _train_of(self, result: Fitted) -> TrainOptions:
-        """Returns how a network's fits that are done were trained."""
-        if result.member.model is None:
-            return self.train
-        again = result.member.name not in {member.name for member in self.members}
-        train = self.train.model_copy(update={"seed": self.train.seed + 1}) if again else self.train
-        return _at_most(result.epochs[1], train)
+    def _fewest(self, member: Member) -> int:
+        """Returns the folds that it must be fitted to: one more classical model is not worth most folds of all."""
+        return self.half if member.model is None else self.few
 
     def _add(self, result: Fitted, n_done: int, fitted: list[Fitted]) -> None:
         """Adds a member to those fitted, and tells its score."""
@@ -220,8 +218,7 @@ class Fits:
     ) -> None:
         """Fits a member, and adds it to those fitted, or to those that are not with the reason; tells that."""
         name = result.member.name
-        few = few if result.member.model is None else self.few  # a network is worth the folds of others
-        reason = self._fit(result, i * len(self.order), until, self.train, most, min(few, most), probes=probes)
+        reason = self._fit(result, i * len(self.order), until, most, few, probes=probes)
         n_done = (i + 1) * len(self.order)
         skipped.pop(name, None)
         if reason:
@@ -238,17 +235,13 @@ class Fits:
     def _n_total(self) -> int:
         return len(self.order) * len(self.members)
 
-    def _fit(
-        self, result: Fitted, n_before: int, until: float, train: TrainOptions, most: int, few: int, *,
-        probes: bool = True,
-    ) -> str:  # fmt: skip
+    def _fit(self, result: Fitted, n_before: int, until: float, most: int, few: int, *, probes: bool = True) -> str:
         """Fits a member to folds until then; returns why it is left out, or "".
 
         Args:
             result: What is done of it is not done again.
             n_before: Fits, of other members.
             until: By `time.perf_counter`.
-            train: Of a network.
             most: Folds that it is fitted to, in the order of fits.
             few: Folds that it needs. A network has fewer epochs if its first steps tell of too little time for half of
                 all otherwise, or later on not to these.
@@ -256,14 +249,13 @@ class Fits:
         """
         start, result.needs = time.perf_counter(), 0.0
         try:
-            return self._to_folds(result, n_before, until, train, most, few, probes)
+            return self._to_folds(result, n_before, until, most, few, probes)
         finally:
             result.seconds += time.perf_counter() - start
 
-    def _to_folds(
-        self, result: Fitted, n_before: int, until: float, train: TrainOptions, most: int, few: int, probes: bool
-    ) -> str:
-        member, folds = result.member, [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
+    def _to_folds(self, result: Fitted, n_before: int, until: float, most: int, few: int, probes: bool) -> str:
+        member, train = result.member, result.train
+        folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
         aim = max(few, min(most, self.half))
         while todo := [fold for fold in self.order[:most] if fold not in result.done]:
             n_done, remaining = result.n_done(self.order), until - time.perf_counter()
@@ -305,24 +297,23 @@ class Fits:
             for output in self._outputs(tasks):
                 if output.reason:
                     return output.reason
-                if output.too_long:
-                    if output.epochs < _FEWEST_EPOCHS:
-                        if enough:
-                            return ""
-                        if aimed > few:
-                            aim = few
-                            continue
-                        shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
-                        result.needs = output.before + output.too_long * shortest
-                        whole = output.before + output.too_long
-                        return f"a fit would take {whole:.0f} s; {allowed or 0.0:.0f} s were left for it"
+                if not output.too_long:
+                    result.done[output.number] = output
+                    self.sets[output.number] |= output.sets
+                    left = self._left(result, most)
+                    self.tell(Event("fit", n_before + len(result.done), self._n_total, member.name, left))
+                elif output.epochs >= _FEWEST_EPOCHS:
                     result.most = max(result.most, output.planned)
                     train = _at_most(output.epochs, train)
-                    continue
-                result.done[output.number] = output
-                self.sets[output.number] |= output.sets
-                left = self._left(result, most)
-                self.tell(Event("fit", n_before + len(result.done), self._n_total, member.name, left))
+                elif enough:
+                    return ""
+                elif aimed > few:
+                    aim = few
+                else:
+                    shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
+                    result.needs = output.before + output.too_long * shortest
+                    whole = output.before + output.too_long
+                    return f"a fit would take {whole:.0f} s; {allowed or 0.0:.0f} s were left for it"
         return ""
 
     def _left(self, result: Fitted, most: int) -> float | None:

@@ -11,6 +11,7 @@ from profuse.portfolio.attempt import FitResult
 from profuse.portfolio.members import Member
 from profuse.portfolio.patterns import Pattern
 from profuse.predictor import Predictor
+from profuse.training.options import TrainOptions
 
 __all__ = ["Event", "Fitted"]
 
@@ -47,6 +48,7 @@ class Fitted:
 
     Attributes:
         member: What is fitted.
+        train: How, where it is a network.
         done: By fold, what its fit has left.
         seconds: Of all its fits.
         needs: Seconds that a fit of it would take at least, where there was not time enough.
@@ -56,6 +58,7 @@ class Fitted:
     """
 
     member: Member
+    train: TrainOptions
     done: dict[int, FitResult] = field(default_factory=dict)
     seconds: float = 0.0
     needs: float = 0.0

@@ -54,7 +54,8 @@ class GradientBalance(Callback):
                 "GradientBalance: model must have an encoder of each modality, as FusionModel has; "
                 f"got {type(self.model).__name__}. Leave this callback out."
             )
-        self.norms, self._sums, self._steps = [], dict.fromkeys(model.names, 0.0), dict.fromkeys(model.names, 0)
+        self.norms = []
+        self._steps: dict[str, list[float]] = {name: [] for name in model.names}  # norms of the steps of this epoch
         self._squares: dict[str, dict[nn.Parameter, Tensor]] = {name: {} for name in model.names}
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(self._looking(name))  # type: ignore[no-untyped-call]
@@ -75,16 +76,15 @@ class GradientBalance(Callback):
 
     def _end_step(self, name: str) -> None:
         if squares := self._squares[name]:
-            self._sums[name] += math.sqrt(float(sum(squares.values())))
-            self._steps[name] += 1
+            self._steps[name].append(math.sqrt(float(sum(squares.values()))))
             squares.clear()
 
     def on_epoch_end(self, epoch: Epoch) -> None:
         """Writes down the epoch's norms."""
-        for name in self._sums:
+        for name in self._steps:
             self._end_step(name)
-        self.norms.append({name: total / max(1, self._steps[name]) for name, total in self._sums.items()})
-        self._sums, self._steps = dict.fromkeys(self._sums, 0.0), dict.fromkeys(self._steps, 0)
+        self.norms.append({name: sum(norms) / max(1, len(norms)) for name, norms in self._steps.items()})
+        self._steps = {name: [] for name in self._steps}
 
     def on_fit_end(self, history: History) -> None:
         """Looks no more."""

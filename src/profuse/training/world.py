@@ -85,7 +85,7 @@ class World:
 
         fabric = Fabric(
             accelerator=options.device,
-            devices=self.n_processes // self.n_nodes,
+            devices=self.n_local,
             num_nodes=self.n_nodes,
             # a batch may lack a modality, and its encoder then has no gradient
             strategy=DDPStrategy(find_unused_parameters=True),
