@@ -30,8 +30,8 @@ class Sound(NamedTuple):
 class Embedding:
     """A function `list of cells -> [cell, channel]`, whose results are kept on disk by the content of each cell.
 
-    Cells are str of a text, arrays `[height, width, channel]` of a picture, `Sound` of a sound, arrays of all else.
-    They are those that are there: a missing cell never gets to it. What it returns of a cell must not depend on the
+    Cells are str of a text, arrays `[height, width, channel]` of a picture, `[frame, height, width, channel]` of a video,
+    `Sound` of a sound, arrays of all else. They are those that are there: a missing cell never gets to it. What it returns of a cell must not depend on the
     others.
 
     Args:

@@ -28,7 +28,7 @@ class _HuggingFace:
             return None
         return Embedding(
             partial(_embed, source, _FORMS[form]),
-            kinds=("text", "image", "audio"),
+            kinds=("text", "image", "audio", "video"),
             tokens=_FORMS[form],
             batch_size=32,
             identity=partial(_identity, form, source),

@@ -1,4 +1,4 @@
-"""What stands before a Hugging Face model: what makes numbers of texts, pictures and sounds."""
+"""What stands before a Hugging Face model: what makes numbers of texts, pictures, sounds and videos."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     "resampled",
     "sound_processor",
     "tokenizer_of",
+    "video_processor",
 ]
 
 WHY = "Pretrained encoders"
@@ -77,6 +78,13 @@ def tokenizer_of(folder: Path, digest: str) -> Any:
 def picture_processor(folder: Path, digest: str) -> Any:
     """Returns what makes numbers of pictures."""
     with loading(folder, "a processor of pictures"):
+        return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
+
+
+@lru_cache(maxsize=2)
+def video_processor(folder: Path, digest: str) -> Any:
+    """Returns what makes numbers of the frames of videos, or of each frame as a picture."""
+    with loading(folder, "a processor of videos or pictures"):
         return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
 
 
