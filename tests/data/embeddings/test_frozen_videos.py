@@ -138,7 +138,9 @@ def test_a_model_of_neither_videos_nor_pictures_is_told(models: Path, name: str)
 
 def test_a_picture_given_to_a_model_of_videos_is_told(models: Path) -> None:
     for name in OF_VIDEOS:
-        with pytest.raises(ConfigError, match="it makes 5 axes, as it belongs to a model of videos. Name a model of pict"):
+        with pytest.raises(
+            ConfigError, match="it makes 5 axes, as it belongs to a model of videos. Name a model of pict"
+        ):
             frozen(models / name, [video(1)[0]], tokens=False)
 
 

@@ -41,6 +41,7 @@ class Embedding:
         revision: What changes when the function gives other vectors: a model's version. The function's code counts by
             itself.
         batch_size: Cells that it gets at a time, at most.
+        colours_only: Whether pictures must be grey or of colours: others are an error, not read in part.
         identity: Returns the whole of what results are kept by, in place of revision and code; None: those two.
 
     Example:
@@ -54,6 +55,7 @@ class Embedding:
     tokens: bool = False
     revision: str = ""
     batch_size: int = 256
+    colours_only: bool = False
     identity: Callable[[], str] | None = None
 
     def __post_init__(self) -> None:

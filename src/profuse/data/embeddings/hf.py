@@ -31,6 +31,7 @@ class _HuggingFace:
             kinds=("text", "image", "audio", "video"),
             tokens=_FORMS[form],
             batch_size=32,
+            colours_only=True,
             identity=partial(_identity, form, source),
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from profuse._optional import need
 from profuse.data.embeddings._base import Sound
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, DataError
 
 __all__ = [
     "SAFE",
@@ -96,12 +96,19 @@ def sound_processor(folder: Path, digest: str) -> Any:
 
 
 def as_colours(picture: np.ndarray) -> Any:
-    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not."""
+    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not.
+
+    Raises:
+        DataError: It has channels that are no colours, which would be lost.
+    """
+    n = 1 if picture.ndim == 2 else picture.shape[2]
+    if n not in (1, 3, 4):
+        raise DataError(f"hf: a picture must be grey or of colours, for which a model is made; got {n} channels.")
     image = need("PIL.Image", "hf", WHY)
     if picture.dtype != np.uint8:
         picture = np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
     picture = picture[..., None] if picture.ndim == 2 else picture
-    picture = picture if picture.shape[2] >= 3 else np.repeat(picture[:, :, :1], 3, axis=2)
+    picture = np.repeat(picture, 3, axis=2) if n == 1 else picture
     return image.fromarray(np.ascontiguousarray(picture[:, :, :3]))
 
 

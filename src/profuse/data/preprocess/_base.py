@@ -34,6 +34,14 @@ class Preprocessor(KindPart):
             DataError: The rows do not fit what was fitted (other columns, channels, ...).
         """
 
+    @classmethod
+    def refusal(cls, data: ModalityData) -> str:
+        """Returns why it does not read such rows, and what to do, as an error ends: "must ...; got .... Name ...".
+
+        "" where nothing speaks against it. Asked before any fit, of kinds that it does not accept too.
+        """
+        return ""
+
     def unseen(self, data: ModalityData) -> list[Unseen]:
         """Returns for each column of categories what `data` holds of those that training has not seen."""
         return []
