@@ -11,8 +11,8 @@ import pytest
 import torch
 
 __all__ = [
-    "clip", "convnext", "dinov2", "minilm", "resnet", "text_model", "timesformer", "videomae", "vit", "vivit", "wav2vec2",
-    "whisper",
+    "clip", "convnext", "dinov2", "minilm", "resnet", "text_model", "timesformer", "videomae", "vit", "vivit",
+    "wav2vec2", "whisper",
 ]  # fmt: skip
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "very", "the", "is", "not", "it", "was"]
@@ -111,8 +111,8 @@ def clip(folder: Path) -> Path:
     return _saved(CLIPModel(config), folder, tokenizer(), read)
 
 
-_SMALL = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 16}
-_AT_16 = {"size": {"shortest_edge": 18}, "crop_size": {"height": 16, "width": 16}}
+_SMALL: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 16}
+_AT_16: dict[str, Any] = {"size": {"shortest_edge": 18}, "crop_size": {"height": 16, "width": 16}}
 
 
 def videomae(folder: Path, n_layers: int = 2) -> Path:

@@ -72,7 +72,8 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
 
     Raises:
         UnknownNameError: A modality, an encoder or a preprocessor of that name is not known.
-        ConfigError: It takes another kind than its modality is, refuses its rows, or needs another preprocessor than is named.
+        ConfigError: It takes another kind than its modality is, refuses its rows, or needs another preprocessor than is
+            named; or `max_length` is set where nothing is bounded.
     """
     for name in [*encoders, *into]:
         resolve(name, dataset.modalities, where=who, what="modality")
@@ -108,6 +109,13 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
                 f"{f'takes {takes!r}' if chosen in ENCODERS else 'does not'}. Name another one, or leave it out."
             )
         modalities[name] = _read_with(needed, repr(chosen), name, data, who)
+    for name, data in modalities.items():
+        made_by_name = data.preprocess or kind_named(data.kind).preprocessor
+        if data.max_length is not None and not preprocessor(made_by_name).bound:
+            raise ConfigError(
+                f"{who}: max_length of {name!r} must go with a preprocessor that bounds how much of a row is read; got "
+                f"max_length={data.max_length} with {made_by_name!r}, which does not. Leave it out."
+            )
     return replace(dataset, modalities=modalities)
 
 

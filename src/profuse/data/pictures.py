@@ -96,15 +96,12 @@ def other_channels(data: ModalityData) -> str:
             continue
         n, n_read = picture.shape[2], 3 if picture.shape[2] > 3 else 1
         where = pairs_of(data.range) if data.range is not None else ()
+        is_depth = len(where) == n and n - 1 in (1, 3) and where[-1] == (0.0, 1.0)
+        depth = "; the last one says where pixels were measured, and one pair of levels in `ranges` keeps it out"
         return (
             f"must get pictures that are grey or of colours; got {n} channels in row {row} (counted from 0), of which "
-            f"it would read {n_read}. Leave it out, as the default encoder {kind.encoder!r} reads all channels, or give "
-            "files of the channels that it is to see"
-            + (
-                "; the last one says where pixels were measured, and one pair of levels in `ranges` keeps it out."
-                if len(where) == n and n - 1 in (1, 3) and where[-1] == (0.0, 1.0)
-                else "."
-            )
+            f"it would read {n_read}. Leave it out, as the default encoder {kind.encoder!r} reads all channels, or "
+            f"give files of the channels that it is to see{depth * is_depth}."
         )
     return ""
 

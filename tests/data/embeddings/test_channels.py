@@ -35,9 +35,9 @@ def test_channels_that_would_be_lost_are_told_with_their_modality(form: str, n: 
     with pytest.raises(ConfigError) as caught:
         FusionClassifier(encoders={"scan": f"{form}:models/none"}, epochs=1).fit(scans(9, 9, n))
     assert str(caught.value) == (
-        f"FusionClassifier: the encoder '{form}:models/none' of 'scan' must get pictures that are grey or of colours; got "
-        f"{n} channels in row 0 (counted from 0), of which it would read {n_read}. Leave it out, as the default encoder "
-        "'cnn' reads all channels, or give files of the channels that it is to see."
+        f"FusionClassifier: the encoder '{form}:models/none' of 'scan' must get pictures that are grey or of colours; "
+        f"got {n} channels in row 0 (counted from 0), of which it would read {n_read}. Leave it out, as the default "
+        "encoder 'cnn' reads all channels, or give files of the channels that it is to see."
     )
 
 

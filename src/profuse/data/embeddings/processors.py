@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 WHY = "Pretrained encoders"
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -84,6 +85,12 @@ def picture_processor(folder: Path, digest: str) -> Any:
 @lru_cache(maxsize=2)
 def video_processor(folder: Path, digest: str) -> Any:
     """Returns what makes numbers of the frames of videos, or of each frame as a picture."""
+    if not any((folder / name).is_file() for name in _PROCESSOR_FILES):
+        raise ConfigError(
+            f"hf: a model that reads videos must have a processor of videos or pictures ({_PROCESSOR_FILES[0]}); the "
+            f"folder {folder} holds none. Name a model of videos (VideoMAE, ViViT, TimeSformer) or of pictures (ViT, "
+            "DINOv2, CLIP)."
+        )
     with loading(folder, "a processor of videos or pictures"):
         return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from profuse.errors import ConfigError
@@ -60,10 +61,10 @@ def steps_of(values: Tensor, config: Any, folder: Path) -> Tensor:
     n_before = 0 if layout is None else layout.n_before
     if layout is None or (values.shape[1] - n_before) % n_times:
         raise ConfigError(
-            f"hf-tokens: a model of videos must be one of {', '.join(_LAYOUTS)}, whose tokens are in a known order; got "
-            f"{config.model_type} in {folder}, with {values.shape[1]} tokens. Name hf:FOLDER: one vector of a video."
+            f"hf-tokens: a model of videos must be one of {', '.join(_LAYOUTS)}, whose tokens are in a known order; "
+            f"got {config.model_type} in {folder}, with {values.shape[1]} tokens. Name hf:FOLDER: one vector a video."
         )
     places = values[:, n_before:]
     if layout.time_first:
-        return places.unflatten(1, (n_times, -1)).mean(2)
-    return places.unflatten(1, (-1, n_times)).mean(1)
+        return torch.unflatten(places, 1, (n_times, -1)).mean(2)
+    return torch.unflatten(places, 1, (-1, n_times)).mean(1)

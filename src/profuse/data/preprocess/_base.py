@@ -20,6 +20,9 @@ class Preprocessor(KindPart):
     gives: ClassVar[str | None] = None
     """The kind of its `spec`, where it is not the one that it reads: text that becomes a vector, say."""
 
+    bound: ClassVar[str] = ""
+    """The argument of its constructor that bounds the positions of a row, `max_length` in a schema; "": it has none."""
+
     spec: Spec
     """What it tells the encoder; set by `fit`."""
 

@@ -16,7 +16,18 @@ from profuse._json import parse_json
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
 
-__all__ = ["FORMAT", "INDEX", "TEXT", "Shard", "ShardColumn", "ShardIndex", "check_unpacked", "read_index", "tars_in", "verify"]
+__all__ = [
+    "FORMAT",
+    "INDEX",
+    "TEXT",
+    "Shard",
+    "ShardColumn",
+    "ShardIndex",
+    "check_unpacked",
+    "read_index",
+    "tars_in",
+    "verify",
+]
 
 INDEX = "index.json"
 FORMAT = 1
@@ -171,13 +182,12 @@ def verify(folder: Path, progress: Callable[[str, int, int], None]) -> ShardInde
 
 
 def check_unpacked(files: Iterable[Path]) -> None:
-    """Checks that none of some files is a packed tar, by its name, unless it stands there unpacked too.
+    """Checks that none of some files is a packed tar, by its name.
 
     Raises:
         DataError: One is. Members are read from their places in a tar, which a packed one has not.
     """
-    named = (p for p in files if _PACKED_TAR.search(p.name) and p.is_file())
-    packed = sorted(p for p in named if not p.with_name(_PACKED_TAR.sub(".tar", p.name)).exists())
+    packed = sorted(p for p in files if _PACKED_TAR.search(p.name) and p.is_file())
     if packed:
         name = packed[0].name
         tool = next(tool for end, tool in _UNPACKED_BY.items() if name.lower().endswith(end))
@@ -192,8 +202,9 @@ def tars_in(folder: Path) -> list[Path]:
     """Returns the tars of a folder, by name; numbers in names count as such.
 
     Raises:
-        DataError: A packed tar is among them: it would be passed over.
+        DataError: A packed tar is there, and not unpacked beside it: it would be passed over.
     """
-    check_unpacked(p for p in folder.iterdir() if not p.name.startswith("."))
+    seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    check_unpacked(p for p in seen if not p.with_name(_PACKED_TAR.sub(".tar", p.name)).is_file())
     files = [p for p in folder.iterdir() if p.suffix.lower() == ".tar" and not p.name.startswith(".") and p.is_file()]
     return sorted(files, key=lambda p: [(int(t), "") if t.isdecimal() else (-1, t) for t in re.split(r"(\d+)", p.name)])
