@@ -81,6 +81,12 @@ def test_the_channel_that_says_where_a_depth_map_was_measured_can_be_kept_out(tm
         "the last one says where pixels were measured, and one pair of levels in `ranges` keeps it out."
     )
     assert hf.refusal(of_files(tmp_path, depth, ranges={"scan": [0.0, 1.0]})) == ""
+    bands = pictures(9, 9, 5, dtype="float32")
+    for picture in bands:
+        picture[:2] = np.nan
+    why = hf.refusal(of_files(tmp_path, bands))
+    assert "got 6 channels" in why
+    assert "`ranges`" not in why  # five would be left
 
 
 def test_new_rows_are_refused_where_they_are_read() -> None:
