@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-__all__ = ["clip", "convnext", "dinov2", "minilm", "resnet", "text_model", "vit", "wav2vec2", "whisper"]
+__all__ = [
+    "clip", "convnext", "dinov2", "minilm", "resnet", "text_model", "timesformer", "videomae", "vit", "vivit",
+    "wav2vec2", "whisper",
+]  # fmt: skip
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "very", "the", "is", "not", "it", "was"]
 
@@ -106,6 +109,39 @@ def clip(folder: Path) -> Path:
     )
     read = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     return _saved(CLIPModel(config), folder, tokenizer(), read)
+
+
+_SMALL: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 16}
+_AT_16: dict[str, Any] = {"size": {"shortest_edge": 18}, "crop_size": {"height": 16, "width": 16}}
+
+
+def videomae(folder: Path, n_layers: int = 2) -> Path:
+    """Saves a VideoMAE that reads 4 frames, two at a time, in 4 patches."""
+    from transformers import VideoMAEConfig, VideoMAEImageProcessorPil, VideoMAEModel
+
+    torch.manual_seed(0)
+    config = VideoMAEConfig(**_SMALL, num_hidden_layers=n_layers, patch_size=8, num_frames=4)
+    return _saved(VideoMAEModel(config), folder, VideoMAEImageProcessorPil(**_AT_16))
+
+
+def vivit(folder: Path, n_layers: int = 2) -> Path:
+    """Saves a ViViT that reads 6 frames, two at a time, in 4 patches, behind a token of the whole."""
+    from transformers import VivitConfig, VivitImageProcessor, VivitModel
+
+    torch.manual_seed(0)
+    config = VivitConfig(**_SMALL, num_hidden_layers=n_layers, tubelet_size=[2, 8, 8], num_frames=6)
+    return _saved(VivitModel(config), folder, VivitImageProcessor(**_AT_16))
+
+
+def timesformer(folder: Path, n_layers: int = 2, attention_type: str = "divided_space_time") -> Path:
+    """Saves a TimeSformer that reads 3 frames in 4 patches, behind a token of the whole."""
+    from transformers import TimesformerConfig, TimesformerModel, VideoMAEImageProcessorPil
+
+    torch.manual_seed(0)
+    config = TimesformerConfig(
+        **_SMALL, num_hidden_layers=n_layers, patch_size=8, num_frames=3, attention_type=attention_type
+    )
+    return _saved(TimesformerModel(config), folder, VideoMAEImageProcessorPil(**_AT_16))
 
 
 def wav2vec2(folder: Path) -> Path:

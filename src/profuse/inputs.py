@@ -27,7 +27,7 @@ from profuse.data.target import read_target
 from profuse.data.tensors import as_target, from_frame, from_tensors, same_order
 from profuse.datasets import DATASETS
 from profuse.datasets import load as load_dataset
-from profuse.encoders import ENCODERS, encoder, preprocessor_for
+from profuse.encoders import ENCODERS, check_reads, encoder, preprocessor_for
 from profuse.encoders.own import reader_of
 from profuse.errors import ConfigError, DataError
 from profuse.kinds import kind_named
@@ -72,7 +72,8 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
 
     Raises:
         UnknownNameError: A modality, an encoder or a preprocessor of that name is not known.
-        ConfigError: It takes another kind than its modality is, or needs another preprocessor than is named.
+        ConfigError: It takes another kind than its modality is, refuses its rows, or needs another preprocessor than is
+            named; or `max_length` is set where nothing is bounded.
     """
     for name in [*encoders, *into]:
         resolve(name, dataset.modalities, where=who, what="modality")
@@ -82,6 +83,8 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
                 f"{who}: the preprocessor of {name!r} must take kind {data.kind!r}; got {data.preprocess!r}, which "
                 f"takes {made_by.takes!r}. Name another one, or leave it out."
             )
+        if data.preprocess is not None and (why := preprocessor(data.preprocess).refusal(data)):
+            raise ConfigError(f"{who}: the preprocessor {data.preprocess!r} of {name!r} {why}")
     modalities = dict(dataset.modalities)
     for name, data in dataset.modalities.items():
         chosen = encoders.get(name, data.encoder)
@@ -96,6 +99,7 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
                 )
             modalities[name] = _read_with(needed, called, name, data, who)
             continue
+        check_reads(chosen, data, who=who, modality=name)
         takes, needed = encoder(chosen).kind, preprocessor_for(chosen)
         due = preprocessor(kind_named(data.kind).preprocessor).gives or data.kind
         fits = takes == due if chosen in ENCODERS else preprocessor(chosen).accepts(data.kind)
@@ -105,6 +109,13 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
                 f"{f'takes {takes!r}' if chosen in ENCODERS else 'does not'}. Name another one, or leave it out."
             )
         modalities[name] = _read_with(needed, repr(chosen), name, data, who)
+    for name, data in modalities.items():
+        made_by_name = data.preprocess or kind_named(data.kind).preprocessor
+        if data.max_length is not None and not preprocessor(made_by_name).bound:
+            raise ConfigError(
+                f"{who}: max_length of {name!r} must go with a preprocessor that bounds how much of a row is read; got "
+                f"max_length={data.max_length} with {made_by_name!r}, which does not. Leave it out."
+            )
     return replace(dataset, modalities=modalities)
 
 

@@ -98,6 +98,12 @@ class Modality(_Strict):
     columns: tuple[str, ...] = Field(description="Its columns; several for table and vector, one otherwise.")
     preprocess: str | None = Field(None, description="Name of a preprocessor; the kind's default when absent.")
     encoder: str | None = Field(None, description="Name of an encoder; the kind's default when absent.")
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        description="The most words, steps, frames, points or nodes of a row that a network reads; the preprocessor's "
+        "own bound when absent.",
+    )
 
 
 class Target(_Strict):

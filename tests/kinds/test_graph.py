@@ -101,7 +101,9 @@ def test_of_a_large_graph_the_same_nodes_are_read_whatever_their_order() -> None
     made = GraphPreprocessor(max_nodes=20)
     made.fit(of([value, rings(5, x=1.0)]))
     assert made.spec.max_length == 20
-    assert made.notes == ("1 of 2 graphs have more than 20 nodes: that many are read.",)
+    assert made.notes == (
+        "1 of 2 graphs have more than 20 nodes: that many are read; `max_length` in the schema sets it.",
+    )
     seen = [np.sort(made.transform(of([mixed(value, s)])).values[0, :, 0]) for s in range(3)]
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])

@@ -25,7 +25,7 @@ from profuse.comparison.results import Results
 from profuse.comparison.statistics import Estimate
 from profuse.comparison.summary import Evidence, Summary, summarise
 from profuse.data.split import check_parts, make_split
-from profuse.encoders import reader_for
+from profuse.encoders import check_reads, reader_for
 from profuse.errors import ConfigError
 from profuse.inputs import Data, Opened, open_data, with_encoders
 from profuse.predictor import Predictor, load_model
@@ -256,7 +256,8 @@ def opened_for(data: Data, target: Any, options: CompareOptions, **how: Any) -> 
     for modality, several in options.encoders.items():
         cells = resolve(modality, dataset.modalities, where="compare", what="modality")
         for other in several:
-            reader_for(other, cells)  # told before any fit
+            check_reads(other, cells, who="compare", modality=modality)  # told before any fit
+            reader_for(other, cells)
     for seed in range(options.filled().seeds):
         check_parts(dataset, make_split(dataset, options.split, seed=seed))
     return replace(opened, dataset=dataset), options

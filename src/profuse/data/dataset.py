@@ -104,6 +104,8 @@ class Dataset:
         for name in sorted(self.modalities):
             data = self.modalities[name]
             _feed(digest, [name, data.kind, data.rate, data.preprocess, data.encoder, data.present])
+            if data.max_length is not None:  # data without keep theirs
+                _feed(digest, [data.max_length])
             columns = [] if data.frame is None else list(data.frame)
             _feed(digest, [columns, *(_plain(data.values[c]) for c in columns)] if columns else data.values)
         for part in _BY_ROW:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from profuse.data.dataset import ModalityData
 from profuse.errors import DataError
+from profuse.kinds import kind_named, pairs_of
 
-__all__ = ["check_pictures", "n_channels_of", "resize", "resized_pictures"]
+__all__ = ["check_pictures", "n_channels_of", "other_channels", "resize", "resized_pictures"]
 
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # luma of red, green, blue: ITU-R BT.601
 _CHUNK_VALUES = 1 << 24  # numbers held at once beside the result: 64 MB of float32
@@ -80,6 +81,29 @@ def n_channels_of(data: ModalityData, index: NDArray[np.intp], who: str) -> int:
             f"got shape={other}. Convert it, or mark the row as absent."
         )
     return int(counts[0]) or (1 if all(_is_grey(p) for p in pictures) else 3)
+
+
+def other_channels(data: ModalityData) -> str:
+    """Returns the end of an error where a reader of colours would lose channels of pictures, "" where it would not.
+
+    Args:
+        data: Of any kind; only what has a range is pictures.
+    """
+    kind = kind_named(data.kind)
+    for row in np.flatnonzero(data.present) if kind.has_range else ():
+        picture = np.asarray(data.values[row])
+        if _is_coloured(picture):
+            continue
+        n, n_read = picture.shape[2], 3 if picture.shape[2] > 3 else 1
+        where = pairs_of(data.range) if data.range is not None else ()
+        is_depth = len(where) == n and n - 1 in (1, 3) and where[-1] == (0.0, 1.0)
+        depth = "; the last one says where pixels were measured, and one pair of levels in `ranges` keeps it out"
+        return (
+            f"must get pictures that are grey or of colours; got {n} channels in row {row} (counted from 0), of which "
+            f"it would read {n_read}. Leave it out, as the default encoder {kind.encoder!r} reads all channels, or "
+            f"give files of the channels that it is to see{depth * is_depth}."
+        )
+    return ""
 
 
 def _is_coloured(picture: NDArray[Any]) -> bool:

@@ -14,7 +14,7 @@ from profuse._lookup import nearest
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.kept import unlike
 from profuse.data.kind_part import fit_part
-from profuse.data.preprocess import Preprocessor, preprocessor
+from profuse.data.preprocess import Preprocessor, preprocessor, unfitted
 from profuse.data.table.reader import TableReader
 from profuse.data.table.unseen import Unseen, unseen_notes
 from profuse.data.target import TargetCodec
@@ -51,7 +51,7 @@ class Pipeline:
         train = dataset.rows(rows)
         for name, data in train.modalities.items():
             names[name] = data.preprocess or kind_named(data.kind).preprocessor
-            fitted[name] = preprocessor(names[name])()
+            fitted[name] = unfitted(names[name], data)
             fit_part(fitted[name], data, where="Pipeline", what="preprocessor", modality=name, name=names[name])
         return cls(fitted, names)
 

@@ -16,6 +16,7 @@ __all__ = [
     "Encoder",
     "Rows",
     "Suited",
+    "check_reads",
     "encoder",
     "preprocessor_for",
     "reader_for",
@@ -57,6 +58,17 @@ def preprocessor_for(name: str) -> str | None:
     An encoder that an embedding's name says needs the preprocessor of the same name.
     """
     return encoder(name).preprocess if name in ENCODERS else name
+
+
+def check_reads(name: str, data: ModalityData, *, who: str, modality: str) -> None:
+    """Checks that what the encoder called `name` reads with does not refuse the rows of a modality.
+
+    Raises:
+        ConfigError: It does: of pictures it would read some channels only, say.
+    """
+    needed = preprocessor_for(name)
+    if needed is not None and (why := preprocessor(needed).refusal(data)):
+        raise ConfigError(f"{who}: the encoder {name!r} of {modality!r} {why}")
 
 
 def reader_for(name: str, data: ModalityData) -> str:

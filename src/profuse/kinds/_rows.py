@@ -50,6 +50,8 @@ class ModalityData:
             more than 8 bits, or those of each channel.
         preprocess: Name of a preprocessor, or None for the kind's default.
         encoder: Name of an encoder, or None for the kind's default.
+        max_length: The most positions of a row (words, steps, frames, points, nodes) that a network reads, or None for
+            the preprocessor's own bound.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class ModalityData:
     range: LevelRange | None = None
     preprocess: str | None = None
     encoder: str | None = None
+    max_length: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -117,7 +117,9 @@ class StreamedTable:
         self.sample = made(self.sample)
         like = self.sample.modalities
         modalities = {
-            key: replace(data, preprocess=like[key].preprocess, encoder=like[key].encoder)
+            key: replace(
+                data, preprocess=like[key].preprocess, encoder=like[key].encoder, max_length=like[key].max_length
+            )
             for key, data in self.rows.modalities.items()
         }
         self.rows = replace(self.rows, modalities=modalities)

@@ -12,7 +12,7 @@ from profuse._lookup import resolve
 from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.split import Split
-from profuse.encoders import reader_for
+from profuse.encoders import check_reads, reader_for
 from profuse.models.options import ModelOptions
 from profuse.tokens import Raw
 from profuse.training.choices import Choice, choose
@@ -57,6 +57,7 @@ def alternatives(
         alike: dict[str, tuple[Pipeline, Raw]] = {}  # by preprocessor
         for encoder in several:
             data = resolve(name, dataset.modalities, where="encoders", what="modality")
+            check_reads(encoder, data, who="encoders", modality=name)
             reader = reader_for(encoder, data)
             if reader not in alike:
                 alone = replace(dataset.select([name]), modalities={name: replace(data, preprocess=reader)})

@@ -159,6 +159,32 @@ def test_a_folder_without_shards_is_told_what_could_be_in_it(tmp_path: Path) -> 
         read_table(tmp_path)
 
 
+PACKED = {
+    "tar.gz": "gunzip", "tgz": "gunzip", "TAR.GZ": "gunzip", "tar.bz2": "bunzip2", "tbz": "bunzip2", "tbz2": "bunzip2",
+    "tar.xz": "unxz", "txz": "unxz", "tar.zst": "unzstd", "tzst": "unzstd",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ending", "tool"), PACKED.items())
+def test_a_packed_shard_is_told_how_to_unpack_it(tmp_path: Path, ending: str, tool: str) -> None:
+    (tmp_path / f"a.{ending}").write_bytes(b"\x1f\x8b")
+    message = f"a.{ending}: shards must be plain tars .*got a packed one. Unpack it: {tool} a.{ending}$"
+    for place in (tmp_path, tmp_path / f"a.{ending}"):
+        with pytest.raises(DataError, match=message):
+            read_table(place)
+
+
+def test_packed_shards_beside_plain_ones_are_not_passed_over(foreign: Path) -> None:
+    for name in ("b-2.tgz", "b-10.tgz", ".hidden.tgz"):
+        (foreign / name).write_bytes(b"\x1f\x8b")
+    with pytest.raises(DataError, match="b-10.tgz: .*got a packed one, and 1 more. Unpack it: gunzip b-10.tgz"):
+        read_table(foreign)
+    for name in ("b-2.tgz", "b-10.tgz"):
+        (foreign / name).unlink()
+    (foreign / "train-9.tar.gz").write_bytes(b"\x1f\x8b")  # what `gunzip --keep` leaves
+    assert len(read_table(foreign)) == 7
+
+
 def test_an_index_of_others_is_none_of_ours(foreign: Path) -> None:
     (foreign / "index.json").write_text('["train-9.tar"]')
     assert len(read_table(foreign)) == 7

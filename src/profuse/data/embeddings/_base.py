@@ -30,9 +30,9 @@ class Sound(NamedTuple):
 class Embedding:
     """A function `list of cells -> [cell, channel]`, whose results are kept on disk by the content of each cell.
 
-    Cells are str of a text, arrays `[height, width, channel]` of a picture, `Sound` of a sound, arrays of all else.
-    They are those that are there: a missing cell never gets to it. What it returns of a cell must not depend on the
-    others.
+    Cells are str of a text, arrays `[height, width, channel]` of a picture, `[frame, height, width, channel]` of a
+    video, `Sound` of a sound, arrays of all else. They are those that are there: a missing cell never gets to it. What
+    it returns of a cell must not depend on the others.
 
     Args:
         function: May return a list of vectors too, or, with `tokens`, a list of `[token, channel]`.
@@ -42,6 +42,7 @@ class Embedding:
             itself.
         batch_size: Cells that it gets at a time, at most.
         identity: Returns the whole of what results are kept by, in place of revision and code; None: those two.
+        colours_only: Whether pictures must be grey or of colours: others are an error, not read in part.
 
     Example:
         >>> from profuse.data.embeddings import Embedding
@@ -55,6 +56,7 @@ class Embedding:
     revision: str = ""
     batch_size: int = 256
     identity: Callable[[], str] | None = None
+    colours_only: bool = False
 
     def __post_init__(self) -> None:
         if not callable(self.function):

@@ -1,4 +1,4 @@
-"""Frozen Hugging Face models: texts, pictures and sounds -> vectors, or the tokens of the last layer."""
+"""Frozen Hugging Face models: texts, pictures, sounds, videos -> vectors, or the tokens of the last layer."""
 
 from __future__ import annotations
 
@@ -27,12 +27,16 @@ from profuse.data.embeddings.processors import (
     resampled,
     sound_processor,
     tokenizer_of,
+    video_processor,
 )
+from profuse.data.embeddings.videos import MOST_PICTURES, frames_of, n_frames_of, steps_of
 from profuse.errors import ConfigError
 
 __all__ = ["frozen", "loaded", "longest", "trunk"]
 
 _LONGEST = 512
+_FRAMES_AT_ONCE = 64
+"""Of videos that a model reads together: at 224 pixels a side 40 MB, and some hundred MB in its layers."""
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLING = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
 
@@ -42,16 +46,24 @@ def frozen(folder: Path, cells: Sequence[Any], *, tokens: bool) -> list[np.ndarr
 
     A text's vector is what its folder says (`modules.json` of sentence-transformers; else the mean of its tokens), a
     picture's what the model itself calls its features (CLIP), else the mean of its tokens, a sound's the mean over
-    time. All cores take part, as it is done once.
+    time. A model of videos reads as many frames as its configuration says, evenly spaced, and a video's vector is the
+    mean of its tokens; a model of pictures reads up to 16, and it is the mean of theirs. The tokens of a video are
+    means over space, one a time. All cores take part, as it is done once.
 
     Raises:
         ConfigError: The model has nothing that reads such cells, cannot be loaded, or lacks weights.
     """
-    of: Callable[..., list[Tensor]] = (
-        _of_texts if isinstance(cells[0], str) else _of_sounds if isinstance(cells[0], Sound) else _of_pictures
-    )
+    of = _reader_of(cells[0])
     with limit_threads(usable_cores()), torch.inference_mode(), quiet():
         return [v.float().numpy() for v in of(folder, cells, tokens)]
+
+
+def _reader_of(cell: Any) -> Callable[..., list[Tensor]]:
+    if isinstance(cell, str):
+        return _of_texts
+    if isinstance(cell, Sound):
+        return _of_sounds
+    return _of_videos if np.ndim(cell) == 4 else _of_pictures
 
 
 def loaded(folder: Path) -> Any:
@@ -156,13 +168,40 @@ def _vectors(given: Any) -> Tensor:
 
 def _of_pictures(folder: Path, pictures: Sequence[np.ndarray], tokens: bool) -> list[Tensor]:
     model, made = loaded(folder), picture_processor(folder, digest_of(folder))
-    read = made(images=[as_colours(p) for p in pictures], return_tensors="pt")
+    read = made([as_colours(p) for p in pictures], return_tensors="pt")
+    if read["pixel_values"].ndim != 4:
+        what = "a model of videos" if n_frames_of(model.config) else f"a {model.config.model_type}"
+        raise ConfigError(
+            f"hf: the processor in {folder} must make [picture, channel, height, width] of pictures; it makes "
+            f"{read['pixel_values'].ndim} axes, as it belongs to {what}. Name a model of pictures."
+        )
     if not tokens and hasattr(model, "get_image_features"):
         return list(_vectors(model.get_image_features(**read)))
     values = (model.vision_model if hasattr(model, "vision_model") else model)(**read).last_hidden_state
     if values.ndim == 4:  # [picture, channel, height, width]
         values = values.flatten(2).transpose(1, 2)
     return list(values if tokens else values.mean(1))
+
+
+def _of_videos(folder: Path, videos: Sequence[np.ndarray], tokens: bool) -> list[Tensor]:
+    model, made = loaded(folder), video_processor(folder, digest_of(folder))
+    n_frames = n_frames_of(model.config)
+    if n_frames is None:  # a model of pictures reads frame by frame
+        pictures = [frames_of(video, min(len(video), MOST_PICTURES)) for video in videos]
+        vectors = [torch.stack(_of_pictures(folder, frames, False)) for frames in pictures]
+        return vectors if tokens else [of.mean(0) for of in vectors]
+    results: list[Tensor] = []
+    step = max(1, _FRAMES_AT_ONCE // n_frames)
+    for i in range(0, len(videos), step):
+        some = [[as_colours(frame) for frame in frames_of(video, n_frames)] for video in videos[i : i + step]]
+        values = model(**made(some, return_tensors="pt")).last_hidden_state
+        if values.ndim != 3 or len(values) != len(some):
+            raise ConfigError(
+                f"hf: a model of videos must give [video, token, channel]; the {model.config.model_type} in {folder} "
+                f"gives {list(values.shape)} of {len(some)} videos. Name another one, or a model of pictures."
+            )
+        results += list(steps_of(values, model.config, folder) if tokens else values.mean(1))
+    return results
 
 
 def _of_sounds(folder: Path, sounds: Sequence[Sound], tokens: bool) -> list[Tensor]:

@@ -28,9 +28,10 @@ class _HuggingFace:
             return None
         return Embedding(
             partial(_embed, source, _FORMS[form]),
-            kinds=("text", "image", "audio"),
+            kinds=("text", "image", "audio", "video"),
             tokens=_FORMS[form],
             batch_size=32,
+            colours_only=True,
             identity=partial(_identity, form, source),
         )
 

@@ -1,4 +1,4 @@
-"""What stands before a Hugging Face model: what makes numbers of texts, pictures and sounds."""
+"""What stands before a Hugging Face model: what makes numbers of texts, pictures, sounds and videos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from profuse._optional import need
 from profuse.data.embeddings._base import Sound
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, DataError
 
 __all__ = [
     "SAFE",
@@ -26,9 +26,11 @@ __all__ = [
     "resampled",
     "sound_processor",
     "tokenizer_of",
+    "video_processor",
 ]
 
 WHY = "Pretrained encoders"
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -81,6 +83,19 @@ def picture_processor(folder: Path, digest: str) -> Any:
 
 
 @lru_cache(maxsize=2)
+def video_processor(folder: Path, digest: str) -> Any:
+    """Returns what makes numbers of the frames of videos, or of each frame as a picture."""
+    if not any((folder / name).is_file() for name in _PROCESSOR_FILES):
+        raise ConfigError(
+            f"hf: a model that reads videos must have a processor of videos or pictures ({_PROCESSOR_FILES[0]}); the "
+            f"folder {folder} holds none. Name a model of videos (VideoMAE, ViViT, TimeSformer) or of pictures (ViT, "
+            "DINOv2, CLIP)."
+        )
+    with loading(folder, "a processor of videos or pictures"):
+        return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
+
+
+@lru_cache(maxsize=2)
 def sound_processor(folder: Path, digest: str) -> Any:
     """Returns what makes numbers of sounds."""
     with loading(folder, "a feature extractor of sounds"):
@@ -88,12 +103,19 @@ def sound_processor(folder: Path, digest: str) -> Any:
 
 
 def as_colours(picture: np.ndarray) -> Any:
-    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not."""
+    """Returns a picture as Pillow has it: grey ones get three equal channels, and what is transparent is not.
+
+    Raises:
+        DataError: It has channels that are no colours, which would be lost.
+    """
+    n = 1 if picture.ndim == 2 else picture.shape[2]
+    if n not in (1, 3, 4):
+        raise DataError(f"hf: a picture must be grey or of colours, for which a model is made; got {n} channels.")
     image = need("PIL.Image", "hf", WHY)
     if picture.dtype != np.uint8:
         picture = np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
     picture = picture[..., None] if picture.ndim == 2 else picture
-    picture = picture if picture.shape[2] >= 3 else np.repeat(picture[:, :, :1], 3, axis=2)
+    picture = np.repeat(picture, 3, axis=2) if n == 1 else picture
     return image.fromarray(np.ascontiguousarray(picture[:, :, :3]))
 
 

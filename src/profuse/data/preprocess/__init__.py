@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
+from profuse.data.dataset import ModalityData
 from profuse.data.preprocess._base import Preprocessor
 from profuse.registry import table
 
-__all__ = ["PREPROCESSORS", "Preprocessor", "preprocessor"]
+__all__ = ["PREPROCESSORS", "Preprocessor", "preprocessor", "unfitted"]
 
 # "add yours": one line a preprocessor
 PREPROCESSORS = table(
@@ -37,3 +38,9 @@ PREPROCESSORS = table(
 def preprocessor(name: str) -> type[Preprocessor]:
     """Returns the class of the preprocessor called `name`."""
     return cast(type[Preprocessor], PREPROCESSORS.part(name))
+
+
+def unfitted(name: str, data: ModalityData) -> Preprocessor:
+    """Returns the preprocessor called `name`, with the bound that is set for a modality if it has one."""
+    made = preprocessor(name)
+    return made() if data.max_length is None or not made.bound else made(**{made.bound: data.max_length})

@@ -20,6 +20,9 @@ class Preprocessor(KindPart):
     gives: ClassVar[str | None] = None
     """The kind of its `spec`, where it is not the one that it reads: text that becomes a vector, say."""
 
+    bound: ClassVar[str] = ""
+    """The argument of its constructor that bounds the positions of a row, `max_length` in a schema; "": it has none."""
+
     spec: Spec
     """What it tells the encoder; set by `fit`."""
 
@@ -33,6 +36,14 @@ class Preprocessor(KindPart):
         Raises:
             DataError: The rows do not fit what was fitted (other columns, channels, ...).
         """
+
+    @classmethod
+    def refusal(cls, data: ModalityData) -> str:
+        """Returns why it does not read such rows, and what to do, as an error ends: "must ...; got .... Name ...".
+
+        "" where nothing speaks against it. Asked before any fit, of kinds that it does not accept too.
+        """
+        return ""
 
     def unseen(self, data: ModalityData) -> list[Unseen]:
         """Returns for each column of categories what `data` holds of those that training has not seen."""

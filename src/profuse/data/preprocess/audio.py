@@ -115,6 +115,7 @@ class LogMelPreprocessor(Preprocessor):
     """
 
     takes = "audio"
+    bound = "max_frames"
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ class DocumentPreprocessor(Preprocessor):
 
     takes = "document"
     gives = "text"
+    bound = "max_words"
 
     def __init__(self, *, max_words: int = 2048) -> None:
         self._words = SubwordPreprocessor(max_words=max_words)

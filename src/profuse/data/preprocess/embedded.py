@@ -12,6 +12,7 @@ from profuse.data.dataset import ModalityData
 from profuse.data.embeddings import EMBEDDINGS, embedding
 from profuse.data.embeddings.folders import digest_of, folder_of
 from profuse.data.embeddings.vectors import cells_of, check_takes, identity_of, vectors_of
+from profuse.data.pictures import other_channels
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.preprocess.beside import beside, parts_of
 from profuse.data.preprocess.trunk import trunk_reader
@@ -51,13 +52,17 @@ class EmbeddingPreprocessor(Preprocessor):
     def accepts(cls, name: str) -> bool:
         return embedding(cls.name).takes(name)
 
+    @classmethod
+    def refusal(cls, data: ModalityData) -> str:
+        return other_channels(data) if embedding(cls.name).colours_only else ""
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.name, dict(self.__dict__))
 
     def fit(self, data: ModalityData) -> None:
         check_takes(self.name, data.kind, "EmbeddingPreprocessor")
         self.takes, self.identity = data.kind, identity_of(self.name)
-        rows = vectors_of(self.name, cells_of(data))
+        rows = self._vectors(data)
         every = np.concatenate([np.atleast_2d(row) for row in rows])
         self._mean = every.mean(0, dtype=np.float64).astype(np.float32)
         spread = float(np.sqrt(np.square(every - self._mean, dtype=np.float64).mean()))
@@ -71,8 +76,13 @@ class EmbeddingPreprocessor(Preprocessor):
         else:
             self.spec = Spec(kind="vector", n_channels=every.shape[1])
 
+    def _vectors(self, data: ModalityData) -> list[np.ndarray]:
+        if why := self.refusal(data):
+            raise DataError(f"embedding {self.name!r}: it {why}")
+        return vectors_of(self.name, cells_of(data))
+
     def transform(self, data: ModalityData) -> Raw:
-        rows = vectors_of(self.name, cells_of(data))
+        rows = self._vectors(data)
         if odd := [row.shape[-1] for row in rows if row.shape[-1] != self.spec.n_channels]:
             raise DataError(
                 f"embedding {self.name!r}: all cells must have {self.spec.n_channels} channels, as in training; got "

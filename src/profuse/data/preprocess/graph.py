@@ -139,6 +139,7 @@ class GraphPreprocessor(Preprocessor):
     """
 
     takes = "graph"
+    bound = "max_nodes"
 
     def __init__(self, *, max_nodes: int = 64) -> None:
         if max_nodes < 1:
@@ -156,8 +157,8 @@ class GraphPreprocessor(Preprocessor):
         sizes = np.array([graph.n_nodes for graph in graphs.values()])
         self._describe(min(self.max_nodes, int(np.ceil(np.percentile(sizes, 99)))))
         n_cut = int((sizes > self.max_nodes).sum())
-        message = f"{n_cut} of {len(sizes)} graphs have more than {self.max_nodes} nodes: that many are read."
-        self.notes = (message,) if n_cut else ()
+        message = f"{n_cut} of {len(sizes)} graphs have more than {self.max_nodes} nodes: that many are read"
+        self.notes = (f"{message}; `max_length` in the schema sets it.",) if n_cut else ()
 
     def _describe(self, n_nodes: int) -> None:
         n_attributes = sum(column.width for column in self._nodes)

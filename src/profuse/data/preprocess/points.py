@@ -36,6 +36,7 @@ class PointPreprocessor(Preprocessor):
     """
 
     takes = "points"
+    bound = "max_points"
 
     def __init__(self, *, max_points: int = 1024) -> None:
         if max_points < 1:

@@ -61,6 +61,7 @@ class SeriesPreprocessor(Preprocessor):
     """
 
     takes = "series"
+    bound = "max_length"
     looks = True
     """Whether clocks, paths and sparse channels are looked for."""
 

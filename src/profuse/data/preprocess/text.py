@@ -50,6 +50,7 @@ class SubwordPreprocessor(Preprocessor):
     """
 
     takes = "text"
+    bound = "max_words"
 
     def __init__(self, *, min_count: int = 2, max_vocabulary: int = 20_000, max_words: int = 256) -> None:
         if min(min_count, max_vocabulary, max_words) < 1:

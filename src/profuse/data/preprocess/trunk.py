@@ -6,10 +6,12 @@ from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from profuse.data.dataset import ModalityData
+from profuse.data.embeddings import embedding
 from profuse.data.embeddings.folders import digest_of, folder_of
+from profuse.data.pictures import other_channels
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.preprocess._trunk_cells import CELLS, Model
-from profuse.errors import CheckpointError
+from profuse.errors import CheckpointError, DataError
 from profuse.schema import Spec
 from profuse.tokens import Raw
 
@@ -38,10 +40,23 @@ class TrunkPreprocessor(Preprocessor):
     def accepts(cls, name: str) -> bool:
         return name in CELLS
 
+    @classmethod
+    def refusal(cls, data: ModalityData) -> str:
+        if cls.accepts(data.kind):
+            return other_channels(data)
+        if not embedding(f"hf:{cls.source}").takes(data.kind):
+            return ""
+        return (
+            f"must get one of {', '.join(CELLS)}; got {data.kind}, to which no model is tuned. Name it frozen: "
+            f"hf:{cls.source}, or hf-tokens:{cls.source}."
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.source, dict(self.__dict__))
 
     def fit(self, data: ModalityData) -> None:
+        if why := self.refusal(data):
+            raise DataError(f"hf: the model in {self.source!r} {why}")
         self.takes, self.digest = data.kind, digest_of(folder_of(self.source))
         self.spec, note = CELLS[self.takes].spec(self._model, data)
         self.notes = (note,) if note else ()
@@ -51,6 +66,8 @@ class TrunkPreprocessor(Preprocessor):
         return Model(self.source, folder_of(self.source), self.digest)
 
     def transform(self, data: ModalityData) -> Raw:
+        if why := self.refusal(data):
+            raise DataError(f"hf: the model in {self.source!r} {why}")
         return CELLS[self.takes].raw(self._model, data, self.spec)
 
     def state(self) -> dict[str, Any]:

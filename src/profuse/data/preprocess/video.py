@@ -35,6 +35,7 @@ class VideoPreprocessor(Preprocessor):
     """
 
     takes = "video"
+    bound = "max_frames"
 
     def __init__(self, *, max_frames: int = 16, min_size: int = 8, max_size: int = 32) -> None:
         if max_frames < 1:

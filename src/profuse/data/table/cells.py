@@ -66,7 +66,8 @@ class Cells:
     def modality(self, name: str, modality: Modality, kinds: Mapping[str, str]) -> ModalityData:
         """Returns the modality `name` of all rows."""
         data = kind_named(modality.kind or "table").read_cells(self, name, modality.columns, kinds)
-        return replace(data, preprocess=modality.preprocess, encoder=modality.encoder)
+        most = modality.max_length
+        return replace(data, preprocess=modality.preprocess, encoder=modality.encoder, max_length=most)
 
     def column(self, name: str, kind: str) -> pd.Series:
         """Returns a column as numbers ("numeric"), times ("timestamp") or words ("category")."""

@@ -21,6 +21,7 @@ from profuse._optional import need
 from profuse.data.table.column_types import arrow_cells
 from profuse.data.table.delimited import SEPARATORS, read_delimited, unique_names
 from profuse.data.table.json_lines import read_json_lines
+from profuse.data.table.shard_index import check_unpacked
 from profuse.data.table.shards import shards_at
 from profuse.data.table.text_file import read_text
 from profuse.data.wording import tell_rows, tell_values
@@ -106,6 +107,7 @@ def format_of(path: Path) -> tuple[str, bool]:
         check_source(path)
     except DataError as error:
         raise DataError(f"{path.name}: the file must be readable; got {error}. Name another file.") from error
+    check_unpacked([path])
     suffixes = [s.lower() for s in path.suffixes]
     packed = bool(suffixes) and suffixes[-1] == ".gz"
     suffix = suffixes[-2] if packed and len(suffixes) > 1 else suffixes[-1] if suffixes else ""

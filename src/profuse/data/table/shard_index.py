@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +16,24 @@ from profuse._json import parse_json
 from profuse.data.wording import tell_values
 from profuse.errors import DataError
 
-__all__ = ["FORMAT", "INDEX", "TEXT", "Shard", "ShardColumn", "ShardIndex", "read_index", "tars_in", "verify"]
+__all__ = [
+    "FORMAT",
+    "INDEX",
+    "TEXT",
+    "Shard",
+    "ShardColumn",
+    "ShardIndex",
+    "check_unpacked",
+    "read_index",
+    "tars_in",
+    "verify",
+]
 
 INDEX = "index.json"
 FORMAT = 1
 _BLOCK = 1 << 20
+_PACKED_TAR = re.compile(r"\.(?:tar\.(?:gz|bz2|xz|zst)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
+_UNPACKED_BY = {"gz": "gunzip", "bz2": "bunzip2", "bz": "bunzip2", "xz": "unxz", "st": "unzstd"}
 TEXT = "as written"
 """The type of a column of a text file: its cells are the words that stood there."""
 
@@ -168,7 +181,30 @@ def verify(folder: Path, progress: Callable[[str, int, int], None]) -> ShardInde
     return index
 
 
+def check_unpacked(files: Iterable[Path]) -> None:
+    """Checks that none of some files is a packed tar, by its name.
+
+    Raises:
+        DataError: One is. Members are read from their places in a tar, which a packed one has not.
+    """
+    packed = sorted(p for p in files if _PACKED_TAR.search(p.name) and p.is_file())
+    if packed:
+        name = packed[0].name
+        tool = next(tool for end, tool in _UNPACKED_BY.items() if name.lower().endswith(end))
+        also = f", and {len(packed) - 1} more" if len(packed) > 1 else ""
+        raise DataError(
+            f"{name}: shards must be plain tars (.tar), as files are read where they lie in them; got a packed "
+            f"one{also}. Unpack it: {tool} {name}"
+        )
+
+
 def tars_in(folder: Path) -> list[Path]:
-    """Returns the tars of a folder, by name; numbers in names count as such."""
+    """Returns the tars of a folder, by name; numbers in names count as such.
+
+    Raises:
+        DataError: A packed tar is there, and not unpacked beside it: it would be passed over.
+    """
+    seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    check_unpacked(p for p in seen if not p.with_name(_PACKED_TAR.sub(".tar", p.name)).is_file())
     files = [p for p in folder.iterdir() if p.suffix.lower() == ".tar" and not p.name.startswith(".") and p.is_file()]
     return sorted(files, key=lambda p: [(int(t), "") if t.isdecimal() else (-1, t) for t in re.split(r"(\d+)", p.name)])
