@@ -129,6 +129,4 @@ def test_blocks_of_unlike_sizes_are_predicted_by_fits_without_them() -> None:
         # the penalty is per row of all
         fitted = FittedRidge(alpha=24 * penalty).fit(x[rest], y[rest])
         without[block] = torch.from_numpy(fitted.predict(x[block.numpy()]).reshape(-1, 1))
-    torch.testing.assert_close(
-        judged[2], without - y.mean(0), rtol=1e-5, atol=1e-6
-    )  # of e^-2, e^-1, 1, ...
+    torch.testing.assert_close(judged[2], without - y.mean(0), rtol=1e-5, atol=1e-6)  # of e^-2, e^-1, 1, ...
