@@ -11,6 +11,7 @@ from pathlib import Path
 
 # before anything loads OpenMP: test processes run side by side, and threads that fight for cores wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the few tests that ask for two threads
 
 import pytest
 from few_trees import few_trees

@@ -302,11 +302,15 @@ def test_a_letter_is_one_cluster_in_every_split() -> None:
 
 @pytest.mark.slow
 def test_a_fit_leaves_scores_noise_and_probes_and_an_unknown_setting_is_refused(tmp_path: Path) -> None:
-    fit = Fit("pointer", "concatenation", "2 rounds", "", 0.003, 0)
+    fit = Fit("short pointer", "concatenation", "2 rounds", "", 0.003, 0)
     (tmp_path / "fits").mkdir()
-    short = replace(SETTINGS["pointer"], train=SETTINGS["pointer"].train.model_copy(update={"epochs": 2}))
+    short = replace(
+        SETTINGS["pointer"],
+        data=lambda seed: pointer(seed).rows(np.arange(0, 10_000, 8)),
+        train=SETTINGS["pointer"].train.model_copy(update={"epochs": 2}),
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SETTINGS, "pointer", short)
+        patch.setitem(SETTINGS, "short pointer", short)
         run(fit, tmp_path)
         facts, arrays = read(fit.file(tmp_path))
         assert facts["score_by_round"][-1] == pytest.approx(

@@ -233,7 +233,8 @@ def test_a_signal_ends_the_workers_and_what_it_leaves_goes(
         assert "fits are kept in o/work" in told
         assert "Traceback" not in told
     again = [*ARGS[:4], "--seeds", "1", "--epochs", "1", "--width", "8", "--jobs", "1", "--out", "o"]
-    done = forks.run(*again, "--portfolio", "none", cwd=tmp_path, environment=environment)
+    again += ["--portfolio", "none", "--questions", "none", "--no-retrain-without"]
+    done = forks.run(*again, cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "tmp").glob("*profuse-*")) == []
     assert list((tmp_path / "o").rglob(".*")) == []
@@ -259,7 +260,7 @@ def test_a_kill_at_any_file_event_of_a_comparison_changes_nothing_in_the_end(tmp
     """A sample of the events; each run goes on from what the killed one left."""
     (tmp_path / "t.csv").write_text(TABLE)
     args = [*ARGS[:4], "--seeds", "1", "--epochs", "1", "--width", "4", "--rounds", "none", "--jobs", "1"]
-    args += ["--portfolio", "none", "--out"]
+    args += ["--portfolio", "none", "--questions", "none", "--no-retrain-without", "--out"]
     assert forks.run(*args, "whole", cwd=tmp_path).returncode == 0
     whole = {p.relative_to(tmp_path / "whole").as_posix() for p in (tmp_path / "whole").rglob("*")}
     n_killed = 0

@@ -16,6 +16,8 @@ from profuse.cli import app
 from profuse.comparison.shards import compare_shard, merge_shards, read_share
 from profuse.errors import ConfigError, DataError, ProfuseError
 
+pytestmark = pytest.mark.usefixtures("few_classical")
+
 QUICK = (
     "--target", "ill", "--fusions", "concat", "--rounds", "none", "--seeds", "2", "--epochs", "2",
     "--width", "8", "--portfolio", "none", "--questions", "none", "--jobs", "1",
@@ -29,7 +31,7 @@ def run(*args: object, code: int = 0) -> Any:
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def table(tmp_path_factory: pytest.TempPathFactory, few_classical: None) -> Path:
     """A file of 120 rows."""
     rng = np.random.default_rng(0)
     x, word = rng.normal(size=120), rng.choice(["late", "kind", "wrong"], 120)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge as FittedRidge
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
@@ -107,3 +109,24 @@ def test_rows_that_belong_together_are_left_out_together() -> None:
     careful = part_scales(twice, goal, PENALTIES, blocks=blocks)
     torch.testing.assert_close(careful, part_scales(features, y, PENALTIES), rtol=0.1, atol=0.02)
     assert careful[1] < 0.1 < part_scales(twice, goal, PENALTIES)[1]
+
+
+def test_blocks_of_unlike_sizes_are_predicted_by_fits_without_them() -> None:
+    features, y = parts(24, (3, 40), (3.0, 1.0))
+    rows = torch.randperm(24, generator=torch.Generator().manual_seed(1))
+    blocks, penalty, judged = list(torch.split(rows, [1, 3, 2, 7, 1, 6, 4])), 0.02, []
+
+    def loss(scores: Tensor, true: Tensor) -> Tensor:
+        torch.testing.assert_close(true, y)
+        judged.append(scores.detach())
+        return (true - scores).square().mean()
+
+    part_scales(features, y, torch.tensor([penalty], dtype=torch.float64), blocks=blocks, loss=loss)
+    x = torch.cat(features, dim=1).numpy()
+    without = torch.empty_like(y)
+    for block in blocks:
+        rest = np.setdiff1d(np.arange(24), block)
+        # the penalty is per row of all
+        fitted = FittedRidge(alpha=24 * penalty).fit(x[rest], y[rest])
+        without[block] = torch.from_numpy(fitted.predict(x[block.numpy()]).reshape(-1, 1))
+    torch.testing.assert_close(judged[2], without - y.mean(0), rtol=1e-5, atol=1e-6)  # of e^-2, e^-1, 1, ...

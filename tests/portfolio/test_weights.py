@@ -40,7 +40,7 @@ def rare(share: float = 0.1) -> Dataset:
 
 
 def fitted(data: Dataset, *members: Member, train: TrainOptions | None = None, **more: Any) -> PortfolioPredictor:
-    options = PortfolioOptions(folds=3, metric=more.pop("metric", None))
+    options = PortfolioOptions(folds=2, metric=more.pop("metric", None))
     return fit_portfolio(data, options, train=train or TrainOptions(epochs=3), members=members or (LINEAR,), **more)
 
 

@@ -55,6 +55,7 @@ def part_scales(
     grams = torch.stack([part @ part.T for part in z]) / n
     middle = y.mean(0)
     y0, eye, across = y - middle, torch.eye(n, dtype=torch.float64), None
+    sizes = None if blocks is None else _by_size(blocks)
     if held is not None and blocks is None:
         new, goal = held[0], held[1] - middle
         across = torch.stack([(f - c) @ part.T for f, c, part in zip(new, middles, z, strict=True)]) / n
@@ -66,7 +67,7 @@ def part_scales(
         root = torch.linalg.cholesky(torch.tensordot(inverse, grams, 1) + eye)
         if across is None:
             b = torch.cholesky_inverse(root)
-            return _left_out(b, b @ y0, blocks)
+            return _left_out(b, b @ y0, sizes)
         off: Tensor = goal - torch.tensordot(inverse, across, 1) @ torch.cholesky_solve(y0, root)
         return off
 
@@ -100,12 +101,36 @@ def part_scales(
     return ((best - best.max()) / 2).exp()
 
 
-def _left_out(b: Tensor, residuals: Tensor, blocks: Sequence[Tensor] | None) -> Tensor:
-    """Returns by how much rows are missed without them, of b = 1 - H + 1/n and the residuals; see `Ridge`."""
+def _by_size(blocks: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Returns the rows of blocks of much the same size, `[block, row]`, the last one repeated, and which are real."""
+    alike: dict[int, list[Tensor]] = {}
+    for block in blocks:
+        alike.setdefault(len(block).bit_length(), []).append(block)
+    made = []
+    for some in alike.values():
+        longest = max(len(block) for block in some)
+        index = torch.stack([torch.cat([block, block[-1:].expand(longest - len(block))]) for block in some])
+        sizes = torch.tensor([len(block) for block in some])
+        made.append((index, torch.arange(longest) < sizes[:, None]))
+    return made
+
+
+def _left_out(b: Tensor, residuals: Tensor, blocks: Sequence[tuple[Tensor, Tensor]] | None) -> Tensor:
+    """Returns by how much rows are missed without them, of b = 1 - H + 1/n and the residuals; see `Ridge`.
+
+    Args:
+        b: `[row, row]`.
+        residuals: `[row, output]`.
+        blocks: Of `_by_size`; each row alone if None.
+    """
     n = len(b)
     if blocks is None:
         return residuals / (b.diagonal() - 1 / n)[:, None].clamp(min=_LEAST)
-    off = torch.zeros_like(residuals)
-    rest = (b[block[:, None], block] - 1 / n + _LEAST * torch.eye(len(block), dtype=b.dtype) for block in blocks)
-    missed = [torch.linalg.solve(r, residuals[block]) for r, block in zip(rest, blocks, strict=True)]
-    return off.index_put((torch.cat([*blocks]),), torch.cat(missed))
+    rows, missed = [], []
+    for index, real in blocks:
+        # a row that fills up stands alone
+        inside = (b[index[:, :, None], index[:, None]] - 1 / n) * (real[:, :, None] & real[:, None])
+        rest = inside + torch.diag_embed(torch.where(real, _LEAST, 1.0).to(b.dtype))
+        missed.append(torch.linalg.solve(rest, residuals[index])[real])
+        rows.append(index[real])
+    return torch.zeros_like(residuals).index_put((torch.cat(rows),), torch.cat(missed))
