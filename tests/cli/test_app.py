@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import Forks
 
 from profuse.cli import app
 
 HEAVY = {"torch", "sklearn", "scipy", "pandas", "numpy", "matplotlib", "lightning_fabric"}
 COMMANDS = tuple(c.name or c.callback.__name__ for c in app.registered_commands if c.callback is not None)
-
-
-def fresh(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs `python -m profuse` in a process of its own."""
-    command = [sys.executable, "-m", "profuse", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
 
 
 def test_help_names_every_command_and_no_help_loads_anything_heavy() -> None:
@@ -54,8 +49,8 @@ def test_no_command_shows_help(run: Any) -> None:
 
 
 @pytest.mark.slow
-def test_an_expected_error_is_one_message_on_stderr_and_exit_code_2(tmp_path: Path) -> None:
-    done = fresh("compare", "nosuch.csv", "--target", "y", cwd=tmp_path)
+def test_an_expected_error_is_one_message_on_stderr_and_exit_code_2(tmp_path: Path, forks: Forks) -> None:
+    done = forks.run("compare", "nosuch.csv", "--target", "y", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")
@@ -67,10 +62,10 @@ def test_an_expected_error_is_one_message_on_stderr_and_exit_code_2(tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [0, -1])
-def test_debug_shows_the_traceback_wherever_it_stands(place: int, tmp_path: Path) -> None:
+def test_debug_shows_the_traceback_wherever_it_stands(place: int, tmp_path: Path, forks: Forks) -> None:
     args = ["report", "nowhere"]
     args.insert(place if place == 0 else len(args), "--debug")
-    done = fresh(*args, cwd=tmp_path)
+    done = forks.run(*args, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "DataError" in done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from forks import Forks
 
 import profuse
 from profuse.inspect import QUESTIONS, ask, question
@@ -143,12 +144,10 @@ def test_what_cannot_be_asked_is_one_message(
 
 
 @pytest.mark.slow
-def test_a_model_loaded_in_a_new_process_is_fitted_anew_as_it_was(model: Path, files: Path) -> None:
-    command: list[str | Path] = [
-        sys.executable, "-m", "profuse", "ask", model, files / "test.csv", "missing", "--set", "rates=0.3",
-        "--retrain", files / "mine.csv", "--json",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_a_model_loaded_in_another_process_is_fitted_anew_as_it_was(model: Path, files: Path, forks: Forks) -> None:
+    more = ("--set", "rates=0.3", "--retrain", files / "mine.csv", "--json")
+    done = forks.run("ask", model, files / "test.csv", "missing", *more)
+    assert done.returncode == 0, done.stderr
     lines = {e["name"]: e for e in json.loads(done.stdout)["estimates"]}
     used = profuse.load_model(model).modalities
     assert {f"without {name}, retrained" for name in used} <= set(lines)

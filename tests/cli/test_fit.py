@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from forks import Forks
 
 from profuse import load_model
 from profuse.inspect.worth import Worth
@@ -83,9 +82,9 @@ def test_what_lacking_modalities_are_worth_stands_beside_each_row(
 
 
 @pytest.mark.slow
-def test_a_fresh_process_predicts_the_same(model: Path, run: Any, files: Path) -> None:
-    command = [sys.executable, "-m", "profuse", "predict", str(model), str(files / "test.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+def test_another_process_predicts_the_same(model: Path, run: Any, files: Path, forks: Forks) -> None:
+    done = forks.run("predict", model, files / "test.csv")
+    assert done.returncode == 0, done.stderr
     assert done.stdout == run("predict", model, files / "test.csv").stdout
 
 

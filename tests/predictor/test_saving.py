@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import Forks
 from known_answers import make_product
 
 from profuse._folder import check_folder, digest_of, put_arrays, take_arrays
@@ -51,7 +50,7 @@ def test_what_an_estimator_knows_besides_comes_back(trained: NetworkPredictor, t
 
 
 @pytest.mark.slow
-def test_predictions_are_equal_in_a_fresh_process(trained: NetworkPredictor, tmp_path: Path) -> None:
+def test_predictions_are_equal_in_another_process(trained: NetworkPredictor, tmp_path: Path, forks: Forks) -> None:
     trained.save(tmp_path / "m")
     dataset = make_product(seed=5)
     np.savez(tmp_path / "x.npz", a=dataset.modalities["a"].values, b=dataset.modalities["b"].values)
@@ -64,7 +63,9 @@ there = np.ones(200, bool)
 data = Dataset("x", {{k: ModalityData("vector", x[k], there) for k in "ab"}}, None, "binary")
 np.save({str(tmp_path / "p.npy")!r}, load_model({str(tmp_path / "m")!r}).predict_proba(data))
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    (tmp_path / "asks.py").write_text(code)
+    done = forks.run_script(tmp_path / "asks.py")
+    assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(np.load(tmp_path / "p.npy"), trained.predict_proba(dataset), rtol=0, atol=1e-6)
 
 
