@@ -57,6 +57,7 @@ class NetworkPredictor(Predictor):
         valid_clusters: `[row]`: validation rows with one number are not independent.
         about: How good it is on held-out rows, where that is known.
         choices: By modality, what its encoder has chosen for the data, in words; not saved, as the options tell it.
+        n_known: Rows that its linear paths may have learned from, by which they have landmarks; as `n_rows` if None.
     """
 
     pipeline: Pipeline
