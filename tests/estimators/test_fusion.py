@@ -663,10 +663,10 @@ class TestBadInput:
     def test_what_preprocessing_shortens_is_told_of_the_line_that_fits(self) -> None:
         rng = np.random.default_rng(0)
         data: dict[str, Any] = {
-            "s": [rng.normal(size=(1_100 if i < 3 else 5, 1)) for i in range(40)],
+            "s": [rng.normal(size=(2_100 if i < 3 else 5, 1)) for i in range(40)],
             "v": rng.normal(size=(40, 2)),
         }
-        with pytest.warns(ProfuseWarning, match=r"s: \d of \d+ series are longer than 1024 steps") as told:
+        with pytest.warns(ProfuseWarning, match=r"s: \d of \d+ series are longer than 2048 steps") as told:
             FusionClassifier(**QUICK).fit(data, data["v"][:, 0] > 0)
         assert {w.filename for w in told} == {__file__}
 

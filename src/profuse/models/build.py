@@ -34,6 +34,7 @@ def build_model(
     options: ModelOptions,
     *,
     n_rows: int,
+    n_known: int | None = None,
     seed: int,
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
@@ -46,6 +47,8 @@ def build_model(
         n_outputs: Classes, labels or values.
         options: How the model is made.
         n_rows: Training rows, by which encoders choose their size.
+        n_known: Rows that linear paths may learn from, each of which may be a landmark (`n_landmarks`): where a model
+            is learned anew with validation rows, those too. `n_rows` if None.
         seed: Of the initial weights; the global random state is left as it was.
         encoders: The user's own encoders, in place of made ones.
         operator: The user's own operator (a class, a function `(channels, width) -> Fusion`, or an instance), in
@@ -134,7 +137,7 @@ def build_model(
             own_heads=own_heads,  # type: ignore[arg-type]
             decision=decision,
             unimodal_loss_weight=options.unimodal_loss_weight,
-            n_landmarks=n_landmarks(n_rows, len(made)),
+            n_landmarks=n_landmarks(n_rows if n_known is None else n_known, len(made)),
         )
         if options.rounds == 1:
             return model

@@ -57,6 +57,7 @@ class NetworkPredictor(Predictor):
         valid_clusters: `[row]`: validation rows with one number are not independent.
         about: How good it is on held-out rows, where that is known.
         choices: By modality, what its encoder has chosen for the data, in words; not saved, as the options tell it.
+        n_known: Rows that its linear paths may have learned from, by which they have landmarks; as `n_rows` if None.
     """
 
     pipeline: Pipeline
@@ -77,6 +78,7 @@ class NetworkPredictor(Predictor):
     source: str = ""
     decision: Decision = MOST_PROBABLE
     trained_on: TrainedOn | None = None
+    n_known: int | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -288,6 +290,7 @@ class NetworkPredictor(Predictor):
         history = self.history
         own = {
             "n_rows": self.n_rows,
+            "n_known": self.n_known,
             "model_options": self.model_options.model_dump(mode="json"),
             "train_options": self.train_options.model_dump(mode="json"),
             "history": None
@@ -311,7 +314,9 @@ class NetworkPredictor(Predictor):
         specs = {name: saved.pipeline.specs[name] for name in saved.modalities}
 
         def make() -> Model:
-            return build_model(specs, codec.task, codec.n_outputs, own.model_options, n_rows=own.n_rows, seed=0)
+            return build_model(
+                specs, codec.task, codec.n_outputs, own.model_options, n_rows=own.n_rows, n_known=own.n_known, seed=0
+            )
 
         return cls(
             pipeline=saved.pipeline,
@@ -319,6 +324,7 @@ class NetworkPredictor(Predictor):
             model=with_weights(make, weights),
             modalities=saved.modalities,
             n_rows=own.n_rows,
+            n_known=own.n_known,
             model_options=own.model_options,
             train_options=own.train_options,
             history=own.history,
@@ -332,6 +338,7 @@ class _Saved(BaseModel):
     """What a folder holds of a network besides its weights."""
 
     n_rows: int = Field(ge=1)
+    n_known: int | None = Field(None, ge=1)
     model_options: ModelOptions
     train_options: TrainOptions
     history: History | None

@@ -283,6 +283,9 @@ def _fit(
         return solve_linear(prepared.once, model, inputs, prepared.target, rows, **linear, **of_model)
 
     learned = prepared.learned
+    known = np.concatenate([split.train, split.valid])
+    refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
+    n_known = len(known if refits else split.train)
     # where no group may be served worse, the worst one's error chooses
     chooses = metric if metric is not None and metric.chooses_epochs and groups is None else None
 
@@ -294,6 +297,7 @@ def _fit(
             prepared.codec.n_outputs,
             model_options,
             n_rows=len(split.train),
+            n_known=n_known,
             seed=train_options.seed,
             encoders=encoders,
             operator=operator,
@@ -342,8 +346,6 @@ def _fit(
             f"{'' if groups is None else f' and subgroup_method={groups.method!r}'}. Use "
             "another operator, or no weights."
         )
-    known = np.concatenate([split.train, split.valid])
-    refits = train_options.refits(len(known), by_time=prepared.dataset.times is not None)
     # three folds learn from two thirds of the rows each
     then = (2.0 if fitted is not None else 0.0) + (len(known) / len(split.train) if refits else 0.0)
     history, known_inputs = fit(model, split.train, callbacks, kept)
@@ -376,6 +378,7 @@ def _fit(
         model=model,
         modalities=used,
         n_rows=len(split.train),
+        n_known=n_known,
         model_options=model_options,
         train_options=train_options,
         history=history,

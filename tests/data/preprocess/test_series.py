@@ -106,6 +106,13 @@ def test_means_skip_missing_numbers() -> None:
     np.testing.assert_allclose(made._shorten(np.array([[1.0], [np.nan], [np.nan], [np.nan]])), [[1.0], [np.nan]])
 
 
+def test_what_changes_at_each_of_two_thousand_steps_is_kept() -> None:
+    row = np.tile([[1.0], [-1.0]], (1_000, 1))
+    made = fitted(row, row)
+    assert made.spec.max_length == 2_000
+    assert np.abs(np.diff(made.transform(series(row)).values[0, :, 0])).min() > 1
+
+
 def test_one_very_long_series_does_not_shorten_the_others() -> None:
     rows = [*sample(), np.ones((1000, 3))]
     raw = fitted(*rows, max_length=20).transform(series(*rows))

@@ -65,7 +65,7 @@ class SeriesPreprocessor(Preprocessor):
     looks = True
     """Whether clocks, paths and sparse channels are looked for."""
 
-    def __init__(self, *, max_length: int = 1024) -> None:
+    def __init__(self, *, max_length: int = 2048) -> None:
         if max_length < 1:
             raise ConfigError(f"SeriesPreprocessor: max_length must be at least 1; got max_length={max_length}.")
         self.max_length = max_length
