@@ -9,13 +9,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical
+from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical, side_by_side
+from profuse.classical.neighbours import Neighbours
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
 from profuse.errors import DataError
 from profuse.kinds import kind_named
-from profuse.metrics import Metric, measure, primary_metric
+from profuse.metrics import Metric, measure, metric_named, primary_metric
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
@@ -36,6 +37,7 @@ class BestFit:
         valid: What it predicted for validation rows before it learned from them, in the target's units.
         trial: Which trial it was.
         seconds: That all fits have taken.
+        neighbours: What fills modalities that a row lacks; None: nothing does.
     """
 
     fit: ClassicalFit
@@ -44,6 +46,7 @@ class BestFit:
     valid: np.ndarray
     trial: int
     seconds: float
+    neighbours: Neighbours | None = None
 
 
 def best_fit(
@@ -60,6 +63,9 @@ def best_fit(
     brief: bool = False,
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
+
+    Modalities that a row lacks are filled by `Neighbours` where validation rows, each modality hidden in turn, have the
+    smaller loss so.
 
     Rows count by their weights, by those of their classes, and by those of their groups
     (`RowGroups.balancing_weights`); the metric counts each row once.
@@ -101,13 +107,44 @@ def best_fit(
         score = sign * measure(task, prepared.true(split.valid), valid).values.get(metric.name, 0.0)
         tried.append((fit.model.choice or (-score,), BestFit(fit, features, x, valid, trial, 0.0)))
     seconds = sum(best.fit.fit_seconds for _, best in tried)
-    return replace(min(tried, key=lambda t: t[0])[1], seconds=seconds)
+    best = min(tried, key=lambda t: t[0])[1]
+    return replace(best, seconds=seconds, neighbours=_neighbours(best, prepared))
 
 
 def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
     """Returns features of one modality, fitted on training rows, and those of all rows."""
     fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
     return fitted.parts[modality], fitted.transform_one(prepared.dataset, modality)
+
+
+_MOST_HIDDEN = 200
+"""Validation rows of which modalities are hidden, to see whether filling them helps."""
+
+
+def _neighbours(best: BestFit, prepared: Prepared) -> Neighbours | None:
+    """Returns what fills absent modalities, where validation rows of which one is hidden have a smaller loss so."""
+    split, dataset, task = prepared.split, prepared.dataset, prepared.task
+    present = {m: np.asarray(dataset.modalities[m].present) for m in best.x}
+    made = Neighbours.of(best.x, present, split.train, best.features.categories)
+    if made is None or not len(split.valid):
+        return None
+    rows = split.valid[np.linspace(0, len(split.valid) - 1, min(_MOST_HIDDEN, len(split.valid))).astype(int)]
+    x, there, true = (
+        {m: v[rows] for m, v in best.x.items()},
+        {m: p[rows] for m, p in present.items()},
+        prepared.true(rows),
+    )
+    metric = metric_named("mse" if task == "regression" else "log_loss", task, who="neighbours")
+
+    def loss(features: Mapping[str, Matrix]) -> float:
+        said = best.fit.predict(side_by_side([features[m] for m in sorted(features)], len(rows)))
+        return metric(true, prepared.codec.in_units(said))
+
+    gain = 0.0
+    for m in made.donors:
+        gone, lacking = {**x, m: np.full(x[m].shape, np.nan)}, {**there, m: np.zeros(len(rows), dtype=bool)}
+        gain += loss(gone) - loss(made.filled(gone, lacking))
+    return made if gain > 0 else None
 
 
 _ENOUGH_ROWS = 100
