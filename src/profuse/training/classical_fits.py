@@ -16,7 +16,7 @@ from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
 from profuse.errors import DataError
 from profuse.kinds import kind_named
-from profuse.metrics import Metric, measure, metric_named, primary_metric
+from profuse.metrics import Metric, measure, primary_metric
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
@@ -65,7 +65,7 @@ def best_fit(
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
     Modalities that a row lacks are filled by `Neighbours` where validation rows, each modality hidden in turn, have the
-    smaller loss so.
+    better score so.
 
     Rows count by their weights, by those of their classes, and by those of their groups
     (`RowGroups.balancing_weights`); the metric counts each row once.
@@ -108,7 +108,7 @@ def best_fit(
         tried.append((fit.model.choice or (-score,), BestFit(fit, features, x, valid, trial, 0.0)))
     seconds = sum(best.fit.fit_seconds for _, best in tried)
     best = min(tried, key=lambda t: t[0])[1]
-    return replace(best, seconds=seconds, neighbours=_neighbours(best, prepared))
+    return _with_neighbours(replace(best, seconds=seconds), prepared, metric, refit=refit)
 
 
 def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
@@ -121,30 +121,37 @@ _MOST_HIDDEN = 200
 """Validation rows of which modalities are hidden, to see whether filling them helps."""
 
 
-def _neighbours(best: BestFit, prepared: Prepared) -> Neighbours | None:
-    """Returns what fills absent modalities, where validation rows of which one is hidden have a smaller loss so."""
-    split, dataset, task = prepared.split, prepared.dataset, prepared.task
-    present = {m: np.asarray(dataset.modalities[m].present) for m in best.x}
+def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit: bool) -> BestFit:
+    """Has absent modalities filled where validation rows, each modality hidden in turn, have a better score so.
+
+    What it predicts for validation rows is then that of filled rows, but for a model that has learned from them since.
+    """
+    split, codec, task = prepared.split, prepared.codec, prepared.task
+    present = {m: np.asarray(prepared.dataset.modalities[m].present) for m in best.x}
     made = Neighbours.of(best.x, present, split.train, best.features.categories)
     if made is None or not len(split.valid):
-        return None
+        return best
     rows = split.valid[np.linspace(0, len(split.valid) - 1, min(_MOST_HIDDEN, len(split.valid))).astype(int)]
-    x, there, true = (
-        {m: v[rows] for m, v in best.x.items()},
-        {m: p[rows] for m, p in present.items()},
-        prepared.true(rows),
-    )
-    metric = metric_named("mse" if task == "regression" else "log_loss", task, who="neighbours")
+    x, there = {m: v[rows] for m, v in best.x.items()}, {m: p[rows] for m, p in present.items()}
 
-    def loss(features: Mapping[str, Matrix]) -> float:
-        said = best.fit.predict(side_by_side([features[m] for m in sorted(features)], len(rows)))
-        return metric(true, prepared.codec.in_units(said))
+    def predicted(features: Mapping[str, Matrix], n: int) -> np.ndarray:
+        return codec.in_units(best.fit.predict(side_by_side([features[m] for m in sorted(features)], n)))
+
+    def score(features: Mapping[str, Matrix]) -> float:
+        scores = measure(task, prepared.true(rows), predicted(features, len(rows))).values
+        return (1 if metric.higher_is_better else -1) * scores.get(metric.name, 0.0)
 
     gain = 0.0
     for m in made.donors:
         gone, lacking = {**x, m: np.full(x[m].shape, np.nan)}, {**there, m: np.zeros(len(rows), dtype=bool)}
-        gain += loss(gone) - loss(made.filled(gone, lacking))
-    return made if gain > 0 else None
+        gain += score(made.filled(gone, lacking)) - score(gone)
+    if not gain > 0:
+        return best
+    best = replace(best, neighbours=made)
+    if refit:
+        return best
+    every = {m: v[split.valid] for m, v in best.x.items()}, {m: p[split.valid] for m, p in present.items()}
+    return replace(best, valid=predicted(made.filled(*every), len(split.valid)))
 
 
 _ENOUGH_ROWS = 100
