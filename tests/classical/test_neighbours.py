@@ -60,6 +60,9 @@ def test_a_code_is_that_of_the_nearest_row_and_other_codes_are_far() -> None:
     np.testing.assert_allclose(filled["b"][:2, 0], donors["b"].reshape(3, 10).mean(1)[1:], rtol=1e-6)
     assert filled["c"][:2, 0].tolist() == [1.0, 0.0]
     assert np.isfinite(filled["b"][2]).all()  # of a code that no donor has, all are as far
+    donors["c"] = np.arange(30.0)[:, None] % 4
+    gone, there = rows_lacking({"a": codes[14:15], "b": donors["b"][14:15], "c": codes[:1]}, "c")
+    assert Neighbours(donors, marks).filled(gone, there)["c"].item() == 2.0  # no mean of codes
 
 
 def test_a_row_hangs_on_no_other_and_rows_that_lack_all_or_nothing_stay() -> None:
