@@ -121,7 +121,7 @@ def _classical(name: str, own: Callable[[Task], Any] | None = None) -> Callable[
             best = best_fit(name, names, prepared, train, trials=1, seed=train.seed)
         return ClassicalPredictor(
             pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=name, model=best.fit.model,
-            modalities=tuple(names),
+            modalities=tuple(names), neighbours=best.neighbours,
         )  # fmt: skip
 
     return fit

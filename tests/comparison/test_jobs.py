@@ -17,6 +17,7 @@ from profuse.comparison.jobs import Job, JobResult, prepare, read_result, run_jo
 from profuse.comparison.methods import methods_for
 from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
+from profuse.data.tensors import from_tensors
 from profuse.layers.ridge import Ridge
 from profuse.models.options import ModelOptions
 from profuse.predictor import NetworkPredictor, load_model
@@ -73,6 +74,20 @@ def test_the_scores_of_validation_and_test_rows_are_those_of_the_model_that_is_k
     kept = load_model(tmp_path / "fit" / "model")
     for part in ("valid", "test"):
         assert facts["scores"][part] == pytest.approx(kept.evaluate(data.rows(getattr(split, part))).values, abs=1e-6)
+
+
+def test_so_they_are_where_absent_modalities_are_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def alike(task: Task = "regression") -> Dataset:
+        """Two views of the same, of which rows lack one."""
+        rng = np.random.default_rng(0)
+        view = rng.normal(size=(200, 3))
+        there = {"a": rng.random(200) > 0.2, "b": np.ones(200, dtype=bool)}
+        return from_tensors({"a": view, "b": view + 0.1}, view[:, 0] + view[:, 1], presence=there)
+
+    monkeypatch.setitem(globals(), "dataset", alike)
+    test_the_scores_of_validation_and_test_rows_are_those_of_the_model_that_is_kept("linear", "regression", tmp_path)
+    kept: Any = load_model(tmp_path / "fit" / "model")
+    assert kept.neighbours is not None
 
 
 @pytest.mark.parametrize(("errors", "best"), [([3.0, 1.0, 2.0], 1), ([1.0, 1.0, 1.0], 0), ([3.0, 2.0, 1.0], 2)])

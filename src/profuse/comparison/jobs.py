@@ -24,7 +24,6 @@ from profuse._cores import limit_threads
 from profuse._files import read_source
 from profuse._json import parse_json
 from profuse._saving import naming, new_folder
-from profuse.classical import side_by_side
 from profuse.comparison.beats import Beats, Heartbeat, beat
 from profuse.comparison.methods import Method
 from profuse.data.dataset import Dataset
@@ -40,6 +39,7 @@ from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
+from profuse.predictor.classical import features_of
 from profuse.schema import Schema, SplitOptions
 from profuse.training.alternatives import Others
 from profuse.training.classical_fits import best_fit
@@ -320,21 +320,19 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
         metric=metric_named(job.metric, prepared.task, who="compare"),
         made=partial(shared_features, prepared, job.prepared),
     )
-    x = {modality: values[split.test] for modality, values in best.x.items()}
-    test = side_by_side([x[k] for k in sorted(x)], len(split.test))
-    start = time.perf_counter()
-    prediction = codec.in_units(best.fit.predict(test))
+    predictor = ClassicalPredictor(
+        pipeline=prepared.pipeline, codec=codec, features=best.features, name=name, model=best.fit.model,
+        modalities=job.method.modalities, threads=job.train.threads, neighbours=best.neighbours, schema=job.schema,
+        trained_on=trained_on(prepared, job.train.model_copy(update={"seed": job.seed})),
+    )  # fmt: skip
+    inputs, start = features_of(best.x, prepared.inputs, split.test), time.perf_counter()
+    prediction = predictor.predict_encoded(inputs)
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)
     facts = _facts(job, prepared, prediction, best.valid)
     facts |= {
         "n_parameters": best.fit.n_parameters, "fit_seconds": best.seconds, "predict_rows_per_second": rate,
         "chosen_trial": best.trial, "curves": [], "ablation": [],
     }  # fmt: skip
-    predictor = ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=codec, features=best.features, name=name, model=best.fit.model,
-        modalities=job.method.modalities, threads=job.train.threads, schema=job.schema,
-        trained_on=trained_on(prepared, job.train.model_copy(update={"seed": job.seed})),
-    )  # fmt: skip
     predictor.save(folder / "model")
     return facts, {"prediction": prediction, "true": prepared.true(split.test)}
 

@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from profuse.classical import classical, fittable
@@ -18,7 +17,8 @@ from profuse.data.features import features_named
 from profuse.metrics import Metric
 from profuse.models.options import ModelOptions
 from profuse.portfolio.options import Preset
-from profuse.predictor import ClassicalPredictor, Features, Part, Predictor
+from profuse.predictor import ClassicalPredictor, Part, Predictor
+from profuse.predictor.classical import features_of
 from profuse.training.alternatives import short_names
 from profuse.training.callbacks import Callers
 from profuse.training.classical_fits import best_fit
@@ -105,14 +105,9 @@ class Member:
         )  # fmt: skip
         predictor = ClassicalPredictor(
             pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=self.classical,
-            model=best.fit.model, modalities=self.modalities, threads=train.threads,
+            model=best.fit.model, modalities=self.modalities, threads=train.threads, neighbours=best.neighbours,
         )  # fmt: skip
-        index = np.asarray(held)
-        nothing = np.zeros((len(index), 0))
-        inputs = {
-            name: Features(best.x[name][index] if name in best.x else nothing, raw.present[held])
-            for name, raw in prepared.inputs.items()
-        }
+        inputs = features_of(best.x, prepared.inputs, prepared.split.test)
         chosen = {m: (name, best.x[m].shape[1]) for m, name in best.features.names.items()}
         return predictor, inputs, chosen if self.chooses_features else {}
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from profuse._cores import limit_threads
 from profuse._folder import applied
 from profuse.classical import ClassicalModel, restored, side_by_side
+from profuse.classical.neighbours import Neighbours
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import Matrix
@@ -28,7 +29,7 @@ from profuse.predictor.trained import TrainedOn
 from profuse.predictor.watching import predicted
 from profuse.schema import Schema
 
-__all__ = ["ClassicalPredictor", "Features"]
+__all__ = ["ClassicalPredictor", "Features", "features_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,7 @@ class ClassicalPredictor(Predictor):
         name: Of the model, in `profuse.classical.CLASSICAL`.
         model: Fitted.
         threads: Threads of the processor in prediction.
+        neighbours: What fills modalities that a row lacks; None: the model is given missing features.
     """
 
     pipeline: Pipeline
@@ -78,6 +80,7 @@ class ClassicalPredictor(Predictor):
     model: ClassicalModel
     modalities: tuple[str, ...]
     threads: int = 1
+    neighbours: Neighbours | None = None
     schema: Schema | None = None
     source: str = ""
     decision: Decision = MOST_PROBABLE
@@ -109,10 +112,13 @@ class ClassicalPredictor(Predictor):
         """See `Predictor.predict_encoded`."""
         if not inputs:
             raise ShapeError("predict_encoded: inputs must hold a modality, to know how many rows there are.")
-        values = [inputs[name].values for name in sorted(self.modalities)]
-        x = side_by_side(values, len(next(iter(inputs.values()))))
+        some = inputs if rows is None else {name: f.rows(torch.as_tensor(rows)) for name, f in inputs.items()}
+        values = {name: some[name].values for name in sorted(self.modalities)}
         with limit_threads(self.threads), applied(self.source):
-            outputs = self.codec.in_units(self.model.predict(x if rows is None else x[rows]))
+            if self.neighbours is not None:
+                values = self.neighbours.filled(values, {name: some[name].present.numpy() for name in values})
+            x = side_by_side([*values.values()], len(next(iter(some.values()))))
+            outputs = self.codec.in_units(self.model.predict(x))
             if self.source and not np.isfinite(outputs).all():
                 raise ValueError("predictions that are no finite numbers")
             predicted()
@@ -123,7 +129,8 @@ class ClassicalPredictor(Predictor):
         names = self.features.names
         parts = {m: known.setdefault((m, names[m]), part) for m, part in self.features.parts.items()}
         pipeline = known.setdefault(self.pipeline.key, self.pipeline)
-        return replace(self, pipeline=pipeline, features=FeaturePipeline(parts, names))
+        neighbours = self.neighbours and known.setdefault(("neighbours", *sorted(names.items())), self.neighbours)
+        return replace(self, pipeline=pipeline, features=FeaturePipeline(parts, names), neighbours=neighbours)
 
     def card_made(self) -> list[Block]:
         """See `Predictor.card_made`."""
@@ -139,6 +146,8 @@ class ClassicalPredictor(Predictor):
             "features": self.features.state(None if parts is None else parts.put),
             "state": self.model.state(),
         }
+        if self.neighbours is not None:
+            own["neighbours"] = {"state": self.neighbours.state()} if parts is None else parts.put(self.neighbours)
         return own, {}
 
     @classmethod
@@ -155,9 +164,33 @@ class ClassicalPredictor(Predictor):
             model=restored(own.name, own.state, codec.task, codec.n_outputs),
             modalities=saved.modalities,
             threads=own.threads,
+            neighbours=_restored(own.neighbours, saved),
             schema=saved.schema,
             source=source,
         )
+
+
+def features_of(x: Mapping[str, Matrix], inputs: Mapping[str, Any], rows: np.ndarray) -> dict[str, Features]:
+    """Returns features of some rows as a predictor takes them; those of a modality that is not used are none.
+
+    Args:
+        x: Of all rows, by modality that is used.
+        inputs: By modality, what knows which of all rows are `present`.
+        rows: Which.
+    """
+    nothing, index = np.zeros((len(rows), 0)), torch.as_tensor(rows)
+    return {n: Features(x[n][rows] if n in x else nothing, raw.present[index]) for n, raw in inputs.items()}
+
+
+def _restored(kept: Any, saved: SavedPredictor) -> Neighbours | None:
+    if kept is None:
+        return None
+    made = (
+        Neighbours.from_state(kept["state"]) if saved.parts is None else saved.parts.take(kept, Neighbours.from_state)
+    )
+    if not isinstance(made, Neighbours) or not set(made.donors) <= set(saved.modalities):
+        raise ValueError("neighbours must be of the model's modalities")
+    return made
 
 
 class _Saved(BaseModel):
@@ -169,3 +202,4 @@ class _Saved(BaseModel):
     threads: int = Field(ge=1)
     features: dict[str, dict[str, object]]
     state: dict[str, object]
+    neighbours: int | dict[str, Any] | None = None

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical
+from profuse.classical import ClassicalFit, classical, feature_sets_for, fit_classical, side_by_side
+from profuse.classical.neighbours import Neighbours
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.features import Features, Matrix, features_named
 from profuse.data.split import folds
@@ -36,6 +37,7 @@ class BestFit:
         valid: What it predicted for validation rows before it learned from them, in the target's units.
         trial: Which trial it was.
         seconds: That all fits have taken.
+        neighbours: What fills modalities that a row lacks; None: nothing does.
     """
 
     fit: ClassicalFit
@@ -44,6 +46,7 @@ class BestFit:
     valid: np.ndarray
     trial: int
     seconds: float
+    neighbours: Neighbours | None = None
 
 
 def best_fit(
@@ -60,6 +63,9 @@ def best_fit(
     brief: bool = False,
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
+
+    Modalities that a row lacks are filled by `Neighbours` where validation rows, each modality hidden in turn, have the
+    better score so.
 
     Rows count by their weights, by those of their classes, and by those of their groups
     (`RowGroups.balancing_weights`); the metric counts each row once.
@@ -101,13 +107,51 @@ def best_fit(
         score = sign * measure(task, prepared.true(split.valid), valid).values.get(metric.name, 0.0)
         tried.append((fit.model.choice or (-score,), BestFit(fit, features, x, valid, trial, 0.0)))
     seconds = sum(best.fit.fit_seconds for _, best in tried)
-    return replace(min(tried, key=lambda t: t[0])[1], seconds=seconds)
+    best = min(tried, key=lambda t: t[0])[1]
+    return _with_neighbours(replace(best, seconds=seconds), prepared, metric, refit=refit)
 
 
 def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
     """Returns features of one modality, fitted on training rows, and those of all rows."""
     fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
     return fitted.parts[modality], fitted.transform_one(prepared.dataset, modality)
+
+
+_MOST_HIDDEN = 200
+"""Validation rows of which modalities are hidden, to see whether filling them helps."""
+
+
+def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit: bool) -> BestFit:
+    """Has absent modalities filled where validation rows, each modality hidden in turn, have a better score so.
+
+    What it predicts for validation rows is then that of filled rows, but for a model that has learned from them since.
+    """
+    split, codec, task = prepared.split, prepared.codec, prepared.task
+    present = {m: np.asarray(prepared.dataset.modalities[m].present) for m in best.x}
+    made = Neighbours.of(best.x, present, split.train, best.features.categories)
+    if made is None or not len(split.valid):
+        return best
+    rows = split.valid[np.linspace(0, len(split.valid) - 1, min(_MOST_HIDDEN, len(split.valid))).astype(int)]
+    x, there = {m: v[rows] for m, v in best.x.items()}, {m: p[rows] for m, p in present.items()}
+
+    def predicted(features: Mapping[str, Matrix], n: int) -> np.ndarray:
+        return codec.in_units(best.fit.predict(side_by_side([features[m] for m in sorted(features)], n)))
+
+    def score(features: Mapping[str, Matrix]) -> float:
+        scores = measure(task, prepared.true(rows), predicted(features, len(rows))).values
+        return (1 if metric.higher_is_better else -1) * scores.get(metric.name, 0.0)
+
+    gain = 0.0
+    for m in made.donors:
+        gone, lacking = {**x, m: np.full(x[m].shape, np.nan)}, {**there, m: np.zeros(len(rows), dtype=bool)}
+        gain += score(made.filled(gone, lacking)) - score(gone)
+    if not gain > 0:
+        return best
+    best = replace(best, neighbours=made)
+    if refit:
+        return best
+    every = {m: v[split.valid] for m, v in best.x.items()}, {m: p[split.valid] for m, p in present.items()}
+    return replace(best, valid=predicted(made.filled(*every), len(split.valid)))
 
 
 _ENOUGH_ROWS = 100

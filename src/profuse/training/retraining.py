@@ -93,7 +93,8 @@ class Retraining:
         best = best_fit(model.name, rest, self.prepared, train, trials=1, seed=train.seed, sets=sets)
         return ClassicalPredictor(
             pipeline=self.prepared.pipeline, codec=self.prepared.codec, features=best.features, name=model.name,
-            model=best.fit.model, modalities=rest, threads=model.threads, trained_on=trained_on(self.prepared, train),
+            model=best.fit.model, modalities=rest, threads=model.threads, neighbours=best.neighbours,
+            trained_on=trained_on(self.prepared, train),
         )  # fmt: skip
 
 
