@@ -152,6 +152,8 @@ def test_it_is_saved_and_a_portfolio_keeps_that_of_a_fold_once(tmp_path: Path) -
     prepared = alike()
     model = fitted(prepared, "linear")
     model.save(tmp_path / "m")
+    card = (tmp_path / "m" / "card.md").read_text()
+    assert "those of the 10 nearest of 150 training rows, which are kept in the model" in " ".join(card.split())
     assert error(load_model(tmp_path / "m"), prepared) == error(model, prepared)  # type: ignore[arg-type]
     members = [Member(name, ("a", "b"), name) for name in ("linear", "gradient_boosting")]
     with few_trees():

@@ -45,6 +45,16 @@ class Neighbours:
         self._scales = {name: _scale(x, self.codes[name]) for name, x in self.donors.items()}
         self._seen = {name: self._place(name, x) for name, x in self.donors.items()}
 
+    @property
+    def n_donors(self) -> int:
+        """How many rows are kept."""
+        return len(next(iter(self.donors.values())))
+
+    @property
+    def n_nearest(self) -> int:
+        """How many of them fill a row."""
+        return _N_NEAREST
+
     @classmethod
     def of(
         cls,
@@ -89,7 +99,7 @@ class Neighbours:
         for pattern in np.unique(there[lacking], axis=0):
             rows = np.flatnonzero((there == pattern).all(1))
             known = [name for name, has in zip(names, pattern, strict=True) if has]
-            far = np.zeros((len(rows), len(next(iter(self.donors.values())))))
+            far = np.zeros((len(rows), self.n_donors))
             for name in known:
                 far += cdist(self._place(name, np.asarray(features[name])[rows]), self._seen[name], "sqeuclidean")
             nearest = np.argsort(far, axis=1, kind="stable")[:, :_N_NEAREST]

@@ -135,6 +135,11 @@ class ClassicalPredictor(Predictor):
     def card_made(self) -> list[Block]:
         """See `Predictor.card_made`."""
         said: list[Block] = [f"One classical model: {self.name!r}."]
+        if self.neighbours is not None:
+            said.append(
+                f"Features of a modality that a row lacks are those of the {self.neighbours.n_nearest} nearest of "
+                f"{self.neighbours.n_donors} training rows, which are kept in the model."
+            )
         rows = [(name, str(self.features.names.get(name, ""))) for name in self.modalities]
         return [*said, Table(("modality", "features"), tuple(rows), 2)] if rows else said
 
