@@ -64,8 +64,8 @@ def best_fit(
 ) -> BestFit:
     """Fits a classical model and returns the best, by its own choice or by the metric on validation rows.
 
-    Modalities that a row lacks are filled by `Neighbours` where validation rows, each modality hidden in turn, have the
-    better score so.
+    Modalities that a row lacks are filled by `Neighbours` where validation rows, each modality hidden and each left
+    alone, score better so.
 
     Rows count by their weights, by those of their classes, and by those of their groups
     (`RowGroups.balancing_weights`); the metric counts each row once.
@@ -117,12 +117,12 @@ def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Feature
     return fitted.parts[modality], fitted.transform_one(prepared.dataset, modality)
 
 
-_MOST_HIDDEN = 200
-"""Validation rows of which modalities are hidden, to see whether filling them helps."""
+_MOST_HIDDEN = 1_200
+"""Predictions for validation rows of which modalities are hidden, to see whether filling them helps."""
 
 
 def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit: bool) -> BestFit:
-    """Has absent modalities filled where validation rows, each modality hidden in turn, have a better score so.
+    """Has absent modalities filled where validation rows, each modality hidden and each left alone, score better so.
 
     What it predicts for validation rows is then that of filled rows, but for a model that has learned from them since.
     """
@@ -131,8 +131,14 @@ def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit
     made = Neighbours.of(best.x, present, split.train, best.features.categories)
     if made is None or not len(split.valid):
         return best
-    rows = split.valid[np.linspace(0, len(split.valid) - 1, min(_MOST_HIDDEN, len(split.valid))).astype(int)]
-    x, there = {m: v[rows] for m, v in best.x.items()}, {m: p[rows] for m, p in present.items()}
+    names = list(made.donors)
+    alone = np.eye(len(names), dtype=bool)
+    patterns = np.unique(np.concatenate([alone, ~alone]), axis=0)  # which are there
+    n_each = min(len(split.valid), max(1, _MOST_HIDDEN // len(patterns)))
+    rows = np.tile(split.valid[np.linspace(0, len(split.valid) - 1, n_each).astype(int)], len(patterns))
+    left = dict(zip(names, np.repeat(patterns, n_each, axis=0).T, strict=True))
+    there = {m: p[rows] & left.get(m, True) for m, p in present.items()}
+    gone = {m: np.where(there[m][:, None], v[rows], np.nan) if m in left else v[rows] for m, v in best.x.items()}
 
     def predicted(features: Mapping[str, Matrix], n: int) -> np.ndarray:
         return codec.in_units(best.fit.predict(side_by_side([features[m] for m in sorted(features)], n)))
@@ -141,11 +147,7 @@ def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit
         scores = measure(task, prepared.true(rows), predicted(features, len(rows))).values
         return (1 if metric.higher_is_better else -1) * scores.get(metric.name, 0.0)
 
-    gain = 0.0
-    for m in made.donors:
-        gone, lacking = {**x, m: np.full(x[m].shape, np.nan)}, {**there, m: np.zeros(len(rows), dtype=bool)}
-        gain += score(made.filled(gone, lacking)) - score(gone)
-    if not gain > 0:
+    if not score(made.filled(gone, there)) > score(gone):
         return best
     best = replace(best, neighbours=made)
     if refit:
