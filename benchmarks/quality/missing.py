@@ -233,6 +233,8 @@ def _against(found: Sequence[Measured], name: str) -> str:
         both.reverse()
     n_train = TASKS[found[0].data][0]
     d = paired_difference(*([_sample(f) for f in side] for side in both), n_train=n_train)
+    if not np.isfinite([d.low, d.high]).all():
+        return f"{d.value:+.3f} (too few groups or differences for an interval)"
     return f"{d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f})"
 
 
