@@ -108,10 +108,7 @@ def alike(n: int = 300, *, alone: bool = False) -> Prepared:
 def fitted(prepared: Prepared, name: str = "gradient_boosting") -> ClassicalPredictor:
     with few_trees():
         best = best_fit(name, ("a", "b"), prepared, TrainOptions(refit=False), trials=1, seed=0)
-    return ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=name, model=best.fit.model,
-        modalities=("a", "b"), neighbours=best.neighbours,
-    )  # fmt: skip
+    return best.predictor(name, ("a", "b"), prepared)
 
 
 def error(model: ClassicalPredictor, prepared: Prepared, *, hide: bool = True) -> float:
