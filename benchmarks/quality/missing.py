@@ -33,7 +33,6 @@ from profuse.metrics import primary_metric, row_scores
 from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
-from profuse.predictor import ClassicalPredictor
 from profuse.schema import SplitOptions, Task
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
@@ -119,10 +118,7 @@ def _classical(name: str, own: Callable[[Task], Any] | None = None) -> Callable[
         names = sorted(prepared.inputs)
         with asked_members((name,), {} if own is None else {name: own}, who="study"):
             best = best_fit(name, names, prepared, train, trials=1, seed=train.seed)
-        return ClassicalPredictor(
-            pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=name, model=best.fit.model,
-            modalities=tuple(names), neighbours=best.neighbours,
-        )  # fmt: skip
+        return best.predictor(name, names, prepared)
 
     return fit
 

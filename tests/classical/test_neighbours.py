@@ -50,6 +50,16 @@ def test_numbers_are_the_means_that_scikit_learn_finds_where_modalities_count_al
     np.testing.assert_array_equal(filled["m0"], new["m0"])
 
 
+def test_numbers_that_some_of_the_nearest_lack_are_the_means_of_the_others() -> None:
+    donors = {"a": np.arange(40.0)[:, None], "b": made()["m1"]}
+    donors["b"][np.arange(40) % 3 == 0, 1] = np.nan
+    donors["b"][:, 2] = np.nan
+    gone, there = rows_lacking({"a": np.array([[-1.0]]), "b": np.zeros((1, 5))}, "b")  # the first ten are nearest
+    filled = plain(donors).filled(gone, there)["b"]
+    np.testing.assert_allclose(filled[0, [0, 1, 3, 4]], np.nanmean(donors["b"][:10, [0, 1, 3, 4]], axis=0), rtol=1e-6)
+    assert np.isnan(filled[0, 2])
+
+
 def test_a_code_is_that_of_the_nearest_row_and_other_codes_are_far() -> None:
     codes = np.repeat([0.0, 1.0, 2.0], 10)[:, None]
     donors = {"a": codes, "b": 10 * codes + np.linspace(0, 1, 30)[:, None], "c": codes[::-1].copy()}
@@ -108,10 +118,7 @@ def alike(n: int = 300, *, alone: bool = False) -> Prepared:
 def fitted(prepared: Prepared, name: str = "gradient_boosting") -> ClassicalPredictor:
     with few_trees():
         best = best_fit(name, ("a", "b"), prepared, TrainOptions(refit=False), trials=1, seed=0)
-    return ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=name, model=best.fit.model,
-        modalities=("a", "b"), neighbours=best.neighbours,
-    )  # fmt: skip
+    return best.predictor(name, ("a", "b"), prepared)
 
 
 def error(model: ClassicalPredictor, prepared: Prepared, *, hide: bool = True) -> float:

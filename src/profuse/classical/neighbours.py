@@ -109,13 +109,14 @@ class Neighbours:
 
     def _mean(self, name: str, nearest: np.ndarray) -> np.ndarray:
         """Returns a modality's features of the nearest donors, `[row, feature]`; NaN where none of them has one."""
-        donors = self.donors[name].astype(np.float64)
-        values = donors[nearest]  # [row, near, feature]
-        real = ~np.isnan(values)
-        count = real.sum(1)
-        mean: np.ndarray = np.where(real, values, 0.0).sum(1) / np.maximum(count, 1)
-        mean[count == 0] = np.nan
-        mean[:, self.codes[name]] = values[:, 0][:, self.codes[name]]
+        donors, codes = self.donors[name], self.codes[name]
+        total, count = np.zeros((len(nearest), donors.shape[1])), np.zeros((len(nearest), donors.shape[1]), dtype=int)
+        for near in nearest.T:  # one at a time: all of many rows would take ten times their memory
+            real = ~np.isnan(donors[near])
+            total += np.where(real, donors[near], 0.0)
+            count += real
+        mean: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        mean[:, codes] = donors[nearest[:, 0]][:, codes]
         return mean
 
     def _place(self, name: str, x: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ from profuse.portfolio.fits import score_of
 from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
-from profuse.predictor import ClassicalPredictor, NetworkPredictor, Part, Predictor
+from profuse.predictor import NetworkPredictor, Part, Predictor
 from profuse.predictor.classical import features_of
 from profuse.schema import Schema, SplitOptions
 from profuse.training.alternatives import Others
@@ -309,7 +309,7 @@ def _hidden(
 
 
 def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    codec, split, name = prepared.codec, prepared.split, job.method.estimator
+    split, name = prepared.split, job.method.estimator
     best = best_fit(
         name,
         job.method.modalities,
@@ -320,11 +320,11 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
         metric=metric_named(job.metric, prepared.task, who="compare"),
         made=partial(shared_features, prepared, job.prepared),
     )
-    predictor = ClassicalPredictor(
-        pipeline=prepared.pipeline, codec=codec, features=best.features, name=name, model=best.fit.model,
-        modalities=job.method.modalities, threads=job.train.threads, neighbours=best.neighbours, schema=job.schema,
+    predictor = replace(
+        best.predictor(name, job.method.modalities, prepared, threads=job.train.threads),
+        schema=job.schema,
         trained_on=trained_on(prepared, job.train.model_copy(update={"seed": job.seed})),
-    )  # fmt: skip
+    )
     inputs, start = features_of(best.x, prepared.inputs, split.test), time.perf_counter()
     prediction = predictor.predict_encoded(inputs)
     rate = len(split.test) / max(time.perf_counter() - start, 1e-9)

@@ -17,7 +17,7 @@ from profuse.data.features import features_named
 from profuse.metrics import Metric
 from profuse.models.options import ModelOptions
 from profuse.portfolio.options import Preset
-from profuse.predictor import ClassicalPredictor, Part, Predictor
+from profuse.predictor import Part, Predictor
 from profuse.predictor.classical import features_of
 from profuse.training.alternatives import short_names
 from profuse.training.callbacks import Callers
@@ -103,10 +103,7 @@ class Member:
             self.classical, self.modalities, prepared, train, trials=1, seed=train.seed, metric=metric,
             made=partial(shared_features, prepared, fold), sets=None if self.chooses_features else dense, brief=True,
         )  # fmt: skip
-        predictor = ClassicalPredictor(
-            pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=self.classical,
-            model=best.fit.model, modalities=self.modalities, threads=train.threads, neighbours=best.neighbours,
-        )  # fmt: skip
+        predictor = best.predictor(self.classical, self.modalities, prepared, threads=train.threads)
         inputs = features_of(best.x, prepared.inputs, prepared.split.test)
         chosen = {m: (name, best.x[m].shape[1]) for m, name in best.features.names.items()}
         return predictor, inputs, chosen if self.chooses_features else {}

@@ -17,6 +17,7 @@ from profuse.data.split import folds
 from profuse.errors import DataError
 from profuse.kinds import kind_named
 from profuse.metrics import Metric, measure, primary_metric
+from profuse.predictor import ClassicalPredictor
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
@@ -47,6 +48,22 @@ class BestFit:
     trial: int
     seconds: float
     neighbours: Neighbours | None = None
+
+    def predictor(
+        self, name: str, modalities: Sequence[str], prepared: Prepared, *, threads: int = 1
+    ) -> ClassicalPredictor:
+        """Returns what predicts new rows.
+
+        Args:
+            name: Of the model, as it was fitted.
+            modalities: That it sees.
+            prepared: What it was fitted to.
+            threads: Of the processor in prediction.
+        """
+        return ClassicalPredictor(
+            pipeline=prepared.pipeline, codec=prepared.codec, features=self.features, name=name, model=self.fit.model,
+            modalities=tuple(modalities), threads=threads, neighbours=self.neighbours,
+        )  # fmt: skip
 
 
 def best_fit(
@@ -85,7 +102,6 @@ def best_fit(
     """
     codec, split, task = prepared.codec, prepared.split, prepared.task
     metric = metric or primary_metric(task)
-    sign = 1 if metric.higher_is_better else -1
     refit = train.refits(len(split.train) + len(split.valid), by_time=prepared.dataset.times is not None)
     make = made or partial(make_features, prepared)
     inner = _inner_folds(prepared, seed) if classical(name).role == "single" and not brief else None
@@ -104,11 +120,17 @@ def best_fit(
             metric=metric, zero=codec.zero, weights=None if weights is None else weights.numpy(),
         )  # fmt: skip
         valid = codec.in_units(fit.valid_prediction)
-        score = sign * measure(task, prepared.true(split.valid), valid).values.get(metric.name, 0.0)
-        tried.append((fit.model.choice or (-score,), BestFit(fit, features, x, valid, trial, 0.0)))
+        error = -_score(metric, prepared, split.valid, valid)
+        tried.append((fit.model.choice or (error,), BestFit(fit, features, x, valid, trial, 0.0)))
     seconds = sum(best.fit.fit_seconds for _, best in tried)
     best = min(tried, key=lambda t: t[0])[1]
     return _with_neighbours(replace(best, seconds=seconds), prepared, metric, refit=refit)
+
+
+def _score(metric: Metric, prepared: Prepared, rows: np.ndarray, prediction: np.ndarray) -> float:
+    """Returns the score of what was predicted of rows, the larger the better; 0 where it is not defined."""
+    score = measure(prepared.task, prepared.true(rows), prediction).values.get(metric.name, 0.0)
+    return score if metric.higher_is_better else -score
 
 
 def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Features, Matrix]:
@@ -126,7 +148,7 @@ def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit
 
     What it predicts for validation rows is then that of filled rows, but for a model that has learned from them since.
     """
-    split, codec, task = prepared.split, prepared.codec, prepared.task
+    split = prepared.split
     present = {m: np.asarray(prepared.dataset.modalities[m].present) for m in best.x}
     made = Neighbours.of(best.x, present, split.train, best.features.categories)
     if made is None or not len(split.valid):
@@ -141,16 +163,16 @@ def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit
     gone = {m: np.where(there[m][:, None], v[rows], np.nan) if m in left else v[rows] for m, v in best.x.items()}
 
     def predicted(features: Mapping[str, Matrix], n: int) -> np.ndarray:
-        return codec.in_units(best.fit.predict(side_by_side([features[m] for m in sorted(features)], n)))
+        said = best.fit.predict(side_by_side([features[m] for m in sorted(features)], n))
+        return prepared.codec.in_units(said)
 
     def score(features: Mapping[str, Matrix]) -> float:
-        scores = measure(task, prepared.true(rows), predicted(features, len(rows))).values
-        return (1 if metric.higher_is_better else -1) * scores.get(metric.name, 0.0)
+        return _score(metric, prepared, rows, predicted(features, len(rows)))
 
     if not score(made.filled(gone, there)) > score(gone):
         return best
     best = replace(best, neighbours=made)
-    if refit:
+    if refit or all(p[split.valid].all() for p in present.values()):
         return best
     every = {m: v[split.valid] for m, v in best.x.items()}, {m: p[split.valid] for m, p in present.items()}
     return replace(best, valid=predicted(made.filled(*every), len(split.valid)))

@@ -91,11 +91,8 @@ class Retraining:
         train = TrainOptions(seed=_seed(model), threads=model.threads)
         sets = {name: of for name, of in model.features.names.items() if name in rest}
         best = best_fit(model.name, rest, self.prepared, train, trials=1, seed=train.seed, sets=sets)
-        return ClassicalPredictor(
-            pipeline=self.prepared.pipeline, codec=self.prepared.codec, features=best.features, name=model.name,
-            model=best.fit.model, modalities=rest, threads=model.threads, neighbours=best.neighbours,
-            trained_on=trained_on(self.prepared, train),
-        )  # fmt: skip
+        made = best.predictor(model.name, rest, self.prepared, threads=model.threads)
+        return replace(made, trained_on=trained_on(self.prepared, train))
 
 
 def _cannot(predictor: Predictor) -> str:

@@ -206,5 +206,5 @@ def tars_in(folder: Path) -> list[Path]:
     """
     seen = [p for p in folder.iterdir() if not p.name.startswith(".")]
     check_unpacked(p for p in seen if not p.with_name(_PACKED_TAR.sub(".tar", p.name)).is_file())
-    files = [p for p in folder.iterdir() if p.suffix.lower() == ".tar" and not p.name.startswith(".") and p.is_file()]
+    files = [p for p in seen if p.suffix.lower() == ".tar" and p.is_file()]
     return sorted(files, key=lambda p: [(int(t), "") if t.isdecimal() else (-1, t) for t in re.split(r"(\d+)", p.name)])
