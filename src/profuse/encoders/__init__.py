@@ -65,8 +65,12 @@ def preprocessor_for(name: str) -> str | None:
     """Returns the name of the preprocessor without which the encoder called `name` cannot be; None if any will do.
 
     An encoder that an embedding's name says needs the preprocessor of the same name.
+
+    Raises:
+        UnknownNameError: There is no such encoder.
     """
-    return encoder(name).preprocess if name in ENCODERS else name
+    made = encoder(name)  # an error where there is none
+    return made.preprocess if name in ENCODERS else name
 
 
 def check_reads(name: str, data: ModalityData, *, who: str, modality: str) -> None:

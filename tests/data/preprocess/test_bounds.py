@@ -18,7 +18,7 @@ from profuse.data.pipeline import Pipeline
 from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.data.table.reader import TableReader
 from profuse.data.table.schema_file import load_schema
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, UnknownNameError
 from profuse.inputs import with_encoders
 from profuse.kinds import KINDS, kind_named
 
@@ -106,3 +106,12 @@ def test_a_bound_in_a_file_is_a_whole_number_from_1_on(written: str, told: str, 
     (tmp_path / "s.yaml").write_text(f"modalities: {{m: {{columns: [m], max_length: {written}}}}}")
     with pytest.raises(ConfigError, match=f"s.yaml: .*modalities.m.{told}"):
         load_schema(tmp_path / "s.yaml")
+
+
+def test_an_unknown_part_in_a_schema_is_told_by_its_own_name() -> None:
+    data = from_tensors({"t": ["a b c", "d"]})
+    (t,) = data.modalities.values()
+    with pytest.raises(UnknownNameError, match="encoder must be a known name; got encoder='wordz'. Did you mean 'words'"):
+        with_encoders(replace(data, modalities={"t": replace(t, encoder="wordz")}), {}, who="fit")
+    with pytest.raises(UnknownNameError, match="fit: modality 't': preprocessor must be .*'subword'. Did you mean"):
+        with_encoders(replace(data, modalities={"t": replace(t, preprocess="subword")}), {}, who="fit")
