@@ -111,7 +111,7 @@ def test_a_bound_in_a_file_is_a_whole_number_from_1_on(written: str, told: str, 
 def test_an_unknown_part_in_a_schema_is_told_by_its_own_name() -> None:
     data = from_tensors({"t": ["a b c", "d"]})
     (t,) = data.modalities.values()
-    with pytest.raises(UnknownNameError, match="encoder must be a known name; got encoder='wordz'. Did you mean 'words'"):
+    with pytest.raises(UnknownNameError, match="encoder must be .* got encoder='wordz'. Did you mean 'words'"):
         with_encoders(replace(data, modalities={"t": replace(t, encoder="wordz")}), {}, who="fit")
     with pytest.raises(UnknownNameError, match="fit: modality 't': preprocessor must be .*'subword'. Did you mean"):
         with_encoders(replace(data, modalities={"t": replace(t, preprocess="subword")}), {}, who="fit")
