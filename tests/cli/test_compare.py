@@ -358,9 +358,7 @@ def test_lines_tell_the_time_left_once_it_is_known_and_until_all_is_done() -> No
 @pytest.mark.parametrize("kind", [LineDisplay, LiveDisplay])
 def test_what_follows_the_last_fit_is_told(kind: Any) -> None:
     out = io.StringIO()
-    progress = kind("mine", Console(file=out, width=300, force_terminal=kind is LiveDisplay))
-    with progress:
-        progress(finished(24, "mean", 0.5))
+    with kind("mine", Console(file=out, width=300, force_terminal=kind is LiveDisplay)) as progress:
         progress(Event("measure", 24, 24))
     assert "all fits are done; modalities are hidden, questions are asked" in out.getvalue()
 
