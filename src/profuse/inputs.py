@@ -78,7 +78,8 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
     for name in [*encoders, *into]:
         resolve(name, dataset.modalities, where=who, what="modality")
     for name, data in dataset.modalities.items():
-        if data.preprocess is not None and not (made_by := preprocessor(data.preprocess)).accepts(data.kind):
+        at = f"{who}: modality {name!r}"
+        if data.preprocess is not None and not (made_by := preprocessor(data.preprocess, at)).accepts(data.kind):
             raise ConfigError(
                 f"{who}: the preprocessor of {name!r} must take kind {data.kind!r}; got {data.preprocess!r}, which "
                 f"takes {made_by.takes!r}. Name another one, or leave it out."

@@ -101,6 +101,7 @@ class Modality(_Strict):
     max_length: int | None = Field(
         None,
         ge=1,
+        strict=True,
         description="The most words, steps, frames, points or nodes of a row that a network reads; the preprocessor's "
         "own bound when absent.",
     )

@@ -82,8 +82,9 @@ def test_without_a_terminal_progress_is_plain_lines_on_stderr(compared: tuple[An
     lines = done.stderr.splitlines()
     assert lines[0] == f"mine: {N_FITS} fits; preparing the data"
     assert sum(line.startswith("[") for line in lines) == N_FITS
-    assert lines[-1].startswith(f"[{N_FITS}/{N_FITS}] ")
-    assert "best so far" in lines[-1]
+    assert lines[-2].startswith(f"[{N_FITS}/{N_FITS}] ")
+    assert lines[-1].startswith("mine: all fits are done; ")
+    assert "best so far" in lines[-2]
 
 
 def test_it_leaves_what_the_issue_promises(compared: tuple[Any, Path]) -> None:
@@ -352,6 +353,14 @@ def test_lines_tell_the_time_left_once_it_is_known_and_until_all_is_done() -> No
     before, first, last = out.getvalue().splitlines()[1:]
     assert first.endswith("; about 5.5\N{NO-BREAK SPACE}min left")
     assert "left" not in before + last
+
+
+@pytest.mark.parametrize("kind", [LineDisplay, LiveDisplay])
+def test_what_follows_the_last_fit_is_told(kind: Any) -> None:
+    out = io.StringIO()
+    with kind("mine", Console(file=out, width=300, force_terminal=kind is LiveDisplay)) as progress:
+        progress(Event("measure", 24, 24))
+    assert "all fits are done; modalities are hidden, questions are asked" in out.getvalue()
 
 
 @pytest.mark.parametrize(("terminal", "kind"), [(True, LiveDisplay), (False, LineDisplay)])

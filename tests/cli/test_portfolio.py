@@ -175,6 +175,14 @@ def test_on_a_terminal_a_bar_says_what_is_fitted_and_what_it_takes() -> None:
     assert "this model about 42" in shown.replace("\N{NO-BREAK SPACE}", " ")
 
 
+def test_a_model_that_is_tried_again_does_not_count_backwards(capsys: pytest.CaptureFixture[str]) -> None:
+    with fits_display("accuracy", Console(file=io.StringIO())) as display:
+        display(Event("member", 35, 40, "network", skipped="no time was left for it"))
+        display(Event("member", 40, 40, "lightgbm", score=0.8, seconds=1.0))
+        display(Event("member", 35, 40, "network", score=0.9, seconds=3.0))
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["[35/40]", "[40/40]", "[40/40]"]
+
+
 @pytest.mark.slow
 def test_a_score_that_is_not_defined_is_said(done: Any, files: Path) -> None:
     model = load_model(files / "portfolio")

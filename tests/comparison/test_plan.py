@@ -186,16 +186,21 @@ def test_the_whole_time_is_told_before_the_first_fit_and_later_at_each_event(tmp
     run(tmp_path / "o", events, seeds=1, train=TrainOptions(epochs=12, batch_size=64, refit=False))
     stages = [e.stage for e in events]
     assert stages.index("prepare") < stages.index("plan") < stages.index("fit")
-    assert all(e.left is not None and e.left >= 0 for e in events[stages.index("plan") :] if e.stage != "done")
+    assert stages[-2:] == ["measure", "done"]
+    assert all(e.left is not None and e.left >= 0 for e in events[stages.index("plan") : -2])
 
 
 @pytest.mark.usefixtures("few_classical")
 def test_a_second_run_plans_the_same_and_fits_nothing_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # as if a fit took 400 s, so that what is planned does not depend on the machine
     monkeypatch.setattr(plan, "_time", lambda *args: (400.0, 0.0, 100))
-    found = run(tmp_path / "o", seeds=2, time_limit=300)
+    events: list[Event] = []
+    found = run(tmp_path / "o", events, seeds=2, time_limit=300)
+    smaller = "To end within 5 min: seeds 1 instead of 2, epochs 15 instead of 100."
+    first = next(i for i, e in enumerate(events) if e.stage == "fit")
+    assert smaller in [e.said for e in events[:first]]  # before it is done, not only at the end
     assert (found.config["seeds"], found.config["train"]["epochs"]) == (1, 15)
-    assert "To end within 5 min: seeds 1 instead of 2, epochs 15 instead of 100." in found.dataset.notes
+    assert smaller in found.dataset.notes
     assert {c.epoch for c in found.curves} <= set(range(16))
     monkeypatch.setattr(plan, "_time", lambda *args: (1.0, 0.0, 100))  # another measurement would plan otherwise
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -118,8 +119,9 @@ def test_equal_scores_have_an_auroc_of_one_half_and_a_precision_as_frequent_as_t
     ],
 )
 def test_where_a_metric_is_not_defined_neither_are_its_rows(name: str, y: list, p: list, message: str) -> None:  # type: ignore[type-arg]
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as told:
         metric(name)(np.array(y), np.array(p))
+    assert re.search(r"\. (Give .*, or n|N)ame another metric\.$", str(told.value))  # a question ends with it
     with pytest.raises(DataError):
         metric(name).row_scores(np.array(y), np.array(p))
 

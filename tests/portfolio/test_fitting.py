@@ -295,6 +295,35 @@ class TestTime:
         model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=60), members=(LINEAR, BOOSTED))
         assert "would take 62 s more; 20 s were left" in model.about["skipped"]["boosted"]
 
+    @pytest.mark.parametrize(
+        ("boosted", "limit", "expected"),
+        [
+            (2.4, 10, "a fit would take 2.4 s; 2.0 s were left for it"),  # not "2 s; 2 s"
+            (15.4, 53, "a fit would take 15.4 s; 14.9 s were left for it"),  # nor "15 s; 15 s"
+        ],
+    )
+    def test_what_is_needed_never_reads_like_what_was_left(
+        self, boosted: float, limit: float, expected: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow_fits(monkeypatch, lambda name, every: (1.0 if name == "linear" else boosted) / every)
+        options = PortfolioOptions(folds=3, time_limit=limit)
+        told: list[Event] = []
+        fit_portfolio(learnable(120), options, members=(LINEAR, BOOSTED), on_event=told.append)
+        assert expected in [e.skipped for e in told if e.member == "boosted"]
+
+    def test_a_network_that_took_time_in_vain_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock, whole = slow_fits(monkeypatch, lambda name, every: 0.0), Fits._outputs
+
+        def outputs(self: Fits, tasks: list[Any]) -> Any:
+            if tasks[0].member.model is None:
+                return whole(self, tasks)
+            clock["now"] += 100.0
+            return [attempt_module.FitResult(t.number, too_long=90.0, before=1.0, epochs=2, planned=40) for t in tasks]
+
+        monkeypatch.setattr(Fits, "_outputs", outputs)
+        model = fit_portfolio(learnable(120), PortfolioOptions(folds=3, time_limit=100), members=(LINEAR, NET))
+        assert model.about["skipped"][NET.name] == "no time was left for it after a first try of 100 s"
+
     def test_a_network_that_is_too_slow_is_trained_for_fewer_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = slow_fits(monkeypatch, lambda name, every: 0.0)
         watch = attempt_module.Watch(14.0)

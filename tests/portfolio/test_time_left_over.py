@@ -104,3 +104,9 @@ def test_each_shortened_network_has_its_turn_while_there_is_time(monkeypatch: py
     result = run(monkeypatch, 60.0, lambda name: 0.0 if name == "quick" else 10.0, (80, 10), both)
     assert [name for name, *_ in result.calls] == ["quick", "net", "other", "net (again)", "other (again)"]
     assert [epochs for _, epochs, *_ in result.calls[3:]] == [36, 27]
+
+
+def test_one_epoch_is_not_told_as_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, 28.0, lambda name: 20.0 if name == "net" else 1.0, (80, 1))
+    net = next(f for f in result.members if f.member.name == "net")
+    assert net.note == "net is trained for at most 1 epoch instead of 80, as time was limited."

@@ -30,14 +30,15 @@ class _Lines(Quiet):
     """A line for each model."""
 
     def __init__(self, metric: str, console: Console) -> None:
-        self.metric, self.console = metric, console
+        self.metric, self.console, self._n_done = metric, console, 0
 
     def __call__(self, event: Event) -> None:
         if event.stage == "member":
             say(self._line(event), err=True)
 
     def _line(self, event: Event) -> str:
-        at = f"[{event.n_done}/{event.n_total}] {event.member}"
+        self._n_done = max(self._n_done, event.n_done)  # what is tried again counted as done before
+        at = f"[{self._n_done}/{event.n_total}] {event.member}"
         if event.skipped:
             return f"{at}: left out: {event.skipped}"
         score = "not defined" if event.score is None else numbers.score(event.score, self.metric)

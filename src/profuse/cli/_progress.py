@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["LineDisplay", "LiveDisplay", "display"]
 
 
+_MEASURING = "all fits are done; modalities are hidden, questions are asked, the report is written"
+
+
 class Display(Protocol):
     """A context that is told of events."""
 
@@ -103,8 +106,11 @@ class LineDisplay(Quiet):
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
             if event.stage == "plan" and event.left is not None:
                 self._say(
-                    f"{self.name}: {_left(event.left)} at most, as far as the first steps of the default network tell"
+                    f"{self.name}: {_left(event.left)}, as far as the first steps of the default network tell; "
+                    "classical models are not timed yet"
                 )
+            if event.stage == "measure":
+                self._say(f"{self.name}: {_MEASURING}")
             if event.finished is not None:
                 facts = event.finished
                 score = self._best.see(facts)
@@ -180,7 +186,9 @@ class LiveDisplay:
 
         with self._lock:
             stage, beats, best = self._stage, self._beats, self._best.told()
-        if stage == "prepare":
+        if stage == "measure":
+            lines = [_MEASURING]
+        elif stage == "prepare":
             lines = ["preparing: split, preprocessing fitted on the training rows"]
         else:
             lines = [f"running     {_running(beat)}" for beat in beats[:8]]

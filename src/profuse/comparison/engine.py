@@ -128,6 +128,7 @@ def compare_dataset(
             results.dataset.notes += run.notes[n_notes:]
         elif options.curve:
             results.dataset.notes.append("Training or validation rows are too few for a curve over rows.")
+        tell(Event("measure", n_fits, n_fits))
         results.hidden = hidden_scores(results, run, dataset)
         results.answers = asked_of_best(results, run, dataset, options.questions)
         add_outputs(results, run, dataset)

@@ -106,6 +106,9 @@ def plan(
             run.skipped.append(Skipped(method="portfolio", reason=reason))
     run.methods, run.expected = methods(made), {measured.method: measured.fit_seconds(made)}
     run.notes += notes
+    n_fits = _n_fits(run.methods, made, shares_for(dataset, made))
+    for note in notes:
+        tell(Event("plan", 0, n_fits, said=note))
     return made
 
 

@@ -43,7 +43,8 @@ class Event:
     """Where a comparison is: told to `on_event`.
 
     Attributes:
-        stage: "cluster" (fits are done on one), "prepare", "plan" (how long all will take), "fit" or "done".
+        stage: "cluster" (fits are done on one), "prepare", "plan" (how long all will take, and what is made smaller),
+            "fit", "measure" (what the models lose without modalities, and what they are asked) or "done".
         n_done: Fits that are finished, those of an earlier run included.
         n_total: Fits in all.
         running: What runs now: `{method, seed, trial, epoch, score, share, spent, left}` each, as far as known: `share`

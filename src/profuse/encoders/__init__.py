@@ -7,7 +7,7 @@ from typing import cast
 from profuse.data.dataset import ModalityData
 from profuse.data.preprocess import preprocessor
 from profuse.encoders._base import Encoder, Rows, Suited, segment_widths, segments
-from profuse.errors import ConfigError
+from profuse.errors import ConfigError, UnknownNameError
 from profuse.kinds import kind_named
 from profuse.registry import table
 
@@ -23,6 +23,10 @@ __all__ = [
     "segment_widths",
     "segments",
 ]
+
+_PRETRAINED = (
+    "Pretrained models are named hf:FOLDER, hf-tokens:FOLDER, hf-lora:FOLDER, hf-last:FOLDER or hf-whole:FOLDER."
+)
 
 ENCODERS = table(
     "encoder",
@@ -49,15 +53,24 @@ ENCODERS = table(
 
 def encoder(name: str) -> type[Encoder]:
     """Returns the class of the encoder called `name`."""
-    return cast(type[Encoder], ENCODERS.part(name))
+    try:
+        return cast(type[Encoder], ENCODERS.part(name))
+    except UnknownNameError as error:
+        if ":" not in name and not name.startswith("hf"):
+            raise
+        raise UnknownNameError(f"{error} {_PRETRAINED}") from None
 
 
 def preprocessor_for(name: str) -> str | None:
     """Returns the name of the preprocessor without which the encoder called `name` cannot be; None if any will do.
 
     An encoder that an embedding's name says needs the preprocessor of the same name.
+
+    Raises:
+        UnknownNameError: There is no such encoder.
     """
-    return encoder(name).preprocess if name in ENCODERS else name
+    made = encoder(name)  # an error where there is none
+    return made.preprocess if name in ENCODERS else name
 
 
 def check_reads(name: str, data: ModalityData, *, who: str, modality: str) -> None:

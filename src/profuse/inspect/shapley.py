@@ -90,7 +90,8 @@ def evenness(values: np.ndarray) -> np.ndarray:
     total = positive.sum(-1, keepdims=True)
     shares = np.divide(positive, total, out=np.zeros_like(positive), where=total > 0)
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return np.asarray(np.maximum(0.0, -(shares * logs).sum(-1)) / math.log(values.shape[-1]))
+    entropy = np.maximum(0.0, -(shares * logs).sum(-1)) + 0.0  # no -0.0
+    return np.asarray(entropy / math.log(values.shape[-1]))
 
 
 def interaction_weights(players: Sequence[str]) -> dict[tuple[str, str], Weights]:

@@ -16,7 +16,9 @@ def f1(y: Array, hit: Array, *, micro: bool = False) -> float:
     a, b = (twice.sum(), total.sum()) if micro else (twice.sum(0), total.sum(0))
     known = b > 0  # neither in the rows nor predicted: F1 is 0/0, and the class is not counted
     if not np.any(known):
-        raise DataError("f1: at least one label must be set or predicted; got none. The score is left out.")
+        raise DataError(
+            "f1: at least one label must be set or predicted; got none. Give other rows, or name another metric."
+        )
     return float(np.mean(a[known] / b[known]))
 
 

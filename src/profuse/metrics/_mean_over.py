@@ -25,5 +25,8 @@ def mean_over(columns: Array, p: Array, score: Callable[[Array, Array], Array], 
     n_one = columns.sum(0)
     usable = np.flatnonzero((n_one > 0) & (n_one < len(columns)))
     if len(usable) == 0:
-        raise DataError(f"{name}: at least two classes must be among the rows; got one. The score is left out.")
+        raise DataError(
+            f"{name}: at least two classes must be among the rows; got one. Give rows of several, or name another "
+            "metric."
+        )
     return np.asarray(np.mean([score(columns[:, k], p[:, k]) for k in usable], axis=0))

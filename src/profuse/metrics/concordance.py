@@ -45,7 +45,9 @@ class Concordance(Metric):
 def _targets(y: Array, p: Array) -> list[tuple[Array, Array]]:
     y, p = columns(y, p)
     if (y == y[0]).all(0).any():
-        raise DataError("concordance: the target must vary over the rows; got a constant. The score is left out.")
+        raise DataError(
+            "concordance: the target must vary over the rows; got a constant. Give other rows, or name another metric."
+        )
     return [_pairs(a, b) for a, b in zip(y.T, p.T, strict=True)]
 
 

@@ -23,7 +23,9 @@ class R2(Metric):
     def score(self, y: Array, p: Array) -> float:
         y, p = columns(y, p)
         if (y == y[0]).all(0).any():
-            raise DataError("r2: the target must vary over the rows; got a constant. The score is left out.")
+            raise DataError(
+                "r2: the target must vary over the rows; got a constant. Give other rows, or name another metric."
+            )
         spread, error = squares(y, p)
         return float(np.mean(1 - error.mean(0) / spread.mean(0)))
 

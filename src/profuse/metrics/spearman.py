@@ -42,7 +42,9 @@ class Spearman(Metric):
 def _varied(y: Array, p: Array) -> tuple[Array, Array]:
     y, p = columns(y, p)
     if (y == y[0]).all(0).any():
-        raise DataError("spearman: the target must vary over the rows; got a constant. The score is left out.")
+        raise DataError(
+            "spearman: the target must vary over the rows; got a constant. Give other rows, or name another metric."
+        )
     return y, p
 
 

@@ -43,6 +43,13 @@ def score_of(metric: Metric, true: np.ndarray, prediction: np.ndarray) -> float 
         return None
 
 
+def _seconds(needed: float, left: float) -> tuple[str, str]:
+    """Returns both in words, to a tenth of a second where they are short or near to one another."""
+    near = needed < left + 1
+    in_words = [f"{value:.1f} s" if near or value < 9.95 else f"{value:.0f} s" for value in (needed, left)]
+    return in_words[0], in_words[1]
+
+
 def _learned(fitted: Sequence[Fitted]) -> bool:
     """Tells whether there is a model besides the trivial one."""
     return any(not result.member.is_trivial for result in fitted)
@@ -254,14 +261,15 @@ class Fits:
             result.seconds += time.perf_counter() - start
 
     def _to_folds(self, result: Fitted, n_before: int, until: float, most: int, few: int, probes: bool) -> str:
-        member, train = result.member, result.train
+        member, train, tried, began = result.member, result.train, False, time.perf_counter()
         folds = [*self.cut.folds, *([] if self.cut.whole is None else [self.cut.whole])]
         aim = max(few, min(most, self.half))
         while todo := [fold for fold in self.order[:most] if fold not in result.done]:
             n_done, remaining = result.n_done(self.order), until - time.perf_counter()
             enough = n_done >= few
             if remaining <= 0:
-                return "" if enough else "no time was left for it"
+                spent = f" after a first try of {time.perf_counter() - began:.0f} s" if tried else ""
+                return "" if enough else f"no time was left for it{spent}"
             n_rounds: float = math.inf  # in which all processes fit, that there is time for
             if result.done:
                 n_rounds = math.inf if math.isinf(remaining) else math.floor(remaining / max(result.a_fit, 1e-9))
@@ -273,9 +281,8 @@ class Fits:
                         train, n_rounds = _at_most(fewer, train), missing
                 if n_rounds < missing:
                     result.needs = result.a_fit
-                    return (
-                        f"its fits would take {missing * result.a_fit:.0f} s more; {remaining:.0f} s were left for it"
-                    )
+                    needed, left_for_it = _seconds(missing * result.a_fit, remaining)
+                    return f"its fits would take {needed} more; {left_for_it} were left for it"
                 if n_rounds < 1:
                     return ""
             allowed = (
@@ -293,7 +300,7 @@ class Fits:
                 )
                 for j in todo
             ]  # fmt: skip
-            aimed = aim
+            aimed, tried = aim, True
             for output in self._outputs(tasks):
                 if output.reason:
                     return output.reason
@@ -312,8 +319,8 @@ class Fits:
                 else:
                     shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
                     result.needs = output.before + output.too_long * shortest
-                    whole = output.before + output.too_long
-                    return f"a fit would take {whole:.0f} s; {allowed or 0.0:.0f} s were left for it"
+                    needed, left_for_it = _seconds(output.before + output.too_long, allowed or 0.0)
+                    return f"a fit would take {needed}; {left_for_it} were left for it"
         return ""
 
     def _left(self, result: Fitted, most: int) -> float | None:

@@ -106,4 +106,5 @@ class Fitted:
         most, given = self.epochs
         if given == most:
             return ""
-        return f"{self.member.name} is trained for at most {given} epochs instead of {most}, as time was limited."
+        epochs = "1 epoch" if given == 1 else f"{given} epochs"
+        return f"{self.member.name} is trained for at most {epochs} instead of {most}, as time was limited."

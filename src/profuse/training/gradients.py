@@ -44,7 +44,8 @@ class GradientBalance(Callback):
         >>> # FusionClassifier(...).fit(X, y, callbacks=[balance]); balance.index; balance.norms[-1]
     """
 
-    norms: list[dict[str, float]]
+    def __init__(self) -> None:
+        self.norms: list[dict[str, float]] = []
 
     def on_fit_start(self) -> None:
         """Begins to look."""

@@ -51,6 +51,14 @@ def test_other_names_are_unknown(name: str) -> None:
         encoder(name)
 
 
+@pytest.mark.parametrize("name", ["hf-lora:", "hflora:models/vit", "hf", "hugging:x"])
+def test_a_name_that_may_mean_a_pretrained_model_is_told_how_these_are_named(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"hf:FOLDER, hf-tokens:FOLDER, hf-lora:FOLDER, hf-last:FOLDER"):
+        encoder(name)
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'vit'\?$"):
+        encoder("vitt")
+
+
 def test_no_such_name_is_listed() -> None:
     assert not any(":" in name for name in EMBEDDINGS)
     assert embedding("hf:x") is embedding("hf:x")

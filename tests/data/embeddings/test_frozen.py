@@ -141,11 +141,23 @@ def test_a_sound_is_read_alone_at_the_rate_of_the_model_and_padding_does_not_cou
     assert frozen(models / name, [Sound(low[:10], 16000)], tokens=False)[0].shape == (16,)
 
 
-def test_what_the_model_has_no_reader_for_is_told(models: Path) -> None:
-    with pytest.raises(ConfigError, match="vit must hold a tokenizer that transformers loads without code"):
+def test_what_the_model_has_no_reader_for_is_told_with_what_to_do(models: Path) -> None:
+    with pytest.raises(ConfigError, match="vit must hold a tokenizer that transformers loads without code") as told:
         frozen(models / "vit", ["a film"], tokens=False)
-    with pytest.raises(ConfigError, match="text_model must hold a processor of pictures"):
+    assert str(told.value).endswith("Name a model of texts, or save its tokenizer in the folder (save_pretrained).")
+    with pytest.raises(ConfigError, match="text_model must hold a processor of pictures") as told:
         frozen(models / "text_model", [picture(0)], tokens=False)
+    message = str(told.value)
+    assert message.endswith("Name a model of pictures, or save its image processor in the folder (save_pretrained).")
+    assert "Otherwise" not in message  # of what transformers says the first sentence, whole
+
+
+def test_a_model_whose_weights_are_cut_off_is_to_be_copied_again(models: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(models / "text_model", tmp_path / "m")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:1000])
+    with pytest.raises(ConfigError, match=r"m must hold a model that .*invalid header.*\. Copy the folder again, or"):
+        frozen(folder, TEXTS, tokens=False)
 
 
 def test_a_folder_with_code_of_its_own_runs_none_of_it(models: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from profuse.data.dataset import Dataset
 from profuse.data.pipeline import Pipeline
 from profuse.data.preprocess import PREPROCESSORS, preprocessor
 from profuse.data.table.reader import TableReader
-from profuse.errors import ConfigError
+from profuse.data.table.schema_file import load_schema
+from profuse.errors import ConfigError, UnknownNameError
 from profuse.inputs import with_encoders
 from profuse.kinds import KINDS, kind_named
 
@@ -90,3 +92,26 @@ def test_a_bound_where_nothing_is_bounded_is_told() -> None:
 def test_data_with_another_bound_are_other_data_and_those_without_keep_their_digest() -> None:
     data = from_tensors({"t": ["a b c", "d"]})
     assert data.digest() == bounded(data, None).digest() != bounded(data, 5).digest() != bounded(data, 6).digest()
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("0", r"max_length: must be greater than or equal to 1 \(got 0\)"),
+        ("x", r"max_length: must be a valid integer \(got 'x'\)"),
+        ("true", r"max_length: must be a valid integer \(got True\)"),  # not read as 1
+    ],
+)
+def test_a_bound_in_a_file_is_a_whole_number_from_1_on(written: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"modalities: {{m: {{columns: [m], max_length: {written}}}}}")
+    with pytest.raises(ConfigError, match=f"s.yaml: .*modalities.m.{told}"):
+        load_schema(tmp_path / "s.yaml")
+
+
+def test_an_unknown_part_in_a_schema_is_told_by_its_own_name() -> None:
+    data = from_tensors({"t": ["a b c", "d"]})
+    (t,) = data.modalities.values()
+    with pytest.raises(UnknownNameError, match="encoder must be .* got encoder='wordz'. Did you mean 'words'"):
+        with_encoders(replace(data, modalities={"t": replace(t, encoder="wordz")}), {}, who="fit")
+    with pytest.raises(UnknownNameError, match="fit: modality 't': preprocessor must be .*'subword'. Did you mean"):
+        with_encoders(replace(data, modalities={"t": replace(t, preprocess="subword")}), {}, who="fit")

@@ -188,3 +188,10 @@ def test_packed_shards_beside_plain_ones_are_not_passed_over(foreign: Path) -> N
 def test_an_index_of_others_is_none_of_ours(foreign: Path) -> None:
     (foreign / "index.json").write_text('["train-9.tar"]')
     assert len(read_table(foreign)) == 7
+
+
+def test_a_folder_of_parquet_files_is_told_what_reads_it(tmp_path: Path) -> None:
+    for i in range(2):
+        (tmp_path / f"part-{i}.parquet").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2 Parquet files are read by DuckDB: duckdb:///:memory: --query .*\*.parquet"):
+        read_table(tmp_path)

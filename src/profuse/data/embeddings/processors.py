@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -50,24 +51,28 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def loading(folder: Path, what: str) -> Iterator[None]:
-    """Tells any error in the loading of a part of a model as one."""
+def loading(folder: Path, what: str, advice: str = "Copy the folder again, or save the model again.") -> Iterator[None]:
+    """Tells any error in the loading of a part of a model as one, by its first sentence, with what to do."""
     try:
         yield
     except ConfigError:
         raise
     except Exception as error:  # what is in a folder of somebody else may fail in any way
-        said = " ".join(str(error).split())[:300]
+        said = re.split(r"(?<=[\w'\")])\. ", " ".join(str(error).split()))[0][:200].rstrip(".")
         raise ConfigError(
             f"hf: the folder {folder} must hold {what} that transformers loads without code from the folder; got "
-            f"{type(error).__name__}: {said}"
+            f"{type(error).__name__}: {said}. {advice}"
         ) from error
+
+
+def _advice(cells: str, part: str) -> str:
+    return f"Name a model of {cells}, or save its {part} in the folder (save_pretrained)."
 
 
 @lru_cache(maxsize=2)
 def tokenizer_of(folder: Path, digest: str) -> Any:
     """Returns the tokenizer in a folder, which pads on the right."""
-    with loading(folder, "a tokenizer"):
+    with loading(folder, "a tokenizer", _advice("texts", "tokenizer")):
         made = need("transformers", "hf", WHY).AutoTokenizer.from_pretrained(folder, **SAFE)
     made.padding_side = "right"
     if made.pad_token is None:
@@ -78,7 +83,7 @@ def tokenizer_of(folder: Path, digest: str) -> Any:
 @lru_cache(maxsize=2)
 def picture_processor(folder: Path, digest: str) -> Any:
     """Returns what makes numbers of pictures."""
-    with loading(folder, "a processor of pictures"):
+    with loading(folder, "a processor of pictures", _advice("pictures", "image processor")):
         return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
 
 
@@ -91,14 +96,14 @@ def video_processor(folder: Path, digest: str) -> Any:
             f"folder {folder} holds none. Name a model of videos (VideoMAE, ViViT, TimeSformer) or of pictures (ViT, "
             "DINOv2, CLIP)."
         )
-    with loading(folder, "a processor of videos or pictures"):
+    with loading(folder, "a processor of videos or pictures", _advice("videos or pictures", "image processor")):
         return need("transformers", "hf", WHY).AutoImageProcessor.from_pretrained(folder, **SAFE)
 
 
 @lru_cache(maxsize=2)
 def sound_processor(folder: Path, digest: str) -> Any:
     """Returns what makes numbers of sounds."""
-    with loading(folder, "a feature extractor of sounds"):
+    with loading(folder, "a feature extractor of sounds", _advice("sounds", "feature extractor")):
         return need("transformers", "hf", WHY).AutoFeatureExtractor.from_pretrained(folder, **SAFE)
 
 

@@ -136,6 +136,8 @@ def _from_off(data: bytes) -> Graph:
                 raise DataError("the mesh is cut off: a face lacks corners")
             faces.append(face)
             at += 1 + n
+    except DataError:  # a ValueError too, that says it already
+        raise
     except (ValueError, IndexError) as error:
         raise DataError(f"the mesh is broken or cut off: numbers were expected ({str(error)[:60]})") from error
     return made_mesh(xyz, faces)

@@ -35,9 +35,9 @@ PREPROCESSORS = table(
 )
 
 
-def preprocessor(name: str) -> type[Preprocessor]:
-    """Returns the class of the preprocessor called `name`."""
-    return cast(type[Preprocessor], PREPROCESSORS.part(name))
+def preprocessor(name: str, where: str = "profuse") -> type[Preprocessor]:
+    """Returns the class of the preprocessor called `name`; an error that there is none begins with `where`."""
+    return cast(type[Preprocessor], PREPROCESSORS.part(name, where=where))
 
 
 def unfitted(name: str, data: ModalityData) -> Preprocessor:

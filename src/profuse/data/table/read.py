@@ -92,9 +92,15 @@ def format_of(path: Path) -> tuple[str, bool]:
         DataError: No such file, no regular one, or an unknown suffix.
     """
     if path.is_dir():
+        n_parquet = len(list(path.glob("*.parquet")))
+        remedy = (
+            f'Its {n_parquet} Parquet files are read by DuckDB: duckdb:///:memory: --query "select * from '
+            f"'{path}/*.parquet' order by COLUMN\"."
+            if n_parquet > 1
+            else "Name a file in it."
+        )
         raise DataError(
-            f"read_table: the path must be a file, or a folder of shards (.tar); got the folder {str(path)!r}. Name a "
-            "file in it."
+            f"read_table: the path must be a file, or a folder of shards (.tar); got the folder {str(path)!r}. {remedy}"
         )
     if not path.exists():
         here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

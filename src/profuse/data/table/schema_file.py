@@ -53,7 +53,7 @@ def _fault(error: Any) -> str:
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         return f"{place}: a name must be text (got {error['input']!r}): write it in quotes"
     if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg']} (got {error['input']!r})"
+        return f"{place}: {str(error['msg']).replace('Input should be', 'must be')} (got {error['input']!r})"
     inner: dict[str, type[BaseModel]] = {"target": Target, "split": SplitOptions, "modalities": Modality}
     model = Schema if len(error["loc"]) == 1 else inner.get(str(error["loc"][0]), Schema)
     known = model.model_fields
