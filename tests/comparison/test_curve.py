@@ -105,7 +105,7 @@ def test_a_second_run_fits_nothing_and_says_the_same(
     folders = sorted(p.name for p in (out / "work").iterdir())
     events: list[Event] = []
     again = compare_dataset(data, OPTIONS, out, n_jobs=1, on_event=events.append)
-    assert [e.stage for e in events] == ["done"]
+    assert [e.stage for e in events] == ["measure", "done"]
     assert again.learning == results.learning
     assert sorted(p.name for p in (out / "work").iterdir()) == folders
 
@@ -120,7 +120,7 @@ def test_without_it_the_same_fits_are_taken(
         data, OPTIONS.model_copy(update={"curve": False}), out, n_jobs=1, on_event=events.append
     )  # fmt: skip
     assert plain.learning is None
-    assert [e.stage for e in events] == ["done"]
+    assert [e.stage for e in events] == ["measure", "done"]
     assert [(s.method, s.value) for s in plain.scores] == [(s.method, s.value) for s in results.scores]
 
 

@@ -128,7 +128,7 @@ def test_it_is_counted_in_the_progress_from_the_start(results: Results, events: 
 def test_a_second_run_does_none_of_it_again(results: Results, folder: Path) -> None:
     events: list[Event] = []
     again = compared(folder, events=events)
-    assert [e.stage for e in events] == ["done"]
+    assert [e.stage for e in events] == ["measure", "done"]
     assert [s.value for s in again.scores] == [s.value for s in results.scores]
 
 
