@@ -99,8 +99,11 @@ def attempt(task: FitTask, parent: int, parts: bytes) -> FitResult:
     metric = metric_named(task.metric, task.task, who="fit")
     with limit_threads(task.train.threads):
         try:
-            if task.probes and (expected := _expected(task, metric, watch.allowed)) > watch.allowed:
-                return FitResult(task.number, too_long=expected)
+            if task.probes:
+                task.member.make_features(task.path, task.sets)
+                allowed = watch.allowed - (time.perf_counter() - start)
+                if (expected := _expected(task, metric, allowed)) > allowed:
+                    return FitResult(task.number, too_long=expected)
             predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
             if watch.too_long:
                 return FitResult(
@@ -119,7 +122,7 @@ def attempt(task: FitTask, parent: int, parts: bytes) -> FitResult:
 def _expected(task: FitTask, metric: Metric, allowed: float) -> float:
     """Returns the seconds that a classical model, which cannot be stopped, takes, by a fit to a share of the rows.
 
-    As many times as that share, or, where that is more than is allowed, by a smaller share too: part of the time
+    Its features are there, made of all rows, so that what they take is not multiplied. As many times as that share, or, where that is more than is allowed, by a smaller share too: part of the time
     does not grow with the rows.
     """
 
@@ -128,7 +131,10 @@ def _expected(task: FitTask, metric: Metric, allowed: float) -> float:
         task.member.fit(task.path, task.sets, task.train, metric, every=every)
         return time.perf_counter() - start
 
-    share = seconds(_PROBE)
+    try:
+        share = seconds(_PROBE)
+    except ProfuseError:  # so few rows do not have what it needs: all do, or tell why not, as soon
+        return 0.0
     if share > allowed or _PROBE * share <= allowed:
         return _PROBE * share
     try:

@@ -21,7 +21,7 @@ from profuse.predictor import ClassicalPredictor
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
-__all__ = ["BestFit", "Made", "best_fit", "make_features"]
+__all__ = ["BestFit", "Made", "best_fit", "features_tried", "make_features"]
 
 Made = Callable[[str, str], tuple[Features, Matrix]]
 """Modality and name of features -> those, fitted, and what they are of all rows."""
@@ -138,6 +138,14 @@ def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Feature
     """Returns features of one modality, fitted on training rows, and those of all rows."""
     fitted = FeaturePipeline.fit(prepared.dataset, prepared.split.train, {modality: name})
     return fitted.parts[modality], fitted.transform_one(prepared.dataset, modality)
+
+
+def features_tried(
+    name: str, modalities: Sequence[str], prepared: Prepared, sets: Mapping[str, str] | None
+) -> set[tuple[str, str]]:
+    """Returns modality and name of all features that a brief `best_fit` with these arguments makes."""
+    cases = _variants(name, modalities, prepared, 1, sets, brief=True)
+    return {pair for case, _ in cases for pair in case.items()}
 
 
 _MOST_HIDDEN = 1_200
