@@ -14,7 +14,8 @@ from profuse._workers import packed
 from profuse.data.dataset import Dataset, ModalityData, object_array
 from profuse.errors import DataError
 from profuse.metrics import default_metric
-from profuse.portfolio.attempt import FitResult, FitTask, attempt
+from profuse.models.options import ModelOptions
+from profuse.portfolio.attempt import FitResult, FitTask, attempt, look
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.members import Member, loaded
 from profuse.portfolio.options import PortfolioOptions
@@ -41,20 +42,26 @@ def worded(n: int = 120) -> Dataset:
     return Dataset(name="worded", task="binary", modalities=modalities, target=y)
 
 
-def result(data: Dataset, member: str, folder: Path, *, allowed: float | None) -> FitResult:
+def task_of(data: Dataset, member: Member, folder: Path, *, allowed: float | None = None) -> FitTask:
     folder.mkdir()
-    names = tuple(sorted(data.modalities))
-    cut = Cut.make(data, PortfolioOptions(folds=3), None, 0, folder, lambda i, n: None)
-    task = FitTask(
-        Member(member, names, member), 0, cut.folds[0].path, {}, TrainOptions(), default_metric(data.task).name,
-        data.task, ((),), allowed, allowed is not None,
+    cut = Cut.make(data, PortfolioOptions(folds=3), member.model, 0, folder, lambda i, n: None)
+    return FitTask(
+        member, 0, cut.folds[0].path, {}, TrainOptions(), default_metric(data.task).name, data.task, ((),), allowed,
+        allowed is not None,
     )  # fmt: skip
-    return attempt(task, os.getpid(), packed())
+
+
+def linear(data: Dataset) -> Member:
+    return Member("linear", tuple(sorted(data.modalities)), "linear")
+
+
+def result(data: Dataset, folder: Path, *, allowed: float | None) -> FitResult:
+    return attempt(task_of(data, linear(data), folder, allowed=allowed), os.getpid(), packed())
 
 
 def test_a_first_look_at_few_rows_leaves_no_trace_in_the_fit(tmp_path: Path) -> None:
-    plain = result(worded(), "linear", tmp_path / "plain", allowed=None)
-    looked = result(worded(), "linear", tmp_path / "looked", allowed=100.0)
+    plain = result(worded(), tmp_path / "plain", allowed=None)
+    looked = result(worded(), tmp_path / "looked", allowed=100.0)
     np.testing.assert_array_equal(looked.held[()], plain.held[()])
 
 
@@ -69,12 +76,14 @@ def test_where_a_share_of_the_rows_is_too_few_all_are_fitted_to(
         return whole(self, *args, **more)
 
     monkeypatch.setattr(Member, "fit", fit)
-    made = result(worded(), "linear", tmp_path / "few", allowed=100.0)
+    made = result(worded(), tmp_path / "few", allowed=100.0)
     assert not made.reason
     assert made.held[()].shape == (40, 2)
 
 
-def test_what_features_take_is_not_multiplied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Stands still but for features, which take 10 seconds, and fits, which take 5 of all rows."""
     clock = {"now": 0.0}
     monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
     whole, make = Member.fit, Member.make_features
@@ -89,7 +98,41 @@ def test_what_features_take_is_not_multiplied(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Member, "fit", fit)
     monkeypatch.setattr(Member, "make_features", features)
-    made = result(worded(), "linear", tmp_path / "enough", allowed=16.0)
+    return clock
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_features_take_is_not_multiplied(tmp_path: Path) -> None:
+    made = result(worded(), tmp_path / "enough", allowed=16.0)
     assert made.predictor is not None
-    short = result(worded(), "linear", tmp_path / "short", allowed=14.0)
+    short = result(worded(), tmp_path / "short", allowed=14.0)
     assert (short.predictor, short.too_long) == (None, 5.0)
+
+
+def test_a_look_tells_what_features_take_and_a_fit_to_all_rows(tmp_path: Path, clock: dict[str, float]) -> None:
+    few = task_of(worded(), linear(worded()), tmp_path / "few")
+    assert look(few, os.getpid(), packed())[1] == pytest.approx(10 + 3 * 1.0)  # half of a share is any one's
+    assert clock["now"] == pytest.approx(10 + 1)
+    loaded.cache_clear()
+    many = task_of(worded(6_000), linear(worded()), tmp_path / "many")
+    assert look(many, os.getpid(), packed())[1] == pytest.approx(10 + 5.0)
+
+
+def test_a_look_at_a_network_makes_its_first_steps_and_keeps_its_linear_path(tmp_path: Path) -> None:
+    data = worded()
+    names = tuple(sorted(data.modalities))
+    network = Member("net", names, model=ModelOptions(fusion="concat", width=8, members=1))
+    task = task_of(data, network, tmp_path / "net")
+    name, seconds = look(task, os.getpid(), packed())
+    assert name == "net"
+    assert seconds is not None
+    assert seconds > 0
+    assert list(task.path.with_suffix(".solved").iterdir())
+
+
+def test_a_look_at_what_cannot_be_fitted_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(self: Member, *args: Any, **more: Any) -> Any:
+        raise DataError("linear: it must be able to; it is not.")
+
+    monkeypatch.setattr(Member, "make_features", fit)
+    assert look(task_of(worded(), linear(worded()), tmp_path / "none"), os.getpid(), packed()) == ("linear", None)

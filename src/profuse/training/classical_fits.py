@@ -152,9 +152,7 @@ _MOST_HIDDEN = 1_200
 """Predictions for validation rows of which modalities are hidden, to see whether filling them helps."""
 
 
-def _with_neighbours(
-    best: BestFit, prepared: Prepared, learned: np.ndarray, metric: Metric, *, refit: bool
-) -> BestFit:
+def _with_neighbours(best: BestFit, prepared: Prepared, learned: np.ndarray, metric: Metric, *, refit: bool) -> BestFit:
     """Has absent modalities filled where validation rows, each modality hidden and each left alone, score better so.
 
     What it predicts for validation rows is then that of filled rows, but for a model that has learned from them since.
