@@ -155,6 +155,17 @@ def test_it_is_left_out_where_it_does_not_help_where_rows_are_few_and_of_one_mod
     )
 
 
+def test_rows_that_weigh_nothing_fill_no_others() -> None:
+    prepared = alike()
+    weights = np.ones(len(prepared.dataset))
+    weights[:100] = 0
+    model = fitted(replace(prepared, dataset=replace(prepared.dataset, weights=weights)), "linear")
+    kept = prepared.dataset.modalities["b"].values[100 : len(prepared.split.train)]
+    donors = not_none(model.neighbours).donors["b"]
+    assert len(donors) == len(kept)
+    np.testing.assert_allclose(donors, kept, rtol=1e-6)
+
+
 def test_it_is_saved_and_a_portfolio_keeps_that_of_a_fold_once(tmp_path: Path) -> None:
     prepared = alike()
     model = fitted(prepared, "linear")

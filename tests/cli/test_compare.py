@@ -297,7 +297,7 @@ def test_the_live_display_shows_what_runs_how_far_and_the_best() -> None:
         shown.print(progress._draw())
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert "4/24" in text
-    assert "gated, seed 1, trial 2, epoch 12, validation 0.812, 90\N{NO-BREAK SPACE}s left at most" in text
+    assert "gated, seed 1, trial 2, epoch 12, validation 0.812, about 90\N{NO-BREAK SPACE}s left" in text
     assert progress._progress.tasks[0].completed == 4.5
     assert "best so far concat, validation accuracy 0.750" in text
     assert "elapsed, about 5.5\N{NO-BREAK SPACE}min left" in text

@@ -172,7 +172,7 @@ def test_on_a_terminal_a_bar_says_what_is_fitted_and_what_it_takes() -> None:
         display(Event("select"))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "network" in shown
-    assert "this model about 42" in shown.replace("\N{NO-BREAK SPACE}", " ")
+    assert "elapsed, about 42" in shown.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_model_that_is_tried_again_does_not_count_backwards(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,8 +71,8 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
         def on_first_steps(self) -> None:
             if tells:
                 say(
-                    f"About {duration(self.seconds_left)} left at most: {_counted(self.n_epochs, 'epoch')} of "
-                    f"{_counted(self.n_steps, 'step')}",
+                    f"About {duration(self.seconds_likely)} left, {duration(self.seconds_left)} at most: up to "
+                    f"{_counted(self.n_epochs, 'epoch')} of {_counted(self.n_steps, 'step')}",
                     err=True,
                 )
 
@@ -94,11 +94,11 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
                 status.update(
                     f"epoch {epoch.epoch} of at most {self.n_epochs}: training loss {epoch.train_loss:.4f}, "
                     f"validation loss {epoch.valid_loss:.4f}, validation {self.model.unit} {epoch.valid_score:.3f}; "
-                    f"{duration(self.seconds_left)} left at most"
+                    f"about {duration(self.seconds_likely)} left"
                 )
 
             def on_fit_end(self, history: History) -> None:
-                then = f"training anew on all rows, {duration(self.seconds_left)} left at most"
+                then = f"training anew on all rows, about {duration(self.seconds_left)} left"
                 status.update(then if self.seconds_left > 0 else "finishing")
 
         yield (Line(),)

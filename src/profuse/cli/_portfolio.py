@@ -35,6 +35,11 @@ class _Lines(Quiet):
     def __call__(self, event: Event) -> None:
         if event.stage == "member":
             say(self._line(event), err=True)
+        elif event.stage == "plan" and event.left is not None:
+            fits = f"{event.n_total} fit{'' if event.n_total == 1 else 's'}"
+            say(f"{fits}: {_left(event)}, as a first look at each model tells", err=True)
+        elif event.stage == "more":
+            say(f"Time is left for further folds: {_left(event)}", err=True)
 
     def _line(self, event: Event) -> str:
         self._n_done = max(self._n_done, event.n_done)  # what is tried again counted as done before
@@ -64,12 +69,14 @@ class _Bar(_Lines):
     def __call__(self, event: Event) -> None:
         super().__call__(event)
         words = {
+            "look": "looking how long models take",
+            "more": "fitting to further folds",
             "distil": f"training network {event.n_done + 1} of {event.n_total}",
             "prepare": f"preparing fold {event.n_done + 1} of {event.n_total}",
             "select": "choosing weights",
         }
         description = words.get(event.stage, visible(event.member))
-        left = "" if event.left is None else f", this model about {numbers.duration(event.left)} more"
+        left = "" if event.left is None else f", {_left(event)}"
         if event.stage in ("fit", "member"):
             self._bar.show(description, left=left, done=event.n_done, total=event.n_total)
         elif event.stage in words:
@@ -117,6 +124,11 @@ def show_distilled(model: NetworkPredictor) -> None:
         say(f"Against the portfolio ({numbers.score(about['portfolio'], metric)}): {_told(about['gain'], metric)}.")
     for line in decided(model):
         say(line)
+
+
+def _left(event: Event) -> str:
+    about, at_most = ("", " at most") if event.at_most else ("about ", "")
+    return f"{about}{numbers.duration(event.left or 0.0)} left{at_most}"
 
 
 def _label(name: str) -> str:

@@ -74,7 +74,7 @@ def _running(beat: dict[str, Any]) -> str:
     if beat.get("score") is not None:
         message += f", validation {beat['score']:.3f}"
     if beat.get("left") is not None:
-        message += f", {duration(beat['left'])} left at most"
+        message += f", {_left(beat['left'])}"
     return message
 
 

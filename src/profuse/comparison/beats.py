@@ -52,5 +52,5 @@ class Beats(Callback):
     def _so_far(self) -> dict[str, float]:
         """Returns how much of the job is done, the seconds spent in it, and those left of this trial."""
         now = time.perf_counter()
-        share = (self.trial + (now - self.start) / (now - self.start + self.seconds_left)) / self.job.trials
-        return {"share": share, "spent": now - self.began, "left": self.seconds_left}
+        share = (self.trial + (now - self.start) / (now - self.start + self.seconds_likely)) / self.job.trials
+        return {"share": share, "spent": now - self.began, "left": self.seconds_likely}

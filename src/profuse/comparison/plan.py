@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pickle
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
 from profuse.data.wording import tell_values
 from profuse.errors import DataError, ProfuseError
+from profuse.portfolio.options import PortfolioOptions
 from profuse.training.callbacks import Callback
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
@@ -49,14 +51,15 @@ class _Measured(BaseModel):
 
     key: str
     method: str
-    seconds: float = Field(gt=0)
+    seconds: float = Field(gt=0)  # of all epochs
     again: float = Field(ge=0)
     epochs: int = Field(ge=1)
 
     def fit_seconds(self, options: CompareOptions) -> float:
-        """Returns what a fit takes with these epochs, learned anew or not."""
+        """Returns what a fit takes with these epochs, of which it is likely not to need all, learned anew or not."""
         again = 0.0 if options.train.refit is False else self.again
-        return self.seconds * (1 + again) * (options.train.epochs or self.epochs) / self.epochs
+        n_epochs = options.train.likely_epochs(options.train.epochs or self.epochs)
+        return self.seconds * (1 + again) * n_epochs / self.epochs
 
 
 def plan(
@@ -94,7 +97,9 @@ def plan(
     shares = shares_for(dataset, options)
 
     def expected(made: CompareOptions) -> float:
-        return expected_seconds(methods(made), made, measured.method, measured.fit_seconds(made), runner.n_jobs, shares)
+        return expected_seconds(
+            methods(made), made, measured.method, measured.fit_seconds(made), runner.n_jobs, shares, n_rows=len(dataset)
+        )
 
     plain = methods(options.model_copy(update={"fusions": ()}))
     limit = limit_of(options, len(dataset), len(run.methods) / max(1, len(plain)))
@@ -201,12 +206,15 @@ def expected_seconds(
     seconds: float,
     n_jobs: int,
     shares: Sequence[float] = (),
+    *,
+    n_rows: int = 1_000,
 ) -> float:
     """Returns the seconds of all fits, where one of `method`, the default network, takes `seconds`."""
     several = [m for m in methods if m.portfolio is None or options.time_limit == "none"]  # it has time of its own
     fits = [(m, seed) for seed in range(options.seeds) for m in several]
     later = [*without_each(methods, options), *curve_expected(methods, options, shares)]
-    return TimeLeft(fits, n_jobs, later, {method: seconds}).seconds() or 0.0
+    portfolios = PortfolioOptions().n_folds(n_rows), math.inf
+    return TimeLeft(fits, n_jobs, later, {method: seconds}, portfolios).seconds() or 0.0
 
 
 def _n_fits(methods: Sequence[Method], options: CompareOptions, shares: Sequence[float]) -> int:
@@ -265,12 +273,10 @@ def made_smaller(
 def _epochs_within(
     allowed: float, options: CompareOptions, epochs: int, expected: Callable[[CompareOptions], float]
 ) -> int:
-    """Returns how many epochs may be had: classical models take their time whatever those are."""
-    all_of_them, none = expected(options), expected(_with_epochs(options, 1))
-    if all_of_them <= allowed:
+    """Returns how many epochs may be had."""
+    if expected(options) <= allowed:
         return epochs
-    each = (all_of_them - none) / max(1, epochs - 1)
-    return max(0, min(epochs, 1 + math.floor((allowed - none) / max(each, 1e-9))))
+    return bisect_right(range(1, epochs), allowed, key=lambda n: expected(_with_epochs(options, n)))
 
 
 def _with_epochs(options: CompareOptions, n: int) -> CompareOptions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import threading
@@ -28,6 +29,7 @@ from profuse.comparison.time_left import TimeLeft
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError
 from profuse.metrics import metric
+from profuse.portfolio.options import PortfolioOptions
 from profuse.schema import Schema
 from profuse.training.alternatives import others_than
 from profuse.training.scratch import keep
@@ -48,7 +50,7 @@ class Event:
         n_done: Fits that are finished, those of an earlier run included.
         n_total: Fits in all.
         running: What runs now: `{method, seed, trial, epoch, score, share, spent, left}` each, as far as known: `share`
-            of the fit is done, after `spent` seconds, and its trial takes `left` more, at most.
+            of the fit is done, after `spent` seconds, and its trial takes `left` more, about.
         finished: The facts of a fit that has just finished.
         left: Seconds until all fits are done, about; None before that can be told.
         kept: The facts of fits of an earlier run, told before the first one of this run.
@@ -147,7 +149,9 @@ def run_fits(
             replace(job, run=run.id, jobs=n_jobs, until=run.until, portfolio_seconds=run.portfolio_seconds)
             for job in missing
         ]
-        left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected)
+        most = math.inf if run.portfolio_seconds is None else run.portfolio_seconds
+        portfolios = PortfolioOptions().n_folds(len(dataset)), most
+        left = TimeLeft([(job.method, job.seed) for job in missing], n_jobs, later, run.expected, portfolios)
         if run.expected and not n_before:
             tell(told("plan", left=left.seconds()))
         _fit(run, runner, missing, done, total, n_jobs, left, tell)

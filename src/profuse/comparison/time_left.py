@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,8 +18,7 @@ Fit = tuple[str, int]
 """Name of a method, and a seed."""
 _EQUILIBRIUM = 4
 """Rounds that a fit until convergence is taken for before one was timed."""
-_FOLDS = 5  # of a portfolio
-_MOST_CLASSICAL = 10.0  # seconds of a classical model, before one was timed
+_CLASSICAL = 1.0, 10.0  # seconds of a classical model, before one was timed: at least, at most
 
 
 class TimeLeft:
@@ -26,7 +26,7 @@ class TimeLeft:
 
     A fit takes as long as the same method at other seeds. Before one was timed, a network takes `rounds` times the sum
     of what its modalities take alone, times the ratio of timed fusions to that; a classical model takes the mean of
-    those timed, or a quarter of what is expected of a network, 10 seconds at most. `n_jobs` fits are done at a time, in
+    those timed, or a quarter of what is expected of a network, 1 to 10 seconds. `n_jobs` fits are done at a time, in
     order.
 
     Args:
@@ -34,6 +34,7 @@ class TimeLeft:
         n_jobs: Fits at a time.
         later: Methods that are fitted once, after all these.
         expected: Seconds of methods, by name, before they were timed.
+        portfolios: How many folds they have, and the seconds that each may take.
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class TimeLeft:
         n_jobs: int,
         later: Sequence[Method] = (),
         expected: Mapping[str, float] | None = None,
+        portfolios: tuple[int, float] = (5, math.inf),
     ) -> None:
-        self._expected = dict(expected or {})
+        self._expected, self._portfolios = dict(expected or {}), portfolios
         self._methods = {method.name: method for method, _ in fits}
         self._open: dict[Fit, Method] = {(method.name, seed): method for method, seed in fits}
         self._later, self._n_jobs = later, n_jobs
@@ -74,7 +76,7 @@ class TimeLeft:
         if not self._expected and (not known.keys() & networks.keys() or not alone <= known.keys()):
             return None
         known = {**self._expected, **known}
-        expected = _Expected(self._methods, known)
+        expected = _Expected(self._methods, known, self._portfolios)
         workers = [0.0] * self._n_jobs
         under_way = [fit for fit in self._open if fit in beats]
         waiting = [fit for fit in self._open if fit not in beats]
@@ -91,14 +93,16 @@ class TimeLeft:
 class _Expected:
     """What a fit takes, from `known`: seconds by the name of a method."""
 
-    def __init__(self, methods: Mapping[str, Method], known: Mapping[str, float]) -> None:
-        self.known = known
+    def __init__(
+        self, methods: Mapping[str, Method], known: Mapping[str, float], portfolios: tuple[int, float]
+    ) -> None:
+        self.known, (self.n_folds, self.most_seconds) = known, portfolios
         self.mean = float(np.mean(list(known.values())))
         networks = {n: m for n, m in methods.items() if n in known and m.is_network}
         self.alone = {m.modalities[0]: known[n] for n, m in networks.items() if m.role == "single"}
         self.one = float(np.mean(list(self.alone.values()))) if self.alone else None
         classical = [known[n] for n, m in methods.items() if n in known and m.model is None and m.role != "trivial"]
-        self.classical = float(np.mean(classical)) if classical else min(self.mean / 4, _MOST_CLASSICAL)
+        self.classical = float(np.mean(classical)) if classical else float(np.clip(self.mean / 4, *_CLASSICAL))
         ratios: dict[bool, list[float]] = defaultdict(list)
         for name, method in networks.items():
             if method.role != "single":
@@ -114,7 +118,8 @@ class _Expected:
     def _of_all_rows(self, method: Method) -> float:
         if method.portfolio is not None:
             one = self.ratio[False] * sum(self.alone.get(name, self.mean) for name in method.modalities)
-            return _FOLDS * (one + (len(method.modalities) + 3) * self.classical)
+            all_folds = self.n_folds * (one + (len(method.modalities) + 3) * self.classical)
+            return min(all_folds, self.most_seconds)
         if method.model is None:
             return 0.0 if method.role == "trivial" else self.classical
         return self.ratio[_rounds(method) > 1] * self._parts(method)

@@ -23,12 +23,13 @@ from profuse.schema import Task
 from profuse.training.callbacks import Callback
 from profuse.training.options import TrainOptions
 
-__all__ = ["MARGIN", "FitResult", "FitTask", "Watch", "attempt"]
+__all__ = ["MARGIN", "FitResult", "FitTask", "Watch", "attempt", "look"]
 
 MARGIN = 0.9
 """Of the time that is left, what epochs may take."""
 
 _PROBE = 5  # of so many rows one is fitted to, to see how long all take
+_FEW = 2_500  # rows, of fewer of which half of the time that a share takes is taken for one that any share takes
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Watch(Callback):
 
     def __init__(self, allowed: float) -> None:
         self.allowed, self.too_long, self.epochs, self.planned = allowed, 0.0, 0, 0
-        self.before = 0.0
+        self.before = self.likely = 0.0
         self.began = time.perf_counter()
 
     def on_first_steps(self) -> None:
@@ -88,7 +89,7 @@ class Watch(Callback):
         spent = time.perf_counter() - self.began  # linear paths were solved before
         allowed = self.allowed - spent
         if self.seconds_left > allowed and not self.too_long:
-            self.too_long, self.before = self.seconds_left, spent
+            self.too_long, self.likely, self.before = self.seconds_left, self.seconds_likely, spent
             self.epochs = math.floor(self.n_epochs * MARGIN * max(0.0, allowed) / max(self.seconds_left, 1e-9))
             self.stop()
 
@@ -99,8 +100,11 @@ def attempt(task: FitTask, parent: int, parts: bytes) -> FitResult:
     metric = metric_named(task.metric, task.task, who="fit")
     with limit_threads(task.train.threads):
         try:
-            if task.probes and (expected := _expected(task, metric, watch.allowed)) > watch.allowed:
-                return FitResult(task.number, too_long=expected)
+            if task.probes:
+                task.member.make_features(task.path, task.sets)
+                allowed = watch.allowed - (time.perf_counter() - start)
+                if (expected := _expected(task, metric, allowed)) > allowed:
+                    return FitResult(task.number, too_long=expected)
             predictor, inputs, sets = task.member.fit(task.path, task.sets, task.train, metric, (watch,))
             if watch.too_long:
                 return FitResult(
@@ -116,11 +120,38 @@ def attempt(task: FitTask, parent: int, parts: bytes) -> FitResult:
     return FitResult(task.number, predictor, held, sets, time.perf_counter() - start, planned=watch.planned)
 
 
-def _expected(task: FitTask, metric: Metric, allowed: float) -> float:
+def look(task: FitTask, parent: int, parts: bytes) -> tuple[str, float | None]:
+    """Returns the member's name, and the seconds that a fit takes: by its first steps, or on a share of the rows.
+
+    Linear paths that are solved, and features that are made, are kept for the fits. None where it cannot be fitted,
+    of which its fit will tell.
+    """
+    begin(parent, parts)
+    start, watch = time.perf_counter(), Watch(0.0)
+    metric = metric_named(task.metric, task.task, who="fit")
+    with limit_threads(task.train.threads):
+        try:
+            if task.member.model is not None:
+                task.member.fit(task.path, task.sets, task.train, metric, (watch,))
+                return task.member.name, watch.before + watch.likely
+            task.member.make_features(task.path, task.sets)
+            made = time.perf_counter() - start
+            return task.member.name, made + _expected(task, metric)
+        except ProfuseError:
+            return task.member.name, None
+
+
+def _expected(task: FitTask, metric: Metric, allowed: float | None = None) -> float:
     """Returns the seconds that a classical model, which cannot be stopped, takes, by a fit to a share of the rows.
 
-    As many times as that share, or, where that is more than is allowed, by a smaller share too: part of the time
-    does not grow with the rows.
+    Its features are there, made of all rows, so that what they take is not multiplied. As many times as that share, or,
+    where that is more than is allowed, by a smaller share too: part of the time does not grow with the rows.
+
+    Args:
+        task: The fit.
+        metric: By which it chooses.
+        allowed: Seconds, of which the answer need only tell whether they are enough: it is rather too large. None: it
+            is to be near, of few rows at little cost.
     """
 
     def seconds(every: int) -> float:
@@ -128,9 +159,14 @@ def _expected(task: FitTask, metric: Metric, allowed: float) -> float:
         task.member.fit(task.path, task.sets, task.train, metric, every=every)
         return time.perf_counter() - start
 
-    share = seconds(_PROBE)
-    if share > allowed or _PROBE * share <= allowed:
+    try:
+        share = seconds(_PROBE)
+    except ProfuseError:  # so few rows do not have what it needs: all do, or tell why not, as soon
+        return 0.0
+    if allowed is not None and (share > allowed or _PROBE * share <= allowed):
         return _PROBE * share
+    if allowed is None and len(loaded(task.path).split.train) < _FEW:
+        return (1 + _PROBE) / 2 * share
     try:
         less = seconds(_PROBE**2)
     except ProfuseError:  # so few rows do not have what it needs

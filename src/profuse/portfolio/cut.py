@@ -25,7 +25,6 @@ from profuse.training.weights import ClassWeight, check_class_weight, class_weig
 __all__ = ["Cut", "Fold"]
 
 _VALIDATION = 0.2  # of the rows outside of a fold: they choose within each fit
-_MANY_ROWS, _FOLDS = 1_000, (8, 5)
 _PARTS = 5  # of the one fold for which there was time: what is chosen on four of them is judged on the fifth
 
 
@@ -104,7 +103,7 @@ class Cut:
         codec = codec or TargetCodec.fit(np.asarray(dataset.target), dataset.task, names=dataset.target_names)
         weights = _weights(dataset, codec, class_weight)  # what is wrong with them is told before anything is fitted
         every, by_time = np.arange(len(dataset)), dataset.times is not None
-        k = options.folds or _FOLDS[len(dataset) >= _MANY_ROWS]
+        k = options.n_folds(len(dataset))
         groups = None if dataset.groups is None else np.asarray(dataset.groups).astype(str)
         if groups is not None and options.folds is None:
             k = max(2, min(k, len(np.unique(groups))))

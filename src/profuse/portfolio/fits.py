@@ -7,21 +7,24 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from profuse._workers import outputs_of, packed
 from profuse.errors import DataError, ProfuseError
 from profuse.metrics import Metric
-from profuse.portfolio.attempt import MARGIN, FitResult, FitTask, attempt
+from profuse.portfolio.attempt import MARGIN, FitResult, FitTask, attempt, look
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.fitted import Event, Fitted
 from profuse.portfolio.members import Member
 from profuse.portfolio.patterns import Pattern
+from profuse.portfolio.time_left import seconds_left
 from profuse.training.options import TrainOptions
 
 __all__ = ["Fits", "score_of"]
+
+T = TypeVar("T")
 
 _FEWEST_EPOCHS = 1  # a network begins as its linear paths
 _FEWEST_ROWS = 200  # held out, by which models are chosen where there is no time for all folds
@@ -73,6 +76,7 @@ class Fits:
         deadline: By `time.perf_counter`; None: there is none.
         n_jobs: Fits at a time.
         tell: Told of progress.
+        looks: Whether, without a deadline, it is first seen how long each model takes, and told.
 
     Attributes:
         order: Of folds, in which they are fitted to; where all rows are fitted to, that is the first one, and the
@@ -92,12 +96,16 @@ class Fits:
     deadline: float | None
     n_jobs: int
     tell: Callable[[Event], None]
+    looks: bool = False
     order: tuple[int, ...] = field(init=False)
     few: int = field(init=False)
     half: int = field(init=False)
     sets: dict[int, dict[str, tuple[str, int]]] = field(init=False, default_factory=dict)
     needs: float | None = field(init=False, default=None)
     _parts: bytes = field(init=False, default=b"")
+    _looked: dict[str, float] = field(init=False, default_factory=dict)  # seconds of a fit, by member
+    _begun: dict[str, Fitted] = field(init=False, default_factory=dict)
+    _over: set[str] = field(init=False, default_factory=set)  # members that are not fitted further, for now
 
     def __post_init__(self) -> None:
         n_folds, by_time = len(self.cut.folds), self.cut.whole is not None
@@ -115,6 +123,8 @@ class Fits:
         fitted: list[Fitted] = []
         skipped: dict[str, str] = {}
         self._parts = packed() if self.n_jobs > 1 else b""
+        if self.looks and self.deadline is None:
+            self._look()
         late: list[Fitted] = []
         network = next((i for i, member in enumerate(self.members) if member.model is not None), -1)
         reserved = 0.0 if self.deadline is None else _RESERVED * (self.deadline - time.perf_counter())
@@ -146,6 +156,28 @@ class Fits:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
             raise ProfuseError(f"fit: at least one model must be fitted; none was. {reasons}")
         return fitted, skipped, self._kept(fitted)
+
+    def _look(self) -> None:
+        """Sees how long a fit of each model takes, and tells how long all will."""
+        path, n = self.cut.folds[-1].path, len(self.members)
+        tasks = [
+            FitTask(member, 0, path, {}, self.train, self.metric.name, self.cut.codec.task, (), None, probes=True)
+            for member in self.members
+        ]
+        self.tell(Event("look", 0, n))
+        for done, (name, seconds) in enumerate(self._each(look, tasks), 1):
+            self._looked |= {} if seconds is None else {name: seconds}
+            self.tell(Event("look", done, n))
+        self._over |= {member.name for member in self.members} - self._looked.keys()  # their fits will tell why
+        self._tell("plan", 0)
+        self._over.clear()
+
+    def _tell(self, stage: str, n_done: int, **about: Any) -> None:
+        names = [member.name for member in self.members]
+        left = seconds_left(names, len(self.order), self.n_jobs, self._begun, frozenset(self._over), self._looked)
+        limit = math.inf if self.deadline is None else max(0.0, self.deadline - time.perf_counter())
+        at_most = limit < (math.inf if left is None else left)
+        self.tell(Event(stage, n_done, self._n_total, left=limit if at_most else left, at_most=at_most, **about))
 
     def _kept(self, fitted: Sequence[Fitted]) -> Cut:
         """Keeps of all members the folds that each has; returns these."""
@@ -192,6 +224,7 @@ class Fits:
             fewer = [result for result in fitted if result.n_done(self.order) < n_folds]
             if sum(result.a_fit for result in fewer) > MARGIN * (deadline - time.perf_counter()):
                 return
+            self._tell("more", self._n_total - len(self.order) + n_folds)
             for result in fewer:
                 if result.member.model is not None:  # as those that are done
                     result.train = _at_most(result.epochs[1], result.train)
@@ -209,7 +242,7 @@ class Fits:
         true = self.cut.true[np.isin(self.cut.fold_of, folds)]
         result.keep(folds)
         score = score_of(self.metric, true, result.measured)
-        self.tell(Event("member", n_done, self._n_total, result.member.name, score=score, seconds=result.seconds))
+        self._tell("member", n_done, member=result.member.name, score=score, seconds=result.seconds)
 
     def _one(
         self,
@@ -230,7 +263,8 @@ class Fits:
         skipped.pop(name, None)
         if reason:
             skipped[name] = reason
-            self.tell(Event("member", n_done, self._n_total, name, seconds=result.seconds, skipped=reason))
+            self._over.add(name)
+            self._tell("member", n_done, member=name, seconds=result.seconds, skipped=reason)
         else:
             self._add(result, n_done, fitted)
 
@@ -255,6 +289,8 @@ class Fits:
             probes: Whether a classical model is first seen on a share of the rows.
         """
         start, result.needs = time.perf_counter(), 0.0
+        self._begun[result.member.name] = result
+        self._over.discard(result.member.name)
         try:
             return self._to_folds(result, n_before, until, most, few, probes)
         finally:
@@ -290,8 +326,7 @@ class Fits:
             )
             # the first fits are timed before the others begin
             todo = todo if allowed is None and result.done else todo[: self.n_jobs]
-            left = self._left(result, most)
-            self.tell(Event("fit", n_before + len(result.done), self._n_total, member.name, left))
+            self._tell("fit", n_before + len(result.done), member=member.name)
             tasks = [
                 FitTask(
                     member, j, folds[j].path, self.sets.setdefault(j, {}), train, self.metric.name,
@@ -307,8 +342,7 @@ class Fits:
                 if not output.too_long:
                     result.done[output.number] = output
                     self.sets[output.number] |= output.sets
-                    left = self._left(result, most)
-                    self.tell(Event("fit", n_before + len(result.done), self._n_total, member.name, left))
+                    self._tell("fit", n_before + len(result.done), member=member.name)
                 elif output.epochs >= _FEWEST_EPOCHS:
                     result.most = max(result.most, output.planned)
                     train = _at_most(output.epochs, train)
@@ -323,15 +357,14 @@ class Fits:
                     return f"a fit would take {needed}; {left_for_it} were left for it"
         return ""
 
-    def _left(self, result: Fitted, most: int) -> float | None:
-        """Returns the seconds that the other fits of a member take, by those that are done."""
-        return result.a_fit * self._n_rounds(most - len(result.done)) if result.done else None
-
     def _outputs(self, tasks: Sequence[FitTask]) -> Iterator[FitResult]:
+        yield from self._each(attempt, tasks)
+
+    def _each(self, do: Callable[[FitTask, int, bytes], T], tasks: Sequence[FitTask]) -> Iterator[T]:
         todo = [(task, os.getpid(), self._parts) for task in tasks]
         if self.n_jobs == 1 or len(tasks) == 1:
-            yield from (attempt(*args) for args in todo)
+            yield from (do(*args) for args in todo)
             return
-        with outputs_of(attempt, todo, self.n_jobs, who="fit") as outputs:
+        with outputs_of(do, todo, self.n_jobs, who="fit") as outputs:
             # through a generator of its own: theirs is not closed before it may cancel work without a warning
             yield from (output for output in outputs)

@@ -21,12 +21,14 @@ class Event:
     """Where a portfolio is: told to `on_event`.
 
     Attributes:
-        stage: "prepare" (folds), "fit", "member" (one is done, or left out), "select", "distil" (a network learns)
-            or "done".
-        n_done: Fits that are done or left out.
-        n_total: Fits in all.
+        stage: "prepare" (folds), "look" (at how long a model takes), "plan" (how long all will take), "fit", "member"
+            (one is done, or left out), "more" (further folds, after all models had their turn), "select", "distil" (a
+            network learns) or "done".
+        n_done: Fits that are done or left out; models that were looked at.
+        n_total: Fits in all; models.
         member: Which model is fitted.
-        left: Seconds until all its fits are done, about; None before that can be told.
+        left: Seconds until all fits are done; None before that can be told.
+        at_most: Whether `left` is what a time limit leaves, of which fits may take less.
         score: Of a member that is done: of held-out rows.
         seconds: What its fits took.
         skipped: Why it is left out.
@@ -37,6 +39,7 @@ class Event:
     n_total: int = 0
     member: str = ""
     left: float | None = None
+    at_most: bool = False
     score: float | None = None
     seconds: float = 0.0
     skipped: str = ""

@@ -141,7 +141,7 @@ def _fit(
                 train.class_weight,
             )
         patterns = patterns_of(_absent_in(dataset), None if later is None else _absent_in(later))
-        fits = Fits(whole_cut, members, patterns, train, metric, deadline, n_jobs, tell)
+        fits = Fits(whole_cut, members, patterns, train, metric, deadline, n_jobs, tell, looks=on_event is not None)
         try:
             fitted, skipped, cut = fits.run()
         finally:

@@ -21,7 +21,7 @@ from profuse.predictor import Part, Predictor
 from profuse.predictor.classical import features_of
 from profuse.training.alternatives import short_names
 from profuse.training.callbacks import Callers
-from profuse.training.classical_fits import best_fit
+from profuse.training.classical_fits import best_fit, features_tried
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 from profuse.training.scratch import shared_features
@@ -82,31 +82,43 @@ class Member:
             every: A classical model learns from every so manieth training row, to see how long it takes.
         """
         prepared = loaded(fold)
-        prepared = prepared if self.model is None else prepared.reading(self.model.encoders)
-        held = torch.as_tensor(prepared.split.test)
         if self.model is not None:
+            prepared = prepared.reading(self.model.encoders)
+            held = torch.as_tensor(prepared.split.test)
             network = fit_model(
                 prepared, self.model, train, modalities=self.modalities, callbacks=callbacks, metric=metric
             )
             return network, {name: raw.rows(held) for name, raw in prepared.inputs.items()}, {}
+        made = partial(shared_features, prepared, fold)  # of all rows, however few it learns from
         if every > 1:  # of rows that count, as those of weight 0 take no time
             rows, weights = prepared.split.train, prepared.dataset.weights
             counted = rows if weights is None else rows[weights[rows] > 0]
             prepared = replace(prepared, split=replace(prepared.split, train=counted[::every]))
-        widest = classical(self.classical).widest or math.inf
-        dense = {
-            m: name
-            for m, (name, width) in sets.items()
-            if m in self.modalities and not features_named(name).sparse and width <= widest
-        }
         best = best_fit(
             self.classical, self.modalities, prepared, train, trials=1, seed=train.seed, metric=metric,
-            made=partial(shared_features, prepared, fold), sets=None if self.chooses_features else dense, brief=True,
+            made=made, sets=self._asked(sets), brief=True,
         )  # fmt: skip
         predictor = best.predictor(self.classical, self.modalities, prepared, threads=train.threads)
         inputs = features_of(best.x, prepared.inputs, prepared.split.test)
         chosen = {m: (name, best.x[m].shape[1]) for m, name in best.features.names.items()}
         return predictor, inputs, chosen if self.chooses_features else {}
+
+    def make_features(self, fold: Path, sets: Mapping[str, tuple[str, int]]) -> None:
+        """Makes the features that a classical model reads of a fold, for its fits and those of others."""
+        prepared = loaded(fold)
+        for modality, name in features_tried(self.classical, self.modalities, prepared, self._asked(sets)):
+            shared_features(prepared, fold, modality, name)
+
+    def _asked(self, sets: Mapping[str, tuple[str, int]]) -> dict[str, str] | None:
+        """Returns the features that a classical model is to read, by modality; None where it chooses them."""
+        if self.chooses_features:
+            return None
+        widest = classical(self.classical).widest or math.inf
+        return {
+            m: name
+            for m, (name, width) in sets.items()
+            if m in self.modalities and not features_named(name).sparse and width <= widest
+        }
 
 
 def members_of(

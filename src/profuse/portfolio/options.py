@@ -77,6 +77,10 @@ class PortfolioOptions(BaseModel):
         None, ge=2, le=20, description="Parts that rows are cut into; each is predicted by models of the others."
     )
 
+    def n_folds(self, n_rows: int) -> int:
+        """Returns how many parts so many rows are cut into."""
+        return (8 if n_rows < 1_000 else 5) if self.folds is None else self.folds
+
     _named = field_validator("encoders", mode="before")(encoders_named)
 
     @field_validator("threshold", mode="before")

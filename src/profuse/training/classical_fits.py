@@ -21,7 +21,7 @@ from profuse.predictor import ClassicalPredictor
 from profuse.training.fitting import Prepared
 from profuse.training.options import TrainOptions
 
-__all__ = ["BestFit", "Made", "best_fit", "make_features"]
+__all__ = ["BestFit", "Made", "best_fit", "features_tried", "make_features"]
 
 Made = Callable[[str, str], tuple[Features, Matrix]]
 """Modality and name of features -> those, fitted, and what they are of all rows."""
@@ -124,7 +124,8 @@ def best_fit(
         tried.append((fit.model.choice or (error,), BestFit(fit, features, x, valid, trial, 0.0)))
     seconds = sum(best.fit.fit_seconds for _, best in tried)
     best = min(tried, key=lambda t: t[0])[1]
-    return _with_neighbours(replace(best, seconds=seconds), prepared, metric, refit=refit)
+    learned = split.train if weights is None else split.train[weights.numpy()[split.train] > 0]
+    return _with_neighbours(replace(best, seconds=seconds), prepared, learned, metric, refit=refit)
 
 
 def _score(metric: Metric, prepared: Prepared, rows: np.ndarray, prediction: np.ndarray) -> float:
@@ -139,18 +140,26 @@ def make_features(prepared: Prepared, modality: str, name: str) -> tuple[Feature
     return fitted.parts[modality], fitted.transform_one(prepared.dataset, modality)
 
 
+def features_tried(
+    name: str, modalities: Sequence[str], prepared: Prepared, sets: Mapping[str, str] | None
+) -> set[tuple[str, str]]:
+    """Returns modality and name of all features that a brief `best_fit` with these arguments makes."""
+    cases = _variants(name, modalities, prepared, 1, sets, brief=True)
+    return {pair for case, _ in cases for pair in case.items()}
+
+
 _MOST_HIDDEN = 1_200
 """Predictions for validation rows of which modalities are hidden, to see whether filling them helps."""
 
 
-def _with_neighbours(best: BestFit, prepared: Prepared, metric: Metric, *, refit: bool) -> BestFit:
+def _with_neighbours(best: BestFit, prepared: Prepared, learned: np.ndarray, metric: Metric, *, refit: bool) -> BestFit:
     """Has absent modalities filled where validation rows, each modality hidden and each left alone, score better so.
 
     What it predicts for validation rows is then that of filled rows, but for a model that has learned from them since.
     """
     split = prepared.split
     present = {m: np.asarray(prepared.dataset.modalities[m].present) for m in best.x}
-    made = Neighbours.of(best.x, present, split.train, best.features.categories)
+    made = Neighbours.of(best.x, present, learned, best.features.categories)
     if made is None or not len(split.valid):
         return best
     names = list(made.donors)

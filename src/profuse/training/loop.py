@@ -127,9 +127,14 @@ def train(
         judged = Epoch(epoch, train_loss, *result, of_train), 0.0 if worth is None else worth(outputs)
         chosen.add(*world().from_first(judged))
 
+    def expect(an_epoch: float, n_done: float) -> None:
+        """Tells what the rest takes, after so many epochs."""
+        likely = max(options.likely_epochs(n_epochs, chosen.best if chosen.epochs else 0), n_done)
+        called.expect(*(an_epoch * (n * (1 + then) - n_done) for n in (n_epochs, likely)))
+
     def timed(seconds: float) -> None:
         """Tells what the fit will take from where it began, by the mean time of a step."""
-        called.expect(seconds * (n_steps * n_epochs * (1 + then) - (0 if stopped is None else stopped.n_done)))
+        expect(seconds * n_steps, 0 if stopped is None else stopped.n_done / n_steps)
         called.call("on_first_steps")
 
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
@@ -158,7 +163,7 @@ def train(
             n_parameters = n_trained
             judge(epoch, train_loss)
             n_here = epoch - n_before
-            called.expect((time.perf_counter() - began) / n_here * (n_epochs * (1 + then) - epoch))
+            expect((time.perf_counter() - began) / n_here, epoch)
             called.call("on_epoch_end", chosen.epochs[-1])
             if world().from_first(called.stopped) or epoch - chosen.best >= options.waits(chosen.best, n_epochs):
                 break
@@ -181,7 +186,8 @@ def train(
         tuple(chosen.epochs), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch])
     )
     last = chosen.epochs[-1].epoch
-    called.expect((time.perf_counter() - began) / max(1, last - n_before) * last * then)  # as long as this one was
+    again = (time.perf_counter() - began) / max(1, last - n_before) * last * then  # as long as this one was
+    called.expect(again, again)
     called.call("on_fit_end", history)
     return history
 
