@@ -48,7 +48,7 @@ def print_notes(notes: Iterable[str], *, err: bool = True) -> None:
 
 def say_rows(data: Dataset) -> None:
     """Tells what is learned from, beside the answer."""
-    say(f"{data.name}: {len(data)} rows, {data.task}, modalities {', '.join(data.modalities)}", err=True)
+    say(f"{data.name}: {len(data):,} rows, {data.task}, modalities {', '.join(data.modalities)}", err=True)
 
 
 def print_data(text: str) -> None:

@@ -145,14 +145,14 @@ def ask(
         ]
         for e in answer.estimates
     ]
-    columns = ["", answer.measures, "95 % interval", answer.metric if has_score else " "]
+    columns = ["", answer.measures, "95 % interval", answer.label if has_score else " "]
     print_table(columns, lines, right=columns[1:])
     if answer.shown:
         say("* shown after correction")
     if answer.residual is not None:
         say(f"residual: {answer.residual:.4f}")
-    score = "" if answer.score is None else f", {answer.metric} {answer.score:.4f}"
-    say(f"{answer.n_rows} rows of {source}{score}")
+    score = "" if answer.score is None else f", {answer.label} {answer.score:.4f}"
+    say(f"{answer.n_rows:,} row{'' if answer.n_rows == 1 else 's'} of {source}{score}")
     print_notes([*answer.notes, *rows.notes])
     if out is not None:
         say(f"Answer: {out}")

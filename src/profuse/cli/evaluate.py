@@ -79,5 +79,5 @@ def evaluate(
         if m.name in measured.values
     ]
     print_table(["metric", "value", "unit", ""], lines, right=["value"])
-    say(f"{n_rows} rows of {source}")
+    say(f"{n_rows:,} row{'' if n_rows == 1 else 's'} of {source}")
     print_notes(notes)

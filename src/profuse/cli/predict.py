@@ -122,4 +122,4 @@ def predict(
             answers.add(frame)
     print_notes(rows.notes)
     if out is not None:
-        say(f"Predictions: {out} ({rows.n_rows} rows)")
+        say(f"Predictions: {out} ({rows.n_rows:,} row{'' if rows.n_rows == 1 else 's'})")

@@ -70,8 +70,8 @@ def worst_headline(answer: Answer) -> str:
 
     e = max(answer.estimates, key=lambda e: e.value)
     if e.low <= 0:
-        return f"Nothing is shown to be lost; most, at {e.name}, {ends_of(e)} of {answer.metric}."
-    return f"{answer.metric} falls behind by at most {ends_of(e)}, at {e.name}."
+        return f"Nothing is shown to be lost; most, at {e.name}, {ends_of(e)} of {answer.label}."
+    return f"{answer.label} falls behind by at most {ends_of(e)}, at {e.name}."
 
 
 def answered(

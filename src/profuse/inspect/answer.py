@@ -70,6 +70,13 @@ class Answer:
     details: Mapping[str, Any] = field(default_factory=dict)
     shown: tuple[str, ...] | None = None
 
+    @property
+    def label(self) -> str:
+        """The metric, as a reader says it."""
+        from profuse.predictor.described import label_of
+
+        return label_of(self.metric)
+
     def frame(self) -> pd.DataFrame:
         """Returns the estimates, one row each; with a column "shown" where the question corrects."""
         import pandas as pd
@@ -86,9 +93,9 @@ class Answer:
     def __repr__(self) -> str:
         width = max((len(e.name) for e in self.estimates), default=0)
         score = "" if self.score is None else f" of {self.score:.4f}"
-        lines = [f"{self.question}: {self.measures}, {self.metric}{score}, {self.n_rows} rows"]
+        lines = [f"{self.question}: {self.measures}, {self.label}{score}, {self.n_rows} rows"]
         for e in self.estimates:
-            then = "" if e.score is None else f"  ({self.metric} {e.score:.4f})"
+            then = "" if e.score is None else f"  ({self.label} {e.score:.4f})"
             then += "  shown" if e.name in (self.shown or ()) else ""
             lines.append(f"  {e.name:<{width}}  {e.value:8.4f}  [{e.low:.4f}, {e.high:.4f}]{then}")
         if self.residual is not None:
@@ -106,9 +113,9 @@ class Answer:
             row += ["" if e.score is None else f"{e.score:.4f}"] if scored else []
             row += ["shown" if e.name in (self.shown or ()) else ""] if corrected else []
             rows.append([*row, f"{e.n:,}"])
-        heads = ["", "", self.measures, "95 % interval", *([self.metric] if scored else [])]
+        heads = ["", "", self.measures, "95 % interval", *([self.label] if scored else [])]
         table = html_table([*heads, *(["shown"] if corrected else []), "rows"], rows, n_words=2)
-        score = "" if self.score is None else f", {self.metric} {self.score:.4f}"
+        score = "" if self.score is None else f", {self.label} {self.score:.4f}"
         head = f"<p><b>{html_text(self.question)}</b>, {self.n_rows:,} rows{html_text(score)}</p>"
         notes = [*([] if self.residual is None else [f"Residual: {self.residual:.4f}."]), *self.notes]
         return f"<div>{head}{table}{''.join(map(html_note, notes))}</div>"

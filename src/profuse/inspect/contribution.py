@@ -103,7 +103,7 @@ class Contribution(Question):
 
         whole = [e for e in answer.estimates if e.modalities == (e.name,)] or list(answer.estimates)
         e = max(whole, key=lambda e: e.value)
-        return f"{e.name} contributes most to {answer.metric}: {ends_of(e)}."
+        return f"{e.name} contributes most to {answer.label}: {ends_of(e)}."
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

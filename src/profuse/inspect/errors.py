@@ -83,7 +83,7 @@ class Errors(Question):
         shown = [e for e in answer.estimates if not e.name.startswith("(")]
         if not shown:
             return "No slice of the rows is shown to be predicted worse than the others."
-        by = f"{shown[0].name}: by {ends_of(shown[0])} of {answer.metric}."
+        by = f"{shown[0].name}: by {ends_of(shown[0])} of {answer.label}."
         if len(shown) == 1:
             return f"One slice is predicted worse than other rows, {by}"
         return f"{len(shown)} slices are predicted worse than other rows, first {by}"

@@ -39,8 +39,8 @@ class Importance(Question):
 
         e = max(answer.estimates, key=lambda e: e.value)
         if e.low <= 0:
-            return f"No modality is shown to matter: {e.name} most, without which {answer.metric} loses {ends_of(e)}."
-        return f"{e.name} matters most: without it {answer.metric} loses {ends_of(e)}."
+            return f"No modality is shown to matter: {e.name} most, without which {answer.label} loses {ends_of(e)}."
+        return f"{e.name} matters most: without it {answer.label} loses {ends_of(e)}."
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""

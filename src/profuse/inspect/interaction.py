@@ -106,14 +106,12 @@ class Interaction(Question):
             return super().headline(answer)
         e = max(pairs, key=lambda e: abs(e.value))
         if e.low <= 0 <= e.high:
-            return f"No pair is shown to gain or lose by being together: {e.name} most, {ends_of(e)} {answer.metric}."
+            return f"No pair is shown to gain or lose by being together: {e.name} most, {ends_of(e)} {answer.label}."
         if e.value > 0:
             return (
-                f"{e.name} need each other most: together they gain {ends_of(e)} {answer.metric} more than each alone."
+                f"{e.name} need each other most: together they gain {ends_of(e)} {answer.label} more than each alone."
             )
-        return (
-            f"{e.name} say most alike: together they gain {ends_of(e, sign=-1)} {answer.metric} less than each alone."
-        )
+        return f"{e.name} say most alike: together they gain {ends_of(e, sign=-1)} {answer.label} less than each alone."
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

@@ -68,8 +68,8 @@ class RoundByRound(Question):
             return "The model has one round: there is nothing that feedback could gain."
         last = max(gains[1:], key=lambda e: e.value)
         if last.low <= 0:
-            return f"No round after the first is shown to gain: {last.name} most, {ends_of(last)} of {answer.metric}."
-        return f"After the first, {last.name} gains most: {ends_of(last)} of {answer.metric}."
+            return f"No round after the first is shown to gain: {last.name} most, {ends_of(last)} of {answer.label}."
+        return f"After the first, {last.name} gains most: {ends_of(last)} of {answer.label}."
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`."""

@@ -49,7 +49,7 @@ class Subsets(Question):
         scored = [e for e in answer.estimates if e.score is not None]
         whole = max(scored, key=lambda e: len(e.modalities))
         fewer = [e for e in scored if len(e.modalities) < len(whole.modalities)]
-        all_of_them = f"{whole.name} scores {answer.metric} {whole.score:.4f}"
+        all_of_them = f"{whole.name} scores {answer.label} {whole.score:.4f}"
         if not fewer:
             return f"{all_of_them}."
         best = max(fewer, key=lambda e: e.value)

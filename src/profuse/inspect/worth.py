@@ -76,8 +76,8 @@ class Worth(Question):
 
         e = max(answer.estimates, key=lambda e: e.value)
         if e.low <= 0:
-            return f"Collecting a modality is not shown to gain: {e.name} most, {ends_of(e)} {answer.metric} per row."
-        return f"Collecting {e.name} gains most: {ends_of(e)} {answer.metric} per row that lacks it."
+            return f"Collecting a modality is not shown to gain: {e.name} most, {ends_of(e)} {answer.label} per row."
+        return f"Collecting {e.name} gains most: {ends_of(e)} {answer.label} per row that lacks it."
 
     def answer(self, predictor: Predictor, dataset: Dataset) -> Answer:
         """See `Question.answer`.

@@ -12,6 +12,7 @@ from profuse._escape import visible
 from profuse.comparison.results import Asked
 from profuse.errors import UnknownNameError
 from profuse.inspect import Estimate, question
+from profuse.predictor.described import label_of
 from profuse.report import numbers
 from profuse.report.figures import ticks
 
@@ -30,7 +31,7 @@ def collect_answers(answers: Sequence[Asked], labels: Mapping[str, str]) -> list
                 "question": str(answer["question"]), "asks": _asks(str(answer["question"])),
                 "method": labels.get(asked.method, asked.method), "seed": asked.seed,
                 "estimates": list(answer["estimates"])[:_MOST], "left_out": max(0, len(answer["estimates"]) - _MOST),
-                "measures": answer["measures"], "metric": answer["metric"], "n_rows": answer["n_rows"],
+                "measures": answer["measures"], "metric": label_of(answer["metric"]), "n_rows": answer["n_rows"],
                 "residual": answer["residual"], "score": answer["score"], "notes": list(answer["notes"]),
             }
         )  # fmt: skip

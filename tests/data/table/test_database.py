@@ -76,7 +76,7 @@ def test_columns_come_as_in_a_data_frame(kind: str, databases: dict[str, str]) -
     _checked(read_database(databases[kind], query="select * from sales order by id"))
     table = read_database(databases[kind], table="sales")
     _checked(table.sort_values("id", ignore_index=True))
-    assert "no order that the database promises" in table.attrs["notes"][0]
+    assert "in no order that it promises" in table.attrs["notes"][0]
     assert table.attrs["notes"][0].endswith("In place of the table give a query with ORDER BY.")
     table = read_database(databases[kind], query="select * from sales")
     assert table.attrs["notes"][0].endswith("Add ORDER BY to the query.")

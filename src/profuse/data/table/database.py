@@ -95,7 +95,7 @@ class DatabaseTable:
         in_place = "In place of the table give a query with ORDER BY"
         advice = "Add ORDER BY to the query" if self.table is None else in_place
         return [
-            f"{self}: rows come in no order that the database promises; a split by chance may differ from one read to "
+            f"{self} gives rows in no order that it promises; a split by chance may differ from one read to "
             f"the next. {advice}."
         ]
 
