@@ -163,3 +163,15 @@ def test_a_network_without_time_for_an_epoch_in_half_of_the_folds_has_epochs_in_
     done = run_fits(monkeypatch, members, lambda name, now: 200.0 if name == "net" else 0.0, 50.0)
     assert next(epochs for name, _, epochs in done.fits if name == "net") == 2
     assert "net" in done.names
+
+
+def test_a_network_whose_linear_paths_took_its_turn_is_tried_again_in_the_time_that_others_have_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its turn is 29 s, its paths take 35, and another fold's would: one fold is what there is time for."""
+    members = [QUICK, NET, replace(QUICK, name="last")]
+    done = run_fits(monkeypatch, members, lambda name, now: {"net": 10.0}.get(name, 1.0), 60.0, before=35.0)
+    assert sorted(set(done.names) - {"net (again)"}) == ["last", "net", "quick"]
+    assert done.skipped == {}
+    assert len(not_none(done.cut).folds) == 1
+    assert done.now <= 60

@@ -146,7 +146,8 @@ class Fits:
             for result in sorted(late, key=lambda r: (r is not first, r.member.model is None)):  # networks first
                 most = self._n_common(fitted)
                 few = min(self._fewest(result.member) if _learned(fitted) else self.few, most)
-                if result.needs * self._n_rounds(few - len(result.done)) < self.deadline - time.perf_counter():
+                needs = result.needs * self._n_rounds(few - len(result.done)) - result.spared
+                if needs < self.deadline - time.perf_counter():
                     i = self.members.index(result.member)
                     self._one(result, i, self.deadline, fitted, skipped, most, few, probes=False)
             if fitted:
@@ -291,10 +292,10 @@ class Fits:
         start, result.needs = time.perf_counter(), 0.0
         self._begun[result.member.name] = result
         self._over.discard(result.member.name)
-        try:
-            return self._to_folds(result, n_before, until, most, few, probes)
-        finally:
-            result.seconds += time.perf_counter() - start
+        reason = self._to_folds(result, n_before, until, most, few, probes)
+        result.seconds += time.perf_counter() - start
+        result.needs = result.needs if reason else 0.0
+        return reason
 
     def _to_folds(self, result: Fitted, n_before: int, until: float, most: int, few: int, probes: bool) -> str:
         member, train, tried, began = result.member, result.train, False, time.perf_counter()
@@ -343,7 +344,11 @@ class Fits:
                     result.done[output.number] = output
                     self.sets[output.number] |= output.sets
                     self._tell("fit", n_before + len(result.done), member=member.name)
-                elif output.epochs >= _FEWEST_EPOCHS:
+                    continue
+                shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
+                before = result.paths[output.number] = max(output.before, result.paths.get(output.number, 0.0))
+                result.needs = before + output.too_long * shortest
+                if output.epochs >= _FEWEST_EPOCHS:
                     result.most = max(result.most, output.planned)
                     train = _at_most(output.epochs, train)
                 elif enough:
@@ -351,8 +356,6 @@ class Fits:
                 elif aimed > few:
                     aim = few
                 else:
-                    shortest = 1.0 if member.model is None else _SHORT / max(1, output.planned)
-                    result.needs = output.before + output.too_long * shortest
                     needed, left_for_it = _seconds(output.before + output.too_long, allowed or 0.0)
                     return f"a fit would take {needed}; {left_for_it} were left for it"
         return ""

@@ -55,6 +55,8 @@ class Fitted:
         done: By fold, what its fit has left.
         seconds: Of all its fits.
         needs: Seconds that a fit of it would take at least, where there was not time enough.
+        paths: Of a network: by fold, seconds of linear paths that a fit had solved before it was stopped. They are
+            kept: another fit to that fold does not take them, one to another fold does.
         most: Of a network: the epochs that its fits were to have, as far as one was stopped that was to have more.
         predictors: One a fold; one alone where all rows are fitted to.
         held: What was predicted of held-out rows, by pattern, `[row, output]`.
@@ -65,6 +67,7 @@ class Fitted:
     done: dict[int, FitResult] = field(default_factory=dict)
     seconds: float = 0.0
     needs: float = 0.0
+    paths: dict[int, float] = field(default_factory=dict)
     most: int = 0
     predictors: list[Predictor] = field(default_factory=list)
     held: dict[Pattern, np.ndarray] = field(default_factory=dict)
@@ -75,8 +78,14 @@ class Fitted:
 
     @property
     def a_fit(self) -> float:
-        """Seconds, of those that are done on average."""
-        return sum(result.seconds for result in self.done.values()) / max(1, len(self.done))
+        """Seconds, of those that are done on average, linear paths that were kept for them among them."""
+        seconds = sum(result.seconds + self.paths.get(fold, 0.0) for fold, result in self.done.items())
+        return seconds / max(1, len(self.done))
+
+    @property
+    def spared(self) -> float:
+        """Seconds that fits to come do not take, as their linear paths are kept."""
+        return sum(seconds for fold, seconds in self.paths.items() if fold not in self.done)
 
     @property
     def an_epoch(self) -> float:
