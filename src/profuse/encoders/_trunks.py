@@ -23,8 +23,7 @@ from profuse.tokens import Raw
 __all__ = ["READERS", "Reader", "Run", "Which", "trunk_of", "tuned_weights"]
 
 _FRAMES_AT_ONCE = 16
-"""Frames that are read together: what a base model at 224 pixels a side keeps of them for the gradient takes about a
-gigabyte."""
+"""Frames that are read together: of a small model at 224 pixels a side their gradient takes about a gigabyte."""
 _LAYER = re.compile(r"(?:^|\.)(?:layers\.\d+\.)?(?:layers?|h|blocks?)\.\d+\.")
 """Where a layer's name ends: `encoder.layer.3.`; of Swin `encoder.layers.1.blocks.0.`."""
 Which = Literal["lora", "last", "whole"]

@@ -72,9 +72,11 @@ def test_no_such_name_is_listed() -> None:
 
 
 def test_what_is_no_folder_and_no_name_of_a_hub_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="must be a folder on this machine, or OWNER/NAME .* there is no such folder"):
+    with pytest.raises(
+        ConfigError, match="must name a folder on this machine, or OWNER/NAME .* there is no such folder"
+    ):
         folder_of(str(tmp_path / "not" / "there"))
-    with pytest.raises(ConfigError, match="must be a folder that holds config.json"):
+    with pytest.raises(ConfigError, match="must name a folder that holds config.json"):
         folder_of(str(tmp_path))
 
 
@@ -115,7 +117,7 @@ except ConfigError as error:
 def test_a_model_that_is_not_here_is_told_in_one_message_where_the_hub_may_not_be_asked(tmp_path: Path) -> None:
     code = OFFLINE.format(home=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.startswith("hf: the model 'somebody/small-model' must be a folder, or on this machine already")
+    assert done.stdout.startswith("hf: 'somebody/small-model' must name a folder, or a model on this machine already")
     assert "and the hub is not asked, as HF_HUB_OFFLINE is set. Correct the path" in done.stdout
     assert "download the model where there is a network, and give its folder" in done.stdout
 
@@ -159,11 +161,9 @@ def test_what_the_hub_answers_is_told_in_words(
     hub: Callable[[Exception], None], error: Exception, message: str
 ) -> None:
     hub(error)
-    with pytest.raises(
-        NotHereError, match=f"^hf: the model 'some/where' must be .* no such folder here, and {message}"
-    ):
+    with pytest.raises(NotHereError, match=f"^hf: 'some/where' must name .* no such folder here, and {message}"):
         folder_of("some/where")
-    assert lacking("some/where").startswith("must be a folder")
+    assert lacking("some/where").startswith("must name a folder")
     assert "NotFoundError" not in lacking("some/where")
 
 
@@ -178,11 +178,11 @@ def test_a_model_that_is_not_here_is_told_by_modality_before_anything_is_read(
     name = f"{form}:nowhere"
     cells = ["a b"] * 4 if "words" in form else [np.zeros((4, 4, 3), np.uint8)] * 4
     data = from_tensors({"photo": ("text" if "words" in form else "image", cells)}, [True, False] * 2)
-    message = f"fit: the encoder {name!r} of 'photo' must be a folder, .* could not be reached. Correct the path"
+    message = f"fit: the encoder {name!r} of 'photo' must name a folder, .* could not be reached. Correct the path"
     with pytest.raises(ConfigError, match=re.escape(message).replace(r"\.\*", ".*")):
         with_encoders(data, {"photo": name}, who="fit")
     named = replace(data, modalities={"photo": replace(data.modalities["photo"], preprocess=name)})
-    with pytest.raises(ConfigError, match=f"the preprocessor '{re.escape(name)}' of 'photo' must be a folder"):
+    with pytest.raises(ConfigError, match=f"the preprocessor '{re.escape(name)}' of 'photo' must name a folder"):
         with_encoders(named, {}, who="fit")
 
 
@@ -190,7 +190,9 @@ def test_a_model_that_is_here_lacks_nothing_and_one_without_weights_does(tmp_pat
     folder = a_model(tmp_path / "m")
     assert lacking(str(folder)) == ""
     (folder / "model.safetensors").unlink()
-    assert lacking(str(folder)).startswith("must be a folder that holds its weights as *.safetensors; got no weights.")
+    assert lacking(str(folder)).startswith(
+        "must name a folder that holds its weights as *.safetensors; got no weights."
+    )
 
 
 @pytest.mark.slow

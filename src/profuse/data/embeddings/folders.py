@@ -38,9 +38,9 @@ def folder_of(name: str) -> Path:
     """
     place = _place_of(name)
     if isinstance(place, str):
-        raise NotHereError(f"hf: the model {name!r} {place}")
+        raise NotHereError(f"hf: {name!r} {place}")
     if fault := _fault_of(place):
-        raise ConfigError(f"hf: the model {name!r} {fault}")
+        raise ConfigError(f"hf: {name!r} {fault}")
     return place
 
 
@@ -58,8 +58,8 @@ def _place_of(name: str) -> Path | str:
     repository, _, revision = name.partition("@")
     if not _REPOSITORY.fullmatch(repository) or local.is_absolute():
         return (
-            "must be a folder on this machine, or OWNER/NAME of the Hugging Face hub; there is no such folder. Correct "
-            "the path."
+            "must name a folder on this machine, or OWNER/NAME of the Hugging Face hub; there is no such folder. "
+            "Correct the path."
         )
     return _of_hub(repository, revision or None)
 
@@ -83,21 +83,23 @@ def _of_hub(repository: str, revision: str | None) -> Path | str:
     if hub.constants.HF_HUB_OFFLINE:
         said = "the hub is not asked, as HF_HUB_OFFLINE is set"
     return (
-        "must be a folder, or on this machine already, or on a hub that can be reached; there is no such folder here, "
-        f"and {said}. Correct the path or the name, or download the model where there is a network, and give its "
-        "folder."
+        "must name a folder, or a model on this machine already, or on a hub that can be reached; there is no such "
+        f"folder here, and {said}. Correct the path or the name, or download the model where there is a "
+        "network, and give its folder."
     )
 
 
 def _fault_of(folder: Path) -> str:
     if not (folder / "config.json").is_file():
-        return "must be a folder that holds config.json, as save_pretrained writes it; it does not. Correct the path."
+        return (
+            "must name a folder that holds config.json, as save_pretrained writes it; it holds none. Correct the path."
+        )
     if any(folder.glob("*.safetensors")):
         return ""
     pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.h5") for p in folder.glob(pattern))
     got = f"{pickled[0]}, which can hold code" if pickled else "no weights"
     return (
-        f"must be a folder that holds its weights as *.safetensors; got {got}. Save it again where you trust it: "
+        f"must name a folder that holds its weights as *.safetensors; got {got}. Save it again where you trust it: "
         "model.save_pretrained(folder)."
     )
 
