@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,15 @@ def test_a_bound_says_how_many_tokens_of_a_text_are_read(folder: Path) -> None:
     assert lengths == [(12, [12, 5]), (4, [4, 4]), (12, [12, 5])]
     assert torch.equal(four.transform(data).values[:, :4], free.transform(data).values[:, :4])
     assert four.notes == ("2 of 2 texts are longer than 4 tokens: cut.",)
+
+
+def test_a_bound_above_the_usual_one_reads_as_many_tokens_as_the_model_has_places(folder: Path, tmp_path: Path) -> None:
+    long = shutil.copytree(folder, tmp_path / "long")
+    for name, key, n in (("config", "max_position_embeddings", 300), ("tokenizer_config", "model_max_length", 1000)):
+        said = json.loads((long / f"{name}.json").read_text()) | {key: n}
+        (long / f"{name}.json").write_text(json.dumps(said))
+    made = preprocessor(f"hf-lora:{long}")
+    for most, n_read in ((None, 256), (270, 270), (1000, 300)):
+        reader = made(max_length=most)  # type: ignore[call-arg]
+        reader.fit(texts("good " * 500))
+        assert (reader.spec.max_length, int(reader.transform(texts("good " * 500)).mask.sum())) == (n_read, n_read)

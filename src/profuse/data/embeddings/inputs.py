@@ -151,10 +151,15 @@ def scales_bytes(folder: Path, digest: str) -> bool:
     if n is None:
         bytes_, whole = (pixels_of(folder, digest, noise, as_bytes=as_bytes) for as_bytes in (True, False))
     else:
-        bytes_, whole = (
-            np.concatenate([clip_of(folder, digest, of[None], n, as_bytes=as_bytes) for of in noise])
-            for as_bytes in (True, False)
-        )
+        clips = [
+            [clip_of(folder, digest, of[None], n, as_bytes=as_bytes) for of in noise] for as_bytes in (True, False)
+        ]
+        if len(sizes := {clip.shape[2:] for clip in clips[0]}) > 1:
+            raise ConfigError(
+                f"hf: the processor of videos in {folder} must make frames of one size of all videos, for a model that "
+                f"is tuned; it makes {sorted(sizes)}. Use it frozen: hf:FOLDER."
+            )
+        bytes_, whole = (np.concatenate(of) for of in clips)
     if bytes_.dtype != np.uint8 or bytes_.shape != whole.shape:
         return False
     factor, mean, deviation = levels_of(folder, digest)
@@ -230,11 +235,15 @@ def n_tokens_of(folder: Path, digest: str, n_steps: int) -> int:
 
 
 def steps_for(folder: Path, digest: str, n_tokens: int) -> int:
-    """Returns the most steps of a sound that so many tokens stand for, and that the model reads."""
-    n_steps = n_tokens
+    """Returns the most steps of a sound that so many tokens stand for, and that the model reads.
+
+    They are those of a tenth of a second at least, as shorter sounds are not read.
+    """
+    n_steps, reader = n_tokens, sound_reader(folder, digest)
     for width, stride in reversed(_strides(folder, digest)):
         n_steps = (n_steps - 1) * stride + width
-    return min(n_steps, sound_reader(folder, digest).most or n_steps)
+    n_steps = max(n_steps, -(-reader.rate // (10 * reader.hop)))
+    return min(n_steps, reader.most or n_steps)
 
 
 def _strides(folder: Path, digest: str) -> list[tuple[int, int]]:
