@@ -143,7 +143,7 @@ def test_levels_of_a_vivit_are_scaled_as_its_processor_does(tmp_path: Path, opti
     images = [[Image.fromarray(frame) for frame in clip]]
     expected = torch.as_tensor(AutoImageProcessor.from_pretrained(folder)(images, return_tensors="pt")["pixel_values"])
     assert raw.values.dtype == torch.uint8
-    found = _trunks._scaling(made.spec, torch.zeros(()))(raw.values)
+    found = _trunks._scaling(made.spec, raw, torch.zeros(()))(raw.values)
     torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=1e-5)
 
 

@@ -104,7 +104,7 @@ class Pictures:
     def read(run: Run, raw: Raw, spec: Spec, like: Tensor) -> Raw:
         rows = _to_run(raw)
         pixels = raw.values[rows].masked_fill(~raw.mask[rows, None, None, None], 0)
-        made = _in_order(run(pixel_values=_scaling(spec, like)(pixels)))
+        made = _in_order(run(pixel_values=_scaling(spec, raw, like)(pixels)))
         return Raw(_placed(made, rows, raw), raw.mask[:, None].expand(-1, made.shape[1]))
 
 
@@ -133,7 +133,7 @@ class Videos:
 
     @staticmethod
     def read(run: Run, raw: Raw, spec: Spec, like: Tensor) -> Raw:
-        n_frames, scaled = _of_inputs("frames_read", spec), _scaling(spec, like)
+        n_frames, scaled = _of_inputs("frames_read", spec), _scaling(spec, raw, like)
 
         def tokens(values: Tensor, mask: Tensor) -> Tensor:
             absent = ~mask.reshape(-1, *(1,) * (values.ndim - 1))
@@ -214,14 +214,16 @@ def _of_frames(run: Run, raw: Raw, spec: Spec) -> Raw:
     return Raw(_placed(made[:, :most], rows, raw), mask)
 
 
-def _scaling(spec: Spec, like: Tensor) -> Callable[[Tensor], Tensor]:
+def _scaling(spec: Spec, raw: Raw, like: Tensor) -> Callable[[Tensor], Tensor]:
     """Returns what makes of pixels `[..., channel, height, width]` what the model reads: of bytes as `levels_of`."""
+    if raw.values.is_floating_point():
+        return lambda pixels: pixels.to(like.dtype)
     factor, mean, deviation = _of_inputs("levels_of", spec)
     mean, deviation = (torch.from_numpy(of).to(like)[:, None, None] for of in (mean, deviation))
 
     def scaled(pixels: Tensor) -> Tensor:
-        values = pixels.to(like.dtype)
-        return values if pixels.is_floating_point() else (factor * values - mean) / deviation
+        values: Tensor = (factor * pixels.to(like.dtype) - mean) / deviation
+        return values
 
     return scaled
 
