@@ -84,7 +84,7 @@ def with_encoders(dataset: Dataset, encoders: Mapping[str, Any], *, who: str, in
                 f"{who}: the preprocessor of {name!r} must take kind {data.kind!r}; got {data.preprocess!r}, which "
                 f"takes {made_by.takes!r}. Name another one, or leave it out."
             )
-        if data.preprocess is not None and (why := preprocessor(data.preprocess).refusal(data)):
+        if data.preprocess is not None and (why := made_by.refusal(data) or made_by.lacking()):
             raise ConfigError(f"{who}: the preprocessor {data.preprocess!r} of {name!r} {why}")
     modalities = dict(dataset.modalities)
     for name, data in dataset.modalities.items():

@@ -97,7 +97,11 @@ class Modality(_Strict):
     kind: KindName | None = Field(None, description="Inferred from the columns when absent.")
     columns: tuple[str, ...] = Field(description="Its columns; several for table and vector, one otherwise.")
     preprocess: str | None = Field(None, description="Name of a preprocessor; the kind's default when absent.")
-    encoder: str | None = Field(None, description="Name of an encoder; the kind's default when absent.")
+    encoder: str | None = Field(
+        None,
+        description="Name of an encoder (hf:FOLDER is a frozen pretrained model, hf-lora:FOLDER a tuned one); the "
+        "kind's default when absent.",
+    )
     max_length: int | None = Field(
         None,
         ge=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import tiny_models
 import torch
 
-from profuse import FusionClassifier
+from profuse import FusionClassifier, from_tensors
 from profuse.data.dataset import ModalityData, object_array
 from profuse.data.embeddings.frozen import frozen
 from profuse.data.preprocess import preprocessor
@@ -67,6 +68,8 @@ def test_which_weights_are_tuned(folder: Path) -> None:
     lora = LoraEncoder(spec, 8, rank=3)
     assert {len(p) for p in lora.first.values()} == {3}
     assert len(lora.first) == 2 * 6
+    assert {key.split("/")[2] for key in LoraEncoder(spec, 8, n_layers=1).first} == {"1"}
+    assert set(WholeEncoder(spec, 8, n_layers=1).first) == set(last.first)
     assert sum(p.numel() for p in lora.parameters()) < sum(p.numel() for p in whole.parameters())
 
 
@@ -124,9 +127,53 @@ def test_a_gradient_reaches_all_changes_once_they_have_left_0(folder: Path) -> N
 
 def test_odd_options_and_other_rows_are_told(folder: Path) -> None:
     spec, _ = fitted(folder)
-    with pytest.raises(ConfigError, match="rank and n_layers must be at least 1, and scale above 0; got rank=0"):
+    with pytest.raises(ConfigError, match="rank and n_layers must be at least 1, and scale above 0; got rank=0.*Leave"):
         LoraEncoder(spec, 8, rank=0)
+    for cls, called in ((LoraEncoder, "lora"), (LastLayersEncoder, "last"), (WholeEncoder, "whole")):
+        with pytest.raises(
+            ConfigError, match=f"hf-{called}: n_layers must be at most 2, the layers of a BertModel; got"
+        ):
+            cls(spec, 8, n_layers=3)
     with pytest.raises(ShapeError, match="the spec must name the folder of a model"):
         LoraEncoder(Spec(kind="text", vocabulary=5, max_length=4), 8)
     with pytest.raises(ShapeError, match="WholeEncoder: values must be long"):
         WholeEncoder(spec, 8)(Raw(torch.zeros(2, 8, 1), torch.ones(2, 8, dtype=torch.bool)))
+
+
+def test_an_odd_option_is_told_with_its_modality(folder: Path) -> None:
+    data = from_tensors({"note": ("text", ["a good film", "bad"] * 8)}, [True, False] * 8)
+    for option, message in (
+        ({"rank": 0}, "got rank=0.*Leave out"),
+        ({"n_layers": 9}, "at most 2.*got n_layers=9. Set"),
+    ):
+        model = FusionClassifier(
+            encoders={"note": f"hf-lora:{folder}"}, encoder_options={"note": option}, epochs=1, width=8
+        )
+        with pytest.raises(ConfigError, match=f"encoder_options of 'note': .*{message}"):
+            model.fit(data)
+
+
+def test_a_bound_says_how_many_tokens_of_a_text_are_read(folder: Path) -> None:
+    words = " ".join(tiny_models.WORDS[4:14])  # 12 tokens with the two ends
+    data = texts(words, "a good film")
+    made = preprocessor(f"hf-lora:{folder}")
+    free, four, many = (made(max_length=most) for most in (None, 4, 1000))  # type: ignore[call-arg]
+    lengths = []
+    for reader in (free, four, many):
+        reader.fit(data)
+        lengths.append((reader.spec.max_length, reader.transform(data).mask.sum(1).tolist()))
+    assert lengths == [(12, [12, 5]), (4, [4, 4]), (12, [12, 5])]
+    assert torch.equal(four.transform(data).values[:, :4], free.transform(data).values[:, :4])
+    assert four.notes == ("2 of 2 texts are longer than 4 tokens: cut.",)
+
+
+def test_a_bound_above_the_usual_one_reads_as_many_tokens_as_the_model_has_places(folder: Path, tmp_path: Path) -> None:
+    long = shutil.copytree(folder, tmp_path / "long")
+    for name, key, n in (("config", "max_position_embeddings", 300), ("tokenizer_config", "model_max_length", 1000)):
+        said = json.loads((long / f"{name}.json").read_text()) | {key: n}
+        (long / f"{name}.json").write_text(json.dumps(said))
+    made = preprocessor(f"hf-lora:{long}")
+    for most, n_read in ((None, 256), (270, 270), (1000, 300)):
+        reader = made(max_length=most)  # type: ignore[call-arg]
+        reader.fit(texts("good " * 500))
+        assert (reader.spec.max_length, int(reader.transform(texts("good " * 500)).mask.sum())) == (n_read, n_read)

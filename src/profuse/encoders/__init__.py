@@ -77,10 +77,10 @@ def check_reads(name: str, data: ModalityData, *, who: str, modality: str) -> No
     """Checks that what the encoder called `name` reads with does not refuse the rows of a modality.
 
     Raises:
-        ConfigError: It does: of pictures it would read some channels only, say.
+        ConfigError: It does: of pictures it would read some channels only, say; or it names a model that is not here.
     """
     needed = preprocessor_for(name)
-    if needed is not None and (why := preprocessor(needed).refusal(data)):
+    if needed is not None and (why := preprocessor(needed).refusal(data) or preprocessor(needed).lacking()):
         raise ConfigError(f"{who}: the encoder {name!r} of {modality!r} {why}")
 
 

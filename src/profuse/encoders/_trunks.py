@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+from torch.utils.checkpoint import checkpoint
 
 from profuse._lookup import load
 from profuse.data.embeddings.folders import digest_of, folder_of
@@ -21,6 +22,8 @@ from profuse.tokens import Raw
 
 __all__ = ["READERS", "Reader", "Run", "Which", "trunk_of", "tuned_weights"]
 
+_FRAMES_AT_ONCE = 16
+"""Frames that are read together: of a small model at 224 pixels a side their gradient takes about a gigabyte."""
 _LAYER = re.compile(r"(?:^|\.)(?:layers\.\d+\.)?(?:layers?|h|blocks?)\.\d+\.")
 """Where a layer's name ends: `encoder.layer.3.`; of Swin `encoder.layers.1.blocks.0.`."""
 Which = Literal["lora", "last", "whole"]
@@ -101,11 +104,48 @@ class Pictures:
     def read(run: Run, raw: Raw, spec: Spec, like: Tensor) -> Raw:
         rows = _to_run(raw)
         pixels = raw.values[rows].masked_fill(~raw.mask[rows, None, None, None], 0)
-        if not pixels.is_floating_point():
-            factor, mean, deviation = _of_inputs("levels_of", spec)
-            mean, deviation = (torch.from_numpy(of).to(like)[:, None, None] for of in (mean, deviation))
-            pixels = (factor * pixels.to(like.dtype) - mean) / deviation
-        made = _in_order(run(pixel_values=pixels.to(like.dtype)))
+        made = _in_order(run(pixel_values=_scaling(spec, raw, like)(pixels)))
+        return Raw(_placed(made, rows, raw), raw.mask[:, None].expand(-1, made.shape[1]))
+
+
+class Videos:
+    """Frames as `Pictures` has them; a model of videos reads all of one, a model of pictures each that is there."""
+
+    kind: ClassVar[str] = "video"
+    tower: ClassVar[str] = "frames"
+    layout: ClassVar[str] = (
+        "[batch, frame, 3, height, width] of the model's size and mask [batch], of a model of pictures [batch, frame]"
+    )
+
+    @staticmethod
+    def fits(raw: Raw, spec: Spec) -> bool:
+        n = _of_inputs("frames_read", spec)
+        shaped = raw.values.ndim == 5 and raw.values.shape[2:] == (spec.n_channels, *spec.image_size)
+        return shaped and (raw.mask.ndim == 2 if n is None else raw.mask.ndim == 1 and raw.values.shape[1] == n)
+
+    @staticmethod
+    def sizes(trunk: Any, spec: Spec) -> tuple[int, int]:
+        if _of_inputs("frames_read", spec) is not None:
+            return int(trunk.config.hidden_size), trunk.n_times
+        with torch.no_grad(), torch.device("cpu"):  # whichever one an encoder is built on
+            made = trunk(pixel_values=torch.zeros(1, spec.n_channels, *spec.image_size)).last_hidden_state
+        return made.shape[2], spec.max_length
+
+    @staticmethod
+    def read(run: Run, raw: Raw, spec: Spec, like: Tensor) -> Raw:
+        n_frames, scaled = _of_inputs("frames_read", spec), _scaling(spec, raw, like)
+
+        def tokens(values: Tensor, mask: Tensor) -> Tensor:
+            absent = ~mask.reshape(-1, *(1,) * (values.ndim - 1))
+            return run(pixel_values=scaled(values.masked_fill(absent, 0)))
+
+        if n_frames is None:
+            flat = Raw(raw.values.flatten(0, 1), raw.mask.flatten())
+            frames = _to_run(flat)
+            made = _in_parts(tokens, flat.rows(frames), _FRAMES_AT_ONCE)[:, 0]
+            return Raw(torch.unflatten(_placed(made, frames, flat), 0, raw.mask.shape), raw.mask)
+        rows = _to_run(raw)
+        made = _in_parts(tokens, raw.rows(rows), max(1, _FRAMES_AT_ONCE // n_frames))
         return Raw(_placed(made, rows, raw), raw.mask[:, None].expand(-1, made.shape[1]))
 
 
@@ -131,7 +171,7 @@ class Sounds:
         return (_of_samples if spec.n_channels == 1 else _of_frames)(run, Raw(values, raw.mask), spec)
 
 
-READERS: dict[str, type[Reader]] = {reader.kind: reader for reader in (Texts, Pictures, Sounds)}
+READERS: dict[str, type[Reader]] = {reader.kind: reader for reader in (Texts, Pictures, Videos, Sounds)}
 """By the kind of their modality."""
 
 
@@ -174,6 +214,33 @@ def _of_frames(run: Run, raw: Raw, spec: Spec) -> Raw:
     return Raw(_placed(made[:, :most], rows, raw), mask)
 
 
+def _scaling(spec: Spec, raw: Raw, like: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns what makes of pixels `[..., channel, height, width]` what the model reads: of bytes as `levels_of`."""
+    if raw.values.is_floating_point():
+        return lambda pixels: pixels.to(like.dtype)
+    factor, mean, deviation = _of_inputs("levels_of", spec)
+    mean, deviation = (torch.from_numpy(of).to(like)[:, None, None] for of in (mean, deviation))
+
+    def scaled(pixels: Tensor) -> Tensor:
+        values: Tensor = (factor * pixels.to(like.dtype) - mean) / deviation
+        return values
+
+    return scaled
+
+
+def _in_parts(tokens: Callable[[Tensor, Tensor], Tensor], raw: Raw, n: int) -> Tensor:
+    """Returns `tokens` of all rows, `n` at a time: of each part nothing is kept for the gradient but its pixels.
+
+    The gradient reads a part once more. What is kept of one that reads all rows at once grows with the batch.
+    """
+    if torch.compiler.is_compiling() or len(raw) <= n:
+        return tokens(raw.values, raw.mask)
+    parts = zip(torch.split(raw.values, n), torch.split(raw.mask, n), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([tokens(*part) for part in parts])
+    return torch.cat([checkpoint(tokens, *part, use_reentrant=False, preserve_rng_state=False) for part in parts])
+
+
 def _to_run(raw: Raw) -> Tensor:
     """Returns the rows that the model reads: those that are there, one at least; all while a graph is traced."""
     if torch.compiler.is_compiling():
@@ -208,27 +275,38 @@ def trunk_of(source: str, tower: str, device: str) -> Any:
 @lru_cache(maxsize=4)
 def _on(folder: Path, digest: str, tower: str, device: str) -> Any:
     """Returns the pretrained model, which nobody changes: encoders add what they have learned."""
-    fresh: Any = load("profuse.data.embeddings.frozen:trunk")
+    fresh: Any = load("profuse.data.embeddings.trunks:trunk")
     with torch.device("cpu"):
         made = fresh(folder, tower)
     return made if device == "cpu" else copy.deepcopy(made).to(device)
 
 
-def tuned_weights(trunk: Any, which: Which, n_layers: int) -> dict[str, tuple[int, ...]]:
+def tuned_weights(trunk: Any, which: Which, n_layers: int | None) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the weights that are tuned, by name.
 
+    Args:
+        trunk: The model, or the part of it that reads a kind.
+        which: Of which form changes are.
+        n_layers: How many of the last layers; None: all, of `last` two or the only one.
+
     Raises:
-        ConfigError: It has no numbered layers, or, for `lora`, no matrices in them.
+        ConfigError: It has no numbered layers, fewer than `n_layers`, or, for `lora`, no matrices in them.
     """
+    called = type(getattr(trunk, "inner", trunk)).__name__
     named: list[tuple[str, tuple[int, ...]]] = [(name, tuple(p.shape)) for name, p in trunk.named_parameters()]
     layers = {name: name[: m.end()] for name, _ in named if (m := _LAYER.search(name))}
     if not layers:
         raise ConfigError(
-            f"hf: a {type(trunk).__name__} must have numbered layers to be tuned; it has none. Use it frozen: "
-            "hf:FOLDER."
+            f"hf: a {called} must have numbered layers to be tuned; it has none. Use it frozen: hf:FOLDER."
         )
     order = list(dict.fromkeys(layers.values()))
-    tuned = set(order[-n_layers:] if which == "last" else order)
+    if n_layers is not None and n_layers > len(order):
+        raise ConfigError(
+            f"hf-{which}: n_layers must be at most {len(order)}, the layers of a {called}; got n_layers={n_layers}. "
+            "Set fewer, or leave it out."
+        )
+    usual = min(2, len(order)) if which == "last" else len(order)
+    tuned = set(order[-(n_layers or usual) :])
     shapes = {name: shape for name, shape in named if layers.get(name) in tuned}
     if which != "lora":
         return shapes
@@ -237,7 +315,7 @@ def tuned_weights(trunk: Any, which: Which, n_layers: int) -> dict[str, tuple[in
     }
     if not matrices:
         raise ConfigError(
-            f"hf-lora: a {type(trunk).__name__} must have matrices in its layers to be tuned by changes of low rank; "
+            f"hf-lora: a {called} must have matrices in its layers to be tuned by changes of low rank; "
             "it has other weights alone, as convolutions. Name hf-last:FOLDER or hf-whole:FOLDER."
         )
     return matrices

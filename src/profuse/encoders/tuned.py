@@ -1,4 +1,4 @@
-"""Texts, pictures, sounds by a Hugging Face model that is tuned to the target -> tokens."""
+"""Texts, pictures, videos, sounds by a Hugging Face model that is tuned to the target -> tokens."""
 
 from __future__ import annotations
 
@@ -30,15 +30,19 @@ class LoraEncoder(Encoder):
         spec: Of a fitted `TrunkPreprocessor`.
         width: Channels of the tokens.
         rank: Of a change; not for those of whole matrices.
-        n_layers: How many of the last layers are tuned, where only those are.
+        n_layers: How many of the last layers are tuned. None: all; of `LastLayersEncoder` two, or the only one.
         scale: s.
         dropout: Probability of dropping a channel of the adapter.
         linear_path: Whether a ridge regression of the mean token is added to the model's outputs (`Encoder.linear`).
 
     Shape:
         Texts: `Raw.values[batch, token, 1]` (0 = none), `Raw.mask[batch, token]`. Pictures: bytes, or floats as the
-        model reads them, `[batch, 3, height, width]`, mask `[batch]`. Sounds: samples or frames `[batch, step,
+        model reads them, `[batch, 3, height, width]`, mask `[batch]`. Videos: such frames `[batch, frame, 3, height,
+        width]`, mask `[batch]`, or, for a model of pictures, `[batch, frame]`. Sounds: samples or frames `[batch, step,
         channel]`, mask `[batch, step]`. To `[batch, <= 1 + max_tokens, width]`.
+
+    Raises:
+        ConfigError: An option is out of range, or the model has fewer layers than `n_layers`.
 
     Reference:
         Hu et al. 2022, LoRA: Low-rank adaptation of large language models. *Differs from the paper*: all matrices of
@@ -54,7 +58,7 @@ class LoraEncoder(Encoder):
         width: int,
         *,
         rank: int = 8,
-        n_layers: int = 2,
+        n_layers: int | None = None,
         scale: float = 0.02,
         dropout: float = 0.1,
         linear_path: bool = True,
@@ -64,10 +68,10 @@ class LoraEncoder(Encoder):
         who = type(self).__name__
         if not spec.source:
             raise ShapeError(f"{who}: the spec must name the folder of a model; got source=''. Name hf-lora:FOLDER.")
-        if rank < 1 or n_layers < 1 or scale <= 0:
+        if rank < 1 or (n_layers is not None and n_layers < 1) or scale <= 0:
             raise ConfigError(
                 f"{who}: rank and n_layers must be at least 1, and scale above 0; got rank={rank}, "
-                f"n_layers={n_layers}, scale={scale}."
+                f"n_layers={n_layers}, scale={scale}. Leave out what you do not mean to change: rank=8, scale=0.02."
             )
         self.scale = scale
         self.reader = READERS[spec.kind]

@@ -59,7 +59,7 @@ class Spec(BaseModel):
         (), description="text: the column of each of `terms`, from 1, in what a linear path reads; 0: none."
     )
     source: str = Field(
-        "", description="text, image, audio: the folder, or the name, of the model that its encoder tunes."
+        "", description="text, image, video, audio: the folder, or the name, of the model that its encoder tunes."
     )
     max_length: int = Field(
         0, description="text, audio, series, points, video, graph: the largest number of positions after preprocessing."

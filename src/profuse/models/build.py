@@ -70,7 +70,10 @@ def build_model(
             cls_ = encoder(options.encoders.get(name) or kind_named(specs[name].kind).encoder)
             made[name] = cls_.make(specs[name], options.width, n_rows=n_rows, dropout=options.dropout)
             if name in options.encoder_options:
-                made[name] = made[name].with_options(options.encoder_options[name])
+                try:
+                    made[name] = made[name].with_options(options.encoder_options[name])
+                except ConfigError as error:
+                    raise ConfigError(f"encoder_options of {name!r}: {error}") from error
         kind = head_for(task, options.head)
         n_columns = n_outputs * kind.columns
 

@@ -125,7 +125,10 @@ class ModelOptions(BaseModel):
     )
     encoders: Annotated[
         dict[str, str], Shown("the kinds' defaults", common=True, flag="--encoder", metavar="MODALITY=NAME")
-    ] = Field(default_factory=dict, description="Encoder by modality: {picture: vit}.")
+    ] = Field(
+        default_factory=dict,
+        description="Encoder by modality: {picture: vit}; hf:FOLDER is a frozen, hf-lora:FOLDER a tuned model.",
+    )
     encoder_options: Annotated[dict[str, dict[str, Any]], Shown("each encoder's")] = Field(
         default_factory=dict, description="Options of encoders by modality: {picture: {augment: 0.0}}."
     )

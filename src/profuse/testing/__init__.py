@@ -146,7 +146,7 @@ def check_encoder(
         make: Its class (made by `make` with the defaults for 1,000 rows), or a function `(spec, width)`.
         spec: What a preprocessor would tell of `raw`.
         raw: A batch of at least 8 rows of which some are missing, some positions too where the kind has any, and at
-            least 5 positions shorter than `spec.max_length`, so that padding can be added.
+            least 5 positions shorter than `spec.max_length`, so that padding can be added, where it has positions.
         checks: Names of `ENCODER_CHECKS`; all of them if not given.
 
     Raises:
@@ -159,7 +159,7 @@ def check_encoder(
             f"check_encoder: raw must hold at least {_N_ROWS} rows, some of them missing and some not; "
             f"got {len(raw)}, {int((~raw.present).sum())} of them missing. Use Raw.without to make some missing."
         )
-    if spec.max_length and raw.values.shape[1] + N_PADDING > spec.max_length:
+    if raw.mask.ndim == 2 and spec.max_length and raw.values.shape[1] + N_PADDING > spec.max_length:
         raise ShapeError(
             f"check_encoder: raw must be at least {N_PADDING} positions shorter than max_length={spec.max_length}, so "
             f"that padding can be added; got {raw.values.shape[1]} positions. Give a larger max_length."

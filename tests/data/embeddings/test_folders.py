@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from profuse import from_tensors
 from profuse.data.embeddings import EMBEDDINGS, embedding
-from profuse.data.embeddings.folders import digest_of, folder_of
+from profuse.data.embeddings.folders import digest_of, folder_of, lacking
 from profuse.encoders import encoder
 from profuse.encoders.beside import StaticBesideEncoder, WordsBesideEncoder
 from profuse.encoders.embedded_tokens import EmbeddedTokensEncoder
 from profuse.encoders.tuned import LastLayersEncoder, LoraEncoder, WholeEncoder
 from profuse.encoders.vector import VectorEncoder
-from profuse.errors import ConfigError, UnknownNameError
+from profuse.errors import ConfigError, NotHereError, UnknownNameError
+from profuse.inputs import with_encoders
 from profuse.models.options import ModelOptions
 
 
@@ -65,9 +72,11 @@ def test_no_such_name_is_listed() -> None:
 
 
 def test_what_is_no_folder_and_no_name_of_a_hub_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="must be a folder on this machine, or OWNER/NAME .* there is no such folder"):
+    with pytest.raises(
+        ConfigError, match="must name a folder on this machine, or OWNER/NAME .* there is no such folder"
+    ):
         folder_of(str(tmp_path / "not" / "there"))
-    with pytest.raises(ConfigError, match="must hold config.json"):
+    with pytest.raises(ConfigError, match="must name a folder that holds config.json"):
         folder_of(str(tmp_path))
 
 
@@ -108,8 +117,82 @@ except ConfigError as error:
 def test_a_model_that_is_not_here_is_told_in_one_message_where_the_hub_may_not_be_asked(tmp_path: Path) -> None:
     code = OFFLINE.format(home=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.startswith("hf: the model 'somebody/small-model' must be a folder, or on this machine already")
-    assert "Download it where there is a network, and give the folder" in done.stdout
+    assert done.stdout.startswith("hf: 'somebody/small-model' must name a folder, or a model on this machine already")
+    assert "and the hub is not asked, as HF_HUB_OFFLINE is set. Correct the path" in done.stdout
+    assert "download the model where there is a network, and give its folder" in done.stdout
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    """Returns what has the hub answer with an error."""
+
+    def answers(error: Exception) -> None:
+        def snapshot_download(*_: object, **__: object) -> str:
+            raise error
+
+        made = SimpleNamespace(snapshot_download=snapshot_download, constants=SimpleNamespace(HF_HUB_OFFLINE=False))
+        monkeypatch.setattr("profuse.data.embeddings.folders.need", lambda *_: made)
+
+    return answers
+
+
+class RepositoryNotFoundError(Exception):
+    """As the hub's client has it."""
+
+
+class LocalEntryNotFoundError(Exception):
+    """As the hub's client has it."""
+
+
+class GatedRepoError(RepositoryNotFoundError):
+    """As the hub's client has it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RepositoryNotFoundError("404 Client Error"), "the hub has none of that name that you may read"),
+        (GatedRepoError("403 Client Error"), "the hub shows it to those alone who have asked for it"),
+        (LocalEntryNotFoundError("Got: ConnectError"), "the hub could not be reached"),
+        (OSError("the disk is full."), "the hub answered OSError: the disk is full. Correct"),
+    ],
+)
+def test_what_the_hub_answers_is_told_in_words(
+    hub: Callable[[Exception], None], error: Exception, message: str
+) -> None:
+    hub(error)
+    with pytest.raises(NotHereError, match=f"^hf: 'some/where' must name .* no such folder here, and {message}"):
+        folder_of("some/where")
+    assert lacking("some/where").startswith("must name a folder")
+    assert "NotFoundError" not in lacking("some/where")
+
+
+FORMS_OF_NAMES = ("hf", "hf-tokens", "hf-lora", "hf-last", "hf-whole")
+
+
+@pytest.mark.parametrize("form", [*FORMS_OF_NAMES, "words+hf"])
+def test_a_model_that_is_not_here_is_told_by_modality_before_anything_is_read(
+    hub: Callable[[Exception], None], form: str
+) -> None:
+    hub(LocalEntryNotFoundError("Got: ConnectError"))
+    name = f"{form}:nowhere"
+    cells = ["a b"] * 4 if "words" in form else [np.zeros((4, 4, 3), np.uint8)] * 4
+    data = from_tensors({"photo": ("text" if "words" in form else "image", cells)}, [True, False] * 2)
+    message = f"fit: the encoder {name!r} of 'photo' must name a folder, .* could not be reached. Correct the path"
+    with pytest.raises(ConfigError, match=re.escape(message).replace(r"\.\*", ".*")):
+        with_encoders(data, {"photo": name}, who="fit")
+    named = replace(data, modalities={"photo": replace(data.modalities["photo"], preprocess=name)})
+    with pytest.raises(ConfigError, match=f"the preprocessor '{re.escape(name)}' of 'photo' must name a folder"):
+        with_encoders(named, {}, who="fit")
+
+
+def test_a_model_that_is_here_lacks_nothing_and_one_without_weights_does(tmp_path: Path) -> None:
+    folder = a_model(tmp_path / "m")
+    assert lacking(str(folder)) == ""
+    (folder / "model.safetensors").unlink()
+    assert lacking(str(folder)).startswith(
+        "must name a folder that holds its weights as *.safetensors; got no weights."
+    )
 
 
 @pytest.mark.slow

@@ -196,11 +196,3 @@ def test_a_fusion_learns_from_videos_by_one_word(models: Path, tmp_path: Path) -
     made.save(tmp_path / "model")
     np.testing.assert_array_equal(FusionClassifier.load(tmp_path / "model").predict_proba(data), expected)
     assert np.isfinite(expected).all()
-
-
-@pytest.mark.parametrize("form", ["hf-lora", "hf-last", "hf-whole"])
-def test_a_model_that_is_tuned_to_videos_is_told_that_frozen_is_what_there_is(models: Path, form: str) -> None:
-    name = f"{form}:{models / 'videomae'}"
-    data = from_tensors({"clip": ("video", [video(4, i) for i in range(8)])}, [True, False] * 4)
-    with pytest.raises(ConfigError, match=f"the encoder .*{form}:.* of 'clip' .* frozen.*hf:.*hf-tokens:"):
-        FusionClassifier(encoders={"clip": name}, epochs=1, width=8).fit(data)

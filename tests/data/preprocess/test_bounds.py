@@ -75,15 +75,17 @@ def test_a_schema_says_how_many_nodes_are_read_and_a_note_how_many_graphs_have_m
         assert reader.read(pd.DataFrame({"m": [chain(9)]})).modalities["m"].max_length == most
 
 
-def test_a_bound_where_nothing_is_bounded_is_told() -> None:
+def test_a_bound_where_nothing_is_bounded_is_told(tmp_path: Path) -> None:
     data = bounded(from_tensors({"x": np.zeros((4, 3))}, [True, False] * 2), 5)
     with pytest.raises(
         ConfigError, match="fit: max_length of 'x' must go .*; got max_length=5 with 'vector', which does"
     ):
         with_encoders(data, {}, who="fit")
     texts = bounded(from_tensors({"t": ["a b c"] * 4}, [True, False] * 2), 5)
-    with pytest.raises(ConfigError, match="max_length of 't' .* with 'hf:m', which does not. Leave it out"):
-        with_encoders(texts, {"t": "hf:m"}, who="fit")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigError, match="max_length of 't' .* with 'hf:.*', which does not. Leave it out"):
+        with_encoders(texts, {"t": f"hf:{tmp_path}"}, who="fit")
     assert with_encoders(texts, {}, who="fit").modalities["t"].max_length == 5
     with pytest.raises(ConfigError, match="max_length"):
         molecules(max_length=0)

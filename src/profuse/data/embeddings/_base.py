@@ -43,6 +43,7 @@ class Embedding:
         batch_size: Cells that it gets at a time, at most.
         identity: Returns the whole of what results are kept by, in place of revision and code; None: those two.
         colours_only: Whether pictures must be grey or of colours: others are an error, not read in part.
+        lacking: Returns why it cannot be used on this machine, as an error ends; "" if it can. None: it always can.
 
     Example:
         >>> from profuse.data.embeddings import Embedding
@@ -57,6 +58,7 @@ class Embedding:
     batch_size: int = 256
     identity: Callable[[], str] | None = None
     colours_only: bool = False
+    lacking: Callable[[], str] | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.function):

@@ -12,9 +12,16 @@ from typing import Any
 from profuse._optional import need
 from profuse.errors import ConfigError, DataError, NotHereError
 
-__all__ = ["digest_of", "folder_of", "json_in"]
+__all__ = ["digest_of", "folder_of", "json_in", "lacking"]
 
 _WHY = "Pretrained encoders"
+_SAYS = {
+    "GatedRepoError": "the hub shows it to those alone who have asked for it",
+    "RepositoryNotFoundError": "the hub has none of that name that you may read",
+    "RevisionNotFoundError": "the hub has no such revision of it",
+    "LocalEntryNotFoundError": "the hub could not be reached",
+}
+"""What an error of the hub's client means, by its class or the first known one that it is derived from."""
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "*.jinja")
 _TOP = ("model*.safetensors", "*.json", "*.txt", "*.model", "*/config.json", "*/*.safetensors")
@@ -29,19 +36,35 @@ def folder_of(name: str) -> Path:
         ConfigError: There is none, or it holds no weights as safetensors.
         MissingDependencyError: `transformers` is not installed (extra `hf`).
     """
+    place = _place_of(name)
+    if isinstance(place, str):
+        raise NotHereError(f"hf: {name!r} {place}")
+    if fault := _fault_of(place):
+        raise ConfigError(f"hf: {name!r} {fault}")
+    return place
+
+
+def lacking(name: str) -> str:
+    """Returns why there is no such model that could be used, as an error ends; "" if there is one."""
+    place = _place_of(name)
+    return place if isinstance(place, str) else _fault_of(place)
+
+
+def _place_of(name: str) -> Path | str:
+    """Returns the folder of a model, or why there is none."""
     local = Path(name).expanduser()
     if local.is_dir():
-        return _with_weights(local.resolve(), name)
+        return local.resolve()
     repository, _, revision = name.partition("@")
     if not _REPOSITORY.fullmatch(repository) or local.is_absolute():
-        raise NotHereError(
-            f"hf: {name!r} must be a folder on this machine, or OWNER/NAME of the Hugging Face hub; there is no such "
-            "folder. Correct the path."
+        return (
+            "must name a folder on this machine, or OWNER/NAME of the Hugging Face hub; there is no such folder. "
+            "Correct the path."
         )
-    return _with_weights(_of_hub(repository, revision or None, name), name)
+    return _of_hub(repository, revision or None)
 
 
-def _of_hub(repository: str, revision: str | None, name: str) -> Path:
+def _of_hub(repository: str, revision: str | None) -> Path | str:
     hub = need("huggingface_hub", "hf", _WHY)
     wanted: dict[str, Any] = {"repo_id": repository, "revision": revision, "allow_patterns": list(_TOP)}
     try:
@@ -54,24 +77,31 @@ def _of_hub(repository: str, revision: str | None, name: str) -> Path:
         return Path(hub.snapshot_download(**wanted))
     except Exception as error:  # no network, a proxy, no such model, no right to it: a dozen classes of three packages
         reason = error
-    said = " ".join(str(reason).split())[:200]
-    raise NotHereError(
-        f"hf: the model {name!r} must be a folder, or on this machine already, or on a hub that can be reached; got "
-        f"{type(reason).__name__}: {said}. Download it where there is a network, and give the folder: hf:/path/of/it."
-    ) from reason
+    classes = [cls.__name__ for cls in type(reason).__mro__]
+    known = next((_SAYS[cls] for cls in classes if cls in _SAYS), None)
+    said = known or f"the hub answered {classes[0]}: {' '.join(str(reason).split())[:200].rstrip('.')}"
+    if hub.constants.HF_HUB_OFFLINE:
+        said = "the hub is not asked, as HF_HUB_OFFLINE is set"
+    return (
+        "must name a folder, or a model on this machine already, or on a hub that can be reached; there is no such "
+        f"folder here, and {said}. Correct the path or the name, or download the model where there is a "
+        "network, and give its folder."
+    )
 
 
-def _with_weights(folder: Path, name: str) -> Path:
+def _fault_of(folder: Path) -> str:
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"hf: the folder {name!r} must hold config.json, as save_pretrained writes it; it does not.")
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.h5") for p in folder.glob(pattern))
-        got = f"{pickled[0]}, which can hold code" if pickled else "no weights"
-        raise ConfigError(
-            f"hf: the folder {name!r} must hold its weights as *.safetensors; got {got}. Save it again where you trust "
-            "it: model.save_pretrained(folder)."
+        return (
+            "must name a folder that holds config.json, as save_pretrained writes it; it holds none. Correct the path."
         )
-    return folder
+    if any(folder.glob("*.safetensors")):
+        return ""
+    pickled = sorted(p.name for pattern in ("*.bin", "*.pt", "*.h5") for p in folder.glob(pattern))
+    got = f"{pickled[0]}, which can hold code" if pickled else "no weights"
+    return (
+        f"must name a folder that holds its weights as *.safetensors; got {got}. Save it again where you trust it: "
+        "model.save_pretrained(folder)."
+    )
 
 
 def digest_of(folder: Path) -> str:

@@ -16,6 +16,7 @@ from profuse._cores import limit_threads, usable_cores
 from profuse._optional import need
 from profuse.data.embeddings._base import Sound
 from profuse.data.embeddings.folders import digest_of, json_in
+from profuse.data.embeddings.layers import feature_vectors, picture_tokens, picture_vectors, video_tokens
 from profuse.data.embeddings.processors import (
     SAFE,
     WHY,
@@ -32,7 +33,7 @@ from profuse.data.embeddings.processors import (
 from profuse.data.embeddings.videos import MOST_PICTURES, frames_of, n_frames_of, steps_of
 from profuse.errors import ConfigError
 
-__all__ = ["frozen", "loaded", "longest", "trunk"]
+__all__ = ["encoder_of", "fresh", "frozen", "loaded", "longest"]
 
 _LONGEST = 512
 _FRAMES_AT_ONCE = 64
@@ -95,18 +96,6 @@ def fresh(folder: Path) -> Any:
     return model.eval()
 
 
-def trunk(folder: Path, tower: str) -> Any:
-    """Returns what reads one kind of cell of the model in a folder, its weights held.
-
-    Args:
-        folder: Of the model.
-        tower: The part that does so where the model has several: "text_model", "vision_model".
-    """
-    with quiet():
-        model = fresh(folder)
-    return getattr(model, tower, _encoder_of(model)).requires_grad_(False)
-
-
 def longest(folder: Path, tokenizer: Any, model: Any) -> int:
     """Returns how many tokens of a text are read."""
     said = (json_in(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
@@ -140,8 +129,8 @@ def _of_texts(folder: Path, texts: Sequence[str], tokens: bool) -> list[Tensor]:
     read = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt")
     mask = read["attention_mask"].bool()
     if not tokens and hasattr(model, "get_text_features"):
-        return list(_vectors(model.get_text_features(**read)))
-    part = model.text_model if hasattr(model, "text_model") else _encoder_of(model)
+        return list(feature_vectors(model.get_text_features(**read)))
+    part = model.text_model if hasattr(model, "text_model") else encoder_of(model)
     values = part(**read).last_hidden_state
     if tokens:
         return [v[m] for v, m in zip(values, mask, strict=True)]
@@ -155,15 +144,9 @@ def _of_texts(folder: Path, texts: Sequence[str], tokens: bool) -> list[Tensor]:
     return list(torch.nn.functional.normalize(pooled, dim=1) if unit else pooled)
 
 
-def _encoder_of(model: Any) -> Any:
+def encoder_of(model: Any) -> Any:
     """Returns what reads the input: of an encoder and a decoder the first."""
     return model.get_encoder() if getattr(model.config, "is_encoder_decoder", False) else model
-
-
-def _vectors(given: Any) -> Tensor:
-    """Returns features: a tensor, or what holds one as `pooler_output`."""
-    vectors: Tensor = given if isinstance(given, Tensor) else given.pooler_output
-    return vectors
 
 
 def _of_pictures(folder: Path, pictures: Sequence[np.ndarray], tokens: bool) -> list[Tensor]:
@@ -175,12 +158,7 @@ def _of_pictures(folder: Path, pictures: Sequence[np.ndarray], tokens: bool) -> 
             f"hf: the processor in {folder} must make [picture, channel, height, width] of pictures; it makes "
             f"{read['pixel_values'].ndim} axes, as it belongs to {what}. Name a model of pictures."
         )
-    if not tokens and hasattr(model, "get_image_features"):
-        return list(_vectors(model.get_image_features(**read)))
-    values = (model.vision_model if hasattr(model, "vision_model") else model)(**read).last_hidden_state
-    if values.ndim == 4:  # [picture, channel, height, width]
-        values = values.flatten(2).transpose(1, 2)
-    return list(values if tokens else values.mean(1))
+    return list((picture_tokens if tokens else picture_vectors)(model, **read))
 
 
 def _of_videos(folder: Path, videos: Sequence[np.ndarray], tokens: bool) -> list[Tensor]:
@@ -194,19 +172,14 @@ def _of_videos(folder: Path, videos: Sequence[np.ndarray], tokens: bool) -> list
     step = max(1, _FRAMES_AT_ONCE // n_frames)
     for i in range(0, len(videos), step):
         some = [[as_colours(frame) for frame in frames_of(video, n_frames)] for video in videos[i : i + step]]
-        values = model(**made(some, return_tensors="pt")).last_hidden_state
-        if values.ndim != 3 or len(values) != len(some):
-            raise ConfigError(
-                f"hf: a model of videos must give [video, token, channel]; the {model.config.model_type} in {folder} "
-                f"gives {list(values.shape)} of {len(some)} videos. Name another one, or a model of pictures."
-            )
+        values = video_tokens(model, folder, **made(some, return_tensors="pt"))
         results += list(steps_of(values, model.config, folder) if tokens else values.mean(1))
     return results
 
 
 def _of_sounds(folder: Path, sounds: Sequence[Sound], tokens: bool) -> list[Tensor]:
     model, made = loaded(folder), sound_processor(folder, digest_of(folder))
-    rate, reader = int(made.sampling_rate), _encoder_of(model)
+    rate, reader = int(made.sampling_rate), encoder_of(model)
     results = []
     for sound in sounds:  # one by one: padding would reach into the features of some models
         samples = at_least_a_tenth(resampled(sound, rate), rate)

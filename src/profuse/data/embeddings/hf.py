@@ -8,7 +8,7 @@ from typing import Any
 
 from profuse._lookup import load
 from profuse.data.embeddings._base import Embedding
-from profuse.data.embeddings.folders import digest_of, folder_of
+from profuse.data.embeddings.folders import digest_of, folder_of, lacking
 
 __all__ = ["HUGGING_FACE"]
 
@@ -33,6 +33,7 @@ class _HuggingFace:
             batch_size=32,
             colours_only=True,
             identity=partial(_identity, form, source),
+            lacking=partial(lacking, source),
         )
 
     @staticmethod

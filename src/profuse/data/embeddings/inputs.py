@@ -1,7 +1,8 @@
-"""What a pretrained model that is tuned reads of pictures and sounds, made once by its own processor."""
+"""What a pretrained model that is tuned reads of pictures, videos and sounds, made once by its own processor."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +22,24 @@ from profuse.data.embeddings.processors import (
     quiet,
     resampled,
     sound_processor,
+    video_processor,
 )
+from profuse.data.embeddings.videos import frames_of, n_frames_of, n_times_of
 from profuse.errors import ConfigError
 
-__all__ = ["SoundReader", "levels_of", "n_tokens_of", "pixels_of", "scales_bytes", "sound_reader", "steps_for"]
+__all__ = [
+    "SoundReader",
+    "check_reads_videos",
+    "clip_of",
+    "frames_read",
+    "levels_of",
+    "most_positions",
+    "n_tokens_of",
+    "pixels_of",
+    "scales_bytes",
+    "sound_reader",
+    "steps_for",
+]
 
 
 def pixels_of(folder: Path, digest: str, pictures: Sequence[np.ndarray], *, as_bytes: bool) -> np.ndarray:
@@ -39,12 +54,15 @@ def pixels_of(folder: Path, digest: str, pictures: Sequence[np.ndarray], *, as_b
     Raises:
         ConfigError: The processor makes something else, or pictures of several sizes.
     """
-    made, plain = picture_processor(folder, digest), {"do_rescale": False, "do_normalize": False}
+    if frames_read(folder, digest) is not None:
+        raise ConfigError(
+            f"hf: a model that is tuned to pictures must read pictures; {folder} holds a "
+            f"{_config(folder, digest).model_type}, which reads videos. Name a model of pictures."
+        )
     with quiet():
-        read = [
-            np.asarray(made(as_colours(p), return_tensors="pt", **(plain if as_bytes else {}))["pixel_values"])
-            for p in pictures
-        ]
+        made = picture_processor(folder, digest)
+        plain = _plain(made) if as_bytes else {}
+        read = [np.asarray(made(as_colours(p), return_tensors="pt", **plain)["pixel_values"]) for p in pictures]
     if odd := {pixels.shape for pixels in read} - {(1, 3, *read[0].shape[2:])}:
         raise ConfigError(
             f"hf: the processor of pictures in {folder} must make one picture [3, height, width] of each, all of one "
@@ -54,22 +72,94 @@ def pixels_of(folder: Path, digest: str, pictures: Sequence[np.ndarray], *, as_b
     return np.concatenate(read)
 
 
+def _plain(processor: Any) -> dict[str, bool]:
+    """Returns what has a processor leave levels as they are."""
+    plain = {"do_rescale": False, "do_normalize": False}
+    return plain | {"offset": False} if hasattr(processor, "offset") else plain
+
+
+def frames_read(folder: Path, digest: str) -> int | None:
+    """Returns how many frames a model of videos reads; None of a model of pictures."""
+    return n_frames_of(_config(folder, digest))
+
+
+def check_reads_videos(folder: Path, digest: str) -> None:
+    """Checks that a model has a processor of frames, and, if it is one of videos, gives a token a time.
+
+    Raises:
+        ConfigError: It has none, or the order of its tokens is not known.
+    """
+    with quiet():
+        video_processor(folder, digest)
+    if frames_read(folder, digest) is not None:
+        n_times_of(_config(folder, digest), folder)
+
+
+def most_positions(folder: Path, digest: str) -> int:
+    """Returns how many tokens of a text a model has places for; as many as there may be if it does not say."""
+    said = getattr(_config(folder, digest).get_text_config(), "max_position_embeddings", None)
+    return sys.maxsize if said is None else int(said)
+
+
+def clip_of(folder: Path, digest: str, video: np.ndarray, most: int, *, as_bytes: bool) -> np.ndarray:
+    """Returns `[frame, channel, height, width]`: what the processor makes of a video's frames, evenly spaced.
+
+    Args:
+        folder: Of the model.
+        digest: Of its files.
+        video: `[frame, height, width, channel]`.
+        most: Frames that a model of pictures reads at most; a model of videos reads as many as its configuration says.
+        as_bytes: See `pixels_of`.
+
+    Raises:
+        ConfigError: The processor makes something else.
+    """
+    n = frames_read(folder, digest)
+    with quiet():
+        made = video_processor(folder, digest)
+    if n is None:
+        return pixels_of(folder, digest, frames_of(video, min(len(video), most)), as_bytes=as_bytes)
+    frames = [as_colours(frame) for frame in frames_of(video, n)]
+    with quiet():
+        plain = _plain(made) if as_bytes else {}
+        read = np.asarray(made([frames], return_tensors="pt", **plain)["pixel_values"])
+    if read.ndim != 5 or read.shape[:3] != (1, n, 3):
+        raise ConfigError(
+            f"hf: the processor of videos in {folder} must make {[1, n, 3, 'height', 'width']} of the frames of one; "
+            f"it makes {list(read.shape)}. Use it frozen: hf:FOLDER."
+        )
+    clip: np.ndarray = read[0]
+    return clip
+
+
 def levels_of(folder: Path, digest: str) -> tuple[float, np.ndarray, np.ndarray]:
     """Returns factor, means and deviations: `(factor * byte - mean_channel) / deviation_channel` is what is read."""
     made = picture_processor(folder, digest)
     factor = float(made.rescale_factor) if getattr(made, "do_rescale", False) else 1.0
+    below = 1.0 if getattr(made, "do_rescale", False) and getattr(made, "offset", False) else 0.0  # ViViT: -1..1
     if not getattr(made, "do_normalize", False):
-        return factor, np.zeros(1), np.ones(1)
+        return factor, np.full(1, below), np.ones(1)
     mean, deviation = (np.atleast_1d(np.asarray(of, dtype=np.float64)) for of in (made.image_mean, made.image_std))
-    return factor, mean, deviation
+    return factor, mean + below, deviation
 
 
 @lru_cache(maxsize=4)
 def scales_bytes(folder: Path, digest: str) -> bool:
-    """Returns whether the processor, in the end, scales bytes as `levels_of` says: tried with two pictures of noise."""
-    draw = np.random.default_rng(0)
+    """Returns whether the processor, in the end, scales bytes as `levels_of` says: tried with noise of two sizes."""
+    draw, n = np.random.default_rng(0), frames_read(folder, digest)
     noise = [draw.integers(0, 256, (height, width, 3), dtype=np.uint8) for height, width in ((37, 53), (300, 200))]
-    bytes_, whole = (pixels_of(folder, digest, noise, as_bytes=as_bytes) for as_bytes in (True, False))
+    if n is None:
+        bytes_, whole = (pixels_of(folder, digest, noise, as_bytes=as_bytes) for as_bytes in (True, False))
+    else:
+        clips = [
+            [clip_of(folder, digest, of[None], n, as_bytes=as_bytes) for of in noise] for as_bytes in (True, False)
+        ]
+        if len(sizes := {clip.shape[2:] for clip in clips[0]}) > 1:
+            raise ConfigError(
+                f"hf: the processor of videos in {folder} must make frames of one size of all videos, for a model that "
+                f"is tuned; it makes {sorted(sizes)}. Use it frozen: hf:FOLDER."
+            )
+        bytes_, whole = (np.concatenate(of) for of in clips)
     if bytes_.dtype != np.uint8 or bytes_.shape != whole.shape:
         return False
     factor, mean, deviation = levels_of(folder, digest)
@@ -145,11 +235,15 @@ def n_tokens_of(folder: Path, digest: str, n_steps: int) -> int:
 
 
 def steps_for(folder: Path, digest: str, n_tokens: int) -> int:
-    """Returns the most steps of a sound that so many tokens stand for, and that the model reads."""
-    n_steps = n_tokens
+    """Returns the most steps of a sound that so many tokens stand for, and that the model reads.
+
+    They are those of a tenth of a second at least, as shorter sounds are not read.
+    """
+    n_steps, reader = n_tokens, sound_reader(folder, digest)
     for width, stride in reversed(_strides(folder, digest)):
         n_steps = (n_steps - 1) * stride + width
-    return min(n_steps, sound_reader(folder, digest).most or n_steps)
+    n_steps = max(n_steps, -(-reader.rate // (10 * reader.hop)))
+    return min(n_steps, reader.most or n_steps)
 
 
 def _strides(folder: Path, digest: str) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from profuse.errors import ConfigError
 
-__all__ = ["MOST_PICTURES", "frames_of", "n_frames_of", "steps_of"]
+__all__ = ["MOST_PICTURES", "frames_of", "n_frames_of", "n_times_of", "steps_of"]
 
 MOST_PICTURES = 16
 """Frames of a video that a model of pictures reads, at most."""
@@ -44,6 +44,21 @@ def frames_of(video: np.ndarray, n: int) -> list[np.ndarray]:
     return [video[i] for i in np.linspace(0, len(video) - 1, n).round().astype(int)]
 
 
+def n_times_of(config: Any, folder: Path) -> int:
+    """Returns how many times the tokens of a model of videos stand for.
+
+    Raises:
+        ConfigError: The order of the tokens is not known.
+    """
+    if config.model_type not in _LAYOUTS:
+        raise ConfigError(
+            f"hf: a model of videos must be one of {', '.join(_LAYOUTS)}, whose tokens are in a known order, to give "
+            f"a token a time; got {config.model_type} in {folder}. Name hf:FOLDER: one vector a video."
+        )
+    depth = getattr(config, "tubelet_size", 1)
+    return int(config.num_frames // (depth if isinstance(depth, int) else depth[0]))
+
+
 def steps_of(values: Tensor, config: Any, folder: Path) -> Tensor:
     """Returns the mean over the places of each time: `[video, token, channel]` -> `[video, time, channel]`.
 
@@ -53,18 +68,15 @@ def steps_of(values: Tensor, config: Any, folder: Path) -> Tensor:
         folder: Of the model, for messages.
 
     Raises:
-        ConfigError: The order of the tokens is not known.
+        ConfigError: The order of the tokens is not known, or they are not as many for each time.
     """
-    layout = _LAYOUTS.get(config.model_type)
-    depth = getattr(config, "tubelet_size", 1)
-    n_times = config.num_frames // (depth if isinstance(depth, int) else depth[0])
-    n_before = 0 if layout is None else layout.n_before
-    if layout is None or (values.shape[1] - n_before) % n_times:
+    n_times, layout = n_times_of(config, folder), _LAYOUTS[config.model_type]
+    if (values.shape[1] - layout.n_before) % n_times:
         raise ConfigError(
-            f"hf-tokens: a model of videos must be one of {', '.join(_LAYOUTS)}, whose tokens are in a known order; "
-            f"got {config.model_type} in {folder}, with {values.shape[1]} tokens. Name hf:FOLDER: one vector a video."
+            f"hf: the tokens of a {config.model_type} must be as many for each of {n_times} times, to give a token a "
+            f"time; the model in {folder} gives {values.shape[1]} tokens. Name hf:FOLDER: one vector a video."
         )
-    places = values[:, n_before:]
+    places = values[:, layout.n_before :]
     if layout.time_first:
         return torch.unflatten(places, 1, (n_times, -1)).mean(2)
     return torch.unflatten(places, 1, (-1, n_times)).mean(1)

@@ -45,6 +45,11 @@ class Preprocessor(KindPart):
         """
         return ""
 
+    @classmethod
+    def lacking(cls) -> str:
+        """Returns why it cannot be used on this machine, as an error ends (`refusal`); "" if it can."""
+        return ""
+
     def unseen(self, data: ModalityData) -> list[Unseen]:
         """Returns for each column of categories what `data` holds of those that training has not seen."""
         return []

@@ -66,6 +66,10 @@ class BesidePreprocessor(Preprocessor):
     def __init__(self) -> None:
         self.words, self.vector = self.words_class(), self.vector_class()
 
+    @classmethod
+    def lacking(cls) -> str:
+        return cls.vector_class.lacking()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.name, dict(self.__dict__))
 

@@ -56,6 +56,11 @@ class EmbeddingPreprocessor(Preprocessor):
     def refusal(cls, data: ModalityData) -> str:
         return other_channels(data) if embedding(cls.name).colours_only else ""
 
+    @classmethod
+    def lacking(cls) -> str:
+        asked = embedding(cls.name).lacking
+        return "" if asked is None else asked()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.name, dict(self.__dict__))
 

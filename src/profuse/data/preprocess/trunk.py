@@ -1,4 +1,4 @@
-"""Texts, pictures, sounds -> what a Hugging Face model that is tuned to the target reads."""
+"""Texts, pictures, videos, sounds -> what a Hugging Face model that is tuned to the target reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from profuse.data.dataset import ModalityData
 from profuse.data.embeddings import embedding
-from profuse.data.embeddings.folders import digest_of, folder_of
+from profuse.data.embeddings.folders import digest_of, folder_of, lacking
 from profuse.data.pictures import other_channels
 from profuse.data.preprocess._base import Preprocessor
 from profuse.data.preprocess._trunk_cells import CELLS, Model
@@ -24,9 +24,13 @@ FORMS = ("hf-lora", "hf-last", "hf-whole")
 class TrunkPreprocessor(Preprocessor):
     """Cells -> `Raw` of what the model in a folder reads: numbers of tokens, pixels, samples or frames.
 
-    A text or a sound keeps its beginning: as many tokens as 99 of 100 training rows have, at most 256. The `Spec` names
-    the model's folder (`source`), which its encoder loads. A saved model holds its digest, and needs it where it is
-    loaded.
+    A text or a sound keeps its beginning: as many tokens as 99 of 100 training rows have, at most `max_length`. A video
+    keeps frames that are evenly spaced: as many as a model of videos reads, for a model of pictures at most
+    `max_length`. The `Spec` names the model's folder (`source`), which its encoder loads. A saved model holds its
+    digest, and needs it where it is loaded.
+
+    Args:
+        max_length: The most tokens of a text or a sound (256 if None), or frames of a video (16 if None).
 
     Raises:
         ConfigError: `fit`: the model has nothing that reads such cells, or reads them otherwise than it must.
@@ -34,7 +38,11 @@ class TrunkPreprocessor(Preprocessor):
     """
 
     takes = "text"
+    bound = "max_length"
     source: ClassVar[str]
+
+    def __init__(self, *, max_length: int | None = None) -> None:
+        self.max_length = max_length
 
     @classmethod
     def accepts(cls, name: str) -> bool:
@@ -43,7 +51,10 @@ class TrunkPreprocessor(Preprocessor):
     @classmethod
     def refusal(cls, data: ModalityData) -> str:
         if cls.accepts(data.kind):
-            return other_channels(data)
+            if (why := other_channels(data)) or data.max_length is None or cls.lacking():
+                return why
+            why = CELLS[data.kind].unbounded(_model_of(cls.source))
+            return f"must go without max_length, as {why}; got max_length={data.max_length}. Leave it out." * bool(why)
         if not embedding(f"hf:{cls.source}").takes(data.kind):
             return ""
         return (
@@ -51,24 +62,25 @@ class TrunkPreprocessor(Preprocessor):
             f"hf:{cls.source}, or hf-tokens:{cls.source}."
         )
 
+    @classmethod
+    def lacking(cls) -> str:
+        return lacking(cls.source)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self.source, dict(self.__dict__))
 
     def fit(self, data: ModalityData) -> None:
         if why := self.refusal(data):
             raise DataError(f"hf: the model in {self.source!r} {why}")
-        self.takes, self.digest = data.kind, digest_of(folder_of(self.source))
-        self.spec, note = CELLS[self.takes].spec(self._model, data)
+        model = _model_of(self.source)
+        self.takes, self.digest = data.kind, model.digest
+        self.spec, note = CELLS[self.takes].spec(model, data, self.max_length)
         self.notes = (note,) if note else ()
-
-    @property
-    def _model(self) -> Model:
-        return Model(self.source, folder_of(self.source), self.digest)
 
     def transform(self, data: ModalityData) -> Raw:
         if why := self.refusal(data):
             raise DataError(f"hf: the model in {self.source!r} {why}")
-        return CELLS[self.takes].raw(self._model, data, self.spec)
+        return CELLS[self.takes].raw(Model(self.source, folder_of(self.source), self.digest), data, self.spec)
 
     def state(self) -> dict[str, Any]:
         return {"spec": self.spec.model_dump(mode="json"), "digest": self.digest}
@@ -84,6 +96,11 @@ class TrunkPreprocessor(Preprocessor):
                 "the old ones back, or fit again."
             )
         return self
+
+
+def _model_of(source: str) -> Model:
+    folder = folder_of(source)
+    return Model(source, folder, digest_of(folder))
 
 
 @lru_cache(maxsize=64)
