@@ -56,15 +56,15 @@ for _name, _made in {
 class Every(Kept):
     """Keeps the training after each step that is named."""
 
-    def __init__(self, path: Path, at: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, steps: tuple[int, ...]) -> None:
         self.notes: list[str] = []
         super().__init__(path, on_note=self.notes.append)
-        self.at, self.n_asked = at, 0
+        self.steps, self.n_asked = steps, 0
 
     @property
     def due(self) -> bool:
         self.n_asked += 1
-        return self.n_asked in self.at
+        return self.n_asked in self.steps
 
 
 class StoppedError(Exception):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from threading import Barrier
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from forks import Forks
 from kept_by_two import STEPS
 from streamed_by_two import table
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from profuse.training.keeper import random_state, set_random_state
+import profuse
+from profuse.training.keeper import Keeper, random_state, set_random_state
+from profuse.training.keeping import Kept, Moment
+from profuse.training.messages import Messages
 
 KILLED = -signal.SIGKILL
 
@@ -41,6 +49,7 @@ def check_same(got: dict[str, Any], whole: dict[str, Any]) -> None:
     assert got["weights"] == whole["weights"]
 
 
+@pytest.mark.slow
 def test_where_one_of_two_processes_is_killed_both_go_on_to_the_same_end(forks: Forks, tmp_path: Path) -> None:
     where = f"Path({str(tmp_path)!r}), 'vectors'"
     assert run(forks, f"fit_killed({where}, (2, 6), {{1: 7}})") == [0, KILLED]
@@ -158,9 +167,107 @@ def test_what_is_other_than_it_was_begins_anew_and_a_full_disk_is_told_by_the_fi
     assert [note for each in second.values() if isinstance(each, dict) for note in each["notes"]] == []
 
 
+@pytest.mark.slow
+def test_the_command_in_two_processes_that_are_killed_goes_on_to_the_model_of_one_that_was_not(
+    forks: Forks, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd"))
+    frame["ill"] = np.where(frame["a"] * frame["b"] + 0.3 * rng.normal(size=400) > 0, "yes", "no")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    asked = ("fit", "rows.csv", "--target", "ill", "--network", "--epochs", 5, "--width", 8, "--members", 1)
+    often = "from profuse.training.keeping import Kept\nKept.__init__.__kwdefaults__['every'] = 0.05"
+
+    kept = tmp_path / ".killed.training"
+    first, second = forks.start_two(*asked, "--device", "cpu", "--out", "killed", cwd=tmp_path, before=often)
+    while not kept.exists() and first.wait(0.02) is None:
+        pass
+    second.kill()
+    assert first.wait(30) == 2
+    assert f"The training is kept in {kept}: the same command goes on from there" in first.stderr
+    for out in ("killed", "whole"):
+        first, second = forks.start_two(*asked, "--device", "cpu", "--out", out, cwd=tmp_path, before=often)
+        assert (first.wait(60), second.wait(60)) == (0, 0), first.stderr
+        assert ("Goes on in epoch" in first.stderr) == (out == "killed")
+        assert "Goes on" not in second.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "rows.csv", "whole"]
+    killed, whole = (profuse.load_model(tmp_path / out).predict_proba(frame) for out in ("killed", "whole"))
+    assert np.array_equal(killed, whole)
+
+
+class Thread:
+    """In place of a `World`: its processes are threads of this one, and meet at a barrier."""
+
+    given: ClassVar[dict[int, torch.Tensor]] = {}
+
+    def __init__(self, rank: int, store: Any, barrier: Barrier) -> None:
+        self.rank, self.first, self.n_processes, self._barrier = rank, rank == 0, 2, barrier
+        self.messages = Messages(store, rank, 2)
+
+    def gathered(self, rows: torch.Tensor, n_rows: int) -> torch.Tensor:
+        self.given[self.rank] = rows
+        self._barrier.wait()
+        made = torch.cat([self.given[0], self.given[1]])
+        self._barrier.wait()
+        return made
+
+    def spread(self, tensor: torch.Tensor) -> None:
+        tensor.copy_(self.gathered(tensor[None], 2)[0])
+
+
+class Seen(torch.nn.Module):
+    """A weight that all processes have alike, a buffer that they do not, and one that is none of the state."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+        self.register_buffer("seen", torch.tensor(3.0 + rank))
+        self.register_buffer("known", torch.tensor([True, False]))
+        self.register_buffer("aside", torch.tensor(7.0 + rank), persistent=False)
+
+
+def test_each_process_gets_its_own_of_what_differs_and_the_first_ones_of_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profuse.training.keeper.random_state", lambda model: 2 * model.seen[None])
+    store, barrier, path = HashStore(), Barrier(2, timeout=20), tmp_path / "training"
+
+    def in_process(rank: int) -> dict[str, Any]:
+        these: Any = Thread(rank, store, barrier)
+        model, kept = Seen(rank), Kept(path, every=0.0) if rank == 0 else None
+        keeper = Keeper.of(kept, these)
+        assert keeper is not None
+        assert keeper.open("key") is None
+        assert keeper.due()
+        moment = Moment(2, 3, 7, 0.5, 64, judged={"worths": [0.25]})
+        moment.tensors |= {f"model.{name}": value for name, value in model.state_dict().items()}
+        moment.tensors |= {"best.seen": torch.tensor(5.0 - rank), "optimizer.0.step": torch.tensor(9.0 + rank)}
+        barrier.wait()
+        keeper.write(moment, model)
+        again = keeper.open("key")
+        assert again is not None
+        assert (again.epoch, again.n_steps, again.n_done, again.judged) == (2, 3, 7, {"worths": [0.25]})
+        assert keeper.open("another key") is None
+        barrier.wait()
+        keeper.end()
+        assert set(again.tensors) == {
+            "model.weight", "model.seen", "model.known", "best.seen", "optimizer.0.step", "random",
+        }  # fmt: skip
+        return {name: value.tolist() for name, value in again.tensors.items()}
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(2) as threads:
+        warnings.simplefilter("ignore")  # that of another key begins anew
+        first, second = threads.map(in_process, (0, 1))
+    for name, own in {"model.seen": (3.0, 4.0), "best.seen": (5.0, 4.0), "random": ([6.0], [8.0])}.items():
+        assert (first[name], second[name]) == own
+    assert first["optimizer.0.step"] == second["optimizer.0.step"] == 9.0
+    assert second["model.known"] == [True, False]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_state_of_a_gpu_is_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
     class OnGPU(torch.nn.Linear):
-        weight = type("Weight", (), {"is_cuda": True})()  # type: ignore[assignment]
+        weight = type("Weight", (), {"is_cuda": True})()
 
         def parameters(self, recurse: bool = True) -> Any:
             return iter([self.weight])

@@ -145,6 +145,11 @@ class Kept:
         return self._before + time.perf_counter() - self._began
 
     @property
+    def is_open(self) -> bool:
+        """Whether the training has begun, or goes on."""
+        return self._began > 0
+
+    @property
     def due(self) -> bool:
         """Whether it is time to write."""
         return time.perf_counter() - self._last >= self.every

@@ -165,7 +165,7 @@ class World:
 
     def spread(self, tensor: Tensor) -> None:
         """Fills `tensor` with what it holds in the first process; it is of one shape and type in all, on the CPU."""
-        if tensor.numel():
+        if self.n_processes > 1 and tensor.numel():
             distributed.broadcast(tensor.reshape(-1).view(torch.uint8), src=0)
 
     def meet(self) -> None:
