@@ -105,8 +105,8 @@ def leave(folder: Path, name: str, what: Any) -> None:
     (folder / f"{name}{os.environ.get('RANK', '0')}.json").write_text(json.dumps(what))
 
 
-def stop_and_go_on(folder: Path, name: str, *moments: int) -> None:
-    """Does a training whole, and then stops it at each of the moments and has it go on."""
+def stop_and_go_on(folder: Path, name: str, *moments: tuple[int, ...]) -> None:
+    """Does a training whole, and then stops it after each of some numbers of steps, and has it go on."""
     make, model, train = CASES[name]
     got: dict[str, Any] = {}
     with processes(device="cpu") as these:
@@ -115,14 +115,15 @@ def stop_and_go_on(folder: Path, name: str, *moments: int) -> None:
             got["whole"] = end(fit_model(prepared, model, train), steps)
         for at in moments:
             path = folder / "training"
-            with watched(stops=True), suppress(StoppedError):
-                fit_model(prepared, model, train, kept=Every(path, (at,)))
-            these.meet()
+            for n in at:  # that it makes before it is stopped, and then stopped again
+                with watched(stops=True), suppress(StoppedError):
+                    fit_model(prepared, model, train, kept=Every(path, (n,)))
+                these.meet()
             again = Every(path, ())
             with watched() as steps:
-                got[str(at)] = end(fit_model(prepared, model, train, kept=again), steps, again.notes)
+                got[str(sum(at))] = end(fit_model(prepared, model, train, kept=again), steps, again.notes)
             these.meet()
-            got[str(at)]["left"] = path.exists()
+            got[str(sum(at))]["left"] = path.exists()
     leave(folder, f"{name} ", got)
 
 
@@ -206,6 +207,18 @@ def follow_rules(folder: Path) -> None:
             patch.setattr("profuse.training.keeping.write_file", full)
             go_on("a full disk", Every(folder / "training", (3, 6)))
     leave(folder, "rules ", got)
+
+
+def be_restarted(folder: Path) -> None:
+    """What processes do that torchrun starts a second time: its store has all that the first ones have said."""
+    n = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    with processes(device="cpu") as these:
+        told = these.from_first(n)
+        these.meet()
+        if n == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        these.meet()
+    leave(folder, "restarted ", told)
 
 
 def full(*given: object) -> None:
