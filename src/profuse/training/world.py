@@ -226,8 +226,9 @@ def processes(options: ProcessOptions | None = None, *, device: str = "auto") ->
     if cuda:
         torch.cuda.set_device(started.local_rank)
     store, rank, n = next(iter(rendezvous("env://")))
-    # torchrun may have started them before (--max-restarts), and has kept what those said
-    store = distributed.PrefixStore(f"profuse {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)  # type: ignore[attr-defined]
+    # torchrun may have started others before (--max-restarts), and has kept what those said
+    n_before = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = distributed.PrefixStore(f"profuse {n_before}", store)  # type: ignore[attr-defined]
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=n)
     messages = Messages(store, rank, n)
     token = _WORLD.set(World(rank, n, started.n_nodes, messages))
