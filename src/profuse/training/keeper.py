@@ -142,8 +142,13 @@ def random_state(model: nn.Module) -> Tensor:
     return torch.cat(states)
 
 
-def set_random_state(state: Tensor) -> None:
-    """Sets the generators to what `random_state` has returned; a GPU's only where there is one."""
+def set_random_state(state: Tensor | None) -> None:
+    """Sets the generators to what `random_state` has returned, a GPU's only where there is one.
+
+    None leaves them: a process that the training did not have before has drawn nothing in this epoch.
+    """
+    if state is None:
+        return
     n = len(torch.get_rng_state())
     torch.set_rng_state(state[:n].clone())  # torch 2.13 reads a part of a tensor from the wrong place, and crashes
     if len(state) > n and torch.cuda.is_available():

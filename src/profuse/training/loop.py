@@ -336,8 +336,7 @@ def _epochs(
             if stopped is not None:
                 total, seen, n_before = total + stopped.total, stopped.n_seen, stopped.n_steps
                 generator.set_state(stopped.tensors["now"])
-                if "random" in stopped.tensors:  # else this process is one more than there were
-                    set_random_state(stopped.tensors["random"])
+                set_random_state(stopped.tensors.get("random"))
                 stopped = None
             drawn_batches = learned_from(inputs, parts[n_before:], drop, generator)
             for n_steps_done, (batch, index) in enumerate(drawn_batches, n_before + 1):
