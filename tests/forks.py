@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -92,6 +93,19 @@ class Forks:
             few_trees=few_trees, environment=environment or {},
         )  # fmt: skip
         return Fork(self, pid, out, err)
+
+    def start_two(self, *args: object, n_local: int = 2, **options: Any) -> list[Fork]:
+        """Starts the same in two processes, with the variables that torchrun sets; `n_local` are on a machine."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        started = []
+        for rank in range(2):
+            where: dict[str, object] = {"RANK": rank, "LOCAL_RANK": rank % n_local, "LOCAL_WORLD_SIZE": n_local}
+            where |= {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = {name: str(value) for name, value in where.items()}
+            started.append(self.start(*args, environment=environment, few_trees=False, **options))
+        return started
 
     def run(self, *args: object, **options: Any) -> Fork:
         """Runs `profuse` to its end."""

@@ -38,7 +38,7 @@ LAYERS = (
     ("cluster.options", "comparison.options"),
     ("training.history", "training.groups", "training.world"),
     ("training.batches", "training.step", "training.keeping"),
-    ("training.callbacks", "training.choosing"),
+    ("training.callbacks", "training.choosing", "training.keeper"),
     ("training.loop",),
     ("predictor",),
     ("training",),

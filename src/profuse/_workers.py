@@ -16,7 +16,7 @@ from typing import Any
 from profuse import registry
 from profuse.errors import ConfigError, ProfuseError
 
-__all__ = ["begin", "outputs_of", "packed", "unpack"]
+__all__ = ["begin", "follow", "outputs_of", "packed", "unpack"]
 
 
 @contextmanager
@@ -54,6 +54,11 @@ def begin(parent: int, parts: bytes) -> None:
     if os.getpid() == parent:
         return
     unpack(parts)
+    follow(parent)
+
+
+def follow(parent: int) -> None:
+    """Has this process end soon after `parent`, however that ends (on Windows it does not)."""
     if parent in _FOLLOWS:
         return
     _FOLLOWS.add(parent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from profuse import load_model
 from profuse.cli import _launch
+from profuse.training.options import ProcessOptions
 
 Run = Callable[..., Any]
 
@@ -38,6 +40,21 @@ def test_each_process_is_told_its_place_and_the_first_alone_is_heard(capfd: pyte
 def test_all_processes_have_one_port(tmp_path: Path) -> None:
     assert run_python(f"open(r'{tmp_path}/' + str(rank), 'w').write(os.environ['MASTER_PORT'])") == 0
     assert (tmp_path / "0").read_text() == (tmp_path / "1").read_text() != ""
+
+
+def test_a_process_that_was_started_ends_with_the_one_that_started_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_python("print(os.environ['PROFUSE_LAUNCHER'])") == 0
+    assert capfd.readouterr().out == f"{os.getpid()}\n"
+    followed: list[int] = []
+    monkeypatch.setattr(_launch, "follow", followed.append)
+    for name, value in {"PROFUSE_LAUNCHER": "41", "RANK": "0", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2",
+                        "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert not _launch.launched(ProcessOptions(devices=2), "cpu")
+    assert followed == [41]
+    assert "PROFUSE_LAUNCHER" not in os.environ  # a command that it starts itself is none of those
 
 
 @pytest.mark.parametrize(

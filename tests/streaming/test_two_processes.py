@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,7 @@ pytestmark = pytest.mark.slow
 
 def by_two(forks: Forks, before: str, *args: object, n_local: int = 2) -> list[Fork]:
     """Runs code, and then a command if there is one, in two processes that have the variables that torchrun sets."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
-    for rank in range(2):
-        where = {"RANK": rank, "LOCAL_RANK": rank % n_local, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": n_local}
-        where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # type: ignore[dict-item]
-        environment = {name: str(value) for name, value in where.items()}
-        running.append(forks.start(*args, before=before, environment=environment, few_trees=False))
+    running = forks.start_two(*args, before=before, n_local=n_local)
     ended = [each.wait(60) is not None for each in running]
     for each, has_ended in zip(running, ended, strict=True):
         if not has_ended:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,8 @@ pytestmark = pytest.mark.slow
 def two(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> tuple[dict[str, Any], dict[str, Any]]:
     """What each of two processes has got, which have the variables that torchrun sets."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
-    for rank in ("0", "1"):
-        where = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        code = f"from in_two_processes import *\nmain(Path({str(folder)!r}))\nraise SystemExit"
-        running.append(forks.start(before=code, environment=where, few_trees=False))
+    code = f"from in_two_processes import *\nmain(Path({str(folder)!r}))\nraise SystemExit"
+    running = forks.start_two(before=code)
     assert [each.wait(300) for each in running] == [0, 0]
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     return first, second

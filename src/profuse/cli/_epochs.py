@@ -41,13 +41,13 @@ def kept_beside(out: Path) -> Kept:
 
 @contextmanager
 def told_where_kept(kept: Kept) -> Iterator[None]:
-    """Tells, where training is interrupted within, that it is kept."""
+    """Tells, where training is interrupted or fails within, that it is kept."""
     from profuse.cli._print import say
 
     try:
         yield
-    except KeyboardInterrupt:
-        if kept.path.exists():
+    except BaseException as error:
+        if kept.path.exists() and (kept.is_open or isinstance(error, KeyboardInterrupt)):
             say(f"The training is kept in {kept.path}: the same command goes on from there", err=True)
         raise
 

@@ -16,6 +16,7 @@ from typing import IO
 
 import typer
 
+from profuse._workers import follow
 from profuse.cli._print import say
 from profuse.errors import ConfigError
 from profuse.training.options import ProcessOptions, started_processes
@@ -24,6 +25,8 @@ __all__ = ["LINE", "check_one_process", "launched", "quieten", "together"]
 
 LINE: list[str] = []
 """The arguments of the command that runs, with which it is started anew."""
+_LAUNCHER = "PROFUSE_LAUNCHER"
+"""The variable by which a process knows which one has started it, to end with it."""
 _GRACE = 8.0
 """Seconds in which the others may end by themselves, once one has failed."""
 _LAST = 4000  # characters of what a process has said at its end
@@ -57,6 +60,8 @@ def launched(options: ProcessOptions, device: str) -> bool:
         ConfigError: They cannot be started here.
         typer.Exit: One has failed; what it says is told.
     """
+    if _LAUNCHER in os.environ:
+        follow(int(os.environ.pop(_LAUNCHER)))  # a process that this one starts is not of those
     if started_processes(os.environ) is not None or not options.several:
         return False
     n = options.devices or 1
@@ -117,6 +122,7 @@ def _run(command: Sequence[str], n: int) -> int:
                 "WORLD_SIZE": n,
                 "LOCAL_WORLD_SIZE": n,
                 "GROUP_RANK": 0,
+                _LAUNCHER: os.getpid(),
             }
             where |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = {**os.environ, **{name: str(value) for name, value in where.items()}}

@@ -22,6 +22,7 @@ from profuse._saving import write_file
 from profuse.errors import DataError, ProfuseWarning
 from profuse.models.solved import key_of
 from profuse.training.averaging import WeightAverage
+from profuse.training.world import world
 
 __all__ = ["Kept", "Moment", "key_of_training"]
 
@@ -38,7 +39,8 @@ class Moment:
         n_seen: Those rows.
         seconds: Of training so far.
         judged: What chooses the epoch knows, without its weights.
-        tensors: Weights, optimizer, means, random states, the best weights.
+        tensors: Weights, optimizer, means, random states, the best weights. In a file what each process has of its own
+            is `[process, ...]`: see `Keeper`.
     """
 
     epoch: int
@@ -66,7 +68,7 @@ class Moment:
         for i, one in optimizer.state_dict()["state"].items():
             self.tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in one.items()}
         self.tensors |= {f"mean.{i}": mean for i, mean in enumerate(average.means)}
-        self.tensors |= {"drawn": drawn, "now": now, "random": torch.get_rng_state()}
+        self.tensors |= {"drawn": drawn, "now": now}
 
     def give(self, model: nn.Module, optimizer: Optimizer, schedule: LambdaLR, average: WeightAverage) -> None:
         """Puts model, optimizer, schedule and mean where they were."""
@@ -123,7 +125,7 @@ class Kept:
         self._last, found = self._began, None
         try:
             with safe_open(self.path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {}).get("training", "{}"))
+                facts = json.loads((file.metadata() or {}).get("moment", "{}"))
                 if facts.pop("key", None) == key:
                     found = Moment(**facts, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, ValueError, TypeError):  # none, or no whole one: the training begins anew
@@ -143,6 +145,11 @@ class Kept:
         return self._before + time.perf_counter() - self._began
 
     @property
+    def is_open(self) -> bool:
+        """Whether the training has begun, or goes on."""
+        return self._began > 0
+
+    @property
     def due(self) -> bool:
         """Whether it is time to write."""
         return time.perf_counter() - self._last >= self.every
@@ -154,13 +161,15 @@ class Kept:
         tensors = {name: value.detach().cpu().clone() for name, value in moment.tensors.items()}
         self._last = time.perf_counter()
         try:
-            write_file(self.path, save(tensors, {"training": json.dumps({**facts, "key": self._key})}))
+            write_file(self.path, save(tensors, {"moment": json.dumps({**facts, "key": self._key})}))
         except (OSError, DataError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
             self.on_note(f"The training could not be kept in {self.path} ({why}); it goes on, and is tried again.")
 
     def end(self) -> None:
-        """Removes the file."""
+        """Removes the file; of several processes the first one does."""
+        if not world().first:
+            return
         with suppress(FileNotFoundError, NotADirectoryError):  # it was never written
             self.path.unlink()
 

@@ -25,6 +25,7 @@ from profuse.training.callbacks import Callbacks, Callers
 from profuse.training.choosing import BestEpoch, Worth
 from profuse.training.groups import RowGroups
 from profuse.training.history import Epoch, History
+from profuse.training.keeper import Keeper, set_random_state
 from profuse.training.keeping import Kept, Moment, key_of_training
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
@@ -86,7 +87,7 @@ def train(
         worth: What chooses the epoch in place of the validation error.
         looks: Whether some training rows are measured as validation rows are, in some epochs.
         kept: Where its state is kept, and from where it goes on, to the same end bit for bit. Not used by balancing
-            methods, subgroups, operators that remember rows, and several processes.
+            methods, subgroups and operators that remember rows. Of several processes the first one's is used.
 
     Raises:
         ConfigError: No rows to learn from or to choose by.
@@ -118,7 +119,7 @@ def train(
             if groups is not None:
                 errors = model.row_errors(outputs, target[valid_rows])
                 result = result._replace(error=groups.worst(errors, valid_rows, judging))
-        _check_finite(result.error, f"the validation error of epoch {epoch}", options, kept)
+        _check_finite(result.error, f"the validation error of epoch {epoch}", options, keeper)
         of_train = math.nan
         if looks and (epoch <= 1 or epoch % math.ceil(n_epochs / _LOOKS) == 0):
             known = predict_in_shares(model, inputs, looked_at)
@@ -140,19 +141,19 @@ def train(
     with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
         called.call("on_fit_start")
         began, n_rows = time.perf_counter(), len(train_rows)
-        stopped = None
-        if balancing is not None or groups is not None or model.n_remembered or world().n_processes > 1:
-            kept = None
-        if kept is not None:
+        stopped, keeper = None, None
+        if balancing is None and groups is None and not model.n_remembered:
+            keeper = Keeper.of(kept, world())
+        if keeper is not None:
             some = {name: raw.rows(looked_at).values for name, raw in inputs.items()}
             learned = {"target": target, "train": train_rows, "valid": valid_rows, "weights": weights}
-            stopped = kept.open(key_of_training(model, (options.model_dump(), n_epochs), {**learned, **some}))
+            stopped = keeper.open(key_of_training(model, (options.model_dump(), n_epochs), {**learned, **some}))
         if stopped is not None:
             chosen.restore(stopped.judged, stopped.tensors)
         n_before = 0 if stopped is None else stopped.epoch - 1
         epochs = _epochs(
             model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed,
-            weights=weights, groups=groups, kept=None if kept is None else (kept, chosen.state), stopped=stopped,
+            weights=weights, groups=groups, kept=None if keeper is None else (keeper, chosen.state), stopped=stopped,
         )  # fmt: skip
         balances += [] if balancing is None else [balancing.weights()]
         for epoch, train_loss, n_trained in epochs:
@@ -180,8 +181,8 @@ def train(
     model.load_state_dict(chosen.weights)
     model.to("cpu").eval()
     seconds, best_epoch = time.perf_counter() - start, chosen.best
-    if kept is not None:
-        seconds = kept.seconds
+    if keeper is not None:
+        seconds = keeper.seconds()
     history = History(
         tuple(chosen.epochs), best_epoch, len(train_rows), seconds, n_parameters, tuple(balances[:best_epoch])
     )
@@ -277,7 +278,7 @@ def _epochs(
     timed: Callable[[float], None] = lambda seconds: None,
     weights: Tensor | None = None,
     groups: RowGroups | None = None,
-    kept: tuple[Kept, Callable[[], tuple[dict[str, Any], dict[str, Tensor]]]] | None = None,
+    kept: tuple[Keeper, Callable[[], tuple[dict[str, Any], dict[str, Tensor]]]] | None = None,
     stopped: Moment | None = None,
 ) -> Steps[tuple[int, float, int], None, None]:
     """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
@@ -335,7 +336,7 @@ def _epochs(
             if stopped is not None:
                 total, seen, n_before = total + stopped.total, stopped.n_seen, stopped.n_steps
                 generator.set_state(stopped.tensors["now"])
-                torch.set_rng_state(stopped.tensors["random"])
+                set_random_state(stopped.tensors.get("random"))
                 stopped = None
             drawn_batches = learned_from(inputs, parts[n_before:], drop, generator)
             for n_steps_done, (batch, index) in enumerate(drawn_batches, n_before + 1):
@@ -365,11 +366,11 @@ def _epochs(
                     start = time.perf_counter()
                 total += loss.detach().double().cpu() * len(index)
                 seen += len(index)
-                if kept is not None and kept[0].due:
+                if kept is not None and kept[0].due():
                     judged, best = kept[1]()
                     moment = Moment(epoch, n_steps_done, n_done, float(total), seen, judged=judged, tensors=best)
                     moment.take(model, plain, average, drawn=drawn, now=generator.get_state())
-                    kept[0].write(moment)
+                    kept[0].write(moment, model)
         train_loss = float(total) / seen
         _check_finite(train_loss, f"the loss of epoch {epoch}", options, None if kept is None else kept[0])
         model.set_progress(1.0)
@@ -389,7 +390,7 @@ _TIMED = 6
 """Steps from whose time, but for the first one's, that of a fit is told."""
 
 
-def _check_finite(value: float, what: str, options: TrainOptions, kept: Kept | None = None) -> None:
+def _check_finite(value: float, what: str, options: TrainOptions, kept: Keeper | None = None) -> None:
     if not math.isfinite(value):
         if kept is not None:
             kept.end()  # it would diverge again

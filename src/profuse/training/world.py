@@ -146,6 +146,8 @@ class World:
 
     def gathered(self, rows: Tensor, n_rows: int) -> Tensor:
         """Returns all `n_rows` rows, of those of this process's share; without gradients."""
+        if self.n_processes == 1:
+            return rows.detach()
         sizes = self._sizes(n_rows)
         padded = rows.new_zeros(max(sizes), *rows.shape[1:])
         padded[: len(rows)] = rows.detach()
@@ -160,6 +162,11 @@ class World:
         given = [value]
         distributed.broadcast_object_list(given, src=0)
         return given[0]
+
+    def spread(self, tensor: Tensor) -> None:
+        """Fills `tensor` with what it holds in the first process; it is of one shape and type in all, on the CPU."""
+        if self.n_processes > 1 and tensor.numel():
+            distributed.broadcast(tensor.reshape(-1).view(torch.uint8), src=0)
 
     def meet(self) -> None:
         """Waits until all processes have come here.
@@ -219,6 +226,9 @@ def processes(options: ProcessOptions | None = None, *, device: str = "auto") ->
     if cuda:
         torch.cuda.set_device(started.local_rank)
     store, rank, n = next(iter(rendezvous("env://")))
+    # torchrun may have started others before (--max-restarts), and has kept what those said
+    n_before = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = distributed.PrefixStore(f"profuse {n_before}", store)  # type: ignore[attr-defined]
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=n)
     messages = Messages(store, rank, n)
     token = _WORLD.set(World(rank, n, started.n_nodes, messages))
