@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -151,29 +150,3 @@ def test_an_odd_option_is_told_with_its_modality(folder: Path) -> None:
         )
         with pytest.raises(ConfigError, match=f"encoder_options of 'note': .*{message}"):
             model.fit(data)
-
-
-def test_a_bound_says_how_many_tokens_of_a_text_are_read(folder: Path) -> None:
-    words = " ".join(tiny_models.WORDS[4:14])  # 12 tokens with the two ends
-    data = texts(words, "a good film")
-    made = preprocessor(f"hf-lora:{folder}")
-    free, four, many = (made(max_length=most) for most in (None, 4, 1000))  # type: ignore[call-arg]
-    lengths = []
-    for reader in (free, four, many):
-        reader.fit(data)
-        lengths.append((reader.spec.max_length, reader.transform(data).mask.sum(1).tolist()))
-    assert lengths == [(12, [12, 5]), (4, [4, 4]), (12, [12, 5])]
-    assert torch.equal(four.transform(data).values[:, :4], free.transform(data).values[:, :4])
-    assert four.notes == ("2 of 2 texts are longer than 4 tokens: cut.",)
-
-
-def test_a_bound_above_the_usual_one_reads_as_many_tokens_as_the_model_has_places(folder: Path, tmp_path: Path) -> None:
-    long = shutil.copytree(folder, tmp_path / "long")
-    for name, key, n in (("config", "max_position_embeddings", 300), ("tokenizer_config", "model_max_length", 1000)):
-        said = json.loads((long / f"{name}.json").read_text()) | {key: n}
-        (long / f"{name}.json").write_text(json.dumps(said))
-    made = preprocessor(f"hf-lora:{long}")
-    for most, n_read in ((None, 256), (270, 270), (1000, 300)):
-        reader = made(max_length=most)  # type: ignore[call-arg]
-        reader.fit(texts("good " * 500))
-        assert (reader.spec.max_length, int(reader.transform(texts("good " * 500)).mask.sum())) == (n_read, n_read)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -238,20 +237,6 @@ def test_a_sound_keeps_what_99_of_100_have_and_no_more_tokens_than_256(models: P
     np.testing.assert_allclose(read.values[1, : len(short)], short, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", SOUNDS)
-def test_a_bound_says_how_many_tokens_of_a_sound_are_read(models: Path, name: str) -> None:
-    data = rows("audio", *sounds(9000, 9000))
-    shortest = {"wav2vec2": 78, "whisper": 5}[name]  # of a tenth of a second
-    for most in (1, shortest + 2, 1000):
-        made = preprocessor(f"hf-lora:{models / name}")(max_length=most)  # type: ignore[call-arg]
-        made.fit(data)
-        raw = made.transform(data)
-        assert raw.values.shape[1] <= made.spec.max_length
-        n_tokens = LoraEncoder(made.spec, 8)._read(raw, {}).mask.sum(1).max()
-        (whole,) = frozen(models / name, [Sound(sounds(9000)[0], RATE)], tokens=True)
-        assert n_tokens == min(max(most, shortest), len(whole))
-
-
 def test_sounds_of_another_rate_and_very_short_ones_are_read(models: Path) -> None:
     for name in SOUNDS:
         wave = sounds(2400)[0]
@@ -303,11 +288,6 @@ def test_what_cannot_be_read_is_told(models: Path, tmp_path: Path) -> None:
         part.save_pretrained(tmp_path / "ast")
     with pytest.raises(ConfigError, match="must read samples, as wav2vec 2.0, or frames, as Whisper, to be tuned"):
         fitted(tmp_path / "ast", rows("audio", wave))
-    bounded = replace(rows("image", picture), max_length=3)
-    with pytest.raises(
-        DataError, match="must go without max_length, as a picture is read whole; got max_length=3. Leave"
-    ):
-        fitted(models / "vit", bounded)
     spec = fitted(models / "vit", rows("image", picture))[0].spec
     with pytest.raises(ShapeError, match=r"LoraEncoder: values must be \[batch, 3, height, width\] of the model's"):
         LoraEncoder(spec, 8)(Raw(torch.zeros(2, 3, 8, 8), torch.ones(2, dtype=torch.bool)))

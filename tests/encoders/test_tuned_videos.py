@@ -329,6 +329,12 @@ def test_what_cannot_be_read_is_told(models: Path, tmp_path: Path, monkeypatch: 
         made(size={"shortest_edge": 16}, do_center_crop=False).save_pretrained(folder)
         with pytest.raises(ConfigError, match="of one.*size.* for a model that is tuned; it makes .*16, 22.* Use"):
             fitted(folder, rows(video(2)))
+    reader, _ = fitted(models / "vit", rows(video(2)))
+    reader.spec = reader.spec.model_copy(update={"image_size": (1, 1)})
+    with pytest.raises(
+        DataError, match=r"must make pictures of one size, .*\(1, 1\); it makes \(16, 16\) of row 1. Use"
+    ):
+        reader.transform(rows(None, video(2)))
     of_many = SimpleNamespace(get_image_features=None, config=None)
     with pytest.raises(
         ConfigError, match="must have a vision_model to be tuned to the frames of videos; a SimpleNames"
