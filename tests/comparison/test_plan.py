@@ -196,12 +196,12 @@ def test_a_second_run_plans_the_same_and_fits_nothing_anew(tmp_path: Path, monke
     monkeypatch.setattr(plan, "_time", lambda *args: (400.0, 0.0, 100))
     events: list[Event] = []
     found = run(tmp_path / "o", events, seeds=2, time_limit=300)
-    smaller = "To end within 5 min: seeds 1 instead of 2, epochs 26 instead of 100."
+    smaller = "To end within 5 min: seeds 1 instead of 2, epochs 39 instead of 100."
     first = next(i for i, e in enumerate(events) if e.stage == "fit")
     assert smaller in [e.said for e in events[:first]]  # before it is done, not only at the end
-    assert (found.config["seeds"], found.config["train"]["epochs"]) == (1, 26)
+    assert (found.config["seeds"], found.config["train"]["epochs"]) == (1, 39)
     assert smaller in found.dataset.notes
-    assert {c.epoch for c in found.curves} <= set(range(27))
+    assert {c.epoch for c in found.curves} <= set(range(40))
     monkeypatch.setattr(plan, "_time", lambda *args: (1.0, 0.0, 100))  # another measurement would plan otherwise
 
     def never(*args: object) -> None:

@@ -96,6 +96,40 @@ def test_nothing_is_looked_at_where_nobody_is_told_or_a_limit_tells(monkeypatch:
     assert 0 < first.left <= 600
 
 
+def test_a_slow_model_is_told_of_every_twenty_seconds_and_a_quick_one_when_it_is_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = {"is": 0.0}
+    monkeypatch.setattr("time.monotonic", lambda: now["is"])
+    with fits_display("accuracy", Console(file=io.StringIO(), force_terminal=False)) as display:
+        for done, at in [(1, 15.0), (2, 21.0), (3, 30.0), (4, 42.0)]:
+            now["is"] = at
+            display(Event("fit", done, 8, "network", left=100.0 - at))
+        now["is"] = 50.0
+        display(Event("member", 8, 8, "network", score=0.9, seconds=50.0))
+        now["is"] = 65.0
+        display(Event("look", 2, 8))
+    told = capsys.readouterr().err.replace("\N{NO-BREAK SPACE}", " ").splitlines()
+    assert told == [
+        "[2/8] network: about 79 s left",
+        "[4/8] network: about 58 s left",
+        "[8/8] network: held-out accuracy 90.0 %, 50 s",
+    ]
+
+
+def test_the_bar_neither_runs_backwards_nor_ends_before_all_is_done() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    with fits_display("accuracy", console) as display:
+        for stage, done in [("fit", 3), ("member", 8), ("fit", 5)]:
+            display(Event(stage, done, 8, "network", left=0.4))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "3/8" in shown
+    assert "7/8" in shown
+    assert "5/8" not in shown
+    assert "8/8 fits" not in shown
+    assert "nearly done" in shown
+
+
 def test_lines_tell_the_estimate_and_why_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     with fits_display("accuracy", Console(file=io.StringIO(), force_terminal=False)) as display:
         display(Event("plan", 0, 40, left=600.0))
@@ -104,5 +138,5 @@ def test_lines_tell_the_estimate_and_why_it_goes_on(capsys: pytest.CaptureFixtur
     told = capsys.readouterr().err.replace("\N{NO-BREAK SPACE}", " ").splitlines()
     assert told == [
         "40 fits: about 10.0 min left, as a first look at each model tells",
-        "Time is left for further folds: 30 s left at most",
+        "There is time for further folds: 30 s left at most",
     ]

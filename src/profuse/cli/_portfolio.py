@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fits_display", "show_distilled", "show_portfolio"]
 
+_SILENCE = 20.0  # seconds, after which a line says where a slow model is
+
 
 def fits_display(metric: str, console: Console) -> _Lines:
     """Returns the display that fits `console`: a line for each model that is done, and on a terminal a bar below."""
@@ -31,15 +34,32 @@ class _Lines(Quiet):
 
     def __init__(self, metric: str, console: Console) -> None:
         self.metric, self.console, self._n_done = metric, console, 0
+        self._said = time.monotonic()
 
     def __call__(self, event: Event) -> None:
+        n_before = self._n_done
+        self._tell(event)
+        if self._n_done > n_before or event.stage in ("plan", "more"):
+            self._said = time.monotonic()
+        elif event.stage in ("look", "fit") and time.monotonic() - self._said > _SILENCE:
+            self._said = time.monotonic()
+            say(self._now(event), err=True)
+
+    def _now(self, event: Event) -> str:
+        """Returns where a model is that takes its time."""
+        if event.stage == "look":
+            return f"Looked at {event.n_done} of {event.n_total} models"
+        left = "" if event.left is None else f": {_left(event)}"
+        return f"[{max(self._n_done, event.n_done)}/{event.n_total}] {event.member}{left}"
+
+    def _tell(self, event: Event) -> None:
         if event.stage == "member":
             say(self._line(event), err=True)
         elif event.stage == "plan" and event.left is not None:
             fits = f"{event.n_total} fit{'' if event.n_total == 1 else 's'}"
             say(f"{fits}: {_left(event)}, as a first look at each model tells", err=True)
         elif event.stage == "more":
-            say(f"Time is left for further folds: {_left(event)}", err=True)
+            say(f"There is time for further folds: {_left(event)}", err=True)
 
     def _line(self, event: Event) -> str:
         self._n_done = max(self._n_done, event.n_done)  # what is tried again counted as done before
@@ -69,7 +89,7 @@ class _Bar(_Lines):
     def __call__(self, event: Event) -> None:
         super().__call__(event)
         words = {
-            "look": "looking how long models take",
+            "look": f"looking how long models take, {event.n_done} of {event.n_total}",
             "more": "fitting to further folds",
             "distil": f"training network {event.n_done + 1} of {event.n_total}",
             "prepare": f"preparing fold {event.n_done + 1} of {event.n_total}",
@@ -78,7 +98,9 @@ class _Bar(_Lines):
         description = words.get(event.stage, visible(event.member))
         left = "" if event.left is None else f", {_left(event)}"
         if event.stage in ("fit", "member"):
-            self._bar.show(description, left=left, done=event.n_done, total=event.n_total)
+            # what is tried again counted as done before; while anything is to come, the last fit is not done
+            done = min(max(self._n_done, event.n_done), event.n_total - 1)
+            self._bar.show(description, left=left, done=done, total=event.n_total)
         elif event.stage in words:
             self._bar.show(description)
 
@@ -127,6 +149,8 @@ def show_distilled(model: NetworkPredictor) -> None:
 
 
 def _left(event: Event) -> str:
+    if event.left is not None and event.left < 1:
+        return "nearly done"
     about, at_most = ("", " at most") if event.at_most else ("about ", "")
     return f"{about}{numbers.duration(event.left or 0.0)} left{at_most}"
 

@@ -69,8 +69,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), spare: Sequence[str] = ()
-) -> None:
-    """Prints `rows` under `columns`.
+) -> list[str]:
+    """Prints `rows` under `columns`; returns the names of the columns that it had room for.
 
     Args:
         columns: Their names.
@@ -98,6 +98,7 @@ def print_table(
     for row in shown[1:]:
         table.add_row(*(Text(row[i]) for i in kept))
     out.print(table)
+    return [columns[i] for i in kept]
 
 
 def as_csv(table: pd.DataFrame) -> str:

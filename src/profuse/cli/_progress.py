@@ -79,7 +79,7 @@ def _running(beat: dict[str, Any]) -> str:
 
 
 def _left(seconds: float) -> str:
-    return f"about {duration(seconds)} left"
+    return "nearly done" if seconds < 1 else f"about {duration(seconds)} left"
 
 
 class LineDisplay(Quiet):

@@ -207,8 +207,8 @@ def show(results: Results) -> None:
         ])  # fmt: skip
     columns = ["", "method", metric.label, "95 % interval", "alike", "vs single", "shown", "fit", "parameters"]
     right = ["", metric.label, "95 % interval", "vs single", "fit", "parameters"]
-    print_table(columns, rows, right=right, spare=["parameters", "fit", "", "alike"])
-    if alike:
+    printed = print_table(columns, rows, right=right, spare=["parameters", "fit", "", "alike"])
+    if alike and "alike" in printed:
         say("alike: methods that share a letter are not shown to differ (paired, corrected for all pairs)")
     for skipped in results.skipped:
         say(f"not compared: {skipped.method}: {skipped.reason}")

@@ -58,8 +58,8 @@ class _Measured(BaseModel):
     def fit_seconds(self, options: CompareOptions) -> float:
         """Returns what a fit takes with these epochs, of which it is likely not to need all, learned anew or not."""
         again = 0.0 if options.train.refit is False else self.again
-        n_epochs = options.train.likely_epochs(options.train.epochs or self.epochs)
-        return self.seconds * (1 + again) * n_epochs / self.epochs
+        n_epochs = options.train.likely_epochs(options.train.epochs or self.epochs, then=again)
+        return self.seconds * n_epochs / self.epochs
 
 
 def plan(

@@ -35,7 +35,8 @@ __all__ = [
 NOT_MEASURED = "Not measured"
 _FEW_ROWS, _FEW_OF_A_CLASS, _LISTED = 1_000, 30, 8
 _CONFIDENTIAL = (
-    "Its folder may hold data of training rows: words, categories, numbers. Keep it as confidential as they are."
+    "Its folder may hold data of training rows: words, categories, numbers, and some rows whole. Keep it as "
+    "confidential as they are."
 )
 _USE = (
     "What is it for, and who uses it?",
@@ -142,8 +143,8 @@ def _predicts(predictor: Predictor) -> list[Block]:
     if not names:
         return [*blocks, "It reads no modality: it answers the same for every row."]
     blocks.append(
-        f"It reads {len(names)} {'modality' if len(names) == 1 else 'modalities'}. A row may lack any of them: a "
-        "missing one is an input like others."
+        f"It reads {len(names)} {'modality' if len(names) == 1 else 'modalities'}. A row may lack any of them: the "
+        "model answers for such rows too."
     )
     rows = []
     for name in names:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from profuse.predictor.card import Block, Table
-from profuse.predictor.described import ends, label_of, number, option_table, share, worth_of_answers
+from profuse.predictor.described import ends, label_of, listed, number, option_table, share, worth_of_answers
 
 if TYPE_CHECKING:
     from profuse.predictor.portfolio import PortfolioPredictor
@@ -34,10 +34,29 @@ def made_of(model: PortfolioPredictor) -> list[Block]:
         else "The weights are the same for all rows.",
         Table(columns, tuple(rows)),
     ]
+    if fills := _filled(model):
+        blocks.append(fills)
     if (skipped := model.about.get("skipped")) and isinstance(skipped, Mapping):
         rows = [(str(name), str(why)) for name, why in skipped.items()]
         blocks.append(Table(("model", "reason"), tuple(rows), 2, "Left out"))
     return [*blocks, option_table({} if model.trained_on is None else model.trained_on.options)]
+
+
+def _filled(model: PortfolioPredictor) -> str:
+    """Says which of its models fill modalities that a row lacks, and how many training rows are kept for that."""
+    fill = [(i, p) for i, p in zip(model.member_of, model.predictors, strict=True) if _neighbours(p) is not None]
+    if not fill:
+        return ""
+    names = listed([model.members[i].name for i in sorted({i for i, _ in fill})])
+    n_rows = max(_neighbours(p).n_donors for _, p in fill)
+    return (
+        f"Features of a modality that a row lacks are filled by the nearest training rows in {names}; up to {n_rows:,} "
+        "rows of each fold are kept for that."
+    )
+
+
+def _neighbours(predictor: Any) -> Any:
+    return getattr(predictor, "neighbours", None)
 
 
 def scored_as(model: PortfolioPredictor) -> list[Block]:

@@ -130,8 +130,8 @@ def train(
 
     def expect(an_epoch: float, n_done: float) -> None:
         """Tells what the rest takes, after so many epochs."""
-        likely = max(options.likely_epochs(n_epochs, chosen.best if chosen.epochs else 0), n_done)
-        called.expect(*(an_epoch * (n * (1 + then) - n_done) for n in (n_epochs, likely)))
+        likely = options.likely_epochs(n_epochs, chosen.best if chosen.epochs else 0, math.ceil(n_done), then=then)
+        called.expect(*(an_epoch * (n - n_done) for n in (n_epochs * (1 + then), likely)))
 
     def timed(seconds: float) -> None:
         """Tells what the fit will take from where it began, by the mean time of a step."""
