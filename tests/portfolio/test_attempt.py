@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from profuse.data.dataset import Dataset, ModalityData, object_array
 from profuse.errors import DataError
 from profuse.metrics import default_metric
 from profuse.models.options import ModelOptions
-from profuse.portfolio.attempt import FitResult, FitTask, attempt, look
+from profuse.portfolio.attempt import FitResult, FitTask, Watch, attempt, look
 from profuse.portfolio.cut import Cut
 from profuse.portfolio.members import Member, loaded
 from profuse.portfolio.options import PortfolioOptions
@@ -107,6 +108,24 @@ def test_what_features_take_is_not_multiplied(tmp_path: Path) -> None:
     assert made.predictor is not None
     short = result(worded(), tmp_path / "short", allowed=14.0)
     assert (short.predictor, short.too_long) == (None, 5.0)
+
+
+def test_a_training_that_is_longer_than_is_likely_ends_while_there_is_time_for_what_is_learned_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 100 epochs of a second, 27 seconds are allowed, and what is learned anew takes 5."""
+    clock = {"now": 0.0}
+    monkeypatch.setattr("time.perf_counter", lambda: clock["now"])
+    watch = Watch(30.0)
+    watch.n_epochs, watch.seconds_left, watch.seconds_likely = 100, 200.0, 20.0
+    watch.on_first_steps()
+    last = 0
+    while not watch.stopped:
+        last += 1
+        clock["now"] += 1.0
+        watch.seconds_left, watch.seconds_likely, watch.seconds_after = 200.0 - last, 25.0, 5.0
+        watch.on_epoch_end(SimpleNamespace(epoch=last))
+    assert (last, watch.planned, watch.too_long) == (22, 22, 0.0)
 
 
 def test_a_look_tells_what_features_take_and_a_fit_to_all_rows(tmp_path: Path, clock: dict[str, float]) -> None:

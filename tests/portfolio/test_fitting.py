@@ -328,17 +328,17 @@ class TestTime:
         clock = slow_fits(monkeypatch, lambda name, every: 0.0)
         watch = attempt_module.Watch(14.0)
         clock["now"] = 4.0  # linear paths are solved before the first epoch
-        watch.n_epochs, watch.seconds_left = 40, 40.0
+        watch.n_epochs, watch.seconds_left, watch.seconds_likely = 40, 40.0, 12.0
         watch.on_first_steps()
         assert watch.stopped
         assert (watch.too_long, watch.before, watch.epochs, watch.planned) == (40.0, 4.0, 9, 40)
         quick = attempt_module.Watch(100.0)
-        quick.n_epochs, quick.seconds_left = 40, 40.0
+        quick.n_epochs, quick.seconds_left, quick.seconds_likely = 40, 400.0, 12.0  # it is not likely to need all
         quick.on_first_steps()
         assert not quick.stopped
         none = attempt_module.Watch(2.0)
         clock["now"] = 10.0
-        none.n_epochs, none.seconds_left = 40, 40.0
+        none.n_epochs, none.seconds_left, none.seconds_likely = 40, 40.0, 12.0
         none.on_first_steps()
         assert none.epochs == 0
 

@@ -70,25 +70,35 @@ class FitResult:
 
 
 class Watch(Callback):
-    """Ends a training that would take longer than is allowed."""
+    """Ends a training that would take longer than is allowed.
+
+    One that is likely to take longer, as its first steps tell, ends there, and is to begin anew with the epochs that
+    there is time for (`too_long`, `epochs`). One that goes on for longer than is likely ends at the last epoch after
+    which there is time for what is learned anew, and counts as planned for so many.
+    """
 
     def __init__(self, allowed: float) -> None:
         self.allowed, self.too_long, self.epochs, self.planned = allowed, 0.0, 0, 0
         self.before = self.likely = 0.0
-        self.began = time.perf_counter()
+        self.began = self._last = time.perf_counter()
 
     def on_first_steps(self) -> None:
         self._look()
 
     def on_epoch_end(self, epoch: Any) -> None:
+        now = time.perf_counter()
+        an_epoch, self._last = now - self._last, now
         if epoch.epoch == 1:  # later ones are sunk costs
             self._look()
+        elif epoch.epoch > 1 and self.seconds_after + an_epoch > MARGIN * self.allowed - (now - self.began):
+            self.planned = epoch.epoch
+            self.stop()
 
     def _look(self) -> None:
         self.planned = self.n_epochs
         spent = time.perf_counter() - self.began  # linear paths were solved before
         allowed = self.allowed - spent
-        if self.seconds_left > allowed and not self.too_long:
+        if self.seconds_likely > allowed and not self.too_long:
             self.too_long, self.likely, self.before = self.seconds_left, self.seconds_likely, spent
             self.epochs = math.floor(self.n_epochs * MARGIN * max(0.0, allowed) / max(self.seconds_left, 1e-9))
             self.stop()

@@ -25,6 +25,7 @@ class Callback:
         seconds_left: Until all training of this fit is over, at most, if the rest goes as what was measured; training
             anew on all rows is counted. NaN before the first steps.
         seconds_likely: The same, if it stops as early as trainings mostly do (`TrainOptions.likely_epochs`).
+        seconds_after: The same, if it stops after this epoch: what is learned anew then.
 
     Example:
         >>> class Until(Callback):
@@ -41,6 +42,7 @@ class Callback:
     n_steps: int
     seconds_left: float = math.nan
     seconds_likely: float = math.nan
+    seconds_after: float = math.nan
     stopped = False
     """Whether `stop` was called in this training."""
 
@@ -107,17 +109,18 @@ class Callbacks:
         self._callbacks = as_callbacks(callbacks, who="train")
         for callback in self._callbacks:
             callback.model, callback.n_epochs, callback.n_steps = model, n_epochs, n_steps
-            callback.stopped, callback.seconds_left, callback.seconds_likely = False, math.nan, math.nan
+            callback.stopped = False
+        self.expect(math.nan, math.nan, math.nan)
 
     @property
     def stopped(self) -> bool:
         """Whether one of them has called `stop`."""
         return any(callback.stopped for callback in self._callbacks)
 
-    def expect(self, at_most: float, likely: float) -> None:
+    def expect(self, at_most: float, likely: float, after: float) -> None:
         """Tells all how many seconds the rest takes."""
         for callback in self._callbacks:
-            callback.seconds_left, callback.seconds_likely = at_most, likely
+            callback.seconds_left, callback.seconds_likely, callback.seconds_after = at_most, likely, after
 
     def call(self, hook: str, *values: Any) -> None:
         """Calls the method `hook` of each.

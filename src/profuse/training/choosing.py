@@ -42,8 +42,8 @@ class BestEpoch:
 
     @property
     def best(self) -> int:
-        """The number of the best epoch; by worth, of those whose successor is known."""
-        return self.epochs[self._best].epoch
+        """The number of the best epoch, 0 before there is one; by worth, of those whose successor is known."""
+        return self.epochs[self._best].epoch if self.epochs else 0
 
     def add(self, epoch: Epoch, worth: float = 0.0) -> None:
         """Takes the epoch that the model has just done."""

@@ -130,8 +130,8 @@ def train(
 
     def expect(an_epoch: float, n_done: float) -> None:
         """Tells what the rest takes, after so many epochs."""
-        likely = options.likely_epochs(n_epochs, chosen.best if chosen.epochs else 0, math.ceil(n_done), then=then)
-        called.expect(*(an_epoch * (n - n_done) for n in (n_epochs * (1 + then), likely)))
+        most, likely = n_epochs * (1 + then), options.likely_epochs(n_epochs, chosen.best, math.ceil(n_done), then=then)
+        called.expect(an_epoch * (most - n_done), an_epoch * (likely - n_done), an_epoch * then * chosen.best)
 
     def timed(seconds: float) -> None:
         """Tells what the fit will take from where it began, by the mean time of a step."""
@@ -188,7 +188,7 @@ def train(
     )
     last = chosen.epochs[-1].epoch
     again = (time.perf_counter() - began) / max(1, last - n_before) * last * then  # as long as this one was
-    called.expect(again, again)
+    called.expect(again, again, again)
     called.call("on_fit_end", history)
     return history
 
