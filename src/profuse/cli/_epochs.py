@@ -61,7 +61,7 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
         tells: Whether to tell on a line, on a terminal or not, what the training takes, once its first steps are timed.
         reads: Whether rows are read within, which has a display of its own: the line then begins with training.
     """
-    from profuse.cli._print import say
+    from profuse.cli._print import counted, say
     from profuse.report.numbers import duration
     from profuse.training.callbacks import Callback
 
@@ -72,7 +72,7 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
             if tells:
                 say(
                     f"About {duration(self.seconds_likely)} left, {duration(self.seconds_left)} at most: up to "
-                    f"{_counted(self.n_epochs, 'epoch')} of {_counted(self.n_steps, 'step')}",
+                    f"{counted(self.n_epochs, 'epoch')} of {counted(self.n_steps, 'step')}",
                     err=True,
                 )
 
@@ -104,7 +104,3 @@ def epoch_line(console: Console, *, tells: bool = False, reads: bool = False) ->
         yield (Line(),)
     finally:
         status.stop()
-
-
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"

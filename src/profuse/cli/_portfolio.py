@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from profuse._escape import visible
 from profuse.cli._bar import Bar, Quiet
-from profuse.cli._print import print_notes, print_table, say
+from profuse.cli._print import counted, print_notes, print_table, say
 from profuse.report import numbers
 
 if TYPE_CHECKING:
@@ -37,37 +37,33 @@ class _Lines(Quiet):
         self._said = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        n_before = self._n_done
-        self._tell(event)
-        if self._n_done > n_before or event.stage in ("plan", "more"):
+        self._n_done = max(self._n_done, event.n_done) if event.stage in ("fit", "member") else self._n_done
+        if line := self._line(event):
             self._said = time.monotonic()
-        elif event.stage in ("look", "fit") and time.monotonic() - self._said > _SILENCE:
-            self._said = time.monotonic()
-            say(self._now(event), err=True)
-
-    def _now(self, event: Event) -> str:
-        """Returns where a model is that takes its time."""
-        if event.stage == "look":
-            return f"Looked at {event.n_done} of {event.n_total} models"
-        left = "" if event.left is None else f": {_left(event)}"
-        return f"[{max(self._n_done, event.n_done)}/{event.n_total}] {event.member}{left}"
-
-    def _tell(self, event: Event) -> None:
-        if event.stage == "member":
-            say(self._line(event), err=True)
-        elif event.stage == "plan" and event.left is not None:
-            fits = f"{event.n_total} fit{'' if event.n_total == 1 else 's'}"
-            say(f"{fits}: {_left(event)}, as a first look at each model tells", err=True)
-        elif event.stage == "more":
-            say(f"There is time for further folds: {_left(event)}", err=True)
+            say(line, err=True)
 
     def _line(self, event: Event) -> str:
-        self._n_done = max(self._n_done, event.n_done)  # what is tried again counted as done before
-        at = f"[{self._n_done}/{event.n_total}] {event.member}"
+        """Returns what there is to say now; "" if there is nothing."""
+        if event.stage == "member":
+            return f"{self._at(event)}: {self._done(event)}"
+        if event.stage == "plan" and event.left is not None:
+            return f"{counted(event.n_total, 'fit')}: {_left(event)}, as a first look at each model tells"
+        if event.stage == "more":
+            return f"There is time for further folds: {_left(event)}"
+        if event.stage not in ("look", "fit") or time.monotonic() - self._said <= _SILENCE:
+            return ""
+        if event.stage == "look":
+            return f"Looked at {event.n_done} of {event.n_total} models"
+        return self._at(event) + ("" if event.left is None else f": {_left(event)}")
+
+    def _at(self, event: Event) -> str:
+        return f"[{self._n_done}/{event.n_total}] {event.member}"  # what is tried again counted as done before
+
+    def _done(self, event: Event) -> str:
         if event.skipped:
-            return f"{at}: left out: {event.skipped}"
+            return f"left out: {event.skipped}"
         score = "not defined" if event.score is None else numbers.score(event.score, self.metric)
-        return f"{at}: held-out {_label(self.metric)} {score}, {numbers.duration(event.seconds)}"
+        return f"held-out {_label(self.metric)} {score}, {numbers.duration(event.seconds)}"
 
 
 class _Bar(_Lines):
@@ -98,8 +94,7 @@ class _Bar(_Lines):
         description = words.get(event.stage, visible(event.member))
         left = "" if event.left is None else f", {_left(event)}"
         if event.stage in ("fit", "member"):
-            # what is tried again counted as done before; while anything is to come, the last fit is not done
-            done = min(max(self._n_done, event.n_done), event.n_total - 1)
+            done = min(self._n_done, event.n_total - 1)  # while anything is to come, the last fit is not done
             self._bar.show(description, left=left, done=done, total=event.n_total)
         elif event.stage in words:
             self._bar.show(description)
@@ -149,10 +144,7 @@ def show_distilled(model: NetworkPredictor) -> None:
 
 
 def _left(event: Event) -> str:
-    if event.left is not None and event.left < 1:
-        return "nearly done"
-    about, at_most = ("", " at most") if event.at_most else ("about ", "")
-    return f"{about}{numbers.duration(event.left or 0.0)} left{at_most}"
+    return numbers.time_left(event.left or 0.0, at_most=event.at_most)
 
 
 def _label(name: str) -> str:

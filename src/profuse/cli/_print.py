@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_csv",
     "console",
+    "counted",
     "csv_text",
     "print_data",
     "print_notes",
@@ -38,6 +39,11 @@ _GAP = 3  # between columns on a terminal
 def say(text: str = "", *, err: bool = False) -> None:
     """Prints lines for people."""
     typer.echo(visible(text, lines=True), err=err)
+
+
+def counted(n: int, what: str) -> str:
+    """`1`, `"row"` -> "1 row"; 2,000 -> "2,000 rows"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def print_notes(notes: Iterable[str], *, err: bool = True) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from profuse._escape import visible
 from profuse.cli._bar import Quiet
-from profuse.report.numbers import duration
+from profuse.report.numbers import time_left
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,12 +74,8 @@ def _running(beat: dict[str, Any]) -> str:
     if beat.get("score") is not None:
         message += f", validation {beat['score']:.3f}"
     if beat.get("left") is not None:
-        message += f", {_left(beat['left'])}"
+        message += f", {time_left(beat['left'])}"
     return message
-
-
-def _left(seconds: float) -> str:
-    return "nearly done" if seconds < 1 else f"about {duration(seconds)} left"
 
 
 class LineDisplay(Quiet):
@@ -106,7 +102,7 @@ class LineDisplay(Quiet):
                 self._say(f"{self.name}: {event.n_total} fits{again}; preparing the data")
             if event.stage == "plan" and event.left is not None:
                 self._say(
-                    f"{self.name}: {_left(event.left)}, as far as the first steps of the default network tell; "
+                    f"{self.name}: {time_left(event.left)}, as far as the first steps of the default network tell; "
                     "classical models are not timed yet"
                 )
             if event.stage == "measure":
@@ -117,7 +113,7 @@ class LineDisplay(Quiet):
                 self._say(
                     f"[{event.n_done}/{event.n_total}] {facts['method']}, seed {facts['seed']}: "
                     f"validation {score:.3f}, {facts['fit_seconds']:.1f} s; {self._best.told()}"
-                    + ("" if event.left is None or event.n_done == event.n_total else f"; {_left(event.left)}")
+                    + ("" if event.left is None or event.n_done == event.n_total else f"; {time_left(event.left)}")
                 )
 
     def _say(self, line: str) -> None:
@@ -177,7 +173,7 @@ class LiveDisplay:
         if event.said:
             self._live.console.print(visible(event.said), markup=False, highlight=False, soft_wrap=True)
         under_way = sum(beat.get("share", 0.0) for beat in event.running)
-        left = "" if event.left is None else f", {_left(event.left)}"
+        left = "" if event.left is None else f", {time_left(event.left)}"
         self._progress.update(self._task, total=event.n_total or None, completed=event.n_done + under_way, left=left)
 
     def _draw(self) -> Any:

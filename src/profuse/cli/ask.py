@@ -13,7 +13,7 @@ from profuse.cli._asking import asking_line
 from profuse.cli._options import From, Given
 from profuse.cli._options import options as options_of
 from profuse.cli._output import check_output, write_text
-from profuse.cli._print import as_csv, console, print_notes, print_table, say
+from profuse.cli._print import as_csv, console, counted, print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def ask(
     if answer.residual is not None:
         say(f"residual: {answer.residual:.4f}")
     score = "" if answer.score is None else f", {answer.label} {answer.score:.4f}"
-    say(f"{answer.n_rows:,} row{'' if answer.n_rows == 1 else 's'} of {source}{score}")
+    say(f"{counted(answer.n_rows, 'row')} of {source}{score}")
     print_notes([*answer.notes, *rows.notes])
     if out is not None:
         say(f"Answer: {out}")

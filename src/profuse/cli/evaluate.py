@@ -8,7 +8,7 @@ import typer
 
 from profuse.cli._arguments import Cost, FromTable, Json, Model, NewCategories, Query, Targets, Threshold, data_of
 from profuse.cli._options import From, Given, options
-from profuse.cli._print import print_notes, print_table, say
+from profuse.cli._print import counted, print_notes, print_table, say
 from profuse.data.table.options import ReadOptions
 
 __all__ = ["evaluate"]
@@ -79,5 +79,5 @@ def evaluate(
         if m.name in measured.values
     ]
     print_table(["metric", "value", "unit", ""], lines, right=["value"])
-    say(f"{n_rows:,} row{'' if n_rows == 1 else 's'} of {source}")
+    say(f"{counted(n_rows, 'row')} of {source}")
     print_notes(notes)

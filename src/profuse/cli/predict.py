@@ -11,7 +11,7 @@ from profuse.cli._answers import answers_to, is_parquet
 from profuse.cli._arguments import Cost, FromTable, Model, NewCategories, Query, SafeCsv, Threshold, data_of, file_of
 from profuse.cli._options import From, Given, options
 from profuse.cli._output import check_output
-from profuse.cli._print import print_notes, say
+from profuse.cli._print import counted, print_notes, say
 from profuse.data.table.options import ReadOptions
 
 __all__ = ["predict"]
@@ -122,4 +122,4 @@ def predict(
             answers.add(frame)
     print_notes(rows.notes)
     if out is not None:
-        say(f"Predictions: {out} ({rows.n_rows:,} row{'' if rows.n_rows == 1 else 's'})")
+        say(f"Predictions: {out} ({counted(rows.n_rows, 'row')})")

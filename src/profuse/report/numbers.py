@@ -15,6 +15,7 @@ __all__ = [
     "rate",
     "score",
     "short",
+    "time_left",
     "times",
     "unit",
 ]
@@ -70,6 +71,13 @@ def duration(seconds: float | None) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.1f}\N{NO-BREAK SPACE}min"
     return f"{seconds / 3600:.1f}\N{NO-BREAK SPACE}h"
+
+
+def time_left(seconds: float, *, at_most: bool = False) -> str:
+    """`86.2` -> "about 86 s left", or "86 s left at most"; "nearly done" below a second."""
+    if seconds < 1:
+        return "nearly done"
+    return f"{duration(seconds)} left at most" if at_most else f"about {duration(seconds)} left"
 
 
 def count(value: float) -> str:

@@ -79,10 +79,7 @@ class Once:
         these, messages = self._these, self._these.messages
         if these.n_nodes == 1 or messages is None:
             return
-        place = messages.turn()
-        if these.first:
-            messages.say(place, mark)
-        if messages.hear(place) != mark:
+        if messages.of_first(mark) != mark:
             raise DataError(
                 f"{name}: all machines must read the same rows in the same order; machine {these.machine + 1} of "
                 f"{these.n_nodes} reads others than the first one. Give each the same file, or a query whose rows do "

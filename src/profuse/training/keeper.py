@@ -36,10 +36,7 @@ class Keeper:
         """Returns what keeps a training in this file; None in all processes where the first one has no file."""
         keeps = kept is not None
         if these.messages is not None:
-            place = these.messages.turn()
-            if these.first:
-                these.messages.say(place, json.dumps(keeps))
-            keeps = json.loads(these.messages.hear(place))
+            keeps = json.loads(these.messages.of_first(json.dumps(keeps)))
         return cls(kept if these.first else None, these) if keeps else None
 
     def open(self, key: str) -> Moment | None:
@@ -110,10 +107,7 @@ class Keeper:
         messages = self._these.messages
         if messages is None or self._these.n_processes == 1:
             return found
-        place = messages.turn()
-        if self._these.first:
-            messages.say(place, json.dumps(None if found is None else _about(found)))
-        about = json.loads(messages.hear(place))
+        about = json.loads(messages.of_first(json.dumps(None if found is None else _about(found))))
         if about is None:
             return None
         moment = _room_for(**about) if found is None else found

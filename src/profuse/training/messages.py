@@ -52,6 +52,17 @@ class Messages:
         self._wait(lambda: self._store.check([name]))
         return str(self._store.get(name).decode())
 
+    def of_first(self, message: str) -> str:
+        """Returns what the first process gives as `message`; all must call it, in the same order.
+
+        Raises:
+            ProfuseError: Another process has failed, or left, meanwhile.
+        """
+        name = self.turn()
+        if self._rank == 0:
+            self.say(name, message)
+        return self.hear(name)
+
     def arrive(self, name: str) -> None:
         """Says that this process has come to a place of that name."""
         self._store.add(name, 1)

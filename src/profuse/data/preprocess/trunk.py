@@ -53,8 +53,9 @@ class TrunkPreprocessor(Preprocessor):
         if cls.accepts(data.kind):
             if (why := other_channels(data)) or data.max_length is None or cls.lacking():
                 return why
-            why = CELLS[data.kind].unbounded(_model_of(cls.source))
-            return f"must go without max_length, as {why}; got max_length={data.max_length}. Leave it out." * bool(why)
+            if why := CELLS[data.kind].unbounded(_model_of(cls.source)):
+                return f"must go without max_length, as {why}; got max_length={data.max_length}. Leave it out."
+            return ""
         if not embedding(f"hf:{cls.source}").takes(data.kind):
             return ""
         return (

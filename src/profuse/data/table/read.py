@@ -93,14 +93,14 @@ def format_of(path: Path) -> tuple[str, bool]:
     """
     if path.is_dir():
         n_parquet = len(list(path.glob("*.parquet")))
-        remedy = (
+        advice = (
             f'Its {n_parquet} Parquet files are read by DuckDB: duckdb:///:memory: --query "select * from '
             f"'{path}/*.parquet' order by COLUMN\"."
             if n_parquet > 1
             else "Name a file in it."
         )
         raise DataError(
-            f"read_table: the path must be a file, or a folder of shards (.tar); got the folder {str(path)!r}. {remedy}"
+            f"read_table: the path must be a file, or a folder of shards (.tar); got the folder {str(path)!r}. {advice}"
         )
     if not path.exists():
         here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
