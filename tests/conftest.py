@@ -92,6 +92,13 @@ def few_classical() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def offline_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretrained models are read with a cache of the test's own, and the hub is not asked."""
+    monkeypatch.setenv("PROFUSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     """Commands in processes of their own, without the imports of a fresh one."""

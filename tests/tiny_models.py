@@ -11,7 +11,7 @@ import pytest
 import torch
 
 __all__ = [
-    "clip", "convnext", "dinov2", "minilm", "resnet", "text_model", "timesformer", "videomae", "vit", "vivit",
+    "clip", "convnext", "dinov2", "minilm", "resnet", "saved", "text_model", "timesformer", "videomae", "vit", "vivit",
     "wav2vec2", "whisper",
 ]  # fmt: skip
 
@@ -21,6 +21,13 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "very",
 def _saved(model: Any, folder: Path, *beside: Any) -> Path:
     for part in (model, *beside):
         part.save_pretrained(folder)
+    return folder
+
+
+def saved(folder: Path, *names: str) -> Path:
+    """Saves models, by the names of these functions, in folders of their names; returns where those are."""
+    for name in names:
+        globals()[name](folder / name)
     return folder
 
 

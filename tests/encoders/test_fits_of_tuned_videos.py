@@ -25,21 +25,13 @@ from profuse.streaming.fit import fit_streamed
 from profuse.streaming.options import StreamOptions
 from profuse.training.options import TrainOptions
 
-pytestmark = pytest.mark.slow  # transformers takes seconds to import
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROFUSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+# transformers takes seconds to import
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("offline_hub")]
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name in ("videomae", "timesformer", "vit"):
-        getattr(tiny_models, name)(folder / name)
-    return folder
+    return tiny_models.saved(tmp_path_factory.mktemp("models"), "videomae", "timesformer", "vit")
 
 
 def two_classes(n_rows: int) -> tuple[list[Any], np.ndarray]:

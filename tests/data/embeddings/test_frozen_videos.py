@@ -18,25 +18,17 @@ from profuse.data.embeddings.vectors import vectors_of
 from profuse.data.preprocess import preprocessor
 from profuse.errors import ConfigError
 
-pytestmark = pytest.mark.slow  # transformers takes seconds to import
+# transformers takes seconds to import
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("offline_hub")]
 
 OF_VIDEOS = {"videomae": (4, 2), "vivit": (6, 3), "timesformer": (3, 3)}
 """Frames that each reads, and times that its tokens stand for."""
 OF_PICTURES = ("vit", "clip", "dinov2")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROFUSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name in (*OF_VIDEOS, *OF_PICTURES, "text_model", "wav2vec2"):
-        getattr(tiny_models, name)(folder / name)
-    return folder
+    return tiny_models.saved(tmp_path_factory.mktemp("models"), *OF_VIDEOS, *OF_PICTURES, "text_model", "wav2vec2")
 
 
 def video(n_frames: int, seed: int = 0, channels: int = 3, size: tuple[int, int] = (20, 24)) -> np.ndarray:
