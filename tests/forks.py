@@ -56,6 +56,15 @@ while line := sys.stdin.readline():
 """
 
 
+# About one in a hundred times a collective of gloo does not notice that the other process was killed, and waits for half
+# an hour; torchrun would end it.
+_GIVES_UP = """
+from datetime import timedelta
+from torch.distributed import distributed_c10d
+distributed_c10d.default_pg_timeout = timedelta(seconds=15)
+"""
+
+
 class Forks:
     """One process that has imported what commands need, and forks for each of them."""
 
@@ -94,7 +103,7 @@ class Forks:
         )  # fmt: skip
         return Fork(self, pid, out, err)
 
-    def start_two(self, *args: object, n_local: int = 2, **options: Any) -> list[Fork]:
+    def start_two(self, *args: object, n_local: int = 2, before: str = "", **options: Any) -> list[Fork]:
         """Starts the same in two processes, with the variables that torchrun sets; `n_local` are on a machine."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -104,7 +113,8 @@ class Forks:
             where: dict[str, object] = {"RANK": rank, "LOCAL_RANK": rank % n_local, "LOCAL_WORLD_SIZE": n_local}
             where |= {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
             environment = {name: str(value) for name, value in where.items()}
-            started.append(self.start(*args, environment=environment, few_trees=False, **options))
+            code = _GIVES_UP + before
+            started.append(self.start(*args, environment=environment, few_trees=False, before=code, **options))
         return started
 
     def run(self, *args: object, **options: Any) -> Fork:
