@@ -56,8 +56,8 @@ while line := sys.stdin.readline():
 """
 
 
-# About one in a hundred times a collective of gloo does not notice that the other process was killed, and waits for half
-# an hour; torchrun would end it.
+# About one in a hundred times a collective of gloo does not notice that the other process was killed, and waits for
+# half an hour; torchrun would end it.
 _GIVES_UP = """
 from datetime import timedelta
 from torch.distributed import distributed_c10d
