@@ -183,7 +183,7 @@ def test_the_command_in_two_processes_that_are_killed_goes_on_to_the_model_of_on
     while not kept.exists() and first.wait(0.02) is None:
         pass
     second.kill()
-    assert first.wait(60) == 2
+    assert first.wait(30) == 2
     assert f"The training is kept in {kept}: the same command goes on from there" in first.stderr
     for out in ("killed", "whole"):
         first, second = forks.start_two(*asked, "--device", "cpu", "--out", out, cwd=tmp_path, before=often)
