@@ -35,6 +35,7 @@ TASKS: dict[str, int] = {
     "beijing-air": 1500,
     "stocks": 1000,
     "glyphs": 1000,
+    "avmnist": 1000,
 }
 """Named data, and how many rows at most are fitted to: drawn at random; the last ones where rows have times."""
 _MOST_TEST = 2_000
@@ -95,6 +96,7 @@ def page(found: Sequence[Measured]) -> str:
     heads = (
         "data",
         "rows",
+        "seeds",
         "metric",
         "portfolio",
         "best by held-out rows",
@@ -111,7 +113,8 @@ def page(found: Sequence[Measured]) -> str:
         top = max((n for n in mean if n != "portfolio"), key=lambda n: sign * mean[n])
         chosen, names = float(np.mean([f.scores[f.best] for f in of])), ", ".join(dict.fromkeys(f.best for f in of))
         cells = (
-            name, f"{of[0].n_rows:,}", of[0].metric, f"{mean['portfolio']:.3f}", f"{chosen:.3f} ({names})",
+            name, f"{of[0].n_rows:,}", str(len(of)), of[0].metric,
+            f"{mean['portfolio']:.3f}", f"{chosen:.3f} ({names})",
             f"{d.value:+.3f} ({d.low:+.3f} to {d.high:+.3f})", f"{mean[top]:.3f} ({top})",
             f"{np.mean([f.seconds for f in of]):.0f}",
         )  # fmt: skip

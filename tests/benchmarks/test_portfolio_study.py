@@ -28,9 +28,9 @@ def made(study: Any, seed: int, *, good: float, metric: str = "accuracy") -> Any
 def test_the_table_tells_the_difference_to_the_member_that_held_out_rows_found_best(study: Any) -> None:
     line = study.page([made(study, 0, good=1.0), made(study, 1, good=1.0)]).splitlines()[2]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:5] == ["made", "50", "accuracy", "0.750", "0.500 (linear)"]
-    assert cells[5].startswith("+0.250 (")
-    assert cells[6:] == ["0.500 (linear)", "2"]
+    assert cells[:6] == ["made", "50", "2", "accuracy", "0.750", "0.500 (linear)"]
+    assert cells[6].startswith("+0.250 (")
+    assert cells[7:] == ["0.500 (linear)", "2"]
 
 
 def test_what_is_better_when_smaller_has_another_best(study: Any) -> None:
