@@ -16,7 +16,7 @@ from profuse.models.options import ModelOptions
 from profuse.training.callbacks import Callback
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
-from profuse.training.options import TrainOptions
+from profuse.training.options import ProcessOptions, TrainOptions
 from profuse.training.world import processes
 
 N_TRAIN, N_VALID = 101, 31  # batches of 32: the last one has 5 rows
@@ -77,11 +77,11 @@ def fitted(name: str) -> dict[str, Any]:
     return {"curve": curve, "weights": weights, "best": made.history.best_epoch, "n": made.history.n_parameters}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, strategy: Any = "auto") -> None:
     """Does all fits, and then one in which the second process fails; leaves what each process got."""
     try:
-        with processes(device="cpu") as these:
-            got: dict[str, Any] = {name: fitted(name) for name in CASES}
+        with processes(ProcessOptions(strategy=strategy), device="cpu") as these:
+            got: dict[str, Any] = {name: fitted(name) for name in CASES} | {"strategy": strategy}
             seen = Seen()
             history = fit_model(data(), PLAIN, TRAIN, callbacks=[seen]).history
             assert history is not None

@@ -28,7 +28,7 @@ from profuse.training.averaging import WeightAverage
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.keeper import Keeper
 from profuse.training.keeping import Kept, Moment
-from profuse.training.options import TrainOptions
+from profuse.training.options import ProcessOptions, TrainOptions
 from profuse.training.world import processes
 
 RANDOM = {"dropout": 0.3}, {"modality_dropout": 0.3, "averaging": 0.3}  # all that is drawn anew in each step
@@ -105,11 +105,11 @@ def leave(folder: Path, name: str, what: Any) -> None:
     (folder / f"{name}{os.environ.get('RANK', '0')}.json").write_text(json.dumps(what))
 
 
-def stop_and_go_on(folder: Path, name: str, *moments: tuple[int, ...]) -> None:
+def stop_and_go_on(folder: Path, name: str, *moments: tuple[int, ...], strategy: Any = "ddp") -> None:
     """Does a training whole, and then stops it after each of some numbers of steps, and has it go on."""
     make, model, train = CASES[name]
     got: dict[str, Any] = {}
-    with processes(device="cpu") as these:
+    with processes(ProcessOptions(strategy=strategy), device="cpu") as these:
         prepared = make()
         with watched() as steps:
             got["whole"] = end(fit_model(prepared, model, train), steps)
@@ -159,10 +159,10 @@ def fit(folder: Path, name: str, kept: Kept | None) -> NetworkPredictor:
     return fit_model(make(), model, train, kept=kept)
 
 
-def fit_again(folder: Path, name: str) -> None:
+def fit_again(folder: Path, name: str, strategy: Any = "ddp") -> None:
     """The same fit to its end, and then one that nobody has stopped."""
     kept, got = Every(folder / "training", ()), {}
-    with processes(device="cpu"):
+    with processes(ProcessOptions(strategy=strategy), device="cpu"):
         with watched() as steps:
             got["again"] = end(fit(folder, name, kept), steps, kept.notes)
         with watched() as steps:

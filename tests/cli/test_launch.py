@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from profuse import load_model
 from profuse.cli import _launch
 from profuse.training.options import ProcessOptions
+from profuse.training.world import World
 
 Run = Callable[..., Any]
 
@@ -105,7 +107,7 @@ def test_processes_are_ended_when_the_command_is(monkeypatch: pytest.MonkeyPatch
             "nodes=2, and 1 started. Start them with: torchrun --nnodes 2 ",
         ),
         (["--network", "--devices", "0"], "devices must be greater than or equal to 1"),
-        (["--network", "--strategy", "fsdp"], "strategy must be 'auto' or 'ddp'"),
+        (["--network", "--strategy", "zero"], "strategy must be 'auto', 'ddp' or 'fsdp'"),
     ],
 )
 def test_processes_that_cannot_be_are_told_before_anything_is_read(
@@ -127,6 +129,24 @@ def test_torchrun_with_a_portfolio_is_an_error(
     assert "not with a portfolio; got 2 processes. Add --network" in result.stderr
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_each_process_gets_the_strategy(strategy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR"):
+        monkeypatch.setenv(name, "2")
+    asked: list[Any] = []
+
+    @contextmanager
+    def recorded(options: ProcessOptions, *, device: str) -> Iterator[World]:
+        asked.append((options.strategy, device))
+        yield World()
+
+    monkeypatch.setattr("profuse.training.world.processes", recorded)
+    with _launch.together(ProcessOptions(strategy=strategy), "cpu"):
+        assert asked == [(strategy, "cpu")]
+
+
 @pytest.mark.slow
 def test_two_processes_that_the_command_starts_save_one_model_and_speak_once(files: Path, tmp_path: Path) -> None:
     command: list[str | Path] = [
@@ -139,6 +159,7 @@ def test_two_processes_that_the_command_starts_save_one_model_and_speak_once(fil
         files / "schema.yaml",
     ]
     command += ["--network", "--epochs", "1", "--members", "1", "--device", "cpu", "--devices", "2"]
+    command += ["--strategy", "fsdp"]
     done = subprocess.run([*command, "--out", tmp_path / "m"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Validation accuracy") == done.stdout.count("Model: ") == 1

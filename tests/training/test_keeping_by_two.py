@@ -62,9 +62,11 @@ def test_where_one_of_two_processes_is_killed_both_go_on_to_the_same_end(forks: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 @pytest.mark.parametrize("name", ["vectors", "series"])
-def test_it_goes_on_from_any_step(name: str, forks: Forks, tmp_path: Path) -> None:
-    assert run(forks, f"stop_and_go_on(Path({str(tmp_path)!r}), {name!r}, (1,), (4,), (2, 5), (11,))") == [0, 0]
+def test_it_goes_on_from_any_step(name: str, strategy: str, forks: Forks, tmp_path: Path) -> None:
+    what = f"Path({str(tmp_path)!r}), {name!r}, (1,), (4,), (2, 5), (11,), strategy={strategy!r}"
+    assert run(forks, f"stop_and_go_on({what})") == [0, 0]
     for each in left(tmp_path, name):
         for at in (1, 4, 7, 11):  # 4 ends an epoch; 7 is stopped twice
             check_same(each[str(at)], each["whole"])
@@ -95,6 +97,16 @@ def test_killed_at_any_moment_it_goes_on_from_what_was_written_whole(
         assert each["again"]["n_steps"] == STEPS - kept
         assert each["again"]["notes"] == []
     assert not (tmp_path / "training").exists()
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_whole_and_goes_on_where_weights_are_split(forks: Forks, tmp_path: Path) -> None:
+    where = f"Path({str(tmp_path)!r}), 'without dropout'"
+    assert run(forks, f"fit_killed({where}, (6,), {{0: 7}})") == [KILLED, 0]
+    assert run(forks, f"fit_again({where}, 'fsdp')") == [0, 0]
+    each = left(tmp_path, "again")[0]
+    np.testing.assert_allclose(each["again"]["curve"], each["whole"]["curve"], rtol=0, atol=1e-5)
+    assert (each["again"]["n_steps"], each["again"]["notes"]) == (STEPS - 6, [])
 
 
 @pytest.mark.slow

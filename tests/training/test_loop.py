@@ -34,6 +34,7 @@ from profuse.training import fitting, solving
 from profuse.training import loop as train_module
 from profuse.training.balance import ModalityDropout
 from profuse.training.balance.uniform import Uniform
+from profuse.training.balanced import mean_losses
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch, History
 from profuse.training.loop import batches, retrain, train
@@ -312,7 +313,7 @@ def test_losses_of_many_rows_are_those_of_a_sample() -> None:
     loss = model.losses
     model.losses = lambda output, target: seen.append(target) or loss(output, target)  # type: ignore[method-assign, func-returns-value]
     for _ in range(2):
-        train_module._losses(model, inputs.inputs, torch.arange(6_000) % 2, torch.arange(4_000), Uniform(model))
+        mean_losses(model, inputs.inputs, torch.arange(6_000) % 2, torch.arange(4_000), Uniform(model))
     assert sum(map(len, seen)) == 4_000
     half = len(seen) // 2
     assert torch.equal(torch.cat(seen[:half]), torch.cat(seen[half:]))

@@ -25,6 +25,7 @@ from profuse.models.trainable import Trainable, Validation
 from profuse.tokens import Raw, Tokens
 from profuse.training import fitting, loop
 from profuse.training.balance import BALANCES, balance
+from profuse.training.balanced import mean_losses
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.history import Epoch
 from profuse.training.loop import Recipe, train
@@ -333,13 +334,13 @@ def test_a_balancing_method_compares_losses_of_training_rows_with_those_of_valid
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     measured: list[list[int]] = []
-    original = loop._losses
+    original = mean_losses
 
     def recorded(model: Any, inputs: Any, target: Tensor, rows: Tensor, balancing: Any, weights: Any) -> Any:
         measured.append(rows.tolist())
         return original(model, inputs, target, rows, balancing, weights)
 
-    monkeypatch.setattr(loop, "_losses", recorded)
+    monkeypatch.setattr(loop, "mean_losses", recorded)
     fit_model(prepared(), MODEL, OPTIONS.model_copy(update={"balance": "gradient_blending"}))
     assert measured == [TRAIN.tolist(), VALID.tolist()] * (len(measured) // 2)
     assert measured

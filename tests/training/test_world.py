@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,41 @@ def test_what_is_no_single_network_runs_in_one_process_only(two: None) -> None:
         check_shareable(nn.Linear(2, 2), TrainOptions())
     with pytest.raises(ConfigError, match="fit: it must run in one process; got 2. Add that."):
         one_process("fit", "Add that.")
+
+
+class Scaled(nn.Linear):
+    """Has a parameter without an axis."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 4)
+        self.scale = nn.Parameter(torch.ones(()))
+
+
+@pytest.mark.parametrize(
+    ("precision", "layer", "message"),
+    [
+        (
+            "16-mixed",
+            nn.Linear(2, 4),
+            "precision 16-mixed scales the gradients of a whole model",
+        ),
+        ("32-true", Scaled(), r"encoders.0.module.scale is a single number, and cannot be split"),
+    ],
+)
+def test_what_cannot_be_split_is_refused_by_name(precision: Any, layer: nn.Module, message: str) -> None:
+    data = prepared()
+    encoder = OwnEncoder.around(layer, data.pipeline.specs["a"], 4, example=data.inputs["a"], name="a")
+    model = build_model(
+        data.pipeline.specs, "binary", 2, ModelOptions(width=4), n_rows=24, seed=0, encoders={"a": encoder}
+    )
+    options = TrainOptions(precision=precision)
+    for these, refused in ((World(0, 2), False), (World(0, 2, shards=True), True)):
+        token = module._WORLD.set(these)
+        try:
+            with pytest.raises(ConfigError, match=message) if refused else nullcontext():
+                check_shareable(model, options)
+        finally:
+            module._WORLD.reset(token)
 
 
 AS_A_WHOLE = {"sparse_experts", "missing_experts"}

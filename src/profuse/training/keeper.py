@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from profuse.training.keeping import Kept, Moment
+from profuse.training.sharding import all_whole
 from profuse.training.world import World
 
 __all__ = ["Keeper", "random_state", "set_random_state"]
@@ -69,6 +70,7 @@ class Keeper:
         own = self._apart({name for name, _ in model.named_buffers()}, moment.tensors)
         moment.tensors |= {f"own.{name}": self._of_each(value) for name, value in own.items()}
         moment.tensors["random"] = self._of_each(random_state(model))
+        moment.tensors = all_whole(moment.tensors)
         if self._kept is not None:
             self._kept.write(moment)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from profuse._saving import write_file
 from profuse.errors import DataError, ProfuseWarning
 from profuse.models.solved import key_of
 from profuse.training.averaging import WeightAverage
+from profuse.training.sharding import part_like
 from profuse.training.world import world
 
 __all__ = ["Kept", "Moment", "key_of_training"]
@@ -66,19 +66,22 @@ class Moment:
         """
         self.tensors |= {f"model.{name}": value for name, value in model.state_dict().items()}
         for i, one in optimizer.state_dict()["state"].items():
-            self.tensors |= {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in one.items()}
+            self.tensors |= {f"optimizer.{i}.{name}": value for name, value in one.items()}
         self.tensors |= {f"mean.{i}": mean for i, mean in enumerate(average.means)}
         self.tensors |= {"drawn": drawn, "now": now}
 
     def give(self, model: nn.Module, optimizer: Optimizer, schedule: LambdaLR, average: WeightAverage) -> None:
         """Puts model, optimizer, schedule and mean where they were."""
-        model.load_state_dict(self._of("model."))
-        given = optimizer.state_dict()
+        now = model.state_dict()
+        model.load_state_dict({name: part_like(value, now[name]) for name, value in self._of("model.").items()})
+        given, learned = optimizer.state_dict(), [p for group in optimizer.param_groups for p in group["params"]]
         for name, value in self._of("optimizer.").items():
             i, _, what = name.partition(".")
-            given["state"].setdefault(int(i), {})[what] = value.clone()
+            own = part_like(value, learned[int(i)]) if value.ndim else value
+            given["state"].setdefault(int(i), {})[what] = own.clone()
         optimizer.load_state_dict(given)
-        average.restore([self.tensors[f"mean.{i}"] for i in range(len(average.means))], self.n_done)
+        means = [part_like(self.tensors[f"mean.{i}"], mean) for i, mean in enumerate(average.means)]
+        average.restore(means, self.n_done)
         rates = [base * rate(self.n_done) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Generator as Steps
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from profuse.errors import ConfigError, ProfuseError
 from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.averaging import WeightAverage
-from profuse.training.balance import Balance, Losses, ModalityDropout, balance
+from profuse.training.balance import Balance, ModalityDropout
+from profuse.training.balanced import balanced, mean_losses
 from profuse.training.batches import batches, learned_from, predict, predict_in_shares, shares
 from profuse.training.callbacks import Callbacks, Callers
 from profuse.training.choosing import BestEpoch, Worth
@@ -29,6 +30,7 @@ from profuse.training.keeper import Keeper, set_random_state
 from profuse.training.keeping import Kept, Moment, key_of_training
 from profuse.training.optimizer import adamw
 from profuse.training.options import TrainOptions
+from profuse.training.sharding import Sharding, all_whole
 from profuse.training.step import Step, flat
 from profuse.training.world import check_shareable, world
 
@@ -105,7 +107,7 @@ def train(
     n_steps = options.steps_an_epoch(len(train_rows))
     called = Callbacks(callbacks if world().first else (), model, n_epochs, n_steps)
     chosen = BestEpoch(model, by_worth=worth is not None)
-    n_parameters = 0
+    n_parameters, sharding = 0, Sharding(model, world())
     balances: list[Mapping[str, float]] = []
     judging = None if weights is None else weights[valid_rows] / weights[valid_rows].mean()
     looked_at = _spaced(train_rows, min(_LOOKED_AT, len(valid_rows)))
@@ -113,7 +115,8 @@ def train(
 
     def judge(epoch: int, train_loss: float) -> None:
         """Measures the model on validation rows, and keeps its weights if they are the best so far."""
-        outputs = predict_in_shares(model, inputs, valid_rows)
+        with sharding.gathered():
+            outputs = predict_in_shares(model, inputs, valid_rows)
         with model.weighted(judging):
             result = model.validate(outputs, target[valid_rows])
             if groups is not None:
@@ -122,7 +125,8 @@ def train(
         _check_finite(result.error, f"the validation error of epoch {epoch}", options, keeper)
         of_train = math.nan
         if looks and (epoch <= 1 or epoch % math.ceil(n_epochs / _LOOKS) == 0):
-            known = predict_in_shares(model, inputs, looked_at)
+            with sharding.gathered():
+                known = predict_in_shares(model, inputs, looked_at)
             with model.weighted(looking):
                 of_train = model.validate(known, target[looked_at]).loss
         judged = Epoch(epoch, train_loss, *result, of_train), 0.0 if worth is None else worth(outputs)
@@ -138,7 +142,7 @@ def train(
         expect(seconds * n_steps, 0 if stopped is None else stopped.n_done / n_steps)
         called.call("on_first_steps")
 
-    with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
+    with limit_threads(options.threads), balanced(model, inputs, options) as balancing:
         called.call("on_fit_start")
         began, n_rows = time.perf_counter(), len(train_rows)
         stopped, keeper = None, None
@@ -152,7 +156,7 @@ def train(
             chosen.restore(stopped.judged, stopped.tensors)
         n_before = 0 if stopped is None else stopped.epoch - 1
         epochs = _epochs(
-            model, inputs, target, train_rows, options, balancing, recipe, sized_for=n_rows, timed=timed,
+            model, inputs, target, train_rows, options, balancing, recipe, sharding, sized_for=n_rows, timed=timed,
             weights=weights, groups=groups, kept=None if keeper is None else (keeper, chosen.state), stopped=stopped,
         )  # fmt: skip
         balances += [] if balancing is None else [balancing.weights()]
@@ -165,20 +169,22 @@ def train(
             judge(epoch, train_loss)
             n_here = epoch - n_before
             expect((time.perf_counter() - began) / n_here, epoch)
-            called.call("on_epoch_end", chosen.epochs[-1])
+            with sharding.gathered():
+                called.call("on_epoch_end", chosen.epochs[-1])
             if world().from_first(called.stopped) or epoch - chosen.best >= options.waits(chosen.best, n_epochs):
                 break
             if balancing is not None:
                 balancing.after_epoch(
                     lambda: (
-                        _losses(model, inputs, target, train_rows, balancing, weights),
-                        _losses(model, inputs, target, valid_rows, balancing, weights),
+                        mean_losses(model, inputs, target, train_rows, balancing, weights),
+                        mean_losses(model, inputs, target, valid_rows, balancing, weights),
                     )
                 )
                 balances.append(balancing.weights())
         epochs.close()
+        sharding.join()
     chosen.finish()
-    model.load_state_dict(chosen.weights)
+    model.load_state_dict(all_whole(chosen.weights))
     model.to("cpu").eval()
     seconds, best_epoch = time.perf_counter() - start, chosen.best
     if keeper is not None:
@@ -211,10 +217,10 @@ def retrain(
     Returns:
         Seconds.
     """
-    start = time.perf_counter()
-    with limit_threads(options.threads), _balancing(model, inputs, options) as balancing:
+    start, sharding = time.perf_counter(), Sharding(model, world())
+    with limit_threads(options.threads), balanced(model, inputs, options) as balancing:
         epochs = _epochs(
-            model, inputs, target, rows, options, balancing, Recipe(), sized_for=history.n_train_rows,
+            model, inputs, target, rows, options, balancing, Recipe(), sharding, sized_for=history.n_train_rows,
             weights=weights, groups=groups,
         )  # fmt: skip
         next(epochs)  # the untrained model, which may be the best one
@@ -223,46 +229,12 @@ def retrain(
                 balancing.repeat(history.balance_weights[epoch])
             next(epochs)
         epochs.close()
+        sharding.join()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and parameter.numel():
             _check_finite(parameter.detach().abs().max().item(), name, options)
     model.to("cpu").eval()
     return time.perf_counter() - start
-
-
-@contextmanager
-def _balancing(model: Trainable[Any], inputs: Mapping[str, Raw], options: TrainOptions) -> Iterator[Balance | None]:
-    """Gives the balancing method asked for; none for a single modality, where there is nothing to balance."""
-    if options.balance is None or len(inputs) == 1:
-        yield None
-        return
-    made = balance(options.balance)(model, **options.balance_options)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def _losses(
-    model: Trainable[Any],
-    inputs: Mapping[str, Raw],
-    target: Tensor,
-    rows: Tensor,
-    balancing: Balance,
-    weights: Tensor | None = None,
-) -> Losses:
-    """Returns the mean losses of at most 2,000 of the rows, the same ones each time, without dropout."""
-    if len(rows) > 2000:
-        rows = rows[torch.randperm(len(rows), generator=Generator().manual_seed(0))[:2000]]
-    joint, own = torch.zeros(()), {name: torch.zeros(()) for name in inputs}
-    outputs = predict(model, inputs, rows)
-    for output, part in zip(outputs, torch.split(rows, [len(o.outputs) for o in outputs]), strict=True):
-        with model.weighted(None if weights is None else weights[part]):
-            loss, losses = balancing.losses(output, target[part].to(output.outputs.device))
-        share = len(part) / len(rows)
-        joint = joint + share * loss.cpu()
-        own = {name: total + share * losses[name].cpu() for name, total in own.items()}
-    return joint, own
 
 
 def _epochs(
@@ -273,6 +245,7 @@ def _epochs(
     options: TrainOptions,
     balancing: Balance | None,
     recipe: Recipe,
+    sharding: Sharding,
     *,
     sized_for: int,
     timed: Callable[[float], None] = lambda seconds: None,
@@ -283,28 +256,27 @@ def _epochs(
 ) -> Steps[tuple[int, float, int], None, None]:
     """Trains epoch after epoch, as many and in such steps as fit `sized_for` rows; the random state is left as it was.
 
-    `timed` is told, once, how long a step takes: the mean of a few, without the first one, which prepares things. What
-    `kept` is written with is asked of its second; `stopped` is where the training goes on.
+    With `sharding` the model's weights are parts until `join`. `timed` is told, once, how long a step takes: the mean
+    of a few, without the first one, which prepares things. What `kept` is written with is asked of its second;
+    `stopped` is where the training goes on.
 
     Yields:
         The epoch, its mean loss, and how many numbers have been trained so far; first, before any epoch, 0, NaN and 0.
     """
-    fabric, alone = world().fabric(options), world().n_processes == 1
+    fabric, alone = world().fabric(options, sharding.split), world().n_processes == 1
     generator = Generator().manual_seed(options.seed) if recipe.reseeds else torch.default_generator
     drop = ModalityDropout(options.modality_dropout) if options.modality_dropout > 0 else None
     rates = options.model_dump(include={"learning_rate", "weight_decay", "warmup_fraction"})
     n_epochs, size = options.n_epochs(sized_for), options.rows_a_step(sized_for)
     steps_an_epoch = math.ceil(len(rows) / size)
     n_steps, fused = n_epochs * steps_an_epoch, options.precision != "16-mixed"
-    optimizer: Any
-    optimizer, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
     codes = None if groups is None else groups.codes
-    step: Any = Step(model, balancing, None if groups is None else groups.dro(rows), None if alone else world().whole)
-    plain = optimizer
-    if balancing is None:
-        step, optimizer = fabric.setup(step, optimizer)
-    else:  # they take gradients themselves, which a module that is set up allows in single precision only
-        step, optimizer = fabric.to_device(step), fabric.setup_optimizers(optimizer)
+    dro = None if groups is None else groups.dro(rows)
+    step: Any = Step(model, balancing, dro, None if alone else world().whole, world().shards)
+    # balancing methods take gradients themselves, which a module that is set up allows in single precision only
+    step = fabric.setup_module(step) if balancing is None else fabric.to_device(step)
+    plain, schedule = recipe.optimizer(model, **rates, n_steps=n_steps, fused=fused)
+    optimizer: Any = fabric.setup_optimizers(plain)
     average = WeightAverage(model, options.averaging * n_steps)
     shuffled = torch.randperm(len(rows), generator=Generator().manual_seed(options.seed))
     remembered = rows[shuffled[: model.n_remembered]]
@@ -344,6 +316,7 @@ def _epochs(
                     seen_now = index if some is None else index[some]
                     counted = None if weights is None else fabric.to_device(weights[seen_now])
                     group = None if codes is None else fabric.to_device(codes[seen_now])
+                    sharding.same_buffers()
                     with fabric.autocast():
                         loss, own, confidence = step(
                             *fabric.to_device(flat(part)), fabric.to_device(target[seen_now]), counted, group

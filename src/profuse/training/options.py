@@ -214,8 +214,10 @@ class ProcessOptions(BaseModel):
     nodes: Annotated[int | None, Shown("as many as torchrun has started them on, else 1")] = Field(
         None, ge=1, description="Machines; with several, start profuse by torchrun."
     )
-    strategy: Literal["auto", "ddp"] = Field(
-        "auto", description="How several processes learn together: ddp (gradients are averaged); auto is that."
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="How several processes learn together: ddp (each holds all weights), fsdp (each holds a part of "
+        "weights and optimizer, for large trunks); auto is ddp.",
     )
 
     @property

@@ -11,6 +11,7 @@ from profuse.models.trainable import Trainable
 from profuse.tokens import Raw
 from profuse.training.balance import Balance, unimodal_confidence
 from profuse.training.groups import GroupDRO
+from profuse.training.sharding import touched
 
 __all__ = ["Step", "flat"]
 
@@ -26,6 +27,7 @@ class Step(nn.Module):
         dro: The weights of groups, if any.
         whole: Brings the outputs of all processes together, where there are several: inputs are then those of one, and
             target, weights and codes of the whole batch. `(output, rows of the batch) -> output`.
+        shards: Whether each process holds a part of the weights: all parameters must then have a gradient.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class Step(nn.Module):
         balancing: Balance | None,
         dro: GroupDRO | None = None,
         whole: Callable[[Any, int], Any] | None = None,
+        shards: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.dro, self.whole = model, dro, whole
+        self.model, self.dro, self.whole, self.shards = model, dro, whole, shards
         self._balancing = [balancing]  # no module of this one
 
     def forward(
@@ -61,7 +64,8 @@ class Step(nn.Module):
             weights = self.dro.weigh(loss, codes, weights)
         with self.model.weighted(weights):
             if balancing is None:
-                return self.model.loss(output, target), {}, {}
+                made = self.model.loss(output, target)
+                return touched(made, self.model) if self.shards else made, {}, {}
             return *balancing.losses(output, target), unimodal_confidence(balancing.whole, output, target)
 
 

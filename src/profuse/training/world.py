@@ -23,6 +23,7 @@ from profuse.training.options import ProcessOptions, TrainOptions, started_proce
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch.distributed.device_mesh import DeviceMesh
 
 __all__ = ["World", "check_shareable", "one_process", "processes", "world"]
 
@@ -34,19 +35,22 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 class World:
     """The processes that do one fit together; by default this one alone.
 
-    Each holds all rows and the whole model. Of a batch each computes its share, and all get the loss of the whole.
+    Each holds all rows and, but for `shards`, the whole model. Of a batch each computes its share, and all get the loss
+    of the whole.
 
     Attributes:
         rank: The number of this process, from 0; the first one writes, prints and runs callbacks.
         n_processes: How many there are.
         n_nodes: Machines they are on, with equally many on each.
         messages: What they say to each other.
+        shards: Whether each holds a part of the weights while it trains (FSDP), and not all (DDP).
     """
 
     rank: int = 0
     n_processes: int = 1
     n_nodes: int = 1
     messages: Messages | None = field(default=None, repr=False)
+    shards: bool = False
 
     @property
     def first(self) -> bool:
@@ -73,22 +77,32 @@ class World:
         """What is added to seeds of dropout and noise, so that no two processes draw the same; 0 in the first."""
         return self.rank * 1_000_003
 
-    def fabric(self, options: TrainOptions) -> Fabric:
-        """Returns what trains: on the device and with the numbers asked for, averaging gradients of all processes."""
+    def fabric(self, options: TrainOptions, split: Callable[[nn.Module, DeviceMesh], nn.Module]) -> Fabric:
+        """Returns what trains: on the device and with the numbers asked for, averaging gradients of all processes.
+
+        Args:
+            options: Device and precision.
+            split: Leaves each process its part of what trains, where `shards`.
+        """
         # costs seconds: only where training starts
         from lightning_fabric import Fabric
 
         if self.n_processes == 1:
             return Fabric(accelerator=options.device, devices=1, precision=options.precision)
         from lightning_fabric.plugins.environments import TorchElasticEnvironment
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 
+        # under DDP a batch may lack a modality, and its encoder then has no gradient
+        strategy = (
+            ModelParallelStrategy(split, data_parallel_size=self.n_processes, tensor_parallel_size=1)
+            if self.shards
+            else DDPStrategy(find_unused_parameters=True)
+        )
         fabric = Fabric(
             accelerator=options.device,
             devices=self.n_local,
             num_nodes=self.n_nodes,
-            # a batch may lack a modality, and its encoder then has no gradient
-            strategy=DDPStrategy(find_unused_parameters=True),
+            strategy=strategy,
             precision=options.precision,
             plugins=[TorchElasticEnvironment()],
         )
@@ -231,7 +245,8 @@ def processes(options: ProcessOptions | None = None, *, device: str = "auto") ->
     store = distributed.PrefixStore(f"profuse {n_before}", store)  # type: ignore[attr-defined]
     distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=n)
     messages = Messages(store, rank, n)
-    token = _WORLD.set(World(rank, n, started.n_nodes, messages))
+    shards = options is not None and options.strategy == "fsdp"
+    token = _WORLD.set(World(rank, n, started.n_nodes, messages, shards))
     failed = False
     try:
         with warnings.catch_warnings():
@@ -271,6 +286,13 @@ def check_shareable(model: nn.Module, options: TrainOptions) -> None:
     if not isinstance(model, FusionModel | ProgressiveFusion):
         one_process(type(model).__name__, "Only networks that predict a target are fitted by several.")
     why = ""
+    if world().shards:
+        numbers = [name for name, parameter in model.named_parameters() if parameter.ndim == 0]
+        what = f"{numbers[0]} is a single number, and cannot be split" if numbers else ""
+        if options.precision == "16-mixed":
+            what = "precision 16-mixed scales the gradients of a whole model, and bf16-mixed does not"
+        if what:
+            raise ConfigError(f"train: with strategy=fsdp each process holds a part of the weights; {what}. Use ddp.")
     if options.balance is not None:
         why = f"the balance {options.balance!r} changes the gradients of a whole batch, which no process has"
     for part in model.train().modules():

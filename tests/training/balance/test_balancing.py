@@ -28,8 +28,8 @@ from profuse.training.balance.mla import MLA, shrink
 from profuse.training.balance.mmpareto import MMPareto, pareto_weight
 from profuse.training.balance.ogm_ge import OGMGE
 from profuse.training.balance.uniform import Uniform
+from profuse.training.balanced import mean_losses
 from profuse.training.fitting import Prepared, fit_model
-from profuse.training.loop import _losses
 from profuse.training.options import TrainOptions
 from profuse.training.step import Step, flat
 
@@ -105,7 +105,7 @@ def test_the_joint_loss_of_a_hybrid_that_is_measured_is_that_which_is_trained() 
     built = model(level="hybrid").eval()
     inputs, target = batch(40)
     balancing = Uniform(built)
-    joint, own = _losses(built, inputs, target, torch.arange(40), balancing)
+    joint, own = mean_losses(built, inputs, target, torch.arange(40), balancing)
     step, own_of_step, _ = Step(built, balancing)(*flat(inputs), target)
     torch.testing.assert_close(joint, step)
     for name, loss in own_of_step.items():
