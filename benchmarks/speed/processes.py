@@ -6,7 +6,7 @@
     torchrun --nproc-per-node 2 benchmarks/speed/processes.py --model models/minilm --batch 32 --strategy fsdp
 
 A text model of a folder is tuned whole on texts of `--words` words. The time is that of the second epoch, validation of
-a few rows included, by its steps; memory is what a process holds for itself (`RssAnon`), between epochs and at its peak.
+a few rows included, by its steps; memory is what a process holds for itself (`RssAnon`), between epochs and at most.
 """
 
 from __future__ import annotations

@@ -103,12 +103,10 @@ def test_killed_at_any_moment_it_goes_on_from_what_was_written_whole(
 def test_what_processes_have_seen_is_the_first_ones_also_where_weights_are_split(forks: Forks, tmp_path: Path) -> None:
     curves = []
     for strategy in ("ddp", "fsdp"):
-        (tmp_path / strategy).mkdir()
-        assert run(forks, f"stop_and_go_on(Path({str(tmp_path / strategy)!r}), 'series', strategy={strategy!r})") == [
-            0,
-            0,
-        ]
-        curves.append(left(tmp_path / strategy, "series")[0]["whole"]["curve"])
+        folder = tmp_path / strategy
+        folder.mkdir()
+        assert run(forks, f"stop_and_go_on(Path({str(folder)!r}), 'series', strategy={strategy!r})") == [0, 0]
+        curves.append(left(folder, "series")[0]["whole"]["curve"])
     np.testing.assert_allclose(curves[0], curves[1], rtol=0, atol=1e-6)
 
 

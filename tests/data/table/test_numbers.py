@@ -13,6 +13,7 @@ import pytest
 import yaml
 from tables import opened
 
+from profuse.data.table import numbers
 from profuse.data.table.infer import infer
 from profuse.data.table.number_format import choose_format, survey
 from profuse.data.table.numbers import NumberFormat, parse, read_numbers, write_number
@@ -357,3 +358,34 @@ def test_whole_numbers_of_a_frame_that_pandas_writes_with_a_point_are_read_besid
         assert TableReader(schema).read(tmp_path / "t.csv").modalities["table"].values[
             "rooms"
         ].tolist() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "more", [["1.234,50 €", "(12)"], ["007", "١٢٫٥", "no", " 5 %"], ["1e999", "-inf", "1,5", "x" * 90]]
+)
+def test_many_cells_of_few_words_are_read_as_each_of_them_is(more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    cells = pd.Series(rng.choice([*more, "12", "1.5"], 5_000), index=rng.permutation(5_000))
+    many = parse(cells)
+    monkeypatch.setattr("profuse.data.table.numbers._MANY", 10_000)
+    each = parse(cells)
+    for name in ("unit", "written", "padded", "plain"):
+        assert getattr(many, name).tolist() == getattr(each, name).tolist()
+    for mark in each.values:
+        np.testing.assert_array_equal(many.values[mark], each.values[mark])
+        np.testing.assert_array_equal(many.valid[mark], each.valid[mark])
+    pd.testing.assert_series_equal(many.words, each.words)
+    pd.testing.assert_series_equal(many.clean, each.clean)
+
+
+def test_of_many_cells_distinct_words_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read: list[int] = []
+    original = numbers._matches
+
+    def counted(words: pd.Series, pattern: str) -> np.ndarray:
+        n_read.append(len(words))
+        return original(words, pattern)
+
+    monkeypatch.setattr(numbers, "_matches", counted)
+    parse(pd.Series(["12", "13"] * 2_000))
+    assert set(n_read) == {2}

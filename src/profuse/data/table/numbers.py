@@ -62,6 +62,8 @@ _CHARACTERS = {
 }  # fmt: skip
 _TABLE = str.maketrans(_CHARACTERS)
 _LONGEST = 60
+_MANY = 2_000
+"""Cells beyond which only distinct words are read, if most of the first ones are repeated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,19 @@ class Parsed:
     def either(self) -> np.ndarray:
         """Whether the cell is a number at all."""
         return np.asarray(self.valid["."] | self.valid[","])
+
+    def of(self, codes: np.ndarray, index: pd.Index) -> Parsed:
+        """Returns what is known of `[row]` cells, of which these are the distinct ones; `codes`: which one each is."""
+        return Parsed(
+            words=self.words.take(codes).set_axis(index),
+            clean=self.clean.take(codes).set_axis(index),
+            values={mark: values[codes] for mark, values in self.values.items()},
+            valid={mark: valid[codes] for mark, valid in self.valid.items()},
+            unit=self.unit[codes],
+            written=self.written[codes],
+            padded=self.padded[codes],
+            plain=self.plain[codes],
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,13 @@ class NumberFormat:
 def parse(cells: pd.Series, marks: tuple[Mark, ...] = _MARKS) -> Parsed:
     """Reads cells (words, none missing) with each of `marks` as the decimal mark."""
     words = cells.astype("str").str.strip()
+    if len(words) > _MANY and words.iloc[:_MANY].nunique() < _MANY // 2:
+        codes, distinct = pd.factorize(words)
+        return _parsed(pd.Series(distinct, dtype="str"), marks).of(codes, words.index)
+    return _parsed(words, marks)
+
+
+def _parsed(words: pd.Series, marks: tuple[Mark, ...]) -> Parsed:
     n = len(words)
     values: dict[Mark, np.ndarray] = {m: np.full(n, np.nan) for m in _MARKS}
     valid: dict[Mark, np.ndarray] = {m: np.zeros(n, dtype=bool) for m in _MARKS}
