@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["World", "check_shareable", "one_process", "processes", "world"]
 
 T = TypeVar("T")
+_LETTING_GO = 0.1
+"""Seconds in which gloo's threads, which outlive the group, let go of the last call's tensors.
+
+They need the interpreter for that, after the call has returned: one that ends meanwhile aborts ("terminate called
+without an active exception").
+"""
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -260,6 +267,7 @@ def processes(options: ProcessOptions | None = None, *, device: str = "auto") ->
     finally:
         _WORLD.reset(token)
         distributed.destroy_process_group()
+        time.sleep(_LETTING_GO)
         if failed and rank == 0:
             messages.let_hear()
 
