@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["World", "check_shareable", "one_process", "processes", "world"]
 
 T = TypeVar("T")
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _LETTING_GO = 0.1
 """Seconds in which gloo's threads, which outlive the group, let go of the last call's tensors.
 
 They need the interpreter for that, after the call has returned: one that ends meanwhile aborts ("terminate called
 without an active exception").
 """
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 @dataclass(frozen=True)
