@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,19 +33,19 @@ class Bar:
     """
 
     def __init__(self, console: Console, *, unit: str, first: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(f"{unit},"),
+            TextColumn("{task.fields[counted]}"),
             TimeElapsedColumn(),
             TextColumn("elapsed{task.fields[left]}", markup=False),
             console=console,
             transient=True,
         )
-        self._task = self._progress.add_task(first, total=None, left="")
+        self._task = self._progress.add_task(first, total=None, left="", counted="")
+        self._unit = unit
 
     def start(self) -> None:
         """Draws it."""
@@ -57,4 +57,8 @@ class Bar:
 
     def show(self, description: str, *, left: str = "", done: int | None = None, total: int | None = None) -> None:
         """Shows what runs now and what is left; how many of how many are done, where it is not as before."""
-        self._progress.update(self._task, description=description, left=left, completed=done, total=total, refresh=True)
+        of = "" if total is None else f"/{total:,}"
+        counted: dict[str, Any] = {} if done is None else {"counted": f"{done:,}{of} {self._unit},"}
+        self._progress.update(
+            self._task, description=description, left=left, completed=done, total=total, refresh=True, **counted
+        )

@@ -125,6 +125,16 @@ def test_databases_that_are_not_there_are_told(url: str, message: str) -> None:
     assert "hush" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_a_file_and_no_folder_of_a_like_name_is_proposed(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "shops.db").mkdir()
+    with pytest.raises(DataError, match="got '.*shop.db'. Check the path"):
+        read_database(f"{kind}:///{tmp_path}/shop.db", query="select 1")
+    (tmp_path / "shop2.db").touch()
+    with pytest.raises(DataError, match="Did you mean 'shop2.db'"):
+        read_database(f"{kind}:///{tmp_path}/shop.db", query="select 1")
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

@@ -37,7 +37,7 @@ def check_file(path: Path, shown: str) -> None:
         DataError: It is not.
     """
     if not path.is_file():
-        here = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        here = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
         close = nearest(path.name, here)
         hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else "Check the path."
         raise DataError(f"{shown}: the database must be a file that exists; got {str(path)!r}. {hint}")
