@@ -265,7 +265,8 @@ class Fits:
         if reason:
             skipped[name] = reason
             self._over.add(name)
-            self._tell("member", n_done, member=name, seconds=result.seconds, skipped=reason)
+            again = "; it is tried again if others leave time" if probes and result.needs else ""
+            self._tell("member", n_done, member=name, seconds=result.seconds, skipped=reason + again)
         else:
             self._add(result, n_done, fitted)
 
