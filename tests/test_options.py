@@ -78,6 +78,12 @@ def test_rounds_that_contradict_other_options_are_told_with_the_other_faults() -
         FusionClassifier(rounds="equilibrium", start="learned", balance="ogm").fit(np.zeros((4, 2)), [0, 1, 0, 1])
 
 
+def test_options_of_an_encoder_in_place_of_its_name_are_told_where_they_belong() -> None:
+    (fault,) = faults_of(ModelOptions, {"encoders": {"a": {"name": "static", "width": 32}, "b": "vit"}})
+    assert fault.startswith("encoders must be the name of an encoder for each modality; options belong in ")
+    assert "encoder_options: {a: {'width': 32}}; got encoders=" in fault
+
+
 def test_numbers_within_options_must_be_numbers_too() -> None:
     for value in ("0.5", True):
         with pytest.raises(ConfigError, match=r"balance_options\['alpha'\] must be .* if that is meant"):

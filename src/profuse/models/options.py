@@ -136,6 +136,19 @@ class ModelOptions(BaseModel):
         default_factory=dict, description="Options of operators by their names: {low_rank: {rank: 8}}."
     )
 
+    @field_validator("encoders", mode="before")
+    @classmethod
+    def _names_only(cls, asked: Any) -> Any:
+        """Says where options of an encoder belong."""
+        for modality, told in asked.items() if isinstance(asked, dict) else ():
+            if isinstance(told, dict):
+                options = {k: v for k, v in told.items() if k != "name"}
+                raise ValueError(
+                    f"must be the name of an encoder for each modality; options belong in encoder_options: "
+                    f"{{{modality}: {options or '{...}'}}}"
+                )
+        return asked
+
     @field_validator("fusion", "decision", "encoders")
     @classmethod
     def _known(cls, asked: Any, info: ValidationInfo) -> Any:
