@@ -21,7 +21,7 @@ def test_the_best_setting_by_folds_predicts_the_same_test_rows(monkeypatch: pyte
     assert {len(rows) for rows in made.rows.values()} == {len(portfolios.rows_of("synthetic", 0)[2])}
     for name, rows in made.rows.items():
         assert np.mean(rows) == pytest.approx(made.scores[name])
-    assert max(made.scores.values()) > 0.3  # four classes, of which none has more than a third of the rows
+    assert max(made.scores.values()) > 0.3  # sixteen classes
 
 
 def test_no_more_settings_are_tried_than_the_seconds_allow(monkeypatch: pytest.MonkeyPatch) -> None:
