@@ -85,14 +85,16 @@ def classical(x: pd.DataFrame, seed: int) -> Iterator[tuple[str, Any, dict[str, 
         yield name, make_pipeline(ready, model), {f"{last}__{k}": v for k, v in settings.items()}
 
 
-def autogluon(python: str, known: pd.DataFrame, codes: np.ndarray, test: pd.DataFrame, seconds: float) -> np.ndarray:
+def autogluon(
+    python: str, known: pd.DataFrame, target: np.ndarray, test: pd.DataFrame, seconds: float, metric: str = "log_loss"
+) -> np.ndarray:
     """Returns what AutoGluon, in the environment of that interpreter, predicts of the test rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        known.assign(target=codes).to_csv(folder / "learn.csv", index=False)
+        known.assign(target=target).to_csv(folder / "learn.csv", index=False)
         test.to_csv(folder / "new.csv", index=False)
         worker = Path(__file__).with_name("autogluon_rows.py")
-        subprocess.run([python, str(worker), str(folder), str(seconds)], check=True)
+        subprocess.run([python, str(worker), str(folder), str(seconds), metric], check=True)
         return pd.read_csv(folder / "said.csv").to_numpy()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from profuse.comparison.statistics import Sample, paired_difference
+from profuse.data.dataset import Dataset
 from profuse.data.split import make_split
 from profuse.datasets import load
 from profuse.metrics import metric as metric_called
@@ -26,7 +27,7 @@ from profuse.portfolio.options import PortfolioOptions
 from profuse.schema import SplitOptions
 from profuse.training.options import TrainOptions
 
-__all__ = ["TASKS", "Measured", "measure_one", "page"]
+__all__ = ["TASKS", "Measured", "kept", "measure_one", "page", "rows_of", "write_table"]
 
 TASKS: dict[str, int] = {
     "mfeat": 400,
@@ -58,15 +59,20 @@ class Measured:
     seconds: float
 
 
-def measure_one(name: str, seed: int, *, preset: Any = "default", train: TrainOptions | None = None) -> Measured:
-    """Fits a portfolio to one data set at one seed, and scores it and its members on test rows."""
+def rows_of(name: str, seed: int) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    """Returns a data set, the rows that are fitted to, and test rows."""
     dataset = load(name)
     split, draw = make_split(dataset, SplitOptions(), seed=seed), np.random.default_rng(seed)
     known = np.concatenate([split.train, split.valid])
     known = known[-TASKS[name] :] if dataset.times is not None else draw.permutation(known)[: TASKS[name]]
-    test = np.sort(draw.permutation(split.test)[:_MOST_TEST])
+    return dataset, np.sort(known), np.sort(draw.permutation(split.test)[:_MOST_TEST])
+
+
+def measure_one(name: str, seed: int, *, preset: Any = "default", train: TrainOptions | None = None) -> Measured:
+    """Fits a portfolio to one data set at one seed, and scores it and its members on test rows."""
+    dataset, known, test = rows_of(name, seed)
     train = (train or TrainOptions()).model_copy(update={"seed": seed})
-    model = fit_portfolio(dataset.rows(np.sort(known)), PortfolioOptions(preset=preset), train=train, keep_all=True)
+    model = fit_portfolio(dataset.rows(known), PortfolioOptions(preset=preset), train=train, keep_all=True)
     rows, metric = dataset.rows(test), primary_metric(dataset.task)
     inputs = model.encode(rows)
     said = {"portfolio": model.predict_encoded(inputs)}
@@ -127,8 +133,16 @@ def _samples(of: Sequence[Measured], which: str | None) -> list[Sample]:
     return [Sample(np.array(f.test_rows), np.array(f.clusters), np.array(f.rows[which or f.best])) for f in of]
 
 
-def _kept(folder: Path) -> list[Measured]:
+def kept(folder: Path) -> list[Measured]:
+    """Returns what was measured earlier."""
     return [Measured(**json.loads(p.read_text(encoding="utf-8"))) for p in sorted(folder.glob("*.json"))]
+
+
+def write_table(path: Path, name: str, table: str) -> None:
+    """Writes the table between `<!-- name -->` and the next `<!-- end -->` of a page anew."""
+    text, start = path.read_text(encoding="utf-8"), f"<!-- {name} -->\n"
+    before, rest = text.split(start)
+    path.write_text(f"{before}{start}{table}{rest[rest.index('<!-- end -->') :]}", encoding="utf-8")
 
 
 def _main() -> None:
@@ -147,12 +161,10 @@ def _main() -> None:
                 measured = measure_one(name, seed, train=TrainOptions(epochs=given.epochs))
                 path.write_text(json.dumps(vars(measured)), encoding="utf-8")
                 print(page([measured]), flush=True)
-    found = _kept(given.out)
+    found = kept(given.out)
     print(page(found))
     if given.page is not None:
-        text = given.page.read_text(encoding="utf-8")
-        start, end = text.index("<!-- table -->"), text.index("<!-- end -->")
-        given.page.write_text(f"{text[:start]}<!-- table -->\n{page(found)}{text[end:]}", encoding="utf-8")
+        write_table(given.page, "table", page(found))
 
 
 if __name__ == "__main__":

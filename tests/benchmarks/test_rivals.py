@@ -1,0 +1,59 @@
+"""The study of rivals: their rows are the portfolio's, each is tuned by folds, and the table says what is gained."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+study: Any = importlib.import_module("rivals")
+portfolios: Any = importlib.import_module("portfolios")
+
+
+def test_the_best_setting_by_folds_predicts_the_same_test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(portfolios.TASKS, "synthetic", 100)
+    monkeypatch.setattr(study, "N_SETTINGS", 3)
+    made = study.measure_rivals("synthetic", 0, seconds=60.0)
+    assert set(made.scores) == set(made.folds) == {"linear", "svm", "extra trees", "boosting"}
+    assert set(made.tried.values()) == {3}
+    assert {len(rows) for rows in made.rows.values()} == {len(portfolios.rows_of("synthetic", 0)[2])}
+    for name, rows in made.rows.items():
+        assert np.mean(rows) == pytest.approx(made.scores[name])
+    assert max(made.scores.values()) > 0.3  # sixteen classes
+
+
+def test_no_more_settings_are_tried_than_the_seconds_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(portfolios.TASKS, "synthetic", 60)
+    assert set(study.measure_rivals("synthetic", 0, seconds=0.0).tried.values()) == {1}
+
+
+def test_nothing_of_test_rows_is_in_the_features_of_the_others() -> None:
+    dataset, known, test = portfolios.rows_of("synthetic", 0)
+    before = study._features(dataset, known, test, "extra_trees")
+    data = dataset.modalities["a"]
+    data.values[test] = 1e3
+    after = study._features(dataset, known, test, "extra_trees")
+    assert np.array_equal(before[known], after[known])
+    assert not np.array_equal(before[test], after[test])
+
+
+def test_the_table_tells_the_gain_on_the_model_that_folds_found_best_and_on_autogluon() -> None:
+    def rows(right: float) -> list[float]:
+        return [1.0, right, 1.0, 0.0] * 20
+
+    ours = portfolios.Measured(
+        data="made", seed=0, n_rows=50, metric="accuracy", scores={"portfolio": 0.75}, weights={}, best="linear",
+        rows={"portfolio": rows(1.0)}, test_rows=list(range(80)), clusters=[str(i) for i in range(80)], seconds=2.0,
+    )  # fmt: skip
+    theirs = study.Rivals(
+        data="made", seed=0, folds={"linear": 0.6, "svm": 0.7}, scores={"linear": 0.75, "svm": 0.5, "autogluon": 0.75},
+        tried={"linear": 20, "svm": 8, "autogluon": 1}, seconds={},
+        rows={"linear": rows(1.0), "svm": rows(0.0), "autogluon": rows(1.0)},
+    )  # fmt: skip
+    cells = [cell.strip() for cell in study.page([theirs], [ours]).splitlines()[2].strip("|").split("|")]
+    assert cells[:6] == ["made", "1", "accuracy", "0.750", "0.500 (svm)", "8 to 20"]
+    assert cells[6].startswith("+0.250 (")
+    assert cells[7] == "0.750"
+    assert cells[8].startswith("+0.000 (")
