@@ -37,8 +37,9 @@ study-progressive: $(VENV)/.dev  ## Progressive Fusion's claims put to the test:
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/progressive/study.py --out $(STUDY)
 	$(BIN)/python benchmarks/quality/progressive/page.py $(STUDY) --page docs/results/progressive.md
 
-study-portfolio: $(VENV)/.dev  ## portfolios against their members on the named data: an hour; goes on where it stopped
+study-portfolio: $(VENV)/.dev  ## portfolios against their members and tuned rivals on the named data: hours; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/portfolios.py --out $(PORTFOLIOS) --page docs/results/portfolio.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/rivals.py --out $(PORTFOLIOS) --page docs/results/portfolio.md
 
 study-missing: $(VENV)/.dev  ## what to do about missing modalities: hours; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/quality/missing.py --out $(MISSING) --page docs/results/missing.md

@@ -148,7 +148,7 @@ def write_table(path: Path, name: str, table: str) -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of results; those there are kept")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", nargs="*", default=list(TASKS))
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--page", type=Path, default=None, help="the page whose table is written anew")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,3 +53,12 @@ def test_one_fit_scores_the_portfolio_and_every_member_on_the_same_test_rows(
     assert found.best == "linear"
     assert found.n_rows == 80
     assert len(found.rows["portfolio"]) == len(found.rows["linear"]) == len(found.test_rows)
+
+
+def test_a_table_is_written_anew_and_the_rest_of_the_page_stays(study: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\nold\n<!-- end -->\nc\n", encoding="utf-8")
+    study.write_table(page, "two", "new\n")
+    assert page.read_text(encoding="utf-8") == (
+        "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\nnew\n<!-- end -->\nc\n"
+    )
