@@ -29,6 +29,21 @@ def test_no_more_settings_are_tried_than_the_seconds_allow(monkeypatch: pytest.M
     assert set(study.measure_rivals("synthetic", 0, seconds=0.0).tried.values()) == {1}
 
 
+def test_the_setting_is_the_one_that_folds_find_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    def make(*, learns: bool) -> Any:
+        return LogisticRegression() if learns else DummyClassifier()
+
+    monkeypatch.setitem(portfolios.TASKS, "synthetic", 200)
+    settings = [{"learns": False}, {"learns": True}, {"learns": False}]
+    monkeypatch.setattr(study, "_models", lambda task, seed: iter([("one", make, settings, False)]))
+    made = study.measure_rivals("synthetic", 0, seconds=60.0)
+    assert made.folds["one"] > 0.2  # the dummy has a sixteenth
+    assert made.scores["one"] > 0.2
+
+
 def test_nothing_of_test_rows_is_in_the_features_of_the_others() -> None:
     dataset, known, test = portfolios.rows_of("synthetic", 0)
     before = study._features(dataset, known, test, "extra_trees")
