@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from profuse.data.dataset import Dataset, ModalityData
+
 study: Any = importlib.import_module("rivals")
 portfolios: Any = importlib.import_module("portfolios")
 
@@ -44,14 +46,25 @@ def test_the_setting_is_the_one_that_folds_find_best(monkeypatch: pytest.MonkeyP
     assert made.scores["one"] > 0.2
 
 
-def test_nothing_of_test_rows_is_in_the_features_of_the_others() -> None:
-    dataset, known, test = portfolios.rows_of("synthetic", 0)
-    before = study._features(dataset, known, test, "extra_trees")
-    data = dataset.modalities["a"]
-    data.values[test] = 1e3
-    after = study._features(dataset, known, test, "extra_trees")
-    assert np.array_equal(before[known], after[known])
-    assert not np.array_equal(before[test], after[test])
+@pytest.mark.parametrize("model", ["extra_trees", "linear"])
+def test_nothing_of_test_rows_is_in_the_features_of_the_others(model: str) -> None:
+    texts = np.array(["red car", "blue car", "red house", "blue house"] * 10, dtype=object)
+    number = np.arange(40.0)[:, None]
+    known, test = np.arange(30), np.arange(30, 40)
+    there = np.ones(40, dtype=bool)
+    some = there.copy()
+    some[:5] = False  # filled by the mean of known rows
+
+    def features(new: str, value: float) -> np.ndarray:
+        modalities = {
+            "text": ModalityData("text", np.where(np.arange(40) < 30, texts, new), there),
+            "number": ModalityData("vector", np.where(np.arange(40)[:, None] < 30, number, value), some),
+        }
+        made = Dataset("made", modalities, np.arange(40) % 2, "binary")
+        x = study._features(made, known, test, model)
+        return np.asarray(x if isinstance(x, np.ndarray) else x.toarray())[known]
+
+    assert np.array_equal(features("red car", 1.0), features("green boat and red boat", 1e3))
 
 
 def test_the_table_tells_the_gain_on_the_model_that_folds_found_best_and_on_autogluon() -> None:
