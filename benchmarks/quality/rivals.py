@@ -71,7 +71,8 @@ def measure_rivals(name: str, seed: int, *, seconds: float, python: str | None =
     codec = TargetCodec.fit(y, dataset.task, names=dataset.target_names)
     y = y.astype(float).ravel() if dataset.task == "regression" else codec.encode(y)
     learn = dataset.rows(known)
-    cut = folds(learn, np.arange(len(known)), 5, seed)
+    units = len(known) if learn.groups is None else len(np.unique(np.asarray(learn.groups).astype(str)))
+    cut = folds(learn, np.arange(len(known)), min(5, units), seed)
     dense, thin = (_features(dataset, known, test, of) for of in ("extra_trees", "linear"))
     made = Rivals(name, seed, {}, {}, {}, {}, {})
     for model, make, settings, wants_sparse in _models(dataset.task, seed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,23 @@ def test_the_setting_is_the_one_that_folds_find_best(monkeypatch: pytest.MonkeyP
     made = study.measure_rivals("synthetic", 0, seconds=60.0)
     assert made.folds["one"] > 0.2  # the dummy has a sixteenth
     assert made.scores["one"] > 0.2
+
+
+def test_few_groups_are_as_many_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, known, test = portfolios.rows_of("synthetic", 0)
+    grouped = replace(dataset, groups=np.arange(len(dataset)) % 3)
+    met = []
+
+    def folds(learn: Dataset, rows: np.ndarray, k: int, seed: int) -> Any:
+        made = split_folds(learn, rows, k, seed)
+        met.extend(set(learn.groups[fit]) & set(learn.groups[held]) for fit, held in made)  # type: ignore[index]
+        return made
+
+    split_folds = study.folds
+    monkeypatch.setattr(study, "folds", folds)
+    monkeypatch.setattr(portfolios, "rows_of", lambda name, seed: (grouped, known[:90], test[:90]))
+    study.measure_rivals("synthetic", 0, seconds=0.0)
+    assert met == [set(), set(), set()]
 
 
 @pytest.mark.parametrize("model", ["extra_trees", "linear"])
