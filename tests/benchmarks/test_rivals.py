@@ -50,7 +50,7 @@ def test_the_setting_is_the_one_that_folds_find_best(monkeypatch: pytest.MonkeyP
 def test_few_groups_are_as_many_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, known, test = portfolios.rows_of("synthetic", 0)
     grouped = replace(dataset, groups=np.arange(len(dataset)) % 3)
-    met = []
+    met: list[set[int]] = []
 
     def folds(learn: Dataset, rows: np.ndarray, k: int, seed: int) -> Any:
         made = split_folds(learn, rows, k, seed)
