@@ -217,7 +217,7 @@ def page(found: Sequence[Rivals], measured: Sequence[Any]) -> str:
         cells = [name, str(len(of)), metric_called(mine[0].metric).name]
         cells.append(f"{np.mean([m.scores['portfolio'] for m in mine]):.3f}")
         cells.append(f"{_mean(classical)} ({', '.join(dict.fromkeys(best))})")
-        cells += [f"{min(tried)} to {max(tried)}", _gain(classical)]
+        cells += [" to ".join(dict.fromkeys((str(min(tried)), str(max(tried))))), _gain(classical)]
         cells += [_mean(auto), _gain(auto)] if auto else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
