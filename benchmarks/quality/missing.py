@@ -8,6 +8,7 @@ same gaps. Rates are those of all modalities of all rows together.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model
 from profuse.training.options import TrainOptions
 
+portfolios: Any = importlib.import_module("portfolios")
 __all__ = ["STRATEGIES", "TASKS", "Measured", "measure", "page"]
 
 TASKS: dict[str, tuple[int, int | None]] = {
@@ -258,9 +260,7 @@ def _main() -> None:
     found = [Measured(**json.loads(p.read_text(encoding="utf-8"))) for p in sorted(given.out.glob("*.json"))]
     print(page(found))
     if given.page is not None:
-        text = given.page.read_text(encoding="utf-8")
-        start, end = text.index("<!-- table -->"), text.index("<!-- end -->")
-        given.page.write_text(f"{text[:start]}<!-- table -->\n{page(found)}{text[end:]}", encoding="utf-8")
+        portfolios.write_table(given.page, "table", page(found))
 
 
 if __name__ == "__main__":

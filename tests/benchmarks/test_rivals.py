@@ -54,6 +54,7 @@ def test_few_groups_are_as_many_folds(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def folds(learn: Dataset, rows: np.ndarray, k: int, seed: int) -> Any:
         made = split_folds(learn, rows, k, seed)
+        assert np.array_equal(np.asarray(learn.groups), np.asarray(grouped.groups)[known[:90]])
         met.extend(set(learn.groups[fit]) & set(learn.groups[held]) for fit, held in made)  # type: ignore[index]
         return made
 
