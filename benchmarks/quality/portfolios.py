@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,10 +140,25 @@ def kept(folder: Path) -> list[Measured]:
 
 
 def write_table(path: Path, name: str, table: str) -> None:
-    """Writes the table between `<!-- name -->` and the next `<!-- end -->` of a page anew."""
+    """Writes what stands between `<!-- name -->` and the next `<!-- end -->` of a page anew.
+
+    What a page says of data that were not measured here stays: rows of a table with the same heads, or sections.
+    """
     text, start = path.read_text(encoding="utf-8"), f"<!-- {name} -->\n"
     before, rest = text.split(start)
-    path.write_text(f"{before}{start}{table}{rest[rest.index('<!-- end -->') :]}", encoding="utf-8")
+    end = rest.index("<!-- end -->")
+    was, now = _by_data(rest[:end]), _by_data(table)
+    if was[0] == now[0]:
+        table = now[0] + "".join(part for _, part in sorted({**was[1], **now[1]}.items()))
+    path.write_text(f"{before}{start}{table}{rest[end:]}", encoding="utf-8")
+
+
+def _by_data(table: str) -> tuple[str, dict[str, str]]:
+    """Returns the heads of a table and its rows, or nothing and the sections of several, by the name of the data."""
+    if "### " in table:
+        return "", {part.split("\n")[0]: part.rstrip() + "\n\n" for part in re.split(r"(?m)^(?=### )", table) if part}
+    lines = table.splitlines(keepends=True)
+    return "".join(lines[:2]), {line.split("|")[1]: line for line in lines[2:]}
 
 
 def _main() -> None:

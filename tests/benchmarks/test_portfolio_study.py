@@ -62,3 +62,19 @@ def test_a_table_is_written_anew_and_the_rest_of_the_page_stays(study: Any, tmp_
     assert page.read_text(encoding="utf-8") == (
         "a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\nnew\n<!-- end -->\nc\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("|d|m|\n|-|-|\n|b|1|\n|c|2|\n", "|d|m|\n|-|-|\n|c|3|\n|a|4|\n", "|d|m|\n|-|-|\n|a|4|\n|b|1|\n|c|3|\n"),
+        ("|d|m|\n|-|-|\n|b|1|\n", "|d|other|\n|-|-|\n|c|3|\n", "|d|other|\n|-|-|\n|c|3|\n"),
+        ("### b\n\n1\n\n### c\n\n2\n", "### c\n\n3\n", "### b\n\n1\n\n### c\n\n3\n\n"),
+    ],
+    ids=["rows", "other heads", "sections"],
+)
+def test_what_a_page_says_of_other_data_stays(study: Any, tmp_path: Path, old: str, new: str, wanted: str) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"a\n<!-- t -->\n{old}<!-- end -->\nb\n", encoding="utf-8")
+    study.write_table(page, "t", new)
+    assert page.read_text(encoding="utf-8") == f"a\n<!-- t -->\n{wanted}<!-- end -->\nb\n"
