@@ -145,6 +145,14 @@ def test_a_portfolio_tells_its_members_and_its_held_out_score(task: str) -> None
         assert rows[m.name][0] == f"{100 * m.weight:.1f} %"
         assert float(rows[m.name][1]) == pytest.approx(m.score, rel=1e-3)
         assert float(rows[m.name][2]) == pytest.approx(m.loss, rel=1e-3)
+    by_pattern = {row[0]: row[1] for row in table(card, "How it was made", "a row that lacks")}
+    assert list(by_pattern) == ["note", "table"]
+    assert made.patterns == ((), ("note",), ("table",))
+    for i, lacks in enumerate(made.patterns[1:], start=1):
+        told = dict(re.findall(r"(.+?) \((\S+) %\)(?:, |$)", by_pattern[", ".join(lacks)]))
+        assert {n: float(p) for n, p in told.items()} == {
+            m.name: pytest.approx(100 * w, abs=0.051) for m, w in zip(made.members, made.weights[i], strict=True) if w
+        }
     scores = said(card, "Scores of training")
     found = re.search(r"Held-out \S+ (\S+) \(95 % interval (\S+) to (\S+)\) on 120 rows", scores)
     assert found is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from profuse.predictor.card import Block, Table
 from profuse.predictor.described import ends, label_of, listed, number, option_table, share, worth_of_answers
 
@@ -25,21 +27,31 @@ def made_of(model: PortfolioPredictor) -> list[Block]:
         (m.name, share(m.weight), _or_none(m.score), *([_or_none(m.loss)] if losses else []), f"{m.seconds:.1f}")
         for m in members
     ]
-    kept = sum(m.weight > 0 for m in members)
+    kept = int(model.weights.any(0).sum())
     blocks: list[Block] = [
         f"A portfolio: {kept} of {len(members)} models predict together, by weights that held-out rows chose.",
-        f"Weights differ by which modalities a row lacks, in {len(model.patterns)} patterns. The table is of rows that "
-        "lack none."
+        f"Weights differ by which modalities a row lacks, in {len(model.patterns)} patterns. The first table is of "
+        "rows that lack none; a row that lacks others than the second one names is predicted as the most similar."
         if len(model.patterns) > 1
         else "The weights are the same for all rows.",
         Table(columns, tuple(rows)),
     ]
+    if len(model.patterns) > 1:
+        rows = [(", ".join(lacks), _by(model, i)) for i, lacks in enumerate(model.patterns) if lacks]
+        blocks.append(Table(("a row that lacks", "is predicted by"), tuple(rows), 2, "Where a modality is missing"))
     if fills := _filled(model):
         blocks.append(fills)
     if (skipped := model.about.get("skipped")) and isinstance(skipped, Mapping):
         rows = [(str(name), str(why)) for name, why in skipped.items()]
         blocks.append(Table(("model", "reason"), tuple(rows), 2, "Left out"))
     return [*blocks, option_table({} if model.trained_on is None else model.trained_on.options)]
+
+
+def _by(model: PortfolioPredictor, pattern: int) -> str:
+    """Says which models predict the rows of a pattern, the largest weight first."""
+    weights = model.weights[pattern]
+    order = [int(i) for i in np.argsort(-weights, kind="stable") if weights[i]]
+    return listed([f"{model.members[i].name} ({share(weights[i])})" for i in order])
 
 
 def _filled(model: PortfolioPredictor) -> str:
