@@ -161,6 +161,18 @@ def test_a_portfolio_tells_its_members_and_its_held_out_score(task: str) -> None
     assert ("portfolio", "folds", "2") in table(card, "How it was made", "of")
 
 
+def test_a_model_that_counts_only_where_a_modality_is_missing_is_one_of_those_that_predict() -> None:
+    made = predictor(PORTFOLIO, "binary")
+    assert isinstance(made, PortfolioPredictor)
+    first = tuple(m.model_copy(update={"weight": float(i == 0)}) for i, m in enumerate(made.members))
+    for other, n_kept in ((0, 1), (1, 2)):
+        weights = np.zeros_like(made.weights)
+        weights[0, 0] = weights[1, other] = weights[2, 0] = 1.0
+        card = card_of(replace(made, members=first, weights=weights))
+        assert f"A portfolio: {n_kept} of 2 models predict together" in said(card, "How it was made")
+        assert table(card, "How it was made", "a row that lacks")[0] == ("note", f"{first[other].name} (100.0 %)")
+
+
 def test_a_decision_is_told_in_words() -> None:
     made = predictor("linear", "binary")
     assert "answers 'small' where its probability is at least 0.2000, else 'big'" in said(
