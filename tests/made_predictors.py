@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from few_trees import few_trees
 
-from profuse.classical import CLASSICAL, classical, feature_sets_for, fit_classical, fittable
+from profuse.classical import CLASSICAL, classical, feature_sets_for, fit_classical, fittable_to
 from profuse.data.dataset import Dataset
 from profuse.data.feature_pipeline import FeaturePipeline
 from profuse.data.split import Split
@@ -33,8 +33,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
 }
 NETWORKS: dict[str, Any] = {"network": 1, "progressive network": 2}
 PORTFOLIO = "portfolio"
-KINDS = [*NETWORKS, *(name for name in fittable() if name in CLASSICAL.builtin), PORTFOLIO]
-MADE = [(kind, task) for kind in KINDS for task in TARGETS]
+KINDS = [*NETWORKS, *(name for name in fittable_to("binary")[0] if name in CLASSICAL.builtin), PORTFOLIO]
+"""Of all tasks."""
+MADE = [
+    *((kind, task) for kind in KINDS for task in TARGETS),
+    *(("support_vectors", t) for t in ("regression", "two numbers")),
+]
 N = 150
 
 

@@ -251,16 +251,38 @@ class LabelsHead(Head):
 
 
 class ValuesHead(Head):
-    """One or many numbers, standardised on train: the mean over targets of the squared error."""
+    """One or many numbers, standardised on train: the mean over targets of the squared error.
+
+    With a `quantile` q twice the pinball loss is in its place: `2 max(q (y - p), (q - 1) (y - p))`. `QuantileHead`
+    learns several quantiles together.
+
+    Attributes:
+        quantile: What is learned; None: the mean. It has no part in a prediction.
+    """
 
     link = "identity"
     unit = "R2"
+    quantile: float | None = None
 
     def _best_temperature(self, outputs: Tensor, target: Tensor) -> float:
         return 1.0
 
+    def begin(self, residuals: Tensor) -> None:
+        super().begin(residuals)
+        if self.quantile is not None:
+            assert isinstance(self.linear.bias, Tensor)
+            self.linear.bias.data.copy_(torch.quantile(residuals.double(), self.quantile, dim=0))
+
     def row_losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        return (outputs - target).square().mean(-1)
+        above = target - outputs
+        if self.quantile is None:
+            return above.square().mean(-1)
+        return 2 * torch.maximum(self.quantile * above, (self.quantile - 1) * above).mean(-1)
+
+    def row_errors(self, outputs: Tensor, target: Tensor) -> Tensor:
+        if self.quantile is None:
+            return super().row_errors(outputs, target)
+        return self._weighed(self.row_losses(outputs, target))
 
     def pool(self, outputs: Tensor) -> Tensor:
         return outputs.mean(1)

@@ -19,7 +19,7 @@ import yaml
 from forks import Forks
 from rich.console import Console
 
-from profuse.classical import classical, fittable
+from profuse.classical import classical, fittable_to
 from profuse.cli._progress import LineDisplay, LiveDisplay, display
 from profuse.comparison.engine import Event
 from profuse.comparison.jobs import slug
@@ -29,7 +29,7 @@ from profuse.comparison.summary import summarise
 pytestmark = pytest.mark.usefixtures("few_classical")
 QUICK = ("--seeds", 1, "--rounds", "none", "--fusions", "mean", "--epochs", 1, "--width", 8, "--jobs", 1)
 
-ON_ALL = tuple(name for name in fittable() if classical(name).role == "classical")
+ON_ALL = tuple(name for name in fittable_to("binary")[0] if classical(name).role == "classical")
 N_FITS = 11 + len(ON_ALL)
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from known_answers import make_product
 
-from profuse.classical import classical, fit_classical, fittable
+from profuse.classical import classical, fit_classical, fittable_to
 from profuse.comparison.cautions import _caution, _caution_of_labels
 from profuse.comparison.compare import Comparison, read_options
 from profuse.comparison.engine import Event, compare_dataset
@@ -36,7 +36,7 @@ from profuse.training.options import TrainOptions
 
 pytestmark = pytest.mark.usefixtures("few_classical")
 
-ON_ALL = [name for name in fittable() if classical(name).role == "classical"]
+ON_ALL = [name for name in fittable_to("binary")[0] if classical(name).role == "classical"]
 OPTIONS = CompareOptions(
     fusions=("max",),
     rounds=(2,),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from profuse.comparison.jobs import slug
 from profuse.comparison.methods import methods_for
 from profuse.comparison.options import CompareOptions
 from profuse.comparison.results import Machine, Results
-from profuse.comparison.running import Run, _in_turn, _jobs
+from profuse.comparison.running import Run, _in_turn, _jobs, _key
 from profuse.data.tensors import from_tensors
 from profuse.errors import DataError, ProfuseError
 from profuse.models.options import ModelOptions
@@ -351,3 +352,17 @@ def test_networks_that_would_wait_for_the_solution_of_another_one_come_last_in_e
         *(m.name for m in methods if not m.is_network),
         *(m.name for m in networks if m.name not in firsts),
     ]
+
+
+@pytest.mark.parametrize(("name", "changes"), [("mae", True), ("pinball", True), ("r2", False)])
+def test_where_a_metric_asks_for_a_quantile_every_fit_depends_on_it(name: str, changes: bool) -> None:
+    methods = methods_for("ab", ["concat"], rounds=(), base=ModelOptions(), task="regression", portfolio="quick")[0]
+    run: Any = SimpleNamespace(prints={m.name: "code" for m in methods}, portfolio_seconds=None)
+
+    def keys(metric: str | None) -> dict[str, str]:
+        options = CompareOptions(metric=metric)
+        return {m.name: _key(run, m, 0, options, "digest", 1) for m in methods if not m.chooses(options.trials)}
+
+    plain, asked = keys(None), keys(name)
+    assert {"trivial", "linear", "concat", "a only"} <= {*plain}
+    assert {n for n in plain if plain[n] != asked[n]} == ({*plain} if changes else set())

@@ -21,14 +21,15 @@ from profuse.data.dataset import Dataset
 from profuse.data.split import Split
 from profuse.data.tensors import from_tensors
 from profuse.errors import ConfigError, DataError
-from profuse.heads import QUANTILES, QuantileHead
+from profuse.heads import QUANTILES, QuantileHead, ValuesHead
 from profuse.inspect import ask
 from profuse.inspect.conformal import Conformal
+from profuse.metrics import metric
 from profuse.models.build import build_model
 from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
-from profuse.predictor import NetworkPredictor
+from profuse.predictor import NetworkPredictor, load_model
 from profuse.training.fitting import Prepared
 
 SMALL: dict[str, Any] = {"head": "quantile", "width": 8, "members": 1}
@@ -179,3 +180,34 @@ def test_quantiles_are_those_of_the_task_and_better_than_linear_ones_that_do_not
     assert by["all rows"].value == pytest.approx(0.9, abs=0.04)
     assert by["place hidden"].value == pytest.approx(0.9, abs=0.04)
     assert by["place hidden"].score > by["all rows"].score  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("fusion", ["concat", "mean_logits"])
+def test_a_metric_that_asks_for_a_quantile_has_it_learned(fusion: str, tmp_path: Path) -> None:
+    (train, _), (new, true) = made(500, 0), made(1000, 1)
+    how: dict[str, Any] = {"fusion": fusion, "epochs": 15, "width": 8, "members": 1, "refit": False}
+    y, of = np.asarray(new.target), metric("pinball")
+    high, mean = (profuse.FusionRegressor(metric=name, **how).fit(train) for name in ("pinball", None))
+    said = high.predict(new)
+    assert (y <= said).mean() == pytest.approx(0.9, abs=0.06)
+    least = of(y, true[:, 1] + (true[:, 2] - true[:, 1]) * norm.ppf(0.9) / norm.ppf(QUANTILES[2]))
+    assert least < of(y, said) < 0.7 * of(y, mean.predict(new))
+    high.predictor_.save(tmp_path / "model")
+    np.testing.assert_allclose(load_model(tmp_path / "model").predict(new), said, rtol=1e-6)
+
+
+def test_the_head_of_a_quantile_begins_at_it_and_learns_by_the_pinball_loss() -> None:
+    head, target = ValuesHead(4, 2), torch.randn(400, 2).double().exp()
+    head.quantile = 0.8
+    head.begin(target)
+    outputs = head(torch.randn(400, 4)).double()
+    np.testing.assert_allclose(outputs[0].detach().numpy(), np.quantile(target.numpy(), 0.8, axis=0), rtol=1e-5)
+    losses = head.row_losses(outputs, target).detach().numpy()
+    oracle = [
+        mean_pinball_loss(target.numpy()[i : i + 1], outputs.detach().numpy()[i : i + 1], alpha=0.8) for i in range(9)
+    ]
+    np.testing.assert_allclose(losses[:9], 2 * np.array(oracle))
+    assert head.error(outputs, target) == pytest.approx(losses.mean())
+    with head.weighted(torch.linspace(0.5, 1.5, 400)):
+        weighed = head.error(outputs, target)
+    assert weighed == pytest.approx((losses * np.linspace(0.5, 1.5, 400)).mean())

@@ -155,6 +155,12 @@ class TakesAllAlike(Honest):
         self.w = np.ones(len(rows))
 
 
+class StaysAtTheMean(Honest):
+    """It says that it predicts quantiles."""
+
+    quantiles: ClassVar[bool] = True
+
+
 class Fills(Honest):
     """It fills in what is missing where it stands."""
 
@@ -174,6 +180,7 @@ BROKEN: dict[str, type[ClassicalModel]] = {
     "state_survives": ForgetsItsWeights,
     "absent_class_is_known": CountsTheClasses,
     "weights_count": TakesAllAlike,
+    "quantile_learned": StaysAtTheMean,
     "inputs_left_alone": Fills,
 }
 

@@ -162,6 +162,19 @@ class Approximates(Honest):
         return float(super().score(y, p) ** 1.01)
 
 
+class IsNoMedian(Metric):
+    """A mean of squares, which is best at the mean."""
+
+    name = "no_median"
+    label = "mean of squares"
+    higher_is_better = False
+    tasks = ("regression",)
+    quantile = 0.5
+
+    def score(self, y: Array, p: Array) -> float:
+        return float(np.square(y - p).mean())
+
+
 class IsSure(Honest):
     of_answers = True
 
@@ -175,6 +188,7 @@ BROKEN: dict[str, type[Metric]] = {
     "perfect_is_best": NeverPerfect,
     "worse_scores_worse": TurnedAround,
     "row_scores_average": CountsRowsTwice,
+    "best_at_quantile": IsNoMedian,
     "answers_alone": IsSure,
     "order_irrelevant": LooksAtTheFirstRow,
     "undefined_raises": DividesByNothing,

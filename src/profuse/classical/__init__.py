@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from profuse.classical._base import ClassicalModel, Problem
+from profuse.classical._moved import Moved
 from profuse.classical._own import OwnEstimator
 from profuse.classical._scikit import ScikitModel
 from profuse.data.features import Matrix, features_named
@@ -49,6 +50,7 @@ CLASSICAL = table(
         "extra_trees": "profuse.classical.extra_trees:ExtraTrees",
         "lightgbm": "profuse.classical.lightgbm:LightGBM",
         "catboost": "profuse.classical.catboost:CatBoost",
+        "support_vectors": "profuse.classical.support_vectors:SupportVectors",
         "linear": "profuse.classical.linear:Linear",
         "yardstick": "profuse.classical.yardstick:Yardstick",
     },
@@ -67,9 +69,11 @@ def fittable() -> list[str]:
 
 
 def fittable_to(task: Task) -> tuple[list[str], dict[str, str]]:
-    """Returns the names of those `fittable` that can learn a task; and why others cannot, by name."""
+    """Returns the names of those `fittable` that can learn a task; and why others that are not ours cannot, by name."""
     reasons = {name: classical(name).not_for(task) for name in fittable()}
-    return [name for name, reason in reasons.items() if not reason], {n: r for n, r in reasons.items() if r}
+    return [name for name, reason in reasons.items() if not reason], {
+        n: r for n, r in reasons.items() if r and n not in CLASSICAL.builtin
+    }
 
 
 def restored(name: str, state: Mapping[str, Any], task: Task, n_outputs: int) -> ClassicalModel:
@@ -79,6 +83,9 @@ def restored(name: str, state: Mapping[str, Any], task: Task, n_outputs: int) ->
         UnknownNameError: There is no model called so.
         ValueError: It is the state of no such model.
     """
+    if state.get("of") == Moved.kind:
+        inner: Any = state["model"]
+        return Moved.from_state({**state, "model": restored(name, inner, task, n_outputs)}, task, n_outputs)
     if state.get("of") != OwnEstimator.kind:
         return classical(name).from_state(state, task, n_outputs)
     known = CLASSICAL.part(name) if name in CLASSICAL else None
@@ -172,9 +179,11 @@ def fit_classical(
 
     Raises:
         UnknownNameError: An unknown name.
-        ConfigError: Sparse features, or weights, for a model that takes none.
+        ConfigError: Sparse features, or weights, for a model that takes none; a task that it declines.
     """
     cls = classical(name)
+    if reason := cls.not_for(task):
+        raise ConfigError(f"{name}: the model must be for a {task} target; {reason}. Use another.")
     start = time.perf_counter()
     if weights is not None:
         if not cls.weighted:
@@ -199,9 +208,11 @@ def fit_classical(
     of = categories or {}
     codes = np.flatnonzero([c for k in names for c in of.get(k) or [False] * features[k].shape[1]])
     widths = tuple(part.shape[1] for part in parts if not _is_dense(part))
-    model = cls(task, n_outputs)
     x = side_by_side(parts, len(target))
     problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric, widths, zero, weights)
+    model = cls(task, n_outputs)
+    if problem.quantile is not None and not cls.quantiles:
+        model = Moved(model)
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
 

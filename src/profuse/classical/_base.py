@@ -48,6 +48,11 @@ class Problem:
     weights: np.ndarray | None = None
 
     @property
+    def quantile(self) -> float | None:
+        """The quantile of numbers at which the metric is best; None: the mean."""
+        return None if self.metric is None else self.metric.quantile
+
+    @property
     def choosing_rows(self) -> np.ndarray:
         """Validation rows that count."""
         return self.valid_rows if self.weights is None else self.valid_rows[self.weights[self.valid_rows] > 0]
@@ -76,6 +81,7 @@ class ClassicalModel(ABC):
         sparse: Whether it takes sparse features. One of all modalities then gets the sparse set of a kind that has one;
             one that takes none never gets any.
         weighted: Whether it learns with `Problem.weights`; one that does not is left out where rows have weights.
+        quantiles: Whether it predicts `Problem.quantile` as it is; what others predict of numbers is moved there.
         package: The optional package that fits it: where it is missing, comparisons leave the model out.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         slow: Whether a fit takes longer than most: among several it comes last.
@@ -90,6 +96,7 @@ class ClassicalModel(ABC):
     role: ClassVar[Literal["classical", "trivial", "single"]] = "classical"
     sparse: ClassVar[bool] = False
     weighted: ClassVar[bool] = False
+    quantiles: ClassVar[bool] = False
     package: ClassVar[str] = ""
     row: ClassVar[str] = ""
     slow: ClassVar[bool] = False

@@ -29,6 +29,7 @@ profuse.classical._columns.OnLogarithm
 sklearn._loss._loss.CyHalfBinomialLoss
 sklearn._loss._loss.CyHalfMultinomialLoss
 sklearn._loss._loss.CyHalfSquaredError
+sklearn._loss._loss.CyPinballLoss
 sklearn._loss.link.IdentityLink
 sklearn._loss.link.Interval
 sklearn._loss.link.LogitLink
@@ -36,6 +37,7 @@ sklearn._loss.link.MultinomialLogit
 sklearn._loss.loss.HalfBinomialLoss
 sklearn._loss.loss.HalfMultinomialLoss
 sklearn._loss.loss.HalfSquaredError
+sklearn._loss.loss.PinballLoss
 sklearn.compose._column_transformer.ColumnTransformer
 sklearn.dummy.DummyClassifier
 sklearn.ensemble._hist_gradient_boosting.binning._BinMapper

@@ -46,13 +46,14 @@ class CatBoost(Boosting):
         settings: Mapping[str, Any],
         seed: int,
         n_rounds: int,
+        quantile: float | None = None,
     ) -> Grown:
         several = self.task == "multiclass"
         width = int(learned.y.max()) + 1 if several else 1
         goals = {"multiclass": "MultiClass", "regression": "RMSE"}
         options = {
             **settings,
-            "loss_function": goals.get(self.task, "Logloss"),
+            "loss_function": goals.get(self.task, "Logloss") if quantile is None else f"Quantile:alpha={quantile}",
             "iterations": min(n_rounds, 200 if several else 300),  # a round takes all classes and many times the time
             "learning_rate": settings["learning_rate"] * (2.0 if several else 1.0),
             "border_count": 64,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from profuse.classical._base import Problem
+from profuse.classical._moved import moved_loss
 from profuse.classical._scikit import ScikitModel
 from profuse.classical._trees import check_trees
 from profuse.schema import Task
@@ -20,7 +21,11 @@ _ROWS_PER_LEVEL = 16  # with fewer, trees do better on codes taken as numbers: t
 
 
 class GradientBoosting(ScikitModel):
-    """Histogram gradient boosting: of at most 300 trees per class, as many as have the smallest validation loss."""
+    """Histogram gradient boosting: of at most 300 trees per class, as many as have the smallest validation loss.
+
+    The loss is the log loss or the squared error. Where the metric asks for a quantile, it is the pinball loss if that
+    is smaller on validation rows: of errors of one shape everywhere the squared error tells more.
+    """
 
     slow: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
@@ -53,26 +58,31 @@ class GradientBoosting(ScikitModel):
             parts.append(("drop", empty))
         columns = make_column_transformer(*parts, remainder="passthrough")
         cls = HistGradientBoostingRegressor if self.task == "regression" else HistGradientBoostingClassifier
-        model = cls(
-            max_iter=_MOST_TREES,
-            early_stopping=True,
-            n_iter_no_change=15,
-            max_bins=n_bins,
-            categorical_features=np.arange(named.sum()),
-            random_state=seed,
-            **settings,
-        )
-        model.fit(
-            columns.fit_transform(x[rows]),
-            y[rows],
-            problem.weights_of(rows),
-            X_val=columns.transform(x[valid_rows]),
-            y_val=y[valid_rows],
-            sample_weight_val=problem.weights_of(valid_rows),
-        )
-        best = max(1, int(np.argmax(model.validation_score_)))  # the first score is that of no tree
-        del model._predictors[best:]
-        return make_pipeline(columns, model.set_params(max_iter=best, early_stopping=False))  # as a refit takes it
+        seen, held, weights = columns.fit_transform(x[rows]), columns.transform(x[valid_rows]), problem.weights_of
+
+        def fitted(**loss: Any) -> Any:
+            model = cls(
+                max_iter=_MOST_TREES,
+                early_stopping=True,
+                n_iter_no_change=15,
+                max_bins=n_bins,
+                categorical_features=np.arange(named.sum()),
+                random_state=seed,
+                **loss,
+                **settings,
+            )
+            model.fit(
+                seen, y[rows], weights(rows), X_val=held, y_val=y[valid_rows], sample_weight_val=weights(valid_rows)
+            )
+            best = max(1, int(np.argmax(model.validation_score_)))  # the first score is that of no tree
+            del model._predictors[best:]
+            return model.set_params(max_iter=best, early_stopping=False)  # as a refit takes it
+
+        models = [fitted()]
+        if (q := problem.quantile) is not None:
+            models.append(fitted(loss="quantile", quantile=q))
+            models.sort(key=lambda m: moved_loss((y[valid_rows] - m.predict(held))[:, None], q, weights(valid_rows)))
+        return make_pipeline(columns, models[0])
 
     @staticmethod
     def size(estimator: Any) -> int:

@@ -43,19 +43,21 @@ class LightGBM(Boosting):
         settings: Mapping[str, Any],
         seed: int,
         n_rounds: int,
+        quantile: float | None = None,
     ) -> Grown:
         several = self.task == "multiclass"
         width = int(learned.y.max()) + 1 if several else 1
         goals = {"multiclass": "multiclass", "regression": "regression"}
         options = {
             **settings,
-            "objective": goals.get(self.task, "binary"),
+            "objective": goals.get(self.task, "binary") if quantile is None else "quantile",
             "num_threads": threads_now(),
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,
             "verbosity": -1,
             **({"num_class": width} if several else {}),
+            **({} if quantile is None else {"alpha": quantile}),
         }
         data = package.Dataset(learned.x, learned.y, weight=learned.weights, free_raw_data=False)
         stop = [package.early_stopping(30, verbose=False)] if held is not None else []

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from profuse.classical._base import Problem
 from profuse.classical._columns import BoundedRidge, Columns, OnLogarithm
+from profuse.classical._moved import moved_loss, quantile_of
 from profuse.classical._scikit import ScikitModel
 from profuse.schema import Task
 
@@ -30,7 +31,8 @@ class Linear(ScikitModel):
     that the sparse ones have 0.1, 1 or 10 times their variance, as validation rows prefer: a penalty for each sort. A
     positive target whose skewness is above 1 is learned on the logarithm where that has the smaller squared error on
     validation rows, in the target's own unit. What it predicts is held to the range of the targets, widened by as much
-    on either side: a number beyond all bounds moves it no further.
+    on either side: a number beyond all bounds moves it no further. Where the metric asks for a quantile, the pinball
+    loss is in the place of the squared error.
     """
 
     sparse: ClassVar[bool] = True
@@ -116,12 +118,9 @@ class Linear(ScikitModel):
                 model = BoundedRidge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
                 said = model.fit(seen, y[rows], problem.weights_of(rows)).predict(held)
                 if zero is not None:
-                    up = said - zero
-                    model.factor = float(
-                        np.clip((counts * up) @ (y[valid_rows] - zero) / ((counts * up) @ up), 0.5, 2.0)
-                    )
-                    said = model.factor * up + zero
-                loss = float(np.average(np.square(y[valid_rows] - said), weights=weights))
+                    model.factor = _factor(said - zero, y[valid_rows] - zero, counts, problem.quantile)
+                    said = model.factor * (said - zero) + zero
+                loss = _loss(y[valid_rows] - said, weights, problem.quantile)
                 yield _Tried(loss, model)
                 if terms and loss > least:
                     break
@@ -162,3 +161,17 @@ class _Tried(NamedTuple):
 
     loss: float
     pipeline: Any
+
+
+def _factor(up: np.ndarray, true: np.ndarray, counts: np.ndarray, quantile: float | None) -> float:
+    """Returns what numbers above 0 are to be multiplied by: for least squared errors, or for the quantile of `true`."""
+    if quantile is None:
+        return float(np.clip((counts * up) @ true / ((counts * up) @ up), 0.5, 2.0))
+    return float(np.clip(quantile_of((true / up)[:, None], quantile, counts * up).item(), 0.1, 10.0))
+
+
+def _loss(left: np.ndarray, weights: np.ndarray | None, quantile: float | None) -> float:
+    """Returns the mean squared error, or the mean pinball loss of what is moved to the quantile."""
+    if quantile is None:
+        return float(np.average(np.square(left), weights=weights))
+    return moved_loss(left[:, None], quantile, weights)

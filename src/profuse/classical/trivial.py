@@ -1,4 +1,4 @@
-"""The trivial guess: what is most frequent, or the mean, whatever the input."""
+"""The trivial guess: what is most frequent, or the mean or another quantile, whatever the input."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
+from profuse.classical._moved import quantile_of
 from profuse.schema import Task
 
 __all__ = ["Trivial"]
 
 
 class Trivial(ClassicalModel):
-    """Class frequencies, label frequencies, or the mean of the rows that are known, by their weights.
+    """Class frequencies, label frequencies, or the mean, or the quantile that the metric asks for, by rows' weights.
 
     It has nothing to overfit, so it always learns from training and validation rows together.
     """
 
     role: ClassVar[Literal["classical", "trivial", "single"]] = "trivial"
     weighted: ClassVar[bool] = True
+    quantiles: ClassVar[bool] = True
 
     def __init__(self, task: Task, n_outputs: int) -> None:
         super().__init__(task, n_outputs)
@@ -37,7 +39,7 @@ class Trivial(ClassicalModel):
         if self.task in ("binary", "multiclass"):
             counts = np.bincount(y, weights, minlength=self.n_outputs)
             return np.asarray(counts / (len(y) if weights is None else counts.sum()))
-        return np.asarray(np.average(y, 0, weights))
+        return np.average(y, 0, weights) if problem.quantile is None else quantile_of(y, problem.quantile, weights)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         return np.tile(self.guess, (len(x), 1))

@@ -241,10 +241,11 @@ def _key(run: Run, method: Method, seed: int, options: CompareOptions, digest: s
         run.prints[method.name],
     ]  # fmt: skip
     # nothing else depends on it
-    if options.metric is not None and (
-        method.chooses(options.trials) or (method.is_network and metric(options.metric).chooses_epochs)
-    ):
-        decides.append(options.metric)
+    if options.metric is not None:
+        asked = metric(options.metric)
+        chosen = method.chooses(options.trials) or (method.is_network and asked.chooses_epochs)
+        if chosen or asked.quantile is not None:
+            decides.append(options.metric)
     if method.portfolio is not None and run.portfolio_seconds is not None:
         decides.append(run.portfolio_seconds)
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]

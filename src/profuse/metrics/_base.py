@@ -33,6 +33,8 @@ class Metric(ABC):
             or Brier score is no sign of a better value.
         ranks_like: Of one that tells nothing of rows: the name of one that does and ranks alike.
         least_target: Of a regression; where a target is below it, it is not defined.
+        quantile: Of a regression: the quantile of what a target may be at which a prediction scores best, 0 to 1, as .5
+            for absolute errors; None: the mean. Models that can learn one do, others are moved to it.
     """
 
     name: ClassVar[str]
@@ -47,6 +49,7 @@ class Metric(ABC):
     chooses_epochs: ClassVar[bool] = False
     ranks_like: ClassVar[str] = ""
     least_target: ClassVar[float] = float("-inf")
+    quantile: ClassVar[float | None] = None
 
     @abstractmethod
     def score(self, y: Array, p: Array) -> float:

@@ -20,6 +20,7 @@ class MeanAbsoluteError(Metric):
     unit = "target units"
     tasks = ("regression",)
     chooses_epochs = True
+    quantile = 0.5
 
     def score(self, y: Array, p: Array) -> float:
         y, p = columns(y, p)

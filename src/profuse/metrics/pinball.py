@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from profuse.metrics._base import Array, Metric
@@ -28,11 +26,12 @@ class Pinball(Metric):
     range = (0.0, float("inf"))
     unit = "target units"
     tasks = ("regression",)
-    quantile: ClassVar[float] = 0.9
+    quantile = 0.9
 
     def score(self, y: Array, p: Array) -> float:
         return float(self.row_scores(y, p).mean())
 
     def row_scores(self, y: Array, p: Array) -> Array:
+        assert self.quantile is not None
         y, p = columns(y, p)
         return np.asarray(np.maximum(self.quantile * (y - p), (self.quantile - 1) * (y - p)).mean(1))

@@ -13,7 +13,7 @@ from torch import nn
 from profuse.encoders import Encoder, encoder
 from profuse.errors import ConfigError
 from profuse.fusion import DecisionFusion, Fusion, fusion
-from profuse.heads import head_for
+from profuse.heads import ValuesHead, head_for
 from profuse.kinds import kind_named
 from profuse.models.fusion_model import JOINT, FusionModel, stage_channels
 from profuse.models.levels import Level
@@ -38,6 +38,7 @@ def build_model(
     seed: int,
     encoders: Mapping[str, Encoder] | None = None,
     operator: Fusion | Callable[..., Fusion] | None = None,
+    quantile: float | None = None,
 ) -> Model:
     """Makes an untrained model.
 
@@ -53,6 +54,7 @@ def build_model(
         encoders: The user's own encoders, in place of made ones.
         operator: The user's own operator (a class, a function `(channels, width) -> Fusion`, or an instance), in
             place of `options.fusion`.
+        quantile: That heads of one number for each value learn, in place of the mean; see `ValuesHead`.
     """
     given = encoders or {}
     options = options.chosen(len(specs), task) if operator is None else options
@@ -82,13 +84,16 @@ def build_model(
         n_members = options.n_members(n_rows, one=one)
 
         def head(width: int) -> nn.Module:
-            return kind(
+            new = kind(
                 width,
                 n_columns,
                 dropout=options.dropout,
                 label_smoothing=options.label_smoothing,
                 n_members=n_members,
             )
+            if isinstance(new, ValuesHead):
+                new.quantile = quantile
+            return new
 
         level: Level
         if operator is None:

@@ -12,6 +12,8 @@ import numpy as np
 from profuse.classical import ClassicalModel, Problem
 from profuse.classical.own import model_of
 from profuse.errors import ConfigError, ProfuseError
+from profuse.metrics import Metric
+from profuse.metrics.pinball import Pinball
 from profuse.schema import Task
 from profuse.testing._contract import run_checks
 from profuse.testing._subject import need
@@ -226,6 +228,29 @@ def weights_count(s: ClassicalSubject) -> None:
         )
 
 
+def quantile_learned(s: ClassicalSubject) -> None:
+    """One that learns `quantiles` has about that share of rows that it has not learned from below what it predicts."""
+    if not s.cls.quantiles or s.cls.not_for("regression"):
+        return
+    problem = _problem("regression")
+    skewed = np.exp(0.5 * np.asarray(problem.target) + np.random.default_rng(6).normal(size=(N_ROWS, 2)))
+    for q in (0.2, 0.8):
+        asked = replace(problem, target=skewed, metric=_pinball(q))
+        model, valid = s.fitted(asked, "regression")
+        constant, _ = s.fitted(replace(asked, target=np.ones_like(skewed)), "regression")
+        _check_outputs("regression", constant.predict(problem.x), N_ROWS, "a quantile of equal targets")
+        new = np.concatenate([valid, model.predict(problem.x[N_KNOWN:])])
+        share = float((skewed[N_TRAIN:] <= new).mean())
+        need(abs(share - q) < 0.15, f"a share of {q} of targets must be below; got {share:.2f}.")
+
+
+def _pinball(q: float) -> Metric:
+    class Asked(Pinball):
+        quantile = q
+
+    return Asked()
+
+
 def inputs_left_alone(s: ClassicalSubject) -> None:
     """It does not change the arrays that it is given."""
     for task in s.tasks:
@@ -250,6 +275,7 @@ CLASSICAL_CHECKS: dict[str, Callable[[ClassicalSubject], None]] = {
         state_survives,
         absent_class_is_known,
         weights_count,
+        quantile_learned,
         inputs_left_alone,
     )
 }

@@ -119,6 +119,19 @@ def row_scores_average(s: MetricSubject) -> None:
         need(abs(rows.mean() - value) < 1e-9, f"row_scores must average to {value}; got {rows.mean()} ({what}).")
 
 
+def best_at_quantile(s: MetricSubject) -> None:
+    """Of one answer for all rows the best is at the quantile that it declares."""
+    q = s.metric.quantile
+    if q is None:
+        return
+    need(0 < q < 1 and "regression" in s.metric.tasks, f"quantile must lie in 0 to 1, of numbers; got {q!r}.")
+    y = np.random.default_rng(4).exponential(size=(400, 1))
+    at = np.clip([q, q - 0.1, q + 0.1], 0.01, 0.99)
+    values = [s.metric(y, np.full_like(y, level)) for level in np.quantile(y, at)]
+    best = not any(_better(s.metric, other, values[0]) for other in values[1:])
+    need(best, f"the value must be best at the quantile {q}; got {values} at {at.tolist()}.")
+
+
 def answers_alone(s: MetricSubject) -> None:
     """One `of_answers` does not change with how sure the class (label) is that is answered."""
     for what, y, perfect, useless in s.cases() if s.metric.of_answers else ():
@@ -205,6 +218,7 @@ METRIC_CHECKS: dict[str, Callable[[MetricSubject], None]] = {
         perfect_is_best,
         worse_scores_worse,
         row_scores_average,
+        best_at_quantile,
         answers_alone,
         order_irrelevant,
         undefined_raises,

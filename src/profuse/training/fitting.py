@@ -213,7 +213,7 @@ def fit_model(
         encoders: The user's own encoders, by modality.
         operator: The user's own fusion operator.
         callbacks: Called in the training that chooses the epoch.
-        metric: That counts; it chooses the epoch where it says so (`Metric.chooses_epochs`), each row counting once.
+        metric: That counts; where it says so it chooses the epoch, each row counting once, or a quantile to be learned.
         kept: Where the training that chooses the epoch is kept, and from where it goes on; see `train`.
 
     With `Dataset.subgroups`, none of them may be served worse (`TrainOptions.subgroup_method`).
@@ -272,12 +272,9 @@ def _fit(
     independent = prepared.dataset.groups is None and prepared.dataset.times is None
     held = None if independent else counted(split.valid)
     linear: dict[str, Any] = {
-        "together": rows_together(prepared.dataset, split),
-        "solved": prepared.solved,
-        "log_weights": log_weights,
-        "most_rows": prepared.most_linear_rows,
-        "zeros": prepared.zeros,
-    }
+        "together": rows_together(prepared.dataset, split), "solved": prepared.solved, "log_weights": log_weights,
+        "most_rows": prepared.most_linear_rows, "zeros": prepared.zeros,
+    }  # fmt: skip
 
     def solved(model: Model, rows: Tensor, **of_model: Any) -> Mapping[str, Raw]:
         return solve_linear(prepared.once, model, inputs, prepared.target, rows, **linear, **of_model)
@@ -301,6 +298,7 @@ def _fit(
             seed=train_options.seed,
             encoders=encoders,
             operator=operator,
+            quantile=None if metric is None else metric.quantile,
         )
         facts = prepared.facts(rows, weights)
         for module in made.modules():
