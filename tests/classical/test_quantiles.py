@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from profuse.classical import Problem, classical, fit_classical, fittable, fittable_to, restored
-from profuse.classical._machines import Rows, Setting, _Fitter
+from profuse.classical._machines import Rows, Setting, _Fitter, best_machine
 from profuse.classical._moved import Moved, quantile_of
 from profuse.errors import ConfigError
 from profuse.metrics import metric
@@ -216,3 +216,14 @@ def test_classes_are_not_for_support_vectors() -> None:
     assert fittable_to("binary")[1] == {}  # ours are not told of where they do not belong
     with pytest.raises(ConfigError, match="support_vectors: the model must be for a binary target; it learns numbers"):
         fit_classical("support_vectors", {"table": x}, (y[:, 0] > 1).astype(int), TRAIN, VALID, "binary", 2)
+
+
+def test_support_vectors_are_chosen_by_absolute_errors() -> None:
+    x, y = skewed()
+    rows = Rows(x, y, np.zeros(0, dtype=int), "regression", 1)
+    choice, fit = best_machine(rows, ((TRAIN, VALID),), "tube")
+    left = np.abs(y[VALID] - fit(TRAIN).scores(x[VALID])).mean()
+    assert choice.error == pytest.approx(left)
+    for factor in (0.1, 10.0):
+        other = _Fitter(rows, TRAIN)(choice.setting._replace(penalty=factor * choice.setting.penalty))
+        assert np.abs(y[VALID] - other.scores(x[VALID])).mean() >= left

@@ -244,3 +244,18 @@ def test_boosting_learns_from_a_fold_that_lacks_a_column() -> None:
     np.testing.assert_allclose(made.predict(x), plain.predict(np.delete(x, 1, axis=1)))
     again = GradientBoosting.from_state(made.state(), "binary", 2)
     np.testing.assert_array_equal(again.predict(x), made.predict(x))
+
+
+def test_where_a_quantile_is_asked_for_the_best_is_that_whose_moved_predictions_are() -> None:
+    """A mean says little of the median of a skewed target: by absolute errors a constant would be better."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(900, 3))
+    y = np.exp(x[:, :1] + 1.5 * rng.normal(size=(900, 1)))
+    train, valid, new = np.split(np.arange(900), 3)
+    of = metric("mae")
+    fit = fit_classical("yardstick", {"x": x}, y, train, valid, "regression", 1, metric=of)
+    constant = np.full((300, 1), np.median(y[np.r_[train, valid]]))
+    assert of(y[new], fit.predict(x[new])) < 0.95 * of(y[new], constant)
+    left = y[valid] - fit.valid_prediction
+    assert fit.model.choice is not None
+    assert fit.model.choice[0] == pytest.approx(np.abs(left - np.median(left)).mean() / 2, rel=0.02)

@@ -11,16 +11,18 @@ import pandas as pd
 import pytest
 from made_predictors import PORTFOLIO, data, frame, predictor
 
-from profuse import FusionClassifier
+from profuse import FusionClassifier, FusionRegressor
 from profuse.data.dataset import Dataset, ModalityData
 from profuse.data.split import Split, split_off
 from profuse.errors import ConfigError, DataError
 from profuse.inspect import Answer, ask
 from profuse.inspect.missing import Missing
+from profuse.metrics import metric
 from profuse.models.options import ModelOptions
-from profuse.predictor import NetworkPredictor, Predictor
+from profuse.predictor import ClassicalPredictor, NetworkPredictor, Predictor
 from profuse.testing.question import QuestionSubject
-from profuse.training.fitting import Prepared, fit_model
+from profuse.training.classical_fits import best_fit
+from profuse.training.fitting import Prepared, fit_model, trained_on
 from profuse.training.options import TrainOptions
 from profuse.training.retraining import Retraining
 
@@ -44,9 +46,6 @@ TRAIN, TEST = made(300, 0), made(200, 1)
 def fitted(classical: str = "linear") -> Predictor:
     """A classical model of `TRAIN`, by the same door as it is fitted anew."""
     prepared = Prepared.make(TRAIN, Split(np.arange(240), np.arange(240, 300), np.empty(0, dtype=np.int64)))
-    from profuse.predictor import ClassicalPredictor
-    from profuse.training.classical_fits import best_fit
-
     best = best_fit(classical, sorted(TRAIN.modalities), prepared, TrainOptions(), trials=1, seed=0)
     return ClassicalPredictor(
         pipeline=prepared.pipeline, codec=prepared.codec, features=best.features, name=classical,
@@ -200,3 +199,22 @@ def test_what_rows_count_in_learning_counts_in_the_fits_anew_too(role: str) -> N
     assert model.read(rows, need_target=True).weights is None
     with pytest.raises(DataError, match=f"columns of weights and of subgroups; '{column}' is lacking. Add it"):
         ask(model, rows, "missing", rates=0.3, retrain=rows.drop(columns=column))
+
+
+@pytest.mark.parametrize("kind", ["network", "classical"])
+def test_what_has_learned_a_quantile_learns_it_again(kind: str) -> None:
+    rows, new = made(300, 0), made(300, 1)
+    of = metric("pinball")
+    if kind == "network":
+        options: dict[str, Any] = {"fusion": "concat", "width": 8, "members": 1, "epochs": 12}
+        model: Predictor = FusionRegressor(metric="pinball", **options).fit(rows).predictor_
+    else:
+        prepared = Prepared.make(rows, Split(np.arange(240), np.arange(240, 300), np.empty(0, dtype=np.int64)))
+        best = best_fit("linear", sorted(rows.modalities), prepared, TrainOptions(), trials=1, seed=0, metric=of)
+        classical = best.predictor("linear", sorted(rows.modalities), prepared)
+        model = classical.with_trained_on(trained_on(prepared, TrainOptions(), of))
+    y, anew = np.asarray(new.target), Retraining.of(model, rows, who="ask").without(["own"])
+    assert "own" not in anew.modalities
+    assert (y <= anew.predict(new)).mean() == pytest.approx(0.9, abs=0.07)
+    assert anew.trained_on is not None
+    assert (anew.trained_on.metric, anew.trained_on.quantile) == ("pinball", 0.9)

@@ -12,6 +12,7 @@ from profuse.errors import DataError, ShapeError
 from profuse.metrics import (
     log_error_scores,
     measure,
+    metric,
     metrics_for,
     primary_metric,
     row_scores,
@@ -71,8 +72,8 @@ def test_regression_metrics_equal_scikit_learn(n_targets: int) -> None:
 
 def test_a_metric_called_alone_does_not_broadcast_rows_against_rows() -> None:
     y = np.arange(4.0)
-    for metric in metrics_for("regression"):
-        assert metric(y, y[:, None] + 1.0) == pytest.approx(metric(y[:, None], y[:, None] + 1.0))
+    for each in metrics_for("regression"):
+        assert each(y, y[:, None] + 1.0) == pytest.approx(each(y[:, None], y[:, None] + 1.0))
 
 
 def test_calibration_error_is_the_gap_of_a_constant_forecast() -> None:
@@ -203,3 +204,9 @@ def test_the_pinball_loss_is_the_least_at_the_quantile() -> None:
     tried = np.quantile(y, [0.5, 0.8, 0.9, 0.95])
     losses = [measure("regression", y, np.full_like(y, q)).values["pinball"] for q in tried]
     assert int(np.argmin(losses)) == 2
+
+
+def test_at_which_answer_a_metric_is_best_is_said_in_words() -> None:
+    assert {name: metric(name).aim for name in ("r2", "mse", "mae", "pinball")} == {
+        "r2": "the mean", "mse": "the mean", "mae": "the median", "pinball": "the .9 quantile",
+    }  # fmt: skip

@@ -30,6 +30,7 @@ from profuse.models.fit_linear import fit_linear
 from profuse.models.options import ModelOptions
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.predictor import NetworkPredictor, load_model
+from profuse.predictor.described import card_of
 from profuse.training.fitting import Prepared
 
 SMALL: dict[str, Any] = {"head": "quantile", "width": 8, "members": 1}
@@ -192,6 +193,8 @@ def test_a_metric_that_asks_for_a_quantile_has_it_learned(fusion: str, tmp_path:
     assert (y <= said).mean() == pytest.approx(0.9, abs=0.06)
     least = of(y, true[:, 1] + (true[:, 2] - true[:, 1]) * norm.ppf(0.9) / norm.ppf(QUANTILES[2]))
     assert least < of(y, said) < 0.7 * of(y, mean.predict(new))
+    assert "learned the .9 quantile, as 'pinball' asks" in str(card_of(high.predictor_))
+    assert "quantile, as" not in str(card_of(mean.predictor_))
     high.predictor_.save(tmp_path / "model")
     np.testing.assert_allclose(load_model(tmp_path / "model").predict(new), said, rtol=1e-6)
 

@@ -11,6 +11,7 @@ import pytest
 
 from profuse import fit, from_tensors
 from profuse.classical.trivial import Trivial
+from profuse.cli._portfolio import headline
 from profuse.data.dataset import Dataset
 from profuse.errors import DataError, UnknownNameError
 from profuse.models.options import ModelOptions
@@ -171,3 +172,17 @@ def test_the_log_loss_has_no_part_in_the_choice_where_rows_count_unequally(monke
         assert len(shares) > 3  # of all folds, and of those but one
         assert set(shares) == {0.0 if weight else 0.5}
         shares.clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [(None, "the mean"), ("mae", "the median"), ("pinball", "the .9 quantile")]
+)
+def test_what_was_learned_of_numbers_is_kept_and_the_trivial_answer_is_told_by_it(name: Any, answer: str) -> None:
+    data = rare()
+    y = np.exp(np.asarray(data.modalities["a"].values)[:, 0] + np.random.default_rng(1).normal(size=N))
+    model = fitted(replace(data, target=y, task="regression", target_names=("y",)), LINEAR, TRIVIAL, metric=name)
+    assert model.trained_on is not None
+    assert model.trained_on.metric == (name or "")
+    assert f"Against always answering {answer}: +" in headline(model)[1]
+    share = {None: 0.63, "mae": 0.5, "pinball": 0.9}[name]
+    assert (y <= model.predict(data)).mean() == pytest.approx(share, abs=0.12)

@@ -372,3 +372,12 @@ def test_the_confusion_matrix_counts_predictions_and_says_of_how_many_rows(examp
     first = confusion["most"][0]
     assert f"{confusion['n_predictions']:,} predictions of {confusion['n_rows']:,} test rows" in page
     assert f"{first['true']} taken for {first['predicted']} ({first['count']} times, " in page
+
+
+@pytest.mark.parametrize(("name", "answer"), [("r2", "the mean"), ("mae", "the median")])
+def test_the_trivial_answer_to_numbers_is_that_at_which_the_metric_is_best(
+    example: Example, name: str, answer: str
+) -> None:
+    results = example(task="regression", gain=0.0, full=False)
+    results.config["metric"] = name
+    assert Words(results, summarise(example(task="regression", gain=0.0, full=False)))._trivial().endswith(answer)

@@ -10,6 +10,7 @@ import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._machines import Kind, Machine, Rows, best_machine, error_of, outputs_of
+from profuse.classical._moved import moved_loss
 from profuse.classical.gradient_boosting import GradientBoosting
 from profuse.errors import DataError
 from profuse.metrics import primary_metric
@@ -74,6 +75,8 @@ class Yardstick(ClassicalModel):
             metric = problem.metric or primary_metric(self.task)
             wanted = rows.wanted(held)
             error = error_of(self.task, wanted, outputs, rows.weights_of(held))
+            if problem.quantile is not None:  # what is predicted is moved there
+                return moved_loss(wanted - outputs, problem.quantile, rows.weights_of(held)), error
             try:
                 score = metric(problem.target[held] if self.task != "regression" else wanted, outputs)
             except DataError:  # not defined on these rows: equal targets, say

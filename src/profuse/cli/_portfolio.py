@@ -196,8 +196,11 @@ def headline(model: PortfolioPredictor) -> list[str]:
         f"({numbers.interval(low, high, metric)}, {n_rows} rows that had no part in the weights)."
     ]
     if "over_trivial" in about:
-        answer = "always answering the mean" if model.task == "regression" else "always answering the same"
-        lines.append(f"Against {answer}: {_told(about['over_trivial'], metric)}.")
+        from profuse.metrics import aim_of
+
+        trained = model.trained_on
+        same = aim_of(None if trained is None else trained.quantile) if model.task == "regression" else "the same"
+        lines.append(f"Against always answering {same}: {_told(about['over_trivial'], metric)}.")
         if about["over_trivial"][1] <= 0:
             lines[-1] += " Nothing was learned that clearly beats it."
     if len(model.members) > 1:

@@ -317,13 +317,13 @@ def _classical(job: Job, prepared: Prepared, folder: Path) -> tuple[dict[str, An
         job.train,
         trials=job.trials,
         seed=job.seed,
-        metric=metric_named(job.metric, prepared.task, who="compare"),
+        metric=(metric := metric_named(job.metric, prepared.task, who="compare")),
         made=partial(shared_features, prepared, job.prepared),
     )
     predictor = replace(
         best.predictor(name, job.method.modalities, prepared, threads=job.train.threads),
         schema=job.schema,
-        trained_on=trained_on(prepared, job.train.model_copy(update={"seed": job.seed})),
+        trained_on=trained_on(prepared, job.train.model_copy(update={"seed": job.seed}), metric),
     )
     inputs, start = features_of(best.x, prepared.inputs, split.test), time.perf_counter()
     prediction = predictor.predict_encoded(inputs)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from profuse.errors import DataError
-from profuse.metrics._base import Array, Metric
+from profuse.metrics._base import Array, Metric, aim_of
 from profuse.metrics._checks import absent, checked
 from profuse.metrics._named import named, our_name
 from profuse.metrics._two_classes import FEW, notes_of_two_classes, tell_few, tell_never
@@ -28,6 +28,7 @@ __all__ = [
     "METRICS",
     "Measured",
     "Metric",
+    "aim_of",
     "default_metric",
     "log_error_scores",
     "measure",

@@ -10,9 +10,16 @@ import numpy as np
 from profuse.errors import ConfigError
 from profuse.schema import Task
 
-__all__ = ["Array", "Metric"]
+__all__ = ["Array", "Metric", "aim_of"]
 
 Array = np.ndarray
+
+
+def aim_of(quantile: float | None) -> str:
+    """Returns "the mean", "the median" or "the .9 quantile"."""
+    if quantile is None:
+        return "the mean"
+    return "the median" if quantile == 0.5 else f"the {quantile:g} quantile".replace("0.", ".")
 
 
 class Metric(ABC):
@@ -75,6 +82,11 @@ class Metric(ABC):
     def by_rows(self) -> bool:
         """Whether it tells what each row contributes: only then differences between methods can be tested."""
         return type(self).row_scores is not Metric.row_scores
+
+    @property
+    def aim(self) -> str:
+        """At which answer of a number it is best, in words."""
+        return aim_of(self.quantile)
 
     def __call__(self, y_true: Array, prediction: Array) -> float:
         """Returns the score of any arrays, without the checks of `measure`."""

@@ -195,6 +195,7 @@ def _fit(
             seed=seed,
             n_folds=len(whole_cut.folds),
             class_weight=train.class_weight,
+            metric=metric,
             options={"portfolio": options, "networks": model, "training": train},
         ),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from profuse.kinds import kind_named
-from profuse.metrics import METRICS
+from profuse.metrics import METRICS, aim_of
 from profuse.metrics import metric as metric_called
 from profuse.predictor.card import Blank, Block, Card, Section, Table
 
@@ -160,7 +160,11 @@ def _predicts(predictor: Predictor) -> list[Block]:
 def _decision(predictor: Predictor) -> list[Block]:
     decision, classes = predictor.decision, [str(c) for c in predictor.classes]
     if predictor.task == "regression":
-        return ["It gives a number without an interval; 'profuse predict --conformal' adds one."]
+        trained = predictor.trained_on
+        said: list[Block] = []
+        if trained is not None and trained.metric:
+            said.append(f"It learned {aim_of(trained.quantile)}, as {trained.metric!r} asks.")
+        return [*said, "It gives a number without an interval; 'profuse predict --conformal' adds one."]
     if predictor.task == "multilabel":
         return ["It gives a probability of each label, and answers those of at least 0.5."]
     gives = "It gives a probability of each class"

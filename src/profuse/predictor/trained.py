@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from profuse._machine import Machine
 from profuse.data.dataset import Dataset
 from profuse.data.target import TargetCodec
+from profuse.metrics import Metric
 
 __all__ = ["TrainedOn", "ranges_of"]
 
@@ -36,6 +37,8 @@ class TrainedOn(BaseModel):
         by_time: Whether rows have times.
         weighted: Whether rows or classes counted differently in learning.
         seed: Of all that was drawn at random.
+        metric: The one by whose `quantile` numbers were learned; "" for their mean.
+        quantile: Which one that is; None for the mean.
         options: That differ from the defaults, by what they are of.
     """
 
@@ -55,6 +58,8 @@ class TrainedOn(BaseModel):
     by_time: bool = False
     weighted: bool = False
     seed: int | None = None
+    metric: str = ""
+    quantile: float | None = Field(None, ge=0, le=1)
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @classmethod
@@ -68,6 +73,7 @@ class TrainedOn(BaseModel):
         n_validation: int = 0,
         n_folds: int = 0,
         class_weight: object = None,
+        metric: Metric | None = None,
         options: Mapping[str, BaseModel] | None = None,
     ) -> Self:
         """Counts rows of `dataset`, which has a target.
@@ -80,6 +86,7 @@ class TrainedOn(BaseModel):
             n_validation: See the class.
             n_folds: See the class.
             class_weight: Weights of classes in learning, None if there are none.
+            metric: That was asked for.
             options: Those that were asked for, by what they are of.
         """
         used = np.arange(len(dataset)) if rows is None else np.sort(rows)
@@ -101,6 +108,8 @@ class TrainedOn(BaseModel):
             by_time=dataset.times is not None,
             weighted=dataset.weights is not None or class_weight is not None,
             seed=seed,
+            metric="" if metric is None or metric.quantile is None else metric.name,
+            quantile=None if metric is None else metric.quantile,
             options={name: changed for name, changed in asked.items() if changed},
         )
 

@@ -354,7 +354,7 @@ class Words:
         return {m.name for m in self.results.methods if m.modalities and absent.issuperset(m.modalities)}
 
     def _trivial(self) -> str:
-        told = {"regression": "the mean", "multilabel": "how frequent each label is"}
+        told = {"regression": self.metric.aim, "multilabel": "how frequent each label is"}
         return f"always answering {told.get(self.results.dataset.task, 'the most frequent class')}"
 
     def _beats_trivial(self, method: str | None) -> bool:

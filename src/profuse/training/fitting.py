@@ -385,14 +385,14 @@ def _fit(
         valid_true=prepared.true(split.valid),
         valid_clusters=clusters_of(prepared.dataset, split.valid),
         choices={name: choice.words for name, choice in chosen.items()},
-        trained_on=trained_on(prepared, train_options),
+        trained_on=trained_on(prepared, train_options, metric),
     )
 
 
-def trained_on(prepared: Prepared, train: TrainOptions) -> TrainedOn:
+def trained_on(prepared: Prepared, train: TrainOptions, metric: Metric | None) -> TrainedOn:
     """Returns the counts of the training and validation rows, for the card of what was fitted to them."""
     split = prepared.split
     return TrainedOn.of(
         prepared.dataset, prepared.codec, rows=np.concatenate([split.train, split.valid]),
-        n_validation=len(split.valid), seed=train.seed, class_weight=train.class_weight,
+        n_validation=len(split.valid), seed=train.seed, class_weight=train.class_weight, metric=metric,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from profuse.classical import fittable
 from profuse.data.dataset import Dataset
 from profuse.data.split import Split, split_off
 from profuse.errors import ConfigError, DataError
-from profuse.metrics import metric_named
+from profuse.metrics import Metric, metric_named
 from profuse.predictor import ClassicalPredictor, NetworkPredictor, Predictor
 from profuse.training.classical_fits import best_fit
 from profuse.training.fitting import Prepared, fit_model, trained_on
@@ -84,15 +84,21 @@ class Retraining:
         if len(rest) == 1 < len(network.modalities):
             options = options.model_copy(update={"fusion": None, "level": None})  # nothing is left to fuse
         chose = network.history.chosen_by if network.history is not None else ""
-        metric = metric_named(chose, self.prepared.task, who="retrain") if chose else None
+        metric = self._metric(network, chose)
         return fit_model(self.prepared, options, network.train_options, modalities=rest, metric=metric)
 
     def _classical(self, model: ClassicalPredictor, rest: tuple[str, ...]) -> Predictor:
         train = TrainOptions(seed=_seed(model), threads=model.threads)
         sets = {name: of for name, of in model.features.names.items() if name in rest}
-        best = best_fit(model.name, rest, self.prepared, train, trials=1, seed=train.seed, sets=sets)
+        metric = self._metric(model)
+        best = best_fit(model.name, rest, self.prepared, train, trials=1, seed=train.seed, sets=sets, metric=metric)
         made = best.predictor(model.name, rest, self.prepared, threads=model.threads)
-        return replace(made, trained_on=trained_on(self.prepared, train))
+        return replace(made, trained_on=trained_on(self.prepared, train, metric))
+
+    def _metric(self, of: Predictor, chose: str = "") -> Metric | None:
+        """Returns the metric that chose its epoch, or by whose quantile it has learned."""
+        name = chose or (of.trained_on.metric if of.trained_on is not None else "")
+        return metric_named(name, self.prepared.task, who="retrain") if name else None
 
 
 def _cannot(predictor: Predictor) -> str:
