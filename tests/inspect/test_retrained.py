@@ -201,7 +201,7 @@ def test_what_rows_count_in_learning_counts_in_the_fits_anew_too(role: str) -> N
         ask(model, rows, "missing", rates=0.3, retrain=rows.drop(columns=column))
 
 
-@pytest.mark.parametrize("kind", ["network", "classical"])
+@pytest.mark.parametrize("kind", [pytest.param("network", marks=pytest.mark.slow), "classical"])
 def test_what_has_learned_a_quantile_learns_it_again(kind: str) -> None:
     rows, new = made(300, 0), made(300, 1)
     of = metric("pinball")

@@ -183,7 +183,7 @@ def test_quantiles_are_those_of_the_task_and_better_than_linear_ones_that_do_not
     assert by["place hidden"].score > by["all rows"].score  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("fusion", ["concat", "mean_logits"])
+@pytest.mark.parametrize("fusion", ["concat", pytest.param("mean_logits", marks=pytest.mark.slow)])
 def test_a_metric_that_asks_for_a_quantile_has_it_learned(fusion: str, tmp_path: Path) -> None:
     (train, _), (new, true) = made(500, 0), made(1000, 1)
     how: dict[str, Any] = {"fusion": fusion, "epochs": 15, "width": 8, "members": 1, "refit": False}
