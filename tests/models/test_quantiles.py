@@ -214,3 +214,10 @@ def test_the_head_of_a_quantile_begins_at_it_and_learns_by_the_pinball_loss() ->
     with head.weighted(torch.linspace(0.5, 1.5, 400)):
         weighed = head.error(outputs, target)
     assert weighed == pytest.approx((losses * np.linspace(0.5, 1.5, 400)).mean())
+
+
+def test_a_head_of_quantiles_is_not_said_to_have_learned_that_of_the_metric() -> None:
+    model = profuse.FusionRegressor(epochs=1, metric="pinball", **SMALL).fit(made(80, 0)[0]).predictor_
+    assert model.trained_on is not None
+    assert (model.trained_on.metric, model.trained_on.quantile) == ("", None)
+    assert "quantile, as" not in str(card_of(model))

@@ -257,13 +257,17 @@ class _Fitter:
             penalty = s.penalty * max(float(np.trace(gram)) / n, 1e-12)
             weights = _solved(gram, penalty, z.T @ wanted) if by_feature else z.T @ _solved(gram, penalty, wanted)
             return Machine(encoding, None, np.asarray(weights), offset, 1.0)
-        distances = self._once((s.scaling, "gauss"), lambda: _distances(z, z))
-        mean = float(distances.mean()) if counts is None else float(counts @ distances @ counts) / n**2
-        width = s.width / max(mean, 1e-12)
-        kernel = np.exp(-width * distances)
+        kernel, width = self._kernel(s, z, counts)
         if root is None:
             return Machine(encoding, z, _solved(kernel, s.penalty, wanted), offset, width)
         return Machine(encoding, z, root * _solved(root * kernel * root.T, s.penalty, wanted), offset, width)
+
+    def _kernel(self, s: Setting, z: Matrix, counts: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """Returns the Gaussian kernel of the few rows z, `[row, row]`, and its width, in units of their distances."""
+        distances = self._once((s.scaling, "gauss"), lambda: _distances(z, z))
+        mean = float(distances.mean()) if counts is None else float(counts @ distances @ counts) / counts.sum() ** 2
+        width = s.width / max(mean, 1e-12)
+        return np.exp(-width * distances), width
 
     def _tube(self, s: Setting) -> Machine:
         """Support vector regression of each column of the target, their support together."""
@@ -272,10 +276,7 @@ class _Fitter:
 
         encoding, z = self._once((s.scaling, len(self.few)), lambda: self._encoded(s.scaling, self.few))
         wanted, counts = self.rows.wanted(self.few), self.rows.weights_of(self.few)
-        distances = self._once((s.scaling, "gauss"), lambda: _distances(z, z))
-        mean = float(distances.mean()) if counts is None else float(counts @ distances @ counts) / counts.sum() ** 2
-        width = s.width / max(mean, 1e-12)
-        kernel = np.exp(-width * distances)
+        kernel, width = self._kernel(s, z, counts)
         weights, offset = np.zeros(wanted.shape), np.zeros(wanted.shape[1])
         middle = np.average(wanted, 0, counts)
         units = np.sqrt(np.average((wanted - middle) ** 2, 0, counts)).clip(min=1e-12)

@@ -385,7 +385,7 @@ def _fit(
         valid_true=prepared.true(split.valid),
         valid_clusters=clusters_of(prepared.dataset, split.valid),
         choices={name: choice.words for name, choice in chosen.items()},
-        trained_on=trained_on(prepared, train_options, metric),
+        trained_on=trained_on(prepared, train_options, metric if model_options.head == "mean" else None),
     )
 
 
