@@ -19,6 +19,7 @@ from scipy import sparse
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._moved import Moved
 from profuse.classical._own import OwnEstimator
+from profuse.classical._scales import BothScales, all_skewed
 from profuse.classical._scikit import ScikitModel
 from profuse.data.features import Matrix, features_named
 from profuse.errors import ConfigError
@@ -57,6 +58,9 @@ CLASSICAL = table(
 )
 
 
+_AROUND: dict[type[Moved] | type[BothScales], tuple[str, ...]] = {Moved: ("model",), BothScales: ("plain", "curved")}
+
+
 def classical(name: str) -> type[ClassicalModel]:
     """Returns the class of the classical model called `name`."""
     return cast(type[ClassicalModel], CLASSICAL.part(name))
@@ -83,9 +87,10 @@ def restored(name: str, state: Mapping[str, Any], task: Task, n_outputs: int) ->
         UnknownNameError: There is no model called so.
         ValueError: It is the state of no such model.
     """
-    if state.get("of") == Moved.kind:
-        inner: Any = state["model"]
-        return Moved.from_state({**state, "model": restored(name, inner, task, n_outputs)}, task, n_outputs)
+    for around, parts in _AROUND.items():
+        if state.get("of") == around.kind:
+            inside = {part: restored(name, cast(Any, state[part]), task, n_outputs) for part in parts}
+            return around.from_state({**state, **inside}, task, n_outputs)
     if state.get("of") != OwnEstimator.kind:
         return classical(name).from_state(state, task, n_outputs)
     known = CLASSICAL.part(name) if name in CLASSICAL else None
@@ -210,9 +215,11 @@ def fit_classical(
     widths = tuple(part.shape[1] for part in parts if not _is_dense(part))
     x = side_by_side(parts, len(target))
     problem = Problem(x, target, train_rows, valid_rows, codes, folds, metric, widths, zero, weights)
-    model = cls(task, n_outputs)
+    model: ClassicalModel = cls(task, n_outputs)
     if problem.quantile is not None and not cls.quantiles:
         model = Moved(model)
+    if cls.scales and task == "regression" and all_skewed(problem):
+        model = BothScales(model, cls(task, n_outputs))
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
 

@@ -82,6 +82,8 @@ class ClassicalModel(ABC):
             one that takes none never gets any.
         weighted: Whether it learns with `Problem.weights`; one that does not is left out where rows have weights.
         quantiles: Whether it predicts `Problem.quantile` as it is; what others predict of numbers is moved there.
+        scales: Whether a skewed target that is never below 0 is learned on its logarithm too, and the mean of both is
+            predicted.
         package: The optional package that fits it: where it is missing, comparisons leave the model out.
         row: What stands behind the modality's name in the rows of a "single" one; the model's name if empty.
         slow: Whether a fit takes longer than most: among several it comes last.
@@ -97,6 +99,7 @@ class ClassicalModel(ABC):
     sparse: ClassVar[bool] = False
     weighted: ClassVar[bool] = False
     quantiles: ClassVar[bool] = False
+    scales: ClassVar[bool] = False
     package: ClassVar[str] = ""
     row: ClassVar[str] = ""
     slow: ClassVar[bool] = False

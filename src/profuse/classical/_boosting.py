@@ -60,6 +60,7 @@ class Boosting(ClassicalModel):
 
     slow: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
     widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:

@@ -48,6 +48,7 @@ class ExtraTrees(ClassicalModel):
 
     trials: ClassVar = ({},)
     weighted: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
     widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:

@@ -29,6 +29,7 @@ class GradientBoosting(ScikitModel):
 
     slow: ClassVar[bool] = True
     weighted: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
     widest: ClassVar[int] = 600
     trials: ClassVar[Sequence[Mapping[str, Any]]] = (
         {"learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0},

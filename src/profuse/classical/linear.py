@@ -11,7 +11,7 @@ from scipy import sparse
 
 from profuse.classical._base import Problem
 from profuse.classical._columns import BoundedRidge, Columns, OnLogarithm
-from profuse.classical._moved import moved_loss, quantile_of
+from profuse.classical._scales import factor_of, loss_of, skewed_from
 from profuse.classical._scikit import ScikitModel
 from profuse.schema import Task
 
@@ -20,7 +20,6 @@ __all__ = ["Linear"]
 _STRENGTHS = 10.0 ** np.arange(-4, 3)  # C of logistic regression, 1 / alpha of ridge regression; the simplest first
 _STRENGTHS_OF_TERMS = 10.0 ** np.arange(-2, 4)  # of rows of length 1
 _RATIOS = (1.0, 10.0, 0.1)  # variance of sparse features, over that of dense ones
-_SKEWED = 1.0  # from this skewness on, a positive target is tried on the logarithm too
 
 
 class Linear(ScikitModel):
@@ -112,28 +111,19 @@ class Linear(ScikitModel):
         rows, weights = problem.train_rows, problem.weights_of(valid_rows)
         counts = np.ones(len(valid_rows)) if weights is None else weights
         terms = not isinstance(problem.x, np.ndarray)
-        for zero in self._zeros(problem, y):
+        for zero in dict.fromkeys((None, skewed_from(problem, y))):
             least = np.inf
             for c in _STRENGTHS_OF_TERMS if terms else _STRENGTHS:
                 model = BoundedRidge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
                 said = model.fit(seen, y[rows], problem.weights_of(rows)).predict(held)
                 if zero is not None:
-                    model.factor = _factor(said - zero, y[valid_rows] - zero, counts, problem.quantile)
+                    model.factor = factor_of(said - zero, y[valid_rows] - zero, counts, problem.quantile)
                     said = model.factor * (said - zero) + zero
-                loss = _loss(y[valid_rows] - said, weights, problem.quantile)
+                loss = loss_of((y[valid_rows] - said)[:, None], weights, problem.quantile)
                 yield _Tried(loss, model)
                 if terms and loss > least:
                     break
                 least = loss
-
-    def _zeros(self, problem: Problem, y: np.ndarray) -> list[float | None]:
-        """Returns None, the target as it is, and where to take logarithms from if it is positive and skewed."""
-        if problem.zero is None:
-            return [None]
-        zero, z = problem.zero.item(), y[problem.train_rows].astype(np.float64)
-        positive = (y[problem.known_rows] - zero > 1e-6).all()
-        skewness = np.mean((z - z.mean()) ** 3) / max(float(z.std()) ** 3, 1e-12)
-        return [None, zero] if positive and skewness > _SKEWED else [None]
 
     @staticmethod
     def size(estimator: Any) -> int:
@@ -161,17 +151,3 @@ class _Tried(NamedTuple):
 
     loss: float
     pipeline: Any
-
-
-def _factor(up: np.ndarray, true: np.ndarray, counts: np.ndarray, quantile: float | None) -> float:
-    """Returns what numbers above 0 are to be multiplied by: for least squared errors, or for the quantile of `true`."""
-    if quantile is None:
-        return float(np.clip((counts * up) @ true / ((counts * up) @ up), 0.5, 2.0))
-    return float(np.clip(quantile_of((true / up)[:, None], quantile, counts * up).item(), 0.1, 10.0))
-
-
-def _loss(left: np.ndarray, weights: np.ndarray | None, quantile: float | None) -> float:
-    """Returns the mean squared error, or the mean pinball loss of what is moved to the quantile."""
-    if quantile is None:
-        return float(np.average(np.square(left), weights=weights))
-    return moved_loss(left[:, None], quantile, weights)

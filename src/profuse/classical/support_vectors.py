@@ -25,6 +25,7 @@ class SupportVectors(ClassicalModel):
     """
 
     weighted: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
     widest: ClassVar[int] = 600
 
     def __init__(self, task: Task, n_outputs: int) -> None:
