@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from profuse.classical import Problem, classical, fit_classical, fittable, restored
+from profuse.classical import ClassicalModel, Problem, classical, fit_classical, fittable, restored
 from profuse.classical._moved import Moved
 from profuse.classical._scales import BothScales, all_skewed, factor_of, skewed_from
 from profuse.metrics import metric
@@ -132,6 +133,38 @@ def test_a_fit_that_is_far_better_on_its_own_scale_stands_alone() -> None:
     assert again.n_parameters == fit.n_parameters == plain.n_parameters
 
 
+class Fixed(ClassicalModel):
+    """Says the same, whatever it is fitted to."""
+
+    def __init__(self, said: np.ndarray) -> None:
+        super().__init__("regression", 1)
+        self.said = said
+
+    def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
+        return self.said
+
+    predict = n_parameters = state = from_state = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("ratio", "alone"), [(0.96, False), (0.92, False), (0.87, True), (0.8, True)])
+def test_the_first_stands_alone_below_nine_tenths_of_the_loss(ratio: float, alone: bool) -> None:
+    _, raw = products()
+    raw[VALID] = np.sort(raw[TRAIN], axis=0)[100:250]  # within the range of what was learned
+    y, zero = standardised(raw)
+    true = y[VALID] - zero
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(np.column_stack([true, rng.normal(size=(len(VALID), 2))]))
+    left = 0.01 * q[:, 1:2]  # both errors are orthogonal, so the mean's is a quarter of their sum
+    other = q[:, 2:] * 0.01 * np.sqrt(4 / ratio - 1)
+    logs = np.log(y - zero)
+    mean, std = logs[TRAIN].mean(0), logs[TRAIN].std(0)
+    model = BothScales(Fixed(y[VALID] + left), Fixed((np.log(true + other) - mean) / std))
+    valid = model.fit(problem(y, zero), settings={}, seed=0, refit=False)
+    assert (model.curved is None) == alone
+    if alone:
+        np.testing.assert_array_equal(valid, y[VALID] + left)
+
+
 @pytest.mark.parametrize("q", [None, 0.5, 0.9])
 def test_the_factor_is_the_best_of_many(q: float | None) -> None:
     rng = np.random.default_rng(0)
@@ -161,6 +194,19 @@ def test_a_quantile_is_asked_of_both(name: str) -> None:
     assert (y[NEW] <= fit.predict(x[NEW])).mean() == pytest.approx(0.9, abs=0.08)
     again = restored(name, fit.model.state(), "regression", 1)
     np.testing.assert_array_equal(again.predict(x[NEW]), fit.predict(x[NEW]))
+
+
+def test_the_factor_is_that_of_weighted_rows() -> None:
+    x, raw = products()
+    y, zero = standardised(raw)
+    weights = np.random.default_rng(0).integers(0, 4, N).astype(float)
+    how: dict[str, Any] = {"weights": weights}
+    fit, plain = fitted("extra_trees", x, y, zero=zero, **how), fitted("extra_trees", x, y, **how)
+    assert isinstance(fit.model, BothScales)
+    assert fit.model.curved is not None
+    up = 2 * fit.valid_prediction - plain.valid_prediction - zero
+    left = weights[VALID] @ ((y[VALID] - zero - up) * up)
+    np.testing.assert_allclose(left, 0.0, atol=1e-9 * len(VALID))
 
 
 def test_nothing_of_a_far_row_is_predicted_beyond_the_targets() -> None:
