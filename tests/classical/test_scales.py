@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 
 from profuse.classical import ClassicalModel, Problem, classical, fit_classical, fittable, restored
 from profuse.classical._moved import Moved
-from profuse.classical._scales import BothScales, all_skewed, factor_of, skewed_from
+from profuse.classical._scales import BothScales, all_skewed_from, factor_of, skewed_from
 from profuse.metrics import metric
 
 N = 900
@@ -111,9 +111,9 @@ def test_a_column_that_is_not_skewed_keeps_all_on_their_own_scale() -> None:
     x, raw = products(n_outputs=2)
     raw[:, 1] = x[:, 0]
     y, zero = standardised(raw)
-    assert not all_skewed(problem(y, zero))
+    assert all_skewed_from(problem(y, zero)) is None
     assert not isinstance(fitted("extra_trees", x, y, zero=zero).model, BothScales)
-    assert all_skewed(problem(y[:, :1], zero[:1]))
+    assert all_skewed_from(problem(y[:, :1], zero[:1])) == zero[:1]
     assert not isinstance(fitted("linear", x, y[:, :1], zero=zero[:1]).model, BothScales)
 
 
@@ -158,7 +158,7 @@ def test_the_first_stands_alone_below_nine_tenths_of_the_loss(ratio: float, alon
     other = q[:, 2:] * 0.01 * np.sqrt(4 / ratio - 1)
     logs = np.log(y - zero)
     mean, std = logs[TRAIN].mean(0), logs[TRAIN].std(0)
-    model = BothScales(Fixed(y[VALID] + left), Fixed((np.log(true + other) - mean) / std))
+    model = BothScales(Fixed(y[VALID] + left), Fixed((np.log(true + other) - mean) / std), zero)
     valid = model.fit(problem(y, zero), settings={}, seed=0, refit=False)
     assert (model.curved is None) == alone
     if alone:

@@ -19,7 +19,7 @@ from scipy import sparse
 from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._moved import Moved
 from profuse.classical._own import OwnEstimator
-from profuse.classical._scales import BothScales, all_skewed
+from profuse.classical._scales import BothScales, all_skewed_from
 from profuse.classical._scikit import ScikitModel
 from profuse.data.features import Matrix, features_named
 from profuse.errors import ConfigError
@@ -218,8 +218,8 @@ def fit_classical(
     model: ClassicalModel = cls(task, n_outputs)
     if problem.quantile is not None and not cls.quantiles:
         model = Moved(model)
-    if cls.scales and task == "regression" and all_skewed(problem):
-        model = BothScales(model, cls(task, n_outputs))
+    if cls.scales and task == "regression" and (zero_of_logs := all_skewed_from(problem)) is not None:
+        model = BothScales(model, cls(task, n_outputs), zero_of_logs)
     valid = model.fit(problem, settings=cls.trials[trial % len(cls.trials)], seed=seed, refit=refit)
     return ClassicalFit(model, valid, time.perf_counter() - start)
 

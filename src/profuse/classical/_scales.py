@@ -9,14 +9,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from profuse.classical._base import ClassicalModel, Problem
+from profuse.classical._machines import error_of
 from profuse.classical._moved import moved_loss, quantile_of
 from profuse.data.features import Matrix
 from profuse.schema import Task
 
-__all__ = ["BothScales", "all_skewed", "factor_of", "loss_of", "skewed_from"]
+__all__ = ["BothScales", "all_skewed_from", "factor_of", "loss_of", "skewed_from"]
 
 _SKEWED = 1.0  # from this skewness on, a target of one sign is tried on the logarithm too
-_ALONE = 0.9
+_ALONE = 0.9  # of the loss of both together, below which the fit to the numbers themselves is left alone
+_TINY = 1e-6  # of a standard deviation: what is not above counts as 0
 _LOW = 0.05  # quantile of the numbers above 0, which is added where some are 0: of counts that is 1
 
 
@@ -42,9 +44,10 @@ def skewed_from(problem: Problem, y: np.ndarray, j: int = 0, *, zeros: bool = Fa
     return zero - float(np.quantile(above, _LOW)) if zeros and len(above) and (up > -_TINY).all() else None
 
 
-def all_skewed(problem: Problem) -> bool:
-    """Returns whether there is a logarithm of all columns of a problem's target that is worth learning."""
-    return all(skewed_from(problem, y, j, zeros=True) is not None for j, y in enumerate(problem.target.T))
+def all_skewed_from(problem: Problem) -> np.ndarray | None:
+    """Returns from where logarithms are taken, `[target]`, zeros or not; None if one column has none worth learning."""
+    found = [skewed_from(problem, y, j, zeros=True) for j, y in enumerate(problem.target.T)]
+    return None if None in found else np.array(found)
 
 
 def factor_of(up: np.ndarray, true: np.ndarray, counts: np.ndarray, quantile: float | None) -> float:
@@ -54,11 +57,11 @@ def factor_of(up: np.ndarray, true: np.ndarray, counts: np.ndarray, quantile: fl
     return float(np.clip(quantile_of((true / up)[:, None], quantile, counts * up).item(), 0.1, 10.0))
 
 
-def loss_of(left: np.ndarray, weights: np.ndarray | None, quantile: float | None) -> float:
-    """Returns the mean squared error of `left[row, target]`, or the pinball loss of what is moved to the quantile."""
+def loss_of(wanted: np.ndarray, said: np.ndarray, weights: np.ndarray | None, quantile: float | None) -> float:
+    """Returns the mean squared error of `said[row, target]`, or the pinball loss of what is moved to the quantile."""
     if quantile is None:
-        return float(np.average(np.square(left).mean(1), weights=weights))
-    return moved_loss(left, quantile, weights)
+        return error_of("regression", wanted, said, weights)
+    return moved_loss(wanted - said, quantile, weights)
 
 
 class BothScales(ClassicalModel):
@@ -71,26 +74,28 @@ class BothScales(ClassicalModel):
     Args:
         plain: To be fitted to the target, or fitted.
         curved: To its logarithm; None: the first stands alone.
+        zero: `[target]`, from where logarithms are taken (`all_skewed_from`).
 
     Attributes:
         kind: What a state says that is of this class, whatever the model's name.
-        scale: `[5, target]`: zero from which logarithms are taken, their mean, standard deviation, least and greatest.
+        scale: `[5, target]`: the zero, and of logarithms mean, standard deviation, least and greatest.
         factor: `[target]`.
     """
 
     kind: ClassVar[str] = "both scales"
 
-    def __init__(self, plain: ClassicalModel, curved: ClassicalModel | None) -> None:
+    def __init__(self, plain: ClassicalModel, curved: ClassicalModel | None, zero: np.ndarray | float = 0.0) -> None:
         super().__init__(plain.task, plain.n_outputs)
         self.plain, self.curved = plain, curved
         self.scale = np.zeros((5, plain.n_outputs))
+        self.scale[0] = zero
         self.factor = np.ones(plain.n_outputs)
 
     def fit(self, problem: Problem, *, settings: Mapping[str, Any], seed: int, refit: bool) -> np.ndarray:
-        zero = np.array([skewed_from(problem, y, j, zeros=True) for j, y in enumerate(problem.target.T)])
+        zero = self.scale[0]
         logs = np.log(np.maximum(problem.target - zero, _TINY))
         seen = logs[problem.train_rows]
-        self.scale[:] = zero, seen.mean(0), np.maximum(seen.std(0), _TINY), seen.min(0), seen.max(0)
+        self.scale[1:] = seen.mean(0), np.maximum(seen.std(0), _TINY), seen.min(0), seen.max(0)
         how: dict[str, Any] = {"settings": settings, "seed": seed, "refit": refit}
         plain = self.plain.fit(problem, **how)
         self.choice = self.plain.choice
@@ -105,7 +110,7 @@ class BothScales(ClassicalModel):
         each = np.ones(len(true)) if weights is None else weights
         self.factor = np.array([factor_of(up[counts, j], true[:, j] - zero[j], each, q) for j in range(len(zero))])
         both: np.ndarray = 0.5 * (plain + self.factor * up + zero)
-        alone, together = (loss_of(true - said[counts], each, q) for said in (plain, both))
+        alone, together = (loss_of(true, said[counts], weights, q) for said in (plain, both))
         if alone < _ALONE * together:
             self.curved = None
             return plain
@@ -142,6 +147,3 @@ class BothScales(ClassicalModel):
                 raise ValueError(f"{name} must be finite numbers {shape}; got {numbers.dtype}{numbers.shape}")
             setattr(made, name, numbers)
         return made
-
-
-_TINY = 1e-6

@@ -111,7 +111,8 @@ class Linear(ScikitModel):
         rows, weights = problem.train_rows, problem.weights_of(valid_rows)
         counts = np.ones(len(valid_rows)) if weights is None else weights
         terms = not isinstance(problem.x, np.ndarray)
-        for zero in dict.fromkeys((None, skewed_from(problem, y))):
+        zero_of_logs = skewed_from(problem, y)
+        for zero in [None] if zero_of_logs is None else [None, zero_of_logs]:
             least = np.inf
             for c in _STRENGTHS_OF_TERMS if terms else _STRENGTHS:
                 model = BoundedRidge(alpha=1.0 / c) if zero is None else OnLogarithm(Ridge(alpha=1.0 / c), zero)
@@ -119,7 +120,7 @@ class Linear(ScikitModel):
                 if zero is not None:
                     model.factor = factor_of(said - zero, y[valid_rows] - zero, counts, problem.quantile)
                     said = model.factor * (said - zero) + zero
-                loss = loss_of((y[valid_rows] - said)[:, None], weights, problem.quantile)
+                loss = loss_of(y[valid_rows, None], said[:, None], weights, problem.quantile)
                 yield _Tried(loss, model)
                 if terms and loss > least:
                     break
