@@ -143,7 +143,7 @@ def same_length(X: Any, y: Any, who: str) -> None:
 def columns_in(X: Any, schema: Schema | None) -> list[str] | int | None:
     """Returns the columns of a table but its target, the number of those of an array, None for other input."""
     if isinstance(X, pd.DataFrame):
-        target = schema.target.columns if schema is not None and schema.target is not None else ()
+        target = () if schema is None else schema.target_columns
         used = set() if schema is None else {c for m in schema.modalities.values() for c in m.columns}
         return [str(c) for c in X.columns if str(c) in used or str(c) not in target]
     return X.shape[1] if isinstance(X, np.ndarray) else None
@@ -155,6 +155,7 @@ def open_data(
     *,
     who: str = "compare",
     schema: Any = None,
+    task: Task | None = None,
     weight: Any = None,
     subgroup: Any = None,
     split: SplitOptions | None = None,
@@ -167,15 +168,15 @@ def open_data(
 ) -> Opened:
     """Returns the data behind any door, named data sets and files too; see `compare` for the arguments.
 
-    What is set in `split`, and columns that `weight` and `subgroup` name, win over the schema's. Without `with_target`
-    the columns `target` of a table are left out.
+    What is set in `split`, `task`, and columns that `weight` and `subgroup` name, win over the schema's. Without
+    `with_target` the columns `target` of a table are left out.
     """
     read: dict[str, Any] = {"base_dir": base_dir, "on_bad_file": on_bad_file}
     checked(ReadOptions, read, where=who)
     split = split or SplitOptions()
     asked: dict[str, Any] = {
-        "target": target, "weight": weight, "subgroup": subgroup, "schema": schema, "split.column": split.column,
-        "test": test,
+        "target": target, "task": task, "weight": weight, "subgroup": subgroup, "schema": schema,
+        "split.column": split.column, "test": test,
     }  # fmt: skip
     if isinstance(data, str | Path) and str(data) in DATASETS:
         _only(who, f"the named data set {str(data)!r}", **asked)
@@ -188,14 +189,15 @@ def open_data(
         _only(who, f"a Dataset, {data.name!r}", **asked)
         return Opened(data if name is None else replace(data, name=name), split)
     if isinstance(data, Mapping):
-        _only(who, "a dict of arrays", **asked | {"target": None, "weight": None, "subgroup": None})
+        _only(who, "a dict of arrays", **asked | {"target": None, "task": None, "weight": None, "subgroup": None})
         if target is None or isinstance(target, str):
             raise DataError(f"{who}: target must hold the values, one a row, with a dict of arrays; got {target!r}.")
         for what, given in (("weight", weight), ("subgroup", subgroup)):
             if isinstance(given, str):
                 raise DataError(f"{who}: {what} must hold the values, one a row, with a dict of arrays; got {given!r}.")
         same_order({"X": data, "weight": weight, "subgroup": subgroup}, where=who)
-        return Opened(_by_row(from_tensors(data, target, name=name or "tensors"), weight, subgroup, who), split)
+        made = from_tensors(data, target, task=task, name=name or "tensors")
+        return Opened(_by_row(made, weight, subgroup, who), split)
     if isinstance(data, pd.DataFrame):
         _only(who, "a DataFrame", test=test)
         same_order({"X": data, "weight": weight, "subgroup": subgroup}, where=who)
@@ -203,11 +205,9 @@ def open_data(
         if not (given is None or isinstance(given, str) or isinstance(data, pd.DataFrame)):
             raise ConfigError(f"{who}: {what} must name a column of the file; got {type(given).__name__}. Name one.")
     known = kept_schema(data, target=target is None) if schema is None else as_schema(schema)
-    known = known.model_copy(update={"split": split.over(known.split)})
-    if isinstance(weight, str):
-        known, weight = known.model_copy(update={"weight": weight}), None
-    if isinstance(subgroup, str):
-        known, subgroup = known.model_copy(update={"subgroup": subgroup}), None
+    named = {what: c for what, c in (("weight", weight), ("subgroup", subgroup)) if isinstance(c, str)}
+    known = known.with_task(task).model_copy(update={"split": split.over(known.split), **named})
+    weight, subgroup = None if "weight" in named else weight, None if "subgroup" in named else subgroup
     columns = column_names(target)
     if target is None or columns is not None:
         reader, dataset = TableReader.fit(
@@ -329,11 +329,10 @@ def training_data(
 def _beside(table: pd.DataFrame, schema: Schema) -> Schema:
     """Returns the schema of a table whose target stands beside it: one that it names is no input either."""
     there = {str(c) for c in table.columns}
-    target = schema.target.columns if schema.target else ()
     return schema.model_copy(
         update={
             "target": None,
-            "ignore": (*schema.ignore, *(c for c in target if c in there)),
+            "ignore": (*schema.ignore, *(c for c in schema.target_columns if c in there)),
             "words": tuple(c for c in schema.words if c in there),
             "merge_spellings": tuple(c if c in there else "target" for c in schema.merge_spellings),
             "numbers": {c: form for c, form in schema.numbers.items() if c in there},

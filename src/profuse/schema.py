@@ -114,7 +114,10 @@ class Modality(_Strict):
 class Target(_Strict):
     """What is predicted."""
 
-    columns: tuple[str, ...] = Field(description="One column, or several (multilabel, many-target regression).")
+    columns: tuple[str, ...] = Field(
+        (),
+        description="One column, or several (multilabel, many-target regression); may be named elsewhere.",
+    )
     task: Task | None = Field(None, description="Inferred from the values when absent.")
 
 
@@ -219,11 +222,22 @@ class Schema(_Strict):
         return self
 
     @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns to predict; none where they are not named here."""
+        return () if self.target is None else self.target.columns
+
+    @property
     def known_columns(self) -> list[str]:
         """The columns that a resolved schema knows, but the target's: inputs first."""
         inputs = [c for m in self.modalities.values() for c in m.columns]
         others = [c for c in (self.id, self.split.column, self.weight, self.subgroup, *self.ignore) if c is not None]
         return list(dict.fromkeys([*inputs, *others]))
+
+    def with_task(self, task: Task | None) -> Schema:
+        """Returns the schema with `task` as what kind of target it has; None leaves it as it is."""
+        if task is None:
+            return self
+        return self.model_copy(update={"target": (self.target or Target()).model_copy(update={"task": task})})
 
     def only(self, names: Iterable[str]) -> Schema:
         """Returns the schema of the modalities `names` alone, without a target."""

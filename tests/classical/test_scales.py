@@ -227,3 +227,16 @@ def test_a_damaged_state_is_refused(damage: dict[str, Any]) -> None:
     state = fitted("extra_trees", x, y, zero=zero).model.state()
     with pytest.raises(ValueError, match=f"^{next(iter(damage))} must be"):
         restored("extra_trees", {**state, **damage}, "regression", 1)
+
+
+def test_models_tell_whether_they_have_learned_a_logarithm() -> None:
+    x, raw = products()
+    y, zero = standardised(raw)
+    for name in (NAMES[0], "linear"):
+        assert fitted(name, x, y, zero=zero).model.of_logarithms
+        assert not fitted(name, x, y).model.of_logarithms
+    around = Moved(fitted(NAMES[0], x, y, zero=zero).model)
+    assert around.of_logarithms
+    alone = fitted(NAMES[0], x, y, zero=zero).model
+    alone.curved = None
+    assert not alone.of_logarithms

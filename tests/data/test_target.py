@@ -148,6 +148,17 @@ def test_numbers_are_standardised_by_the_training_rows() -> None:
     np.testing.assert_allclose(codec.unscale(codec.scale(y + 7)), y + 7)
 
 
+def test_a_zero_stays_zero_among_numbers_that_float32_rounds() -> None:
+    y = np.random.default_rng(0).gamma(0.3, 100, 400)
+    y[::3] = 0.0
+    codec = TargetCodec.fit(y, "regression")
+    said = codec.decode(codec.encode(y))
+    assert (said[::3] == 0).all()
+    assert (said >= 0).all()
+    small = y.mean() * 1e-5  # but not what it can tell from it
+    assert codec.decode(codec.encode(np.array([small, -small]))) == pytest.approx([small, -small], rel=0.05)
+
+
 @pytest.mark.parametrize(("unit", "offset"), [(4e-13, 0.0), (1e-4, 1e9), (1e-170, 0.0), (5e-324, 0.0), (1e-16, 1.0)])
 def test_a_target_in_small_units_is_standardised_like_any_other(unit: float, offset: float) -> None:
     y = offset + unit * np.array([0, 1, 3, 2, 7.0])

@@ -19,9 +19,10 @@ from profuse.data.split import Split
 from profuse.data.target import TargetCodec
 from profuse.errors import CheckpointError
 from profuse.models.options import ModelOptions
-from profuse.predictor import NetworkPredictor, PortfolioPredictor, Predictor, load_model
+from profuse.predictor import ClassicalPredictor, NetworkPredictor, PortfolioPredictor, Predictor, load_model
 from profuse.predictor.card import Blank, Card, Section, Table
 from profuse.predictor.described import card_of
+from profuse.predictor.portfolio_card import logarithms_of
 from profuse.predictor.trained import TrainedOn
 from profuse.training.fitting import fit_model
 from profuse.training.options import TrainOptions
@@ -159,6 +160,22 @@ def test_a_portfolio_tells_its_members_and_its_held_out_score(task: str) -> None
     assert [float(x) for x in found.groups()] == pytest.approx(made.about["score"], abs=1e-3)
     assert (f"temperature {made.temperature:.4f}" in scores) == (task != "regression")
     assert ("portfolio", "folds", "2") in table(card, "How it was made", "of")
+
+
+def test_models_that_have_learned_a_logarithm_are_named_where_they_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = predictor(PORTFOLIO, "regression")
+    assert isinstance(made, PortfolioPredictor)
+    assert logarithms_of(made) == ""
+    of = next(i for i, p in zip(made.member_of, made.predictors, strict=True) if isinstance(p, ClassicalPredictor))
+    name = made.members[of].name
+    alone = next(p for p in made.predictors if isinstance(p, ClassicalPredictor))
+    monkeypatch.setattr(type(alone.model), "of_logarithms", True)
+    even = np.full_like(made.weights, 1 / len(made.members))
+    told = f"The logarithm of the target, which is skewed and never below 0, was learned, too, by {name}."
+    assert told in said(card_of(replace(made, weights=even)), "How it was made")
+    assert "logarithm of the target" in said(card_of(alone), "How it was made")
+    even[:, of] = 0.0
+    assert logarithms_of(replace(made, weights=even)) == ""
 
 
 def test_a_model_that_counts_only_where_a_modality_is_missing_is_one_of_those_that_predict() -> None:

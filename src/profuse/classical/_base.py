@@ -136,6 +136,11 @@ class ClassicalModel(ABC):
         """Returns probabilities `[row, class or label]`, or standardised values `[row, target]`."""
 
     @property
+    def of_logarithms(self) -> bool:
+        """Whether it has learned the logarithm of a target, and predicts by it, alone or in part."""
+        return False
+
+    @property
     @abstractmethod
     def n_parameters(self) -> int:
         """Coefficients, or leaves."""

@@ -64,6 +64,10 @@ class Moved(ClassicalModel):
         return self.model.predict(x) + self.by
 
     @property
+    def of_logarithms(self) -> bool:
+        return self.model.of_logarithms
+
+    @property
     def n_parameters(self) -> int:
         return self.model.n_parameters + self.n_outputs
 

@@ -128,6 +128,10 @@ class BothScales(ClassicalModel):
         return np.asarray(0.5 * (plain + self.factor * self._up(self.curved.predict(x)) + self.scale[0]))
 
     @property
+    def of_logarithms(self) -> bool:
+        return self.curved is not None
+
+    @property
     def n_parameters(self) -> int:
         return self.plain.n_parameters + (0 if self.curved is None else self.curved.n_parameters + self.n_outputs)
 

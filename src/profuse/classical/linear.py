@@ -126,6 +126,12 @@ class Linear(ScikitModel):
                     break
                 least = loss
 
+    @property
+    def of_logarithms(self) -> bool:
+        return any(
+            isinstance(estimator[-1], OnLogarithm) for estimator in self.estimators if hasattr(estimator, "steps")
+        )
+
     @staticmethod
     def size(estimator: Any) -> int:
         """Coefficients."""

@@ -11,6 +11,7 @@ import typer
 
 from profuse.errors import ConfigError
 from profuse.models.options import PROGRESSIVE
+from profuse.schema import Task
 
 if TYPE_CHECKING:
     from profuse.data.table.database import DatabaseTable
@@ -26,6 +27,7 @@ __all__ = [
     "SafeCsv",
     "SchemaFile",
     "Subgroup",
+    "TargetTask",
     "Targets",
     "Threshold",
     "Variant",
@@ -45,6 +47,14 @@ Targets = Annotated[
     list[str] | None,
     typer.Option(
         "--target", "-t", metavar="COLUMN", help="What to predict; repeat for many targets.", rich_help_panel=DATA
+    ),
+]
+TargetTask = Annotated[
+    Task | None,
+    typer.Option(
+        "--task",
+        help="What kind of target it is; inferred from its values if left out: counts of 0 to 9 look like classes.",
+        rich_help_panel=DATA,
     ),
 ]
 Weight = Annotated[

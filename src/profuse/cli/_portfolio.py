@@ -102,6 +102,8 @@ class _Bar(_Lines):
 
 def show_portfolio(model: PortfolioPredictor) -> None:
     """Prints the members with their weights, and how good the whole is."""
+    from profuse.predictor.portfolio_card import logarithms_of
+
     about = model.about
     metric = str(about["metric"])
     title = _label(metric)
@@ -120,7 +122,7 @@ def show_portfolio(model: PortfolioPredictor) -> None:
     if all(m.loss is None for m in model.members):
         columns, rows = [c for c in columns if c != loss], [[*row[:3], row[4]] for row in rows]
     print_table(columns, rows, right=["weight", title, loss, "fits"])
-    print_notes(about.get("notes", ()), err=False)
+    print_notes([*about.get("notes", ()), *filter(None, [logarithms_of(model)])], err=False)
     for line in (*headline(model), *decided(model)):
         say(line)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from profuse.data.target import TargetCodec
     from profuse.estimators.settings import Settings
     from profuse.predictor import NetworkPredictor
+    from profuse.schema import Task
     from profuse.streaming.rows import Progress
     from profuse.training.keeping import Kept
 
@@ -56,6 +57,7 @@ def train_streamed(
     out: Path,
     *,
     schema: Path | None,
+    task: Task | None,
     named: Mapping[str, str | None],
     rows: Given,
     streaming: Given,
@@ -71,6 +73,7 @@ def train_streamed(
         target: Its columns to predict.
         out: The folder of the model; preprocessed rows are kept beside it.
         schema: The file of the schema.
+        task: What kind of target it is; the schema's, or inferred, if None.
         named: Columns that the command line names for the schema.
         rows: Options of the split.
         streaming: Options of reading.
@@ -88,7 +91,7 @@ def train_streamed(
 
     known = kept_schema(source, target=not target) if schema is None else as_schema(schema)
     columns = {name: column for name, column in named.items() if column is not None}
-    known = known.model_copy(update={"split": SplitOptions(**rows).over(known.split), **columns})
+    known = known.with_task(task).model_copy(update={"split": SplitOptions(**rows).over(known.split), **columns})
 
     def show(notes: Sequence[str], data: Dataset) -> None:
         print_notes(notes)

@@ -16,6 +16,7 @@ from profuse.cli._arguments import (
     SchemaFile,
     Subgroup,
     Targets,
+    TargetTask,
     Variant,
     Weight,
     check_shape,
@@ -64,6 +65,7 @@ def compare(
     train: Given,
     engine: Given,
     target: Targets = None,
+    task: TargetTask = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
     test: Annotated[
@@ -140,8 +142,8 @@ def compare(
             )
         with display(name, console(stderr=True)) as progress:
             place = compare_shard(
-                source, target, shard=shard, out=out, options=asked, weight=weight, subgroup=subgroup, schema=schema,
-                test=test, variant=variant, on_bad_file=reading.get("on_bad_file", "raise"), n_jobs=jobs,
+                source, target, shard=shard, out=out, options=asked, task=task, weight=weight, subgroup=subgroup,
+                schema=schema, test=test, variant=variant, on_bad_file=reading.get("on_bad_file", "raise"), n_jobs=jobs,
                 on_event=progress,
             )  # fmt: skip
         say(f"Shard {shard}: {place}. When all are done: profuse merge {out}")
@@ -151,6 +153,7 @@ def compare(
             result = run(
                 source,
                 target,
+                task=task,
                 weight=weight,
                 subgroup=subgroup,
                 schema=schema,

@@ -17,6 +17,7 @@ from profuse.cli._arguments import (
     SchemaFile,
     Subgroup,
     Targets,
+    TargetTask,
     Variant,
     Weight,
     check_shape,
@@ -72,6 +73,7 @@ def fit(
     processes: Given,
     streaming: Given,
     target: Targets = None,
+    task: TargetTask = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
     schema: SchemaFile = None,
@@ -198,7 +200,7 @@ def fit(
         check_one_process(
             asked_processes, who="a portfolio", instead="Add --network; fits of a portfolio run side by side (--jobs)."
         )
-        named = {"weight": weight, "subgroup": subgroup}
+        named = {"task": task, "weight": weight, "subgroup": subgroup}
         _portfolio(source, out, target, named, schema, variant, rows, reading, model, training, several, jobs, compared)
         return
     import numpy as np
@@ -241,8 +243,9 @@ def fit(
             if first:
                 hold_model(out)
             read = train_streamed(
-                source, target, out, schema=schema, named={"weight": weight, "subgroup": subgroup}, rows=rows,
-                streaming=streaming, settings=settings, asked=asked, check=fits_target, kept=kept if first else None,
+                source, target, out, schema=schema, task=task, named={"weight": weight, "subgroup": subgroup},
+                rows=rows, streaming=streaming, settings=settings, asked=asked, check=fits_target,
+                kept=kept if first else None,
             )  # fmt: skip
         if first:
             _save(decide(read, answers, seed=read.train_options.seed), answers, out)
@@ -253,8 +256,8 @@ def fit(
             hold_model(out)
         read_as = compared.schema() if compared and schema is None and source not in DATASETS else schema
         opened = open_data(
-            source, target, who="fit", schema=read_as, weight=weight, subgroup=subgroup, split=SplitOptions(**rows),
-            variant=variant, on_bad_file=asked.get("on_bad_file", "raise"),
+            source, target, who="fit", schema=read_as, task=task, weight=weight, subgroup=subgroup,
+            split=SplitOptions(**rows), variant=variant, on_bad_file=asked.get("on_bad_file", "raise"),
         )  # fmt: skip
         dataset = without_test_rows(opened.dataset if compared is None else compared.rows_of(opened.dataset))
         dataset = with_encoders(dataset, settings.model.encoders, into=settings.model.into or (), who="fit")

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from profuse.cli._arguments import FromTable, Query, SchemaFile, Subgroup, Targets, Weight, data_of, file_of
+from profuse.cli._arguments import (
+    FromTable,
+    Query,
+    SchemaFile,
+    Subgroup,
+    Targets,
+    TargetTask,
+    Weight,
+    data_of,
+    file_of,
+)
 from profuse.cli._output import check_output, write_text
 from profuse.cli._print import print_data, print_notes, print_table, say
 
@@ -25,6 +35,7 @@ def schema(
         str, typer.Argument(metavar="FILE", help="A table: .csv, .tsv, .parquet, .jsonl; or the URL of a database.")
     ],
     target: Targets = None,
+    task: TargetTask = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
     given: SchemaFile = None,
@@ -64,7 +75,8 @@ def schema(
         check_output(profile, reads=(file_of(source), given))
     asked = kept_schema(source, target=not target) if given is None else as_schema(given)
     named = {name: column for name, column in (("weight", weight), ("subgroup", subgroup)) if column is not None}
-    result = look(source, asked.model_copy(update=named), target=target)
+    asked = asked.with_task(task).model_copy(update=named)
+    result = look(source, asked, target=target)
     resolved = result.schema
     levels = {column: _levels(of) for column, of in resolved.ranges.items()}
     homes = {c: f"{name} ({m.kind})" for name, m in resolved.modalities.items() for c in m.columns}
@@ -72,11 +84,11 @@ def schema(
         ["column", "kind", "modality", "why"],
         [[r.column, r.kind, homes.get(r.column, ""), r.reason + levels.get(r.column, "")] for r in result.reasons],
     )
-    if resolved.target is not None:
+    if resolved.target is not None and resolved.target.columns:
         say(f"\ntarget: {', '.join(resolved.target.columns)} ({resolved.target.task}); {len(result.frame)} rows")
     print_notes(result.notes, err=False)
     if profile is not None:
-        _write_profile(profile, source, asked.model_copy(update=named), target)
+        _write_profile(profile, source, asked, target)
     # what a terminal of another encoding cannot show is written as YAML's escapes
     shown = out is not None or "utf" in str(getattr(sys.stdout, "encoding", "")).lower()
     text = yaml.safe_dump(_plain(resolved), sort_keys=False, allow_unicode=shown)
@@ -92,7 +104,7 @@ def _write_profile(path: Path, source: str | DatabaseTable, asked: Schema, targe
     from profuse.inputs import open_data
     from profuse.report.profile import profile_html
 
-    known = bool(target) or asked.target is not None
+    known = bool(target or asked.target_columns)
     opened = open_data(source, target, who="schema", schema=asked, with_target=known, on_bad_file="skip")
     write_text(path, profile_html(opened.dataset, opened.split))
     say(f"\nProfile: {path}")

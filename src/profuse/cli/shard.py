@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from profuse.cli._arguments import DATA, FromTable, Query, SchemaFile, Targets, data_of
+from profuse.cli._arguments import DATA, FromTable, Query, SchemaFile, Targets, TargetTask, data_of
 from profuse.cli._options import From, Given, options
 from profuse.cli._print import print_notes, say
 from profuse.data.table.options import ReadOptions
@@ -39,6 +39,7 @@ def shard(
         typer.Option("--verify", help="Write nothing: hold the shards in DATA against the digests in their index."),
     ] = False,
     target: Targets = None,
+    task: TargetTask = None,
     schema: SchemaFile = None,
     query: Query = None,
     table: FromTable = None,
@@ -80,7 +81,7 @@ def shard(
     known = kept_schema(source, target=not target) if schema is None else as_schema(schema)
     with rows_display(_LAST) as progress:
         index, notes = write_shards(
-            source, out, schema=known, target=target, options=asked, progress=progress,
+            source, out, schema=known.with_task(task), target=target, options=asked, progress=progress,
             on_bad_file=reading.get("on_bad_file", "raise"),
         )  # fmt: skip
     print_notes(notes)
@@ -88,7 +89,7 @@ def shard(
     files = f"files of {', '.join(of_files)}" if of_files else "no files"
     n_bytes = shown_size(sum(of.bytes for of in index.shards))
     say(f"Shards: {out} ({index.rows:,} rows in {_shards(index)}, {n_bytes}; {files})")
-    named = "" if target or known.target else " --target COLUMN"
+    named = "" if target or known.target_columns else " --target COLUMN"
     say(f"Go on: profuse fit {out} --stream{named} --out model")
 
 

@@ -15,6 +15,7 @@ from profuse.cli._arguments import (
     SchemaFile,
     Subgroup,
     Targets,
+    TargetTask,
     Variant,
     Weight,
     data_of,
@@ -62,6 +63,7 @@ def tune(
     model: Given,
     train: Given,
     target: Targets = None,
+    task: TargetTask = None,
     weight: Weight = None,
     subgroup: Subgroup = None,
     test: Annotated[
@@ -120,8 +122,9 @@ def tune(
     using = engine_asked(engine, where="tune")
     place = out / "trials.db" if storage is None else path_of(storage)
     opened = open_data(
-        data_of(data, query, table), target, who="tune", schema=schema, weight=weight, subgroup=subgroup,
-        split=asked.split, test=test, variant=variant, on_bad_file=reading.get("on_bad_file", "raise"),
+        data_of(data, query, table), target, who="tune", schema=schema, task=task, weight=weight,
+        subgroup=subgroup, split=asked.split, test=test, variant=variant,
+        on_bad_file=reading.get("on_bad_file", "raise"),
     )  # fmt: skip
     dataset = opened.dataset
     metric = metric_of(asked, dataset.task)

@@ -32,7 +32,7 @@ from profuse.predictor import Predictor, load_model
 from profuse.progressive import Rounds
 from profuse.report import latex_table, write_report
 from profuse.report.notebook import notebook_html
-from profuse.schema import OnBadFile, Schema, SplitOptions
+from profuse.schema import OnBadFile, Schema, SplitOptions, Task
 
 __all__ = ["Comparison", "compare", "opened_for", "read_options"]
 
@@ -159,6 +159,7 @@ def compare(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    task: Task | None = None,
     weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     subgroup: str | Sequence[object] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
@@ -198,6 +199,8 @@ def compare(
     Args:
         data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`.
         target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        task: "binary", "multiclass", "multilabel" or "regression": what kind of target it is, where its values do not
+            tell (counts of 0 to 9 look like classes). None: the schema's, else inferred.
         weight: The column of a file or DataFrame that says how much each row counts in learning, at least 0; or these
             numbers, for a DataFrame or dict. It is no input, new rows need none, and scores count each row once.
         subgroup: The column of groups none of which may be served worse (`subgroup_method` of `train`), or these
@@ -231,8 +234,8 @@ def compare(
     using = engine_asked(engine, where="compare")
     with asked_members(resolved.members, by_value, who="compare"):
         opened, resolved = opened_for(
-            data, target, resolved, schema=schema, weight=weight, subgroup=subgroup, test=test, name=name,
-            variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
+            data, target, resolved, schema=schema, task=task, weight=weight, subgroup=subgroup, test=test,
+            name=name, variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
         )  # fmt: skip
         run = partial(_run, opened, resolved, n_jobs=n_jobs, engine=using, on_event=on_event)
         if out is not None:

@@ -30,7 +30,7 @@ from profuse.data.table.schema_file import as_schema
 from profuse.data.wording import tell_values
 from profuse.datasets import DATASETS
 from profuse.errors import ConfigError, DataError
-from profuse.schema import OnBadFile, Schema
+from profuse.schema import OnBadFile, Schema, Task
 
 __all__ = ["Merged", "compare_shard", "merge_shards", "read_share"]
 
@@ -90,6 +90,7 @@ def compare_shard(
     shard: str,
     out: str | Path,
     options: CompareOptions | None = None,
+    task: Task | None = None,
     weight: str | None = None,
     subgroup: str | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
@@ -110,6 +111,7 @@ def compare_shard(
         shard: `i/n`: which share, from 1, and of how many.
         out: Folder; the share is left in `shard-i-of-n` in it, so that all may be given the same.
         options: See `compare`.
+        task: See `compare`.
         weight: See `compare`.
         subgroup: See `compare`.
         schema: See `compare`.
@@ -129,7 +131,9 @@ def compare_shard(
     which, of = read_share(shard)
     asked = _without_limit(options or CompareOptions())
     given = None if schema is None else as_schema(schema).model_dump(mode="json", exclude_unset=True)
-    how: dict[str, Any] = {"weight": weight, "subgroup": subgroup, "schema": given, "variant": variant}
+    how: dict[str, Any] = {
+        "task": task, "weight": weight, "subgroup": subgroup, "schema": given, "variant": variant,
+    }  # fmt: skip
     how |= {"on_bad_file": on_bad_file, "test": None if test is None else str(Path(test).absolute())}
     place = Path(out) / f"shard-{which}-of-{of}"
     with asked_members(asked.members, {}, who="compare"):

@@ -157,8 +157,9 @@ class TargetCodec:
         return np.asarray((np.asarray(values, dtype=np.float64) - self.mean) / self.std)
 
     def unscale(self, values: np.ndarray) -> np.ndarray:
-        """Returns z * std + mean of `values[row, target]`, float64."""
-        return np.asarray(np.asarray(values, dtype=np.float64) * self.std + self.mean)
+        """Returns z * std + mean of `values[row, target]`, float64; what float32 cannot tell from 0 is 0."""
+        numbers = np.asarray(np.asarray(values, dtype=np.float64) * self.std + self.mean)
+        return np.where(np.abs(numbers) <= np.finfo(np.float32).eps * np.abs(self.mean), 0.0, numbers)
 
     def in_units(self, values: np.ndarray) -> np.ndarray:
         """Returns `unscale(values)` for regression; class numbers, 0/1 and probabilities as they are."""

@@ -156,8 +156,8 @@ def check_target(target: np.ndarray, task: Task, *, names: Sequence[str] = ("tar
             rows = np.flatnonzero(pd.Series(target).isin(alone))
             raise DataError(
                 f"{where}: every class must have at least two rows; {len(alone)} of {len(counts)} classes have one: "
-                f"{tell_values(alone)} in {tell_rows(rows)}. Merge or drop them, or use task='regression' if the "
-                "target is a number."
+                f"{tell_values(alone)} in {tell_rows(rows)}. Merge or drop them; or, if they are numbers, "
+                "counts for example, use task='regression' (--task regression)."
             )
         return
     columns = target.reshape(len(target), -1).astype(np.float64)

@@ -172,11 +172,13 @@ def from_frame(
         ConfigError: The schema names a target, or columns that are not there.
         DataError: See `TableReader.fit`; or frame and target differ in length, or in the order of their labels.
     """
-    if schema is not None and schema.target is not None:
+    if schema is not None and schema.target_columns:
         raise ConfigError(
             "from_frame: the target must be given beside the table; the schema names "
-            f"{list(schema.target.columns)} too. Leave it out of the schema."
+            f"{list(schema.target_columns)} too. Leave it out of the schema."
         )
+    if schema is not None and schema.target is not None:
+        task, schema = task or schema.target.task, schema.model_copy(update={"target": None})
     same_order({"X": frame, "y": target, "groups": groups, "times": times}, where="from_frame")
     target = None if target is None else as_target(target)
     if target is not None and len(target) != len(frame):

@@ -19,7 +19,7 @@ _FLAG = flag_of("")
 def named_in(schema: Schema) -> set[str]:
     """Returns the columns to which a user's schema gives a part."""
     named = {c for m in schema.modalities.values() for c in m.columns} | set(schema.columns) | set(schema.ignore)
-    target = schema.target.columns if schema.target else ()
+    target = schema.target_columns
     return named | {
         c for c in (*target, schema.id, schema.split.column, schema.weight, schema.subgroup) if c is not None
     }

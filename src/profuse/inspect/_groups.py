@@ -101,7 +101,7 @@ def columns_of(group: Any, predictor: Predictor, dataset: Dataset, source: Any) 
                 f"audit: the table with the groups must have the rows that are asked about; got {len(beside)} and "
                 f"{len(dataset)} rows. Give the groups as an array."
             )
-    target = () if predictor.schema is None or predictor.schema.target is None else predictor.schema.target.columns
+    target = () if predictor.schema is None else predictor.schema.target_columns
     outside: dict[str, pd.Series] = {} if beside is None else {str(c): beside[c] for c in beside}
     known = {**outside, **features}
     for name in names:

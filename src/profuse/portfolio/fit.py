@@ -23,7 +23,7 @@ from profuse.portfolio.fitted import Event
 from profuse.portfolio.fitting import fit_portfolio
 from profuse.portfolio.options import PortfolioOptions
 from profuse.predictor import NetworkPredictor, PortfolioPredictor
-from profuse.schema import OnBadFile, Schema
+from profuse.schema import OnBadFile, Schema, Task
 from profuse.training.options import TrainOptions
 
 __all__ = ["fit"]
@@ -34,6 +34,7 @@ def fit(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    task: Task | None = None,
     weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
     preset: str | None = None,
@@ -61,6 +62,7 @@ def fit(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    task: Task | None = None,
     weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
     preset: str | None = None,
@@ -91,6 +93,7 @@ def fit(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    task: Task | None = None,
     weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
     preset: str | None = None,
@@ -117,6 +120,8 @@ def fit(
         data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`. Official
             test rows are left out.
         target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        task: "binary", "multiclass", "multilabel" or "regression": what kind of target it is, where its values do not
+            tell (counts of 0 to 9 look like classes). None: the schema's, else inferred.
         weight: The column of a file or DataFrame that says how much each row counts in learning, at least 0; or these
             numbers, for a DataFrame or dict. It is no input, new rows need none, and scores count each row once.
         schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
@@ -159,8 +164,8 @@ def fit(
         raise ConfigError(f"fit: n_jobs must be at least 1; got n_jobs={n_jobs}. Leave it out for one a core.")
     with asked_members(names, by_value, who="fit"):
         opened = open_data(
-            data, target, who="fit", schema=schema, weight=weight, name=name, variant=variant, base_dir=base_dir,
-            on_bad_file=on_bad_file,
+            data, target, who="fit", schema=schema, task=task, weight=weight, name=name, variant=variant,
+            base_dir=base_dir, on_bad_file=on_bad_file,
         )  # fmt: skip
         dataset = with_encoders(without_test_rows(opened.dataset), of_networks.encoders, who="fit")
         tell((*dataset.notes, *copy_notes(dataset)), "fit")

@@ -140,6 +140,8 @@ class ClassicalPredictor(Predictor):
                 f"Features of a modality that a row lacks are those of the {self.neighbours.n_nearest} nearest of "
                 f"{self.neighbours.n_donors} training rows, which are kept in the model."
             )
+        if self.model.of_logarithms:
+            said.append("It has learned the logarithm of the target, which is skewed and never below 0.")
         rows = [(name, str(self.features.names.get(name, ""))) for name in self.modalities]
         return [*said, Table(("modality", "features"), tuple(rows), 2)] if rows else said
 

@@ -71,9 +71,11 @@ def _sentences_first(blocks: Sequence[Block]) -> tuple[Block, ...]:
 
 
 def number(value: float) -> str:
-    """`0.81234` -> "0.8123"; large ones with four digits, small ones with three."""
+    """`0.81234` -> "0.8123", `59348.2` -> "59,350"; larger ones with four digits, small ones with three."""
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.4f}"
+    if 1e4 <= abs(value) < 1e9:
+        return f"{float(f'{value:.4g}'):,.0f}"
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from profuse.predictor.card import Block, Table
+from profuse.predictor.classical import ClassicalPredictor
 from profuse.predictor.described import ends, label_of, listed, number, option_table, share, worth_of_answers
 
 if TYPE_CHECKING:
     from profuse.predictor.portfolio import PortfolioPredictor
 
-__all__ = ["made_of", "scored_as"]
+__all__ = ["logarithms_of", "made_of", "scored_as"]
 
 
 def made_of(model: PortfolioPredictor) -> list[Block]:
@@ -39,8 +40,7 @@ def made_of(model: PortfolioPredictor) -> list[Block]:
     if len(model.patterns) > 1:
         rows = [(", ".join(lacks), _by(model, i)) for i, lacks in enumerate(model.patterns) if lacks]
         blocks.append(Table(("a row that lacks", "is predicted by"), tuple(rows), 2, "Where a modality is missing"))
-    if fills := _filled(model):
-        blocks.append(fills)
+    blocks += [said for said in (logarithms_of(model), _filled(model)) if said]
     if (skipped := model.about.get("skipped")) and isinstance(skipped, Mapping):
         rows = [(str(name), str(why)) for name, why in skipped.items()]
         blocks.append(Table(("model", "reason"), tuple(rows), 2, "Left out"))
@@ -54,21 +54,34 @@ def _by(model: PortfolioPredictor, pattern: int) -> str:
     return listed([f"{model.members[i].name} ({share(weights[i])})" for i in order])
 
 
+def logarithms_of(model: PortfolioPredictor) -> str:
+    """Says which of its models with weight have learned the logarithm of the target; "" if none has."""
+    of = {
+        i
+        for i, p in zip(model.member_of, model.predictors, strict=True)
+        if isinstance(p, ClassicalPredictor) and p.model.of_logarithms and model.weights[:, i].any()
+    }
+    names = listed([model.members[i].name for i in sorted(of)])
+    return (
+        f"The logarithm of the target, which is skewed and never below 0, was learned, too, by {names}." if of else ""
+    )
+
+
 def _filled(model: PortfolioPredictor) -> str:
     """Says which of its models fill modalities that a row lacks, and how many training rows are kept for that."""
-    fill = [(i, p) for i, p in zip(model.member_of, model.predictors, strict=True) if _neighbours(p) is not None]
+    fill = [
+        (i, p.neighbours)
+        for i, p in zip(model.member_of, model.predictors, strict=True)
+        if isinstance(p, ClassicalPredictor) and p.neighbours is not None
+    ]
     if not fill:
         return ""
     names = listed([model.members[i].name for i in sorted({i for i, _ in fill})])
-    n_rows = max(_neighbours(p).n_donors for _, p in fill)
+    n_rows = max(neighbours.n_donors for _, neighbours in fill)
     return (
         f"Features of a modality that a row lacks are filled by the nearest training rows in {names}; up to {n_rows:,} "
         "rows of each fold are kept for that."
     )
-
-
-def _neighbours(predictor: Any) -> Any:
-    return getattr(predictor, "neighbours", None)
 
 
 def scored_as(model: PortfolioPredictor) -> list[Block]:

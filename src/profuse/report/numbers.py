@@ -27,25 +27,38 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def score(value: float, metric: str) -> str:
-    """`0.9412` -> "94.1 %" for shares of rows, "0.941" for all else."""
+    """`0.9412` -> "94.1 %" for shares of rows, "0.941" for all else; `59348.2` -> "59,350"."""
     if not math.isfinite(value):
         return "unknown"
     if metric in PERCENT:
         return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
-    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
-    return text.replace("-", MINUS) if float(text) else text.removeprefix("-")
+    return (MINUS if value < 0 and _is_seen(value) else "") + _size(value)
 
 
 def difference(value: float, metric: str, *, sign: bool = True, unit: bool = True) -> str:
-    """`0.083` -> "+8.3 points" for shares of rows, "+0.083" for all else."""
+    """`0.083` -> "+8.3 points" for shares of rows, "+0.083" for all else; `59348.2` -> "+59,350"."""
     if not math.isfinite(value):
         return "unknown"
     share = metric in PERCENT
-    text = f"{abs(100 * value):.1f}" if share else f"{abs(value):.3f}"
-    negative = value < 0 and float(text) != 0
-    mark = MINUS if negative else "+" if sign and float(text) != 0 else ""
+    text = f"{abs(100 * value):.1f}" if share else _size(value)
+    seen = float(text) != 0 if share else _is_seen(value)
+    mark = MINUS if value < 0 and seen else "+" if sign and seen else ""
     words = ("\N{NO-BREAK SPACE}point" if text == "1.0" else "\N{NO-BREAK SPACE}points") if share and unit else ""
     return f"{mark}{text}{words}"
+
+
+def _size(value: float) -> str:
+    """Three decimals below 100, four significant digits from there on: of errors in the units of a target."""
+    size = abs(value)
+    if size < 100:
+        return f"{size:.3f}"
+    size = float(f"{size:.4g}")
+    return f"{size:,.1f}" if size < 1000 else f"{size:,.0f}" if size < 1e9 else f"{size:g}"
+
+
+def _is_seen(value: float) -> bool:
+    """Whether three decimals show that a number is not 0."""
+    return float(f"{abs(value):.3f}") != 0
 
 
 def interval(low: float, high: float, metric: str, *, of_difference: bool = False) -> str:

@@ -87,7 +87,7 @@ class StreamedTable:
         draw = np.random.default_rng((seed, _STREAM))
         places = np.sort(draw.permutation(pieces.n_total)[: options.sample_rows])
         cells, by_row, hashed, asked = _sampled(pieces, places, schema, target, progress)
-        columns = [] if asked.target is None else [c for c in asked.target.columns if c in by_row]
+        columns = [c for c in asked.target_columns if c in by_row]
         no_missing(by_row[columns])  # before a sample tells the same of a few
         with rows_at(places):
             alone = leave_out_target(cells.columns, asked)  # all rows tell whether it can be learned
@@ -199,7 +199,7 @@ def _sampled(
     for frame in pieces:
         asked = needs_target(frame.columns, asked)
         named = {str(c) for c in (asked.split.column, asked.weight, asked.subgroup) if c is not None}
-        named |= set(() if asked.target is None else asked.target.columns)
+        named |= set(asked.target_columns)
         by_row.append(frame[[c for c in frame.columns if str(c) in named]])
         columns = columns or [str(c) for c in frame.columns if str(c) in named or _tells(pieces, frame[c])]
         hashes.append(_hashes(frame, columns))

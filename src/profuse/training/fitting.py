@@ -181,7 +181,9 @@ class Prepared:
 
     def true(self, rows: np.ndarray) -> np.ndarray:
         """Returns the targets of rows as metrics take them: class numbers, 0/1, or values in the target's units."""
-        return self.codec.in_units(self.target[torch.as_tensor(rows)].numpy())
+        true: np.ndarray = self.target[torch.as_tensor(rows)].numpy()
+        given = np.asarray(self.dataset.target)[rows]  # standardised numbers are rounded
+        return given.reshape(true.shape).astype(np.float64) if self.task == "regression" else true
 
 
 def fit_model(

@@ -62,6 +62,7 @@ def tune(
     data: Data,
     target: str | Sequence[str] | np.ndarray | pd.Series | None = None,
     *,
+    task: Task | None = None,
     weight: str | Sequence[float] | np.ndarray | pd.Series | None = None,
     subgroup: str | Sequence[object] | np.ndarray | pd.Series | None = None,
     schema: Schema | Mapping[str, Any] | str | Path | None = None,
@@ -94,6 +95,7 @@ def tune(
     Args:
         data: A named data set, a file, a DataFrame, a dict of arrays or tensors by modality, or a `Dataset`.
         target: The target column(s) of a file or DataFrame; or the target's values, for a DataFrame or dict.
+        task: As of `profuse.compare`.
         weight: As of `profuse.compare`.
         subgroup: As of `profuse.compare`.
         schema: Path of a YAML file, dict or `Schema`: what is not to be inferred.
@@ -127,8 +129,8 @@ def tune(
     options = checked(TuneOptions, asked, where="tune")
     using = engine_asked(engine, where="tune")
     opened = open_data(
-        data, target, who="tune", schema=schema, weight=weight, subgroup=subgroup, split=options.split, test=test,
-        name=name, variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
+        data, target, who="tune", schema=schema, task=task, weight=weight, subgroup=subgroup, split=options.split,
+        test=test, name=name, variant=variant, base_dir=base_dir, on_bad_file=on_bad_file,
     )  # fmt: skip
     return tune_opened(opened, options, out=out, storage=storage, n_jobs=n_jobs, engine=using, on_event=on_event)
 

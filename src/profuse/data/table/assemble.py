@@ -104,7 +104,7 @@ def check_same_columns(schema: Schema, frame: pd.DataFrame, *, need_target: bool
     """
     have = [str(c) for c in frame.columns]
     inputs = [c for m in schema.modalities.values() for c in m.columns]
-    target = list(schema.target.columns) if schema.target else []
+    target = list(schema.target_columns)
     by_row = (schema.id, schema.split.column, schema.weight, schema.subgroup)
     known = {*inputs, *target, *schema.ignore, *schema.columns, *by_row}
     extra = tuple(c for c in have if c not in known)

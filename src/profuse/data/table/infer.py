@@ -89,7 +89,7 @@ def infer(frame: pd.DataFrame, schema: Schema | None = None) -> Inference:
     _check(frame, schema)
     frame = without_missing(frame, schema)
     grouped = {c: (name, m) for name, m in schema.modalities.items() for c in m.columns}
-    target = schema.target.columns if schema.target else ()
+    target = schema.target_columns
     reasons: dict[str, tuple[str, str]] = {}
     for name in frame.columns:
         if name in target:
@@ -202,8 +202,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
                 )
                 faults.append(f"{where}: no column {name!r} in the table ({hint})")
 
-    target = schema.target.columns if schema.target else ()
-    known(target, "target")
+    known(schema.target_columns, "target")
     known(schema.columns, "columns")
     known(schema.words, "words")
     known(schema.dates, "dates")
@@ -228,7 +227,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         if modality.kind and kind_named(modality.kind).columns == "one" and len(modality.columns) > 1:
             faults.append(f"modalities.{name}: kind {modality.kind!r} takes one column; got {len(modality.columns)}")
         for column in modality.columns:
-            if column in target:
+            if column in schema.target_columns:
                 faults.append(f"modalities.{name}: {column!r} is the target; the answer cannot be an input")
             if column == schema.weight:
                 faults.append(f"modalities.{name}: {column!r} is the weight of rows, which is no input")
@@ -237,7 +236,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
             other = schema.modalities[owner.setdefault(column, name)]
             if other is not modality and not _share_files(other, modality):
                 faults.append(f"modalities.{name}: {column!r} belongs to {owner[column]!r} already")
-    faults += [f"target: {c!r} stands twice" for c, n in Counter(target).items() if n > 1]
+    faults += [f"target: {c!r} stands twice" for c, n in Counter(schema.target_columns).items() if n > 1]
     for where, names in (
         ("id", [schema.id]),
         ("ignore", schema.ignore),
@@ -246,7 +245,7 @@ def _check(frame: pd.DataFrame, schema: Schema) -> None:
         ("weight", [schema.weight]),
         ("subgroup", [schema.subgroup]),
     ):
-        faults += [f"{where}: {c!r} is the target" for c in names if c in target]
+        faults += [f"{where}: {c!r} is the target" for c in names if c in schema.target_columns]
     for where, taken in (("id", (schema.id,)), ("ignore", schema.ignore), ("split.column", (schema.split.column,))):
         if schema.weight is not None and schema.weight in taken:
             faults.append(f"{where}: {schema.weight!r} is the weight of rows")
@@ -301,7 +300,7 @@ def _names_rows(cells: pd.Series) -> bool:
 
 def _target(frame: pd.DataFrame, schema: Schema) -> tuple[ReadTarget | None, list[str]]:
     """Returns the target, and what is to be told of its values."""
-    if schema.target is None:
+    if schema.target is None or not schema.target.columns:
         return None, []
     values, task, names = read_target(target_cells(frame, schema), schema.target.task)
     return (values, task, names), target_notes(values, task, names, column=schema.target.columns[0])

@@ -22,8 +22,9 @@ def named_once(schema: Schema, target: str | Sequence[str] | None) -> Schema:
     if target is None:
         return schema
     columns = (target,) if isinstance(target, str) else tuple(target)
-    if schema.target is None:
-        return schema.model_copy(update={"target": Target(columns=columns)})
+    if schema.target is None or not schema.target.columns:
+        named = (schema.target or Target()).model_copy(update={"columns": columns})
+        return schema.model_copy(update={"target": named})
     if schema.target.columns != columns:
         raise ConfigError(
             f"target: it must be named once; got {list(columns)} and, in the schema, {list(schema.target.columns)}. "
@@ -38,7 +39,7 @@ def needs_target(columns: Iterable[Any], schema: Schema) -> Schema:
     Raises:
         ConfigError: It does not.
     """
-    if schema.target is None or not schema.target.columns:
+    if not schema.target_columns:
         raise ConfigError(
             "target: a column to predict must be named; got none. Name one of the columns "
             f"{tell_values(list(map(str, columns)))} (--target COLUMN), or put it in the schema."
@@ -54,11 +55,11 @@ def leave_out_target(columns: Iterable[Any], schema: Schema) -> Schema:
     Raises:
         ConfigError: One is not in the table.
     """
-    target = () if schema.target is None else schema.target.columns
     names = list(map(str, columns))
-    for column in target:
+    for column in schema.target_columns:
         if column not in names:
             close = nearest(column, names)
             hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"It has {tell_values(names)}."
             raise ConfigError(f"target: it must be a column of the table; got {column!r}. {hint}")
-    return schema.model_copy(update={"target": None, "ignore": tuple(dict.fromkeys([*schema.ignore, *target]))})
+    ignore = tuple(dict.fromkeys([*schema.ignore, *schema.target_columns]))
+    return schema.model_copy(update={"target": None, "ignore": ignore})

@@ -244,8 +244,7 @@ class TableReader:
     def _check_width(self, frame: pd.DataFrame, who: str) -> None:
         """Checks that an array has as many columns as the first table, without its target's."""
         known = self.schema.known_columns
-        target = self.schema.target.columns if self.schema.target else ()
-        if len([c for c in frame if c in known or c not in target]) != len(known):
+        if len([c for c in frame if c in known or c not in self.schema.target_columns]) != len(known):
             raise DataError(
                 f"{who}: rows must have the {len(known)} columns of training, in their order; got {frame.shape[1]}. "
                 "Give a DataFrame if columns are to be found by their names."

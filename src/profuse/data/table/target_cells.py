@@ -29,7 +29,7 @@ def target_cells(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
             if len(lost):
                 raise DataError(
                     f"target {name!r}: it must be numbers; got {tell_values(cells[name].iloc[lost].unique(), n=3)} in "
-                    f"{tell_rows(lost)}. Correct them, or use task='multiclass'."
+                    f"{tell_rows(lost)}. Correct them, or use task='multiclass' (--task multiclass)."
                 )
             cells = cells.assign(**{name: values})
     return cells.apply(as_truth) if cells.shape[1] > 1 else cells
