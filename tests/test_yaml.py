@@ -61,13 +61,13 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 @pytest.mark.parametrize("what", BAD)
 def test_what_nothing_can_be_made_of_is_one_error_at_once(what: str, tmp_path: Path) -> None:
     text, message = BAD[what]
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(DataError) as caught:
         read(tmp_path, text)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("what", ["lists of aliases that multiply", "code", "a number of 5,000 digits"])

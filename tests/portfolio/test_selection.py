@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 import pytest
 
 from profuse.metrics import metric
-from profuse.portfolio.selection import best_single, mixed, select
+from profuse.portfolio.selection import _is_better, _Judge, best_single, mixed, select
 from profuse.portfolio.temperature import temperature_of
 
 
@@ -72,6 +73,44 @@ def test_of_few_rows_weights_are_spread_and_repeat_with_the_seed() -> None:
     assert (first != other).any()
     assert (first > 0).sum() >= 3
     assert first.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("clusters", [None, np.arange(200) // 4])
+def test_of_few_rows_a_member_that_is_far_better_has_nearly_all_weight(clusters: np.ndarray | None) -> None:
+    """With half of the members in each sample it would be absent from every second one."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(200, 1))
+    noise = rng.normal(size=(8, 200, 1)) * np.array([0.1, *[0.6] * 7])[:, None, None]
+    weights = select(true + noise, true, metric("r2"), metric("mse"), clusters=clusters)
+    assert weights[0] > 0.75  # .85 has the least error
+
+
+@pytest.mark.parametrize("name", ["log_loss", "mse"])
+def test_all_members_are_drawn_only_where_more_than_one_standard_error_says_so(name: str) -> None:
+    rng = np.random.default_rng(0)
+    loss = metric(name)
+    judge = _Judge(metric("auroc" if name == "log_loss" else "r2"), loss, 0.5)
+    true = rng.integers(0, 2, 400) if name == "log_loss" else rng.normal(size=(400, 1))
+    other = said(400, (1.0,))[0][0] if name == "log_loss" else np.zeros((400, 1))
+    right = np.eye(2)[true] if name == "log_loss" else true
+
+    def verdict(gain: np.ndarray, rows_of: Any) -> bool:
+        """Of answers nearer to the truth by `gain[row]`."""
+        better = other + gain[:, None] * (right - other)
+        better[:5], held = np.nan, other.copy()
+        return _is_better(better, held, true, judge, rows_of)
+
+    single = [np.array([i]) for i in range(400)]
+    assert verdict(np.full(400, 0.2), single)
+    assert not verdict(np.full(400, -0.2), single)
+    assert not verdict(np.zeros(400), single)
+    even = 0.2 * (-1.0) ** np.arange(400)
+    assert not verdict(even, single)
+    in_one = np.where(np.arange(400) < 40, 0.5, -0.01)
+    assert verdict(in_one, single)
+    assert not verdict(in_one, np.array_split(np.arange(400), 10))  # one of ten clusters
+    nothing = np.full_like(other, np.nan)
+    assert not _is_better(nothing, other, true, judge, single)
 
 
 def test_a_metric_that_samples_do_not_define_still_gives_weights() -> None:

@@ -11,8 +11,12 @@ __all__ = ["above", "below_before", "mid_ranks"]
 
 def mid_ranks(values: Array) -> Array:
     """Returns ranks from 1, `[row]`; equal values share their mean rank."""
-    _, code, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[code])
+    order = np.argsort(values)
+    sorted_values, ranks = values[order], np.empty(len(values))
+    level = np.concatenate([[0], np.cumsum(sorted_values[1:] != sorted_values[:-1])])
+    count = np.bincount(level)
+    ranks[order] = (np.cumsum(count) - (count - 1) / 2)[level]
+    return ranks
 
 
 def above(values: Array, weight: Array) -> Array:

@@ -36,5 +36,5 @@ class RootMeanSquaredLogError(Metric):
 def _squares(y: Array, p: Array) -> Array:
     y, p = columns(y, p)
     if (y < 0).any():
-        raise DataError(f"rmsle: targets must be at least 0; got {y.min():.6g}. The metric rmse serves such targets.")
+        raise DataError(f"rmsle: targets must be at least 0; got {y.min():.6g}. Name another metric.")
     return np.asarray((np.log1p(y) - np.log1p(np.maximum(p, 0.0))) ** 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +51,9 @@ def select(
     of the score: AUROC and accuracy do not see how sure answers are, nor what moves all of them alike. The trivial
     member, which does that, is never added to others where answers are probabilities, and to numbers only where score
     and loss are both better with it. This is done on 12 bootstrap samples of the rows and the weights are
-    averaged: below 500 rows, which do not tell well which of many means is best, with half of the members each; from
-    5,000 rows on once, with all rows and members. A weight below .01 becomes 0.
+    averaged: below 500 rows, which do not tell well which of many means is best, with half of the members each, unless
+    rows outside of the samples are predicted better with all, by more than one standard error; from 5,000 rows on once,
+    with all rows and members. A weight below .01 becomes 0.
 
     Rows that are not independent tell less: with C clusters of them (groups, blocks of time) the samples are of
     clusters, and of all weight 10 / (10 + C) is divided alike among the members whose gain over the trivial answer
@@ -75,8 +77,8 @@ def select(
         2.3.
 
     *Differs from the paper*: begins with the one best member, not with the N best; rows are drawn, not only members;
-    the log loss has a part in the score, ties go by the loss; weights are drawn towards equal ones where rows are not
-    independent.
+    all members are drawn where that is better; the log loss has a part in the score, ties go by the loss; weights are
+    drawn towards equal ones where rows are not independent.
     """
     n_members, n_rows = predictions.shape[:2]
     if n_members == 1:
@@ -93,13 +95,15 @@ def select(
     rows_of = _rows_by(np.arange(len(true)) if alike is None else alike)
     n_parts = len(rows_of)
     n_taken = n_members if n_parts >= _FEW_ROWS else max(_FEWEST_MEMBERS, (n_members + 1) // 2)
-    weights = np.zeros(n_members)
-    for _ in range(_N_BAGS):
-        rows = np.concatenate([rows_of[i] for i in rng.integers(n_parts, size=n_parts)])
-        members = np.sort(rng.permutation(n_members)[:n_taken])
-        same = None if trivial is None or trivial not in members else int(np.flatnonzero(members == trivial)[0])
-        weights[members] += _greedy(predictions[members][:, rows], true[rows], judge, same)
-    weights /= weights.sum()
+    bags = [
+        (rng.integers(n_parts, size=n_parts), np.sort(rng.permutation(n_members)[:n_taken])) for _ in range(_N_BAGS)
+    ]
+    weights, outside = _bagged(predictions, true, judge, trivial, rows_of, bags)
+    if n_taken < n_members:
+        bags = [(drawn, np.arange(n_members)) for drawn, _ in bags]
+        of_all, also = _bagged(predictions, true, judge, trivial, rows_of, bags)
+        if _is_better(also, outside, true, judge, rows_of):
+            weights = of_all
     if alike is not None:
         share = _DRAWN / (_DRAWN + n_parts)
         weights = (1 - share) * weights + share * _level(predictions, true, metric, trivial)
@@ -111,6 +115,57 @@ def _rows_by(clusters: np.ndarray) -> list[np.ndarray]:
     """Returns the rows of each cluster."""
     order = np.argsort(clusters, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1)
+
+
+def _bagged(
+    predictions: np.ndarray,
+    true: np.ndarray,
+    judge: _Judge,
+    trivial: int | None,
+    rows_of: Sequence[np.ndarray],
+    bags: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean of the weights of all bags, `[member]`, and what those of the bags that a row is not in predict
+    of it, `[row, output]`; NaN where it is in all.
+
+    Args:
+        predictions: See `select`.
+        true: See `select`.
+        judge: How good a prediction is.
+        trivial: See `select`.
+        rows_of: The rows of each cluster.
+        bags: Drawn clusters and members of each.
+    """
+    weights, total, n_outside = np.zeros(len(predictions)), np.zeros(predictions.shape[1:]), np.zeros(len(true))
+    for drawn, members in bags:
+        rows = np.concatenate([rows_of[i] for i in drawn])
+        same = None if trivial is None or trivial not in members else int(np.flatnonzero(members == trivial)[0])
+        chosen = _greedy(predictions[members][:, rows], true[rows], judge, same)
+        weights[members] += chosen
+        rest = np.setdiff1d(np.arange(len(true)), rows)
+        total[rest] += mixed(predictions[members][:, rest], chosen)
+        n_outside[rest] += 1
+    with np.errstate(invalid="ignore"):
+        return weights / weights.sum(), total / n_outside[:, None]
+
+
+def _is_better(a: np.ndarray, b: np.ndarray, true: np.ndarray, judge: _Judge, rows_of: Sequence[np.ndarray]) -> bool:
+    """Whether `a[row, output]` predicts rows better than `b`, by more than one standard error over their clusters.
+
+    Rows that are NaN have no part. Of probabilities the log loss says what is better.
+    """
+    by = judge.loss if judge.loss is not None and judge.of_probabilities else judge.metric
+    known = np.isfinite(a).all(1)
+    if not known.any():
+        return False
+    try:
+        gains = by.row_scores(true[known], a[known]) - by.row_scores(true[known], b[known])
+    except DataError:  # not defined on these rows
+        return False
+    each = np.zeros(len(true))
+    each[known] = gains if by.higher_is_better else -gains
+    of_clusters = np.array([each[rows].sum() for rows in rows_of])
+    return bool(of_clusters.sum() > np.sqrt(len(of_clusters)) * of_clusters.std(ddof=1))
 
 
 def _level(predictions: np.ndarray, true: np.ndarray, metric: Metric, trivial: int | None) -> np.ndarray:

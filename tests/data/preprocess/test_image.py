@@ -200,10 +200,10 @@ def test_ten_thousand_pictures_take_seconds() -> None:
     import time
 
     data = dataset(grey(10_000, (28, 28)))
-    start = time.perf_counter()
+    start = time.process_time()
     made = fitted(data)
     made.transform(data)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_a_model_keeps_one_range_of_levels_as_it_did_before_pictures_had_many_channels() -> None:

@@ -105,7 +105,7 @@ def test_a_column_may_bear_the_name_of_a_modality_that_is_made(taken: str) -> No
 
 
 def test_numbers_without_end_and_many_columns_take_no_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert families([f"x{'1' * 50}", *(f"x{i * 10**7}" for i in range(20)), "1x" * 5000, "[" * 5000]) == []
     assert len(families([f"x{i}" for i in range(20_000)])) == 1
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3

@@ -271,9 +271,9 @@ def test_a_large_table_is_inferred_quickly() -> None:
     rng = np.random.default_rng(0)
     words = rng.choice(["aa", "b", "cc"], 100_000)
     frame = pd.DataFrame({f"c{i}x": rng.normal(size=100_000) if i % 3 else words for i in range(50)})
-    start = time.perf_counter()
+    start = time.process_time()
     infer(frame)
-    assert time.perf_counter() - start < 5  # 0.4 seconds on a free core
+    assert time.process_time() - start < 5  # 0.4 seconds on a free core
 
 
 @pytest.mark.parametrize("method", ["group", "time"])

@@ -94,11 +94,11 @@ def test_numbers_that_are_missing_or_infinite_are_kept_within_a_list() -> None:
     ],
 )
 def test_what_is_no_list_says_why_and_soon(text: str, why: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(DataError) as caught:
         parse_list(text)
     assert why in str(caught.value)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def written(values: list[Any], path: Path, how: str) -> Path:
