@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # of the few tests that ask for two threads
 
 import pytest
-from few_trees import few_trees
+from few_trees import few_trees, in_workers_too
 from forks import Forks
 from typer.main import get_command
 
@@ -89,6 +89,14 @@ def asking(no_questions: None) -> Iterator[None]:
 def few_classical() -> Iterator[None]:
     """Classical models take little time: they take most of that of a small comparison."""
     with few_trees():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_as_this_process() -> Iterator[None]:
+    """Where `few_classical` is asked for, it holds in worker processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        in_workers_too(patch)
         yield
 
 

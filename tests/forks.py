@@ -22,7 +22,8 @@ _SERVER = """
 import gc, json, os, signal, sys, tempfile
 import lightning_fabric.fabric, pandas, scipy.stats, skops.io, sklearn.ensemble, sklearn.linear_model, torch._dynamo
 import profuse.cli._progress, profuse.comparison.compare, profuse.estimators, profuse.portfolio, profuse.report
-from few_trees import few_trees
+import pytest
+from few_trees import few_trees, in_workers_too
 from profuse.cli import main
 
 def run(job):
@@ -35,6 +36,7 @@ def run(job):
     tempfile.tempdir = None  # found anew: it may be another in this environment
     if job["few_trees"]:
         few_trees().__enter__()
+        in_workers_too(pytest.MonkeyPatch())
     sys.argv = ["profuse", *job["args"]]
     exec(job["before"], {})
     main(job["args"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from forks import Forks
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,7 +25,7 @@ from profuse.data.dataset import Dataset
 pytestmark = pytest.mark.usefixtures("few_classical")
 QUICK: dict[str, Any] = {
     "seeds": 1, "rounds": (), "singles": (), "train": {"epochs": 1}, "model": {"width": 8}, "n_jobs": 1,
-    "retrain_without": False,
+    "retrain_without": False, "portfolio": "none",
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ class TestTakesPart:
         np.testing.assert_array_equal(again.predict_proba(known()), predictor.predict_proba(known()))
 
     def test_in_a_portfolio_and_is_loaded_by_a_process_that_has_not_its_module(
-        self, own_models: Path, tmp_path: Path
+        self, own_models: Path, tmp_path: Path, forks: Forks
     ) -> None:
         frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=90)})
         frame["y"] = np.where(frame.x > 0, "p", "q")
@@ -88,17 +88,20 @@ class TestTakesPart:
         kept = profuse.fit(frame, "y", preset="quick", folds=3, n_jobs=1, members={"knn": KNeighborsClassifier})
         assert "knn" in [m.name for m in kept.members]
         (own_models / "own_models.py").unlink()
+        frame.to_csv(tmp_path / "frame.csv", index=False)
         for each, name in ((model, "one"), (kept, "other")):
             each.save(tmp_path / name)
             np.savetxt(tmp_path / f"{name}.txt", each.predict_proba(frame))
-            frame.to_csv(tmp_path / "frame.csv", index=False)
-            code = (
-                "import sys, numpy as np, profuse\n"
-                f"model = profuse.load_model({str(tmp_path / name)!r})\n"
-                f"said = model.predict_proba({str(tmp_path / 'frame.csv')!r})\n"
-                f"np.testing.assert_allclose(said, np.loadtxt({str(tmp_path / f'{name}.txt')!r}))\n"
-            )
-            subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+        (tmp_path / "loads.py").write_text(
+            "import sys, numpy as np, profuse\n"
+            "assert 'own_models' not in sys.modules\n"
+            "for name in ('one', 'other'):\n"
+            "    said = profuse.load_model(name).predict_proba('frame.csv')\n"
+            "    np.testing.assert_allclose(said, np.loadtxt(f'{name}.txt'))\n"
+            "print('alike')\n"
+        )
+        told = forks.run_script(tmp_path / "loads.py", cwd=tmp_path)
+        assert told.stdout == "alike\n", told.stderr
 
     def test_a_failing_member_is_left_out_of_a_portfolio(self) -> None:
         def fails() -> Any:
@@ -120,11 +123,11 @@ class TestTakesPart:
         options = {**QUICK, "n_jobs": 2, "members": ("own_models:Forest",)}
         assert profuse.compare(known(), **options).summary().row("Forest")
         options["members"] = {"Forest": SVC(C=2.0), "local": lambda task: KNeighborsClassifier()}
-        found = profuse.compare(known(), portfolio="quick", **options)
+        found = profuse.compare(known(), **{**options, "portfolio": "quick"})
         assert found.summary().row("local")
         members = {m.member for m in found.results.members}
         assert {"Forest", "local"} <= members
-        without = profuse.compare(known(), portfolio="quick", **{**options, "members": None})
+        without = profuse.compare(known(), **{**options, "portfolio": "quick", "members": None})
         assert not {"Forest", "local"} & {m.member for m in without.results.members}  # workers live longer
 
     def test_fits_are_kept_until_its_settings_or_its_code_change(

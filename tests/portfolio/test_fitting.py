@@ -20,7 +20,6 @@ from not_none import not_none
 
 from profuse import fit, from_tensors, load_model
 from profuse._folder import digest_of
-from profuse.classical import linear
 from profuse.data.dataset import Dataset, clusters_of
 from profuse.data.split import folds
 from profuse.errors import CheckpointError, ConfigError, DataError, ProfuseError, UnknownNameError
@@ -235,8 +234,7 @@ class TestPredictions:
         assert model.predict_proba(data).shape == (90, 3)
 
     @pytest.mark.slow
-    def test_two_processes_make_the_same_portfolio(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(linear, "_STRENGTHS", 10.0 ** np.arange(-4, 3))  # few here, and all in other processes
+    def test_two_processes_make_the_same_portfolio(self) -> None:
         data = learnable(120)
         one, two = (fitted(data, LINEAR, NET, folds=2, n_jobs=n) for n in (1, 2))
         np.testing.assert_array_equal(one.weights, two.weights)

@@ -30,7 +30,7 @@ from profuse.training.options import TrainOptions
 
 __all__ = ["NETWORKS", "NetworkMethod", "RidgeMethod"]
 
-_CHUNK = 100_000  # draws of a network at a time
+_CHUNK = 3_000  # draws of a network at a time: what they hold beside stays in the cache of a core
 _MOST_NUMBERS = 4_000_000  # drawn at a time for the mean of them
 _N_PAIRS = 32  # of starts (z, -z), from which a network's mean and spread are taken
 

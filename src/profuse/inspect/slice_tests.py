@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ N_SHUFFLES = 499
 _STREAM = 1_414_213  # data or a split drawn with the same seed must have nothing to do with the shuffles
 _TOP = 8  # singles of which pairs are made
 _BLOCK = 64
+_MOST_NUMBERS = 2_000_000  # held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,8 @@ def compare_slices(
     order = np.argsort(clusters, kind="stable")
     made = _Statistics(loss[order], clusters[order], [s.rows[order] for s in slices], slices, least)
     observed = made.singles(made.residual[:, None])[:, 0]
-    pairs = list(made.pairs(made.residual, observed))
+    (top,), (found,) = made.pairs(made.residual[None], observed[:, None])
+    pairs = [(top[i], top[j], float(found[i, j])) for i, j in np.argwhere(np.isfinite(found))]
     rng = np.random.default_rng([_STREAM, seed])
     greatest = np.concatenate([made.greatest(block) for block in _blocks(rng)])
 
@@ -146,37 +147,41 @@ class _Statistics:
         )
         return np.asarray((sums - self.share[:, None] * total) / self.scale[:, None])
 
-    def pairs(self, residual: np.ndarray, singles: np.ndarray) -> Iterator[tuple[int, int, float]]:
-        """Yields the pairs of the best singles, with their statistics."""
-        best = np.argsort(np.where(self.paired, -singles, np.inf), kind="stable")[:_TOP]
-        top = best[self.paired[best]]
-        masks = self.masks[top].astype(np.float32)
-        counts = masks @ masks.T
-        sums = (masks * residual) @ masks.T
-        total = float(residual.sum(dtype=np.float64))
-        kept = [
-            (i, j)
-            for i, j in combinations(range(len(top)), 2)
-            if self.features[top[i]] != self.features[top[j]]
-            and self.least <= counts[i, j] < min(counts[i, i], counts[j, j])
-        ]
-        if not kept:
-            return
-        first, second = np.array(kept).T
-        share = counts[first, second].astype(np.float64) / self.n
-        scales = self._scales(masks[first] * masks[second] if self.grouped else None, share)
-        for i, j, k, scale in zip(first, second, share, scales, strict=True):
-            yield int(top[i]), int(top[j]), float((sums[i, j] - k * total) / scale)
+    def pairs(self, residuals: np.ndarray, singles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the best singles, `[shuffle, best]`, and the statistics of their pairs, `[shuffle, best, best]`.
 
-    def greatest(self, generators: list[np.random.Generator]) -> list[float]:
+        Where two make no pair, as in half of the places, it is -infinity.
+
+        Args:
+            residuals: `[shuffle, row]`.
+            singles: `[slice, shuffle]`.
+        """
+        usable = np.flatnonzero(self.paired)
+        top = usable[np.argsort(-singles[usable], axis=0, kind="stable")[:_TOP].T]
+        masks = self.masks[top].astype(np.float32)
+        counts = masks @ masks.swapaxes(1, 2)
+        size, feature = np.diagonal(counts, axis1=1, axis2=2), self.features[top]
+        fits = (feature[:, :, None] != feature[:, None]) & (counts >= self.least)
+        fits &= counts < np.minimum(size[:, :, None], size[:, None])
+        of, first, second = np.nonzero(np.triu(fits, 1))
+        found = np.full(counts.shape, -math.inf)
+        if len(of):
+            sums = ((masks * residuals[:, None]) @ masks.swapaxes(1, 2))[of, first, second]
+            share = counts[of, first, second].astype(np.float64) / self.n
+            scales = self._scales(masks[of, first] * masks[of, second] if self.grouped else None, share)
+            found[of, first, second] = (sums - share * residuals.sum(1, dtype=np.float64)[of]) / scales
+        return top, found
+
+    def greatest(self, generators: list[np.random.Generator]) -> np.ndarray:
         """Returns the greatest statistic of each shuffle."""
-        shuffled = np.stack([self._shuffled(g) for g in generators], axis=1)
-        singles = self.singles(shuffled)
-        columns = np.ascontiguousarray(shuffled.T)
-        return [
-            max(float(t.max()), *(p for _, _, p in self.pairs(column, t)), -math.inf)
-            for t, column in zip(singles.T, columns, strict=True)
+        columns = np.stack([self._shuffled(g) for g in generators])
+        singles = self.singles(np.ascontiguousarray(columns.T))
+        step = max(1, _MOST_NUMBERS // (_TOP**2 * self.n))
+        pairs = [
+            self.pairs(columns[a : a + step], singles[:, a : a + step])[1].max(initial=-math.inf, axis=(1, 2))
+            for a in range(0, len(columns), step)
         ]
+        return np.asarray(np.maximum(singles.max(0), np.concatenate(pairs)))
 
     def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
         if not self.grouped:
@@ -188,11 +193,12 @@ class _Statistics:
         """Returns the standard deviation of the sums over slices as residuals are shuffled."""
         if not self.grouped or masks is None:
             return np.asarray(np.sqrt(np.maximum(self.n * share * (1 - share) * self.variance, 1e-300)))
-        made = []
-        for mask, part in zip(masks, share, strict=True):
-            of_cluster = np.add.reduceat((mask - part) * self.residual, self.starts)
-            made.append(np.square(of_cluster).sum())
-        return np.asarray(np.sqrt(np.maximum(made, 1e-300)))
+        step = max(1, _MOST_NUMBERS // self.n)
+        made = [
+            np.square(np.add.reduceat((masks[a:b] - share[a:b, None]) * self.residual, self.starts, axis=1)).sum(1)
+            for a, b in ((a, a + step) for a in range(0, len(masks), step))
+        ]
+        return np.asarray(np.sqrt(np.maximum(np.concatenate(made), 1e-300)))
 
 
 def _difference(loss: np.ndarray, clusters: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:

@@ -140,7 +140,7 @@ class _Field(nn.Module):
         self.out = nn.Linear(width, n_target)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """Returns `[..., n_target]`; t is `[..., 1]`, in 0..1."""
+        """Returns `[..., n_target]`; t is `[..., 1]`, in 0..1, or `[1]` where all rows are at the same time."""
         waves = [wave(k * math.pi * t) for k in (1, 2, 4) for wave in (torch.sin, torch.cos)]
         time = torch.cat([t, *waves], dim=-1)
         h = self.inner(torch.cat([x, condition.expand(*x.shape[:-1], -1)], dim=-1))
@@ -183,7 +183,7 @@ class FlowGenerator(Generator):
     def transport(self, condition: Tensor, start: Tensor) -> Tensor:
         x, dt = start, 1 / self.n_steps
         for i in range(self.n_steps):
-            t = torch.full_like(start[..., :1], i * dt)
+            t = start.new_full((1,), i * dt)
             slope = self.velocity(x, t, condition)
             x = x + dt / 2 * (slope + self.velocity(x + dt * slope, t + dt, condition))
         return x
@@ -236,16 +236,16 @@ class DiffusionGenerator(Generator):
 
     def _begin(self, condition: Tensor, start: Tensor) -> Tensor:
         # around what the network takes for the mean: from around 0 the answer would keep a part of the way
-        first = torch.ones_like(start[..., :1])
+        first = start.new_ones(1)
         return self.denoised(torch.zeros_like(start), first, condition) + self.deviation(1.0) * start
 
     def transport(self, condition: Tensor, start: Tensor) -> Tensor:
         x, steps = self._begin(condition, start), self._steps(self.n_steps)
         for i, (t, here, there) in enumerate(steps):
-            slope = (x - self.denoised(x, torch.full_like(start[..., :1], t), condition)) / here
+            slope = (x - self.denoised(x, start.new_full((1,), t), condition)) / here
             ahead = x + (there - here) * slope
             if there > 0:
-                after = self.denoised(ahead, torch.full_like(start[..., :1], steps[i + 1][0]), condition)
+                after = self.denoised(ahead, start.new_full((1,), steps[i + 1][0]), condition)
                 ahead = x + (there - here) / 2 * (slope + (ahead - after) / there)
             x = ahead
         return x
@@ -258,7 +258,7 @@ class DiffusionGenerator(Generator):
         """
         x = self._begin(condition, self.noise(condition, generator))
         for t, here, there in self._steps(n_steps):
-            answer, kept = self.denoised(x, torch.full_like(x[..., :1], t), condition), (there / here) ** 2
+            answer, kept = self.denoised(x, x.new_full((1,), t), condition), (there / here) ** 2
             x = answer + kept * (x - answer)
             if there > 0:
                 x = x + there * math.sqrt(1 - kept) * self.noise(condition, generator)

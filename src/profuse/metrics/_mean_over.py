@@ -29,4 +29,6 @@ def mean_over(columns: Array, p: Array, score: Callable[[Array, Array], Array], 
             f"{name}: at least two classes must be among the rows; got one. Give rows of several, or name another "
             "metric."
         )
+    if len(usable) == 1:  # by far the most frequent: a tenth of the time of a mean
+        return np.asarray(score(columns[:, usable[0]], p[:, usable[0]]))
     return np.asarray(np.mean([score(columns[:, k], p[:, k]) for k in usable], axis=0))

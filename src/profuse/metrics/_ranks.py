@@ -11,12 +11,16 @@ __all__ = ["above", "below_before", "mid_ranks"]
 
 def mid_ranks(values: Array) -> Array:
     """Returns ranks from 1, `[row]`; equal values share their mean rank."""
-    order = np.argsort(values)
-    sorted_values, ranks = values[order], np.empty(len(values))
-    level = np.concatenate([[0], np.cumsum(sorted_values[1:] != sorted_values[:-1])])
-    count = np.bincount(level)
-    ranks[order] = (np.cumsum(count) - (count - 1) / 2)[level]
-    return ranks
+    order = np.argsort(values, kind="stable")
+    ordered, new = values[order], np.ones(len(values), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    if len(values) and ordered[-1] != ordered[-1]:  # several NaN are equal here
+        new[np.searchsorted(ordered, np.nan) + 1 :] = False
+    starts = np.flatnonzero(new)
+    count = np.diff(starts, append=len(values))
+    rank = np.empty(len(values))
+    rank[order] = np.repeat(starts + (count + 1) / 2, count)
+    return rank
 
 
 def above(values: Array, weight: Array) -> Array:
