@@ -66,9 +66,7 @@ def estimates_plot(estimates: Sequence[Estimate]) -> dict[str, Any]:
     modalities = {name for e in estimates for name in e.modalities}
     return {
         "zero": at(0.0),
-        "ticks": [
-            {"at": at(t), "text": f"{t:g}".replace("-", numbers.MINUS)} for t in ticks(low, high) if low <= t <= high
-        ],
+        "ticks": [{"at": at(t), "text": numbers.tick(t)} for t in ticks(low, high) if low <= t <= high],
         "estimates": [
             {
                 "name": visible(e.name),

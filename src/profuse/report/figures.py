@@ -76,8 +76,7 @@ def axis(low: float, high: float, metric: str, n: int = 5) -> list[dict[str, Any
     """Marks of an axis: where they are, in percent, and what they say."""
 
     def text(v: float) -> str:
-        shown = f"{100 * v:g}\N{NO-BREAK SPACE}%" if metric in numbers.PERCENT else f"{v:g}"
-        return shown.replace("-", numbers.MINUS)
+        return f"{numbers.tick(100 * v)}\N{NO-BREAK SPACE}%" if metric in numbers.PERCENT else numbers.tick(v)
 
     return [{"at": round(100 * (v - low) / (high - low), 2), "text": text(v)} for v in ticks(low, high, n)]
 
@@ -223,10 +222,7 @@ def curve_panels(collected: dict[str, Any]) -> list[dict[str, Any]]:
             pairs = [f"{max(0.0, float(x) - 2):.2f},{y}", f"{min(100.0, float(x) + 2):.2f},{y}"]
         return f'<polyline class="{name}" points="{" ".join(pairs)}"/>' if pairs else ""
 
-    y = [
-        {"at": round(100 * (v - low) / (high - low), 2), "text": f"{v:g}".replace("-", numbers.MINUS)}
-        for v in ticks(low, high, 4)
-    ]
+    y = [{"at": round(100 * (v - low) / (high - low), 2), "text": numbers.tick(v)} for v in ticks(low, high, 4)]
     x = [
         {"at": round(100 * (v - first) / max(last - first, 1), 2), "text": f"{v:g}"}
         for v in ticks(first, last, 3)
@@ -263,7 +259,7 @@ def residual_plot(sample: dict[str, Any]) -> dict[str, Any]:
         f'<circle cx="{at(t):.2f}%" cy="{100 - at(p):.2f}%" r="2.6" class="dot"/>'
         for t, p in zip(sample["true"], sample["predicted"], strict=True)
     )
-    axis = [{"at": round(at(v), 2), "text": f"{v:g}".replace("-", numbers.MINUS)} for v in ticks(low, high, 4)]
+    axis = [{"at": round(at(v), 2), "text": numbers.tick(v)} for v in ticks(low, high, 4)]
     return {
         **sample,
         "svg": stretched('<polyline class="frontier" points="0,100 100,0"/>') + Markup(dots),
@@ -296,8 +292,5 @@ def loss_plot(ablation: dict[str, Any]) -> dict[str, Any]:
         svg = Markup(bar + (dots if len(values["losses"]) > 1 else ""))
         rows.append({**values, "modality": part["modality"], "kind": kind, "svg": svg})
     share = ablation["metric"] in numbers.PERCENT
-    axis = [
-        {"at": round(at(v), 2), "text": f"{100 * v if share else v:g}".replace("-", numbers.MINUS)}
-        for v in ticks(low, high, 4)
-    ]
+    axis = [{"at": round(at(v), 2), "text": numbers.tick(100 * v if share else v)} for v in ticks(low, high, 4)]
     return {"rows": rows, "zero": at(0.0), "ticks": axis, "unit": "points lost" if share else "lost"}

@@ -15,6 +15,7 @@ __all__ = [
     "rate",
     "score",
     "short",
+    "tick",
     "time_left",
     "times",
     "unit",
@@ -50,9 +51,10 @@ def difference(value: float, metric: str, *, sign: bool = True, unit: bool = Tru
 def _size(value: float) -> str:
     """Three decimals below 100, four significant digits from there on: of errors in the units of a target."""
     size = abs(value)
-    if size < 100:
-        return f"{size:.3f}"
-    size = float(f"{size:.4g}")
+    return f"{size:.3f}" if size < 100 else _large(float(f"{size:.4g}"))
+
+
+def _large(size: float) -> str:
     return f"{size:,.1f}" if size < 1000 else f"{size:,.0f}" if size < 1e9 else f"{size:g}"
 
 
@@ -102,8 +104,15 @@ def count(value: float) -> str:
 
 
 def four(value: float, *, sign: bool = False) -> str:
-    """`-0.01234` -> "−0.0123": four decimals, as answers to questions have."""
+    """`-0.01234` -> "−0.0123": four decimals, as answers to questions have; `59348.2` -> "59,350"."""
+    if 100 <= abs(value) < math.inf:
+        return (MINUS if value < 0 else "+" if sign else "") + _size(value)
     return f"{value:{'+' if sign else ''}.4f}".replace("-", MINUS)
+
+
+def tick(value: float) -> str:
+    """What stands at a mark of an axis: `-0.5` -> "−0.5", `1250000` -> "1,250,000"."""
+    return f"{value:,.9g}".replace("-", MINUS)
 
 
 def short(value: int) -> str:
