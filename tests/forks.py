@@ -59,11 +59,11 @@ while line := sys.stdin.readline():
 
 
 # About one in a hundred times a collective of gloo does not notice that the other process was killed, and waits for
-# half an hour; torchrun would end it.
+# half an hour; torchrun would end it. It must not give up where the other is merely kept from running for a while.
 _GIVES_UP = """
 from datetime import timedelta
 from torch.distributed import distributed_c10d
-distributed_c10d.default_pg_timeout = timedelta(seconds=15)
+distributed_c10d.default_pg_timeout = timedelta(seconds=60)
 """
 
 
@@ -119,6 +119,12 @@ class Forks:
             started.append(self.start(*args, environment=environment, few_trees=False, before=code, **options))
         return started
 
+    def run_two(self, *args: object, ended: list[int] | None = None, **options: Any) -> list[Fork]:
+        """Runs the same in two processes to their ends, which must be as `ended` says."""
+        started = self.start_two(*args, **options)
+        together_at_the_end(started, ended)
+        return started
+
     def run(self, *args: object, **options: Any) -> Fork:
         """Runs `profuse` to its end."""
         fork = self.start(*args, **options)
@@ -132,6 +138,17 @@ class Forks:
 
     def close(self) -> None:
         self._server.communicate()
+
+
+def together_at_the_end(started: list[Fork], ended: list[int] | None = None) -> None:
+    """Waits for all, and tells what they have said where one runs on or ends otherwise than `ended` says."""
+    codes = [each.wait(240) for each in started]
+    for each in started:
+        if each.returncode is None:
+            each.kill()
+    said = "\n".join(f"process {i} said:\n{each.stderr[-3000:]}" for i, each in enumerate(started))
+    assert None not in codes, f"a process waits for ever: they ended {codes}\n{said}"
+    assert ended in (None, codes), f"they ended {codes}\n{said}"
 
 
 class Fork:

@@ -9,27 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forks import Fork, Forks
+from forks import Forks
 from streamed_by_two import CASES, fitted, write
 
 pytestmark = pytest.mark.slow
 
 
-def by_two(forks: Forks, before: str, *args: object, n_local: int = 2) -> list[Fork]:
-    """Runs code, and then a command if there is one, in two processes that have the variables that torchrun sets."""
-    running = forks.start_two(*args, before=before, n_local=n_local)
-    ended = [each.wait(60) is not None for each in running]
-    for each, has_ended in zip(running, ended, strict=True):
-        if not has_ended:
-            each.kill()
-    assert all(ended), "a process waits for ever"
-    return running
-
-
 def run_by_two(forks: Forks, folder: Path, name: str, left: str, n_local: int = 2) -> list[Any]:
     """Runs a function of `streamed_by_two` so, and returns what both have left."""
     code = f"from streamed_by_two import *\n{name}(Path({str(folder)!r}))\nraise SystemExit"
-    assert [each.returncode for each in by_two(forks, code, n_local=n_local)] == [0, 0]
+    forks.run_two(before=code, n_local=n_local, ended=[0, 0])
     return [json.loads((folder / f"{left}{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -111,8 +100,7 @@ def test_the_command_in_two_processes_saves_one_model_and_speaks_once(
     folder: Path, forks: Forks, tmp_path: Path
 ) -> None:
     out = tmp_path / "new" / "model"
-    first, second = by_two(forks, "", "fit", folder / "rows.csv", *OPTIONS, "--out", out)
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr
+    first, second = forks.run_two("fit", folder / "rows.csv", *OPTIONS, "--out", out, ended=[0, 0])
     assert first.stdout.count("Validation R2") == first.stdout.count("Model: ") == 1
     assert first.stderr.count("rows: 337 rows") == 1
     assert second.stdout == ""
@@ -123,8 +111,7 @@ def test_the_command_in_two_processes_saves_one_model_and_speaks_once(
 def test_a_cell_that_cannot_be_read_ends_the_command_in_both_processes(
     folder: Path, forks: Forks, tmp_path: Path
 ) -> None:
-    first, second = by_two(forks, "", "fit", folder / "bad.csv", *OPTIONS, "--out", tmp_path / "model")
-    assert (first.returncode, second.returncode) == (2, 2)
+    first, second = forks.run_two("fit", folder / "bad.csv", *OPTIONS, "--out", tmp_path / "model", ended=[2, 2])
     assert first.stderr.splitlines()[-1].startswith("Error: row 317 (counted from 0), column 'a'")
     assert "Error: process 1 of 2 has failed: row 317" in second.stderr
     assert os.listdir(tmp_path) == []

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from forks import Forks
+from forks import Forks, together_at_the_end
 from kept_by_two import STEPS
 from streamed_by_two import table
 from torch.distributed import HashStore, TCPStore  # type: ignore[attr-defined]
@@ -31,13 +31,9 @@ def run(forks: Forks, call: str, n: int = 2) -> list[int | None]:
     """Runs a call of `kept_by_two` in processes, and returns how they ended."""
     code = f"from kept_by_two import *\n{call}\nraise SystemExit"
     started = forks.start_two(before=code) if n == 2 else [forks.start(before=code, few_trees=False)]
-    ended = [each.wait(60) for each in started]
-    for each in started:
-        if each.returncode is None:
-            each.kill()
-    assert None not in ended, "a process waits for ever"
+    together_at_the_end(started)
     assert [each.stderr for each in started if "Traceback" in each.stderr] == []
-    return ended
+    return [each.returncode for each in started]
 
 
 def left(folder: Path, name: str, n: int = 2) -> list[dict[str, Any]]:
@@ -206,11 +202,10 @@ def test_the_command_in_two_processes_that_are_killed_goes_on_to_the_model_of_on
     while not kept.exists() and first.wait(0.02) is None:
         pass
     second.kill()
-    assert first.wait(30) == 2
+    assert first.wait(120) == 2
     assert f"The training is kept in {kept}: the same command goes on from there" in first.stderr
     for out in ("killed", "whole"):
-        first, second = forks.start_two(*asked, "--device", "cpu", "--out", out, cwd=tmp_path, before=often)
-        assert (first.wait(60), second.wait(60)) == (0, 0), first.stderr
+        first, second = forks.run_two(*asked, "--device", "cpu", "--out", out, cwd=tmp_path, before=often, ended=[0, 0])
         assert ("Goes on in epoch" in first.stderr) == (out == "killed")
         assert "Goes on" not in second.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["killed", "rows.csv", "whole"]

@@ -21,8 +21,7 @@ def two(
     """What each of two processes has got, which have the variables that torchrun sets."""
     folder = tmp_path_factory.mktemp("two")
     code = f"from in_two_processes import *\nmain(Path({str(folder)!r}), {request.param!r})\nraise SystemExit"
-    running = forks.start_two(before=code)
-    assert [each.wait(300) for each in running] == [0, 0]
+    forks.run_two(before=code, ended=[0, 0])
     first, second = (json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1))
     return first, second
 
