@@ -148,6 +148,34 @@ def test_numbers_are_standardised_by_the_training_rows() -> None:
     np.testing.assert_allclose(codec.unscale(codec.scale(y + 7)), y + 7)
 
 
+def test_where_a_target_ends_at_zero_less_is_not_predicted() -> None:
+    rng = np.random.default_rng(0)
+    degrees = rng.normal(20, 5, 300)
+    columns = {
+        "visits": (rng.poisson(1.5, 300), True),
+        "prices": (rng.lognormal(3, 1, 300), True),
+        "changes": (rng.gamma(1.0, 1.0, 300) - 0.1, False),
+        "degrees": (degrees - degrees.min() + 1, False),
+        "degrees, one of them 0": (degrees - degrees.min(), False),
+    }
+    target = np.stack([numbers for numbers, _ in columns.values()], axis=1)
+    codec = TargetCodec.fit(target, "regression", names=list(columns))
+    assert dict(zip(columns, codec.ends_at_zero.tolist(), strict=True)) == {n: ends for n, (_, ends) in columns.items()}
+    said = codec.in_units(codec.scale(np.stack([np.full(5, -7.0), np.full(5, 7.0)])))
+    np.testing.assert_allclose(said, [[0.0, 0.0, -7.0, -7.0, -7.0], [7.0] * 5])
+    assert codec.decode(codec.encode(np.full((1, 5), -7.0))).round(3).tolist() == [[-7.0] * 5]  # true values stay
+    again = TargetCodec.from_state(json.loads(json.dumps(codec.state())))
+    np.testing.assert_array_equal(again.in_units(codec.scale(np.full((1, 5), -7.0))), said[:1])
+
+
+def test_a_codec_that_was_kept_before_ends_were_learned_is_read() -> None:
+    state = TargetCodec.fit(np.array([0.0, 1.0, 9.0]), "regression").state()
+    assert state.pop("ends_at_zero") == [True]
+    assert not TargetCodec.from_state(state).ends_at_zero.any()
+    with pytest.raises(ValueError, match="as many ends as means"):
+        TargetCodec.from_state({**state, "ends_at_zero": [True, False]})
+
+
 def test_a_zero_stays_zero_among_numbers_that_float32_rounds() -> None:
     y = np.random.default_rng(0).gamma(0.3, 100, 400)
     y[::3] = 0.0

@@ -182,6 +182,17 @@ class TestNoLeak:
 
 
 class TestPredictions:
+    @pytest.mark.parametrize("member", [LINEAR, NET])
+    def test_counts_are_not_predicted_to_be_below_0(self, member: Member) -> None:
+        rng = np.random.default_rng(0)
+        a, b = rng.uniform(0, 2, (150, 2)), rng.normal(size=(150, 1))
+        model = fitted(
+            from_tensors({"a": a, "b": b}, rng.poisson(2 * a[:, 0]).astype(float), task="regression"), member
+        )
+        said = model.predict({"a": np.linspace([2, 1], [-9, 1], 40), "b": np.zeros((40, 1))})
+        assert said[0] > 2
+        assert said.min() == 0
+
     def test_a_portfolio_predicts_the_weighted_mean_of_its_members(self) -> None:
         model, new = fitted(learnable(), LINEAR, BOOSTED), learnable(50, seed=3)
         inputs = model.encode(new)

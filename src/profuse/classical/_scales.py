@@ -12,11 +12,11 @@ from profuse.classical._base import ClassicalModel, Problem
 from profuse.classical._machines import error_of
 from profuse.classical._moved import moved_loss, quantile_of
 from profuse.data.features import Matrix
+from profuse.data.target import SKEWED, skewness
 from profuse.schema import Task
 
 __all__ = ["BothScales", "all_skewed_from", "factor_of", "loss_of", "skewed_from"]
 
-_SKEWED = 1.0  # from this skewness on, a target of one sign is tried on the logarithm too
 _ALONE = 0.9  # of the loss of both together, below which the fit to the numbers themselves is left alone
 _TINY = 1e-6  # of a standard deviation: what is not above counts as 0
 _LOW = 0.05  # quantile of the numbers above 0, which is added where some are 0: of counts that is 1
@@ -35,8 +35,7 @@ def skewed_from(problem: Problem, y: np.ndarray, j: int = 0, *, zeros: bool = Fa
         return None
     zero = float(problem.zero[j])
     up, z = y[problem.known_rows] - zero, y[problem.train_rows].astype(np.float64)
-    skewness = np.mean((z - z.mean()) ** 3) / max(float(z.std()) ** 3, 1e-12)
-    if skewness <= _SKEWED:
+    if skewness(z[:, None]).item() <= SKEWED:
         return None
     if (up > _TINY).all():
         return zero

@@ -14,7 +14,17 @@ from profuse.data.wording import tell_rows, tell_values
 from profuse.errors import DataError
 from profuse.schema import Task
 
-__all__ = ["TargetCodec", "check_target", "infer_task", "read_target"]
+__all__ = ["SKEWED", "TargetCodec", "check_target", "infer_task", "read_target", "skewness"]
+
+SKEWED = 1.0
+"""From this skewness on, a target that is never below 0 is one of prices, durations, counts."""
+_SOME_ZEROS = 0.01  # a share of rows from which on the least number, 0, is where all numbers end
+
+
+def skewness(numbers: np.ndarray) -> np.ndarray:
+    """Returns the third moment of each column of `numbers[row, column]`, standardised."""
+    off = numbers - numbers.mean(0)
+    return np.asarray(np.mean(off**3, axis=0) / np.maximum(off.std(0), 1e-4) ** 3)
 
 
 class TargetCodec:
@@ -27,6 +37,8 @@ class TargetCodec:
         n_outputs: What a head needs: 2 for binary, the number of classes, of labels, or of numbers.
         names: One name a target column.
         mean, std: Regression only: `[target]`, in the target's units.
+        ends_at_zero: Regression only: `[target]`, whether it is one of prices, durations, counts, which are never below
+            0: no training row is, and they are skewed, or one in a hundred or more is 0.
         flat: Whether the target is `[row]` and not `[row, target]`.
     """
 
@@ -38,6 +50,7 @@ class TargetCodec:
         names: Sequence[str] = ("target",),
         mean: np.ndarray | None = None,
         std: np.ndarray | None = None,
+        ends_at_zero: np.ndarray | None = None,
         flat: bool = True,
     ) -> None:
         self.task: Task = task
@@ -45,6 +58,7 @@ class TargetCodec:
         self.names = tuple(names)
         self.mean = np.zeros(0) if mean is None else mean
         self.std = np.ones(0) if std is None else std
+        self.ends_at_zero = np.zeros(len(self.mean), dtype=bool) if ends_at_zero is None else ends_at_zero
         self.flat = flat
 
     @property
@@ -82,7 +96,9 @@ class TargetCodec:
         mean, std = columns.mean(0), columns.std(0)
         # squares of less than 1e-162 are 0
         std = np.where(std > 0, std, np.abs(columns - mean).max(0))
-        return cls(task, np.empty(0), names=names, mean=mean, std=std, flat=target.ndim == 1)
+        z = (columns - mean) / std
+        ends = (columns >= 0).all(0) & (((columns == 0).mean(0) >= _SOME_ZEROS) | (skewness(z) > SKEWED))
+        return cls(task, np.empty(0), names=names, mean=mean, std=std, ends_at_zero=ends, flat=target.ndim == 1)
 
     def encode(self, target: np.ndarray) -> np.ndarray:
         """Returns what a head's loss takes.
@@ -162,8 +178,13 @@ class TargetCodec:
         return np.where(np.abs(numbers) <= np.finfo(np.float32).eps * np.abs(self.mean), 0.0, numbers)
 
     def in_units(self, values: np.ndarray) -> np.ndarray:
-        """Returns `unscale(values)` for regression; class numbers, 0/1 and probabilities as they are."""
-        return self.unscale(values) if self.task == "regression" else values
+        """Returns what a model predicts in the target's units: for regression `unscale(values)`, 0 in place of numbers
+        below it where the target ends there; class numbers, 0/1 and probabilities as they are.
+        """
+        if self.task != "regression":
+            return values
+        numbers = self.unscale(values)
+        return np.where(self.ends_at_zero & (numbers < 0), 0.0, numbers)
 
     def state(self) -> dict[str, Any]:
         """Returns what was learned as JSON values."""
@@ -174,6 +195,7 @@ class TargetCodec:
             "names": list(self.names),
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
+            "ends_at_zero": self.ends_at_zero.tolist(),
             "flat": self.flat,
         }
 
@@ -184,13 +206,19 @@ class TargetCodec:
         Raises:
             ValueError: It would not keep that state: a part was changed.
         """
+        state = {"ends_at_zero": [False] * len(state["mean"]), **state}  # earlier models do not keep it
         classes = np.array(state["classes"], dtype=state["dtype"])
         mean, std = np.array(state["mean"], dtype=np.float64), np.array(state["std"], dtype=np.float64)
         if classes.ndim != 1 or mean.ndim != 1 or mean.shape != std.shape or not np.isfinite([mean, std]).all():
             raise ValueError("classes, mean and std of the target must be lists of as many numbers each")
         if state["task"] == "regression" and len(state["names"]) not in (1, len(mean)):
             raise ValueError("the target must have a name for each mean")
-        made = cls(state["task"], classes, names=state["names"], mean=mean, std=std, flat=state["flat"])
+        ends = np.array(state["ends_at_zero"], dtype=bool)
+        if ends.shape != mean.shape:
+            raise ValueError("the target must have as many ends as means")
+        made = cls(
+            state["task"], classes, names=state["names"], mean=mean, std=std, ends_at_zero=ends, flat=state["flat"]
+        )
         if made.state() != state:
             raise ValueError("the target's state must be what a codec keeps")
         return made
